@@ -1,0 +1,46 @@
+# `make run` and `make test` are all one needs; `make help` lists the rest.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export PATH := $(PATH):$(CURDIR)/.tools/bin
+BIN := .venv/bin
+
+UPSTREAM ?=
+# Further options of `entrepot up`, of pytest, and of the benchmark.
+ARGS ?=
+
+.PHONY: help setup run test check bench tools docs lock clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: ## make .venv with the entrepot command in it (quick when nothing changed)
+	@scripts/setup
+
+run: setup ## start everything, mirror one repository (UPSTREAM=registry.example/team/app), serve until Ctrl-C
+	@exec $(BIN)/entrepot up $(if $(UPSTREAM),--upstream "$(UPSTREAM)") $(ARGS)
+
+test: setup tools ## run all tests, with the real clients and servers that can be installed
+	$(BIN)/python -m pytest -n 2 --dist loadscope $(ARGS)
+
+check: setup ## lint, types and the fast tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy tests benchmarks scripts
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow" -q $(ARGS)
+
+bench: setup tools ## compare with docker-registry and skopeo, print the table (ARGS=--quick for a short run)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+tools: ## install skopeo, podman, docker-registry and the like where missing
+	@scripts/tools
+
+docs: setup ## write the generated tables of docs/ again
+	$(BIN)/python -m scripts.docs
+
+lock: setup ## resolve requirements.lock anew (UPGRADE=1 takes newer versions)
+	@scripts/lock $(if $(UPGRADE),--upgrade)
+
+clean: ## remove .venv, .tools and caches; local state under ENTREPOT_HOME stays
+	rm -rf .venv .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info benchmarks/results
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""What we hold: the blob store, versions, commits, snapshots and the questions one can ask of them."""

@@ -1,0 +1,152 @@
+"""Where bytes lie: one file per digest in a local folder, made durable before it counts as held."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from oci.digest import Digest
+from oci.errors import LocalError, StorageCorrupt, StorageFull
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class BlobReader(Protocol):
+    """An open blob; a context manager. `size` is in bytes."""
+
+    size: int
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Return up to `length` bytes from `offset`; fewer only at the end."""
+        ...
+
+    def fileno(self) -> int:
+        """The descriptor of the local file that holds exactly this blob."""
+        ...
+
+    def close(self) -> None:
+        """Give the blob back; a second call does nothing."""
+        ...
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class BlobStore(Protocol):
+    """Keeps bytes by digest. What is held is said by the holdings, never by a file that happens to be there."""
+
+    @property
+    def staging(self) -> Path:
+        """A local folder to write into before `adopt`."""
+        ...
+
+    def adopt(self, staged: Path, digest: Digest) -> None:
+        """Take a verified, synced file out of staging as the blob of that digest; durable on return. Idempotent."""
+        ...
+
+    def open(self, digest: Digest, size: int) -> BlobReader:
+        """Open a blob recorded with `size`; raise StorageCorrupt when it is missing or of another size."""
+        ...
+
+    def delete(self, digest: Digest) -> None:
+        """Forget the bytes; nothing happens when there are none."""
+        ...
+
+
+@contextmanager
+def storage_errors(folder: Path) -> Iterator[None]:
+    """Turn the system's refusals to write into errors that say what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StorageFull(f"no room left in {folder}: free space or move the store, then try again") from error
+        raise LocalError(f"cannot write in {folder}: {error.strerror}") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the folder's entries durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class LocalBlobReader:
+    """A blob in a local file."""
+
+    def __init__(self, descriptor: int, size: int) -> None:
+        self._descriptor, self.size = descriptor, size
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        return os.pread(self._descriptor, length, offset)
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def close(self) -> None:
+        """Give the file back; a second call does nothing."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class LocalBlobStore:
+    """Blobs under `folder/ALGORITHM/first two digits/HEX`, staged in `folder/staging` so that a rename moves them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._staging = folder / "staging"
+        with storage_errors(folder):
+            self._staging.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def staging(self) -> Path:
+        return self._staging
+
+    def path(self, digest: Digest) -> Path:
+        """Where the blob lies, or would."""
+        return self._folder / digest.algorithm / digest.encoded[:2] / digest.encoded
+
+    def adopt(self, staged: Path, digest: Digest) -> None:
+        final = self.path(digest)
+        with storage_errors(self._folder):
+            self._make_folder(final.parent)
+            staged.rename(final)
+            sync_folder(final.parent)
+
+    def _make_folder(self, folder: Path) -> None:
+        if folder.is_dir():
+            return
+        if folder.parent != self._folder:
+            self._make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+    def open(self, digest: Digest, size: int) -> LocalBlobReader:
+        try:
+            descriptor = os.open(self.path(digest), os.O_RDONLY)
+        except FileNotFoundError:
+            raise StorageCorrupt(f"{digest} is recorded as held, but its file is missing from {self._folder}") from None
+        found = os.fstat(descriptor).st_size
+        if found != size:
+            os.close(descriptor)
+            raise StorageCorrupt(f"{digest} is recorded with {size} bytes, but its file has {found}")
+        return LocalBlobReader(descriptor, size)
+
+    def delete(self, digest: Digest) -> None:
+        self.path(digest).unlink(missing_ok=True)

@@ -1,0 +1,200 @@
+"""The catalogue as the faces see it: content, snapshots, commits and questions behind one object."""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from catalog import query
+from catalog.blobs import LocalBlobStore
+from catalog.changes import Commit, CommitResult, Lookups
+from catalog.commit import Committer, find_operation
+from catalog.content import ContentStore
+from catalog.history import History
+from catalog.holdings import Holdings
+from catalog.lake import Lake
+from catalog.rows import ChangeRow, RepositoryRow, VersionRow
+from catalog.settings import Settings
+from catalog.snapshot import Delta, Snapshot, delta_between
+from catalog.snapshots import Snapshots
+from catalog.uploads import Clock, Uploads
+from oci.descriptor import Descriptor
+from oci.digest import Digest
+from oci.errors import BlobUnknown, ManifestUnknown
+from oci.manifest import Manifest, parse_manifest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Catalog:
+    """One process's hold on the catalogue; a context manager, usable from any thread.
+
+    Methods may block on disk or on the write lock; only `cached_snapshot` and `cached_manifest` belong on an event loop.
+    """
+
+    def __init__(self, settings: Settings, *, clock: Clock = time.time) -> None:
+        self.settings = settings
+        store = LocalBlobStore(settings.storage_folder)
+        self._lake = Lake(
+            settings.catalog_file,
+            memory=settings.duckdb_memory,
+            threads=settings.duckdb_threads,
+            lock_timeout=settings.lock_timeout,
+        )
+        self._holdings = Holdings(settings.catalog_file.parent / "holdings.sqlite", busy_timeout=settings.lock_timeout)
+        self.uploads = Uploads(store, self._holdings, clock=clock, expiry=settings.upload_expiry)
+        self.content = ContentStore(store, self._holdings, self.uploads, clock=clock)
+        self._snapshots = Snapshots(self._lake, limit=settings.snapshot_cache)
+        self._history = History(self._lake)
+        self._raw = _RawCache(settings.manifest_cache)
+        lookups = Lookups(self._manifest_of, self.content.size, self._history.children)
+        self._committer = Committer(self._lake, self._snapshots, self.content, lookups)
+
+    # --- serving ---
+
+    def cached_snapshot(self, name: str) -> Snapshot | None:
+        """The latest version if memory has it and it still is the latest; None says: call `find_snapshot`."""
+        return self._snapshots.cached(name)
+
+    def cached_manifest(self, digest: Digest) -> bytes | None:
+        """A manifest's bytes if memory has them."""
+        return self._raw.get(digest)
+
+    def find_snapshot(self, name: str) -> Snapshot | None:
+        """The latest version; None when there is no such repository."""
+        return self._snapshots.find(name)
+
+    def snapshot(self, name: str, version: int | None = None) -> Snapshot:
+        """A version, by default the latest; raise NameUnknown or VersionUnknown."""
+        return self._snapshots.get(name, version)
+
+    def raw_manifest(self, digest: Digest) -> bytes:
+        """A manifest's exact bytes; raise ManifestUnknown, or StorageCorrupt when they are recorded but gone."""
+        raw = self._raw.get(digest)
+        if raw is None:
+            try:
+                raw = self.content.read(digest)
+            except BlobUnknown:
+                raise ManifestUnknown(f"manifest {digest} is not held here") from None
+            self._raw.keep(digest, raw)
+        return raw
+
+    def read_manifest(self, digest: Digest, media_type: str) -> Manifest:
+        """A manifest that is held, parsed."""
+        return parse_manifest(self.raw_manifest(digest), media_type, algorithm=digest.algorithm)
+
+    def _manifest_of(self, descriptor: Descriptor) -> Manifest:
+        return self.read_manifest(descriptor.digest, descriptor.media_type)
+
+    def repository_names(self) -> Sequence[str]:
+        """All repositories' names in ASCII order, from memory."""
+        return self._snapshots.names()
+
+    # --- writing ---
+
+    def commit(self, commit: Commit) -> CommitResult:
+        """Make one version of what the commit asks, or none when it is so already; durable on return.
+
+        Raises Conflict when a requirement fails, ManifestUnknown or ManifestBlobUnknown when parts are missing,
+        ManifestInvalid when a manifest misstates a size, CatalogUnusable when the lock cannot be had.
+        """
+        return self._committer.commit(commit)
+
+    # --- asking ---
+
+    def repositories(self) -> list[RepositoryRow]:
+        """Every repository as of its latest version, by name."""
+        return self._history.repositories()
+
+    def repository(self, name: str) -> RepositoryRow:
+        """One repository as of its latest version; raise NameUnknown."""
+        return self._history.repository(name)
+
+    def versions(self, name: str) -> list[VersionRow]:
+        """A repository's versions, newest first; raise NameUnknown."""
+        return self._history.versions(name)
+
+    def version(self, name: str, number: int) -> VersionRow:
+        """One version; raise NameUnknown or VersionUnknown."""
+        return self._history.version(name, number)
+
+    def find_operation(self, name: str, operation_id: str) -> VersionRow | None:
+        """The version that an operation has made in a repository."""
+        number = find_operation(self._lake, name, operation_id)
+        return None if number is None else self.version(name, number)
+
+    def changes(self, name: str, number: int) -> list[ChangeRow]:
+        """What one version changed, removals first."""
+        return self._history.changes(name, number)
+
+    def diff(self, old: Snapshot, new: Snapshot) -> Delta:
+        """What leads from one version to another; a moved tag stands in both tags_removed and tags_added."""
+        return delta_between(old, new)
+
+    def children(self, name: str, digests: Iterable[Digest] | None = None) -> dict[Digest, tuple[Digest, ...]]:
+        """Children (manifests, configs, layers) of a repository's manifests, of all of them by default; one query."""
+        return self._history.children(name, digests)
+
+    def query(self, sql: str, *, max_rows: int = 100_000, timeout: float = 60.0) -> "pa.Table":
+        """Answer a question in SQL, reading only; raise QueryInvalid."""
+        return query.run_query(
+            self._lake.file,
+            self._lake.data,
+            sql,
+            memory=self.settings.duckdb_memory,
+            threads=self.settings.duckdb_threads,
+            max_rows=max_rows,
+            timeout=timeout,
+        )
+
+    def check(self) -> None:
+        """Read the catalogue and touch the store; raise what keeps this installation from serving."""
+        self._lake.read("SELECT 1 FROM schema_versions LIMIT 1")
+        self.content.check()
+
+    def close(self) -> None:
+        """Close files and connections."""
+        self._lake.close()
+        self._holdings.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_catalog(settings: Settings) -> Catalog:
+    """Open this installation's catalogue, making or migrating it where needed; raise CatalogUnusable."""
+    return Catalog(settings)
+
+
+class _RawCache:
+    """Manifests' bytes, the least recently used dropped beyond `limit` bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._held = limit, 0
+        self._kept: OrderedDict[Digest, bytes] = OrderedDict()
+        self._guard = threading.Lock()
+
+    def get(self, digest: Digest) -> bytes | None:
+        with self._guard:
+            raw = self._kept.get(digest)
+            if raw is not None:
+                self._kept.move_to_end(digest)
+            return raw
+
+    def keep(self, digest: Digest, raw: bytes) -> None:
+        with self._guard:
+            if digest in self._kept or len(raw) > self._limit:
+                return
+            self._kept[digest] = raw
+            self._held += len(raw)
+            while self._held > self._limit:
+                _, dropped = self._kept.popitem(last=False)
+                self._held -= len(dropped)

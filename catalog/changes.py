@@ -1,0 +1,208 @@
+"""The words of a commit: changes, requirements, and the pure rule that turns them into what one version changes."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from catalog.snapshot import Delta, ManifestEntry, Snapshot
+from oci import mediatypes
+from oci.descriptor import UNKNOWN_SIZE, Descriptor
+from oci.digest import Digest
+from oci.errors import Conflict, ManifestBlobUnknown, ManifestInvalid, ManifestUnknown
+from oci.manifest import Manifest, required_blobs
+
+
+@dataclass(frozen=True, slots=True)
+class SetTag:
+    """Point a tag to a manifest that the repository holds or that the same commit adds."""
+
+    tag: str
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveTag:
+    """Take a tag away; its manifest stays."""
+
+    tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddManifest:
+    """Take in a manifest whose bytes and blobs are in the content store."""
+
+    descriptor: Descriptor
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveManifest:
+    """Take a manifest away, with its tags and the blobs that no other manifest of the repository needs."""
+
+    digest: Digest
+
+
+Change = SetTag | RemoveTag | AddManifest | RemoveManifest
+
+
+@dataclass(frozen=True, slots=True)
+class LatestIs:
+    """The repository's latest version must be this one; 0: it has none yet."""
+
+    version: int
+
+    def check(self, latest: Snapshot) -> None:
+        """Raise Conflict when another version is the latest."""
+        if latest.version != self.version:
+            raise Conflict(
+                f"{latest.repository} is at version {latest.version}, but the change was planned on {self.version}"
+            )
+
+
+Requirement = LatestIs
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One operation on one repository, which makes one version at most.
+
+    `operation_id` is fixed before the first try; with `resumable`, a version made under it before is returned instead of
+    made again. `allow_sparse` lets an index in whose children are not all here.
+    """
+
+    repository: str
+    operation: str
+    changes: tuple[Change, ...]
+    operation_id: str
+    actor: str
+    created_at: datetime
+    requirements: tuple[Requirement, ...] = ()
+    flow_run_id: str = ""
+    message: str = ""
+    resumable: bool = False
+    allow_sparse: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CommitResult:
+    """The version that holds what was asked for; `changed` is False when it was so already."""
+
+    repository: str
+    version: int
+    changed: bool
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Lookups:
+    """What the rule asks of the stores: a manifest by descriptor, a held blob's size, manifests' children."""
+
+    manifest: Callable[[Descriptor], Manifest]
+    blob_size: Callable[[Digest], int | None]
+    children: Callable[[str, Iterable[Digest]], Mapping[Digest, tuple[Digest, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a commit comes to on its base; `manifests` are those it brings."""
+
+    delta: Delta
+    manifests: tuple[Manifest, ...]
+
+
+def plan_effect(base: Snapshot, commit: Commit, lookups: Lookups) -> Effect:
+    """Apply a commit's changes to its base; changes that change nothing drop out. Costs what changes, not what is held.
+
+    Raises Conflict, ManifestUnknown (a tag of a manifest that is not here), ManifestBlobUnknown (missing parts, all named).
+    """
+    for requirement in commit.requirements:
+        requirement.check(base)
+    added = {
+        change.descriptor.digest: change.descriptor for change in commit.changes if isinstance(change, AddManifest)
+    }
+    removed = {change.digest for change in commit.changes if isinstance(change, RemoveManifest)} - added.keys()
+    removed &= base.manifests.keys()
+
+    def is_present(digest: Digest) -> bool:
+        return digest in added or (digest in base.manifests and digest not in removed)
+
+    manifests = tuple(lookups.manifest(found) for digest, found in added.items() if digest not in base.manifests)
+    blobs = _blobs_needed(base, manifests, is_present, lookups, sparse=commit.allow_sparse)
+    touched = _tags_touched(base, commit.changes, removed, is_present)
+    delta = Delta(
+        tags_added={tag: digest for tag, digest in touched.items() if digest and base.tags.get(tag) != digest},
+        tags_removed={tag: base.tags[tag] for tag, digest in touched.items() if base.tags.get(tag, digest) != digest},
+        manifests_added={manifest.digest: entry_of(manifest) for manifest in manifests},
+        manifests_removed={digest: base.manifests[digest] for digest in removed},
+        blobs_added={digest: size for digest, size in blobs.items() if digest not in base.blobs},
+        blobs_removed=_blobs_freed(base, removed, blobs, lookups) if removed else {},
+    )
+    return Effect(delta, manifests)
+
+
+def entry_of(manifest: Manifest) -> ManifestEntry:
+    """What a snapshot keeps of a manifest; the artifact type falls back to the config's media type (spec, referrers)."""
+    artifact_type = manifest.artifact_type
+    if not artifact_type and manifest.config:
+        artifact_type = manifest.config.media_type
+    return ManifestEntry(
+        manifest.media_type, manifest.size, artifact_type, manifest.subject.digest if manifest.subject else None
+    )
+
+
+def _tags_touched(
+    base: Snapshot, changes: Iterable[Change], removed: set[Digest], is_present: Callable[[Digest], bool]
+) -> dict[str, Digest | None]:
+    """The tags that the changes are about, with what each points to in the end, None for nothing."""
+    touched: dict[str, Digest | None] = {}
+    if removed:
+        touched = {tag: None for tag, digest in base.tags.items() if digest in removed}
+    for change in changes:
+        if isinstance(change, RemoveTag):
+            touched[change.tag] = None
+        elif isinstance(change, SetTag):
+            if not is_present(change.digest):
+                raise ManifestUnknown(f"tag {change.tag!r}: manifest {change.digest} is not in {base.repository}")
+            touched[change.tag] = change.digest
+    return touched
+
+
+def _blobs_needed(
+    base: Snapshot,
+    manifests: Iterable[Manifest],
+    is_present: Callable[[Digest], bool],
+    lookups: Lookups,
+    *,
+    sparse: bool,
+) -> dict[Digest, int]:
+    needed: dict[Digest, int] = {}
+    missing: list[str] = []
+    for manifest in manifests:
+        for _role, child in manifest.children():
+            if child.media_type in mediatypes.MANIFESTS and not sparse and not is_present(child.digest):
+                missing.append(child.digest)
+        for blob in required_blobs(manifest):
+            size = base.blobs.get(blob.digest)
+            size = lookups.blob_size(blob.digest) if size is None else size
+            if size is None:
+                missing.append(blob.digest)
+            elif blob.size not in (size, UNKNOWN_SIZE):
+                raise ManifestInvalid(f"{manifest.digest} says {blob.digest} has {blob.size} bytes; it has {size}")
+            else:
+                needed[blob.digest] = size
+    if missing:
+        raise ManifestBlobUnknown(
+            f"{base.repository} does not hold {len(missing)} part(s) of the manifest: {', '.join(missing[:5])}",
+            detail={"missing": missing},
+        )
+    return needed
+
+
+def _blobs_freed(
+    base: Snapshot, gone: set[Digest], kept_too: Mapping[Digest, int], lookups: Lookups
+) -> dict[Digest, int]:
+    children = lookups.children(base.repository, base.manifests)
+    still: set[Digest] = set(kept_too)
+    for digest in base.manifests.keys() - gone:
+        still.update(children.get(digest, ()))
+    candidates = {child for digest in gone for child in children.get(digest, ())}
+    return {digest: base.blobs[digest] for digest in candidates - still if digest in base.blobs}

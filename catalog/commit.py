@@ -1,0 +1,147 @@
+"""The only writer of the catalogue: concurrent commits are grouped into one transaction under the lock."""
+
+import json
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from catalog.changes import Commit, CommitResult, Lookups, plan_effect
+from catalog.content import ContentStore
+from catalog.lake import Lake
+from catalog.rows import ImageConfig, Row, effect_rows
+from catalog.snapshot import Snapshot
+from catalog.snapshots import Snapshots
+from oci import mediatypes
+from oci.errors import EntrepotError
+from oci.manifest import Manifest
+
+_GROUP = 256
+"""How many commits one transaction takes at most."""
+
+_CONFIG_BYTES = 4 * 1024 * 1024
+_CONFIGS = frozenset({mediatypes.OCI_CONFIG, mediatypes.DOCKER_CONFIG})
+
+
+@dataclass(slots=True)
+class _Waiting:
+    commit: Commit
+    result: CommitResult | None = None
+    error: BaseException | None = None
+
+    @property
+    def is_done(self) -> bool:
+        return self.result is not None or self.error is not None
+
+
+class Committer:
+    """Commits from any thread; the first to come writes for all that wait meanwhile."""
+
+    def __init__(self, lake: Lake, snapshots: Snapshots, content: ContentStore, lookups: Lookups) -> None:
+        self._lake, self._snapshots, self._content, self._lookups = lake, snapshots, content, lookups
+        self._queue: list[_Waiting] = []
+        self._guard, self._leading = threading.Lock(), threading.Lock()
+
+    def commit(self, commit: Commit) -> CommitResult:
+        """Make the version, durable on return; one commit's refusal does not touch the others of its group."""
+        waiting = _Waiting(commit)
+        with self._guard:
+            self._queue.append(waiting)
+        while not waiting.is_done:
+            with self._leading:
+                if waiting.is_done:
+                    break
+                with self._guard:
+                    group, self._queue = self._queue[:_GROUP], self._queue[_GROUP:]
+                self._commit_group(group)
+        if waiting.error is not None:
+            raise waiting.error
+        assert waiting.result is not None
+        return waiting.result
+
+    def _commit_group(self, group: Sequence[_Waiting]) -> None:
+        """Every member is done afterwards, whatever happens."""
+        try:
+            results = self._write(group)
+        except BaseException as error:
+            for waiting in group:
+                waiting.error = waiting.error or error
+            if not isinstance(error, EntrepotError):
+                raise
+            return
+        for waiting, result in results:
+            waiting.result = result
+
+    def _write(self, group: Sequence[_Waiting]) -> list[tuple[_Waiting, CommitResult]]:
+        results: list[tuple[_Waiting, CommitResult]] = []
+        made: dict[str, Snapshot] = {}
+        tables: dict[str, list[Row]] = {}
+        with self._lake.write() as writer:
+            for waiting in group:
+                try:
+                    result, rows = self._plan(waiting.commit, made)
+                except EntrepotError as error:
+                    waiting.error = error
+                    continue
+                results.append((waiting, result))
+                for table, some in rows.items():
+                    tables.setdefault(table, []).extend(some)
+                if result.changed:
+                    made[result.repository] = result.snapshot
+            for table, some in tables.items():
+                writer.insert(table, some)
+            if made:
+                writer.describe(*_description([waiting.commit for waiting, _ in results]), _numbers(made))
+        self._snapshots.keep(made.values(), before=writer.before, after=writer.after)
+        return results
+
+    def _plan(self, commit: Commit, made: dict[str, Snapshot]) -> tuple[CommitResult, dict[str, list[Row]]]:
+        """What one commit comes to on top of those before it in the group."""
+        name = commit.repository
+        base = made.get(name) or self._snapshots.find(name) or Snapshot(name, 0)
+        if commit.resumable and (number := find_operation(self._lake, name, commit.operation_id)) is not None:
+            return CommitResult(name, number, changed=False, snapshot=self._snapshots.get(name, number)), {}
+        effect = plan_effect(base, commit, self._lookups)
+        if not effect.delta:
+            return CommitResult(name, base.version, changed=False, snapshot=base), {}
+        snapshot = base.forward(base.version + 1, effect.delta)
+        configs = {manifest.digest: self._read_config(manifest) for manifest in effect.manifests}
+        rows = effect_rows(commit, base, snapshot, effect, configs)
+        return CommitResult(name, snapshot.version, changed=True, snapshot=snapshot), rows
+
+    def _read_config(self, manifest: Manifest) -> ImageConfig:
+        config = manifest.config
+        if config is None or config.media_type not in _CONFIGS or config.size > _CONFIG_BYTES:
+            return ImageConfig()
+        return parse_config(self._content.read(config.digest))
+
+
+def find_operation(lake: Lake, name: str, operation_id: str) -> int | None:
+    """The number of the version that an operation has made in a repository."""
+    rows = lake.read("SELECT number FROM versions WHERE repository = ? AND operation_id = ?", [name, operation_id])
+    return int(str(rows[0][0])) if rows else None
+
+
+def parse_config(raw: bytes) -> ImageConfig:
+    """Read what the catalogue keeps of an image config; a config that is not one leaves the fields empty."""
+    try:
+        document = json.loads(raw)
+    except (ValueError, RecursionError):
+        return ImageConfig()
+    if not isinstance(document, dict):
+        return ImageConfig()
+    inner = document.get("config")
+    labels = inner.get("Labels") if isinstance(inner, dict) else None
+    texts = {name: str(document.get(name) or "") for name in ("os", "architecture", "variant", "created")}
+    pairs = labels.items() if isinstance(labels, dict) else ()
+    return ImageConfig(**texts, labels={str(key): str(value) for key, value in pairs})
+
+
+def _description(commits: Iterable[Commit]) -> tuple[str, str]:
+    commits = list(commits)
+    actors = ", ".join(dict.fromkeys(commit.actor for commit in commits))
+    operations = ", ".join(f"{commit.operation} {commit.repository} {commit.operation_id}" for commit in commits[:10])
+    return actors, operations
+
+
+def _numbers(made: dict[str, Snapshot]) -> dict[str, int]:
+    return {name: snapshot.version for name, snapshot in made.items()}

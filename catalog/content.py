@@ -1,0 +1,63 @@
+"""The content we hold, one copy of each blob however many repositories use it."""
+
+from catalog.blobs import BlobReader, BlobStore, storage_errors
+from catalog.holdings import Holdings
+from catalog.uploads import Clock, Uploads
+from oci.digest import Digest
+from oci.errors import BlobUnknown
+
+
+class ContentStore:
+    """Looks up, reads and leases blobs; usable from any thread."""
+
+    def __init__(self, store: BlobStore, holdings: Holdings, uploads: Uploads, *, clock: Clock) -> None:
+        self._store, self._holdings, self._uploads, self._clock = store, holdings, uploads, clock
+
+    def size(self, digest: Digest) -> int | None:
+        """Bytes of a blob that is held by anybody, else None."""
+        return self._holdings.size(digest)
+
+    def open(self, digest: Digest) -> BlobReader:
+        """Open a blob; raise BlobUnknown when it is not held, StorageCorrupt when its bytes are gone."""
+        size = self._holdings.size(digest)
+        if size is None:
+            raise BlobUnknown(f"blob {digest} is not held here")
+        return self._store.open(digest, size)
+
+    def read(self, digest: Digest) -> bytes:
+        """Return a small blob whole."""
+        with self.open(digest) as reader:
+            return reader.read_at(0, reader.size)
+
+    def put(self, data: bytes, digest: Digest, repository: str, media_type: str = "") -> None:
+        """Keep small content of that digest and lease it to the repository; what is held already is not written again."""
+        if self._holdings.add_link(repository, digest, media_type=media_type, now=self._clock()):
+            return
+        with self._uploads.begin(repository) as session:
+            session.write(data)
+            session.finish(digest, media_type=media_type)
+
+    def link(self, repository: str, digest: Digest, media_type: str = "") -> None:
+        """Let a repository use a blob until a version holds it; raise BlobUnknown when it is not held."""
+        if not self._holdings.add_link(repository, digest, media_type=media_type, now=self._clock()):
+            raise BlobUnknown(f"blob {digest} is not held here")
+
+    def linked(self, repository: str, digest: Digest) -> bool:
+        """Whether the repository has a lease on a blob that is held."""
+        return self._holdings.link(repository, digest) is not None
+
+    def linked_manifest(self, repository: str, digest: Digest) -> bool:
+        """Whether the repository has staged a manifest of that digest with all it is made of."""
+        link = self._holdings.link(repository, digest)
+        return link is not None and bool(link.media_type)
+
+    def linked_anywhere(self, digest: Digest) -> set[str]:
+        """The repositories that have a lease on the blob."""
+        return self._holdings.repositories_of(digest)
+
+    def check(self) -> None:
+        """Raise what keeps the store from being written."""
+        probe = self._store.staging / "probe"
+        with storage_errors(self._store.staging):
+            probe.write_bytes(b"probe")
+            probe.unlink(missing_ok=True)

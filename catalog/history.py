@@ -1,0 +1,87 @@
+"""What the catalogue tells of its repositories and versions; every method is one query."""
+
+from collections.abc import Iterable
+from typing import cast
+
+from catalog.lake import Lake
+from catalog.rows import ChangeRow, RepositoryRow, VersionRow
+from oci.digest import Digest
+from oci.errors import NameUnknown, VersionUnknown
+
+_VERSION_COLUMNS = (
+    "repository, number, base, operation, operation_id, actor, flow_run_id, message, created_at, "
+    "tags, manifests, blobs, size_bytes, added, removed"
+)
+_REPOSITORIES = """
+SELECT repository, max(number), arg_max(tags, number), arg_max(manifests, number), arg_max(blobs, number),
+    arg_max(size_bytes, number), min(created_at), max(created_at)
+FROM versions {where} GROUP BY repository ORDER BY repository"""
+
+
+class History:
+    """Reads versions and membership; usable from any thread."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+
+    def repositories(self) -> list[RepositoryRow]:
+        """Every repository as of its latest version, by name."""
+        return [_repository(row) for row in self._lake.read(_REPOSITORIES.format(where=""))]
+
+    def repository(self, name: str) -> RepositoryRow:
+        """One repository as of its latest version; raise NameUnknown."""
+        rows = self._lake.read(_REPOSITORIES.format(where="WHERE repository = ?"), [name])
+        if not rows:
+            raise NameUnknown(f"no repository {name!r} here")
+        return _repository(rows[0])
+
+    def versions(self, name: str) -> list[VersionRow]:
+        """A repository's versions, newest first; raise NameUnknown."""
+        rows = self._lake.read(
+            f"SELECT {_VERSION_COLUMNS} FROM versions WHERE repository = ? ORDER BY number DESC", [name]
+        )
+        if not rows:
+            raise NameUnknown(f"no repository {name!r} here")
+        return [_version(row) for row in rows]
+
+    def version(self, name: str, number: int) -> VersionRow:
+        """One version; raise NameUnknown or VersionUnknown."""
+        rows = self._lake.read(
+            f"SELECT {_VERSION_COLUMNS} FROM versions WHERE repository = ? AND number = ?", [name, number]
+        )
+        if not rows:
+            latest = self.repository(name).version
+            raise VersionUnknown(f"{name} has no version {number}; its latest is {latest}")
+        return _version(rows[0])
+
+    def changes(self, name: str, number: int) -> list[ChangeRow]:
+        """What one version changed, removals first; raise NameUnknown or VersionUnknown."""
+        rows = self._lake.read(
+            "SELECT action, kind, tag, digest, size FROM changes WHERE repository = ? AND version = ? "
+            "ORDER BY action DESC, kind DESC, tag, digest",
+            [name, number],
+        )
+        if not rows:
+            self.version(name, number)
+        return [ChangeRow(str(row[0]), str(row[1]), str(row[2]), Digest(row[3]), cast("int", row[4])) for row in rows]
+
+    def children(self, name: str, digests: Iterable[Digest] | None = None) -> dict[Digest, tuple[Digest, ...]]:
+        """Parent to children in the manifest's order, of the manifests named or of all in the repository."""
+        if digests is None:
+            where, parameters = "", [name]
+        else:
+            wanted = list(digests)
+            where, parameters = "AND parent IN (SELECT unnest(?))", [name, cast("str", wanted)]
+        rows = self._lake.read(
+            f"SELECT parent, list(DISTINCT digest) FROM descriptors WHERE repository = ? {where} GROUP BY parent",
+            parameters,
+        )
+        return {Digest(parent): tuple(map(Digest, cast("list[str]", children))) for parent, children in rows}
+
+
+def _repository(row: tuple[object, ...]) -> RepositoryRow:
+    return RepositoryRow(*row)  # type: ignore[arg-type]  # the columns are chosen for it
+
+
+def _version(row: tuple[object, ...]) -> VersionRow:
+    return VersionRow(*row)  # type: ignore[arg-type]  # the columns are chosen for it

@@ -1,0 +1,215 @@
+"""The connection to DuckLake: attach, one writer at a time, migrations.
+
+Source: DuckLake specification 1.0. The bookkeeping is one SQLite file, the rows are Parquet beside it or inlined in it.
+"""
+
+import importlib.util
+import json
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import duckdb
+from filelock import FileLock, Timeout
+
+from catalog.schema import MIGRATIONS, SCHEMA_VERSION
+from catalog.sequence import Sequence as CommitSequence
+from oci.errors import CatalogUnusable
+
+_EXTENSIONS = ("sqlite_scanner", "ducklake")
+Row = tuple[object, ...]
+
+
+def load_extensions(connection: duckdb.DuckDBPyConnection) -> None:
+    """Load DuckDB's extensions from their installed packages; nothing is fetched."""
+    for name in _EXTENSIONS:
+        spec = importlib.util.find_spec(f"duckdb_extension_{name}")
+        folders = list(spec.submodule_search_locations or ()) if spec else []
+        files = [file for folder in folders for file in Path(folder).rglob(f"{name}.duckdb_extension")]
+        if not files:
+            raise CatalogUnusable(f"package duckdb-extension-{name.replace('_', '-')} is missing; run `make setup`")
+        connection.execute(f"LOAD '{files[0]}'")
+
+
+def attach_statement(file: Path, data: Path, *, options: str = "") -> str:
+    """The SQL that attaches the lake as `lake`."""
+    return f"ATTACH 'ducklake:sqlite:{_quoted(file)}' AS lake (DATA_PATH '{_quoted(data)}/'{options})"
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")
+
+
+class Lake:
+    """One process's connection; every thread gets a cursor of its own."""
+
+    def __init__(self, file: Path, *, memory: str, threads: int, lock_timeout: float) -> None:
+        self.file, self.data = file, file.parent / "data"
+        self._lock_timeout = lock_timeout
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(file.with_suffix(".lock"), timeout=lock_timeout, thread_local=False)
+        self._writing = threading.Lock()
+        self._local = threading.local()
+        self._root = duckdb.connect(":memory:", config={"memory_limit": memory, "threads": threads})
+        load_extensions(self._root)
+        options = (
+            f", META_JOURNAL_MODE 'WAL', META_BUSY_TIMEOUT {int(lock_timeout * 1000)}, DATA_INLINING_ROW_LIMIT 1000"
+        )
+        with self._locked():  # two processes that both make the file would hinder each other
+            self.sequence = CommitSequence(file.with_suffix(".sequence"))
+            if self.sequence.value % 2:  # its writer died, for we hold the lock
+                self.sequence.finish()
+            try:
+                self._root.execute(attach_statement(file, self.data, options=options))
+                self._root.execute("USE lake")
+                self._migrate()
+            except duckdb.Error as error:
+                self._root.close()
+                raise CatalogUnusable(f"cannot open the catalogue {file}: {_first_line(error)}") from error
+
+    def _migrate(self) -> None:
+        self._root.execute(
+            "CREATE TABLE IF NOT EXISTS schema_versions (number BIGINT NOT NULL, applied_at TIMESTAMPTZ NOT NULL)"
+        )
+        row = self._root.execute("SELECT coalesce(max(number), 0) FROM schema_versions").fetchone()
+        found = int(row[0]) if row else 0
+        if found > SCHEMA_VERSION:
+            raise CatalogUnusable(f"{self.file} was written by a newer release (schema {found}); upgrade entrepot")
+        for number in range(found, SCHEMA_VERSION):
+            self._root.execute("BEGIN")
+            for statement in MIGRATIONS[number]:
+                self._root.execute(statement)
+            self._root.execute("INSERT INTO schema_versions VALUES (?, now())", [number + 1])
+            self._root.execute("COMMIT")
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """The calling thread's cursor."""
+        cursor: duckdb.DuckDBPyConnection | None = getattr(self._local, "cursor", None)
+        if cursor is None:
+            cursor = self._root.cursor()
+            cursor.execute("USE lake")
+            self._local.cursor = cursor
+        return cursor
+
+    def read(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
+        """Return all rows of a question; raise CatalogUnusable."""
+        try:
+            return self.cursor().execute(sql, parameters).fetchall()
+        except duckdb.Error as error:
+            raise CatalogUnusable(f"cannot read the catalogue {self.file}: {_first_line(error)}") from error
+
+    @contextmanager
+    def write(self) -> Iterator["Writer"]:
+        """Hold the lock for one transaction: committed on leaving, undone when an error leaves it."""
+        with self._locked():
+            cursor = self.cursor()
+            before = self.sequence.begin()
+            writer = Writer(cursor, before)
+            try:
+                cursor.execute("BEGIN")
+                yield writer
+                cursor.execute("COMMIT" if writer.wrote else "ROLLBACK")
+            except BaseException as error:
+                _roll_back(cursor)
+                if isinstance(error, duckdb.Error):
+                    raise CatalogUnusable(f"cannot write the catalogue {self.file}: {_first_line(error)}") from error
+                raise
+            finally:  # a COMMIT that failed may have landed all the same: the others look
+                if writer.wrote:
+                    writer.after = self.sequence.finish()
+                else:
+                    self.sequence.restore(before)
+
+    def heal_sequence(self) -> bool:
+        """End the commit of a writer that died in it; False when a writer is alive."""
+        if not self._writing.acquire(blocking=False):
+            return False
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            return False
+        else:
+            if self.sequence.value % 2:
+                self.sequence.finish()
+            self._lock.release()
+            return True
+        finally:
+            self._writing.release()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One writer on this machine: threads by a mutex, processes by a lock on a file beside the catalogue."""
+        with self._writing:
+            try:
+                self._lock.acquire()
+            except Timeout:
+                raise CatalogUnusable(
+                    f"another process has held {self._lock.lock_file} for {self._lock_timeout:g} s; "
+                    "find it (fuser shows its pid), or raise ENTREPOT_LOCK_TIMEOUT"
+                ) from None
+            try:
+                yield
+            finally:
+                self._lock.release()
+
+    def close(self) -> None:
+        """Close all cursors and files."""
+        self._root.close()
+        self.sequence.close()
+
+
+class Writer:
+    """What one transaction may do; `before` and `after` are the commit counter's values around it."""
+
+    def __init__(self, cursor: duckdb.DuckDBPyConnection, before: int) -> None:
+        self._cursor = cursor
+        self.before = self.after = before
+        self.wrote = False
+
+    def insert(self, table: str, rows: Sequence[Row]) -> None:
+        """Add rows, in the order of the table's columns."""
+        if not rows:
+            return
+        self.wrote = True
+        width = len(rows[0])
+        if len(rows) <= _VALUES_AT_MOST:
+            places = ", ".join([f"({', '.join('?' * width)})"] * len(rows))
+            self._cursor.execute(f"INSERT INTO {table} VALUES {places}", [value for row in rows for value in row])
+            return
+        self._insert_many(table, rows, width)
+
+    def _insert_many(self, table: str, rows: Sequence[Row], width: int) -> None:
+        import pyarrow as pa  # 100 ms that a small push need not pay
+
+        names = [f"c{number}" for number in range(width)]
+        columns = {name: [_arrow_value(row[number]) for row in rows] for number, name in enumerate(names)}
+        maps = {name for name in names if any(isinstance(value, list) for value in columns[name])}
+        schema = {name: pa.map_(pa.string(), pa.string()) for name in maps}
+        arrays = {name: pa.array(values, type=schema.get(name)) for name, values in columns.items()}
+        self._cursor.register("incoming_rows", pa.table(arrays))
+        try:
+            self._cursor.execute(f"INSERT INTO {table} SELECT * FROM incoming_rows")
+        finally:
+            self._cursor.unregister("incoming_rows")
+
+    def describe(self, actor: str, message: str, versions: Mapping[str, int]) -> None:
+        """Say in DuckLake's own record who commits what; other processes read the new versions from it."""
+        note = json.dumps({"versions": dict(versions)})
+        self._cursor.execute("CALL lake.set_commit_message(?, ?, extra_info => ?)", [actor, message, note])
+
+
+_VALUES_AT_MOST = 64
+
+
+def _arrow_value(value: object) -> object:
+    return list(value.items()) if isinstance(value, dict) else value
+
+
+def _roll_back(cursor: duckdb.DuckDBPyConnection) -> None:
+    with suppress(duckdb.TransactionException):  # there is none when BEGIN or COMMIT itself failed
+        cursor.execute("ROLLBACK")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,86 @@
+"""News of what other processes committed: a glance at the shared counter, and a query only when it has moved."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from catalog.lake import Lake
+
+_PATIENCE = 2.0
+"""Seconds a commit may be under way before we look whether its writer is still alive."""
+
+_AT_MOST = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """The newest version of each repository changed since the last look.
+
+    `complete` is False when the record has gaps, and everything known before must be read again.
+    """
+
+    versions: Mapping[str, int] = field(default_factory=dict)
+    complete: bool = True
+
+
+class NewsFeed:
+    """One process's place in the record of commits; usable from any thread."""
+
+    def __init__(self, lake: Lake, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._lake, self._monotonic = lake, monotonic
+        self._guard = threading.Lock()
+        self._odd_since: tuple[int, float] | None = None
+        self._seen = lake.sequence.value & ~1
+        rows = lake.read("SELECT max(snapshot_id) FROM __ducklake_metadata_lake.ducklake_snapshot_changes")
+        self._position = int(str(rows[0][0] or 0))
+
+    def is_current(self) -> bool:
+        """Whether nothing was committed since the last `read`; no I/O, well under a microsecond."""
+        value = self._lake.sequence.value
+        if value == self._seen:
+            return True
+        if value % 2 == 0 or value - 1 != self._seen:
+            return False
+        return self._is_under_way(value)
+
+    def _is_under_way(self, value: int) -> bool:
+        """A commit has begun and not ended: true until its writer is found dead."""
+        since = self._odd_since
+        if since is None or since[0] != value:
+            self._odd_since = (value, self._monotonic())
+            return True
+        if self._monotonic() - since[1] < _PATIENCE:
+            return True
+        self._odd_since = None
+        return not self._lake.heal_sequence()
+
+    def read(self) -> News:
+        """What was committed since the last call, by this process or another; one query when there is any."""
+        if self.is_current():
+            return News()
+        with self._guard:
+            value = self._lake.sequence.value & ~1
+            if value == self._seen:
+                return News()
+            rows = self._lake.read(
+                "SELECT snapshot_id, commit_extra_info FROM __ducklake_metadata_lake.ducklake_snapshot_changes "
+                "WHERE snapshot_id > ? ORDER BY snapshot_id DESC LIMIT ?",
+                [self._position, _AT_MOST + 1],
+            )
+            self._seen = value
+            numbers = [int(str(row[0])) for row in rows]
+            if not numbers:
+                return News()
+            complete = numbers[-1] == self._position + 1 and len(numbers) == numbers[0] - self._position
+            self._position = numbers[0]
+        versions: dict[str, int] = {}
+        for _, note in reversed(rows):
+            versions.update(json.loads(str(note)).get("versions", {}) if note else {})
+        return News(versions, complete and len(rows) <= _AT_MOST)
+
+    def skip_own(self, before: int, after: int) -> None:
+        """Take a commit of this process as read, when nothing of others came before it."""
+        if self._seen == before:
+            self._seen = after

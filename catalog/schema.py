@@ -1,0 +1,48 @@
+"""The tables of the catalogue and the migrations that make them; forward only, applied under the write lock.
+
+Rows of `changes` are the truth about membership: what a version holds is the sum of the changes up to it, `add` counting
+one and `remove` minus one for each (kind, tag, digest). All tables of content are laid out by repository, because "all of
+one repository" is the question asked most (docs/adr/0001-catalogue.md).
+"""
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        "CREATE TABLE repositories (name VARCHAR NOT NULL, created_at TIMESTAMPTZ NOT NULL)",
+        """CREATE TABLE versions (
+            repository VARCHAR NOT NULL, number BIGINT NOT NULL, base BIGINT NOT NULL,
+            operation VARCHAR NOT NULL, operation_id VARCHAR NOT NULL, actor VARCHAR NOT NULL,
+            flow_run_id VARCHAR NOT NULL, message VARCHAR NOT NULL, created_at TIMESTAMPTZ NOT NULL,
+            tags BIGINT NOT NULL, manifests BIGINT NOT NULL, blobs BIGINT NOT NULL, size_bytes BIGINT NOT NULL,
+            added BIGINT NOT NULL, removed BIGINT NOT NULL)""",
+        """CREATE TABLE changes (
+            repository VARCHAR NOT NULL, version BIGINT NOT NULL, action VARCHAR NOT NULL, kind VARCHAR NOT NULL,
+            tag VARCHAR NOT NULL, digest VARCHAR NOT NULL, size BIGINT NOT NULL, media_type VARCHAR NOT NULL,
+            artifact_type VARCHAR NOT NULL, subject VARCHAR NOT NULL)""",
+        """CREATE TABLE manifests (
+            repository VARCHAR NOT NULL, digest VARCHAR NOT NULL, media_type VARCHAR NOT NULL,
+            artifact_type VARCHAR NOT NULL, kind VARCHAR NOT NULL, size BIGINT NOT NULL, subject VARCHAR NOT NULL,
+            os VARCHAR NOT NULL, architecture VARCHAR NOT NULL, variant VARCHAR NOT NULL, created VARCHAR NOT NULL,
+            labels MAP(VARCHAR, VARCHAR) NOT NULL, annotations MAP(VARCHAR, VARCHAR) NOT NULL)""",
+        """CREATE TABLE descriptors (
+            repository VARCHAR NOT NULL, parent VARCHAR NOT NULL, position BIGINT NOT NULL, role VARCHAR NOT NULL,
+            digest VARCHAR NOT NULL, media_type VARCHAR NOT NULL, size BIGINT NOT NULL, platform VARCHAR NOT NULL)""",
+        *(
+            statement
+            for table in ("changes", "manifests", "descriptors", "versions")
+            for statement in (
+                f"ALTER TABLE {table} SET PARTITIONED BY (bucket(64, repository))",
+                f"ALTER TABLE {table} SET SORTED BY (repository)",
+            )
+        ),
+        """CREATE VIEW members AS
+            SELECT repository, kind, tag, digest, any_value(size) AS size, any_value(media_type) AS media_type,
+                any_value(artifact_type) AS artifact_type, any_value(subject) AS subject, max(version) AS since
+            FROM changes GROUP BY repository, kind, tag, digest
+            HAVING sum(CASE action WHEN 'add' THEN 1 ELSE -1 END) > 0""",
+        """CREATE VIEW tags AS
+            SELECT repository, tag, digest, media_type, since AS version FROM members WHERE kind = 'tag'""",
+    ),
+)
+"""Each entry takes the schema from its index to the next number; entries never change once released."""
+
+SCHEMA_VERSION = len(MIGRATIONS)

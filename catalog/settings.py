@@ -1,0 +1,108 @@
+"""The one table of settings: environment variables `ENTREPOT_…`; docs/settings.md documents each, a test compares."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+
+from oci.errors import SettingsInvalid
+
+
+class Settings(BaseSettings):
+    """Where this installation keeps its state, what it listens on, and how it talks to upstreams."""
+
+    model_config = SettingsConfigDict(env_prefix="ENTREPOT_", frozen=True, extra="ignore")
+
+    home: Path = Field(Path("~/.local/share/entrepot"), description="Folder of all local state.")
+    catalog: str = Field(
+        "", description="Bookkeeping of the catalogue: `sqlite:PATH`. Default: `HOME/catalog/catalog.sqlite`."
+    )
+    storage: str = Field("", description="Where blobs are kept: `file:PATH`. Default: `HOME/blobs`.")
+    listen: str = Field("127.0.0.1:5080", description="Address and port of the registry.")
+    tls_cert: Path | None = Field(None, description="PEM file of the registry's certificate chain.")
+    tls_key: Path | None = Field(None, description="PEM file of the certificate's private key.")
+    allow_plain_http: bool = Field(
+        default=False, description="Listen without TLS on an address other than loopback, credentials in the clear."
+    )
+    prefect_api_url: str = Field(
+        "http://127.0.0.1:4200/api",
+        description="Prefect's API, used when it answers; else a flow runs with a server of its own.",
+    )
+    auth_file: Path | None = Field(
+        None, description="An `auth.json` to read upstream logins from, before the usual places of podman and docker."
+    )
+    logins: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description='Upstream logins as JSON: `{"registry.example": "user:password"}`; first choice.',
+    )
+    ca_file: Path | None = Field(
+        None, description="PEM file of further certificate authorities to trust for upstreams."
+    )
+    proxy: str = Field("", description="Proxy URL for upstreams; default: HTTPS_PROXY, HTTP_PROXY, NO_PROXY.")
+    insecure_registries: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Upstream hosts, separated by commas, that may be spoken to in plain HTTP. Loopback always may."
+    )
+    connect_timeout: float = Field(10.0, gt=0, description="Seconds to reach an upstream.")
+    read_timeout: float = Field(60.0, gt=0, description="Seconds an upstream may be silent within an answer.")
+    total_timeout: float = Field(3600.0, gt=0, description="Seconds one upstream request may take, retries included.")
+    upstream_attempts: int = Field(5, ge=1, description="How often an upstream request is tried before it fails.")
+    copy_concurrency: int = Field(8, ge=1, description="Transfers at a time within one copy.")
+    upload_expiry: float = Field(86400.0, gt=0, description="Seconds after which an idle upload session is dropped.")
+    lock_timeout: float = Field(60.0, gt=0, description="Seconds to wait for the catalogue's write lock.")
+    duckdb_memory: str = Field("1GB", description="Memory that DuckDB may use in one process.")
+    duckdb_threads: int = Field(2, ge=1, description="Threads that DuckDB may use in one process.")
+    snapshot_cache: int = Field(1000, ge=1, description="Versions of repositories kept in memory.")
+    manifest_cache: int = Field(64 * 1024 * 1024, ge=0, description="Bytes of manifests kept in memory.")
+    server_processes: int = Field(1, ge=1, description="Processes that serve the registry.")
+
+    @field_validator("insecure_registries", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: object) -> object:
+        return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
+
+    @cached_property
+    def root(self) -> Path:
+        """`home` as an absolute path."""
+        return self.home.expanduser().absolute()
+
+    @cached_property
+    def catalog_file(self) -> Path:
+        """The SQLite file of the catalogue's bookkeeping."""
+        return _path_of(self.catalog, "sqlite:", self.root / "catalog" / "catalog.sqlite", "ENTREPOT_CATALOG")
+
+    @cached_property
+    def storage_folder(self) -> Path:
+        """The folder of the blob store."""
+        return _path_of(self.storage, "file:", self.root / "blobs", "ENTREPOT_STORAGE")
+
+    @cached_property
+    def listen_address(self) -> tuple[str, int]:
+        """Host and port of `listen`."""
+        host, colon, port = self.listen.rpartition(":")
+        if not colon or not host or not port.isdecimal() or int(port) > 65535:
+            raise SettingsInvalid(f"ENTREPOT_LISTEN is {self.listen!r}; expected host:port, such as 127.0.0.1:5080")
+        return host.strip("[]"), int(port)
+
+
+def _path_of(value: str, scheme: str, default: Path, name: str) -> Path:
+    if not value:
+        return default
+    if not value.startswith(scheme) or value == scheme:
+        raise SettingsInvalid(f"{name} is {value!r}; expected {scheme}PATH")
+    return Path(value.removeprefix(scheme)).expanduser().absolute()
+
+
+def read_settings(**changes: object) -> Settings:
+    """Read the environment, with `changes` (those not None) before it; raise SettingsInvalid that names the setting."""
+    try:
+        return Settings(**{name: value for name, value in changes.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        faults = "; ".join(
+            f"ENTREPOT_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}"
+            for fault in error.errors(include_input=False)
+        )
+        raise SettingsInvalid(f"settings cannot be used: {faults}") from None
+    except SettingsError as error:
+        raise SettingsInvalid(f"settings cannot be used: {error}") from None

@@ -1,0 +1,129 @@
+"""The catalogue as the two ends of a copy: a repository's content to write into, one version to read from."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from catalog.catalog import Catalog
+from catalog.snapshot import Snapshot
+from catalog.uploads import UploadSession
+from oci import mediatypes
+from oci.descriptor import UNKNOWN_SIZE, Descriptor
+from oci.digest import Digest
+from oci.errors import BlobUnknown, SizeInvalid
+from oci.manifest import Manifest
+from oci.target import Source, Target
+
+_WRITE = 1024 * 1024
+_READ = 1024 * 1024
+
+
+class RepositoryTarget:
+    """Takes content in for one repository and leases it; a commit makes a version of it afterwards.
+
+    `base` is the version the copy is planned on: what it holds is skipped. Tags are only noted, in `tags`.
+    """
+
+    def __init__(self, catalog: Catalog, base: Snapshot) -> None:
+        self._catalog, self._base = catalog, base
+        self._content = catalog.content
+        self.tags: dict[str, Digest] = {}
+
+    @property
+    def name(self) -> str:
+        """The repository's name."""
+        return self._base.repository
+
+    async def has(self, descriptor: Descriptor) -> bool:
+        """Whether the content is in the base or staged already; a blob that any repository holds is leased, not copied."""
+        digest = descriptor.digest
+        if digest in self._base.manifests:
+            return True
+        if descriptor.media_type in mediatypes.MANIFESTS:
+            return self._content.linked_manifest(self.name, digest)
+        size = self._content.size(digest)
+        if size is None:
+            return False
+        if descriptor.size not in (size, UNKNOWN_SIZE):
+            raise SizeInvalid(f"the manifest says {digest} has {descriptor.size} bytes; it has {size}")
+        if digest not in self._base.blobs and not self._content.linked(self.name, digest):
+            await asyncio.to_thread(self._content.link, self.name, digest)
+        return True
+
+    async def write_blob(self, descriptor: Descriptor, chunks: AsyncIterator[bytes]) -> None:
+        """Keep a blob; raise DigestInvalid or SizeInvalid, and keep nothing, where the bytes are not the descriptor's."""
+        expected = None if descriptor.size == UNKNOWN_SIZE else descriptor.size
+        session = await asyncio.to_thread(self._catalog.uploads.begin, self.name)
+        try:
+            await _fill(session, chunks, expected)
+            await asyncio.to_thread(session.finish, descriptor.digest, expected)
+        except BaseException:
+            session.cancel()
+            raise
+
+    async def write_manifest(self, manifest: Manifest) -> None:
+        """Keep a manifest whose children are all staged."""
+        await asyncio.to_thread(
+            self._content.put, manifest.raw, manifest.digest, self.name, media_type=manifest.media_type
+        )
+
+    async def write_tag(self, tag: str, manifest: Manifest) -> None:
+        """Note the tag for the commit to come."""
+        self.tags[tag] = manifest.digest
+
+
+async def _fill(session: UploadSession, chunks: AsyncIterator[bytes], expected: int | None) -> None:
+    """Write in large pieces off the event loop; stop at once where more comes than was announced."""
+    pending = bytearray()
+    async for chunk in chunks:
+        pending += chunk
+        if expected is not None and session.offset + len(pending) > expected:
+            raise SizeInvalid(f"expected {expected} bytes, got more")
+        if len(pending) >= _WRITE:
+            await asyncio.to_thread(session.write, pending)
+            pending = bytearray()
+    if pending:
+        await asyncio.to_thread(session.write, pending)
+
+
+class RepositorySource:
+    """Reads one version of a repository."""
+
+    def __init__(self, catalog: Catalog, snapshot: Snapshot) -> None:
+        self._catalog, self._snapshot = catalog, snapshot
+
+    @property
+    def name(self) -> str:
+        """The repository and its version."""
+        return f"{self._snapshot.repository} version {self._snapshot.version}"
+
+    async def resolve(self, reference: str) -> Descriptor:
+        """Return what a tag or digest text points to; raise ManifestUnknown."""
+        digest = self._snapshot.resolve(reference)
+        entry = self._snapshot.manifests[digest]
+        return Descriptor(entry.media_type, digest, entry.size, artifact_type=entry.artifact_type)
+
+    async def read_manifest(self, descriptor: Descriptor) -> Manifest:
+        """Return a manifest of the version."""
+        self._snapshot.resolve(descriptor.digest)
+        return await asyncio.to_thread(self._catalog.read_manifest, descriptor.digest, descriptor.media_type)
+
+    async def read_blob(self, descriptor: Descriptor) -> AsyncIterator[bytes]:
+        """Yield a blob of the version."""
+        if descriptor.digest not in self._snapshot.blobs:
+            raise BlobUnknown(f"blob {descriptor.digest} is not in {self.name}")
+        with self._catalog.content.open(descriptor.digest) as reader:
+            offset = 0
+            while offset < reader.size:
+                chunk = await asyncio.to_thread(reader.read_at, offset, _READ)
+                offset += len(chunk)
+                yield chunk
+
+    async def tags(self) -> AsyncIterator[str]:
+        """Yield the version's tags in ASCII order."""
+        for tag in self._snapshot.sorted_tags:
+            yield tag
+
+
+def _check_ends(target: RepositoryTarget, source: RepositorySource) -> tuple[Target, Source]:
+    """Let the type checker hold both classes against the protocols."""
+    return target, source

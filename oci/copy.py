@@ -1,0 +1,119 @@
+"""The one graph copy: children before parents, what the target has is skipped, every byte verified by the target."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from oci import mediatypes
+from oci.descriptor import Descriptor
+from oci.digest import Digest
+from oci.errors import DigestInvalid, RemoteCorrupt, SizeInvalid
+from oci.manifest import Manifest
+from oci.target import Source, Target
+
+MAX_DEPTH = 16
+"""How deep indexes may nest; deeper is taken for an attack."""
+
+
+@dataclass(slots=True)
+class CopyReport:
+    """What a copy moved and what it found in place; `moved_bytes` counts blobs and manifests written."""
+
+    moved: int = 0
+    moved_bytes: int = 0
+    skipped: int = 0
+    manifests: dict[Digest, Manifest] = field(default_factory=dict)
+
+    def count(self, size: int) -> None:
+        """Add one written item of `size` bytes."""
+        self.moved += 1
+        self.moved_bytes += max(size, 0)
+
+
+class GraphCopier:
+    """Copies graphs between one source and one target; each digest once, `concurrency` transfers at a time.
+
+    One copier serves a whole batch of roots, so that what they share is looked at once. Use it within one event loop.
+    """
+
+    def __init__(self, source: Source, target: Target, *, concurrency: int = 8) -> None:
+        self._source, self._target = source, target
+        self._slots = asyncio.Semaphore(concurrency)
+        self._begun: dict[Digest, asyncio.Task[None]] = {}
+        self.report = CopyReport()
+
+    async def copy(self, root: Descriptor) -> None:
+        """Copy all that `root` needs, then `root`; the error of the first part that fails is raised."""
+        await self._once(root, self._copy_node, depth=0)
+
+    async def close(self) -> None:
+        """End what is still under way, after an error."""
+        for task in self._begun.values():
+            task.cancel()
+        await asyncio.gather(*self._begun.values(), return_exceptions=True)
+
+    async def _once(
+        self, descriptor: Descriptor, act: Callable[[Descriptor, int], Awaitable[None]], *, depth: int
+    ) -> None:
+        task = self._begun.get(descriptor.digest)
+        if task is None:
+            task = asyncio.ensure_future(act(descriptor, depth))
+            self._begun[descriptor.digest] = task
+        await asyncio.shield(task)
+
+    async def _copy_node(self, descriptor: Descriptor, depth: int) -> None:
+        if descriptor.media_type in mediatypes.MANIFESTS:
+            await self._copy_manifest(descriptor, depth)
+        else:
+            await self._copy_blob(descriptor, depth)
+
+    async def _copy_manifest(self, descriptor: Descriptor, depth: int) -> None:
+        if depth > MAX_DEPTH:
+            raise RemoteCorrupt(
+                f"{descriptor.digest} nests indexes deeper than {MAX_DEPTH}", registry=self._source.name
+            )
+        async with self._slots:
+            if await self._target.has(descriptor):
+                self.report.skipped += 1
+                return
+            manifest = await self._source.read_manifest(descriptor)
+        wanted = [
+            (
+                child,
+                self._copy_manifest
+                if role == "manifest" and child.media_type in mediatypes.MANIFESTS
+                else self._copy_blob,
+            )
+            for role, child in manifest.children()
+            if not mediatypes.is_nondistributable(child.media_type)
+        ]
+        await asyncio.gather(*(self._once(child, act, depth=depth + 1) for child, act in wanted))
+        async with self._slots:
+            await self._target.write_manifest(manifest)
+        self.report.manifests[manifest.digest] = manifest
+        self.report.count(manifest.size)
+
+    async def _copy_blob(self, descriptor: Descriptor, _depth: int) -> None:
+        async with self._slots:
+            if await self._target.has(descriptor):
+                self.report.skipped += 1
+                return
+            try:
+                async with aclosing(self._source.read_blob(descriptor)) as chunks:  # type: ignore[type-var]
+                    await self._target.write_blob(descriptor, chunks)
+            except (DigestInvalid, SizeInvalid) as error:
+                raise RemoteCorrupt(
+                    f"sent a blob that is not its descriptor's: {error}", registry=self._source.name
+                ) from error
+        self.report.count(descriptor.size)
+
+
+async def copy_graph(source: Source, target: Target, root: Descriptor, *, concurrency: int = 8) -> CopyReport:
+    """Copy `root` and all it is made of; return what was moved. Raises the first failure, with nothing left running."""
+    copier = GraphCopier(source, target, concurrency=concurrency)
+    try:
+        await copier.copy(root)
+    finally:
+        await copier.close()
+    return copier.report

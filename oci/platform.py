@@ -1,0 +1,60 @@
+"""Platforms of an index's children. Source: image-spec, image-index.md, "platform"."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from oci.errors import InvalidInput
+
+_ALIASES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "armhf": "arm", "i386": "386"}
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """An operating system and architecture, in Go's names (`linux`, `amd64`)."""
+
+    os: str
+    architecture: str
+    variant: str = ""
+    os_version: str = ""
+    os_features: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `os/architecture[/variant]`; raise InvalidInput for another form."""
+        parts = text.split("/")
+        if len(parts) not in (2, 3) or not all(parts):
+            raise InvalidInput(f"not a platform: {text!r}; expected os/architecture[/variant], such as linux/arm64/v8")
+        return cls(parts[0], _ALIASES.get(parts[1], parts[1]), parts[2] if len(parts) == 3 else "")
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, object]) -> Self:
+        """Read a descriptor's `platform` object; unknown fields are left alone."""
+        features = value.get("os.features")
+        return cls(
+            os=str(value.get("os", "")),
+            architecture=str(value.get("architecture", "")),
+            variant=str(value.get("variant", "")),
+            os_version=str(value.get("os.version", "")),
+            os_features=tuple(map(str, features)) if isinstance(features, list) else (),
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """The object a descriptor holds, empty fields left out."""
+        pairs = {
+            "architecture": self.architecture,
+            "os": self.os,
+            "os.version": self.os_version,
+            "os.features": list(self.os_features),
+            "variant": self.variant,
+        }
+        return {name: value for name, value in pairs.items() if value}
+
+    def matches(self, wanted: "Platform") -> bool:
+        """Whether this platform is what `wanted` asks for; a variant not asked for does not matter."""
+        if (self.os, self.architecture) != (wanted.os, wanted.architecture):
+            return False
+        return not wanted.variant or self.variant == wanted.variant
+
+    def __str__(self) -> str:
+        return "/".join(filter(None, (self.os, self.architecture, self.variant)))

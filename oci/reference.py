@@ -1,0 +1,82 @@
+"""Names: repositories, tags and references. Source: distribution-spec, "Pulling manifests"."""
+
+import re
+from dataclasses import dataclass
+
+from oci.digest import Digest
+from oci.errors import NameInvalid, TagInvalid
+
+_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_NAME = re.compile(rf"{_PART}(?:/{_PART})*")
+_TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
+_HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:.]+\])(?::[0-9]{1,5})?")
+MAX_NAME = 255
+DOCKER_HUB = "registry-1.docker.io"
+_DOCKER_NAMES = frozenset({"docker.io", "index.docker.io", DOCKER_HUB})
+
+
+def parse_name(text: str) -> str:
+    """Return text as a repository name; raise NameInvalid."""
+    if len(text) > MAX_NAME or not _NAME.fullmatch(text):
+        raise NameInvalid(
+            f"not a repository name: {text[:300]!r}; parts of lower-case letters, digits and . _ - "
+            f"joined by /, {MAX_NAME} characters at most"
+        )
+    return text
+
+
+def is_tag(text: str) -> bool:
+    """Whether text has the form of a tag."""
+    return _TAG.fullmatch(text) is not None
+
+
+def parse_tag(text: str) -> str:
+    """Return text as a tag; raise TagInvalid."""
+    if not is_tag(text):
+        raise TagInvalid(f"not a tag: {text[:200]!r}; up to 128 of letters, digits, _ . -, not starting with . or -")
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A place on a registry: `registry` is its host[:port] as dialled, `tag` and `digest` may both be absent."""
+
+    registry: str
+    repository: str
+    tag: str | None = None
+    digest: Digest | None = None
+
+    def __str__(self) -> str:
+        tag = f":{self.tag}" if self.tag else ""
+        digest = f"@{self.digest}" if self.digest else ""
+        return f"{self.registry}/{self.repository}{tag}{digest}"
+
+
+def parse_reference(text: str) -> Reference:
+    """Read `[host[:port]/]name[:tag][@digest]`; a name without a host is Docker Hub's. Raise NameInvalid and kin."""
+    rest = text.removeprefix("docker://")
+    if "://" in rest:
+        raise NameInvalid(f"not a reference: {text[:300]!r}; leave out the scheme: host[:port]/name[:tag][@digest]")
+    rest, at, digest_text = rest.partition("@")
+    digest = Digest.parse(digest_text) if at else None
+    registry, name = _split_host(rest)
+    head, colon, tag = name.rpartition(":")
+    if colon:
+        name = head
+    registry, name = _docker_hub(registry, name)
+    if not _HOST.fullmatch(registry):
+        raise NameInvalid(f"not a registry host: {registry[:200]!r} in {text[:300]!r}")
+    return Reference(registry, parse_name(name), parse_tag(tag) if colon else None, digest)
+
+
+def _split_host(text: str) -> tuple[str, str]:
+    first, slash, rest = text.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost" or first != first.lower()):
+        return first, rest
+    return DOCKER_HUB, text
+
+
+def _docker_hub(registry: str, name: str) -> tuple[str, str]:
+    if registry not in _DOCKER_NAMES:
+        return registry, name
+    return DOCKER_HUB, name if "/" in name else f"library/{name}"

@@ -1,0 +1,53 @@
+"""The two ends of every copy. A pull, push, sync, export, import or replication chooses a Source and a Target."""
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from oci.descriptor import Descriptor
+from oci.manifest import Manifest
+
+
+class Source(Protocol):
+    """Where content comes from; `name` says in an error which side failed."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def resolve(self, reference: str) -> Descriptor:
+        """Return what a tag or digest text points to now; raise NotFound or RemoteNotFound."""
+        ...
+
+    async def read_manifest(self, descriptor: Descriptor) -> Manifest:
+        """Return the manifest, its bytes verified against the descriptor's digest."""
+        ...
+
+    def read_blob(self, descriptor: Descriptor) -> AsyncIterator[bytes]:
+        """Yield the blob's bytes in order; the reader verifies them."""
+        ...
+
+    def tags(self) -> AsyncIterator[str]:
+        """Yield every tag in the order of the source."""
+        ...
+
+
+class Target(Protocol):
+    """Where content goes. Every method is idempotent by digest, so that a copy broken off can be made again."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def has(self, descriptor: Descriptor) -> bool:
+        """Whether the content is held; for a manifest, whether all it is made of is held too."""
+        ...
+
+    async def write_blob(self, descriptor: Descriptor, chunks: AsyncIterator[bytes]) -> None:
+        """Keep a blob; raise DigestInvalid or SizeInvalid and keep nothing where the bytes are not the descriptor's."""
+        ...
+
+    async def write_manifest(self, manifest: Manifest) -> None:
+        """Keep a manifest whose children are all held."""
+        ...
+
+    async def write_tag(self, tag: str, manifest: Manifest) -> None:
+        """Point a tag to a manifest that is held."""
+        ...

@@ -1,0 +1,148 @@
+"""What every test gets: an empty environment of its own, and factories for servers and clients that end with it."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from tests import servers
+from tests.servers import Certificate, Children, Client, DockerRegistry, EntrepotServer
+
+_CHILDREN = pytest.StashKey[list[Children]]()
+_SCRATCH = pytest.StashKey[Path]()
+_FOREIGN = ("ENTREPOT_", "PREFECT_", "XDG_", "DOCKER_", "CONTAINERS_", "AWS_")
+_PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "ftp_proxy"}
+
+
+class DockerRegistryFactory(Protocol):
+    def __call__(self, *, auth: bool = False, storage: Path | None = None) -> DockerRegistry: ...
+
+
+class EntrepotFactory(Protocol):
+    def __call__(self, home: Path | None = None, **options: Any) -> EntrepotServer: ...
+
+
+def _isolate(environ: Any, home: Path) -> None:
+    """Take the user's settings out of `environ` and point every tool's idea of home into `home`."""
+    for name in list(environ):
+        if name.startswith(_FOREIGN) or name.lower() in _PROXIES or name == "REGISTRY_AUTH_FILE":
+            del environ[name]
+    home.mkdir(parents=True, exist_ok=True)
+    environ["HOME"] = str(home)
+    environ["ENTREPOT_HOME"] = str(home / "entrepot")
+    environ["PREFECT_HOME"] = str(home / "prefect")
+    environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+    environ["DO_NOT_TRACK"] = "1"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Isolate the whole run before any test module is imported: Prefect reads its settings at import."""
+    scratch = Path(tempfile.mkdtemp(prefix="entrepot-tests-"))
+    config.stash[_SCRATCH] = scratch
+    _isolate(os.environ, scratch)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(config.stash[_SCRATCH], ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def isolated_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """HOME, ENTREPOT_HOME and PREFECT_HOME of this one test; what a test sets in os.environ is undone after it."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("ENTREPOT_HOME", str(home / "entrepot"))
+    monkeypatch.setenv("PREFECT_HOME", str(home / "prefect"))
+    return home
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Show the logs of a failed test's processes below its traceback."""
+    report: pytest.TestReport = yield  # type: ignore[assignment]
+    if report.failed:
+        for children in item.session.stash.get(_CHILDREN, []):
+            report.sections.extend((f"log of {child.name}", child.tail()) for child in children.all)
+    return report  # type: ignore[return-value]
+
+
+def _registered(request: pytest.FixtureRequest, folder: Path) -> Iterator[Children]:
+    groups = request.session.stash.setdefault(_CHILDREN, [])
+    with Children(folder) as children:
+        groups.append(children)
+        yield children
+        groups.remove(children)
+
+
+@pytest.fixture
+def children(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Children]:
+    """Starts processes that are stopped after the test; their logs are shown when it fails."""
+    yield from _registered(request, tmp_path / "children")
+
+
+@pytest.fixture(scope="module")
+def module_children(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Children]:
+    """As `children`, for servers that the tests of one module share."""
+    yield from _registered(request, tmp_path_factory.mktemp("children"))
+
+
+@pytest.fixture
+def docker_registry(children: Children) -> DockerRegistryFactory:
+    """Factory of real docker-registries."""
+    return lambda **options: servers.start_docker_registry(children, **options)
+
+
+@pytest.fixture(scope="module")
+def module_docker_registry(module_children: Children) -> DockerRegistryFactory:
+    """As `docker_registry`, for one module."""
+    return lambda **options: servers.start_docker_registry(module_children, **options)
+
+
+def _entrepot(children: Children) -> EntrepotFactory:
+    def start(home: Path | None = None, **options: Any) -> EntrepotServer:
+        home = home or children.folder / f"entrepot-{len(children.all)}"
+        return servers.start_entrepot(children, home, **options)
+
+    return start
+
+
+@pytest.fixture
+def entrepot_server(children: Children) -> EntrepotFactory:
+    """Factory of registries of ours, each over a new home unless one is given."""
+    return _entrepot(children)
+
+
+@pytest.fixture(scope="module")
+def module_entrepot_server(module_children: Children) -> EntrepotFactory:
+    """As `entrepot_server`, for one module."""
+    return _entrepot(module_children)
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Certificate:
+    """A certificate for loopback and the authority to trust for it."""
+    return servers.make_certificate(tmp_path / "certificate")
+
+
+@pytest.fixture
+def tool() -> Callable[[str], str]:
+    """Finds an executable, or skips (fails when ENTREPOT_REQUIRE_TOOLS=1)."""
+    return servers.tool
+
+
+@pytest.fixture
+def skopeo(tmp_path: Path) -> Client:
+    """skopeo, touching nothing of the user's."""
+    return servers.make_skopeo(tmp_path / "skopeo")
+
+
+@pytest.fixture
+def podman() -> Iterator[Client]:
+    """podman, with storage of its own; in a short path, since it takes no run folder above 50 characters."""
+    with tempfile.TemporaryDirectory(prefix="podman-", ignore_cleanup_errors=True) as folder:
+        yield servers.make_podman(Path(folder))

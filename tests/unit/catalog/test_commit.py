@@ -1,0 +1,228 @@
+"""Commits make versions: one for each operation that changes something, none otherwise."""
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from catalog.catalog import Catalog
+from catalog.changes import AddManifest, LatestIs, RemoveManifest, RemoveTag, SetTag
+from oci import mediatypes
+from oci.descriptor import Descriptor
+from oci.digest import Digest
+from oci.errors import (
+    CatalogUnusable,
+    Conflict,
+    EntrepotError,
+    ManifestBlobUnknown,
+    ManifestInvalid,
+    ManifestUnknown,
+    NameUnknown,
+    VersionUnknown,
+)
+from tests.unit.catalog.conftest import commit_to, push_image, stage_blob, stage_image, stage_index, stage_manifest
+
+
+def test_a_push_makes_one_version_with_its_closure(catalog: Catalog) -> None:
+    result = push_image(catalog, "team/app", "v1", "one", ("shared", "own"))
+    assert (result.version, result.changed) == (1, True)
+    snapshot = catalog.snapshot("team/app")
+    assert snapshot.tags.keys() == {"v1"}
+    assert len(snapshot.manifests) == 1
+    assert snapshot.blobs.keys() >= {Digest.of(b"shared"), Digest.of(b"own")}
+    row = catalog.version("team/app", 1)
+    assert (row.base, row.operation, row.operation_id, row.actor) == (0, "test", "one", "tester")
+    assert (row.tags, row.manifests, row.blobs, row.added, row.removed) == (1, 1, 3, 5, 0)
+    assert row.size_bytes == snapshot.size_bytes == sum(change.size for change in catalog.changes("team/app", 1)) - (
+        next(iter(snapshot.manifests.values())).size  # counted for the tag as well
+    )
+
+
+def test_what_changes_nothing_makes_no_version(catalog: Catalog) -> None:
+    push_image(catalog, "team/app", "v1", "one")
+    again = push_image(catalog, "team/app", "v1", "one")
+    assert (again.version, again.changed) == (1, False)
+    assert not commit_to(catalog, "team/app", RemoveTag("absent"), RemoveManifest(Digest.of(b"absent"))).changed
+    assert len(catalog.versions("team/app")) == 1
+
+
+def test_a_commit_of_nothing_makes_no_repository(catalog: Catalog) -> None:
+    assert commit_to(catalog, "team/none", RemoveTag("absent")).version == 0
+    with pytest.raises(NameUnknown):
+        catalog.snapshot("team/none")
+    assert catalog.repository_names() == ()
+
+
+def test_a_moved_tag_keeps_the_old_manifest_and_every_version(catalog: Catalog) -> None:
+    first = push_image(catalog, "team/app", "latest", "one").snapshot
+    second = push_image(catalog, "team/app", "latest", "two").snapshot
+    assert second.tags["latest"] != first.tags["latest"]
+    assert len(second.manifests) == 2
+    diff = catalog.diff(first, second)
+    assert diff.tags_removed == dict(first.tags)
+    assert diff.tags_added == dict(second.tags)
+    assert [(change.action, change.kind) for change in catalog.changes("team/app", 2)][:2] == [
+        ("remove", "tag"),
+        ("add", "tag"),
+    ]
+    assert catalog.snapshot("team/app", 1) == first
+
+
+def test_removing_a_manifest_takes_its_tags_and_the_blobs_nobody_else_needs(catalog: Catalog) -> None:
+    push_image(catalog, "team/app", "a", "one", ("shared", "own of one"))
+    push_image(catalog, "team/app", "b", "two", ("shared", "own of two"))
+    gone = catalog.snapshot("team/app").tags["a"]
+    snapshot = commit_to(catalog, "team/app", RemoveManifest(gone)).snapshot
+    assert snapshot.tags.keys() == {"b"}
+    assert Digest.of(b"shared") in snapshot.blobs
+    assert Digest.of(b"own of two") in snapshot.blobs
+    assert Digest.of(b"own of one") not in snapshot.blobs
+    assert len(snapshot.blobs) == 3
+
+
+def test_a_blob_that_a_new_manifest_needs_survives_the_removal_of_the_old_one(catalog: Catalog) -> None:
+    old = push_image(catalog, "team/app", "a", "one", ("shared",)).snapshot.tags["a"]
+    new = stage_image(catalog, "team/app", "two", ("shared",))
+    snapshot = commit_to(
+        catalog, "team/app", RemoveManifest(old), AddManifest(new), SetTag("a", new.digest)
+    ).snapshot
+    assert Digest.of(b"shared") in snapshot.blobs
+    assert snapshot == catalog.snapshot("team/app")
+
+
+def test_removing_a_tag_keeps_its_manifest(catalog: Catalog) -> None:
+    push_image(catalog, "team/app", "a", "one")
+    snapshot = commit_to(catalog, "team/app", RemoveTag("a")).snapshot
+    assert (len(snapshot.tags), len(snapshot.manifests)) == (0, 1)
+
+
+def test_a_tag_needs_its_manifest(catalog: Catalog) -> None:
+    push_image(catalog, "team/app", "a", "one")
+    with pytest.raises(ManifestUnknown, match="tag 'b'"):
+        commit_to(catalog, "team/app", SetTag("b", Digest.of(b"absent")))
+
+
+def test_missing_parts_are_all_named(catalog: Catalog) -> None:
+    child = {"mediaType": mediatypes.OCI_LAYER_GZIP, "size": 3}
+    document = {
+        "schemaVersion": 2,
+        "config": {"mediaType": mediatypes.OCI_CONFIG, **stage_blob(catalog, "team/app", b"{}")},
+        "layers": [{**child, "digest": Digest.of(b"x")}, {**child, "digest": Digest.of(b"y")}],
+    }
+    descriptor = stage_manifest(catalog, "team/app", document, mediatypes.OCI_MANIFEST)
+    with pytest.raises(ManifestBlobUnknown) as caught:
+        commit_to(catalog, "team/app", AddManifest(descriptor))
+    assert caught.value.detail == {"missing": [Digest.of(b"x"), Digest.of(b"y")]}
+    assert catalog.find_snapshot("team/app") is None
+
+
+def test_a_misstated_size_is_refused(catalog: Catalog) -> None:
+    document = {
+        "schemaVersion": 2,
+        "config": {"mediaType": mediatypes.OCI_CONFIG, **stage_blob(catalog, "team/app", b"{}"), "size": 3},
+        "layers": [],
+    }
+    with pytest.raises(ManifestInvalid, match="3 bytes; it has 2"):
+        commit_to(
+            catalog, "team/app", AddManifest(stage_manifest(catalog, "team/app", document, mediatypes.OCI_MANIFEST))
+        )
+
+
+def test_an_index_needs_its_children_unless_sparse(catalog: Catalog) -> None:
+    here = stage_image(catalog, "team/app", "here")
+    absent = Descriptor(mediatypes.OCI_MANIFEST, Digest.of(b"absent"), 10)
+    index = stage_index(catalog, "team/app", [here, absent])
+    with pytest.raises(ManifestBlobUnknown, match=absent.digest):
+        commit_to(catalog, "team/app", AddManifest(here), AddManifest(index))
+    snapshot = commit_to(catalog, "team/app", AddManifest(here), AddManifest(index), allow_sparse=True).snapshot
+    assert snapshot.manifests.keys() == {here.digest, index.digest}
+
+
+def test_referrers_follow_from_subjects(catalog: Catalog) -> None:
+    subject = stage_image(catalog, "team/app", "subject")
+    referrer = stage_index(catalog, "team/app", [], subject=subject.to_json(), artifactType="application/x.sbom")
+    commit_to(catalog, "team/app", AddManifest(subject), AddManifest(referrer))
+    snapshot = catalog.snapshot("team/app")
+    assert snapshot.referrers == {subject.digest: (referrer.digest,)}
+    assert snapshot.manifests[referrer.digest].artifact_type == "application/x.sbom"
+
+
+def test_a_requirement_that_no_longer_holds_is_a_conflict(catalog: Catalog) -> None:
+    push_image(catalog, "team/app", "a", "one")
+    with pytest.raises(Conflict, match="at version 1, but .* planned on 0"):
+        commit_to(catalog, "team/app", RemoveTag("a"), requirements=(LatestIs(0),))
+    assert commit_to(catalog, "team/app", RemoveTag("a"), requirements=(LatestIs(1),)).version == 2
+
+
+def test_an_operation_that_has_landed_is_not_made_twice(catalog: Catalog, open_again: Callable[..., Catalog]) -> None:
+    descriptor = stage_image(catalog, "team/app", "one")
+    changes = (AddManifest(descriptor), SetTag("a", descriptor.digest))
+    first = commit_to(catalog, "team/app", *changes, operation_id="run-1", resumable=True)
+    push_image(catalog, "team/app", "a", "two")
+    again = commit_to(
+        open_again(), "team/app", *changes, operation_id="run-1", resumable=True, requirements=(LatestIs(0),)
+    )
+    assert (again.version, again.changed) == (first.version, False)
+    assert again.snapshot == first.snapshot
+    assert len(catalog.versions("team/app")) == 2
+    found = catalog.find_operation("team/app", "run-1")
+    assert found is not None
+    assert found.number == 1
+
+
+def test_versions_out_of_range_are_unknown(catalog: Catalog) -> None:
+    push_image(catalog, "team/app", "a", "one")
+    assert catalog.snapshot("team/app", 0).tags == {}
+    for number in (-1, 2):
+        with pytest.raises(VersionUnknown, match="latest is 1"):
+            catalog.snapshot("team/app", number)
+    with pytest.raises(VersionUnknown):
+        catalog.changes("team/app", 2)
+
+
+def test_commits_of_many_threads_are_grouped_and_each_gets_its_own_answer(catalog: Catalog) -> None:
+    descriptors = [stage_image(catalog, "team/app", f"seed {number}") for number in range(24)]
+    barrier, results, errors = threading.Barrier(24), [], []
+
+    def act(number: int) -> None:
+        barrier.wait()
+        try:
+            digest = descriptors[number].digest if number % 6 else Digest.of(b"absent")
+            change = SetTag(f"t{number}", digest)
+            results.append(commit_to(catalog, "team/app", AddManifest(descriptors[number]), change).version)
+        except EntrepotError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=act, args=(number,)) for number in range(24)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == list(range(1, 21))
+    assert [type(error) for error in errors] == [ManifestUnknown] * 4
+    commits = catalog.query("SELECT count(*) AS n FROM snapshots() WHERE commit_extra_info IS NOT NULL").to_pylist()
+    assert commits[0]["n"] < 20
+    assert len(catalog.snapshot("team/app").tags) == 20
+
+
+def test_a_large_commit_reads_back_as_it_was(catalog: Catalog, open_again: Callable[..., Catalog]) -> None:
+    descriptors = [stage_image(catalog, "team/app", f"seed {number}", (f"l{number}", "base")) for number in range(120)]
+    changes = [
+        change
+        for number, descriptor in enumerate(descriptors)
+        for change in (AddManifest(descriptor), SetTag(f"t{number}", descriptor.digest))
+    ]
+    result = commit_to(catalog, "team/app", *changes)
+    assert open_again().snapshot("team/app") == result.snapshot
+    rows = catalog.query("SELECT labels['seed'] AS seed, os, kind FROM manifests ORDER BY seed").to_pylist()
+    assert len(rows) == 120
+    assert rows[0] == {"seed": "seed 0", "os": "linux", "kind": "image"}
+
+
+def test_a_lock_held_for_too_long_is_a_clear_error(
+    catalog: Catalog, open_again: Callable[..., Catalog]
+) -> None:
+    other = open_again(lock_timeout=0.2)
+    with catalog._lake.write(), pytest.raises(CatalogUnusable, match="ENTREPOT_LOCK_TIMEOUT"):
+        commit_to(other, "team/app", AddManifest(stage_image(other, "team/app", "one")))
+    assert push_image(other, "team/app", "a", "one").version == 1

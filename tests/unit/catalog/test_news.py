@@ -1,0 +1,145 @@
+"""A commit made by another process shows at the next look; a writer that dies in its commit stops nobody."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from catalog.catalog import Catalog
+from catalog.changes import RemoveTag
+from catalog.lake import Lake
+from catalog.news import NewsFeed
+from oci.errors import CatalogUnusable, EntrepotError
+from tests.unit.catalog.conftest import commit_to, push_image
+
+
+def test_own_commits_stay_in_memory_and_cost_no_query(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    push_image(catalog, "team/app", "a", "one")
+    result = push_image(catalog, "team/app", "b", "two")
+
+    def no_query(*_: object) -> list[tuple[object, ...]]:
+        raise AssertionError("a query was made")
+
+    monkeypatch.setattr(catalog._lake, "read", no_query)
+    assert catalog.cached_snapshot("team/app") is result.snapshot
+    assert catalog.snapshot("team/app") is result.snapshot
+    assert catalog.repository_names() == ("team/app",)
+
+
+def test_another_process_is_seen_at_the_next_look(catalog: Catalog, open_again: Callable[..., Catalog]) -> None:
+    other = open_again()
+    push_image(other, "team/app", "a", "one")
+    assert catalog.cached_snapshot("team/app") is None
+    first = catalog.find_snapshot("team/app")
+    assert first is not None
+    assert catalog.cached_snapshot("team/app") is first
+    second = push_image(other, "team/app", "a", "two").snapshot
+    push_image(other, "team/new", "a", "one")
+    assert catalog.cached_snapshot("team/app") is None
+    assert catalog.find_snapshot("team/app") == second
+    assert catalog.repository_names() == ("team/app", "team/new")
+
+
+def test_a_snapshot_moved_forward_equals_one_built_anew(catalog: Catalog, open_again: Callable[..., Catalog]) -> None:
+    other = open_again()
+    push_image(other, "team/app", "a", "one", ("shared", "x"))
+    catalog.snapshot("team/app")
+    push_image(other, "team/app", "a", "two", ("shared", "y"))
+    commit_to(other, "team/app", RemoveTag("a"))
+    push_image(other, "team/app", "b", "three")
+    moved = catalog.snapshot("team/app")
+    assert moved == open_again().snapshot("team/app")
+    assert moved.size_bytes == catalog.version("team/app", 4).size_bytes
+
+
+def test_more_commits_than_the_record_is_read_for_are_all_seen(
+    catalog: Catalog, open_again: Callable[..., Catalog], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("catalog.news._AT_MOST", 2)
+    other = open_again()
+    for number in range(5):
+        push_image(other, f"team/app{number}", "a", "one")
+    assert len(catalog.repository_names()) == 5
+
+
+def test_a_failed_commit_leaves_no_news(catalog: Catalog, open_again: Callable[..., Catalog]) -> None:
+    push_image(catalog, "team/app", "a", "one")
+    other = open_again()
+    before = catalog._lake.sequence.value
+
+    def fail(writer: object) -> None:
+        raise EntrepotError("broken")
+
+    with pytest.raises(EntrepotError, match="broken"), catalog._lake.write() as writer:
+        fail(writer)
+    assert catalog._lake.sequence.value == before
+    assert other.find_snapshot("team/app") == catalog.snapshot("team/app")
+    assert other.cached_snapshot("team/app") is not None
+
+
+def test_a_write_that_fails_in_the_database_is_undone_and_named(catalog: Catalog) -> None:
+    with pytest.raises(CatalogUnusable, match="cannot write the catalogue"), catalog._lake.write() as writer:
+        writer.insert("repositories", [("half", "not a time")])
+    assert catalog._lake.read("SELECT count(*) FROM repositories") == [(0,)]
+    assert push_image(catalog, "team/app", "a", "one").version == 1
+
+
+DIE_IN_COMMIT = """
+import os, sys
+from pathlib import Path
+from catalog.lake import Lake
+lake = Lake(Path(sys.argv[1]), memory="200MB", threads=1, lock_timeout=10)
+with lake.write() as writer:
+    print("writing", flush=True)
+    sys.stdin.readline()
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_writer_that_dies_in_its_commit_stops_nobody(catalog: Catalog) -> None:
+    push_image(catalog, "team/app", "a", "one")
+    command = [sys.executable, "-c", DIE_IN_COMMIT, str(catalog._lake.file)]
+    root = Path(__file__).parents[3]
+    now = [1000.0]
+    lake = catalog._lake
+    feed = NewsFeed(lake, monotonic=lambda: now[0])
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == b"writing\n"
+        assert lake.sequence.value % 2
+        assert feed.is_current()  # a commit under way has been told to nobody
+        now[0] += 10
+        assert feed.is_current()  # its writer holds the lock: it is alive
+        process.stdin.write(b"die\n")
+        process.stdin.flush()
+        process.wait(30)
+    assert feed.is_current()
+    now[0] += 10
+    assert not feed.is_current()  # the lock is free: it has died
+    assert feed.read().versions == {}
+    assert lake.sequence.value % 2 == 0
+    assert feed.is_current()
+    assert catalog.snapshot("team/app").version == 1
+    assert push_image(catalog, "team/app", "b", "two").version == 2
+
+
+def test_opening_heals_the_counter(catalog: Catalog, open_again: Callable[..., Catalog]) -> None:
+    catalog._lake.sequence.begin()
+    assert open_again()._lake.sequence.value % 2 == 0
+
+
+def test_a_catalogue_of_a_newer_release_is_refused(catalog: Catalog, home: Path) -> None:
+    with catalog._lake.write() as writer:
+        writer.insert("schema_versions", [(99, "2030-01-01")])
+    with pytest.raises(CatalogUnusable, match=r"newer release \(schema 99\)"):
+        Lake(catalog._lake.file, memory="200MB", threads=1, lock_timeout=1)
+
+
+def test_a_damaged_bookkeeping_file_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "catalog.sqlite"
+    file.write_bytes(b"this is not a database" * 100)
+    with pytest.raises(CatalogUnusable, match=r"catalog\.sqlite"):
+        Lake(file, memory="200MB", threads=1, lock_timeout=1)

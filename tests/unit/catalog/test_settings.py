@@ -1,0 +1,58 @@
+"""Settings come from the environment, and a bad one is named."""
+
+from pathlib import Path
+
+import pytest
+
+from catalog.settings import read_settings
+from oci.errors import SettingsInvalid
+
+
+def test_defaults_follow_the_home(tmp_path: Path) -> None:
+    settings = read_settings(home=tmp_path)
+    assert settings.catalog_file == tmp_path / "catalog" / "catalog.sqlite"
+    assert settings.storage_folder == tmp_path / "blobs"
+    assert settings.listen_address == ("127.0.0.1", 5080)
+
+
+def test_the_environment_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENTREPOT_HOME", str(tmp_path / "a"))
+    monkeypatch.setenv("ENTREPOT_CATALOG", f"sqlite:{tmp_path}/b.sqlite")
+    monkeypatch.setenv("ENTREPOT_STORAGE", f"file:{tmp_path}/c")
+    monkeypatch.setenv("ENTREPOT_LISTEN", "[::1]:5081")
+    monkeypatch.setenv("ENTREPOT_INSECURE_REGISTRIES", "one.example, two.example:5000")
+    monkeypatch.setenv("ENTREPOT_LOGINS", '{"one.example": "user:secret"}')
+    settings = read_settings()
+    assert settings.catalog_file == tmp_path / "b.sqlite"
+    assert settings.storage_folder == tmp_path / "c"
+    assert settings.listen_address == ("::1", 5081)
+    assert settings.insecure_registries == ("one.example", "two.example:5000")
+    assert "secret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("COPY_CONCURRENCY", "0", "ENTREPOT_COPY_CONCURRENCY"),
+        ("READ_TIMEOUT", "soon", "ENTREPOT_READ_TIMEOUT"),
+        ("LOGINS", '{"one.example": 5}', "ENTREPOT_LOGINS"),
+    ],
+)
+def test_a_bad_value_is_named_and_not_shown(monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str) -> None:
+    monkeypatch.setenv(f"ENTREPOT_{name}", value)
+    with pytest.raises(SettingsInvalid, match=message):
+        read_settings()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "prop"),
+    [
+        ("catalog", "mysql://x", "catalog_file"),
+        ("storage", "ftp://x", "storage_folder"),
+        ("listen", "5080", "listen_address"),
+        ("listen", "localhost:http", "listen_address"),
+    ],
+)
+def test_a_value_of_another_form_is_refused(field: str, value: str, prop: str) -> None:
+    with pytest.raises(SettingsInvalid, match=f"ENTREPOT_{field.upper()}"):
+        getattr(read_settings(**{field: value}), prop)
