@@ -28,7 +28,6 @@ class _Waiting:
     result: CommitResult | None = None
     error: BaseException | None = None
 
-    @property
     def is_done(self) -> bool:
         return self.result is not None or self.error is not None
 
@@ -46,9 +45,9 @@ class Committer:
         waiting = _Waiting(commit)
         with self._guard:
             self._queue.append(waiting)
-        while not waiting.is_done:
+        while not waiting.is_done():
             with self._leading:
-                if waiting.is_done:
+                if waiting.is_done():
                     break
                 with self._guard:
                     group, self._queue = self._queue[:_GROUP], self._queue[_GROUP:]

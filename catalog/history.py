@@ -71,12 +71,15 @@ class History:
             where, parameters = "", [name]
         else:
             wanted = list(digests)
-            where, parameters = "AND parent IN (SELECT unnest(?))", [name, cast("str", wanted)]
+            where, parameters = "AND digest IN (SELECT unnest(?))", [name, cast("str", wanted)]
         rows = self._lake.read(
-            f"SELECT parent, list(DISTINCT digest) FROM descriptors WHERE repository = ? {where} GROUP BY parent",
+            f"SELECT digest, list_transform(children, lambda child: child.digest) FROM manifests "
+            f"WHERE repository = ? {where}",
             parameters,
         )
-        return {Digest(parent): tuple(map(Digest, cast("list[str]", children))) for parent, children in rows}
+        return {
+            Digest(parent): tuple(dict.fromkeys(map(Digest, cast("list[str]", children)))) for parent, children in rows
+        }
 
 
 def _repository(row: tuple[object, ...]) -> RepositoryRow:

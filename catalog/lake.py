@@ -182,11 +182,13 @@ class Writer:
     def _insert_many(self, table: str, rows: Sequence[Row], width: int) -> None:
         import pyarrow as pa  # 100 ms that a small push need not pay
 
-        names = [f"c{number}" for number in range(width)]
-        columns = {name: [_arrow_value(row[number]) for row in rows] for number, name in enumerate(names)}
-        maps = {name for name in names if any(isinstance(value, list) for value in columns[name])}
-        schema = {name: pa.map_(pa.string(), pa.string()) for name in maps}
-        arrays = {name: pa.array(values, type=schema.get(name)) for name, values in columns.items()}
+        texts = pa.map_(pa.string(), pa.string())
+        arrays = {}
+        for number in range(width):
+            column = [row[number] for row in rows]
+            is_map = isinstance(column[0], dict)
+            values = [list(value.items()) for value in column if isinstance(value, dict)] if is_map else column
+            arrays[f"c{number}"] = pa.array(values, type=texts if is_map else None)
         self._cursor.register("incoming_rows", pa.table(arrays))
         try:
             self._cursor.execute(f"INSERT INTO {table} SELECT * FROM incoming_rows")
@@ -200,10 +202,6 @@ class Writer:
 
 
 _VALUES_AT_MOST = 64
-
-
-def _arrow_value(value: object) -> object:
-    return list(value.items()) if isinstance(value, dict) else value
 
 
 def _roll_back(cursor: duckdb.DuckDBPyConnection) -> None:

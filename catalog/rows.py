@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
 
-from oci.kinds import kind_of
-
 from catalog.changes import Commit, Effect
 from catalog.snapshot import Delta, ManifestEntry, Snapshot
 from oci.digest import Digest
+from oci.kinds import kind_of
 from oci.manifest import Manifest
 
 Row = tuple[object, ...]
@@ -109,17 +108,12 @@ def manifest_row(repository: str, manifest: Manifest, config: ImageConfig) -> Ro
     return (
         repository, manifest.digest, manifest.media_type, manifest.artifact_type, kind_of(manifest, labels), manifest.size,
         str(manifest.subject.digest) if manifest.subject else "", config.os, config.architecture, config.variant,
-        config.created, labels, dict(manifest.annotations),
+        config.created, labels, dict(manifest.annotations), [
+            {"role": role, "digest": child.digest, "media_type": child.media_type, "size": child.size,
+             "platform": str(child.platform or "")}
+            for role, child in manifest.children()
+        ],
     )  # fmt: skip
-
-
-def descriptor_rows(repository: str, manifest: Manifest) -> Iterator[Row]:
-    """The rows of table `descriptors`, in the order of the manifest."""
-    for position, (role, child) in enumerate(manifest.children()):
-        yield (
-            repository, manifest.digest, position, role, child.digest, child.media_type, child.size,
-            str(child.platform or ""),
-        )  # fmt: skip
 
 
 def effect_rows(
@@ -135,5 +129,4 @@ def effect_rows(
         "manifests": [
             manifest_row(name, found, configs.get(found.digest, ImageConfig())) for found in effect.manifests
         ],
-        "descriptors": [row for found in effect.manifests for row in descriptor_rows(name, found)],
     }

@@ -22,13 +22,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             repository VARCHAR NOT NULL, digest VARCHAR NOT NULL, media_type VARCHAR NOT NULL,
             artifact_type VARCHAR NOT NULL, kind VARCHAR NOT NULL, size BIGINT NOT NULL, subject VARCHAR NOT NULL,
             os VARCHAR NOT NULL, architecture VARCHAR NOT NULL, variant VARCHAR NOT NULL, created VARCHAR NOT NULL,
-            labels MAP(VARCHAR, VARCHAR) NOT NULL, annotations MAP(VARCHAR, VARCHAR) NOT NULL)""",
-        """CREATE TABLE descriptors (
-            repository VARCHAR NOT NULL, parent VARCHAR NOT NULL, position BIGINT NOT NULL, role VARCHAR NOT NULL,
-            digest VARCHAR NOT NULL, media_type VARCHAR NOT NULL, size BIGINT NOT NULL, platform VARCHAR NOT NULL)""",
+            labels MAP(VARCHAR, VARCHAR) NOT NULL, annotations MAP(VARCHAR, VARCHAR) NOT NULL,
+            children STRUCT(role VARCHAR, digest VARCHAR, media_type VARCHAR, size BIGINT, platform VARCHAR)[] NOT NULL)""",
         *(
             statement
-            for table in ("changes", "manifests", "descriptors", "versions")
+            for table in ("changes", "manifests", "versions")
             for statement in (
                 f"ALTER TABLE {table} SET PARTITIONED BY (bucket(64, repository))",
                 f"ALTER TABLE {table} SET SORTED BY (repository)",
@@ -39,6 +37,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
                 any_value(artifact_type) AS artifact_type, any_value(subject) AS subject, max(version) AS since
             FROM changes GROUP BY repository, kind, tag, digest
             HAVING sum(CASE action WHEN 'add' THEN 1 ELSE -1 END) > 0""",
+        """CREATE VIEW descriptors AS
+            SELECT repository, parent, position, child.role AS role, child.digest AS digest,
+                child.media_type AS media_type, child.size AS size, child.platform AS platform
+            FROM (
+                SELECT repository, digest AS parent, unnest(range(len(children))) AS position,
+                    unnest(children) AS child
+                FROM (SELECT DISTINCT ON (repository, digest) repository, digest, children FROM manifests))""",
         """CREATE VIEW tags AS
             SELECT repository, tag, digest, media_type, since AS version FROM members WHERE kind = 'tag'""",
     ),

@@ -67,7 +67,7 @@ def check_nothing_is_half_there(home: Path) -> set[str]:
         tags = set(snapshot.tags)
         assert push_image(catalog, "team/app", "new", "new").snapshot.tags.keys() == {"stable", "new"}
         catalog.uploads.sweep(now=2**40)
-    assert not [path for path in (home / "blobs" / "staging").iterdir()]
+    assert not list((home / "blobs" / "staging").iterdir())
     return tags
 
 

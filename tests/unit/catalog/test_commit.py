@@ -33,8 +33,13 @@ def test_a_push_makes_one_version_with_its_closure(catalog: Catalog) -> None:
     row = catalog.version("team/app", 1)
     assert (row.base, row.operation, row.operation_id, row.actor) == (0, "test", "one", "tester")
     assert (row.tags, row.manifests, row.blobs, row.added, row.removed) == (1, 1, 3, 5, 0)
-    assert row.size_bytes == snapshot.size_bytes == sum(change.size for change in catalog.changes("team/app", 1)) - (
-        next(iter(snapshot.manifests.values())).size  # counted for the tag as well
+    assert (
+        row.size_bytes
+        == snapshot.size_bytes
+        == sum(change.size for change in catalog.changes("team/app", 1))
+        - (
+            next(iter(snapshot.manifests.values())).size  # counted for the tag as well
+        )
     )
 
 
@@ -83,9 +88,7 @@ def test_removing_a_manifest_takes_its_tags_and_the_blobs_nobody_else_needs(cata
 def test_a_blob_that_a_new_manifest_needs_survives_the_removal_of_the_old_one(catalog: Catalog) -> None:
     old = push_image(catalog, "team/app", "a", "one", ("shared",)).snapshot.tags["a"]
     new = stage_image(catalog, "team/app", "two", ("shared",))
-    snapshot = commit_to(
-        catalog, "team/app", RemoveManifest(old), AddManifest(new), SetTag("a", new.digest)
-    ).snapshot
+    snapshot = commit_to(catalog, "team/app", RemoveManifest(old), AddManifest(new), SetTag("a", new.digest)).snapshot
     assert Digest.of(b"shared") in snapshot.blobs
     assert snapshot == catalog.snapshot("team/app")
 
@@ -219,9 +222,28 @@ def test_a_large_commit_reads_back_as_it_was(catalog: Catalog, open_again: Calla
     assert rows[0] == {"seed": "seed 0", "os": "linux", "kind": "image"}
 
 
-def test_a_lock_held_for_too_long_is_a_clear_error(
-    catalog: Catalog, open_again: Callable[..., Catalog]
-) -> None:
+def test_children_and_descriptors_tell_what_a_manifest_is_made_of(catalog: Catalog) -> None:
+    image = stage_image(catalog, "team/app", "one", ("x", "y", "x"))
+    empty = stage_index(catalog, "team/app", [])
+    index = stage_index(catalog, "team/app", [image])
+    commit_to(catalog, "team/app", AddManifest(image), AddManifest(index), AddManifest(empty))
+    children = catalog.children("team/app")
+    assert children[index.digest] == (image.digest,)
+    assert children[empty.digest] == ()
+    assert children[image.digest][1:] == (Digest.of(b"x"), Digest.of(b"y"))
+    assert catalog.children("team/app", [index.digest]) == {index.digest: (image.digest,)}
+    rows = catalog.query("SELECT parent, position, role, size FROM descriptors ORDER BY role, position").to_pylist()
+    assert [(row["role"], row["position"]) for row in rows] == [
+        ("config", 0),
+        ("layer", 1),
+        ("layer", 2),
+        ("layer", 3),
+        ("manifest", 0),
+    ]
+    assert rows[-1] == {"parent": index.digest, "position": 0, "role": "manifest", "size": image.size}
+
+
+def test_a_lock_held_for_too_long_is_a_clear_error(catalog: Catalog, open_again: Callable[..., Catalog]) -> None:
     other = open_again(lock_timeout=0.2)
     with catalog._lake.write(), pytest.raises(CatalogUnusable, match="ENTREPOT_LOCK_TIMEOUT"):
         commit_to(other, "team/app", AddManifest(stage_image(other, "team/app", "one")))

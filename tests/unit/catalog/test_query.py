@@ -48,4 +48,6 @@ def test_limits_of_rows_and_time_hold(catalog: Catalog) -> None:
         catalog.query("SELECT * FROM range(11)", max_rows=10)
     assert catalog.query("SELECT * FROM range(10)", max_rows=10).num_rows == 10
     with pytest.raises(QueryInvalid, match=r"more than 0\.2 s"):
-        catalog.query("SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range + b.range = 7", timeout=0.2)
+        catalog.query(
+            "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range + b.range = 7", timeout=0.2
+        )

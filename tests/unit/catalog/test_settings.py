@@ -38,7 +38,9 @@ def test_the_environment_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ("LOGINS", '{"one.example": 5}', "ENTREPOT_LOGINS"),
     ],
 )
-def test_a_bad_value_is_named_and_not_shown(monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str) -> None:
+def test_a_bad_value_is_named_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
     monkeypatch.setenv(f"ENTREPOT_{name}", value)
     with pytest.raises(SettingsInvalid, match=message):
         read_settings()

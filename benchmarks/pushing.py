@@ -1,0 +1,50 @@
+"""How fast small images are pushed: one after the other, and eight at once; new content and a new repository each time."""
+
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from benchmarks.content import Image, make_image, make_layer
+from benchmarks.rows import Row
+from benchmarks.wire import Connection, Server, push_image
+
+IMAGES = 50
+AT_ONCE = 8
+_numbers = itertools.count()
+
+
+def pushing_rows(ours: Server, peer: Server, *, rounds: int) -> Iterator[Row]:
+    """Time the push of IMAGES images (a config, two layers of 20 kB) to each server in turns."""
+    for name, at_once in (("push 50 small images, serial", 1), (f"push 50 small images, {AT_ONCE} at once", AT_ONCE)):
+        mine: list[float] = []
+        theirs: list[float] = []
+        for _ in range(rounds):
+            mine.append(_push_all(ours, _new_images(), at_once))
+            theirs.append(_push_all(peer, _new_images(), at_once))
+        yield Row(name, "images/s", tuple(mine), tuple(theirs), 1.0, note="raw client: HEAD, POST, PATCH, PUT per blob")
+
+
+def _new_images() -> list[Image]:
+    batch = next(_numbers)
+    return [
+        make_image(f"v{number}", [make_layer(f"push {batch} {number} {part}", 20_000) for part in range(2)])
+        for number in range(IMAGES)
+    ]
+
+
+def _push_all(server: Server, images: Sequence[Image], at_once: int) -> float:
+    """Images per second."""
+    repository = f"bench/push-{next(_numbers)}"
+    start = time.perf_counter()
+    with ThreadPoolExecutor(at_once) as pool:
+        list(
+            pool.map(lambda share: _push_share(server, repository, share), [images[n::at_once] for n in range(at_once)])
+        )
+    return len(images) / (time.perf_counter() - start)
+
+
+def _push_share(server: Server, repository: str, images: Sequence[Image]) -> None:
+    with Connection(server) as connection:
+        for image in images:
+            push_image(connection, repository, image)
