@@ -14,8 +14,6 @@ from tests.servers import Certificate, Children, Client, DockerRegistry, Entrepo
 
 _CHILDREN = pytest.StashKey[list[Children]]()
 _SCRATCH = pytest.StashKey[Path]()
-_FOREIGN = ("ENTREPOT_", "PREFECT_", "XDG_", "DOCKER_", "CONTAINERS_", "AWS_")
-_PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "ftp_proxy"}
 
 
 class DockerRegistryFactory(Protocol):
@@ -26,24 +24,11 @@ class EntrepotFactory(Protocol):
     def __call__(self, home: Path | None = None, **options: Any) -> EntrepotServer: ...
 
 
-def _isolate(environ: Any, home: Path) -> None:
-    """Take the user's settings out of `environ` and point every tool's idea of home into `home`."""
-    for name in list(environ):
-        if name.startswith(_FOREIGN) or name.lower() in _PROXIES or name == "REGISTRY_AUTH_FILE":
-            del environ[name]
-    home.mkdir(parents=True, exist_ok=True)
-    environ["HOME"] = str(home)
-    environ["ENTREPOT_HOME"] = str(home / "entrepot")
-    environ["PREFECT_HOME"] = str(home / "prefect")
-    environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
-    environ["DO_NOT_TRACK"] = "1"
-
-
 def pytest_configure(config: pytest.Config) -> None:
     """Isolate the whole run before any test module is imported: Prefect reads its settings at import."""
     scratch = Path(tempfile.mkdtemp(prefix="entrepot-tests-"))
     config.stash[_SCRATCH] = scratch
-    _isolate(os.environ, scratch)
+    servers.isolate(os.environ, scratch)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -12,7 +12,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,6 +30,23 @@ ROOT = Path(__file__).resolve().parent.parent
 TOOLS_REQUIRED = os.environ.get("ENTREPOT_REQUIRE_TOOLS") == "1"
 # Below the kernel's ephemeral range (32768 and up), so that no outgoing connection takes a port between choice and use.
 FIRST_PORT, LAST_PORT = 20000, 32000
+
+
+_FOREIGN = ("ENTREPOT_", "PREFECT_", "XDG_", "DOCKER_", "CONTAINERS_", "AWS_")
+_PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "ftp_proxy"}
+
+
+def isolate(environ: MutableMapping[str, str], home: Path) -> None:
+    """Take the user's settings out of `environ` and point every tool's idea of home into `home`."""
+    for name in list(environ):
+        if name.startswith(_FOREIGN) or name.lower() in _PROXIES or name == "REGISTRY_AUTH_FILE":
+            del environ[name]
+    home.mkdir(parents=True, exist_ok=True)
+    environ["HOME"] = str(home)
+    environ["ENTREPOT_HOME"] = str(home / "entrepot")
+    environ["PREFECT_HOME"] = str(home / "prefect")
+    environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+    environ["DO_NOT_TRACK"] = "1"
 
 
 def tool(name: str) -> str:
@@ -336,8 +353,17 @@ UPSTREAM_USER, UPSTREAM_PASSWORD = "puller", "pull-secret"
 UPSTREAM_HASH = "$2y$05$iEhYgHaHabE.SNIAJQhcy.ETl4kXX2A.w69uOAwtRtc5zWFv7cfd."
 
 
-def start_docker_registry(children: Children, *, auth: bool = False, storage: Path | None = None) -> DockerRegistry:
-    """Start Debian's docker-registry with deletes on; `auth` asks for UPSTREAM_USER, `storage` reuses a folder."""
+def start_docker_registry(
+    children: Children,
+    *,
+    auth: bool = False,
+    storage: Path | None = None,
+    settings: Mapping[str, object] | None = None,
+) -> DockerRegistry:
+    """Start Debian's docker-registry with deletes on.
+
+    `auth` asks for UPSTREAM_USER, `storage` reuses a folder, `settings` replace top-level keys of its configuration.
+    """
     binary = tool("docker-registry")
     number = len(children.all)
     folder = children.folder / f"docker-registry-{number}"
@@ -359,6 +385,7 @@ def start_docker_registry(children: Children, *, auth: bool = False, storage: Pa
         users = folder / "htpasswd"
         users.write_text(f"{UPSTREAM_USER}:{UPSTREAM_HASH}\n")
         config["auth"] = {"htpasswd": {"realm": "upstream", "path": str(users)}}
+    config.update(settings or {})
     # The configuration is YAML, and JSON is YAML.
     (folder / "config.yml").write_text(json.dumps(config))
     child = children.start("docker-registry", [binary, "serve", str(folder / "config.yml")])

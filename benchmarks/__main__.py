@@ -1,0 +1,85 @@
+"""`make bench`: measure, print the table, keep the figures as JSON; exit 1 when a goal is missed."""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.load import WRK
+from benchmarks.memory import memory_rows
+from benchmarks.pushing import pushing_rows
+from benchmarks.rows import Row, render
+from benchmarks.serving import serving_rows
+from benchmarks.stage import Stage, machine, write_results
+from benchmarks.syncing import syncing_rows
+from tests.servers import Children, isolate
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def serving(stage: Stage, quick: bool) -> Iterator[Row]:
+    (ours, mine), (peer, theirs) = stage.ours("serving"), stage.peer("serving-peer")
+    yield from serving_rows(ours, peer, rounds=2 if quick else 7, seconds=1 if quick else 2)
+    mine.child.stop()
+    theirs.child.stop()
+
+
+def pushing(stage: Stage, quick: bool) -> Iterator[Row]:
+    (ours, mine), (peer, theirs) = stage.ours("pushing"), stage.peer("pushing-peer")
+    yield from pushing_rows(ours, peer, rounds=2 if quick else 5)
+    mine.child.stop()
+    theirs.child.stop()
+
+
+def syncing(stage: Stage, quick: bool) -> Iterator[Row]:
+    return syncing_rows(stage, rounds=1 if quick else 3, tags=40 if quick else 200, many_tags=100 if quick else 1000)
+
+
+def memory(stage: Stage, quick: bool) -> Iterator[Row]:
+    return memory_rows(stage, size=2**28 if quick else 2**32)
+
+
+SECTIONS: dict[str, Callable[[Stage, bool], Iterator[Row]]] = {
+    "serving": serving,
+    "pushing": pushing,
+    "syncing": syncing,
+    "memory": memory,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds and less content: shows that it runs")
+    parser.add_argument("--only", action="append", choices=SECTIONS, help="one section; may be repeated")
+    parser.add_argument(
+        "--folder", type=Path, help="where to put some 20 GB for a while (default: the temporary folder)"
+    )
+    options = parser.parse_args()
+    rows: list[Row] = []
+    for name in options.only or SECTIONS:
+        with tempfile.TemporaryDirectory(
+            prefix="entrepot-bench-", dir=options.folder, ignore_cleanup_errors=True
+        ) as top:
+            isolate(os.environ, Path(top) / "home")
+            with Children(Path(top)) as children:
+                for row in SECTIONS[name](Stage(Path(top), children), options.quick):
+                    print(render([row]).splitlines()[2], file=sys.stderr, flush=True)
+                    rows.append(row)
+    about = {**machine(), "load": "wrk" if WRK else "own client", "quick": options.quick}
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    kept = write_results(RESULTS, {"machine": about, "rows": [row.as_json() for row in rows]}, stamp)
+    print("\n" + ", ".join(f"{key}: {value}" for key, value in about.items()))
+    print(
+        "ours: entrepot; peer: docker-registry unless a note says otherwise; figures: median (least-most) of the rounds\n"
+    )
+    print(render(rows))
+    missed = [row.name for row in rows if row.passed is False]
+    print(f"\n{len(missed)} goals missed{': ' + '; '.join(missed) if missed else ''}. Figures: {kept}")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What operators run: flows, and the command line that starts them."""

@@ -1,0 +1,71 @@
+"""What a sync leaves to be seen in Prefect: its progress while it runs, and the table of its result."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from uuid import UUID
+
+import httpx
+from prefect import get_run_logger
+from prefect.artifacts import acreate_progress_artifact, acreate_table_artifact, aupdate_progress_artifact
+from prefect.exceptions import PrefectException
+
+from flows.progress import Progress
+from flows.sync_job import SyncJob
+from flows.sync_plan import PlanItem
+from flows.sync_report import table_rows
+
+INTERVAL = 2.0
+"""Seconds between two updates of the progress."""
+
+_FAILURES = (PrefectException, httpx.HTTPError)
+
+
+def artifact_key(kind: str, repository: str) -> str:
+    """A key as Prefect wants it: lower-case letters, digits and dashes."""
+    return f"{kind}-{re.sub('[^a-z0-9]+', '-', repository.lower()).strip('-')}"
+
+
+@asynccontextmanager
+async def progress_artifact(job: SyncJob) -> AsyncIterator[None]:
+    """Show a job's progress while it runs. A sync does not fail because its progress cannot be shown."""
+    try:
+        artifact = await acreate_progress_artifact(
+            0.0, key=artifact_key("sync-progress", job.target), description=job.progress.describe()
+        )
+    except _FAILURES as error:
+        get_run_logger().warning("no progress artifact: %s", error)
+        yield
+        return
+    updates = asyncio.create_task(_update(artifact, job.progress))
+    try:
+        yield
+        job.progress.phase = "done"
+    finally:
+        updates.cancel()
+        with suppress(asyncio.CancelledError):
+            await updates
+        await _show(artifact, job.progress)
+
+
+async def _update(artifact: UUID, progress: Progress) -> None:
+    while True:
+        await asyncio.sleep(INTERVAL)
+        await _show(artifact, progress)
+
+
+async def _show(artifact: UUID, progress: Progress) -> None:
+    percent = 100.0 if progress.phase == "done" else progress.percent
+    with suppress(*_FAILURES):
+        await aupdate_progress_artifact(artifact, percent, description=progress.describe())
+
+
+async def result_artifact(repository: str, summary: str, items: Sequence[PlanItem]) -> None:
+    """Keep the table of what became of each tag."""
+    try:
+        await acreate_table_artifact(
+            [dict(row) for row in table_rows(items)], key=artifact_key("sync", repository), description=summary
+        )
+    except _FAILURES as error:
+        get_run_logger().warning("no result table: %s", error)

@@ -1,0 +1,46 @@
+"""How many tasks talk to one upstream at a time, over all flows and workers: a Prefect concurrency limit each."""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+from prefect import get_client, get_run_logger
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+from prefect.concurrency.asyncio import concurrency
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectException
+
+DEFAULT_LIMIT = 4
+"""Slots of a limit that is made here; operators change it in Prefect, and it stays as they leave it."""
+
+LEASE = 60.0
+"""Seconds after which the slot of a killed process is free again."""
+
+
+def limit_name(registry: str) -> str:
+    """The name of an upstream's limit."""
+    return f"upstream-{re.sub('[^A-Za-z0-9.-]+', '-', registry)}"
+
+
+async def ensure_upstream_limit(registry: str) -> None:
+    """Make the upstream's limit where there is none; without it flows run all the same, unlimited."""
+    name = limit_name(registry)
+    try:
+        async with get_client() as client:
+            try:
+                await client.read_global_concurrency_limit_by_name(name)
+            except ObjectNotFound:
+                await client.create_global_concurrency_limit(
+                    GlobalConcurrencyLimitCreate(name=name, limit=DEFAULT_LIMIT)
+                )
+    except ObjectAlreadyExists:
+        return  # another flow has just made it
+    except (PrefectException, httpx.HTTPError) as error:
+        get_run_logger().warning("no concurrency limit for %s: %s", registry, error)
+
+
+@asynccontextmanager
+async def upstream_slot(registry: str) -> AsyncIterator[None]:
+    """Hold one slot of the upstream's limit, where it has one."""
+    async with concurrency(limit_name(registry), lease_duration=LEASE, strict=False):
+        yield

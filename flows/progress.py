@@ -1,0 +1,42 @@
+"""How far a flow is: counters that the flow moves forward and that a terminal or an artifact shows."""
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Progress:
+    """`done` of `total` tags in the current phase; `received` counts bytes that have come in so far."""
+
+    phase: str = "starting"
+    total: int = 0
+    done: int = 0
+    received: int = 0
+
+    def begin(self, phase: str, total: int) -> None:
+        """Enter a phase with so many tags ahead."""
+        self.phase, self.total, self.done = phase, total, 0
+
+    @property
+    def percent(self) -> float:
+        """How much of the phase is done, 0 to 100."""
+        return 100.0 * self.done / self.total if self.total else 0.0
+
+    def describe(self) -> str:
+        """One line: phase, tags, bytes."""
+        counted = f" {self.done} of {self.total} tags" if self.total else ""
+        received = f", {format_bytes(self.received)} received" if self.received else ""
+        return f"{self.phase}{counted}{received}"
+
+
+watched: ContextVar[Progress | None] = ContextVar("watched", default=None)
+"""Set by whoever shows the progress of a flow that it runs in its own process."""
+
+
+def format_bytes(count: float) -> str:
+    """A number of bytes for people: `999 B`, `1.5 kB`, `2.0 GB` (powers of 1000)."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 999.95 or (unit == "B" and abs(count) < 1000):
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

@@ -1,0 +1,90 @@
+"""What a sync is asked to do: the parameters of the flow, and the form that Prefect's UI makes of them."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from oci.errors import EntrepotError
+from oci.reference import Reference, parse_name, parse_reference
+
+Mode = Literal["additive", "mirror"]
+OnError = Literal["fail", "skip"]
+Glob = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class SyncRequest(BaseModel):
+    """Copy tags of one upstream repository into one repository here. It holds no credentials: those come from settings."""
+
+    # A value that does not fit may hold a password typed in by mistake, so errors do not repeat it.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    remote: str = Field(
+        title="Remote",
+        description="Upstream repository, `registry.example/team/app`; with `:tag` or `@digest` only that one is taken.",
+        examples=["registry.example/team/app"],
+    )
+    repository: str = Field(
+        default="", title="Repository", description="Name of the repository here; empty: the upstream's."
+    )
+    mode: Mode = Field(
+        default="additive",
+        title="Mode",
+        description="`additive` leaves what upstream does not have; `mirror` makes the version exactly what was selected.",
+    )
+    include: tuple[Glob, ...] = Field(
+        default=(), title="Include", description="Globs of tags to take; none: every tag."
+    )
+    exclude: tuple[Glob, ...] = Field(
+        default=(), title="Exclude", description="Globs of tags to leave out; stronger than include."
+    )
+    dry_run: bool = Field(default=False, title="Dry run", description="Stop after the plan; nothing is changed.")
+    on_error: OnError = Field(
+        default="fail",
+        title="On error",
+        description="When a tag cannot be copied: `fail` changes nothing, `skip` makes a version of the others.",
+    )
+    batch_size: int = Field(
+        default=200, ge=1, le=10_000, title="Batch size", description="Tags that one task resolves or copies."
+    )
+
+    @field_validator("remote")
+    @classmethod
+    def _check_remote(cls, text: str) -> str:
+        if "@" in text.partition("/")[0]:
+            raise ValueError(
+                "leave credentials out of the remote; they are read from auth.json, config.json or ENTREPOT_LOGINS"
+            )
+        _explained(parse_reference, text)
+        return text
+
+    @field_validator("repository")
+    @classmethod
+    def _check_repository(cls, text: str) -> str:
+        if text:
+            _explained(parse_name, text)
+        return text
+
+    @property
+    def reference(self) -> Reference:
+        """The remote, parsed."""
+        return parse_reference(self.remote)
+
+    @property
+    def target(self) -> str:
+        """The name of the repository here."""
+        return self.repository or self.reference.repository
+
+    @property
+    def pinned(self) -> str | None:
+        """The one tag, or else digest, that the remote names; None: its tags are listed."""
+        reference = self.reference
+        return reference.tag or reference.digest
+
+
+def _explained(parse: object, text: str) -> None:
+    """Run a parser of ours; pydantic wants a ValueError."""
+    assert callable(parse)
+    try:
+        parse(text)
+    except EntrepotError as error:
+        raise ValueError(error.message) from None

@@ -1,0 +1,99 @@
+"""The course of a sync: list, select, resolve, plan, copy, commit. Which step runs as what is the caller's choice."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from catalog.changes import CommitResult
+from catalog.snapshot import Snapshot
+from flows import sync_steps
+from flows.filters import Selection, select_tags
+from flows.sync_job import Batch, Committed, Outcome, SyncJob, pinned_tags
+from flows.sync_plan import SyncPlan, plan_sync
+from flows.sync_report import SyncResult
+from oci.errors import Conflict, InvalidInput
+
+MAX_PLANS = 10
+"""How often a sync plans anew because somebody else made a version meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The steps as they are to be run: plainly, or as tasks that are shown and retried."""
+
+    list_tags: Callable[[SyncJob], Awaitable[Sequence[str]]] = sync_steps.list_tags
+    resolve_batch: Callable[[SyncJob, Batch], Awaitable[Outcome]] = sync_steps.resolve_batch
+    measure_batch: Callable[[SyncJob, Batch], Awaitable[Outcome]] = sync_steps.measure_batch
+    copy_batch: Callable[[SyncJob, Batch], Awaitable[Outcome]] = sync_steps.copy_batch
+    commit_version: Callable[[SyncJob, SyncPlan, Snapshot], Awaitable[Committed]] = sync_steps.commit_version
+
+
+PLAIN = Steps()
+
+
+async def run_sync(job: SyncJob, steps: Steps = PLAIN) -> SyncResult:
+    """Run a sync to its end and say what came of it.
+
+    1. What this operation has committed in an earlier try is done. 2. List and select. 3. Resolve by HEAD. 4. Plan on the
+    latest version. 5. Copy what is missing. 6. Commit; when the repository has moved on, go on at 4: nothing is fetched twice.
+    Raises TagsFailed, InvalidInput (no tag is selected), Conflict (it never stops moving), and what the two ends raise.
+    """
+    started = time.monotonic()
+    # 1
+    done = await asyncio.to_thread(job.catalog.find_operation, job.target, job.operation_id)
+    if done is not None:
+        job.note("an earlier try of this flow run has made the version")
+        snapshot = await asyncio.to_thread(job.catalog.snapshot, job.target, done.number)
+        return SyncResult.of(job, SyncPlan(done.base, ()), CommitResult(job.target, done.number, True, snapshot), 0.0)
+    # 2
+    job.selection = await _select(job, steps)
+    # 3
+    job.progress.begin("resolving", len(job.selection.kept))
+    for batch in job.tag_batches():
+        job.take(await steps.resolve_batch(job, batch))
+    job.check_failures()
+    for _ in range(MAX_PLANS):
+        # 4
+        base = await asyncio.to_thread(job.catalog.find_snapshot, job.target) or Snapshot(job.target, 0)
+        plan = _plan(job, base)
+        # 5
+        await _move(job, steps, base, plan)
+        plan = _plan(job, base)
+        if job.request.dry_run:
+            return SyncResult.of(job, plan, None, time.monotonic() - started)
+        # 6
+        job.progress.begin("committing", 0)
+        committed = await steps.commit_version(job, plan, base)
+        if committed is not None:
+            return SyncResult.of(job, plan, committed, time.monotonic() - started)
+    raise Conflict(f"{job.target} was changed by others during {MAX_PLANS} tries in a row; run the sync again")
+
+
+async def _select(job: SyncJob, steps: Steps) -> Selection:
+    pinned = pinned_tags(job.request)
+    if pinned:
+        return Selection(pinned)
+    job.progress.begin("listing", 0)
+    listed = await steps.list_tags(job)
+    selection = select_tags(listed, include=job.request.include, exclude=job.request.exclude)
+    if listed and not selection.kept:
+        shown = ", ".join(list(listed)[:5])
+        raise InvalidInput(
+            f"none of the {len(listed)} tags of {job.request.reference} is selected by the include and exclude globs; "
+            f"it has, for example: {shown}"
+        )
+    return selection
+
+
+def _plan(job: SyncJob, base: Snapshot) -> SyncPlan:
+    return plan_sync(base, job.found, mode=job.request.mode, failed=job.failed, dropped=job.selection.dropped)
+
+
+async def _move(job: SyncJob, steps: Steps, base: Snapshot, plan: SyncPlan) -> None:
+    """Copy what is new on this base, or only measure it."""
+    step, phase = (steps.measure_batch, "measuring") if job.request.dry_run else (steps.copy_batch, "copying")
+    job.progress.begin(phase, sum(1 for _ in plan.of("added", "moved")))
+    for batch in job.root_batches(base, plan):
+        job.take(await step(job, batch))
+    job.check_failures()

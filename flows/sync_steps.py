@@ -1,0 +1,213 @@
+"""The steps of a sync as plain functions, each one task of the flow. They know nothing of Prefect."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+
+from catalog.catalog import Catalog
+from catalog.changes import Commit, LatestIs
+from catalog.snapshot import Snapshot
+from catalog.target import RepositoryTarget
+from flows.metering import Meter, MeteredTarget, meter, staged_manifest
+from flows.sync_job import Batch, Committed, Outcome, Root, SyncJob, is_pinned
+from flows.sync_plan import StagedManifest, SyncPlan, plan_changes
+from oci import mediatypes
+from oci.copy import GraphCopier
+from oci.descriptor import Descriptor
+from oci.digest import Digest
+from oci.errors import Conflict, EntrepotError, LocalError, RemoteNotFound, RemoteUnauthorized, RemoteUnavailable
+
+MAX_UNAVAILABLE = 10
+"""After so many failures of an unreachable upstream in a row the rest is not tried."""
+
+
+async def list_tags(job: SyncJob) -> list[str]:
+    """Return every tag of upstream, in its order."""
+    return [tag async for tag in job.source.tags()]
+
+
+async def resolve_batch(job: SyncJob, batch: Batch) -> Outcome:
+    """Ask upstream where each tag of the batch points, by HEAD; a tag it does not know is a failure of that tag."""
+    outcome = Outcome()
+    found: dict[str, Descriptor] = {}
+    slots = asyncio.Semaphore(job.concurrency)
+
+    async def resolve(tag: str) -> None:
+        async with slots:
+            found[tag] = await job.source.resolve(job.request.reference.digest or tag)
+        job.progress.done += 1
+
+    await each(batch.tags, resolve, outcome.failed)
+    outcome.found = {tag: found[tag] for tag in batch.tags if tag in found}
+    return outcome
+
+
+async def copy_batch(job: SyncJob, batch: Batch) -> Outcome:
+    """Copy the batch's roots, what they are made of and what refers to them; what is held already is not fetched.
+
+    A root that upstream no longer has is looked up once more by its tags. Failures of ours end the sync.
+    """
+    assert batch.base is not None
+    outcome = Outcome()
+    target = MeteredTarget(RepositoryTarget(job.catalog, batch.base), job.progress)
+    copier = GraphCopier(job.source, target, concurrency=job.concurrency)
+    roots = {root.descriptor.digest: root for root in batch.roots}
+
+    async def copy(digest: str) -> None:
+        meter.set(Meter())
+        root = roots[Digest(digest)]
+        try:
+            copied = await _copy_root(job, copier, root, outcome)
+        except RemoteNotFound as error:
+            copied = await _copy_moved(job, copier, root, outcome, error)
+        if copied:
+            outcome.moved[copied[0]] = meter.get()
+        job.progress.done += len(root.tags)
+
+    failed: dict[str, EntrepotError] = {}
+    try:
+        await each(roots, copy, failed)
+    finally:
+        await copier.close()
+    for digest, error in failed.items():
+        outcome.failed.update(dict.fromkeys(roots[Digest(digest)].tags, error))
+    wanted = [found for tag, found in outcome.found.items() if tag not in outcome.failed]
+    wanted += [referrer for found in wanted for referrer in job.referrers.get(found.digest, ())]
+    outcome.staged = await asyncio.to_thread(collect_staged, job.catalog, batch.base, wanted, target.staged)
+    return outcome
+
+
+async def _copy_root(job: SyncJob, copier: GraphCopier, root: Root, outcome: Outcome) -> tuple[str, ...]:
+    await copier.copy(root.descriptor)
+    digest = root.descriptor.digest
+    if digest not in job.referrers:
+        job.referrers[digest] = await job.source.referrers(digest)
+    for referrer in list(job.referrers[digest]):
+        try:
+            await copier.copy(referrer)
+        except RemoteNotFound:
+            job.note(f"{referrer.digest} is listed as referring to {digest}, but upstream does not have it")
+            job.referrers[digest] = [found for found in job.referrers[digest] if found.digest != referrer.digest]
+    outcome.found.update(dict.fromkeys(root.tags, root.descriptor))
+    return root.tags
+
+
+async def _copy_moved(
+    job: SyncJob, copier: GraphCopier, root: Root, outcome: Outcome, error: RemoteNotFound
+) -> tuple[str, ...]:
+    """Copy what the root's tags point to by now; a tag that still points to the root fails with the first error."""
+    copied: tuple[str, ...] = ()
+    for tag in root.tags:
+        try:
+            now = root.descriptor if is_pinned(job.request, tag) else await job.source.resolve(tag)
+            if now.digest == root.descriptor.digest:
+                outcome.failed[tag] = error
+            else:
+                copied += await _copy_root(job, copier, Root(now, (tag,)), outcome)
+        except RemoteNotFound as gone:
+            outcome.failed[tag] = gone
+    return copied
+
+
+def collect_staged(
+    catalog: Catalog, base: Snapshot, roots: Iterable[Descriptor], known: dict[Digest, StagedManifest]
+) -> dict[Digest, StagedManifest]:
+    """The manifests that `roots` are made of and that the base lacks; those an earlier run has copied are read."""
+    staged: dict[Digest, StagedManifest] = {}
+    waiting = list(roots)
+    while waiting:
+        descriptor = waiting.pop()
+        digest = descriptor.digest
+        if digest in staged or digest in base.manifests or descriptor.media_type not in mediatypes.MANIFESTS:
+            continue
+        found = known.get(digest) or staged_manifest(catalog.read_manifest(digest, descriptor.media_type))
+        staged[digest] = found
+        waiting += found.manifests
+    return staged
+
+
+async def measure_batch(job: SyncJob, batch: Batch) -> Outcome:
+    """Say what copying the batch would move, reading manifests only; what roots share is charged to the first."""
+    assert batch.base is not None
+    base, outcome = batch.base, Outcome()
+    seen: set[Digest] = set()
+
+    async def measure(descriptor: Descriptor) -> None:
+        digest = descriptor.digest
+        if digest in seen or digest in base.manifests or digest in base.blobs:
+            return
+        seen.add(digest)
+        if await asyncio.to_thread(job.catalog.content.size, digest) is None:
+            meter.get().items += 1
+            meter.get().bytes += max(descriptor.size, 0)
+        if descriptor.media_type in mediatypes.MANIFESTS:
+            manifest = await job.source.read_manifest(descriptor)
+            for _role, child in manifest.children():
+                if not mediatypes.is_nondistributable(child.media_type):
+                    await measure(child)
+
+    roots = {root.tags[0]: root for root in batch.roots}
+
+    async def measure_root(tag: str) -> None:
+        meter.set(Meter())
+        await measure(roots[tag].descriptor)
+        outcome.moved[tag] = meter.get()
+        job.progress.done += len(roots[tag].tags)
+
+    await each(roots, measure_root, outcome.failed)
+    return outcome
+
+
+async def commit_version(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Committed:
+    """Make the version; None when the repository has another latest version than the plan's base by now."""
+    return await asyncio.to_thread(_commit, job, plan, base)
+
+
+def _commit(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Committed:
+    mode = job.request.mode
+    children = job.catalog.children(job.target) if mode == "mirror" and base.manifests else {}
+    changes = plan_changes(base, plan, mode=mode, staged=job.staged, children=children)
+    commit = Commit(
+        repository=job.target,
+        operation="sync",
+        changes=changes,
+        requirements=(LatestIs(base.version),),
+        operation_id=job.operation_id,
+        flow_run_id=job.flow_run_id,
+        actor="sync-repository",
+        message=f"{mode} sync of {job.request.reference}",
+        created_at=job.clock(),
+        resumable=True,
+    )
+    try:
+        return job.catalog.commit(commit)
+    except Conflict:
+        return None
+
+
+async def each(keys: Iterable[str], act: Callable[[str], Awaitable[None]], failed: dict[str, EntrepotError]) -> None:
+    """Act on all keys at once, noting each one's failure; what no other key would survive is raised, the rest cancelled.
+
+    Raised are failures of this installation, refused credentials, and an upstream that fails MAX_UNAVAILABLE times in a row.
+    """
+    in_a_row = 0
+
+    async def guarded(key: str) -> None:
+        nonlocal in_a_row
+        try:
+            await act(key)
+        except (LocalError, RemoteUnauthorized):
+            raise
+        except EntrepotError as error:
+            failed[key] = error
+            in_a_row = in_a_row + 1 if isinstance(error, RemoteUnavailable) else 0
+            if in_a_row >= MAX_UNAVAILABLE:
+                raise
+        else:
+            in_a_row = 0
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for key in keys:
+                group.create_task(guarded(key))
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None

@@ -1,0 +1,1 @@
+"""The wire: how we speak to other registries."""

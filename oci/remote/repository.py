@@ -1,0 +1,249 @@
+"""A repository on another registry, as a Source and a Target. Source: distribution-spec 1.1."""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from urllib.parse import quote, urlencode
+
+import httpx
+
+from oci import mediatypes
+from oci.descriptor import UNKNOWN_SIZE, Descriptor
+from oci.digest import Digest
+from oci.errors import (
+    DigestInvalid,
+    ManifestInvalid,
+    RemoteCorrupt,
+    RemoteNotFound,
+    RemoteRefused,
+    RemoteUnavailable,
+)
+from oci.manifest import MAX_BYTES, Manifest, parse_manifest, plain_media_type
+from oci.reference import parse_name, parse_tag
+from oci.remote.transport import RemoteTransport
+
+_MAX_PAGES = 100_000
+_RESUMES = 100
+_FRUITLESS = 3
+"""A blob is taken up again after a break at most so often in all, and so often without a single new byte."""
+
+
+class RemoteRepository:
+    """Speaks for one repository through its registry's transport."""
+
+    def __init__(self, transport: RemoteTransport, name: str) -> None:
+        self._transport, self.repository = transport, parse_name(name)
+        self._pull, self._push = f"repository:{name}:pull", f"repository:{name}:pull,push"
+
+    @property
+    def name(self) -> str:
+        """host/repository."""
+        return f"{self._transport.host}/{self.repository}"
+
+    def _path(self, rest: str) -> str:
+        return f"/v2/{self.repository}/{rest}"
+
+    # --- reading ---
+
+    async def tags(self) -> AsyncIterator[str]:
+        """Yield every tag, page by page, in the registry's order; raise RemoteNotFound for an unknown repository."""
+        async for page in self._pages(self._path("tags/list?n=1000"), self._pull):
+            tags = page.get("tags") or []
+            if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+                raise self._corrupt("lists tags that are not a list of texts")
+            for tag in tags:
+                yield tag
+
+    async def resolve(self, reference: str) -> Descriptor:
+        """Return what a tag or digest points to now, by one HEAD where the registry answers it fully."""
+        path, headers = self._path(f"manifests/{reference}"), {"Accept": mediatypes.ACCEPT}
+        try:
+            response = await self._transport.request("HEAD", path, scope=self._pull, headers=headers)
+        except RemoteRefused:  # some registries refuse HEAD: 405, 400
+            return (await self._get_manifest(reference, "")).descriptor
+        found, size = response.headers.get("docker-content-digest"), response.headers.get("content-length")
+        media_type = plain_media_type(response.headers.get("content-type", ""))
+        if not found or not size or media_type not in mediatypes.MANIFESTS or media_type in mediatypes.SCHEMA1:
+            return (await self._get_manifest(reference, "")).descriptor
+        try:
+            return Descriptor(media_type, Digest.parse(found), int(size))
+        except (DigestInvalid, ValueError) as error:
+            raise RemoteCorrupt(f"names no digest for {reference}: {error}", registry=self._transport.host) from error
+
+    async def read_manifest(self, descriptor: Descriptor) -> Manifest:
+        """Return a manifest, verified; raise RemoteCorrupt where digest, size or media type are not the descriptor's."""
+        manifest = await self._get_manifest(descriptor.digest, descriptor.media_type)
+        if manifest.digest != descriptor.digest:
+            raise self._corrupt(f"sent {manifest.digest} when asked for manifest {descriptor.digest}")
+        is_schema1 = manifest.media_type in mediatypes.SCHEMA1
+        if not is_schema1 and descriptor.size not in (UNKNOWN_SIZE, manifest.size):
+            raise self._corrupt(
+                f"{descriptor.digest} has {manifest.size} bytes, but was announced with {descriptor.size}"
+            )
+        return manifest
+
+    async def _get_manifest(self, reference: str, media_type: str) -> Manifest:
+        path, headers = self._path(f"manifests/{reference}"), {"Accept": mediatypes.ACCEPT}
+        response = await self._transport.request("GET", path, scope=self._pull, headers=headers, limit=MAX_BYTES)
+        carried = response.headers.get("content-type", "")
+        algorithm = reference.partition(":")[0] if ":" in reference else "sha256"
+        try:
+            manifest = parse_manifest(response.content, carried, algorithm=algorithm)
+        except ManifestInvalid as error:
+            raise self._corrupt(f"manifest {reference} is not one: {error}") from error
+        if (
+            media_type
+            and manifest.media_type != media_type
+            and not {manifest.media_type, media_type} <= mediatypes.SCHEMA1
+        ):
+            raise self._corrupt(f"manifest {reference} is {manifest.media_type}, but was announced as {media_type}")
+        return manifest
+
+    async def read_blob(self, descriptor: Descriptor) -> AsyncIterator[bytes]:
+        """Yield a blob's bytes; a break in the middle is mended by asking for the rest. The reader verifies the digest."""
+        offset, fruitless = 0, 0
+        for resumed in range(_RESUMES):
+            start = offset
+            try:
+                async for chunk in self._read_from(descriptor, start):
+                    offset += len(chunk)
+                    if descriptor.size != UNKNOWN_SIZE and offset > descriptor.size:
+                        raise self._corrupt(f"sent more than the {descriptor.size} bytes of blob {descriptor.digest}")
+                    yield chunk
+                if descriptor.size in (UNKNOWN_SIZE, offset):
+                    return
+                broken: Exception = self._unavailable(
+                    f"ended blob {descriptor.digest} after {offset} bytes of {descriptor.size}"
+                )
+            except httpx.TransportError as error:
+                broken = self._unavailable(
+                    f"broke off blob {descriptor.digest} after {offset} bytes: {error or type(error).__name__}"
+                )
+                broken.__cause__ = error
+            fruitless = 0 if offset > start else fruitless + 1
+            if fruitless == _FRUITLESS or resumed == _RESUMES - 1:
+                raise broken
+            await self._transport.pause(fruitless)
+
+    async def _read_from(self, descriptor: Descriptor, offset: int) -> AsyncIterator[bytes]:
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        path = self._path(f"blobs/{descriptor.digest}")
+        async with self._transport.stream("GET", path, scope=self._pull, headers=headers) as response:
+            if response.status_code == 416:
+                raise self._corrupt(f"has fewer than {offset} bytes of blob {descriptor.digest}")
+            skip = 0 if response.status_code == 206 else offset
+            async for chunk in response.aiter_raw():
+                if skip:
+                    dropped = min(skip, len(chunk))
+                    skip, chunk = skip - dropped, chunk[dropped:]  # what we have already
+                if chunk:
+                    yield chunk
+
+    async def referrers(self, digest: Digest) -> list[Descriptor]:
+        """Manifests whose subject is the digest, by the API or else by the fallback tag; empty where there are none."""
+        found: list[Descriptor] = []
+        try:
+            async for page in self._pages(self._path(f"referrers/{digest}"), self._pull):
+                found += self._entries(page)
+        except (RemoteNotFound, RemoteRefused):
+            tag = f"{digest.algorithm}-{digest.encoded}"[:128]
+            try:
+                index = await self._get_manifest(tag, "")
+            except RemoteNotFound:
+                return []
+            return list(index.manifests) if index.is_index else []
+        return found
+
+    def _entries(self, page: Mapping[str, object]) -> list[Descriptor]:
+        entries = page.get("manifests") or []
+        if not isinstance(entries, list):
+            raise self._corrupt("lists referrers that are no list")
+        try:
+            return [Descriptor.from_json(entry, where="referrer") for entry in entries]
+        except ManifestInvalid as error:
+            raise self._corrupt(str(error)) from error
+
+    async def _pages(self, path: str, scope: str) -> AsyncIterator[dict[str, object]]:
+        """Follow Link rel=next on the same registry; raise RemoteCorrupt for a page that is none, or a loop."""
+        seen: set[str] = set()
+        while True:
+            if path in seen or len(seen) > _MAX_PAGES:
+                raise self._corrupt(f"pages its list in a loop at {path[:200]}")
+            seen.add(path)
+            response = await self._transport.request("GET", path, scope=scope)
+            try:
+                page = json.loads(response.content)
+            except ValueError as error:
+                raise self._corrupt(f"answered {path[:200]} with what is not JSON") from error
+            if not isinstance(page, dict):
+                raise self._corrupt(f"answered {path[:200]} with JSON that is no object")
+            yield page
+            following = response.links.get("next", {}).get("url")
+            if not following:
+                return
+            url = response.request.url.join(following)
+            if url.host != response.request.url.host:
+                raise self._corrupt(f"continues its list on another host, {url.host}")
+            path = url.raw_path.decode()
+
+    # --- writing ---
+
+    async def has(self, descriptor: Descriptor) -> bool:
+        """Whether the registry holds the manifest or blob."""
+        part = "manifests" if descriptor.media_type in mediatypes.MANIFESTS else "blobs"
+        headers = {"Accept": mediatypes.ACCEPT} if part == "manifests" else {}
+        try:
+            await self._transport.request(
+                "HEAD", self._path(f"{part}/{descriptor.digest}"), scope=self._push, headers=headers
+            )
+        except RemoteNotFound:
+            return False
+        return True
+
+    async def write_blob(self, descriptor: Descriptor, chunks: AsyncIterator[bytes]) -> None:
+        """Upload a blob in one stream; the registry verifies it."""
+        opened = await self._transport.request(
+            "POST", self._path("blobs/uploads/"), scope=self._push, headers={"Content-Length": "0"}
+        )
+        location = opened.headers.get("location")
+        if not location:
+            raise self._corrupt("opened an upload without saying where")
+        url = opened.request.url.join(location)
+        query = urlencode({"digest": descriptor.digest})
+        target = f"{url}{'&' if url.query else '?'}{query}"
+        headers = {"Content-Type": "application/octet-stream"}
+        if descriptor.size != UNKNOWN_SIZE:
+            headers["Content-Length"] = str(descriptor.size)
+        async with self._transport.stream("PUT", target, scope=self._push, headers=headers, content=chunks):
+            pass
+
+    async def mount(self, descriptor: Descriptor, source: str) -> bool:
+        """Ask the registry to take a blob over from another of its repositories; whether it did."""
+        query = urlencode({"mount": descriptor.digest, "from": source})
+        response = await self._transport.request("POST", self._path(f"blobs/uploads/?{query}"), scope=self._push)
+        return response.status_code == 201
+
+    async def write_manifest(self, manifest: Manifest) -> None:
+        """Put a manifest under its digest."""
+        await self._put_manifest(manifest, manifest.digest)
+
+    async def write_tag(self, tag: str, manifest: Manifest) -> None:
+        """Put a manifest under a tag."""
+        await self._put_manifest(manifest, parse_tag(tag))
+
+    async def _put_manifest(self, manifest: Manifest, reference: str) -> None:
+        response = await self._transport.request(
+            "PUT",
+            self._path(f"manifests/{quote(reference, safe=':')}"),
+            scope=self._push,
+            headers={"Content-Type": manifest.media_type},
+            content=manifest.raw,
+        )
+        found = response.headers.get("docker-content-digest", manifest.digest)
+        if found != manifest.digest:
+            raise self._corrupt(f"took manifest {manifest.digest} for {found[:200]}")
+
+    def _corrupt(self, message: str) -> RemoteCorrupt:
+        return RemoteCorrupt(message, registry=self._transport.host)
+
+    def _unavailable(self, message: str) -> RemoteUnavailable:
+        return RemoteUnavailable(message, registry=self._transport.host)

@@ -1,0 +1,322 @@
+"""One remote's connection: retries, redirects, time-outs and authorization, the same for every request."""
+
+import asyncio
+import email.utils
+import json
+import random
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from oci.errors import (
+    RemoteCorrupt,
+    RemoteError,
+    RemoteNotFound,
+    RemoteRateLimited,
+    RemoteRefused,
+    RemoteUnauthorized,
+    RemoteUnavailable,
+)
+from oci.remote.address import is_loopback
+from oci.remote.auth import Authorizer
+from oci.remote.keychain import Credential
+from oci.remote.options import RemoteOptions
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_MAX_REDIRECTS = 5
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_ANSWER_BYTES = 16 * 1024 * 1024
+_MESSAGE_CHARACTERS = 300
+
+Content = bytes | AsyncIterator[bytes] | None
+
+
+class RemoteTransport:
+    """Sends requests to one registry; an async context manager. `sleep`, `jitter` (0..1) and `clock` can be given by tests."""
+
+    def __init__(
+        self,
+        host: str,
+        *,
+        scheme: str = "",
+        options: RemoteOptions | None = None,
+        find_credential: Callable[[], Credential | None] = lambda: None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        jitter: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.host, self._scheme = host, scheme
+        self._options = options or RemoteOptions()
+        self._sleep, self._jitter, self._clock = sleep, jitter, clock
+        self._client = _make_client(self._options)
+        self._authorizer = Authorizer(host, find=find_credential, send=self._send_for_token, clock=clock)
+        self._connecting = asyncio.Lock()
+        self._base = ""
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        scope: str,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        limit: int = _ANSWER_BYTES,
+    ) -> httpx.Response:
+        """Send and read the whole answer of up to `limit` bytes; raise a RemoteError for any status of 400 and above."""
+        async with self.stream(method, path, scope=scope, headers=headers, content=content) as response:
+            try:
+                await _read_bounded(response, limit, self.host)
+            except httpx.TransportError as error:
+                raise _unavailable(error, self.host) from error
+            return response
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        scope: str,
+        headers: Mapping[str, str] | None = None,
+        content: Content = None,
+    ) -> AsyncIterator[httpx.Response]:
+        """Send, and give the answer with its body unread; an iterator's `content` is sent once and never again."""
+        base = await self._connect()
+        url = httpx.URL(base).join(path)
+        response = await self._send(method, url, scope, dict(headers or {}), content)
+        try:
+            yield response
+        finally:
+            await response.aclose()
+
+    async def _connect(self) -> str:
+        """Find out once which scheme the registry speaks and how it wants us to authenticate."""
+        async with self._connecting:
+            if not self._base:
+                self._base = await self._ping()
+            return self._base
+
+    async def _ping(self) -> str:
+        may_be_plain = is_loopback(self.host) or self.host in self._options.insecure_registries
+        if self._scheme == "http" and not may_be_plain:
+            raise RemoteRefused(
+                "plain HTTP is refused; use https, or name the host in ENTREPOT_INSECURE_REGISTRIES", registry=self.host
+            )
+        schemes = [self._scheme] if self._scheme else ["https", "http"] if may_be_plain else ["https"]
+        for scheme in schemes:
+            try:
+                url = httpx.URL(f"{scheme}://{self.host}/v2/")
+                is_guess = scheme != schemes[-1]
+                response = await self._retried("GET", url, _no_authorization, {}, None, once=is_guess)
+            except RemoteUnavailable:
+                if scheme == schemes[-1]:
+                    raise
+                continue
+            await response.aclose()
+            self._authorizer.learn(response.headers.get_list("www-authenticate"))
+            if response.status_code not in (200, 401):
+                raise await self._failure(response, "GET", "/v2/")
+            return f"{scheme}://{self.host}"
+        raise AssertionError("there is always a scheme")
+
+    async def _send(
+        self, method: str, url: httpx.URL, scope: str, headers: dict[str, str], content: Content
+    ) -> httpx.Response:
+        async def authorization() -> str | None:
+            return await self._authorizer.header(scope)
+
+        for is_again in (False, True):
+            response = await self._retried(method, url, authorization, headers, content)
+            if response.status_code != 401:
+                break
+            self._authorizer.learn(response.headers.get_list("www-authenticate"))
+            await response.aclose()
+            self._authorizer.forget(scope)
+            if is_again or (content is not None and not isinstance(content, bytes)):
+                raise await self._authorizer.refusal()
+        if response.status_code >= 400 and response.status_code != 416:
+            raise await self._failure(response, method, url.path)
+        return response
+
+    async def _retried(
+        self,
+        method: str,
+        url: httpx.URL,
+        authorization: Callable[[], Awaitable[str | None]],
+        headers: dict[str, str],
+        content: Content,
+        *,
+        once: bool = False,
+    ) -> httpx.Response:
+        """Try until there is an answer that trying again would not mend; with `once`, do not try again."""
+        deadline = self._clock() + self._options.total_timeout
+        attempts = 1 if once or (content is not None and not isinstance(content, bytes)) else self._options.attempts
+        for attempt in range(1, attempts + 1):
+            try:
+                response = await self._follow(method, url, authorization, headers, content)
+                if response.status_code not in (408, 429) and response.status_code < 500:
+                    return response
+                error: RemoteError = await self._failure(response, method, url.path)
+            except httpx.TransportError as broken:
+                error = _unavailable(broken, self.host)
+            pause = self._pause(attempt, error)
+            if attempt == attempts or self._clock() + pause > deadline:
+                raise error
+            await self._sleep(pause)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _pause(self, attempt: int, error: RemoteError) -> float:
+        """Seconds before the next attempt: what the remote asks for, else exponential with full jitter."""
+        if error.retry_after is not None:
+            return error.retry_after + self._jitter()
+        return min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0**attempt) * self._jitter()
+
+    async def _follow(
+        self,
+        method: str,
+        url: httpx.URL,
+        authorization: Callable[[], Awaitable[str | None]],
+        headers: dict[str, str],
+        content: Content,
+    ) -> httpx.Response:
+        """Send and follow redirects; credentials go to the registry itself and to no other place."""
+        origin = _origin(url)
+        for _ in range(_MAX_REDIRECTS + 1):
+            sent = dict(headers)
+            if _origin(url) == origin and (value := await authorization()):
+                sent["Authorization"] = value
+            request = self._client.build_request(method, url, headers=sent, content=content)
+            response = await self._client.send(request, stream=True)
+            location = response.headers.get("location")
+            if response.status_code not in _REDIRECTS or not location or method not in ("GET", "HEAD"):
+                return response
+            await response.aclose()
+            target = url.join(location)
+            if url.scheme == "https" and target.scheme != "https":
+                raise RemoteRefused(
+                    f"redirects to {target.scheme}://{target.host}, which is not https", registry=self.host
+                )
+            url = target
+        raise RemoteRefused(f"redirects more than {_MAX_REDIRECTS} times", registry=self.host)
+
+    async def _send_for_token(self, request: httpx.Request) -> httpx.Response:
+        """Ask a token service, which may be another host; its credentials are in the request."""
+        base = httpx.URL(self._base or f"https://{self.host}")
+        if base.scheme == "https" and request.url.scheme != "https":
+            raise RemoteRefused(f"its token service {request.url.host} is not https", registry=self.host)
+        headers = {name: value for name, value in request.headers.items() if name.lower() != "host"}
+        content = await request.aread()
+        response = await self._retried(request.method, request.url, _no_authorization, headers, content or None)
+        try:
+            await _read_bounded(response, _ANSWER_BYTES, self.host)
+        finally:
+            await response.aclose()
+        return response
+
+    async def _failure(self, response: httpx.Response, method: str, path: str) -> RemoteError:
+        """The error for an answer of 400 and above, with the remote's own words."""
+        said = await _said(response)
+        await response.aclose()
+        status = response.status_code
+        message = f"{method} {path} answered {status}{': ' + said if said else ''}"
+        retry_after = parse_retry_after(response.headers.get("retry-after"), now=time.time())
+        kind: type[RemoteError] = RemoteRefused
+        if status in (401, 403):
+            kind = RemoteUnauthorized
+        elif status in (404, 410):
+            kind = RemoteNotFound
+        elif status == 429:
+            kind = RemoteRateLimited
+        elif status >= 500 or status == 408:
+            kind = RemoteUnavailable
+        return kind(message, registry=self.host, status=status, retry_after=retry_after)
+
+    async def pause(self, attempt: int) -> None:
+        """Wait before taking up again what broke off; longer with each attempt."""
+        await self._sleep(self._jitter() * min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0**attempt))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+async def _no_authorization() -> str | None:
+    return None
+
+
+def _make_client(options: RemoteOptions) -> httpx.AsyncClient:
+    context = ssl.create_default_context()
+    if options.ca_file:
+        context.load_verify_locations(cafile=options.ca_file)
+    return httpx.AsyncClient(
+        verify=context,
+        proxy=options.proxy or None,
+        follow_redirects=False,
+        headers={"User-Agent": "entrepot", "Accept-Encoding": "identity"},
+        limits=httpx.Limits(max_connections=options.connections, max_keepalive_connections=options.connections),
+        timeout=httpx.Timeout(
+            connect=options.connect_timeout, read=options.read_timeout, write=options.read_timeout, pool=None
+        ),
+    )
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    port = url.port or {"http": 80, "https": 443}.get(url.scheme)
+    return url.scheme, url.host, port
+
+
+def _unavailable(error: httpx.TransportError, host: str) -> RemoteUnavailable:
+    if isinstance(error, httpx.ConnectTimeout):
+        return RemoteUnavailable("cannot be reached in time; check the address and the network", registry=host)
+    if isinstance(error, httpx.TimeoutException):
+        return RemoteUnavailable("was silent for too long (ENTREPOT_READ_TIMEOUT)", registry=host)
+    if isinstance(error, httpx.ConnectError):
+        return RemoteUnavailable(f"cannot be reached: {error}", registry=host)
+    return RemoteUnavailable(f"broke off: {error or type(error).__name__}", registry=host)
+
+
+async def _read_bounded(response: httpx.Response, limit: int, host: str) -> None:
+    """Read the body into `response.content`; raise RemoteCorrupt beyond `limit` bytes."""
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > limit:
+            raise RemoteCorrupt(f"sent more than {limit} bytes for {response.request.url.path}", registry=host)
+    response._content = bytes(body)  # noqa: SLF001  # httpx has no bounded read of its own
+
+
+async def _said(response: httpx.Response) -> str:
+    """The messages of the error document, bounded; empty where there is none."""
+    try:
+        await _read_bounded(response, 64 * 1024, "")
+        errors = json.loads(response.content)["errors"]
+        text = "; ".join(f"{error.get('code', '')} {error.get('message', '')}".strip() for error in errors)
+    except (RemoteCorrupt, httpx.TransportError, ValueError, KeyError, TypeError, AttributeError):
+        return ""
+    return "".join(character for character in text if character.isprintable())[:_MESSAGE_CHARACTERS]
+
+
+def parse_retry_after(value: str | None, *, now: float) -> float | None:
+    """Seconds to wait, from a number or an HTTP date; None for neither. Source: RFC 9110 section 10.2.3."""
+    if not value:
+        return None
+    if value.strip().isdecimal():
+        return float(value)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now)
+    except (TypeError, ValueError):
+        return None

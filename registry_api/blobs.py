@@ -1,0 +1,172 @@
+"""Blobs on their way out. Source: distribution-spec, "Pulling blobs"; RFC 9110 for ranges."""
+
+import asyncio
+import os
+from collections import OrderedDict
+
+from starlette.types import Receive, Send
+
+from catalog.blobs import BlobReader
+from oci.digest import Digest
+from oci.errors import BlobUnknown, RangeInvalid, StorageCorrupt
+from registry_api.errors import error_answer
+from registry_api.manifests import is_unchanged, not_modified_headers
+from registry_api.messages import Answer, Headers, Request, Sendable, with_headers
+from registry_api.ranges import Span, parse_range
+from registry_api.registry import Registry
+from registry_api.threads import Threads
+
+CHUNK = 512 * 1024
+"""Bytes read and sent at a time: all that one download holds in memory, twice at most."""
+
+WATCHED = 4 * 1024 * 1024
+"""From this size on it is worth noticing that the client has gone."""
+
+
+async def head_blob(registry: Registry, request: Request) -> Answer:
+    """Answer HEAD; raise DigestInvalid or BlobUnknown."""
+    digest = Digest.parse(request.reference)
+    size = await _size_here(registry, request.name, digest)
+    if is_unchanged(request, digest):
+        return Answer(304, not_modified_headers(digest))
+    return Answer(200, _headers(digest, size))
+
+
+async def get_blob(registry: Registry, request: Request) -> Sendable:
+    """Answer GET of a whole blob or of one range of it; raise DigestInvalid, BlobUnknown or StorageCorrupt."""
+    digest = Digest.parse(request.reference)
+    size = await _size_here(registry, request.name, digest)
+    if is_unchanged(request, digest):
+        return Answer(304, not_modified_headers(digest))
+    status, span, headers = 200, Span(0, size - 1), _headers(digest, size)
+    try:
+        part = _part_asked_for(request, digest, size)
+    except RangeInvalid as error:
+        return error_answer(error, (b"content-range", f"bytes */{size}"))
+    if part is not None:
+        status, span, headers = 206, part, _part_headers(digest, part, size)
+    reader = await _open(registry, digest)
+    return BlobAnswer(status, headers, reader, span, registry.threads, request.receive)
+
+
+async def _size_here(registry: Registry, name: str, digest: Digest) -> int:
+    """The blob's size, as long as this repository may use it: that others hold it is not told."""
+    snapshot = registry.catalog.cached_snapshot(name)
+    if snapshot is None:
+        snapshot = await registry.find_snapshot(name)
+    size = snapshot.blobs.get(digest) if snapshot else None
+    if size is None and registry.catalog.content.linked(name, digest):
+        size = registry.catalog.content.size(digest)
+    if size is None:
+        raise BlobUnknown(f"blob {digest} is not in {name}")
+    return size
+
+
+def _part_asked_for(request: Request, digest: Digest, size: int) -> Span | None:
+    asked = request.header(b"range")
+    if asked is None:
+        return None
+    condition = request.header(b"if-range")
+    if condition is not None and condition.decode("latin-1").strip() != f'"{digest}"':
+        return None
+    return parse_range(asked.decode("latin-1"), size)
+
+
+async def _open(registry: Registry, digest: Digest) -> BlobReader:
+    """Open a blob on a thread the first time, for its folder may have to be read from disk; at once when it is warm."""
+    if _warm.is_warm(digest):
+        return registry.catalog.content.open(digest)
+    reader = await registry.threads.run(registry.catalog.content.open, digest)
+    _warm.keep(digest)
+    return reader
+
+
+def _headers(digest: Digest, size: int) -> Headers:
+    return with_headers(
+        (b"content-type", "application/octet-stream"),
+        (b"content-length", str(size)),
+        (b"docker-content-digest", digest),
+        (b"etag", f'"{digest}"'),
+        (b"accept-ranges", "bytes"),
+    )
+
+
+def _part_headers(digest: Digest, span: Span, size: int) -> Headers:
+    return [*_headers(digest, span.length), (b"content-range", f"bytes {span.first}-{span.last}/{size}".encode())]
+
+
+class BlobAnswer:
+    """A span of an open blob, sent in chunks; it closes the blob."""
+
+    def __init__(
+        self, status: int, headers: Headers, reader: BlobReader, span: Span, threads: Threads, receive: Receive
+    ) -> None:
+        self._status, self._headers, self._reader, self._span = status, headers, reader, span
+        self._threads, self._receive = threads, receive
+
+    async def send(self, send: Send, *, head: bool) -> None:
+        """Send it, as fast as the client takes it; stop when the client has gone."""
+        with self._reader:
+            await send({"type": "http.response.start", "status": self._status, "headers": self._headers})
+            if head or self._span.length == 0:
+                await send({"type": "http.response.body", "body": b""})
+            elif self._span.length < WATCHED:
+                await self._send_span(send, None)
+            else:
+                gone = asyncio.create_task(_wait_until_gone(self._receive))
+                try:
+                    await self._send_span(send, gone)
+                finally:
+                    gone.cancel()
+
+    async def _send_span(self, send: Send, gone: "asyncio.Task[None] | None") -> None:
+        position, end = self._span.first, self._span.last + 1
+        while position < end and not (gone and gone.done()):
+            chunk = await self._read(position, min(CHUNK, end - position))
+            position += len(chunk)
+            await send({"type": "http.response.body", "body": chunk, "more_body": position < end})
+
+    async def _read(self, position: int, length: int) -> bytes | bytearray:
+        """Read what the system has in memory at once, and what must come from disk on a thread."""
+        chunk = read_if_in_memory(self._reader.fileno(), position, length)
+        if chunk is None:
+            chunk = await self._threads.run(self._reader.read_at, position, length)
+        if not chunk:
+            raise StorageCorrupt(f"a blob ends at byte {position}, {self._span.last + 1 - position} too early")
+        return chunk
+
+
+def read_if_in_memory(descriptor: int, position: int, length: int) -> bytearray | None:
+    """Return up to `length` bytes if the page cache has them; None says that reading may wait for the disk."""
+    buffer = bytearray(length)
+    try:
+        got = os.preadv(descriptor, [buffer], position, os.RWF_NOWAIT)
+    except OSError:  # EAGAIN: not in memory; EOPNOTSUPP: this file system cannot tell
+        return None
+    if got < length:
+        del buffer[got:]
+    return buffer
+
+
+async def _wait_until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+class _Warm:
+    """Digests opened lately, whose folders the system therefore has in memory."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._kept: OrderedDict[Digest, None] = OrderedDict()
+
+    def is_warm(self, digest: Digest) -> bool:
+        return digest in self._kept
+
+    def keep(self, digest: Digest) -> None:
+        self._kept[digest] = None
+        if len(self._kept) > self._limit:
+            self._kept.popitem(last=False)
+
+
+_warm = _Warm(10_000)

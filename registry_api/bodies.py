@@ -1,0 +1,71 @@
+"""Reading request bodies: whole ones within a limit, and streams in batches that are worth a thread's while."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from starlette.types import Receive
+
+from oci.errors import ManifestTooLarge, UploadInvalid
+
+BATCH = 1024 * 1024
+"""Bytes gathered before they are handed on. A batch is all that one upload holds in memory, twice at most."""
+
+PATIENCE = 60.0
+"""Seconds a client may be silent within a body before it is taken for gone, and its session set free."""
+
+
+class ClientGone(Exception):  # noqa: N818  # an event, and nobody is left to be told of it
+    """The client closed the connection before its request was complete."""
+
+
+class RequestStalled(UploadInvalid):
+    """The client stopped sending in mid-body."""
+
+
+async def read_whole(receive: Receive, *, limit: int, announced: int | None) -> bytes:
+    """Return the body; raise ManifestTooLarge as soon as it is, or is announced to be, above `limit` bytes."""
+    if announced is not None and announced > limit:
+        raise ManifestTooLarge(f"{announced} bytes are above the limit of {limit}")
+    parts: list[bytes] = []
+    size = 0
+    async for part in _parts(receive):
+        size += len(part)
+        if size > limit:
+            raise ManifestTooLarge(f"the body is above the limit of {limit} bytes")
+        parts.append(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def read_batches(receive: Receive) -> AsyncIterator[bytes]:
+    """Yield the body in batches of about BATCH bytes, none empty; what came before a break is yielded before it is raised."""
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async for part in _parts(receive):
+            parts.append(part)
+            size += len(part)
+            if size >= BATCH:
+                yield b"".join(parts)
+                parts, size = [], 0
+    except (ClientGone, RequestStalled):
+        if parts:
+            yield b"".join(parts)
+        raise
+    if parts:
+        yield b"".join(parts)
+
+
+async def _parts(receive: Receive) -> AsyncIterator[bytes]:
+    more = True
+    while more:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                message = await receive()
+        except TimeoutError:
+            raise RequestStalled(f"nothing of the body came for {PATIENCE:g} seconds") from None
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        more = message.get("more_body", False)
+        body: bytes = message.get("body", b"")
+        if body:
+            yield body

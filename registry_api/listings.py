@@ -1,0 +1,36 @@
+"""Lists of tags and of repositories. Source: distribution-spec, "Listing Tags"; docker's API for `_catalog`."""
+
+import json
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from registry_api.messages import Answer, Request, json_answer
+from registry_api.paging import next_link, parse_count
+from registry_api.registry import Registry
+
+
+async def list_tags(registry: Registry, request: Request) -> Answer:
+    """Answer with a repository's tags in ASCII order; raise NameUnknown or PaginationInvalid."""
+    count = parse_count(request.parameter("n"))
+    snapshot = await registry.snapshot(request.name)
+    tags = snapshot.tags_after(request.parameter("last") or "", None if count is None else count + 1)
+    return _page_answer(request, "tags", tags, count, {"name": request.name})
+
+
+async def list_repositories(registry: Registry, request: Request) -> Answer:
+    """Answer with the repositories in ASCII order; raise PaginationInvalid."""
+    count = parse_count(request.parameter("n"))
+    names = await registry.threads.run(registry.catalog.repository_names)
+    start = bisect_right(names, request.parameter("last") or "")
+    return _page_answer(request, "repositories", names[start:], count, {})
+
+
+def _page_answer(
+    request: Request, key: str, found: Sequence[str], count: int | None, fields: dict[str, object]
+) -> Answer:
+    """One page of what is left; a page of none has no next, for it would be the same again."""
+    page = found if count is None else found[:count]
+    body = json.dumps({**fields, key: list(page)}).encode()
+    if not page or len(page) == len(found):
+        return json_answer(body)
+    return json_answer(body, (b"link", next_link(request.path, {"n": str(count), "last": page[-1]})))

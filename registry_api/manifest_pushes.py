@@ -1,0 +1,119 @@
+"""Manifests on their way in, and their removal; each makes one version. Source: distribution-spec, "Pushing manifests"."""
+
+from collections.abc import Sequence
+
+from catalog.changes import AddManifest, Change, Commit, CommitResult, RemoveManifest, RemoveTag, SetTag
+from oci import mediatypes
+from oci.digest import Digest
+from oci.errors import InvalidInput, ManifestBlobUnknown, ManifestInvalid, ManifestUnknown, NameUnknown
+from oci.manifest import MAX_BYTES, Manifest, parse_manifest, required_blobs
+from oci.reference import is_tag, parse_tag
+from registry_api.bodies import read_whole
+from registry_api.manifests import check_digest
+from registry_api.messages import Answer, Request, empty_answer
+from registry_api.registry import Registry
+
+MAX_TAGS = 10
+"""Tags that one push by digest may set. Source: distribution-spec (development head), "Pushing Manifests"."""
+
+
+class TooManyTags(InvalidInput):
+    """A push asks for more tags than one request may set."""
+
+
+async def put_manifest(registry: Registry, request: Request) -> Answer:
+    """Take a manifest in.
+
+    1. Read the reference, so that a bad one costs no body. 2. Read the body within the limit. 3. Parse it and compare it with
+    its Content-Type and digest. 4. Check that the repository holds its parts. 5. Keep the bytes and commit.
+    """
+    by_digest = Digest.parse(request.reference) if ":" in request.reference else None
+    tags = _tags_of(request, by_digest)
+    raw = await read_whole(request.receive, limit=MAX_BYTES, announced=request.content_length)
+    algorithm = by_digest.algorithm if by_digest else "sha256"
+    manifest = parse_pushed(raw, (request.header(b"content-type") or b"").decode("latin-1"), algorithm)
+    if by_digest:
+        check_digest(manifest.digest, by_digest)
+    await registry.threads.run(_keep, registry, request.name, manifest)
+    changes = (AddManifest(manifest.descriptor), *(SetTag(tag, manifest.digest) for tag in tags))
+    await _commit(registry, request, "push", changes)
+    return _created(request.name, manifest, tags if by_digest else ())
+
+
+def _tags_of(request: Request, by_digest: Digest | None) -> Sequence[str]:
+    if by_digest is None:
+        return (parse_tag(request.reference),)
+    tags = tuple(dict.fromkeys(request.query.get("tag", ())))
+    if len(tags) > MAX_TAGS:
+        raise TooManyTags(f"{len(tags)} tags in one push; {MAX_TAGS} at most")
+    return tuple(parse_tag(tag) for tag in tags)
+
+
+def parse_pushed(raw: bytes, content_type: str, algorithm: str) -> Manifest:
+    """Read a pushed manifest; raise ManifestInvalid, for docker schema 1 too."""
+    manifest = parse_manifest(raw, content_type, algorithm=algorithm)
+    if manifest.media_type in mediatypes.SCHEMA1:
+        raise ManifestInvalid(
+            "docker schema 1 manifests cannot be pushed: their digest is not that of their bytes; "
+            "push the image as OCI or docker schema 2"
+        )
+    return manifest
+
+
+def _keep(registry: Registry, name: str, manifest: Manifest) -> None:
+    """Check that the repository holds what the manifest is made of, and keep its bytes; on a thread."""
+    snapshot = registry.catalog.find_snapshot(name)
+    held = snapshot.manifests if snapshot else {}
+    missing = [
+        child.digest for child in manifest.manifests if _is_manifest(child.media_type) and child.digest not in held
+    ]
+    missing += [blob.digest for blob in required_blobs(manifest) if not registry.is_held(name, snapshot, blob.digest)]
+    if missing:
+        raise ManifestBlobUnknown(
+            f"{name} does not hold {len(missing)} part(s) of the manifest: push these first: {', '.join(missing[:5])}",
+            detail={"missing": missing},
+        )
+    registry.catalog.content.put(manifest.raw, manifest.digest, name, manifest.media_type)
+
+
+def _is_manifest(media_type: str) -> bool:
+    return media_type in mediatypes.MANIFESTS
+
+
+def _created(name: str, manifest: Manifest, tags: Sequence[str]) -> Answer:
+    headers: list[tuple[bytes, str]] = [
+        (b"location", f"/v2/{name}/manifests/{manifest.digest}"),
+        (b"docker-content-digest", manifest.digest),
+    ]
+    if manifest.subject:
+        headers.append((b"oci-subject", manifest.subject.digest))
+    headers.extend((b"oci-tag", tag) for tag in tags)
+    return empty_answer(201, *headers)
+
+
+async def delete_manifest(registry: Registry, request: Request) -> Answer:
+    """Remove a tag, its manifest staying, or a manifest with all its tags; raise NameUnknown or ManifestUnknown."""
+    change: Change
+    if ":" in request.reference:
+        change = RemoveManifest(Digest.parse(request.reference))
+    else:
+        change = RemoveTag(request.reference)
+    if await registry.find_snapshot(request.name) is None:
+        raise NameUnknown(f"no repository {request.name!r} here")
+    result = await _commit(registry, request, "delete", (change,))
+    if not result.changed:
+        what = "tag" if is_tag(request.reference) else "manifest"
+        raise ManifestUnknown(f"{what} {request.reference[:200]!r} is not in {request.name}")
+    return empty_answer(202)
+
+
+async def _commit(registry: Registry, request: Request, operation: str, changes: tuple[Change, ...]) -> CommitResult:
+    commit = Commit(
+        repository=request.name,
+        operation=operation,
+        changes=changes,
+        operation_id=registry.make_id(),
+        actor=request.user,
+        created_at=registry.now(),
+    )
+    return await registry.threads.commit(registry.catalog.commit, commit)

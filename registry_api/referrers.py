@@ -1,0 +1,73 @@
+"""What refers to a manifest. Source: distribution-spec, "Listing Referrers"."""
+
+import json
+from collections.abc import Iterable, Sequence
+
+from catalog.catalog import Catalog
+from catalog.snapshot import Snapshot
+from oci.digest import Digest
+from oci.manifest import MAX_BYTES
+from oci.mediatypes import OCI_INDEX
+from registry_api.messages import Answer, Request, with_headers
+from registry_api.paging import next_link
+from registry_api.registry import Registry
+
+_ENVELOPE = 1024
+"""Bytes of the index around its descriptors, generously."""
+
+
+async def get_referrers(registry: Registry, request: Request) -> Answer:
+    """Answer with an index of the referrers, an empty one for a subject or repository that nobody knows."""
+    subject = Digest.parse(request.reference)
+    artifact_type = request.parameter("artifactType")
+    snapshot = await registry.find_snapshot(request.name)
+    found = select_referrers(snapshot, subject, artifact_type, after=request.parameter("last") or "")
+    page, rest = [], False
+    if snapshot and found:
+        page, rest = await registry.threads.run(_read_page, registry.catalog, snapshot, found)
+    headers = [(b"content-type", OCI_INDEX)]
+    if artifact_type:
+        headers.append((b"oci-filters-applied", "artifactType"))
+    if rest:
+        kept = {"artifactType": artifact_type} if artifact_type else {}
+        headers.append((b"link", next_link(request.path, {**kept, "last": found[len(page) - 1]})))
+    body = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": page}, ensure_ascii=False).encode()
+    return Answer(200, with_headers((b"content-length", str(len(body))), *headers), body)
+
+
+def select_referrers(
+    snapshot: Snapshot | None, subject: Digest, artifact_type: str | None, *, after: str = ""
+) -> Sequence[Digest]:
+    """The manifests that name the subject, in order of digest, those up to `after` and of another type left out."""
+    if snapshot is None:
+        return ()
+    return [
+        digest
+        for digest in snapshot.referrers.get(subject, ())
+        if digest > after and (not artifact_type or snapshot.manifests[digest].artifact_type == artifact_type)
+    ]
+
+
+def _read_page(catalog: Catalog, snapshot: Snapshot, digests: Iterable[Digest]) -> tuple[list[dict[str, object]], bool]:
+    """The descriptors that fit into one index, and whether some are left; annotations come from the manifests' bytes."""
+    page: list[dict[str, object]] = []
+    size = _ENVELOPE
+    for digest in digests:
+        descriptor = describe(catalog, snapshot, digest)
+        size += len(json.dumps(descriptor)) + 2
+        if page and size > MAX_BYTES:
+            return page, True
+        page.append(descriptor)
+    return page, False
+
+
+def describe(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> dict[str, object]:
+    """A referrer's descriptor, with its artifact type and annotations."""
+    entry = snapshot.manifests[digest]
+    descriptor: dict[str, object] = {"mediaType": entry.media_type, "digest": digest, "size": entry.size}
+    if entry.artifact_type:
+        descriptor["artifactType"] = entry.artifact_type
+    annotations = catalog.read_manifest(digest, entry.media_type).annotations
+    if annotations:
+        descriptor["annotations"] = dict(annotations)
+    return descriptor

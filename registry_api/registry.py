@@ -1,0 +1,39 @@
+"""What every handler works with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from catalog.catalog import Catalog
+from catalog.snapshot import Snapshot
+from oci.digest import Digest
+from oci.errors import NameUnknown
+from registry_api.access import Gate
+from registry_api.threads import Threads
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """The catalogue, the gate before it, the threads to use it on, and the clock and ids that a push needs."""
+
+    catalog: Catalog
+    gate: Gate
+    threads: Threads
+    now: Callable[[], datetime]
+    make_id: Callable[[], str]
+
+    async def find_snapshot(self, name: str) -> Snapshot | None:
+        """The latest version of a repository; None when there is no such repository."""
+        cached = self.catalog.cached_snapshot(name)
+        return cached if cached is not None else await self.threads.run(self.catalog.find_snapshot, name)
+
+    async def snapshot(self, name: str) -> Snapshot:
+        """The latest version of a repository; raise NameUnknown."""
+        found = await self.find_snapshot(name)
+        if found is None:
+            raise NameUnknown(f"no repository {name!r} here")
+        return found
+
+    def is_held(self, name: str, snapshot: Snapshot | None, digest: Digest) -> bool:
+        """Whether a repository may use a blob: its latest version has it, or it was uploaded or mounted for it."""
+        return (snapshot is not None and digest in snapshot.blobs) or self.catalog.content.linked(name, digest)

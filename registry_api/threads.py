@@ -1,0 +1,44 @@
+"""The threads that do what may block, so that the event loop never does: bounded, and apart by purpose."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class Threads:
+    """Pools that cannot starve each other; `close` waits for what is under way.
+
+    `files`: disk, hashing, catalogue reads. `commits`: they wait for each other, and the more wait the more go into one
+    transaction. `passwords`: each try takes a core and 64 MiB.
+    """
+
+    def __init__(self, *, files: int = 16, commits: int = 32, passwords: int = 2) -> None:
+        self.files = ThreadPoolExecutor(files, "files")
+        self.commits = ThreadPoolExecutor(commits, "commits")
+        self.passwords = ThreadPoolExecutor(passwords, "passwords")
+
+    async def run(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Call on a thread of `files`."""
+        return await run_on(self.files, call, *args, **kwargs)
+
+    async def commit(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Call on a thread of `commits`."""
+        return await run_on(self.commits, call, *args, **kwargs)
+
+    async def check(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Call on a thread of `passwords`."""
+        return await run_on(self.passwords, call, *args, **kwargs)
+
+    def close(self) -> None:
+        """End the threads; calls not yet begun are dropped."""
+        for pool in (self.files, self.commits, self.passwords):
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+async def run_on(pool: Executor, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Call on a thread of `pool` and await the result."""
+    return await asyncio.get_running_loop().run_in_executor(pool, lambda: call(*args, **kwargs))

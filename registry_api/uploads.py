@@ -1,0 +1,159 @@
+"""Upload sessions. Source: distribution-spec, "Pushing blobs". A session's state is all in its path: some clients drop queries."""
+
+import asyncio
+
+from catalog.uploads import UploadSession
+from oci.digest import Digest
+from oci.errors import Conflict, DigestInvalid, NameInvalid, RangeInvalid, SizeInvalid
+from oci.reference import parse_name
+from registry_api.bodies import ClientGone
+from registry_api.errors import error_answer
+from registry_api.intake import Intake
+from registry_api.messages import Answer, Request, empty_answer
+from registry_api.ranges import parse_chunk, upload_progress
+from registry_api.registry import Registry
+
+_BUSY_TRIES, _BUSY_PAUSE = 40, 0.05
+"""How often, and after how many seconds each time, a session is asked for again that another request still holds: that of a
+client whose connection broke is noticed, and lets go, within moments."""
+
+
+async def post_upload(registry: Registry, request: Request) -> Answer:
+    """Mount a blob, take a whole one in, or open a session; a mount that cannot be made opens a session too."""
+    mount = request.parameter("mount")
+    if mount is not None:
+        digest = Digest.parse(mount)
+        if await _mount(registry, request, digest):
+            return _created(request.name, digest)
+    wanted = request.parameter("digest")
+    if wanted is not None:
+        return await _take_whole(registry, request, Digest.parse(wanted))
+    session = await registry.threads.run(registry.catalog.uploads.begin, request.name)
+    session.close()
+    return _progress(202, session)
+
+
+async def _mount(registry: Registry, request: Request, digest: Digest) -> bool:
+    """Let the repository use a blob that another one holds; False when it cannot be, for whatever reason."""
+    if not await _may_be_mounted(registry, request.parameter("from"), digest):
+        return False
+    await registry.threads.run(registry.catalog.content.link, request.name, digest)
+    return True
+
+
+async def _may_be_mounted(registry: Registry, source: str | None, digest: Digest) -> bool:
+    if source is None:  # everybody may pull everything, so what is held anywhere is readable by whoever asks
+        return registry.catalog.content.size(digest) is not None
+    try:
+        name = parse_name(source)
+    except NameInvalid:
+        return False
+    snapshot = await registry.find_snapshot(name)
+    return registry.is_held(name, snapshot, digest) and registry.catalog.content.size(digest) is not None
+
+
+async def _take_whole(registry: Registry, request: Request, digest: Digest) -> Answer:
+    """Take a blob in with one request; nothing stays of one that breaks off, for nobody knows its session."""
+    with Intake(await registry.threads.run(registry.catalog.uploads.begin, request.name), registry.threads) as intake:
+        try:
+            await intake.feed(request.receive)
+        except ClientGone:
+            await intake.cancel()
+            raise
+        await intake.finish(digest)
+    return _created(request.name, digest)
+
+
+async def patch_upload(registry: Registry, request: Request) -> Answer:
+    """Append a chunk, or a stream of any length when there is no Content-Range."""
+    with Intake(await _resume(registry, request), registry.threads) as intake:
+        try:
+            await _take_chunk(intake, request)
+        except RangeInvalid as error:
+            return _out_of_order(intake.session, error)
+        return _progress(202, intake.session)
+
+
+async def put_upload(registry: Registry, request: Request) -> Answer:
+    """Append the last chunk, if there is one, and close the session; raise DigestInvalid."""
+    wanted = request.parameter("digest")
+    if wanted is None:
+        raise DigestInvalid("closing an upload needs the parameter digest")
+    digest = Digest.parse(wanted)
+    with Intake(await _resume(registry, request), registry.threads) as intake:
+        try:
+            await _take_chunk(intake, request)
+        except RangeInvalid as error:
+            return _out_of_order(intake.session, error)
+        await intake.finish(digest)
+    return _created(request.name, digest)
+
+
+async def get_upload(registry: Registry, request: Request) -> Answer:
+    """Tell how much of a session has come."""
+    with await _resume(registry, request) as session:
+        return _progress(204, session)
+
+
+async def delete_upload(registry: Registry, request: Request) -> Answer:
+    """Drop a session."""
+    with Intake(await _resume(registry, request), registry.threads) as intake:
+        await intake.cancel()
+    return empty_answer(204)
+
+
+async def _resume(registry: Registry, request: Request) -> UploadSession:
+    """Take hold of a session; raise UploadUnknown, or Conflict when another request holds it and goes on."""
+    uploads = registry.catalog.uploads
+    for _ in range(_BUSY_TRIES):
+        try:
+            return await registry.threads.run(uploads.resume, request.name, request.reference)
+        except Conflict:
+            await asyncio.sleep(_BUSY_PAUSE)
+    return await registry.threads.run(uploads.resume, request.name, request.reference)
+
+
+async def _take_chunk(intake: Intake, request: Request) -> None:
+    """Append the body; raise RangeInvalid when it does not start where the session ends, SizeInvalid for a wrong length."""
+    header = request.header(b"content-range")
+    if header is None:
+        await intake.feed(request.receive)
+        return
+    chunk = parse_chunk(header.decode("latin-1"))
+    if chunk.first != intake.session.offset:
+        raise RangeInvalid(
+            f"the chunk starts at byte {chunk.first}, but the session has {intake.session.offset}",
+            detail={"offset": intake.session.offset},
+        )
+    announced = request.content_length
+    if announced is not None and announced != chunk.length:
+        raise SizeInvalid(f"Content-Range announces {chunk.length} bytes, Content-Length {announced}")
+    await intake.feed(request.receive, expected=chunk.length)
+
+
+def _location(session: UploadSession) -> str:
+    """Relative, so that it holds behind whatever proxy the client sees."""
+    return f"/v2/{session.repository}/blobs/uploads/{session.id}"
+
+
+def _progress(status: int, session: UploadSession) -> Answer:
+    return empty_answer(
+        status,
+        (b"location", _location(session)),
+        (b"range", upload_progress(session.offset)),
+        (b"docker-upload-uuid", session.id),
+    )
+
+
+def _out_of_order(session: UploadSession, error: RangeInvalid) -> Answer:
+    """The session lives on: the client reads here where to go on."""
+    return error_answer(
+        error,
+        (b"location", _location(session)),
+        (b"range", upload_progress(session.offset)),
+        (b"docker-upload-uuid", session.id),
+    )
+
+
+def _created(name: str, digest: Digest) -> Answer:
+    return empty_answer(201, (b"location", f"/v2/{name}/blobs/{digest}"), (b"docker-content-digest", digest))
