@@ -6,7 +6,7 @@ lakehouse table is not made for (docs/adr/0002-holdings.md).
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,9 +94,15 @@ class Holdings:
                 connection.rollback()
                 raise
 
-    def record(self, digest: str, size: int, *, repository: str, media_type: str, now: float) -> None:
-        """Say that a blob is held and that the repository may use it."""
+    def ingest(
+        self, digest: str, size: int, place: Callable[[], None], *, repository: str, media_type: str, now: float
+    ) -> None:
+        """Put the blob in its place, say that it is held, and that the repository may use it.
+
+        `place` runs within the write transaction, so that no sweep takes away what it has just put down.
+        """
         with self._write() as connection:
+            place()
             connection.execute(
                 "INSERT INTO blobs VALUES (?, ?, ?) ON CONFLICT (digest) DO NOTHING", (digest, size, now)
             )

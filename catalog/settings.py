@@ -52,7 +52,9 @@ class Settings(BaseSettings):
     upload_expiry: float = Field(86400.0, gt=0, description="Seconds after which an idle upload session is dropped.")
     lock_timeout: float = Field(60.0, gt=0, description="Seconds to wait for the catalogue's write lock.")
     duckdb_memory: str = Field("1GB", description="Memory that DuckDB may use in one process.")
-    duckdb_threads: int = Field(1, ge=1, description="Threads that DuckDB may use in one process; a commit is fastest with one.")
+    duckdb_threads: int = Field(
+        1, ge=1, description="Threads that DuckDB may use in one process; a commit is fastest with one."
+    )
     snapshot_cache: int = Field(1000, ge=1, description="Versions of repositories kept in memory.")
     manifest_cache: int = Field(64 * 1024 * 1024, ge=0, description="Bytes of manifests kept in memory.")
     server_processes: int = Field(1, ge=1, description="Processes that serve the registry.")

@@ -108,11 +108,15 @@ class Uploads:
         return True
 
     def _ingest(self, session: "UploadSession", path: Path, digest: Digest, size: int, media_type: str) -> None:
-        if self._is_intact(digest):
-            path.unlink()
-        else:
-            self._store.adopt(path, digest)
-        self._holdings.record(digest, size, repository=session.repository, media_type=media_type, now=self._clock())
+        def place() -> None:
+            if self._is_intact(digest):
+                path.unlink()
+            else:
+                self._store.adopt(path, digest)
+
+        self._holdings.ingest(
+            digest, size, place, repository=session.repository, media_type=media_type, now=self._clock()
+        )
 
 
 class UploadSession:

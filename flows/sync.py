@@ -136,7 +136,7 @@ async def sync_repository(request: SyncRequest) -> "State[SyncResult]":
     settings = read_settings()
     catalog = await asyncio.to_thread(open_catalog, settings)
     try:
-        async with open_upstream(settings, request.reference) as source:
+        async with open_upstream(settings, request.upstream) as source:
             result = await _run(request, catalog, source)
     finally:
         await asyncio.to_thread(catalog.close)

@@ -1,11 +1,13 @@
 """What a sync is asked to do: the parameters of the flow, and the form that Prefect's UI makes of them."""
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from oci.errors import EntrepotError
-from oci.reference import Reference, parse_name, parse_reference
+from oci.reference import Reference, parse_name
+from oci.remote.address import Remote, parse_remote
 
 Mode = Literal["additive", "mirror"]
 OnError = Literal["fail", "skip"]
@@ -20,7 +22,7 @@ class SyncRequest(BaseModel):
 
     remote: str = Field(
         title="Remote",
-        description="Upstream repository, `registry.example/team/app`; with `:tag` or `@digest` only that one is taken.",
+        description="Upstream repository, `registry.example/team/app`; with `:tag` or `@digest`, that one.",
         examples=["registry.example/team/app"],
     )
     repository: str = Field(
@@ -50,11 +52,12 @@ class SyncRequest(BaseModel):
     @field_validator("remote")
     @classmethod
     def _check_remote(cls, text: str) -> str:
-        if "@" in text.partition("/")[0]:
+        host, slash, _name = text.rpartition("://")[2].partition("/")
+        if slash and "@" in host:
             raise ValueError(
                 "leave credentials out of the remote; they are read from auth.json, config.json or ENTREPOT_LOGINS"
             )
-        _explained(parse_reference, text)
+        _explained(parse_remote, text)
         return text
 
     @field_validator("repository")
@@ -65,9 +68,14 @@ class SyncRequest(BaseModel):
         return text
 
     @property
-    def reference(self) -> Reference:
+    def upstream(self) -> Remote:
         """The remote, parsed."""
-        return parse_reference(self.remote)
+        return parse_remote(self.remote)
+
+    @property
+    def reference(self) -> Reference:
+        """The remote without its scheme."""
+        return self.upstream.reference
 
     @property
     def target(self) -> str:
@@ -81,9 +89,8 @@ class SyncRequest(BaseModel):
         return reference.tag or reference.digest
 
 
-def _explained(parse: object, text: str) -> None:
+def _explained(parse: Callable[[str], object], text: str) -> None:
     """Run a parser of ours; pydantic wants a ValueError."""
-    assert callable(parse)
     try:
         parse(text)
     except EntrepotError as error:

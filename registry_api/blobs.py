@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from collections import OrderedDict
 
 from starlette.types import Receive, Send
 
@@ -73,11 +72,11 @@ def _part_asked_for(request: Request, digest: Digest, size: int) -> Span | None:
 
 
 async def _open(registry: Registry, digest: Digest) -> BlobReader:
-    """Open a blob on a thread the first time, for its folder may have to be read from disk; at once when it is warm."""
-    if _warm.is_warm(digest):
+    """Open a blob at once when its folder is in memory, else on a thread, since it may have to be read from disk."""
+    if digest in registry.opened:
         return registry.catalog.content.open(digest)
     reader = await registry.threads.run(registry.catalog.content.open, digest)
-    _warm.keep(digest)
+    registry.opened.add(digest)
     return reader
 
 
@@ -129,10 +128,8 @@ class BlobAnswer:
     async def _read(self, position: int, length: int) -> bytes | bytearray:
         """Read what the system has in memory at once, and what must come from disk on a thread."""
         chunk = read_if_in_memory(self._reader.fileno(), position, length)
-        if chunk is None:
-            chunk = await self._threads.run(self._reader.read_at, position, length)
         if not chunk:
-            raise StorageCorrupt(f"a blob ends at byte {position}, {self._span.last + 1 - position} too early")
+            return await self._threads.run(read_from_disk, self._reader, position, length)
         return chunk
 
 
@@ -148,25 +145,14 @@ def read_if_in_memory(descriptor: int, position: int, length: int) -> bytearray 
     return buffer
 
 
+def read_from_disk(reader: BlobReader, position: int, length: int) -> bytes:
+    """Return up to `length` bytes; raise StorageCorrupt where the file has ended too early."""
+    chunk = reader.read_at(position, length)
+    if not chunk:
+        raise StorageCorrupt(f"a blob's file of {reader.size} bytes ends at byte {position}")
+    return chunk
+
+
 async def _wait_until_gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-class _Warm:
-    """Digests opened lately, whose folders the system therefore has in memory."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._kept: OrderedDict[Digest, None] = OrderedDict()
-
-    def is_warm(self, digest: Digest) -> bool:
-        return digest in self._kept
-
-    def keep(self, digest: Digest) -> None:
-        self._kept[digest] = None
-        if len(self._kept) > self._limit:
-            self._kept.popitem(last=False)
-
-
-_warm = _Warm(10_000)

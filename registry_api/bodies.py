@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 
 from starlette.types import Receive
 
-from oci.errors import ManifestTooLarge, UploadInvalid
+from oci.errors import ManifestTooLarge
+from registry_api.errors import RequestStalled
 
 BATCH = 1024 * 1024
 """Bytes gathered before they are handed on. A batch is all that one upload holds in memory, twice at most."""
@@ -14,12 +15,8 @@ PATIENCE = 60.0
 """Seconds a client may be silent within a body before it is taken for gone, and its session set free."""
 
 
-class ClientGone(Exception):  # noqa: N818  # an event, and nobody is left to be told of it
+class ClientGone(Exception):
     """The client closed the connection before its request was complete."""
-
-
-class RequestStalled(UploadInvalid):
-    """The client stopped sending in mid-body."""
 
 
 async def read_whole(receive: Receive, *, limit: int, announced: int | None) -> bytes:

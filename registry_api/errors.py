@@ -8,6 +8,23 @@ from oci import errors
 from oci.errors import EntrepotError
 from registry_api.messages import Answer, json_answer
 
+
+class RouteUnknown(errors.NotFound):
+    """Nothing answers at this path."""
+
+    code = "UNSUPPORTED"
+
+
+class RequestStalled(errors.UploadInvalid):
+    """The client stopped sending in mid-body."""
+
+
+class TooManyTags(errors.InvalidInput):
+    """A push asks for more tags than one request may set."""
+
+    code = "TAG_INVALID"
+
+
 CHALLENGE = 'Basic realm="entrepot", charset="UTF-8"'
 
 _STATUSES: Mapping[type[EntrepotError], int] = {
@@ -16,6 +33,8 @@ _STATUSES: Mapping[type[EntrepotError], int] = {
     errors.InvalidInput: 400,
     errors.ManifestTooLarge: 413,
     errors.RangeInvalid: 416,
+    RequestStalled: 408,
+    TooManyTags: 414,
     errors.Unsupported: 405,
     errors.Unauthorized: 401,
     errors.Denied: 403,

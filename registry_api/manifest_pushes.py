@@ -5,20 +5,17 @@ from collections.abc import Sequence
 from catalog.changes import AddManifest, Change, Commit, CommitResult, RemoveManifest, RemoveTag, SetTag
 from oci import mediatypes
 from oci.digest import Digest
-from oci.errors import InvalidInput, ManifestBlobUnknown, ManifestInvalid, ManifestUnknown, NameUnknown
+from oci.errors import ManifestBlobUnknown, ManifestInvalid, ManifestUnknown, NameUnknown
 from oci.manifest import MAX_BYTES, Manifest, parse_manifest, required_blobs
 from oci.reference import is_tag, parse_tag
 from registry_api.bodies import read_whole
+from registry_api.errors import TooManyTags
 from registry_api.manifests import check_digest
 from registry_api.messages import Answer, Request, empty_answer
 from registry_api.registry import Registry
 
 MAX_TAGS = 10
 """Tags that one push by digest may set. Source: distribution-spec (development head), "Pushing Manifests"."""
-
-
-class TooManyTags(InvalidInput):
-    """A push asks for more tags than one request may set."""
 
 
 async def put_manifest(registry: Registry, request: Request) -> Answer:
@@ -35,7 +32,7 @@ async def put_manifest(registry: Registry, request: Request) -> Answer:
     if by_digest:
         check_digest(manifest.digest, by_digest)
     await registry.threads.run(_keep, registry, request.name, manifest)
-    changes = (AddManifest(manifest.descriptor), *(SetTag(tag, manifest.digest) for tag in tags))
+    changes: tuple[Change, ...] = (AddManifest(manifest.descriptor), *(SetTag(tag, manifest.digest) for tag in tags))
     await _commit(registry, request, "push", changes)
     return _created(request.name, manifest, tags if by_digest else ())
 
@@ -93,11 +90,7 @@ def _created(name: str, manifest: Manifest, tags: Sequence[str]) -> Answer:
 
 async def delete_manifest(registry: Registry, request: Request) -> Answer:
     """Remove a tag, its manifest staying, or a manifest with all its tags; raise NameUnknown or ManifestUnknown."""
-    change: Change
-    if ":" in request.reference:
-        change = RemoveManifest(Digest.parse(request.reference))
-    else:
-        change = RemoveTag(request.reference)
+    change = _removal_of(request.reference)
     if await registry.find_snapshot(request.name) is None:
         raise NameUnknown(f"no repository {request.name!r} here")
     result = await _commit(registry, request, "delete", (change,))
@@ -105,6 +98,10 @@ async def delete_manifest(registry: Registry, request: Request) -> Answer:
         what = "tag" if is_tag(request.reference) else "manifest"
         raise ManifestUnknown(f"{what} {request.reference[:200]!r} is not in {request.name}")
     return empty_answer(202)
+
+
+def _removal_of(reference: str) -> Change:
+    return RemoveManifest(Digest.parse(reference)) if ":" in reference else RemoveTag(reference)
 
 
 async def _commit(registry: Registry, request: Request, operation: str, changes: tuple[Change, ...]) -> CommitResult:

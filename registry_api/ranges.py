@@ -1,4 +1,4 @@
-"""Byte ranges: those of downloads (RFC 9110, section 14) and those of upload chunks (distribution-spec, "Pushing a blob in chunks")."""
+"""Byte ranges: of downloads (RFC 9110, section 14), and of upload chunks (distribution-spec, "Pushing a blob in chunks")."""
 
 import re
 from typing import NamedTuple

@@ -22,7 +22,8 @@ async def get_referrers(registry: Registry, request: Request) -> Answer:
     artifact_type = request.parameter("artifactType")
     snapshot = await registry.find_snapshot(request.name)
     found = select_referrers(snapshot, subject, artifact_type, after=request.parameter("last") or "")
-    page, rest = [], False
+    page: list[dict[str, object]] = []
+    rest = False
     if snapshot and found:
         page, rest = await registry.threads.run(_read_page, registry.catalog, snapshot, found)
     headers = [(b"content-type", OCI_INDEX)]

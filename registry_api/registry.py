@@ -1,7 +1,8 @@
 """What every handler works with."""
 
+from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from catalog.catalog import Catalog
@@ -21,6 +22,7 @@ class Registry:
     threads: Threads
     now: Callable[[], datetime]
     make_id: Callable[[], str]
+    opened: "Recent" = field(default_factory=lambda: Recent(10_000))
 
     async def find_snapshot(self, name: str) -> Snapshot | None:
         """The latest version of a repository; None when there is no such repository."""
@@ -37,3 +39,20 @@ class Registry:
     def is_held(self, name: str, snapshot: Snapshot | None, digest: Digest) -> bool:
         """Whether a repository may use a blob: its latest version has it, or it was uploaded or mounted for it."""
         return (snapshot is not None and digest in snapshot.blobs) or self.catalog.content.linked(name, digest)
+
+
+class Recent:
+    """The digests of blobs opened lately: the system has their folders in memory, so opening them again takes no disk."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._kept: OrderedDict[Digest, None] = OrderedDict()
+
+    def __contains__(self, digest: Digest) -> bool:
+        return digest in self._kept
+
+    def add(self, digest: Digest) -> None:
+        """Remember one more, and forget the oldest when there are too many."""
+        self._kept[digest] = None
+        if len(self._kept) > self._limit:
+            self._kept.popitem(last=False)

@@ -4,11 +4,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-from oci.errors import NotFound
 from oci.reference import parse_name
 from registry_api.access import ANONYMOUS, Action
 from registry_api.blobs import get_blob, head_blob
-from registry_api.errors import CHALLENGE
+from registry_api.errors import CHALLENGE, RouteUnknown
 from registry_api.listings import list_repositories, list_tags
 from registry_api.manifest_pushes import delete_manifest, put_manifest
 from registry_api.manifests import get_manifest, head_manifest
@@ -63,12 +62,6 @@ ROUTES: Mapping[str, Mapping[str, Route]] = {
     },
     REFERRERS: {"GET": Route("pull", get_referrers)},
 }
-
-
-class RouteUnknown(NotFound):
-    """Nothing answers at this path."""
-
-    code = "UNSUPPORTED"
 
 
 class Match(NamedTuple):

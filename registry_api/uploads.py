@@ -1,10 +1,10 @@
-"""Upload sessions. Source: distribution-spec, "Pushing blobs". A session's state is all in its path: some clients drop queries."""
+"""Upload sessions; their state is all in the path, for some clients drop queries. Source: distribution-spec, "Pushing blobs"."""
 
 import asyncio
 
 from catalog.uploads import UploadSession
 from oci.digest import Digest
-from oci.errors import Conflict, DigestInvalid, NameInvalid, RangeInvalid, SizeInvalid
+from oci.errors import BlobUnknown, Conflict, DigestInvalid, NameInvalid, RangeInvalid, SizeInvalid
 from oci.reference import parse_name
 from registry_api.bodies import ClientGone
 from registry_api.errors import error_answer
@@ -37,7 +37,10 @@ async def _mount(registry: Registry, request: Request, digest: Digest) -> bool:
     """Let the repository use a blob that another one holds; False when it cannot be, for whatever reason."""
     if not await _may_be_mounted(registry, request.parameter("from"), digest):
         return False
-    await registry.threads.run(registry.catalog.content.link, request.name, digest)
+    try:
+        await registry.threads.run(registry.catalog.content.link, request.name, digest)
+    except BlobUnknown:
+        return False
     return True
 
 

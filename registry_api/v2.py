@@ -6,8 +6,8 @@ from starlette.types import Receive, Scope, Send
 
 from oci.errors import EntrepotError, Unsupported
 from registry_api.access import ANONYMOUS, check_access
-from registry_api.bodies import ClientGone, RequestStalled
-from registry_api.errors import error_answer, internal_answer, row_of
+from registry_api.bodies import ClientGone
+from registry_api.errors import RequestStalled, error_answer, internal_answer, row_of
 from registry_api.messages import Answer, Request, Sendable, find_header
 from registry_api.registry import Registry
 from registry_api.routes import ROUTES, Match, checked_name, match_path

@@ -1,0 +1,83 @@
+"""`python -m registry_api`: serve the registry alone. Exit codes: 0 stopped as told, 1 failed, 2 wrong settings."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from catalog.access import ADMINISTRATOR, ensure_administrator, password_file
+from catalog.catalog import open_catalog
+from catalog.settings import Settings, read_settings
+from oci.errors import EntrepotError, SettingsInvalid
+from registry_api.processes import serve_by_many
+from registry_api.server import Serving, check_address, listening_url, open_listener, serve, set_up_logging
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m registry_api", description="Serve the registry.")
+    parser.add_argument("--listen", metavar="HOST:PORT", help="default: ENTREPOT_LISTEN; port 0 takes a free one")
+    parser.add_argument("--home", metavar="DIR", help="folder of all local state; default: ENTREPOT_HOME")
+    parser.add_argument("--tls-cert", metavar="FILE", help="PEM file of the certificate chain")
+    parser.add_argument("--tls-key", metavar="FILE", help="PEM file of the certificate's private key")
+    parser.add_argument(
+        "--allow-plain-http", action="store_true", help="listen without TLS on an address other than loopback"
+    )
+    parser.add_argument("--access-log", action="store_true", help="log each request")
+    return parser.parse_args(arguments)
+
+
+def _read(options: argparse.Namespace) -> Serving:
+    settings = read_settings(
+        listen=options.listen,
+        home=options.home,
+        tls_cert=options.tls_cert,
+        tls_key=options.tls_key,
+        allow_plain_http=options.allow_plain_http or None,
+    )
+    check_address(settings)
+    return Serving(settings, access_log=options.access_log)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _introduce(settings: Settings) -> None:
+    """Make the administrator at the first start, and show the password this once."""
+    password = ensure_administrator(settings)
+    if password is not None:
+        _say(f"administrator: {ADMINISTRATOR}, password: {password} (kept in {password_file(settings)})")
+
+
+def _run(serving: Serving) -> int:
+    settings = serving.settings
+    _introduce(settings)
+    with open_listener(settings) as listener:
+        address = listening_url(serving, listener)
+
+        def announce() -> None:
+            _say(f"registry: {address}")
+
+        if settings.server_processes == 1:
+            serve(serving, listener, announce)
+            return 0
+        open_catalog(settings).close()  # made or migrated once, by one process; and a fault is told once
+        return serve_by_many(serving, listener, settings.server_processes, announce)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until told to stop; return the exit code."""
+    options = _parse(arguments)
+    set_up_logging(access_log=options.access_log)
+    try:
+        return _run(_read(options))
+    except SettingsInvalid as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except EntrepotError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

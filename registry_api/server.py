@@ -1,0 +1,150 @@
+"""One process that serves: what it listens on, and how it starts and stops."""
+
+import asyncio
+import ipaddress
+import logging
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+import uvicorn
+
+from catalog.access import Users
+from catalog.catalog import open_catalog
+from catalog.settings import Settings
+from oci.errors import LocalError, SettingsInvalid
+from registry_api.app import create_app
+
+_STOP_WITHIN = 3
+"""Seconds that requests under way get to end when the server is told to stop."""
+
+_KEEP_ALIVE = 75
+"""Seconds an idle connection is kept: longer than Go's clients plan on using one, so that none is closed under a request."""
+
+_BACKLOG = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What a process needs to know to serve."""
+
+    settings: Settings
+    access_log: bool = False
+
+    @property
+    def scheme(self) -> str:
+        """`http`, or `https` where there is a certificate."""
+        return "https" if self.settings.tls_cert else "http"
+
+
+def check_address(settings: Settings) -> None:
+    """Raise SettingsInvalid when the registry would listen beyond this machine with passwords in the clear."""
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        raise SettingsInvalid("TLS needs both ENTREPOT_TLS_CERT and ENTREPOT_TLS_KEY (--tls-cert and --tls-key)")
+    host, _port = settings.listen_address
+    if settings.tls_cert is None and not settings.allow_plain_http and not is_loopback(host):
+        raise SettingsInvalid(
+            f"refusing to listen on {host} without TLS, passwords would travel in the clear; give --tls-cert and --tls-key, "
+            "or ask for it by name with --allow-plain-http (behind a proxy that ends TLS)"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address; another name than localhost may resolve to anything."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def open_listener(settings: Settings) -> socket.socket:
+    """Listen; raise LocalError that says why it is not possible."""
+    host, port = settings.listen_address
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(_BACKLOG)
+        except BaseException:
+            listener.close()
+            raise
+    except OSError as error:
+        raise LocalError(f"cannot listen on {settings.listen}: {error.strerror}") from error
+    return listener
+
+
+def listening_url(serving: Serving, listener: socket.socket) -> str:
+    """The address to print, with the port that was got for port 0."""
+    host, port = listener.getsockname()[:2]
+    return f"{serving.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def serve(
+    serving: Serving, listener: socket.socket, announce: Callable[[], None], *, parent: Connection | None = None
+) -> None:
+    """Serve until SIGTERM, SIGINT or the end of `parent`; call `announce` when requests are answered.
+
+    Raises CatalogUnusable or SettingsInvalid when it cannot start.
+    """
+    # uvicorn raises the signal that ended it again when it is done: to have stopped as told is a success.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    with open_catalog(serving.settings) as catalog:
+        config = uvicorn.Config(
+            create_app(catalog, Users(serving.settings)),
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=serving.access_log,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=_KEEP_ALIVE,
+            timeout_graceful_shutdown=_STOP_WITHIN,
+            backlog=_BACKLOG,
+            ssl_certfile=serving.settings.tls_cert,
+            ssl_keyfile=serving.settings.tls_key,
+        )
+        try:
+            config.load()
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsInvalid(
+                f"the certificate {serving.settings.tls_cert} or its key {serving.settings.tls_key} "
+                f"cannot be used: {error}"
+            ) from error
+        _Server(config, announce, parent).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None], parent: Connection | None) -> None:
+        super().__init__(config)
+        self._announce, self._parent = announce, parent
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self._parent is not None:
+            asyncio.get_running_loop().add_reader(self._parent.fileno(), self._stop)
+        if self.started:
+            self._announce()
+
+    def _stop(self) -> None:
+        """The parent has ended: its end of the pipe is closed."""
+        self.should_exit = True
+
+
+def set_up_logging(*, access_log: bool) -> None:
+    """Log to standard error, one line per event with its facts as key=value; requests only when asked for."""
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
+    )
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.access").setLevel(logging.INFO if access_log else logging.WARNING)
