@@ -19,6 +19,7 @@ from catalog.rows import ChangeRow, RepositoryRow, VersionRow
 from catalog.settings import Settings
 from catalog.snapshot import Delta, Snapshot, delta_between
 from catalog.snapshots import Snapshots
+from catalog.sweep import Sweeper, SweepReport
 from catalog.uploads import Clock, Uploads
 from oci.descriptor import Descriptor
 from oci.digest import Digest
@@ -37,6 +38,7 @@ class Catalog:
 
     def __init__(self, settings: Settings, *, clock: Clock = time.time) -> None:
         self.settings = settings
+        self._clock = clock
         store = LocalBlobStore(settings.storage_folder)
         self._lake = Lake(
             settings.catalog_file,
@@ -45,6 +47,7 @@ class Catalog:
             lock_timeout=settings.lock_timeout,
         )
         self._holdings = Holdings(settings.catalog_file.parent / "holdings.sqlite", busy_timeout=settings.lock_timeout)
+        self._sweeper = Sweeper(self._lake, self._holdings, store)
         self.uploads = Uploads(store, self._holdings, clock=clock, expiry=settings.upload_expiry)
         self.content = ContentStore(store, self._holdings, self.uploads, clock=clock)
         self._snapshots = Snapshots(self._lake, limit=settings.snapshot_cache)
@@ -149,6 +152,10 @@ class Catalog:
             max_rows=max_rows,
             timeout=timeout,
         )
+
+    def sweep(self, *, grace: float, dry_run: bool = False) -> SweepReport:
+        """Free blobs that no version holds and no lease younger than `grace` seconds protects."""
+        return self._sweeper.sweep(grace=grace, now=self._clock(), dry_run=dry_run)
 
     def check(self) -> None:
         """Read the catalogue and touch the store; raise what keeps this installation from serving."""

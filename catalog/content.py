@@ -6,6 +6,9 @@ from catalog.uploads import Clock, Uploads
 from oci.digest import Digest
 from oci.errors import BlobUnknown
 
+LEASE_AGE = 600.0
+"""Seconds after which a lease that is still needed is written anew; garbage collection's grace period must be longer."""
+
 
 class ContentStore:
     """Looks up, reads and leases blobs; usable from any thread."""
@@ -46,10 +49,18 @@ class ContentStore:
         """Whether the repository has a lease on a blob that is held."""
         return self._holdings.link(repository, digest) is not None
 
-    def linked_manifest(self, repository: str, digest: Digest) -> bool:
-        """Whether the repository has staged a manifest of that digest with all it is made of."""
+    def lease(self, repository: str, digest: Digest, media_type: str = "") -> bool:
+        """Make sure that the repository has a lease of recent date; False when the blob is not held.
+
+        With a media type, only a manifest that the repository has staged itself counts as held.
+        """
         link = self._holdings.link(repository, digest)
-        return link is not None and bool(link.media_type)
+        if media_type and (link is None or not link.media_type):
+            return False
+        now = self._clock()
+        if link is not None and now - link.linked_at < LEASE_AGE:
+            return True
+        return self._holdings.add_link(repository, digest, media_type=media_type, now=now)
 
     def linked_anywhere(self, digest: Digest) -> set[str]:
         """The repositories that have a lease on the blob."""

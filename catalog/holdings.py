@@ -6,7 +6,7 @@ lakehouse table is not made for (docs/adr/0002-holdings.md).
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,14 @@ class Link:
     digest: Digest
     media_type: str
     linked_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A blob that is held, and its size in bytes."""
+
+    digest: Digest
+    size: int
 
 
 class Holdings:
@@ -129,9 +137,41 @@ class Holdings:
         rows = self._connection().execute("SELECT repository FROM links WHERE digest = ?", (digest,))
         return {row[0] for row in rows}
 
+    def held_after(self, last: str, *, limit: int) -> list[Held]:
+        """Up to `limit` blobs in order of digest, after `last`."""
+        rows = self._connection().execute(
+            "SELECT digest, size FROM blobs WHERE digest > ? ORDER BY digest LIMIT ?", (last, limit)
+        )
+        return [Held(Digest(digest), size) for digest, size in rows]
+
+    def without_lease(self, blobs: Iterable[Held], *, since: float) -> list[Held]:
+        """Those of the blobs that no repository has leased since a Unix time."""
+        connection = self._connection()
+        return [blob for blob in blobs if not _is_leased(connection, blob.digest, since)]
+
+    def remove(self, digest: Digest, delete: Callable[[Digest], None], *, since: float) -> bool:
+        """Forget a blob, its old leases and, by `delete`, its bytes; False, and nothing done, when leased since then."""
+        with self._write() as connection:
+            if _is_leased(connection, digest, since):
+                return False
+            connection.execute("DELETE FROM links WHERE digest = ?", (digest,))
+            removed = connection.execute("DELETE FROM blobs WHERE digest = ?", (digest,)).rowcount > 0
+            delete(digest)
+        return removed
+
+    def drop_links(self, *, before: float) -> None:
+        """Let go of leases older than a Unix time: versions hold by now what is to stay."""
+        with self._write() as connection:
+            connection.execute("DELETE FROM links WHERE linked_at < ?", (before,))
+
     def close(self) -> None:
         """Close every thread's connection."""
         with self._opening:
             for connection in self._connections:
                 connection.close()
             self._connections.clear()
+
+
+def _is_leased(connection: sqlite3.Connection, digest: str, since: float) -> bool:
+    row = connection.execute("SELECT 1 FROM links WHERE digest = ? AND linked_at >= ?", (digest, since)).fetchone()
+    return row is not None

@@ -34,19 +34,30 @@ class RepositoryTarget:
         return self._base.repository
 
     async def has(self, descriptor: Descriptor) -> bool:
-        """Whether the content is in the base or staged already; a blob that any repository holds is leased, not copied."""
+        """Whether the content is in the base or staged already; a blob that any repository holds is leased, not copied.
+
+        Raises SizeInvalid when a blob that is held has another size than the descriptor says.
+        """
         digest = descriptor.digest
-        if digest in self._base.manifests:
+        if digest in self._base.manifests or digest in self._base.blobs:
             return True
         if descriptor.media_type in mediatypes.MANIFESTS:
-            return self._content.linked_manifest(self.name, digest)
+            return await self._has_staged(descriptor)
         size = self._content.size(digest)
         if size is None:
             return False
         if descriptor.size not in (size, UNKNOWN_SIZE):
             raise SizeInvalid(f"the manifest says {digest} has {descriptor.size} bytes; it has {size}")
-        if digest not in self._base.blobs and not self._content.linked(self.name, digest):
-            await asyncio.to_thread(self._content.link, self.name, digest)
+        return await asyncio.to_thread(self._content.lease, self.name, digest)
+
+    async def _has_staged(self, descriptor: Descriptor) -> bool:
+        """Whether an earlier copy has staged the manifest and all of it is still held; its leases are made young again."""
+        if not await asyncio.to_thread(self._content.lease, self.name, descriptor.digest, descriptor.media_type):
+            return False
+        manifest = await asyncio.to_thread(self._catalog.read_manifest, descriptor.digest, descriptor.media_type)
+        for _role, child in manifest.children():
+            if not mediatypes.is_nondistributable(child.media_type) and not await self.has(child):
+                return False
         return True
 
     async def write_blob(self, descriptor: Descriptor, chunks: AsyncIterator[bytes]) -> None:

@@ -36,7 +36,7 @@ def remote_options(settings: Settings) -> RemoteOptions:
         read_timeout=settings.read_timeout,
         total_timeout=settings.total_timeout,
         attempts=settings.upstream_attempts,
-        connections=2 * settings.copy_concurrency,
+        connections=settings.copy_concurrency,
         proxy=settings.proxy,
         ca_file=settings.ca_file,
         insecure_registries=settings.insecure_registries,

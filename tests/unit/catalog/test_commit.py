@@ -152,7 +152,7 @@ def test_referrers_follow_from_subjects(catalog: Catalog) -> None:
 
 def test_a_requirement_that_no_longer_holds_is_a_conflict(catalog: Catalog) -> None:
     push_image(catalog, "team/app", "a", "one")
-    with pytest.raises(Conflict, match="at version 1, but .* planned on 0"):
+    with pytest.raises(Conflict, match=r"at version 1, but .* planned on 0"):
         commit_to(catalog, "team/app", RemoveTag("a"), requirements=(LatestIs(0),))
     assert commit_to(catalog, "team/app", RemoveTag("a"), requirements=(LatestIs(1),)).version == 2
 
