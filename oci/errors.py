@@ -71,6 +71,10 @@ class ManifestTooLarge(InvalidInput):
     code = "SIZE_INVALID"
 
 
+class LayoutInvalid(InvalidInput):
+    """A folder is not an OCI image layout."""
+
+
 class UploadInvalid(InvalidInput):
     """An upload request does not fit its session."""
 

@@ -26,6 +26,8 @@ async def head_blob(registry: Registry, request: Request) -> Answer:
     """Answer HEAD; raise DigestInvalid or BlobUnknown."""
     digest = Digest.parse(request.reference)
     size = await _size_here(registry, request.name, digest)
+    if request.user:  # a pusher who is told that it is here relies on it being here when the manifest comes
+        await _keep_lease(registry, request.name, digest)
     if is_unchanged(request, digest):
         return Answer(304, not_modified_headers(digest))
     return Answer(200, _headers(digest, size))
@@ -59,6 +61,15 @@ async def _size_here(registry: Registry, name: str, digest: Digest) -> int:
     if size is None:
         raise BlobUnknown(f"blob {digest} is not in {name}")
     return size
+
+
+async def _keep_lease(registry: Registry, name: str, digest: Digest) -> None:
+    """Renew the lease of a blob that no version holds; raise BlobUnknown when garbage collection was quicker."""
+    snapshot = registry.catalog.cached_snapshot(name)
+    if snapshot is not None and digest in snapshot.blobs:
+        return
+    if not await registry.threads.run(registry.catalog.content.lease, name, digest):
+        raise BlobUnknown(f"blob {digest} is not in {name}")
 
 
 def _part_asked_for(request: Request, digest: Digest, size: int) -> Span | None:

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 from catalog.changes import AddManifest, Change, Commit, CommitResult, RemoveManifest, RemoveTag, SetTag
+from catalog.snapshot import Snapshot
 from oci import mediatypes
+from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import ManifestBlobUnknown, ManifestInvalid, ManifestUnknown, NameUnknown
 from oci.manifest import MAX_BYTES, Manifest, parse_manifest, required_blobs
@@ -59,22 +61,28 @@ def parse_pushed(raw: bytes, content_type: str, algorithm: str) -> Manifest:
 
 def _keep(registry: Registry, name: str, manifest: Manifest) -> None:
     """Check that the repository holds what the manifest is made of, and keep its bytes; on a thread."""
-    snapshot = registry.catalog.find_snapshot(name)
-    held = snapshot.manifests if snapshot else {}
-    missing = [
-        child.digest for child in manifest.manifests if _is_manifest(child.media_type) and child.digest not in held
-    ]
-    missing += [blob.digest for blob in required_blobs(manifest) if not registry.is_held(name, snapshot, blob.digest)]
+    snapshot = registry.catalog.find_snapshot(name) or Snapshot(name, 0)
+    missing = [child.digest for child in manifest.manifests if _is_missing_child(snapshot, child)]
+    missing += [blob.digest for blob in required_blobs(manifest) if not _is_usable(registry, snapshot, blob.digest)]
     if missing:
         raise ManifestBlobUnknown(
             f"{name} does not hold {len(missing)} part(s) of the manifest: push these first: {', '.join(missing[:5])}",
             detail={"missing": missing},
         )
-    registry.catalog.content.put(manifest.raw, manifest.digest, name, manifest.media_type)
+    if manifest.digest not in snapshot.manifests:
+        registry.catalog.content.put(manifest.raw, manifest.digest, name, manifest.media_type)
 
 
-def _is_manifest(media_type: str) -> bool:
-    return media_type in mediatypes.MANIFESTS
+def _is_missing_child(snapshot: Snapshot, child: Descriptor) -> bool:
+    return child.media_type in mediatypes.MANIFESTS and child.digest not in snapshot.manifests
+
+
+def _is_usable(registry: Registry, snapshot: Snapshot, digest: Digest) -> bool:
+    """Whether the repository may use a blob; a lease is renewed, so that it outlasts the commit."""
+    if digest in snapshot.blobs:
+        return True
+    content, name = registry.catalog.content, snapshot.repository
+    return content.linked(name, digest) and content.lease(name, digest)
 
 
 def _created(name: str, manifest: Manifest, tags: Sequence[str]) -> Answer:

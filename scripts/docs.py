@@ -11,7 +11,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from catalog.settings import Settings
+from oci import errors
 from oci.errors import EntrepotError
+from registry_api.errors import row_of
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -67,22 +69,40 @@ _KINDS = {
 # --- errors ----------------------------------------------------------------------------------------------------
 
 
-def error_classes() -> Iterator[type[EntrepotError]]:
-    """Every class of the tree that has no subclasses, in the order of the file."""
+GROUPS = (EntrepotError, errors.RequestError, errors.RemoteError, errors.LocalError)
 
-    def walk(base: type[EntrepotError]) -> Iterator[type[EntrepotError]]:
-        for child in base.__subclasses__():
-            if not child.__subclasses__():
-                yield child
-            yield from walk(child)
 
-    yield from (found for found in walk(EntrepotError) if found.__module__ == "oci.errors")
+def error_classes() -> list[type[EntrepotError]]:
+    """Every class of the tree that says what is wrong, in the order of the file; not those that only group others."""
+    return [
+        found
+        for found in vars(errors).values()
+        if isinstance(found, type) and issubclass(found, EntrepotError) and found not in GROUPS
+    ]
+
+
+def errors_table() -> str:
+    """Every error: whose fault, what the registry answers, what the command line ends with."""
+    rows = (
+        (
+            f"`{found.__name__}`",
+            found.side,
+            str(row_of(found).status),
+            f"`{found.code}`",
+            str(exit_code(found)),
+            "yes" if found.retryable else "no",
+            (found.__doc__ or "").split("\n\n")[0].replace("\n", " ").strip(),
+        )
+        for found in error_classes()
+    )
+    return table(("error", "at fault", "status", "code", "exit code", "tried again", "meaning"), rows)
 
 
 # --- the files -------------------------------------------------------------------------------------------------
 
 GENERATED: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "docs/settings.md": {"settings": settings_table},
+    "docs/errors.md": {"errors": errors_table},
 }
 
 

@@ -110,7 +110,7 @@ def _read_entry(entry: Mapping[str, str], file: Path) -> Credential | None:
             return Credential(entry["username"], entry.get("password", ""), token)
         return Credential("", "", token) if token else None
     try:
-        username, _, password = base64.b64decode(entry["auth"]).decode().partition(":")
+        username, _, password = base64.b64decode(entry["auth"], validate=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError):
         raise RemoteUnauthorized(f"{file} holds a login that is not base64 of user:password") from None
     return Credential(username, password.rstrip("\0"), token)

@@ -8,7 +8,7 @@ import httpx
 
 from oci import mediatypes
 from oci.descriptor import UNKNOWN_SIZE, Descriptor
-from oci.digest import Digest
+from oci.digest import Digest, new_hasher
 from oci.errors import (
     DigestInvalid,
     ManifestInvalid,
@@ -16,6 +16,7 @@ from oci.errors import (
     RemoteNotFound,
     RemoteRefused,
     RemoteUnavailable,
+    SizeInvalid,
 )
 from oci.manifest import MAX_BYTES, Manifest, parse_manifest, plain_media_type
 from oci.reference import parse_name, parse_tag
@@ -200,7 +201,7 @@ class RemoteRepository:
         return True
 
     async def write_blob(self, descriptor: Descriptor, chunks: AsyncIterator[bytes]) -> None:
-        """Upload a blob in one stream; the registry verifies it."""
+        """Upload a blob in one stream; raise SizeInvalid or DigestInvalid where the bytes are not the descriptor's."""
         opened = await self._transport.request(
             "POST", self._path("blobs/uploads/"), scope=self._push, headers={"Content-Length": "0"}
         )
@@ -213,7 +214,9 @@ class RemoteRepository:
         headers = {"Content-Type": "application/octet-stream"}
         if descriptor.size != UNKNOWN_SIZE:
             headers["Content-Length"] = str(descriptor.size)
-        async with self._transport.stream("PUT", target, scope=self._push, headers=headers, content=chunks):
+        async with self._transport.stream(
+            "PUT", target, scope=self._push, headers=headers, content=_verified(descriptor, chunks)
+        ):
             pass
 
     async def mount(self, descriptor: Descriptor, source: str) -> bool:
@@ -247,3 +250,19 @@ class RemoteRepository:
 
     def _unavailable(self, message: str) -> RemoteUnavailable:
         return RemoteUnavailable(message, registry=self._transport.host)
+
+
+async def _verified(descriptor: Descriptor, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Pass the bytes on, and break the request off where they are not the descriptor's."""
+    hasher, size = new_hasher(descriptor.digest.algorithm), 0
+    async for chunk in chunks:
+        size += len(chunk)
+        if descriptor.size != UNKNOWN_SIZE and size > descriptor.size:
+            raise SizeInvalid(f"expected {descriptor.size} bytes of {descriptor.digest}, got more")
+        hasher.update(chunk)
+        yield chunk
+    if descriptor.size not in (UNKNOWN_SIZE, size):
+        raise SizeInvalid(f"expected {descriptor.size} bytes of {descriptor.digest}, got {size}")
+    found = Digest.from_hasher(descriptor.digest.algorithm, hasher)
+    if found != descriptor.digest:
+        raise DigestInvalid(f"expected {descriptor.digest}, but the {size} bytes are {found}")
