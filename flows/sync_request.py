@@ -24,6 +24,8 @@ class SyncRequest(BaseModel):
         title="Remote",
         description="Upstream repository, `registry.example/team/app`; with `:tag` or `@digest`, that one.",
         examples=["registry.example/team/app"],
+        # Prefect's API refuses what does not match, before it would store a login typed in by mistake.
+        json_schema_extra={"pattern": r"^([a-z]+://)?[^/@]+(/.*|@sha(256|512):[0-9a-f]+)?$"},
     )
     repository: str = Field(
         default="", title="Repository", description="Name of the repository here; empty: the upstream's."
