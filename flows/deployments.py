@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import yaml
+import yaml  # type: ignore[import-untyped]  # it carries no types
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
-from prefect.flows import load_flow_from_entrypoint
+from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 
@@ -60,7 +60,7 @@ def register_deployments(client: SyncPrefectClient, file: Path = PREFECT_FILE) -
 
 
 def _register(client: SyncPrefectClient, declared: Mapping[str, Any]) -> Registered:
-    flow = load_flow_from_entrypoint(declared["entrypoint"], use_placeholder_flow=False)
+    flow: Flow[..., Any] = load_flow_from_entrypoint(declared["entrypoint"], use_placeholder_flow=False)
     schema = parameter_schema(flow).model_dump(exclude_unset=True)
     version, full_name = fingerprint(declared, schema), f"{flow.name}/{declared['name']}"
     ensure_work_pool(client, declared["work_pool"]["name"])

@@ -35,8 +35,10 @@ class Child:
 
     @property
     def has_ended(self) -> bool:
-        """Whether it has ended."""
-        return self.process.poll() is not None
+        """Whether it has ended. It is not reaped by asking, so that its pid stays its own until its group is killed."""
+        if self.process.returncode is not None:
+            return True
+        return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def last_lines(self) -> str:
         """The end of its log."""
@@ -48,6 +50,7 @@ class Child:
 
     def failure(self) -> ProcessFailed:
         """What to say when it ended by itself."""
+        _kill_group(self)
         code = self.process.returncode
         return ProcessFailed(f"{self.name} ended with exit code {code}; {self.log} ends with:\n{self.last_lines()}")
 
@@ -63,17 +66,21 @@ class Processes:
         self._logs = logs
         self.children: list[Child] = []
 
-    def start(self, name: str, command: Sequence[str], *, env: Mapping[str, str] | None = None) -> Child:
-        """Start a command with our environment and `env` on top; its output goes to LOGS/NAME.log, begun anew."""
+    def start(self, name: str, command: Sequence[str], *, env: Mapping[str, str | None] | None = None) -> Child:
+        """Start a command; its output goes to LOGS/NAME.log, begun anew.
+
+        Its environment is ours and `env` on top, which takes a variable away by giving it as None.
+        """
         self._logs.mkdir(parents=True, exist_ok=True)
         log = self._logs / f"{name}.log"
+        values = {**os.environ, "PYTHONPATH": _python_path(), "PYTHONUNBUFFERED": "1", **(env or {})}
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603  # the commands are our own
                 tethered(list(command)),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONPATH": _python_path(), "PYTHONUNBUFFERED": "1", **(env or {})},
+                env={key: value for key, value in values.items() if value is not None},
                 start_new_session=True,
             )
         child = Child(name, log, process)
@@ -124,15 +131,17 @@ class Processes:
 def _stop(child: Child) -> None:
     if not child.has_ended:
         child.process.send_signal(signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            child.process.wait(STOP_SECONDS)
+        deadline = time.monotonic() + STOP_SECONDS
+        while not child.has_ended and time.monotonic() < deadline:
+            time.sleep(_POLL)
     _kill_group(child)
 
 
 def _kill_group(child: Child) -> None:
-    """End what is left of a child's group; the group outlives its leader as long as it has members."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.process.pid, signal.SIGKILL)
+    """End what is left of a child's group, then reap the child; until then nobody else can have its pid."""
+    if child.process.returncode is None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.process.pid, signal.SIGKILL)
     child.process.wait()
 
 

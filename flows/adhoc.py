@@ -1,0 +1,81 @@
+"""Runs a flow from the command line: on the Prefect server that answers, else on one of our own for as long as it takes."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+
+from filelock import FileLock
+
+from catalog.settings import Settings
+from flows.prefect_home import is_answering, prefect_environment, quiet_environment, server_environment
+from flows.processes import Processes, free_port
+from flows.progress import Progress, watched
+from flows.running import find_running
+from flows.sync_report import SyncResult
+from flows.sync_request import SyncRequest
+from oci.errors import EntrepotError
+
+SERVER_SECONDS = 90.0
+
+Show = Callable[[Progress], Coroutine[None, None, None]]
+"""Shows a progress until it is cancelled."""
+
+
+def find_api(settings: Settings) -> str | None:
+    """The URL of a Prefect API that answers: that of a running `entrepot up`, else that of the settings."""
+    running = find_running(settings)
+    candidates = [running.prefect_api_url] if running and running.prefect_api_url else []
+    candidates.append(settings.prefect_api_url)
+    return next((url for url in candidates if is_answering(url)), None)
+
+
+@contextmanager
+def prefect_api(settings: Settings, *, debug: bool = False) -> Iterator[Callable[[], None]]:
+    """Point this process to a Prefect API. Call what is given once the API is needed: it waits until it answers.
+
+    A server of our own is started meanwhile where none answers, and stopped at the end; it keeps its record in HOME/prefect.
+    """
+    url = find_api(settings)
+    if url is not None:
+        _use_api(settings, url, debug=debug)
+        yield lambda: None
+        return
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    _use_api(settings, url, debug=debug)
+    settings.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with Processes(settings.root / "logs") as processes:
+        # Two servers that make or migrate one database at the same time would disturb each other.
+        with FileLock(settings.root / "prefect.lock", timeout=SERVER_SECONDS) as starting:
+            command = [sys.executable, "-m", "flows.prefect_server", str(port), "--api-only"]
+            child = processes.start("prefect-adhoc", command, env=server_environment(settings))
+
+            def wait() -> None:
+                processes.wait_ready(child, lambda: is_answering(url), seconds=SERVER_SECONDS)
+                starting.release()
+
+            yield wait
+
+
+def _use_api(settings: Settings, url: str, *, debug: bool) -> None:
+    os.environ.update({**prefect_environment(settings, url), **quiet_environment(debug=debug)})
+
+
+async def run_sync_flow(request: SyncRequest, show: Show | None = None) -> SyncResult:
+    """Run the flow in this process; raise what it raises. `show` is given the progress while it runs."""
+    from flows.sync import sync_repository  # imports Prefect, which reads its environment then
+
+    progress = Progress()
+    watched.set(progress)
+    shown = asyncio.create_task(show(progress)) if show else None
+    try:
+        result = await sync_repository(request)
+    finally:
+        if shown:
+            shown.cancel()
+            await asyncio.gather(shown, return_exceptions=True)
+    if not isinstance(result, SyncResult):
+        raise EntrepotError(f"the flow run ended as {result}")
+    return result
