@@ -1,7 +1,6 @@
 """News of what other processes committed: a glance at the shared counter, and a query only when it has moved."""
 
 import json
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,21 +15,23 @@ _AT_MOST = 1000
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """The newest version of each repository changed since the last look.
+    """The newest version of each repository changed since the last news were accepted.
 
-    `complete` is False when the record has gaps, and everything known before must be read again.
+    `complete` is False when the record has gaps, and everything known before must be read again. `seen` and `position` are
+    the counter's value and the last commit that the news tell of.
     """
 
+    seen: int
+    position: int
     versions: Mapping[str, int] = field(default_factory=dict)
     complete: bool = True
 
 
 class NewsFeed:
-    """One process's place in the record of commits; usable from any thread."""
+    """One process's place in the record of commits; `read` and `accept` belong together under the caller's lock."""
 
     def __init__(self, lake: Lake, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._lake, self._monotonic = lake, monotonic
-        self._guard = threading.Lock()
         self._odd_since: tuple[int, float] | None = None
         self._seen = lake.sequence.value & ~1
         rows = lake.read("SELECT max(snapshot_id) FROM __ducklake_metadata_lake.ducklake_snapshot_changes")
@@ -57,28 +58,26 @@ class NewsFeed:
         return not self._lake.heal_sequence()
 
     def read(self) -> News:
-        """What was committed since the last call, by this process or another; one query when there is any."""
-        if self.is_current():
-            return News()
-        with self._guard:
-            value = self._lake.sequence.value & ~1
-            if value == self._seen:
-                return News()
-            rows = self._lake.read(
-                "SELECT snapshot_id, commit_extra_info FROM __ducklake_metadata_lake.ducklake_snapshot_changes "
-                "WHERE snapshot_id > ? ORDER BY snapshot_id DESC LIMIT ?",
-                [self._position, _AT_MOST + 1],
-            )
-            self._seen = value
-            numbers = [int(str(row[0])) for row in rows]
-            if not numbers:
-                return News()
-            complete = numbers[-1] == self._position + 1 and len(numbers) == numbers[0] - self._position
-            self._position = numbers[0]
+        """What was committed since the last accepted news, by this process or another; one query."""
+        value = self._lake.sequence.value & ~1
+        rows = self._lake.read(
+            "SELECT snapshot_id, commit_extra_info FROM __ducklake_metadata_lake.ducklake_snapshot_changes "
+            "WHERE snapshot_id > ? ORDER BY snapshot_id DESC LIMIT ?",
+            [self._position, _AT_MOST + 1],
+        )
+        numbers = [int(str(row[0])) for row in rows]
+        if not numbers:
+            return News(value, self._position)
+        complete = numbers[-1] == self._position + 1 and len(numbers) == numbers[0] - self._position <= _AT_MOST
         versions: dict[str, int] = {}
         for _, note in reversed(rows):
             versions.update(json.loads(str(note)).get("versions", {}) if note else {})
-        return News(versions, complete and len(rows) <= _AT_MOST)
+        return News(value, numbers[0], versions, complete)
+
+    def accept(self, news: News) -> None:
+        """Count the news as known; call it once everybody who asks is answered by them."""
+        self._position = news.position
+        self._seen = news.seen
 
     def skip_own(self, before: int, after: int) -> None:
         """Take a commit of this process as read, when nothing of others came before it."""

@@ -28,7 +28,7 @@ class Snapshots:
     def __init__(self, lake: Lake, *, limit: int) -> None:
         self._lake, self._limit = lake, limit
         self._kept: OrderedDict[tuple[str, int], Snapshot] = OrderedDict()
-        self._guard = threading.Lock()
+        self._guard, self._learning = threading.Lock(), threading.Lock()
         self._names: tuple[str, ...] | None = None
         self._latest: dict[str, int] = {}
         self._feed = NewsFeed(lake)
@@ -41,16 +41,22 @@ class Snapshots:
             self._names = None
 
     def _take_news(self) -> None:
+        """Learn what was committed. Only then does the feed count as current, so that nobody is told of an older version."""
         if self._feed.is_current():
             return
-        news = self._feed.read()
-        if not news.complete:
-            self._read_latest()
-            return
-        with self._guard:
-            if not news.versions.keys() <= self._latest.keys():
-                self._names = None
-            self._latest.update(news.versions)
+        with self._learning:
+            if self._feed.is_current():
+                return
+            news = self._feed.read()
+            if news.complete:
+                with self._guard:
+                    if not news.versions.keys() <= self._latest.keys():
+                        self._names = None
+                    for name, number in news.versions.items():
+                        self._latest[name] = max(number, self._latest.get(name, 0))
+            else:
+                self._read_latest()
+            self._feed.accept(news)
 
     def names(self) -> Sequence[str]:
         """All repositories' names in ASCII order."""

@@ -46,17 +46,17 @@ def prefect_api(settings: Settings, *, debug: bool = False) -> Iterator[Callable
     url = f"http://127.0.0.1:{port}/api"
     _use_api(settings, url, debug=debug)
     settings.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with Processes(settings.root / "logs") as processes:
-        # Two servers that make or migrate one database at the same time would disturb each other.
-        with FileLock(settings.root / "prefect.lock", timeout=SERVER_SECONDS) as starting:
-            command = [sys.executable, "-m", "flows.prefect_server", str(port), "--api-only"]
-            child = processes.start("prefect-adhoc", command, env=server_environment(settings))
+    # Two servers that make or migrate one database at the same time would disturb each other.
+    starting = FileLock(settings.root / "prefect.lock", timeout=SERVER_SECONDS)
+    with Processes(settings.root / "logs") as processes, starting:
+        command = [sys.executable, "-m", "flows.prefect_server", str(port), "--api-only"]
+        child = processes.start("prefect-adhoc", command, env=server_environment(settings))
 
-            def wait() -> None:
-                processes.wait_ready(child, lambda: is_answering(url), seconds=SERVER_SECONDS)
-                starting.release()
+        def wait() -> None:
+            processes.wait_ready(child, lambda: is_answering(url), seconds=SERVER_SECONDS)
+            starting.release()
 
-            yield wait
+        yield wait
 
 
 def _use_api(settings: Settings, url: str, *, debug: bool) -> None:

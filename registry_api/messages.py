@@ -53,12 +53,15 @@ class Request(NamedTuple):
 
     @property
     def query(self) -> Mapping[str, list[str]]:
-        """Query parameters, each with all its values; raise InvalidInput for a query of absurd length."""
+        """Query parameters, each with all its values; raise InvalidInput for a query of absurd length.
+
+        A plus sign is one, as in `artifactType=application/spdx+json`: no value of the protocol has a blank in it.
+        """
         raw: bytes = self.scope["query_string"]
         if not raw:
             return {}
         try:
-            return parse_qs(raw.decode("latin-1"), keep_blank_values=True, max_num_fields=_FIELDS_AT_MOST)
+            return parse_qs(raw.decode("latin-1").replace("+", "%2B"), keep_blank_values=True, max_num_fields=_FIELDS_AT_MOST)
         except ValueError:
             raise InvalidInput(f"a query has {_FIELDS_AT_MOST} parameters at most") from None
 

@@ -81,6 +81,13 @@ def test_the_filter_is_applied_and_said_so(api: Api, name: str) -> None:
     assert nothing.json()["manifests"] == []
 
 
+def test_a_plus_sign_in_the_filter_is_one_escaped_or_not(api: Api, name: str) -> None:
+    sbom = _refer(api, name, ABSENT, artifactType=SBOM)
+    for text in (SBOM, SBOM.replace("+", "%2B")):
+        entries = _index(api, name, ABSENT, f"?artifactType={text}")["manifests"]
+        assert [entry["digest"] for entry in entries] == [sbom]
+
+
 def test_a_deleted_referrer_is_gone_from_the_list(api: Api, name: str) -> None:
     kept, gone = _refer(api, name, ABSENT, artifactType=SBOM), _refer(api, name, ABSENT, artifactType=SIGNATURE)
     api.admin.delete(f"/v2/{name}/manifests/{gone}")

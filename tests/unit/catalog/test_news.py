@@ -10,7 +10,7 @@ import pytest
 from catalog.catalog import Catalog
 from catalog.changes import RemoveTag
 from catalog.lake import Lake
-from catalog.news import NewsFeed
+from catalog.news import News, NewsFeed
 from oci.errors import CatalogUnusable, EntrepotError
 from tests.unit.catalog.conftest import commit_to, push_image
 
@@ -40,6 +40,24 @@ def test_another_process_is_seen_at_the_next_look(catalog: Catalog, open_again: 
     assert catalog.cached_snapshot("team/app") is None
     assert catalog.find_snapshot("team/app") == second
     assert catalog.repository_names() == ("team/app", "team/new")
+
+
+def test_nobody_is_told_of_an_older_version_while_news_are_read(
+    catalog: Catalog, open_again: Callable[..., Catalog], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push_image(catalog, "team/app", "a", "one")
+    push_image(open_again(), "team/app", "a", "two")
+    feed = catalog._snapshots._feed
+    read, meanwhile = feed.read, []
+
+    def read_and_look() -> News:
+        news = read()
+        meanwhile.append(catalog.cached_snapshot("team/app"))
+        return news
+
+    monkeypatch.setattr(feed, "read", read_and_look)
+    assert catalog.snapshot("team/app").version == 2
+    assert meanwhile == [None]
 
 
 def test_a_snapshot_moved_forward_equals_one_built_anew(catalog: Catalog, open_again: Callable[..., Catalog]) -> None:
@@ -119,7 +137,10 @@ def test_a_writer_that_dies_in_its_commit_stops_nobody(catalog: Catalog) -> None
     assert feed.is_current()
     now[0] += 10
     assert not feed.is_current()  # the lock is free: it has died
-    assert feed.read().versions == {}
+    news = feed.read()
+    assert news.versions == {}
+    assert not feed.is_current()
+    feed.accept(news)
     assert lake.sequence.value % 2 == 0
     assert feed.is_current()
     assert catalog.snapshot("team/app").version == 1

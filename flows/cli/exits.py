@@ -1,0 +1,44 @@
+"""How a command ends: the one table from error to exit code, and how an error is told."""
+
+import json
+import sys
+
+from oci.errors import EntrepotError, InvalidInput, QueryInvalid, SettingsInvalid, Unsupported
+
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+EXIT_CODES: tuple[tuple[type[EntrepotError], int], ...] = (
+    (InvalidInput, USAGE),
+    (SettingsInvalid, USAGE),
+    (QueryInvalid, USAGE),
+    (Unsupported, USAGE),
+    (EntrepotError, FAILED),
+)
+"""The first row whose class fits counts."""
+
+
+def exit_code(error: EntrepotError) -> int:
+    """The exit code of a command that ended with this error."""
+    return next(code for kind, code in EXIT_CODES if isinstance(error, kind))
+
+
+def error_json(error: EntrepotError) -> dict[str, object]:
+    """An error for programs: `kind` is the class, `code` the registry protocol's, `side` whose fault it is."""
+    return {
+        "error": {
+            "kind": type(error).__name__,
+            "code": error.code,
+            "side": error.side,
+            "retryable": error.retryable,
+            "message": error.message,
+            "detail": error.detail,
+        }
+    }
+
+
+def report(error: EntrepotError, *, as_json: bool) -> int:
+    """Tell an error, on standard error and with --json on standard output too; return the exit code."""
+    sys.stderr.write(f"error: {error.message}\n")
+    if as_json:
+        sys.stdout.write(json.dumps(error_json(error), default=str) + "\n")
+    return exit_code(error)

@@ -1,0 +1,37 @@
+"""Opens the catalogue for commands that ask it; what that needs is imported only then."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from oci.errors import CatalogUnusable
+
+if TYPE_CHECKING:
+    from catalog.catalog import Catalog
+    from catalog.settings import Settings
+
+
+def settings_of(home: Path | None, **changes: object) -> "Settings":
+    """Read the settings, options before environment; processes that are started later see the same home."""
+    from catalog.settings import read_settings
+
+    settings = read_settings(home=home, **changes)
+    os.environ["ENTREPOT_HOME"] = str(settings.root)
+    return settings
+
+
+@contextmanager
+def opened(home: Path | None) -> "Iterator[Catalog]":
+    """The catalogue of a home that has one; raise CatalogUnusable where there is none yet."""
+    settings = settings_of(home)
+    if not settings.catalog_file.exists():
+        raise CatalogUnusable(
+            f"there is no catalogue in {settings.root} yet: run `entrepot sync` or `entrepot up` first, "
+            "or name another folder by --home"
+        )
+    from catalog.catalog import open_catalog
+
+    with open_catalog(settings) as catalog:
+        yield catalog

@@ -1,0 +1,17 @@
+"""Options that many commands take, the same everywhere."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Home = Annotated[
+    Path | None, typer.Option("--home", metavar="DIR", help="Folder of all local state; default: ENTREPOT_HOME.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+Repository = Annotated[str, typer.Argument(metavar="NAME", help="A repository's name.")]
+
+
+def new_group(help_text: str) -> typer.Typer:
+    """A noun: its commands are the verbs."""
+    return typer.Typer(help=help_text, no_args_is_help=True, rich_markup_mode=None)

@@ -1,0 +1,91 @@
+"""What commands print: JSON for programs; tables, on a terminal with rich, else plain columns."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from datetime import datetime
+from typing import Any
+
+from flows.progress import format_bytes
+
+Cell = str | int | float | None
+
+
+def print_json(value: object) -> None:
+    """Print one JSON document; times are ISO 8601."""
+    sys.stdout.write(json.dumps(value, default=_plain, ensure_ascii=False) + "\n")
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    return str(value)
+
+
+def say(text: str) -> None:
+    """Tell how things go, on standard error: standard output is for results."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def print_line(text: str) -> None:
+    """Print a line of the result."""
+    sys.stdout.write(f"{text}\n")
+
+
+def print_table(heads: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
+    """Print a table; numbers stand to the right. Not on a terminal: columns parted by blanks, nothing cut off."""
+    cells = [list(row) for row in rows]
+    if sys.stdout.isatty():
+        _print_rich(heads, cells)
+        return
+    texts = [list(heads), *([_text(cell) for cell in row] for row in cells)]
+    widths = [max(len(row[column]) for row in texts) for column in range(len(heads))]
+    for row in texts:
+        print_line("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _print_rich(heads: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column, head in enumerate(heads):
+        is_number = bool(rows) and all(isinstance(row[column], int | float) for row in rows)
+        table.add_column(head, justify="right" if is_number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_text(cell)) for cell in row))
+    Console().print(table)
+
+
+def print_fields(fields: Mapping[str, Cell]) -> None:
+    """Print names and values below each other."""
+    width = max(map(len, fields))
+    for name, value in fields.items():
+        print_line(f"{name.ljust(width)}  {_text(value)}".rstrip())
+
+
+def _text(cell: Cell) -> str:
+    text = "" if cell is None else str(cell)
+    return "".join(character if character.isprintable() else "�" for character in text)
+
+
+def bytes_text(count: int) -> str:
+    """A size for people."""
+    return format_bytes(count)
+
+
+def time_text(when: datetime) -> str:
+    """A time for people, to the second, in UTC."""
+    return when.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def row_json(row: Any) -> dict[str, object]:
+    """A row of the catalogue for programs: its fields as they are named in the catalogue."""
+    return asdict(row)
