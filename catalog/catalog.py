@@ -12,6 +12,7 @@ from catalog.blobs import LocalBlobStore
 from catalog.changes import Commit, CommitResult, Lookups
 from catalog.commit import Committer, find_operation
 from catalog.content import ContentStore
+from catalog.distributions import Distributions
 from catalog.history import History
 from catalog.holdings import Holdings
 from catalog.lake import Lake
@@ -50,17 +51,26 @@ class Catalog:
         self._sweeper = Sweeper(self._lake, self._holdings, store)
         self.uploads = Uploads(store, self._holdings, clock=clock, expiry=settings.upload_expiry)
         self.content = ContentStore(store, self._holdings, self.uploads, clock=clock)
-        self._snapshots = Snapshots(self._lake, limit=settings.snapshot_cache)
+        self.distributions = Distributions(self._lake)
+        self._snapshots = Snapshots(self._lake, self.distributions, limit=settings.snapshot_cache)
         self._history = History(self._lake)
         self._raw = _RawCache(settings.manifest_cache)
         lookups = Lookups(self._manifest_of, self.content.size, self._history.children)
-        self._committer = Committer(self._lake, self._snapshots, self.content, lookups)
+        self._committer = Committer(self._lake, self._snapshots, self.distributions, self.content, lookups)
 
     # --- serving ---
 
     def cached_snapshot(self, name: str) -> Snapshot | None:
         """The latest version if memory has it and it still is the latest; None says: call `find_snapshot`."""
         return self._snapshots.cached(name)
+
+    def cached_served(self, path: str) -> Snapshot | None:
+        """What a distribution's path serves, if memory has it and it still is so; None says: call `find_served`."""
+        return self._snapshots.cached_at(path)
+
+    def find_served(self, path: str) -> Snapshot | None:
+        """What a distribution's path serves; None when nothing is served there."""
+        return self._snapshots.find_at(path)
 
     def cached_manifest(self, digest: Digest) -> bytes | None:
         """A manifest's bytes if memory has them."""

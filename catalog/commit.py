@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from catalog.changes import Commit, CommitResult, Lookups, plan_effect
 from catalog.content import ContentStore
+from catalog.distributions import Distributions, read_distribution
 from catalog.lake import Lake
 from catalog.rows import ImageConfig, Row, effect_rows
 from catalog.snapshot import Snapshot
@@ -35,8 +36,16 @@ class _Waiting:
 class Committer:
     """Commits from any thread; the first to come writes for all that wait meanwhile."""
 
-    def __init__(self, lake: Lake, snapshots: Snapshots, content: ContentStore, lookups: Lookups) -> None:
+    def __init__(
+        self,
+        lake: Lake,
+        snapshots: Snapshots,
+        distributions: Distributions,
+        content: ContentStore,
+        lookups: Lookups,
+    ) -> None:
         self._lake, self._snapshots, self._content, self._lookups = lake, snapshots, content, lookups
+        self._distributions = distributions
         self._queue: list[_Waiting] = []
         self._guard, self._leading = threading.Lock(), threading.Lock()
 
@@ -89,7 +98,10 @@ class Committer:
             for table, some in tables.items():
                 writer.insert(table, some)
             if made:
-                writer.describe(*_description([waiting.commit for waiting, _ in results]), _numbers(made))
+                actors, operations = _description([waiting.commit for waiting, _ in results])
+                writer.describe(actors, operations, versions=_numbers(made))
+        for row in tables.get("distributions", ()):
+            self._distributions.keep(read_distribution(row))
         self._snapshots.keep(made.values(), before=writer.before, after=writer.after)
         return results
 

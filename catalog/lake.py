@@ -195,9 +195,16 @@ class Writer:
         finally:
             self._cursor.unregister("incoming_rows")
 
-    def describe(self, actor: str, message: str, versions: Mapping[str, int]) -> None:
-        """Say in DuckLake's own record who commits what; other processes read the new versions from it."""
-        note = json.dumps({"versions": dict(versions)})
+    def delete(self, table: str, column: str, value: object) -> None:
+        """Remove the rows whose column has the value."""
+        self.wrote = True
+        self._cursor.execute(f"DELETE FROM {table} WHERE {column} = ?", [value])
+
+    def describe(
+        self, actor: str, message: str, *, versions: Mapping[str, int] | None = None, distributions: bool = False
+    ) -> None:
+        """Say in DuckLake's own record who commits what; other processes read from it what they must look at again."""
+        note = json.dumps({"versions": dict(versions or {}), "distributions": distributions})
         self._cursor.execute("CALL lake.set_commit_message(?, ?, extra_info => ?)", [actor, message, note])
 
 

@@ -15,7 +15,7 @@ _AT_MOST = 1000
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """The newest version of each repository changed since the last news were accepted.
+    """The newest version of each repository changed since the last news were accepted, and whether distributions changed.
 
     `complete` is False when the record has gaps, and everything known before must be read again. `seen` and `position` are
     the counter's value and the last commit that the news tell of.
@@ -24,6 +24,7 @@ class News:
     seen: int
     position: int
     versions: Mapping[str, int] = field(default_factory=dict)
+    distributions: bool = False
     complete: bool = True
 
 
@@ -70,9 +71,12 @@ class NewsFeed:
             return News(value, self._position)
         complete = numbers[-1] == self._position + 1 and len(numbers) == numbers[0] - self._position <= _AT_MOST
         versions: dict[str, int] = {}
-        for _, note in reversed(rows):
-            versions.update(json.loads(str(note)).get("versions", {}) if note else {})
-        return News(value, numbers[0], versions, complete)
+        distributions = False
+        for _, text in reversed(rows):
+            note = json.loads(str(text)) if text else {}
+            versions.update(note.get("versions", {}))
+            distributions = distributions or bool(note.get("distributions"))
+        return News(value, numbers[0], versions, distributions, complete)
 
     def accept(self, news: News) -> None:
         """Count the news as known; call it once everybody who asks is answered by them."""

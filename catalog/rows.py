@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import cast
 
 from catalog.changes import Commit, Effect
+from catalog.distributions import Distribution, distribution_row
 from catalog.snapshot import Delta, ManifestEntry, Snapshot
 from oci.digest import Digest
 from oci.kinds import kind_of
@@ -116,14 +117,20 @@ def manifest_row(repository: str, manifest: Manifest, config: ImageConfig) -> Ro
     )  # fmt: skip
 
 
+def first_distribution(commit: Commit) -> Distribution:
+    """What serves a repository from its first version on."""
+    return Distribution(commit.repository, commit.repository, commit.created_at, commit.created_at)
+
+
 def effect_rows(
     commit: Commit, base: Snapshot, snapshot: Snapshot, effect: Effect, configs: Mapping[Digest, ImageConfig]
 ) -> dict[str, list[Row]]:
-    """All rows that one version adds, by table."""
-    name = commit.repository
+    """All rows that one version adds, by table; the first version of a repository is served under its name from then on."""
+    name, is_new = commit.repository, base.version == 0
     known = ChainMap(dict(effect.delta.manifests_added), cast("dict[Digest, ManifestEntry]", base.manifests))
     return {
-        "repositories": [(name, commit.created_at)] if base.version == 0 else [],
+        "repositories": [(name, commit.created_at)] if is_new else [],
+        "distributions": [distribution_row(first_distribution(commit))] if is_new else [],
         "versions": [version_row(commit, snapshot, effect.delta)],
         "changes": list(change_rows(name, snapshot.version, effect.delta, known)),
         "manifests": [

@@ -47,6 +47,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """CREATE VIEW tags AS
             SELECT repository, tag, digest, media_type, since AS version FROM members WHERE kind = 'tag'""",
     ),
+    (
+        """CREATE TABLE distributions (
+            path VARCHAR NOT NULL, repository VARCHAR NOT NULL, version BIGINT, private BOOLEAN NOT NULL,
+            description VARCHAR NOT NULL, created_at TIMESTAMPTZ NOT NULL, updated_at TIMESTAMPTZ NOT NULL)""",
+        """INSERT INTO distributions
+            SELECT name, name, NULL, false, '', created_at, created_at FROM repositories""",
+    ),
 )
 """Each entry takes the schema from its index to the next number; entries never change once released."""
 

@@ -4,6 +4,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
+from catalog.distributions import Distributions
 from catalog.lake import Lake
 from catalog.news import NewsFeed
 from catalog.snapshot import Delta, ManifestEntry, Snapshot
@@ -25,8 +26,8 @@ GROUP BY kind, tag, digest HAVING net <> 0 ORDER BY net"""
 class Snapshots:
     """Keeps up to `limit` snapshots; usable from any thread. Another process's commit shows at the next look."""
 
-    def __init__(self, lake: Lake, *, limit: int) -> None:
-        self._lake, self._limit = lake, limit
+    def __init__(self, lake: Lake, distributions: Distributions, *, limit: int) -> None:
+        self._lake, self._distributions, self._limit = lake, distributions, limit
         self._kept: OrderedDict[tuple[str, int], Snapshot] = OrderedDict()
         self._guard, self._learning = threading.Lock(), threading.Lock()
         self._names: tuple[str, ...] | None = None
@@ -48,10 +49,12 @@ class Snapshots:
             if self._feed.is_current():
                 return
             news = self._feed.read()
+            is_new = not news.versions.keys() <= self._latest.keys()
+            if is_new or news.distributions or not news.complete:
+                self._distributions.reload()
             if news.complete:
                 with self._guard:
-                    if not news.versions.keys() <= self._latest.keys():
-                        self._names = None
+                    self._names = None if is_new else self._names
                     for name, number in news.versions.items():
                         self._latest[name] = max(number, self._latest.get(name, 0))
             else:
@@ -79,6 +82,25 @@ class Snapshots:
         self._take_news()
         number = self._latest.get(name)
         return None if number is None else self._load(name, number)
+
+    def cached_at(self, path: str) -> Snapshot | None:
+        """What a distribution's path serves, if memory has it and no other process committed."""
+        if not self._feed.is_current():
+            return None
+        found = self._distributions.find(path)
+        if found is None:
+            return None
+        number = self._latest.get(found.repository, 0) if found.version is None else found.version
+        return self._kept.get((found.repository, number))
+
+    def find_at(self, path: str) -> Snapshot | None:
+        """What a distribution's path serves; None when nothing is served there."""
+        self._take_news()
+        found = self._distributions.find(path)
+        if found is None:
+            return None
+        number = self._latest.get(found.repository, 0) if found.version is None else found.version
+        return self._load(found.repository, number)
 
     def get(self, name: str, version: int | None = None) -> Snapshot:
         """A version, by default the latest; raise NameUnknown or VersionUnknown."""

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import yaml  # type: ignore[import-untyped]  # it carries no types
-from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
@@ -57,6 +57,12 @@ def ensure_work_pool(client: SyncPrefectClient, name: str) -> None:
 def register_deployments(client: SyncPrefectClient, file: Path = PREFECT_FILE) -> list[Registered]:
     """Register every deployment of the file, with its flow's parameters, and the work pools they need."""
     return [_register(client, declared) for declared in read_deployments(file)]
+
+
+def register(file: Path = PREFECT_FILE) -> int:
+    """Register with the server of PREFECT_API_URL; return how many deployments were written."""
+    with get_client(sync_client=True) as client:
+        return sum(registered.changed for registered in register_deployments(client, file))
 
 
 def _register(client: SyncPrefectClient, declared: Mapping[str, Any]) -> Registered:

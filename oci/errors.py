@@ -145,6 +145,12 @@ class UploadUnknown(NotFound):
     code = "BLOB_UPLOAD_UNKNOWN"
 
 
+class DistributionUnknown(NotFound):
+    """Nothing is served at such a path."""
+
+    code = "NAME_UNKNOWN"
+
+
 class VersionUnknown(NotFound):
     """No such version of the repository."""
 

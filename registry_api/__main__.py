@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsInvalid as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    except EntrepotError as error:
+    except (EntrepotError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
 

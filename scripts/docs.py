@@ -1,16 +1,21 @@
 """Write the tables of docs/ that follow from the code: `make docs`. tests/test_docs.py compares them with the code."""
 
+import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import UnionType
-from typing import Union, get_args, get_origin
+from typing import Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+from typer.main import get_command
 
 from catalog.settings import Settings
+from flows.cli.exits import EXIT_CODES
+from flows.cli.main import app
 from oci import errors
 from oci.errors import EntrepotError
 from registry_api.errors import row_of
@@ -89,7 +94,7 @@ def errors_table() -> str:
             found.side,
             str(row_of(found).status),
             f"`{found.code}`",
-            str(exit_code(found)),
+            str(_exit_code(found)),
             "yes" if found.retryable else "no",
             (found.__doc__ or "").split("\n\n")[0].replace("\n", " ").strip(),
         )
@@ -98,11 +103,84 @@ def errors_table() -> str:
     return table(("error", "at fault", "status", "code", "exit code", "tried again", "meaning"), rows)
 
 
+def _exit_code(kind: type[EntrepotError]) -> int:
+    return next(code for parent, code in EXIT_CODES if issubclass(kind, parent))
+
+
+# --- commands --------------------------------------------------------------------------------------------------
+
+Command = TyperCommand | TyperGroup
+
+
+def commands() -> dict[tuple[str, ...], Command]:
+    """Every command by its words, groups included: `("entrepot", "version", "list")`."""
+
+    def walk(words: tuple[str, ...], command: object) -> Iterator[tuple[tuple[str, ...], Command]]:
+        if isinstance(command, TyperGroup):
+            yield words, command
+            for name, child in command.commands.items():
+                yield from walk((*words, name), child)
+        elif isinstance(command, TyperCommand) and not command.hidden:
+            yield words, command
+
+    return dict(walk(("entrepot",), get_command(app)))
+
+
+def option_names(command: Command) -> set[str]:
+    """All spellings of a command's options, `--help` among them."""
+    options = [part for part in command.params if isinstance(part, TyperOption)]
+    return {"-h", "--help", *(name for part in options for name in (*part.opts, *part.secondary_opts))}
+
+
+def command_reference() -> str:
+    """Every command: usage, what it does, arguments and options."""
+    return "\n\n".join(
+        _describe(words, command) for words, command in commands().items() if not isinstance(command, TyperGroup)
+    )
+
+
+def _describe(words: tuple[str, ...], command: Command) -> str:
+    name = " ".join(words)
+    arguments = [part for part in command.params if isinstance(part, TyperArgument)]
+    options = [part for part in command.params if isinstance(part, TyperOption) and not part.hidden]
+    usage = " ".join([name, *(_metavar(part) for part in arguments), *(["[OPTION]…"] if options else [])])
+    rows = [(f"`{_metavar(part)}`", part.help or "") for part in arguments]
+    rows += [(_spelling(part), _meaning(part)) for part in options if part.name != "help"]
+    parts = [f"### `{name}`", f"`{usage}`", inspect.cleandoc(command.help or "").replace("\n\n", "\n")]
+    return "\n\n".join([*parts, table(("argument or option", "meaning"), iter(rows))] if rows else parts)
+
+
+def _metavar(argument: TyperArgument) -> str:
+    return argument.metavar or (argument.name or "").upper()
+
+
+def _spelling(option: TyperOption) -> str:
+    if option.secondary_opts:
+        return f"`{', '.join(option.opts)}` / `{', '.join(option.secondary_opts)}`"
+    value = "" if option.is_flag else f" {option.metavar or _value(option)}"
+    return f"`{', '.join(option.opts)}{value}`"
+
+
+def _value(option: TyperOption) -> str:
+    kind: object = option.type_descriptor.annotation
+    if get_origin(kind) is Literal:
+        return "|".join(map(str, get_args(kind)))
+    return "NUMBER" if kind in (int, float) or int in get_args(kind) else "TEXT"
+
+
+def _meaning(option: TyperOption) -> str:
+    text = option.help or ""
+    if option.is_flag or option.default in (None, (), "") or "default" in text.lower():
+        return text
+    return f"{text} Default: {option.default}.".strip()
+
+
 # --- the files -------------------------------------------------------------------------------------------------
 
 GENERATED: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "docs/settings.md": {"settings": settings_table},
     "docs/errors.md": {"errors": errors_table},
+    "docs/cli.md": {"commands": command_reference},
 }
 
 

@@ -85,12 +85,13 @@ def diff_versions(
         print_json({"repository": name, "old": before.version, "new": after.version, **delta_json(delta)})
         return
     moved = delta.tags_added.keys() & delta.tags_removed.keys()
-    rows = [
+    rows: list[tuple[str, str, str]] = [
         *(("added", tag, digest) for tag, digest in delta.tags_added.items() if tag not in moved),
         *(("moved", tag, delta.tags_added[tag]) for tag in moved),
         *(("removed", tag, digest) for tag, digest in delta.tags_removed.items() if tag not in moved),
     ]
-    print_table(("CHANGE", "TAG", "DIGEST"), sorted(rows, key=lambda row: row[1]))
+    rows.sort(key=lambda row: row[1])
+    print_table(("CHANGE", "TAG", "DIGEST"), rows)
     print_line(
         f"manifests: {len(delta.manifests_added)} added, {len(delta.manifests_removed)} removed; "
         f"blobs: {len(delta.blobs_added)} added, {len(delta.blobs_removed)} removed; "

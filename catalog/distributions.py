@@ -1,0 +1,98 @@
+"""Distributions: the paths that clients use, each serving a repository's latest version or one that is pinned."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from catalog.lake import Lake
+from oci.errors import DistributionUnknown
+
+Row = tuple[object, ...]
+_COLUMNS = "path, repository, version, private, description, created_at, updated_at"
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """What a base path serves; `version` None is the latest. `private`: only those with the right to pull see it."""
+
+    path: str
+    repository: str
+    created_at: datetime
+    updated_at: datetime
+    version: int | None = None
+    private: bool = False
+    description: str = ""
+
+
+def distribution_row(found: Distribution) -> Row:
+    """The row of table `distributions`."""
+    return (
+        found.path,
+        found.repository,
+        found.version,
+        found.private,
+        found.description,
+        found.created_at,
+        found.updated_at,
+    )
+
+
+def read_distribution(row: Row) -> Distribution:
+    """The distribution of a row."""
+    path, repository, version, private, description, created, updated = row
+    return Distribution(path, repository, created, updated, version, private, description)  # type: ignore[arg-type]  # the columns are chosen for it
+
+
+class Distributions:
+    """All distributions in memory; usable from any thread."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+        self._guard = threading.Lock()
+        self._by_path: Mapping[str, Distribution] = {}
+        self.reload()
+
+    def reload(self) -> None:
+        """Read them again, in one query."""
+        found = [read_distribution(row) for row in self._lake.read(f"SELECT {_COLUMNS} FROM distributions")]
+        with self._guard:
+            self._by_path = {one.path: one for one in found}
+
+    def find(self, path: str) -> Distribution | None:
+        """The distribution at a path; no I/O."""
+        return self._by_path.get(path)
+
+    def get(self, path: str) -> Distribution:
+        """The distribution at a path; raise DistributionUnknown."""
+        found = self._by_path.get(path)
+        if found is None:
+            raise DistributionUnknown(f"no distribution {path!r} here")
+        return found
+
+    def all(self) -> list[Distribution]:
+        """Every distribution by path, in ASCII order."""
+        by_path = self._by_path
+        return [by_path[path] for path in sorted(by_path)]
+
+    def keep(self, made: Distribution) -> None:
+        """Remember one that a commit has just written."""
+        with self._guard:
+            self._by_path = {**self._by_path, made.path: made}
+
+    def put(self, made: Distribution, *, actor: str) -> None:
+        """Write a distribution, in place of the one at its path; durable on return."""
+        with self._lake.write() as writer:
+            writer.delete("distributions", "path", made.path)
+            writer.insert("distributions", [distribution_row(made)])
+            writer.describe(actor, f"distribution {made.path}", distributions=True)
+        self.keep(made)
+
+    def delete(self, path: str, *, actor: str) -> None:
+        """Serve nothing at a path any more; raise DistributionUnknown."""
+        self.get(path)
+        with self._lake.write() as writer:
+            writer.delete("distributions", "path", path)
+            writer.describe(actor, f"distribution {path} deleted", distributions=True)
+        with self._guard:
+            self._by_path = {key: one for key, one in self._by_path.items() if key != path}

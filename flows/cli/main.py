@@ -1,0 +1,83 @@
+"""The command `entrepot`: its nouns, and how it ends."""
+
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from flows.cli import exits, query, repository, serve, sync, tag, up, version
+from flows.cli.output import print_line
+from oci.errors import EntrepotError, LocalError
+
+app = typer.Typer(
+    name="entrepot",
+    help="A content pipeline and registry for containers and other OCI artifacts.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(up.up)
+app.command()(serve.serve)
+app.command()(sync.sync)
+app.add_typer(repository.group, name="repository")
+app.add_typer(version.group, name="version")
+app.add_typer(tag.group, name="tag")
+app.command()(query.query)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError
+        from importlib.metadata import version as version_of
+
+        try:
+            print_line(f"entrepot {version_of('entrepot')}")
+        except PackageNotFoundError:
+            print_line("entrepot (not installed: run from its folder)")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    *,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and Prefect's log.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options before the command."""
+    context.obj = debug
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; return its exit code. With --debug errors come with a traceback."""
+    command = typer.main.get_command(app)
+    try:
+        command.main(args=list(arguments), prog_name="entrepot")
+    except SystemExit as end:  # typer's way to end: 0 done, 2 usage, 130 interrupted
+        return end.code if isinstance(end.code, int) else exits.FAILED
+    except EntrepotError as error:
+        if "--debug" in arguments:
+            traceback.print_exc()
+        return exits.report(error, as_json="--json" in arguments)
+    except Exception as error:  # noqa: BLE001  # the last resort: a fault of ours, told without a traceback
+        if "--debug" in arguments:
+            traceback.print_exc()
+        what = f"{type(error).__name__}: {error}"
+        return exits.report(
+            LocalError(f"unexpected, a fault of entrepot's own: {what}; `entrepot --debug …` shows more"),
+            as_json="--json" in arguments,
+        )
+    return exits.DONE
+
+
+def main() -> None:
+    """What the installed command calls."""
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

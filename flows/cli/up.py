@@ -1,0 +1,183 @@
+"""`entrepot up`: everything on this machine, until Ctrl-C."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.cli import exits
+from flows.cli.opening import settings_of
+from flows.cli.options import Home, Json
+from flows.cli.output import Cell, print_fields, print_json, print_line, say
+from flows.cli.sync import read_request
+
+if TYPE_CHECKING:
+    from catalog.settings import Settings
+    from flows.deployment_run import Ended, Followed
+    from flows.sync_request import SyncRequest
+    from flows.up import Up
+
+DEPLOYMENT = "sync-repository/sync-repository"
+_QUIET_SECONDS = 5.0
+
+
+def up(
+    *,
+    upstream: Annotated[
+        str, typer.Option(metavar="REF", help="Sync this upstream repository once, through its deployment.")
+    ] = "",
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Without --upstream: start a small upstream, and sync it.")
+    ] = False,
+    include: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Tags of --upstream to take.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Tags of it to leave out.")] = None,
+    listen: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="The registry; default: ENTREPOT_LISTEN.")
+    ] = None,
+    prefect_port: Annotated[int | None, typer.Option(help="Port of Prefect's server and UI.", min=1, max=65535)] = None,
+    demo_port: Annotated[int, typer.Option(help="Port of the demo upstream.", min=1, max=65535)] = 5081,
+    tls_cert: Annotated[Path | None, typer.Option(metavar="FILE", help="PEM file of the certificate chain.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="PEM file of its private key.")] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Start Prefect's server and UI, a worker and the registry, and serve until Ctrl-C.
+
+    With --upstream or --demo one repository is synced first, as a flow run that is to be seen in the UI.
+    """
+    from flows.processes import Processes
+    from flows.running import hold_home
+    from flows.up import Up, check_ports, make_plan
+
+    wanted = read_request(remote=upstream, include=include or (), exclude=exclude or ()) if upstream else None
+    settings = settings_of(home, listen=listen, tls_cert=tls_cert, tls_key=tls_key)
+    plan = make_plan(settings, prefect_port=prefect_port, demo_port=demo_port if demo and not upstream else None)
+    _stop_on_signals()
+    with hold_home(settings, os.getpid()):
+        check_ports(plan)
+        with Processes(settings.root / "logs") as processes:
+            running = Up(plan, processes, say)
+            remote = running.start()
+            request = wanted or (read_request(remote=remote) if remote else None)
+            ended = _sync(running, request) if request else None
+            _introduce(running, request, ended, as_json=as_json)
+            try:
+                running.watch()
+            except KeyboardInterrupt:
+                say("stopping")
+    if ended is not None and not ended.is_completed:
+        raise typer.Exit(exits.FAILED)
+
+
+def _stop_on_signals() -> None:
+    """Let SIGTERM and a closed terminal end this as Ctrl-C does."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+
+
+def _sync(running: "Up", request: "SyncRequest") -> "Ended":
+    from flows.deployment_run import run_deployment
+
+    say(f"syncing {request.reference} …")
+    with _progress() as show:
+        return run_deployment(
+            DEPLOYMENT,
+            {"request": request.model_dump(mode="json")},
+            on_start=lambda run_id: say(f"flow run     {running.flow_run_url(run_id)}"),
+            on_change=show,
+            check=running.check,
+        )
+
+
+@contextmanager
+def _progress() -> "Iterator[Callable[[Followed], None]]":
+    """Show states and progress: a bar on a terminal, else a line now and then."""
+    if not sys.stderr.isatty():
+        yield _line_by_line()
+        return
+    from flows.cli.progress_bar import make_percent_bar
+
+    with make_percent_bar() as bar:
+        task = bar.add_task("waiting for the worker", total=100.0)
+        yield lambda now: bar.update(task, description=now.progress or now.state, completed=now.percent)
+
+
+def _line_by_line() -> "Callable[[Followed], None]":
+    last_state, last_time = "", 0.0
+
+    def show(now: "Followed") -> None:
+        nonlocal last_state, last_time
+        if now.state != last_state or time.monotonic() - last_time > _QUIET_SECONDS:
+            last_state, last_time = now.state, time.monotonic()
+            say(f"  {now.state.lower()}{': ' + now.progress if now.progress else ''}")
+
+    return show
+
+
+def _introduce(running: "Up", request: "SyncRequest | None", ended: "Ended | None", *, as_json: bool) -> None:
+    """Print where everything is, and a line to paste."""
+    from catalog.access import ADMINISTRATOR, password_file
+    from flows.pull_line import registry_url
+
+    plan = running.plan
+    line = _pull_line(plan.settings, request.target) if request else None
+    if as_json:
+        print_json(
+            {
+                "registry": registry_url(plan.settings),
+                "prefect_ui": plan.ui_url,
+                "password_file": str(password_file(plan.settings)),
+                "repository": request.target if request else None,
+                "flow_run": _flow_run_json(running, ended) if ended else None,
+                "pull": line,
+            }
+        )
+        sys.stdout.flush()
+        return
+    if ended is not None and not ended.is_completed:
+        say(f"error: the flow run ended as {ended.state}: {ended.message}")
+    fields: dict[str, Cell] = {
+        "Registry": registry_url(plan.settings),
+        "Prefect UI": plan.ui_url,
+        "Administrator": f"{ADMINISTRATOR}, password {running.password_text()}",
+    }
+    if ended is not None:
+        fields |= {"Flow run": running.flow_run_url(ended.id), "Result": ended.message.partition("\n")[0]}
+    print_line("")
+    print_fields(fields)
+    if line:
+        print_line(f"\n{line}\n")
+    print_line("Serving until Ctrl-C.")
+    sys.stdout.flush()
+
+
+def _flow_run_json(running: "Up", ended: "Ended") -> dict[str, object]:
+    return {
+        "id": ended.id,
+        "url": running.flow_run_url(ended.id),
+        "state": ended.state,
+        "completed": ended.is_completed,
+        "message": ended.message,
+    }
+
+
+def _pull_line(settings: "Settings", name: str) -> str | None:
+    """The line to paste; None when the repository holds nothing that podman can pull."""
+    from catalog.catalog import open_catalog
+    from flows.pull_line import pick_tag, pull_line
+
+    with open_catalog(settings) as catalog:
+        snapshot = catalog.find_snapshot(name)
+    tag = pick_tag(snapshot) if snapshot else None
+    return pull_line(settings, name, tag) if tag else None

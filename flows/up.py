@@ -1,0 +1,179 @@
+"""The course of `entrepot up`: everything one machine needs, started, filled once, and watched until it is stopped."""
+
+import asyncio
+import os
+import ssl
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import HTTPSHandler, ProxyHandler, build_opener
+
+from catalog.access import ensure_administrator, password_file
+from catalog.settings import Settings
+from flows import demo
+from flows.prefect_home import (
+    is_answering,
+    prefect_environment,
+    quiet_environment,
+    server_environment,
+    worker_environment,
+)
+from flows.processes import Child, Processes, check_port_is_free
+from flows.pull_line import registry_url
+from flows.running import Running, write_running
+from oci.remote.address import is_loopback
+
+SERVER_SECONDS, READY_SECONDS = 120.0, 60.0
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to run: `prefect_port` is None where the settings name a Prefect server on another machine."""
+
+    settings: Settings
+    api_url: str
+    prefect_port: int | None
+    demo_listen: str = ""
+
+    @property
+    def ui_url(self) -> str:
+        """Prefect's user interface."""
+        return self.api_url.removesuffix("/api")
+
+
+def make_plan(settings: Settings, *, prefect_port: int | None = None, demo_port: int | None = None) -> Plan:
+    """Decide what to start; `prefect_port` stands for a server here, whatever the settings say."""
+    demo_listen = f"127.0.0.1:{demo_port}" if demo_port else ""
+    if prefect_port:
+        return Plan(settings, f"http://127.0.0.1:{prefect_port}/api", prefect_port, demo_listen)
+    url = urlsplit(settings.prefect_api_url)
+    here = url.port or 80 if is_loopback(url.netloc) else None
+    return Plan(settings, settings.prefect_api_url.rstrip("/"), here, demo_listen)
+
+
+def check_ports(plan: Plan) -> None:
+    """Raise SettingsInvalid for the first port that is taken."""
+    if plan.prefect_port:
+        change = "--prefect-port or ENTREPOT_PREFECT_API_URL"
+        check_port_is_free("127.0.0.1", plan.prefect_port, what="Prefect's server", change=change)
+    host, port = plan.settings.listen_address
+    check_port_is_free(host, port, what="the registry", change="--listen or ENTREPOT_LISTEN")
+    if plan.demo_listen:
+        port = int(plan.demo_listen.rpartition(":")[2])
+        check_port_is_free("127.0.0.1", port, what="the demo upstream", change="--demo-port")
+
+
+class Up:
+    """What is up. Use it as: start, then whatever needs it, then `watch`; `processes` stops it all."""
+
+    def __init__(self, plan: Plan, processes: Processes, say: Say) -> None:
+        self.plan, self._processes, self._say = plan, processes, say
+        self.new_password: str | None = None
+
+    def start(self) -> str:
+        """Start all, wait until each is ready, register the deployments; return the demo's remote, empty without one.
+
+        1. Server, registry and demo upstream at once. 2. The demo is filled. 3. Deployments. 4. The worker.
+        """
+        plan, settings, started = self.plan, self.plan.settings, time.monotonic()
+        self.new_password = ensure_administrator(settings)
+        os.environ.update({**prefect_environment(settings, plan.api_url), **quiet_environment(debug=False)})
+        # 1
+        server = self._start_server()
+        registry = self._start_registry("registry", settings, {})
+        upstream = self._start_demo()
+        from flows import deployments  # imports Prefect, a second that the server needs too
+
+        self._await_registry(registry, settings)
+        # 2
+        remote = self._fill_demo(upstream) if upstream else ""
+        self._say(f"registry     {registry_url(settings)}")
+        # 3
+        self._await_api(server)
+        changed = deployments.register()
+        self._say(f"Prefect      {plan.ui_url}" + (f" ({changed} deployments registered)" if changed else ""))
+        # 4
+        self._start_worker()
+        write_running(settings, Running(os.getpid(), plan.ui_url, plan.api_url, registry_url(settings)))
+        self._say(f"all is up after {time.monotonic() - started:.1f} s")
+        return remote
+
+    def _start_server(self) -> Child | None:
+        port = self.plan.prefect_port
+        if port is None:
+            return None
+        command = [sys.executable, "-m", "flows.prefect_server", str(port)]
+        return self._processes.start("prefect-server", command, env=server_environment(self.plan.settings))
+
+    def _await_api(self, server: Child | None) -> None:
+        url = self.plan.api_url
+        if server is not None:
+            self._processes.wait_ready(server, lambda: is_answering(url), seconds=SERVER_SECONDS)
+
+    def _start_registry(self, name: str, settings: Settings, env: dict[str, str | None]) -> Child:
+        command = [sys.executable, "-m", "registry_api", "--home", str(settings.root), "--listen", settings.listen]
+        for option, file in (("--tls-cert", settings.tls_cert), ("--tls-key", settings.tls_key)):
+            command += [option, str(file)] if file else []
+        if settings.allow_plain_http:
+            command.append("--allow-plain-http")
+        return self._processes.start(name, command, env=env)
+
+    def _await_registry(self, registry: Child, settings: Settings) -> None:
+        url = f"{registry_url(settings)}/readyz"
+        self._processes.wait_ready(registry, lambda: _is_ready(url), seconds=READY_SECONDS)
+
+    def _start_demo(self) -> Child | None:
+        if not self.plan.demo_listen:
+            return None
+        settings = demo.demo_settings(self.plan.settings, self.plan.demo_listen)
+        ensure_administrator(settings)
+        return self._start_registry("demo-upstream", settings, demo.DEMO_ENVIRONMENT)
+
+    def _fill_demo(self, upstream: Child) -> str:
+        settings = demo.demo_settings(self.plan.settings, self.plan.demo_listen)
+        self._await_registry(upstream, settings)
+        return asyncio.run(demo.seed(settings, registry_url(settings)))
+
+    def _start_worker(self) -> None:
+        ready = self.plan.settings.root / "logs" / "worker.ready"
+        ready.unlink(missing_ok=True)
+        env = worker_environment(self.plan.settings, self.plan.api_url, os.environ, str(Path(sys.executable).parent))
+        worker = self._processes.start("worker", [sys.executable, "-m", "flows.worker", str(ready)], env=env)
+        self._processes.wait_ready(worker, ready.exists, seconds=READY_SECONDS)
+
+    def check(self) -> None:
+        """Raise ProcessFailed when something has ended that should not."""
+        self._processes.check()
+
+    def watch(self) -> None:
+        """Wait for ever, or until `check` raises."""
+        while True:
+            self.check()
+            time.sleep(0.5)
+
+    def flow_run_url(self, run_id: str) -> str:
+        """Where Prefect's user interface shows a flow run."""
+        return f"{self.plan.ui_url}/runs/flow-run/{run_id}"
+
+    def password_text(self) -> str:
+        """Where the administrator's password stands; at the first start the password itself."""
+        file = password_file(self.plan.settings)
+        return f"{self.new_password} (kept in {file})" if self.new_password else f"in {file}"
+
+
+def _is_ready(url: str) -> bool:
+    """Whether a registry of ours answers; what certificate it has does not matter for that."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    opener = build_opener(ProxyHandler({}), HTTPSHandler(context=context))
+    try:
+        with opener.open(url, timeout=2.0) as response:
+            return bool(response.status == 200)
+    except (HTTPError, URLError, OSError):
+        return False
