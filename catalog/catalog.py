@@ -22,6 +22,7 @@ from catalog.snapshot import Delta, Snapshot, delta_between
 from catalog.snapshots import Snapshots
 from catalog.sweep import Sweeper, SweepReport
 from catalog.uploads import Clock, Uploads
+from catalog.usage import Usage, read_usage
 from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import BlobUnknown, ManifestUnknown
@@ -166,6 +167,10 @@ class Catalog:
     def sweep(self, *, grace: float, dry_run: bool = False) -> SweepReport:
         """Free blobs that no version holds and no lease younger than `grace` seconds protects."""
         return self._sweeper.sweep(grace=grace, now=self._clock(), dry_run=dry_run)
+
+    def usage(self) -> Usage:
+        """What is held, what repositories share, and what that saves."""
+        return read_usage(self._lake, self._holdings)
 
     def check(self) -> None:
         """Read the catalogue and touch the store; raise what keeps this installation from serving."""

@@ -144,6 +144,11 @@ class Holdings:
         )
         return [Held(Digest(digest), size) for digest, size in rows]
 
+    def totals(self) -> tuple[int, int]:
+        """How many blobs are held, and their bytes."""
+        row = self._connection().execute("SELECT count(*), coalesce(sum(size), 0) FROM blobs").fetchone()
+        return int(row[0]), int(row[1])
+
     def without_lease(self, blobs: Iterable[Held], *, since: float) -> list[Held]:
         """Those of the blobs that no repository has leased since a Unix time."""
         connection = self._connection()

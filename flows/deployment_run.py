@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterType
@@ -52,10 +53,10 @@ def run_deployment(
         while True:
             check()
             state = client.read_flow_run(run.id).state
-            name = state.name if state else "Unknown"
+            name = (state.name if state else None) or "Unknown"
             if state is not None and state.is_final():
                 return Ended(str(run.id), state.is_completed(), name, state.message or "")
-            now = _follow(client, str(run.id), name)
+            now = _follow(client, run.id, name)
             if now.state in ("Scheduled", "Late") and time.monotonic() - started > _NOT_PICKED_UP:
                 now = Followed(f"{now.state}: no worker has taken it yet")
             if now != last:
@@ -64,7 +65,7 @@ def run_deployment(
             time.sleep(_POLL)
 
 
-def _follow(client: SyncPrefectClient, run_id: str, state: str) -> Followed:
+def _follow(client: SyncPrefectClient, run_id: UUID, state: str) -> Followed:
     wanted = ArtifactFilter(
         flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]), type=ArtifactFilterType(any_=["progress"])
     )
