@@ -19,6 +19,10 @@ class RequestStalled(errors.UploadInvalid):
     """The client stopped sending in mid-body."""
 
 
+class Stopping(errors.LocalError):
+    """The server is told to stop before a request is done."""
+
+
 class TooManyTags(errors.InvalidInput):
     """A push asks for more tags than one request may set."""
 
@@ -48,12 +52,14 @@ _STATUSES: Mapping[type[EntrepotError], int] = {
     errors.LocalError: 500,
     errors.StorageFull: 507,
     errors.CatalogUnusable: 503,
+    Stopping: 503,
 }
 
 _SAID_OF_LOCAL: Mapping[type[EntrepotError], str] = {
     errors.StorageFull: "this registry has no room left",
     errors.StorageCorrupt: "this registry lost the content, or it is damaged",
     errors.CatalogUnusable: "this registry's catalogue cannot be used now",
+    Stopping: "this registry is being stopped; try again in a moment",
 }
 """What is told of our own failures instead of their messages, which name files of ours and go to the log."""
 

@@ -73,6 +73,7 @@ class Workers:
                 if event == self._wake:
                     return 0
                 if not isinstance(event, Connection) or not _is_ready(event):
+                    log.error("a serving process could not start")
                     return 1
                 starting.remove(event)
         announce()

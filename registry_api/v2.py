@@ -1,5 +1,6 @@
 """The registry protocol as one plain ASGI application: route, identify, check, handle, answer."""
 
+import asyncio
 import logging
 
 from starlette.types import Receive, Scope, Send
@@ -7,7 +8,7 @@ from starlette.types import Receive, Scope, Send
 from oci.errors import EntrepotError, Unsupported
 from registry_api.access import ANONYMOUS, check_access
 from registry_api.bodies import ClientGone
-from registry_api.errors import RequestStalled, error_answer, internal_answer, row_of
+from registry_api.errors import RequestStalled, Stopping, error_answer, internal_answer, row_of
 from registry_api.messages import Answer, Request, Sendable, find_header
 from registry_api.registry import Registry
 from registry_api.routes import ROUTES, Match, checked_name, match_path
@@ -27,6 +28,8 @@ class DistributionApi:
             answer = await self._answer(scope, receive)
         except ClientGone:
             return
+        except asyncio.CancelledError:  # by the server only, when it stops and has waited long enough
+            answer = error_answer(Stopping("stopped in the middle of a request"), (b"connection", "close"))
         except EntrepotError as error:
             answer = self._refusal(scope, error)
         except Exception:

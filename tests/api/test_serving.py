@@ -143,7 +143,7 @@ def test_it_stops_within_seconds_whatever_clients_hold(
 ) -> None:
     server = entrepot_server(env={"ENTREPOT_SERVER_PROCESSES": processes})
     with contextlib.ExitStack() as held:
-        held.enter_context(_stalled_upload(server))
+        stalled = held.enter_context(_stalled_upload(server))
         for _ in range(10):
             idle = held.enter_context(socket.create_connection(("127.0.0.1", server.port)))
             idle.sendall(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -152,6 +152,7 @@ def test_it_stops_within_seconds_whatever_clients_hold(
         server.child.signal(number)
         assert server.child.wait(15) == 0
         assert time.monotonic() - begun < 8
+        assert stalled.recv(100).startswith(b"HTTP/1.1 503 ")
     assert "Traceback" not in server.child.output()
 
 
@@ -163,6 +164,13 @@ def test_an_idle_server_stops_at_once(entrepot_server: EntrepotFactory) -> None:
 
 
 # --- several processes -----------------------------------------------------------------------------------------
+
+
+def _start_two(entrepot_server: EntrepotFactory) -> EntrepotServer:
+    """Two processes, both of them ready."""
+    server = entrepot_server(env={"ENTREPOT_SERVER_PROCESSES": "2"})
+    server.child.wait_ready(lambda: "registry: " in server.child.output())
+    return server
 
 
 def _workers(pid: int) -> list[int]:
@@ -178,7 +186,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def test_processes_share_one_address_and_see_each_other_s_pushes(entrepot_server: EntrepotFactory) -> None:
-    server = entrepot_server(env={"ENTREPOT_SERVER_PROCESSES": "2"})
+    server = _start_two(entrepot_server)
     assert len(_workers(server.child.pid)) == 2
     for number in range(5):
         data = random_blob()
@@ -192,8 +200,16 @@ def test_processes_share_one_address_and_see_each_other_s_pushes(entrepot_server
             assert client.get(f"/v2/team/app/blobs/{Digest.of(data)}").content == data, number
 
 
+def test_one_that_dies_before_all_are_ready_ends_the_whole(entrepot_server: EntrepotFactory) -> None:
+    server = entrepot_server(env={"ENTREPOT_SERVER_PROCESSES": "2"}, ready=False)
+    wait_until(lambda: len(_workers(server.child.pid)) == 2, 20, "two are started")
+    os.kill(_workers(server.child.pid)[0], signal.SIGKILL)
+    assert server.child.wait(20) == 1
+    assert "could not start" in server.child.output()
+
+
 def test_a_process_that_dies_is_replaced(entrepot_server: EntrepotFactory) -> None:
-    server = entrepot_server(env={"ENTREPOT_SERVER_PROCESSES": "2"})
+    server = _start_two(entrepot_server)
     victim, other = _workers(server.child.pid)
     os.kill(victim, signal.SIGKILL)
     wait_until(lambda: len(_workers(server.child.pid)) == 2 and victim not in _workers(server.child.pid), 10, "two run")
@@ -203,7 +219,7 @@ def test_a_process_that_dies_is_replaced(entrepot_server: EntrepotFactory) -> No
 
 
 def test_processes_end_when_the_one_that_watches_them_is_killed(entrepot_server: EntrepotFactory) -> None:
-    server = entrepot_server(env={"ENTREPOT_SERVER_PROCESSES": "2"})
+    server = _start_two(entrepot_server)
     workers = _workers(server.child.pid)
     server.child.signal(signal.SIGKILL)
     wait_until(lambda: not any(map(_is_alive, workers)), 15, "the workers end")
