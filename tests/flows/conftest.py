@@ -94,6 +94,10 @@ class MemoryUpstream:
         return manifest
 
 
+def at_a_fixed_time() -> datetime:
+    return datetime(2026, 1, 2, tzinfo=UTC)
+
+
 @pytest.fixture
 def upstream() -> MemoryUpstream:
     return MemoryUpstream()
@@ -126,7 +130,7 @@ class Syncer:
             self.upstream,
             operation_id=operation_id or f"run-{self.runs}",
             flow_run_id=operation_id or f"run-{self.runs}",
-            clock=lambda: datetime(2026, 1, 2, tzinfo=UTC),
+            clock=at_a_fixed_time,
         )
 
     async def __call__(self, *, steps: Steps = PLAIN, operation_id: str = "", **request: object) -> SyncResult:

@@ -1,0 +1,95 @@
+"""Runs the command `entrepot` as its own process, and asks a Prefect server what it has recorded."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.servers import ROOT, Child, Children, answers, free_port
+
+COMMAND = (sys.executable, "-m", "flows.cli.main")
+
+
+@dataclass
+class Entrepot:
+    """The command over one home; `env` is on top of the test's environment."""
+
+    home: Path
+    children: Children
+    env: dict[str, str] = field(default_factory=dict)
+
+    def __call__(self, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """Run it to its end, whatever its exit code."""
+        return subprocess.run(
+            [*COMMAND, *arguments],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env=self._environment(env),
+            timeout=240,
+            check=False,
+        )
+
+    def json(self, *arguments: str, code: int = 0) -> Any:
+        """What it prints with --json; its exit code must be `code`."""
+        done = self(*arguments, "--json")
+        assert done.returncode == code, f"{arguments}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
+        return json.loads(done.stdout)
+
+    def start(self, *arguments: str, env: Mapping[str, str] | None = None) -> Child:
+        """Start it in the background, as the leader of a process group."""
+        return self.children.start("command", [*COMMAND, *arguments], env=self._environment(env))
+
+    def _environment(self, env: Mapping[str, str] | None) -> dict[str, str]:
+        return {**os.environ, "ENTREPOT_HOME": str(self.home), **self.env, **(env or {})}
+
+
+@dataclass(frozen=True)
+class PrefectServer:
+    """A running Prefect server of ours, without its UI."""
+
+    child: Child
+    port: int
+    home: Path
+
+    @property
+    def api_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/api"
+
+    def filter(self, what: str, **body: object) -> list[dict[str, Any]]:
+        """POST /WHAT/filter."""
+        with httpx.Client(trust_env=False, timeout=30) as client:
+            response = client.post(f"{self.api_url}/{what}/filter", json=body)
+            response.raise_for_status()
+            return list(response.json())
+
+    def flow_run(self, run_id: str) -> dict[str, Any]:
+        """One flow run."""
+        return self.filter("flow_runs", flow_runs={"id": {"any_": [run_id]}})[0]
+
+    def task_runs(self, run_id: str) -> list[dict[str, Any]]:
+        """The tasks of a flow run."""
+        return self.filter("task_runs", flow_runs={"id": {"any_": [run_id]}})
+
+    def artifacts(self, run_id: str) -> dict[str, dict[str, Any]]:
+        """The artifacts of a flow run, by type."""
+        found = self.filter("artifacts", artifacts={"flow_run_id": {"any_": [run_id]}})
+        return {artifact["type"]: artifact for artifact in found}
+
+
+def start_prefect(children: Children, folder: Path) -> PrefectServer:
+    """Start a Prefect server over a database of its own, and await it."""
+    port, home = free_port(), folder / "prefect"
+    child = children.start(
+        "prefect",
+        [sys.executable, "-m", "flows.prefect_server", str(port), "--api-only"],
+        env={"PREFECT_HOME": str(home)},
+    )
+    child.wait_ready(lambda: answers(f"http://127.0.0.1:{port}/api/health"), seconds=90)
+    return PrefectServer(child, port, home)
