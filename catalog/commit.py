@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from catalog.changes import Commit, CommitResult, Lookups, plan_effect
 from catalog.content import ContentStore
-from catalog.distributions import Distributions, read_distribution
+from catalog.distributions import Distribution, Distributions, distribution_row
 from catalog.lake import Lake
-from catalog.rows import ImageConfig, Row, effect_rows
+from catalog.rows import ImageConfig, Record, effect_records, first_distribution, record_table
 from catalog.snapshot import Snapshot
 from catalog.snapshots import Snapshots
 from oci import mediatypes
@@ -82,42 +82,44 @@ class Committer:
     def _write(self, group: Sequence[_Waiting]) -> list[tuple[_Waiting, CommitResult]]:
         results: list[tuple[_Waiting, CommitResult]] = []
         made: dict[str, Snapshot] = {}
-        tables: dict[str, list[Row]] = {}
+        records: list[Record] = []
+        served: list[Distribution] = []
         with self._lake.write() as writer:
             for waiting in group:
                 try:
-                    result, rows = self._plan(waiting.commit, made)
+                    result, some = self._plan(waiting.commit, made)
                 except EntrepotError as error:
                     waiting.error = error
                     continue
                 results.append((waiting, result))
-                for table, some in rows.items():
-                    tables.setdefault(table, []).extend(some)
+                records += some
                 if result.changed:
                     made[result.repository] = result.snapshot
-            for table, some in tables.items():
-                writer.insert(table, some)
+                    if result.version == 1:
+                        served.append(first_distribution(waiting.commit))
             if made:
+                writer.append("records", record_table(records))
+                writer.insert("distributions", [distribution_row(one) for one in served])
                 actors, operations = _description([waiting.commit for waiting, _ in results])
                 writer.describe(actors, operations, versions=_numbers(made))
-        for row in tables.get("distributions", ()):
-            self._distributions.keep(read_distribution(row))
+        for one in served:
+            self._distributions.keep(one)
         self._snapshots.keep(made.values(), before=writer.before, after=writer.after)
         return results
 
-    def _plan(self, commit: Commit, made: dict[str, Snapshot]) -> tuple[CommitResult, dict[str, list[Row]]]:
+    def _plan(self, commit: Commit, made: dict[str, Snapshot]) -> tuple[CommitResult, list[Record]]:
         """What one commit comes to on top of those before it in the group."""
         name = commit.repository
         base = made.get(name) or self._snapshots.find(name) or Snapshot(name, 0)
         if commit.resumable and (number := find_operation(self._lake, name, commit.operation_id)) is not None:
-            return CommitResult(name, number, changed=False, snapshot=self._snapshots.get(name, number)), {}
+            return CommitResult(name, number, changed=False, snapshot=self._snapshots.get(name, number)), []
         effect = plan_effect(base, commit, self._lookups)
         if not effect.delta:
-            return CommitResult(name, base.version, changed=False, snapshot=base), {}
+            return CommitResult(name, base.version, changed=False, snapshot=base), []
         snapshot = base.forward(base.version + 1, effect.delta)
         configs = {manifest.digest: self._read_config(manifest) for manifest in effect.manifests}
-        rows = effect_rows(commit, base, snapshot, effect, configs)
-        return CommitResult(name, snapshot.version, changed=True, snapshot=snapshot), rows
+        records = effect_records(commit, base, snapshot, effect, configs)
+        return CommitResult(name, snapshot.version, changed=True, snapshot=snapshot), records
 
     def _read_config(self, manifest: Manifest) -> ImageConfig:
         config = manifest.config

@@ -73,8 +73,8 @@ class History:
             wanted = list(digests)
             where, parameters = "AND digest IN (SELECT unnest(?))", [name, cast("str", wanted)]
         rows = self._lake.read(
-            f"SELECT digest, list_transform(children, lambda child: child.digest) FROM manifests "
-            f"WHERE repository = ? {where}",
+            f"SELECT digest, list_transform(children, lambda child: child.digest) FROM records "
+            f"WHERE repository = ? AND kind = 'manifest' AND action = 'add' {where}",
             parameters,
         )
         return {

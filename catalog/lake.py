@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 from filelock import FileLock, Timeout
 
 from catalog.schema import MIGRATIONS, SCHEMA_VERSION
@@ -168,30 +169,19 @@ class Writer:
         self.wrote = False
 
     def insert(self, table: str, rows: Sequence[Row]) -> None:
-        """Add rows, in the order of the table's columns."""
+        """Add a few rows, in the order of the table's columns."""
         if not rows:
             return
         self.wrote = True
-        width = len(rows[0])
-        if len(rows) <= _VALUES_AT_MOST:
-            places = ", ".join([f"({', '.join('?' * width)})"] * len(rows))
-            self._cursor.execute(f"INSERT INTO {table} VALUES {places}", [value for row in rows for value in row])
-            return
-        self._insert_many(table, rows, width)
+        places = ", ".join([f"({', '.join('?' * len(rows[0]))})"] * len(rows))
+        self._cursor.execute(f"INSERT INTO {table} VALUES {places}", [value for row in rows for value in row])
 
-    def _insert_many(self, table: str, rows: Sequence[Row], width: int) -> None:
-        import pyarrow as pa  # 100 ms that a small push need not pay
-
-        texts = pa.map_(pa.string(), pa.string())
-        arrays = {}
-        for number in range(width):
-            column = [row[number] for row in rows]
-            is_map = isinstance(column[0], dict)
-            values = [list(value.items()) for value in column if isinstance(value, dict)] if is_map else column
-            arrays[f"c{number}"] = pa.array(values, type=texts if is_map else None)
-        self._cursor.register("incoming_rows", pa.table(arrays))
+    def append(self, table: str, rows: pa.Table) -> None:
+        """Add rows by name of column; columns that they lack are NULL. Quicker than `insert` for wide rows and for many."""
+        self.wrote = True
+        self._cursor.register("incoming_rows", rows)
         try:
-            self._cursor.execute(f"INSERT INTO {table} SELECT * FROM incoming_rows")
+            self._cursor.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming_rows")
         finally:
             self._cursor.unregister("incoming_rows")
 
@@ -206,9 +196,6 @@ class Writer:
         """Say in DuckLake's own record who commits what; other processes read from it what they must look at again."""
         note = json.dumps({"versions": dict(versions or {}), "distributions": distributions})
         self._cursor.execute("CALL lake.set_commit_message(?, ?, extra_info => ?)", [actor, message, note])
-
-
-_VALUES_AT_MOST = 64
 
 
 def _roll_back(cursor: duckdb.DuckDBPyConnection) -> None:

@@ -1,19 +1,23 @@
 """What is written to and read from the catalogue's tables, and what the readers return."""
 
 from collections import ChainMap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
 
+import pyarrow as pa
+
 from catalog.changes import Commit, Effect
-from catalog.distributions import Distribution, distribution_row
+from catalog.distributions import Distribution
 from catalog.snapshot import Delta, ManifestEntry, Snapshot
 from oci.digest import Digest
 from oci.kinds import kind_of
 from oci.manifest import Manifest
 
 Row = tuple[object, ...]
+Record = dict[str, object]
+"""A row of table `records` by column; a column that is not named is NULL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,48 +77,56 @@ class ImageConfig:
     labels: Mapping[str, str] | None = None
 
 
-def version_row(commit: Commit, snapshot: Snapshot, delta: Delta) -> Row:
-    """The row of table `versions`."""
-    return (
-        commit.repository, snapshot.version, snapshot.version - 1, commit.operation, commit.operation_id, commit.actor,
-        commit.flow_run_id, commit.message, commit.created_at, len(snapshot.tags), len(snapshot.manifests),
-        len(snapshot.blobs), snapshot.size_bytes, delta.added, delta.removed,
-    )  # fmt: skip
+def version_record(commit: Commit, snapshot: Snapshot, delta: Delta) -> Record:
+    """The record of the version itself."""
+    return {
+        "repository": commit.repository, "version": snapshot.version, "action": "add", "kind": "version",
+        "operation": commit.operation, "operation_id": commit.operation_id, "actor": commit.actor,
+        "flow_run_id": commit.flow_run_id, "message": commit.message, "created_at": commit.created_at,
+        "tags": len(snapshot.tags), "manifests": len(snapshot.manifests), "blobs": len(snapshot.blobs),
+        "size_bytes": snapshot.size_bytes, "added": delta.added, "removed": delta.removed,
+    }  # fmt: skip
 
 
-def change_rows(
-    repository: str, version: int, delta: Delta, manifests: Mapping[Digest, ManifestEntry]
-) -> Iterator[Row]:
-    """The rows of table `changes`; `manifests` tells what tags point to, before and after."""
+def change_records(
+    repository: str, version: int, delta: Delta, known: Mapping[Digest, ManifestEntry], details: Mapping[Digest, Record]
+) -> Iterator[Record]:
+    """The records of a version's changes; `known` tells what tags point to, `details` more of the manifests that come."""
+
+    def change(action: str, kind: str, tag: str, digest: Digest, size: int, entry: ManifestEntry | None) -> Record:
+        return {
+            "repository": repository, "version": version, "action": action, "kind": kind, "tag": tag,
+            "digest": digest, "size": size, "media_type": entry.media_type if entry else "",
+            "artifact_type": entry.artifact_type if entry else "",
+            "subject": entry.subject or "" if entry and kind == "manifest" else "",
+        }  # fmt: skip
+
     for action, tags, entries, blobs in (
         ("remove", delta.tags_removed, delta.manifests_removed, delta.blobs_removed),
         ("add", delta.tags_added, delta.manifests_added, delta.blobs_added),
     ):
         for tag, digest in tags.items():
-            entry = manifests[digest]
-            yield repository, version, action, "tag", tag, digest, entry.size, entry.media_type, entry.artifact_type, ""
+            yield change(action, "tag", tag, digest, known[digest].size, known[digest])
         for digest, entry in entries.items():
-            subject = str(entry.subject or "")
-            yield (
-                repository, version, action, "manifest", "", digest, entry.size, entry.media_type, entry.artifact_type,
-                subject,
-            )  # fmt: skip
+            found = change(action, "manifest", "", digest, entry.size, entry)
+            yield {**found, **details[digest]} if action == "add" else found
         for digest, size in blobs.items():
-            yield repository, version, action, "blob", "", digest, size, "", "", ""
+            yield change(action, "blob", "", digest, size, None)
 
 
-def manifest_row(repository: str, manifest: Manifest, config: ImageConfig) -> Row:
-    """The row of table `manifests`."""
+def manifest_details(manifest: Manifest, config: ImageConfig) -> Record:
+    """What the record of a manifest that comes holds beyond the change."""
     labels = dict(config.labels or {})
-    return (
-        repository, manifest.digest, manifest.media_type, manifest.artifact_type, kind_of(manifest, labels), manifest.size,
-        str(manifest.subject.digest) if manifest.subject else "", config.os, config.architecture, config.variant,
-        config.created, labels, dict(manifest.annotations), [
+    return {
+        "manifest_kind": kind_of(manifest, labels), "os": config.os, "architecture": config.architecture,
+        "variant": config.variant, "created": config.created, "labels": list(labels.items()),
+        "annotations": list(manifest.annotations.items()),
+        "children": [
             {"role": role, "digest": child.digest, "media_type": child.media_type, "size": child.size,
              "platform": str(child.platform or "")}
             for role, child in manifest.children()
         ],
-    )  # fmt: skip
+    }  # fmt: skip
 
 
 def first_distribution(commit: Commit) -> Distribution:
@@ -122,18 +134,38 @@ def first_distribution(commit: Commit) -> Distribution:
     return Distribution(commit.repository, commit.repository, commit.created_at, commit.created_at)
 
 
-def effect_rows(
+def effect_records(
     commit: Commit, base: Snapshot, snapshot: Snapshot, effect: Effect, configs: Mapping[Digest, ImageConfig]
-) -> dict[str, list[Row]]:
-    """All rows that one version adds, by table; the first version of a repository is served under its name from then on."""
-    name, is_new = commit.repository, base.version == 0
+) -> list[Record]:
+    """All records that one version adds."""
     known = ChainMap(dict(effect.delta.manifests_added), cast("dict[Digest, ManifestEntry]", base.manifests))
-    return {
-        "repositories": [(name, commit.created_at)] if is_new else [],
-        "distributions": [distribution_row(first_distribution(commit))] if is_new else [],
-        "versions": [version_row(commit, snapshot, effect.delta)],
-        "changes": list(change_rows(name, snapshot.version, effect.delta, known)),
-        "manifests": [
-            manifest_row(name, found, configs.get(found.digest, ImageConfig())) for found in effect.manifests
-        ],
+    details = {
+        found.digest: manifest_details(found, configs.get(found.digest, ImageConfig())) for found in effect.manifests
     }
+    changes = change_records(commit.repository, snapshot.version, effect.delta, known, details)
+    return [version_record(commit, snapshot, effect.delta), *changes]
+
+
+_TEXTS = pa.map_(pa.string(), pa.string())
+_CHILD = pa.struct(
+    [("role", pa.string()), ("digest", pa.string()), ("media_type", pa.string()), ("size", pa.int64()),
+     ("platform", pa.string())]
+)  # fmt: skip
+_TYPES: dict[str, pa.DataType] = {
+    **dict.fromkeys(("version", "size", "tags", "manifests", "blobs", "size_bytes", "added", "removed"), pa.int64()),
+    **dict.fromkeys(("labels", "annotations"), _TEXTS),
+    "children": pa.list_(_CHILD),
+    "created_at": pa.timestamp("us", tz="UTC"),
+}
+
+
+def record_table(records: Iterable[Record]) -> pa.Table:
+    """The records as a table with the columns that at least one of them has."""
+    kinds: dict[tuple[str, ...], list[Record]] = {}
+    for record in records:
+        kinds.setdefault(tuple(record), []).append(record)
+    tables = [
+        pa.table({name: pa.array([one[name] for one in some], _TYPES.get(name, pa.string())) for name in names})
+        for names, some in kinds.items()
+    ]
+    return pa.concat_tables(tables, promote_options="default")

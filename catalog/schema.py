@@ -1,37 +1,44 @@
 """The tables of the catalogue and the migrations that make them; forward only, applied under the write lock.
 
+All that a commit writes are rows of one table, `records`: one row for the version, and one for each tag, manifest and blob
+that it adds or removes. Each table more would cost a commit some five milliseconds (docs/adr/0001-catalogue.md). The tables
+that people ask are views of it: `versions`, `changes`, `manifests`, `descriptors`, `members`, `tags`, `repositories`.
+
 Rows of `changes` are the truth about membership: what a version holds is the sum of the changes up to it, `add` counting
-one and `remove` minus one for each (kind, tag, digest). All tables of content are laid out by repository, because "all of
-one repository" is the question asked most (docs/adr/0001-catalogue.md).
+one and `remove` minus one for each (kind, tag, digest).
 """
+
+_MANIFEST_COLUMNS = (
+    "media_type", "artifact_type", "size", "subject", "os", "architecture", "variant", "created", "labels",
+    "annotations", "children",
+)  # fmt: skip
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
-        "CREATE TABLE repositories (name VARCHAR NOT NULL, created_at TIMESTAMPTZ NOT NULL)",
-        """CREATE TABLE versions (
-            repository VARCHAR NOT NULL, number BIGINT NOT NULL, base BIGINT NOT NULL,
-            operation VARCHAR NOT NULL, operation_id VARCHAR NOT NULL, actor VARCHAR NOT NULL,
-            flow_run_id VARCHAR NOT NULL, message VARCHAR NOT NULL, created_at TIMESTAMPTZ NOT NULL,
-            tags BIGINT NOT NULL, manifests BIGINT NOT NULL, blobs BIGINT NOT NULL, size_bytes BIGINT NOT NULL,
-            added BIGINT NOT NULL, removed BIGINT NOT NULL)""",
-        """CREATE TABLE changes (
+        """CREATE TABLE records (
             repository VARCHAR NOT NULL, version BIGINT NOT NULL, action VARCHAR NOT NULL, kind VARCHAR NOT NULL,
-            tag VARCHAR NOT NULL, digest VARCHAR NOT NULL, size BIGINT NOT NULL, media_type VARCHAR NOT NULL,
-            artifact_type VARCHAR NOT NULL, subject VARCHAR NOT NULL)""",
-        """CREATE TABLE manifests (
-            repository VARCHAR NOT NULL, digest VARCHAR NOT NULL, media_type VARCHAR NOT NULL,
-            artifact_type VARCHAR NOT NULL, kind VARCHAR NOT NULL, size BIGINT NOT NULL, subject VARCHAR NOT NULL,
-            os VARCHAR NOT NULL, architecture VARCHAR NOT NULL, variant VARCHAR NOT NULL, created VARCHAR NOT NULL,
-            labels MAP(VARCHAR, VARCHAR) NOT NULL, annotations MAP(VARCHAR, VARCHAR) NOT NULL,
-            children STRUCT(role VARCHAR, digest VARCHAR, media_type VARCHAR, size BIGINT, platform VARCHAR)[] NOT NULL)""",
-        *(
-            statement
-            for table in ("changes", "manifests", "versions")
-            for statement in (
-                f"ALTER TABLE {table} SET PARTITIONED BY (bucket(64, repository))",
-                f"ALTER TABLE {table} SET SORTED BY (repository)",
-            )
-        ),
+            tag VARCHAR, digest VARCHAR, size BIGINT, media_type VARCHAR, artifact_type VARCHAR, subject VARCHAR,
+            manifest_kind VARCHAR, os VARCHAR, architecture VARCHAR, variant VARCHAR, created VARCHAR,
+            labels MAP(VARCHAR, VARCHAR), annotations MAP(VARCHAR, VARCHAR),
+            children STRUCT(role VARCHAR, digest VARCHAR, media_type VARCHAR, size BIGINT, platform VARCHAR)[],
+            operation VARCHAR, operation_id VARCHAR, actor VARCHAR, flow_run_id VARCHAR, message VARCHAR,
+            created_at TIMESTAMPTZ, tags BIGINT, manifests BIGINT, blobs BIGINT, size_bytes BIGINT,
+            added BIGINT, removed BIGINT)""",
+        "ALTER TABLE records SET PARTITIONED BY (bucket(64, repository))",
+        "ALTER TABLE records SET SORTED BY (repository)",
+        """CREATE VIEW versions AS
+            SELECT repository, version AS number, version - 1 AS base, operation, operation_id, actor, flow_run_id,
+                message, created_at, tags, manifests, blobs, size_bytes, added, removed
+            FROM records WHERE kind = 'version'""",
+        """CREATE VIEW repositories AS
+            SELECT repository AS name, created_at FROM records WHERE kind = 'version' AND version = 1""",
+        """CREATE VIEW changes AS
+            SELECT repository, version, action, kind, tag, digest, size, media_type, artifact_type, subject
+            FROM records WHERE kind <> 'version'""",
+        f"""CREATE VIEW manifests AS
+            SELECT repository, digest, any_value(manifest_kind) AS kind,
+                {", ".join(f"any_value({column}) AS {column}" for column in _MANIFEST_COLUMNS)}
+            FROM records WHERE kind = 'manifest' AND action = 'add' GROUP BY repository, digest""",
         """CREATE VIEW members AS
             SELECT repository, kind, tag, digest, any_value(size) AS size, any_value(media_type) AS media_type,
                 any_value(artifact_type) AS artifact_type, any_value(subject) AS subject, max(version) AS since
@@ -43,7 +50,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             FROM (
                 SELECT repository, digest AS parent, unnest(range(len(children))) AS position,
                     unnest(children) AS child
-                FROM (SELECT DISTINCT ON (repository, digest) repository, digest, children FROM manifests))""",
+                FROM manifests)""",
         """CREATE VIEW tags AS
             SELECT repository, tag, digest, media_type, since AS version FROM members WHERE kind = 'tag'""",
     ),

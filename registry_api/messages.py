@@ -61,7 +61,9 @@ class Request(NamedTuple):
         if not raw:
             return {}
         try:
-            return parse_qs(raw.decode("latin-1").replace("+", "%2B"), keep_blank_values=True, max_num_fields=_FIELDS_AT_MOST)
+            return parse_qs(
+                raw.decode("latin-1").replace("+", "%2B"), keep_blank_values=True, max_num_fields=_FIELDS_AT_MOST
+            )
         except ValueError:
             raise InvalidInput(f"a query has {_FIELDS_AT_MOST} parameters at most") from None
 

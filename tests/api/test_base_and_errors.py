@@ -25,7 +25,9 @@ def test_base_is_found_without_its_slash_too(api: Api) -> None:
     assert api.anybody.get("/v2").status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/v2/", "/v2/_catalog", "/v2/team/app/manifests/latest", f"/v2/team/app/blobs/{ABSENT}"])
+@pytest.mark.parametrize(
+    "path", ["/v2/", "/v2/_catalog", "/v2/team/app/manifests/latest", f"/v2/team/app/blobs/{ABSENT}"]
+)
 @pytest.mark.parametrize("login", [("admin", "wrong"), ("nobody", "wrong"), ("admin", ""), ("", "wrong")])
 def test_wrong_credentials_are_401_everywhere(api: Api, path: str, login: tuple[str, str]) -> None:
     answer = httpx.get(api.url + path, auth=login, trust_env=False)
@@ -108,7 +110,14 @@ def test_deleting_a_blob_is_405_unsupported(api: Api) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/v2/team", "/v2/team/app", "/v2/team/app/tags", "/v2/team/app/manifests/", "/v2//manifests/latest", "/v2/manifests/latest"],
+    [
+        "/v2/team",
+        "/v2/team/app",
+        "/v2/team/app/tags",
+        "/v2/team/app/manifests/",
+        "/v2//manifests/latest",
+        "/v2/manifests/latest",
+    ],
 )
 def test_unknown_routes_answer_json_errors(api: Api, path: str) -> None:
     answer = api.anybody.get(path)

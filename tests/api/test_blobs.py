@@ -58,7 +58,9 @@ def test_one_range_is_206(api: Api, blob: str, asked: str, first: int, last: int
     assert answer.headers["docker-content-digest"] == Digest.of(DATA)
 
 
-@pytest.mark.parametrize("asked", ["bytes=10240-", "bytes=99999-100000", "bytes=-0", "bytes=500-0", f"bytes={'9' * 5000}-"])
+@pytest.mark.parametrize(
+    "asked", ["bytes=10240-", "bytes=99999-100000", "bytes=-0", "bytes=500-0", f"bytes={'9' * 5000}-"]
+)
 def test_a_range_of_nothing_is_416(api: Api, blob: str, asked: str) -> None:
     answer = api.anybody.get(blob, headers={"Range": asked})
     assert answer.status_code == 416
@@ -66,7 +68,9 @@ def test_a_range_of_nothing_is_416(api: Api, blob: str, asked: str) -> None:
     codes(answer)
 
 
-@pytest.mark.parametrize("asked", ["bytes=0-1,5-6", "bytes=a-b", "bytes=-", "lines=1-2", "bytes", "bytes=1-2-3", "bytes=+1-2"])
+@pytest.mark.parametrize(
+    "asked", ["bytes=0-1,5-6", "bytes=a-b", "bytes=-", "lines=1-2", "bytes", "bytes=1-2-3", "bytes=+1-2"]
+)
 def test_several_ranges_and_what_is_no_range_are_ignored(api: Api, blob: str, asked: str) -> None:
     answer = api.anybody.get(blob, headers={"Range": asked})
     assert (answer.status_code, answer.content) == (200, DATA)

@@ -181,7 +181,9 @@ def test_content_of_another_digest_is_400_digest_invalid(api: Api, name: str, re
 
 @pytest.mark.parametrize("reference", ["sha256:abc", f"md5:{'0' * 32}", f"sha256:{'G' * 64}", "a:b"])
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-def test_a_malformed_digest_is_400_digest_invalid(api: Api, name: str, push_simple: Push, method: str, reference: str) -> None:
+def test_a_malformed_digest_is_400_digest_invalid(
+    api: Api, name: str, push_simple: Push, method: str, reference: str
+) -> None:
     push_simple("v1")
     answer = api.admin.request(method, f"/v2/{name}/manifests/{reference}")
     assert (answer.status_code, codes(answer)) == (400, ["DIGEST_INVALID"])
@@ -375,9 +377,8 @@ def test_another_process_s_commit_is_visible_to_the_next_request(api: Api, name:
     digest = api.catalog.snapshot(name).tags["v1"]
     assert api.anybody.head(f"/v2/{name}/manifests/v2").status_code == 404
     with Catalog(api.catalog.settings) as other:
-        from tests.unit.catalog.conftest import commit_to
-
         from catalog.changes import SetTag
+        from tests.unit.catalog.conftest import commit_to
 
         commit_to(other, name, SetTag("v2", digest), operation_id="from elsewhere")
     assert api.anybody.head(f"/v2/{name}/manifests/v2").headers["docker-content-digest"] == digest

@@ -79,7 +79,9 @@ def test_another_address_is_listened_on_when_asked_for_by_name(children: Childre
     "arguments",
     [("--listen", "nowhere"), ("--tls-cert", "/nonexistent"), ("--tls-cert", "/dev/null", "--tls-key", "/dev/null")],
 )
-def test_wrong_settings_are_told_with_exit_code_2(children: Children, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_wrong_settings_are_told_with_exit_code_2(
+    children: Children, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
     child = _ends(children, "--home", str(tmp_path / "wrong"), "--listen", "127.0.0.1:0", *arguments)
     assert _code(child) == 2
     assert child.output().splitlines()[-1].startswith("error: ")
@@ -91,7 +93,9 @@ def test_an_unknown_option_is_exit_code_2(children: Children) -> None:
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
-def test_what_keeps_it_from_starting_is_told_with_exit_code_1(children: Children, tmp_path: Path, processes: str) -> None:
+def test_what_keeps_it_from_starting_is_told_with_exit_code_1(
+    children: Children, tmp_path: Path, processes: str
+) -> None:
     (tmp_path / "file").write_text("not a folder")
     unusable = _ends(
         children, "--home", str(tmp_path / "file"), "--listen", "127.0.0.1:0", ENTREPOT_SERVER_PROCESSES=processes
@@ -128,7 +132,9 @@ def _stalled_upload(server: EntrepotServer) -> socket.socket:
     """A connection in the middle of a PATCH."""
     import base64
 
-    location = httpx.post(f"{server.url}/v2/team/app/blobs/uploads/", auth=server.auth, trust_env=False).headers["location"]
+    location = httpx.post(f"{server.url}/v2/team/app/blobs/uploads/", auth=server.auth, trust_env=False).headers[
+        "location"
+    ]
     token = base64.b64encode(server.creds.encode()).decode()
     sock = socket.create_connection(("127.0.0.1", server.port))
     head = f"PATCH {location} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {token}\r\nContent-Length: 9000000\r\n\r\n"

@@ -102,7 +102,7 @@ class Sessions(RuleBasedStateMachine):
 
 @pytest.fixture
 def sessions(api: Api) -> Iterator[type[Sessions]]:
-    yield type("SessionsHere", (Sessions,), {"api": api})
+    return type("SessionsHere", (Sessions,), {"api": api})
 
 
 def test_upload_sequences(sessions: type[Sessions]) -> None:

@@ -82,9 +82,7 @@ def test_a_large_stream_arrives_whole(api: Api, name: str) -> None:
 
 
 def _patch(api: Api, location: str, start: int, data: bytes) -> httpx.Response:
-    return api.admin.patch(
-        location, content=data, headers={"Content-Range": f"{start}-{start + len(data) - 1}"}
-    )
+    return api.admin.patch(location, content=data, headers={"Content-Range": f"{start}-{start + len(data) - 1}"})
 
 
 @pytest.mark.parametrize("last_in_put", [False, True])
@@ -332,7 +330,8 @@ def test_stalled_uploads_hold_nobody_up(api: Api, name: str) -> None:
             socks.append((context, sock))
             sock.sendall(
                 f"PATCH {location} HTTP/1.1\r\nHost: x\r\nAuthorization: {api.authorization}\r\n"
-                "Content-Length: 1000000\r\n\r\n".encode() + b"x" * 1000
+                "Content-Length: 1000000\r\n\r\n".encode()
+                + b"x" * 1000
             )
         with api.client() as quick:
             for _ in range(20):

@@ -94,7 +94,9 @@ def test_kill_while_tags_are_pushed(entrepot_server: EntrepotFactory, delay: flo
         assert len(tags) <= len(acknowledged) + 1
         for tag in tags:
             assert client.get(f"/v2/team/app/manifests/{tag}").content == image.raw
-        again = client.put("/v2/team/app/manifests/again", content=image.raw, headers={"Content-Type": image.media_type})
+        again = client.put(
+            "/v2/team/app/manifests/again", content=image.raw, headers={"Content-Type": image.media_type}
+        )
         assert again.status_code == 201
 
 

@@ -252,7 +252,7 @@ def test_podman_cannot_push_anonymously_or_with_a_wrong_password(
 def buildah(podman: Client, tool: Callable[[str], str]) -> Iterator[Client]:
     """buildah on podman's storage."""
     options = tuple(option for option in podman.options if option != "--tmpdir" and "libpod" not in option)
-    yield Client(tool("buildah"), options, podman.env)
+    return Client(tool("buildah"), options, podman.env)
 
 
 def test_buildah_builds_and_pushes(place: Place, buildah: Client, trusting: list[str], tmp_path: Path) -> None:

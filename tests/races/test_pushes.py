@@ -30,7 +30,9 @@ def _push(api: Api, number: int) -> list[int]:
 def test_32_clients_push_to_one_repository(tmp_path: Path) -> None:
     with serve(tmp_path / "entrepot") as api:
         with ThreadPoolExecutor(CLIENTS) as pool:
-            statuses = [status for some in pool.map(lambda number: _push(api, number), range(CLIENTS)) for status in some]
+            statuses = [
+                status for some in pool.map(lambda number: _push(api, number), range(CLIENTS)) for status in some
+            ]
         assert set(statuses) <= {200, 201, 404}
         tags = {f"t{number}-{step}" for number in range(CLIENTS) for step in range(EACH)}
         assert set(api.anybody.get("/v2/team/app/tags/list").json()["tags"]) == tags

@@ -8,7 +8,10 @@ import pytest
 
 from catalog import schema
 from catalog.catalog import Catalog
+from catalog.changes import Commit
 from catalog.distributions import Distribution
+from catalog.rows import record_table, version_record
+from catalog.snapshot import Delta, Snapshot
 from oci.errors import DistributionUnknown
 from tests.unit.catalog.conftest import push_image
 
@@ -66,8 +69,8 @@ def test_an_older_catalogue_is_migrated(
         patch.setattr("catalog.lake.MIGRATIONS", schema.MIGRATIONS[:1])
         patch.setattr("catalog.lake.SCHEMA_VERSION", 1)
         patch.setattr("catalog.distributions.Distributions.reload", lambda _: None)
-        patch.setattr("catalog.rows.distribution_row", lambda _: ())
         old = open_again()
+        made = Commit("team/app", "push", (), "op", "admin", NOW)
         with old._lake.write() as writer:
-            writer.insert("repositories", [("team/app", NOW)])
+            writer.append("records", record_table([version_record(made, Snapshot("team/app", 1), Delta())]))
     assert open_again().distributions.get("team/app") == Distribution("team/app", "team/app", NOW, NOW)

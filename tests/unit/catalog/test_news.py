@@ -99,8 +99,8 @@ def test_a_failed_commit_leaves_no_news(catalog: Catalog, open_again: Callable[.
 
 def test_a_write_that_fails_in_the_database_is_undone_and_named(catalog: Catalog) -> None:
     with pytest.raises(CatalogUnusable, match="cannot write the catalogue"), catalog._lake.write() as writer:
-        writer.insert("repositories", [("half", "not a time")])
-    assert catalog._lake.read("SELECT count(*) FROM repositories") == [(0,)]
+        writer.insert("schema_versions", [(99, "not a time")])
+    assert catalog._lake.read("SELECT count(*) FROM schema_versions WHERE number = 99") == [(0,)]
     assert push_image(catalog, "team/app", "a", "one").version == 1
 
 

@@ -56,7 +56,9 @@ def test_any_text_is_a_part_or_ignored_or_refused(text: str, size: int) -> None:
         assert span is None or 0 <= span.first <= span.last < size
 
 
-@pytest.mark.parametrize("header", ["", "bytes", "bytes=", "bytes=-", "bytes=1", "bytes=1-2,3-4", "bytes=a-", "bytes=1--2", "items=0-1"])
+@pytest.mark.parametrize(
+    "header", ["", "bytes", "bytes=", "bytes=-", "bytes=1", "bytes=1-2,3-4", "bytes=a-", "bytes=1--2", "items=0-1"]
+)
 def test_what_is_no_single_byte_range_is_ignored(header: str) -> None:
     assert parse_range(header, 100) is None
 

@@ -6,11 +6,26 @@ from hypothesis import strategies as st
 
 from oci.errors import NameInvalid
 from registry_api.errors import RouteUnknown
-from registry_api.routes import BASE, BLOB, CATALOG, MANIFEST, REFERRERS, ROUTES, TAGS, UPLOAD, UPLOADS, Match, checked_name, match_path
+from registry_api.routes import (
+    BASE,
+    BLOB,
+    CATALOG,
+    MANIFEST,
+    REFERRERS,
+    ROUTES,
+    TAGS,
+    UPLOAD,
+    UPLOADS,
+    Match,
+    checked_name,
+    match_path,
+)
 
 PARTS = ["app", "blobs", "manifests", "tags", "uploads", "referrers", "list", "v2", "_catalog", "a"]
 names = st.lists(st.sampled_from(PARTS), min_size=1, max_size=6).map("/".join)
-references = st.one_of(st.sampled_from(["latest", "blobs", "manifests", "list", f"sha256:{'0' * 64}"]), st.just("x" * 128))
+references = st.one_of(
+    st.sampled_from(["latest", "blobs", "manifests", "list", f"sha256:{'0' * 64}"]), st.just("x" * 128)
+)
 
 
 @given(names, references)
@@ -53,9 +68,7 @@ def test_any_path_matches_a_row_or_is_unknown(path: str) -> None:
     assert rebuilt.rstrip("/") == ("/v2/" + path).rstrip("/")
 
 
-@pytest.mark.parametrize(
-    ("path", "pattern"), [("/v2/", BASE), ("/v2", BASE), ("/v2/_catalog", CATALOG)]
-)
+@pytest.mark.parametrize(("path", "pattern"), [("/v2/", BASE), ("/v2", BASE), ("/v2/_catalog", CATALOG)])
 def test_the_fixed_paths(path: str, pattern: str) -> None:
     assert match_path(path) == Match(pattern)
 
