@@ -101,7 +101,7 @@ class Sessions(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def sessions(api: Api) -> Iterator[type[Sessions]]:
+def sessions(api: Api) -> type[Sessions]:
     return type("SessionsHere", (Sessions,), {"api": api})
 
 

@@ -169,7 +169,7 @@ BAD_DIGESTS = ["", "abc", f"sha256:{'0' * 63}", f"SHA256:{'0' * 64}", f"md5:{'0'
 OTHERS = [Digest.of(b"other"), Digest.of(b"other", "sha512")]
 
 
-@pytest.mark.parametrize("digest", BAD_DIGESTS + OTHERS)
+@pytest.mark.parametrize("digest", [*BAD_DIGESTS, *OTHERS])
 def test_post_with_a_wrong_digest_is_400(api: Api, name: str, digest: str) -> None:
     answer = api.admin.post(f"/v2/{name}/blobs/uploads/", params={"digest": digest}, content=DATA)
     assert (answer.status_code, codes(answer)) == (400, ["DIGEST_INVALID"])

@@ -249,7 +249,7 @@ def test_podman_cannot_push_anonymously_or_with_a_wrong_password(
 
 
 @pytest.fixture
-def buildah(podman: Client, tool: Callable[[str], str]) -> Iterator[Client]:
+def buildah(podman: Client, tool: Callable[[str], str]) -> Client:
     """buildah on podman's storage."""
     options = tuple(option for option in podman.options if option != "--tmpdir" and "libpod" not in option)
     return Client(tool("buildah"), options, podman.env)
