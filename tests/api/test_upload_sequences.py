@@ -1,7 +1,6 @@
 """Any sequence of requests to an upload session, held against a model of what it must have come to."""
 
 import secrets
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings

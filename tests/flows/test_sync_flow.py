@@ -14,6 +14,7 @@ from filelock import FileLock
 from catalog.catalog import open_catalog
 from catalog.settings import read_settings
 from catalog.snapshot import Snapshot
+from oci.digest import Digest
 from oci.manifest import Manifest
 from oci.memory import MemoryStore
 from oci.pack import pack_image
@@ -223,10 +224,10 @@ def test_killed_in_mid_copy_it_goes_on_where_it_was(entrepot: Entrepot, upstream
     assert result["copied"]["items"] <= 3
 
 
-def held(entrepot: Entrepot, blobs: set[str]) -> int:
+def held(entrepot: Entrepot, blobs: set[Digest]) -> int:
     """How many of the blobs are recorded as held."""
     with open_catalog(read_settings(home=entrepot.home)) as catalog:
-        return sum(catalog.content.size(digest) is not None for digest in blobs)  # type: ignore[arg-type]
+        return sum(catalog.content.size(digest) is not None for digest in blobs)
 
 
 def test_killed_between_copy_and_commit_it_copies_nothing_again(

@@ -1,7 +1,7 @@
 """The clients of others against our registry: podman, skopeo and buildah, over plain HTTP and over TLS."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
