@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from oci.errors import SettingsInvalid
+from oci.remote.address import is_loopback
 
 
 class Settings(BaseSettings):
@@ -86,6 +87,18 @@ class Settings(BaseSettings):
         if not colon or not host or not port.isdecimal() or int(port) > 65535:
             raise SettingsInvalid(f"ENTREPOT_LISTEN is {self.listen!r}; expected host:port, such as 127.0.0.1:5080")
         return host.strip("[]"), int(port)
+
+
+def check_address(settings: Settings) -> None:
+    """Raise SettingsInvalid when the registry would listen beyond this machine with passwords in the clear."""
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        raise SettingsInvalid("TLS needs both ENTREPOT_TLS_CERT and ENTREPOT_TLS_KEY (--tls-cert and --tls-key)")
+    host, _port = settings.listen_address
+    if settings.tls_cert is None and not settings.allow_plain_http and not is_loopback(host):
+        raise SettingsInvalid(
+            f"refusing to listen on {host} without TLS, passwords would travel in the clear; give --tls-cert and --tls-key, "
+            "or ask for it by name: ENTREPOT_ALLOW_PLAIN_HTTP=1 or --allow-plain-http (behind a proxy that ends TLS)"
+        )
 
 
 def _path_of(value: str, scheme: str, default: Path, name: str) -> Path:

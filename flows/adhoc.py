@@ -18,6 +18,7 @@ from flows.sync_request import SyncRequest
 from oci.errors import EntrepotError
 
 SERVER_SECONDS = 90.0
+DRAIN_SECONDS = 5.0
 
 Show = Callable[[Progress], Coroutine[None, None, None]]
 """Shows a progress until it is cancelled."""
@@ -56,7 +57,21 @@ def prefect_api(settings: Settings, *, debug: bool = False) -> Iterator[Callable
             processes.wait_ready(child, lambda: is_answering(url), seconds=SERVER_SECONDS)
             starting.release()
 
-        yield wait
+        try:
+            yield wait
+        finally:
+            _send_what_is_left()
+
+
+def _send_what_is_left() -> None:
+    """Let Prefect send its last logs and events while the server is there; at exit it would try for half a minute."""
+    if "prefect.logging.handlers" not in sys.modules:
+        return
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for service in (APILogWorker, EventsWorker):
+        service.drain_all(timeout=DRAIN_SECONDS)
 
 
 def _use_api(settings: Settings, url: str, *, debug: bool) -> None:

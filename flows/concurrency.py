@@ -1,4 +1,4 @@
-"""How many tasks talk to one upstream at a time, over all flows and workers: a Prefect concurrency limit each."""
+"""How many flow runs talk to one upstream at a time, over all workers: a Prefect concurrency limit each."""
 
 import re
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ def limit_name(registry: str) -> str:
     return f"upstream-{re.sub('[^A-Za-z0-9.-]+', '-', registry)}"
 
 
-async def ensure_upstream_limit(registry: str) -> None:
+async def _ensure_limit(registry: str) -> None:
     """Make the upstream's limit where there is none; without it flows run all the same, unlimited."""
     name = limit_name(registry)
     try:
@@ -41,6 +41,11 @@ async def ensure_upstream_limit(registry: str) -> None:
 
 @asynccontextmanager
 async def upstream_slot(registry: str) -> AsyncIterator[None]:
-    """Hold one slot of the upstream's limit, where it has one."""
+    """Hold one slot of the upstream's limit, which is made where there is none.
+
+    One for a whole run, not one for each of its tasks: those follow each other anyway, and a slot asked for while Prefect's
+    server records the end of a task is refused on SQLite, and granted two seconds later.
+    """
+    await _ensure_limit(registry)
     async with concurrency(limit_name(registry), lease_duration=LEASE, strict=False):
         yield

@@ -18,7 +18,7 @@ from catalog.settings import read_settings
 from catalog.snapshot import Snapshot
 from flows import progress, sync_steps
 from flows.artifacts import progress_artifact, result_artifact
-from flows.concurrency import ensure_upstream_limit, upstream_slot
+from flows.concurrency import upstream_slot
 from flows.sync_job import Batch, Committed, Outcome, SyncJob, TagsFailed, Upstream
 from flows.sync_plan import PlanItem, SyncPlan
 from flows.sync_report import SyncResult
@@ -53,8 +53,7 @@ _retried: Mapping[str, Any] = {
 @task(name="list-tags", **_retried)
 async def list_tags(job: SyncJob) -> Sequence[str]:
     """List every tag of upstream."""
-    async with upstream_slot(job.request.reference.registry):
-        tags = await sync_steps.list_tags(job)
+    tags = await sync_steps.list_tags(job)
     get_run_logger().info("%s has %d tags", job.request.reference, len(tags))
     return tags
 
@@ -62,22 +61,19 @@ async def list_tags(job: SyncJob) -> Sequence[str]:
 @task(name="resolve-tags", **_retried)
 async def resolve_batch(job: SyncJob, batch: Batch) -> Outcome:
     """Ask upstream where a batch of tags points."""
-    async with upstream_slot(job.request.reference.registry):
-        return _or_retry(await _in_batch(sync_steps.resolve_batch, job, batch), job)
+    return _or_retry(await _in_batch(sync_steps.resolve_batch, job, batch), job)
 
 
 @task(name="measure-content", **_retried)
 async def measure_batch(job: SyncJob, batch: Batch) -> Outcome:
     """Find out what copying a batch would move."""
-    async with upstream_slot(job.request.reference.registry):
-        return _or_retry(await _in_batch(sync_steps.measure_batch, job, batch), job)
+    return _or_retry(await _in_batch(sync_steps.measure_batch, job, batch), job)
 
 
 @task(name="copy-content", **_retried)
 async def copy_batch(job: SyncJob, batch: Batch) -> Outcome:
     """Copy what a batch of tags points to."""
-    async with upstream_slot(job.request.reference.registry):
-        outcome = _or_retry(await _in_batch(sync_steps.copy_batch, job, batch), job)
+    outcome = _or_retry(await _in_batch(sync_steps.copy_batch, job, batch), job)
     items = sum(charged.items for charged in outcome.moved.values())
     size = sum(charged.bytes for charged in outcome.moved.values())
     get_run_logger().info("copied %d items, %s", items, progress.format_bytes(size))
@@ -155,10 +151,9 @@ async def _run(request: SyncRequest, catalog: Catalog, source: Upstream) -> Sync
         clock=lambda: datetime.now(UTC),
         progress=progress.watched.get(),
     )
-    await ensure_upstream_limit(request.reference.registry)
     log.info("%s sync of %s into %s", request.mode, request.reference, job.target)
     try:
-        async with progress_artifact(job):
+        async with upstream_slot(request.reference.registry), progress_artifact(job):
             result = await run_sync(job, STEPS)
     except TagsFailed as error:
         items = [PlanItem(tag, "failed", reason=reason) for tag, reason in error.failed.items()]

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPSHandler, ProxyHandler, build_opener
 
 from catalog.access import ensure_administrator, password_file
-from catalog.settings import Settings
+from catalog.settings import Settings, check_address
 from flows import demo
 from flows.prefect_home import (
     is_answering,
@@ -58,7 +58,8 @@ def make_plan(settings: Settings, *, prefect_port: int | None = None, demo_port:
 
 
 def check_ports(plan: Plan) -> None:
-    """Raise SettingsInvalid for the first port that is taken."""
+    """Raise SettingsInvalid for an address that is refused, and for the first port that is taken."""
+    check_address(plan.settings)
     if plan.prefect_port:
         change = "--prefect-port or ENTREPOT_PREFECT_API_URL"
         check_port_is_free("127.0.0.1", plan.prefect_port, what="Prefect's server", change=change)

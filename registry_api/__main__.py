@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from catalog.access import ADMINISTRATOR, ensure_administrator, password_file
 from catalog.catalog import open_catalog
-from catalog.settings import Settings, read_settings
+from catalog.settings import Settings, check_address, read_settings
 from oci.errors import EntrepotError, SettingsInvalid
 from registry_api.processes import serve_by_many
-from registry_api.server import Serving, check_address, listening_url, open_listener, serve, set_up_logging
+from registry_api.server import Serving, listening_url, open_listener, serve, set_up_logging
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

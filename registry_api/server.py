@@ -1,7 +1,6 @@
 """One process that serves: what it listens on, and how it starts and stops."""
 
 import asyncio
-import ipaddress
 import logging
 import signal
 import socket
@@ -39,26 +38,6 @@ class Serving:
     def scheme(self) -> str:
         """`http`, or `https` where there is a certificate."""
         return "https" if self.settings.tls_cert else "http"
-
-
-def check_address(settings: Settings) -> None:
-    """Raise SettingsInvalid when the registry would listen beyond this machine with passwords in the clear."""
-    if (settings.tls_cert is None) != (settings.tls_key is None):
-        raise SettingsInvalid("TLS needs both ENTREPOT_TLS_CERT and ENTREPOT_TLS_KEY (--tls-cert and --tls-key)")
-    host, _port = settings.listen_address
-    if settings.tls_cert is None and not settings.allow_plain_http and not is_loopback(host):
-        raise SettingsInvalid(
-            f"refusing to listen on {host} without TLS, passwords would travel in the clear; give --tls-cert and --tls-key, "
-            "or ask for it by name with --allow-plain-http (behind a proxy that ends TLS)"
-        )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address; another name than localhost may resolve to anything."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def open_listener(settings: Settings) -> socket.socket:

@@ -24,9 +24,12 @@ def serve(
     as_json: Json = False,
 ) -> None:
     """Serve the registry alone, until Ctrl-C. It needs no Prefect."""
+    from catalog.settings import check_address
+
     settings = settings_of(
         home, listen=listen, tls_cert=tls_cert, tls_key=tls_key, allow_plain_http=allow_plain_http or None
     )
+    check_address(settings)
     arguments = ["--home", str(settings.root), "--listen", settings.listen]
     for option, file in (("--tls-cert", settings.tls_cert), ("--tls-key", settings.tls_key)):
         arguments += [option, str(file)] if file else []

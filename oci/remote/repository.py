@@ -34,6 +34,8 @@ class RemoteRepository:
     def __init__(self, transport: RemoteTransport, name: str) -> None:
         self._transport, self.repository = transport, parse_name(name)
         self._pull, self._push = f"repository:{name}:pull", f"repository:{name}:pull,push"
+        self._listed: frozenset[str] | None = None
+        self._has_referrers_api = True
 
     @property
     def name(self) -> str:
@@ -47,12 +49,15 @@ class RemoteRepository:
 
     async def tags(self) -> AsyncIterator[str]:
         """Yield every tag, page by page, in the registry's order; raise RemoteNotFound for an unknown repository."""
+        listed: set[str] = set()
         async for page in self._pages(self._path("tags/list?n=1000"), self._pull):
             tags = page.get("tags") or []
             if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
                 raise self._corrupt("lists tags that are not a list of texts")
+            listed.update(tags)
             for tag in tags:
                 yield tag
+        self._listed = frozenset(listed)
 
     async def resolve(self, reference: str) -> Descriptor:
         """Return what a tag or digest points to now, by one HEAD where the registry answers it fully."""
@@ -140,19 +145,27 @@ class RemoteRepository:
                     yield chunk
 
     async def referrers(self, digest: Digest) -> list[Descriptor]:
-        """Manifests whose subject is the digest, by the API or else by the fallback tag; empty where there are none."""
-        found: list[Descriptor] = []
-        try:
-            async for page in self._pages(self._path(f"referrers/{digest}"), self._pull):
-                found += self._entries(page)
-        except (RemoteNotFound, RemoteRefused):
-            tag = f"{digest.algorithm}-{digest.encoded}"[:128]
+        """Manifests whose subject is the digest, by the API or else by the fallback tag; empty where there are none.
+
+        That a registry lacks the API is asked once, and a fallback tag that a listing has not shown is not asked for.
+        """
+        if self._has_referrers_api:
+            found: list[Descriptor] = []
             try:
-                index = await self._get_manifest(tag, "")
-            except RemoteNotFound:
-                return []
-            return list(index.manifests) if index.is_index else []
-        return found
+                async for page in self._pages(self._path(f"referrers/{digest}"), self._pull):
+                    found += self._entries(page)
+            except (RemoteNotFound, RemoteRefused):
+                self._has_referrers_api = False
+            else:
+                return found
+        tag = f"{digest.algorithm}-{digest.encoded}"[:128]
+        if self._listed is not None and tag not in self._listed:
+            return []
+        try:
+            index = await self._get_manifest(tag, "")
+        except RemoteNotFound:
+            return []
+        return list(index.manifests) if index.is_index else []
 
     def _entries(self, page: Mapping[str, object]) -> list[Descriptor]:
         entries = page.get("manifests") or []

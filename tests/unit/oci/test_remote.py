@@ -385,6 +385,22 @@ def test_referrers_fall_back_to_the_tag(ask: Any, store: MemoryStore) -> None:
     assert [found.digest for found in ask(lambda remote: remote.referrers(subject))] == [referrer.digest]
 
 
+def test_a_registry_without_referrers_is_asked_once_and_for_listed_fallback_tags_only(
+    ask: Any, upstream: Upstream, store: MemoryStore
+) -> None:
+    subjects = [pack_image(store, [{"file": str(number)}]) for number in range(3)]
+    referrer = pack_image(store, [{"sig": "x"}], subject=subjects[1])
+    store.put_tag(subjects[1].digest.replace(":", "-"), pack_index(store, [(referrer, None)]).digest)
+
+    async def act(remote: RemoteRepository) -> list[list[str]]:
+        await read_tags(remote)
+        return [[found.digest for found in await remote.referrers(subject.digest)] for subject in subjects]
+
+    assert ask(act) == [[], [referrer.digest], []]
+    assert upstream.counts["GET", "referrers"] == 1
+    assert upstream.counts["GET", "manifest"] == 1
+
+
 def test_a_secret_never_shows_in_an_error(ask: Any, upstream: Upstream) -> None:
     upstream.login = ("user", "s3cret")
     upstream.fail(500)

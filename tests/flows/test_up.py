@@ -1,0 +1,104 @@
+"""`entrepot up --demo`, the first thing anybody runs: from an empty home to a pull, and once more."""
+
+import json
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import Entrepot
+from tests.flows.test_sync_flow import processes_of
+from tests.servers import Child, Children, Client, answers, free_port, get
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def entrepot(tmp_path: Path, children: Children) -> Entrepot:
+    return Entrepot(tmp_path / "entrepot", children)
+
+
+def start(entrepot: Entrepot, *arguments: str) -> tuple[Child, dict[str, int]]:
+    """Start it on free ports; returns once it has introduced itself."""
+    ports = {name: free_port() for name in ("listen", "prefect", "demo")}
+    child = entrepot.start(
+        "up", "--demo", "--listen", f"127.0.0.1:{ports['listen']}", "--prefect-port", str(ports["prefect"]),
+        "--demo-port", str(ports["demo"]), *arguments,
+    )  # fmt: skip
+    child.wait_ready(lambda: "Serving until Ctrl-C" in child.output() or '"pull"' in child.output(), seconds=240)
+    return child, ports
+
+
+def stop(entrepot: Entrepot, child: Child) -> None:
+    """Press Ctrl-C; nothing may be left."""
+    child.signal(signal.SIGINT)
+    assert child.wait(60) == 0
+    assert processes_of(entrepot.home) == []
+
+
+def test_from_nothing_to_a_pull_and_again(entrepot: Entrepot, podman: Client) -> None:
+    child, ports = start(entrepot)
+    shown = child.output()
+    (line,) = re.findall(r"^podman pull .*$", shown, re.MULTILINE)
+    podman(*line.split()[1:])
+    assert answers(f"http://127.0.0.1:{ports['prefect']}/")
+    password = (entrepot.home / "admin-password").read_text().strip()
+    assert shown.count(password) == 1
+    assert (entrepot.home / "admin-password").stat().st_mode & 0o777 == 0o600
+
+    (version,) = entrepot.json("version", "list", "demo/hello")
+    run = get(f"http://127.0.0.1:{ports['prefect']}/api/flow_runs/{version['flow_run_id']}").json()
+    assert (run["state_type"], version["tags"]) == ("COMPLETED", 5)
+    assert run["deployment_id"]
+    refused = entrepot("up", "--demo")
+    assert refused.returncode == 1
+    assert f"as process {child.pid}" in refused.stderr
+    found = entrepot.json("sync", f"127.0.0.1:{ports['demo']}/demo/hello")  # on the server that is up
+    assert (found["version"], found["changed"]) == (1, False)
+    assert get(f"http://127.0.0.1:{ports['prefect']}/api/flow_runs/{found['flow_run_id']}").status_code == 200
+    stop(entrepot, child)
+
+    child, _ = start(entrepot, "--json")
+    again = json.loads(child.output().splitlines()[-1])
+    assert again["flow_run"]["completed"]
+    assert "nothing to change" in again["flow_run"]["message"]
+    assert password not in child.output()
+    assert len(entrepot.json("version", "list", "demo/hello")) == 1
+    stop(entrepot, child)
+
+
+def test_when_a_part_dies_the_whole_ends_and_says_which(entrepot: Entrepot) -> None:
+    child, _ = start(entrepot)
+    (registry,) = [
+        int(folder.name)
+        for folder in Path("/proc").iterdir()
+        if folder.name.isdecimal() and is_registry(folder, entrepot.home)
+    ]
+    os.kill(registry, signal.SIGKILL)
+    assert child.wait(60) == 1
+    assert "registry ended" in child.output()
+    assert "Traceback" not in child.output()
+    assert processes_of(entrepot.home) == []
+
+
+def is_registry(folder: Path, home: Path) -> bool:
+    """Whether a process of /proc is the registry of a home, and its first process."""
+    try:
+        command = (folder / "cmdline").read_bytes().split(b"\0")
+        parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
+        above = (Path("/proc") / parent / "cmdline").read_bytes()
+    except OSError:
+        return False
+    return b"registry_api" in command and str(home).encode() in command and b"registry_api" not in above
+
+
+def test_an_upstream_that_fails_is_told_and_the_rest_serves(entrepot: Entrepot) -> None:
+    nobody = free_port()
+    child, ports = start(entrepot, "--upstream", f"127.0.0.1:{nobody}/team/app")
+    assert "error: the flow run ended as" in child.output()
+    assert f"127.0.0.1:{nobody}" in child.output()
+    assert answers(f"http://127.0.0.1:{ports['listen']}/readyz")
+    child.signal(signal.SIGTERM)
+    assert child.wait(60) == 1
