@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 class Catalog:
     """One process's hold on the catalogue; a context manager, usable from any thread.
 
-    Methods may block on disk or on the write lock; only `cached_snapshot` and `cached_manifest` belong on an event loop.
+    Methods may block on disk or on the write lock; only `is_current` and `cached_…` belong on an event loop.
     """
 
     def __init__(self, settings: Settings, *, clock: Clock = time.time) -> None:
@@ -61,9 +61,17 @@ class Catalog:
 
     # --- serving ---
 
-    def cached_snapshot(self, name: str) -> Snapshot | None:
-        """The latest version if memory has it and it still is the latest; None says: call `find_snapshot`."""
-        return self._snapshots.cached(name)
+    def is_current(self) -> bool:
+        """Whether memory knows all that any process has committed; False says: call `refresh`."""
+        return self._snapshots.is_current()
+
+    def refresh(self) -> None:
+        """Learn what other processes have committed."""
+        self._snapshots.refresh()
+
+    def has_repository(self, name: str) -> bool:
+        """Whether there is a repository of that name, as far as memory knows."""
+        return self._snapshots.has(name)
 
     def cached_served(self, path: str) -> Snapshot | None:
         """What a distribution's path serves, if memory has it and it still is so; None says: call `find_served`."""
@@ -116,6 +124,10 @@ class Catalog:
         ManifestInvalid when a manifest misstates a size, CatalogUnusable when the lock cannot be had.
         """
         return self._committer.commit(commit)
+
+    def preview(self, commit: Commit) -> CommitResult:
+        """What a commit would make now, writing nothing; raises what `commit` raises."""
+        return self._committer.preview(commit)
 
     # --- asking ---
 

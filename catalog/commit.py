@@ -66,6 +66,10 @@ class Committer:
         assert waiting.result is not None
         return waiting.result
 
+    def preview(self, commit: Commit) -> CommitResult:
+        """What a commit would make now; nothing is written. Raises what `commit` raises."""
+        return self._plan(commit, {})[0]
+
     def _commit_group(self, group: Sequence[_Waiting]) -> None:
         """Every member is done afterwards, whatever happens."""
         try:
@@ -95,7 +99,7 @@ class Committer:
                 records += some
                 if result.changed:
                     made[result.repository] = result.snapshot
-                    if result.version == 1:
+                    if result.version == 1 and self._distributions.find(result.repository) is None:
                         served.append(first_distribution(waiting.commit))
             if made:
                 writer.append("records", record_table(records))

@@ -61,6 +61,18 @@ class Snapshots:
                 self._read_latest()
             self._feed.accept(news)
 
+    def is_current(self) -> bool:
+        """Whether memory knows all that any process has committed; a microsecond, no I/O."""
+        return self._feed.is_current()
+
+    def refresh(self) -> None:
+        """Learn what other processes have committed."""
+        self._take_news()
+
+    def has(self, name: str) -> bool:
+        """Whether memory knows a repository; no I/O."""
+        return name in self._latest
+
     def names(self) -> Sequence[str]:
         """All repositories' names in ASCII order."""
         self._take_news()
@@ -69,13 +81,6 @@ class Snapshots:
             with self._guard:
                 names = self._names = tuple(sorted(self._latest))
         return names
-
-    def cached(self, name: str) -> Snapshot | None:
-        """The latest version if memory has it and no other process committed; a microsecond, no I/O."""
-        if not self._feed.is_current():
-            return None
-        number = self._latest.get(name)
-        return None if number is None else self._kept.get((name, number))
 
     def find(self, name: str) -> Snapshot | None:
         """The latest version, None when there is no such repository."""

@@ -3,8 +3,9 @@
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from filelock import FileLock
 
@@ -13,9 +14,12 @@ from flows.prefect_home import is_answering, prefect_environment, quiet_environm
 from flows.processes import Processes, free_port
 from flows.progress import Progress, watched
 from flows.running import find_running
-from flows.sync_report import SyncResult
-from flows.sync_request import SyncRequest
-from oci.errors import EntrepotError
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
+
+R = TypeVar("R")
+T = TypeVar("T")
 
 SERVER_SECONDS = 90.0
 DRAIN_SECONDS = 5.0
@@ -78,19 +82,14 @@ def _use_api(settings: Settings, url: str, *, debug: bool) -> None:
     os.environ.update({**prefect_environment(settings, url), **quiet_environment(debug=debug)})
 
 
-async def run_sync_flow(request: SyncRequest, show: Show | None = None) -> SyncResult:
-    """Run the flow in this process; raise what it raises. `show` is given the progress while it runs."""
-    from flows.sync import sync_repository  # imports Prefect, which reads its environment then
-
+async def run_flow(flow: Callable[[R], Awaitable["T | State[T]"]], request: R, show: Show | None = None) -> T:
+    """Run a flow in this process; return its result, raise what it raises. `show` is given the progress while it runs."""
     progress = Progress()
     watched.set(progress)
     shown = asyncio.create_task(show(progress)) if show else None
     try:
-        result = await sync_repository(request)
+        return cast("T", await flow(request))
     finally:
         if shown:
             shown.cancel()
             await asyncio.gather(shown, return_exceptions=True)
-    if not isinstance(result, SyncResult):
-        raise EntrepotError(f"the flow run ended as {result}")
-    return result

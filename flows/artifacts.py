@@ -1,4 +1,4 @@
-"""What a sync leaves to be seen in Prefect: its progress while it runs, and the table of its result."""
+"""What a flow run leaves to be seen in Prefect: its progress while it runs, and the table of its result."""
 
 import asyncio
 import re
@@ -61,11 +61,11 @@ async def _show(artifact: UUID, progress: Progress) -> None:
         await aupdate_progress_artifact(artifact, percent, description=progress.describe())
 
 
-async def result_artifact(repository: str, summary: str, items: Sequence[PlanItem]) -> None:
+async def result_artifact(kind: str, repository: str, summary: str, items: Sequence[PlanItem]) -> None:
     """Keep the table of what became of each tag."""
     try:
         await acreate_table_artifact(
-            [dict(row) for row in table_rows(items)], key=artifact_key("sync", repository), description=summary
+            [dict(row) for row in table_rows(items)], key=artifact_key(kind, repository), description=summary
         )
     except _FAILURES as error:
         get_run_logger().warning("no result table: %s", error)

@@ -157,10 +157,10 @@ async def _run(request: SyncRequest, catalog: Catalog, source: Upstream) -> Sync
             result = await run_sync(job, STEPS)
     except TagsFailed as error:
         items = [PlanItem(tag, "failed", reason=reason) for tag, reason in error.failed.items()]
-        await result_artifact(job.target, error.message.partition("\n")[0], items)
+        await result_artifact("sync", job.target, error.message.partition("\n")[0], items)
         raise
     for note in result.notes:
         log.warning(note)
-    await result_artifact(job.target, result.summary(), result.items)
+    await result_artifact("sync", job.target, result.summary(), result.items)
     log.info(result.summary())
     return result

@@ -1,17 +1,15 @@
 """What a sync is asked to do: the parameters of the flow, and the form that Prefect's UI makes of them."""
 
-from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from oci.errors import EntrepotError
+from flows.request_fields import Glob, explained
 from oci.reference import Reference, parse_name
 from oci.remote.address import Remote, parse_remote
 
 Mode = Literal["additive", "mirror"]
 OnError = Literal["fail", "skip"]
-Glob = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class SyncRequest(BaseModel):
@@ -59,14 +57,14 @@ class SyncRequest(BaseModel):
             raise ValueError(
                 "leave credentials out of the remote; they are read from auth.json, config.json or ENTREPOT_LOGINS"
             )
-        _explained(parse_remote, text)
+        explained(parse_remote, text)
         return text
 
     @field_validator("repository")
     @classmethod
     def _check_repository(cls, text: str) -> str:
         if text:
-            _explained(parse_name, text)
+            explained(parse_name, text)
         return text
 
     @property
@@ -89,11 +87,3 @@ class SyncRequest(BaseModel):
         """The one tag, or else digest, that the remote names; None: its tags are listed."""
         reference = self.reference
         return reference.tag or reference.digest
-
-
-def _explained(parse: Callable[[str], object], text: str) -> None:
-    """Run a parser of ours; pydantic wants a ValueError."""
-    try:
-        parse(text)
-    except EntrepotError as error:
-        raise ValueError(error.message) from None

@@ -5,7 +5,8 @@ import binascii
 from typing import Literal, NamedTuple
 
 from catalog.access import Users
-from oci.errors import Unauthorized
+from catalog.distributions import Distribution
+from oci.errors import Denied, Unauthorized
 from registry_api.threads import Threads
 
 Action = Literal["pull", "push", "delete"]
@@ -38,10 +39,15 @@ def parse_basic(header: bytes) -> Login | None:
     return Login(username, password) if username or password else None
 
 
-def check_access(user: str, action: Action) -> None:
-    """Raise Unauthorized when the action needs a user and there is none."""
-    if user == ANONYMOUS and action not in ANYBODYS:
+def check_access(user: str, action: Action, found: Distribution | None = None) -> None:
+    """Raise Unauthorized when the action needs a user and there is none, Denied for a change to a pinned version."""
+    if user == ANONYMOUS and (action not in ANYBODYS or (found is not None and found.private)):
         raise Unauthorized(f"{action} needs a login")
+    if found is not None and found.version is not None and action not in ANYBODYS:
+        raise Denied(
+            f"{found.path} serves version {found.version} of {found.repository} and nothing else; {action} to a path "
+            "that serves the latest version"
+        )
 
 
 class Gate:

@@ -15,8 +15,10 @@ from registry_api.ranges import Span, parse_range
 from registry_api.registry import Registry
 from registry_api.threads import Threads
 
-CHUNK = 512 * 1024
+CHUNK = 256 * 1024
 """Bytes read and sent at a time: all that one download holds in memory, twice at most."""
+
+_PROBE = bytearray(1)
 
 WATCHED = 4 * 1024 * 1024
 """From this size on it is worth noticing that the client has gone."""
@@ -25,9 +27,9 @@ WATCHED = 4 * 1024 * 1024
 async def head_blob(registry: Registry, request: Request) -> Answer:
     """Answer HEAD; raise DigestInvalid or BlobUnknown."""
     digest = Digest.parse(request.reference)
-    size = await _size_here(registry, request.name, digest)
+    size = await _size_here(registry, request, digest)
     if request.user:  # a pusher who is told that it is here relies on it being here when the manifest comes
-        await _keep_lease(registry, request.name, digest)
+        await _keep_lease(registry, request, digest)
     if is_unchanged(request, digest):
         return Answer(304, not_modified_headers(digest))
     return Answer(200, _headers(digest, size))
@@ -36,7 +38,7 @@ async def head_blob(registry: Registry, request: Request) -> Answer:
 async def get_blob(registry: Registry, request: Request) -> Sendable:
     """Answer GET of a whole blob or of one range of it; raise DigestInvalid, BlobUnknown or StorageCorrupt."""
     digest = Digest.parse(request.reference)
-    size = await _size_here(registry, request.name, digest)
+    size = await _size_here(registry, request, digest)
     if is_unchanged(request, digest):
         return Answer(304, not_modified_headers(digest))
     status, span, headers = 200, Span(0, size - 1), _headers(digest, size)
@@ -50,26 +52,24 @@ async def get_blob(registry: Registry, request: Request) -> Sendable:
     return BlobAnswer(status, headers, reader, span, registry.threads, request.receive)
 
 
-async def _size_here(registry: Registry, name: str, digest: Digest) -> int:
+async def _size_here(registry: Registry, request: Request, digest: Digest) -> int:
     """The blob's size, as long as this repository may use it: that others hold it is not told."""
-    snapshot = registry.catalog.cached_snapshot(name)
-    if snapshot is None:
-        snapshot = await registry.find_snapshot(name)
+    snapshot = registry.catalog.cached_served(request.name) or await registry.find_served(request.name)
     size = snapshot.blobs.get(digest) if snapshot else None
-    if size is None and registry.catalog.content.linked(name, digest):
+    if size is None and registry.catalog.content.linked(request.repository, digest):
         size = registry.catalog.content.size(digest)
     if size is None:
-        raise BlobUnknown(f"blob {digest} is not in {name}")
+        raise BlobUnknown(f"blob {digest} is not in {request.name}")
     return size
 
 
-async def _keep_lease(registry: Registry, name: str, digest: Digest) -> None:
+async def _keep_lease(registry: Registry, request: Request, digest: Digest) -> None:
     """Renew the lease of a blob that no version holds; raise BlobUnknown when garbage collection was quicker."""
-    snapshot = registry.catalog.cached_snapshot(name)
+    snapshot = registry.catalog.cached_served(request.name)
     if snapshot is not None and digest in snapshot.blobs:
         return
-    if not await registry.threads.run(registry.catalog.content.lease, name, digest):
-        raise BlobUnknown(f"blob {digest} is not in {name}")
+    if not await registry.threads.run(registry.catalog.content.lease, request.repository, digest):
+        raise BlobUnknown(f"blob {digest} is not in {request.name}")
 
 
 def _part_asked_for(request: Request, digest: Digest, size: int) -> Span | None:
@@ -136,7 +136,7 @@ class BlobAnswer:
             position += len(chunk)
             await send({"type": "http.response.body", "body": chunk, "more_body": position < end})
 
-    async def _read(self, position: int, length: int) -> bytes | bytearray:
+    async def _read(self, position: int, length: int) -> bytes:
         """Read what the system has in memory at once, and what must come from disk on a thread."""
         chunk = read_if_in_memory(self._reader.fileno(), position, length)
         if not chunk:
@@ -144,16 +144,16 @@ class BlobAnswer:
         return chunk
 
 
-def read_if_in_memory(descriptor: int, position: int, length: int) -> bytearray | None:
-    """Return up to `length` bytes if the page cache has them; None says that reading may wait for the disk."""
-    buffer = bytearray(length)
+def read_if_in_memory(descriptor: int, position: int, length: int) -> bytes | None:
+    """Return up to `length` bytes if the page cache has the last of them, so all most likely; None: it may take the disk.
+
+    The rest is read into memory that nobody has zeroed first, which preadv could not; it is a tenth of the time.
+    """
     try:
-        got = os.preadv(descriptor, [buffer], position, os.RWF_NOWAIT)
+        probed = os.preadv(descriptor, [_PROBE], position + length - 1, os.RWF_NOWAIT)
     except OSError:  # EAGAIN: not in memory; EOPNOTSUPP: this file system cannot tell
         return None
-    if got < length:
-        del buffer[got:]
-    return buffer
+    return os.pread(descriptor, length, position) if probed else None
 
 
 def read_from_disk(reader: BlobReader, position: int, length: int) -> bytes:

@@ -12,15 +12,16 @@ from registry_api.registry import Registry
 async def list_tags(registry: Registry, request: Request) -> Answer:
     """Answer with a repository's tags in ASCII order; raise NameUnknown or PaginationInvalid."""
     count = parse_count(request.parameter("n"))
-    snapshot = await registry.snapshot(request.name)
+    snapshot = await registry.served(request.name)
     tags = snapshot.tags_after(request.parameter("last") or "", None if count is None else count + 1)
     return _page_answer(request, "tags", tags, count, {"name": request.name})
 
 
 async def list_repositories(registry: Registry, request: Request) -> Answer:
-    """Answer with the repositories in ASCII order; raise PaginationInvalid."""
+    """Answer with the paths that the user may pull from, in ASCII order; raise PaginationInvalid."""
     count = parse_count(request.parameter("n"))
-    names = await registry.threads.run(registry.catalog.repository_names)
+    await registry.find_distribution("")
+    names = [one.path for one in registry.catalog.distributions.all() if request.user or not one.private]
     start = bisect_right(names, request.parameter("last") or "")
     return _page_answer(request, "repositories", names[start:], count, {})
 

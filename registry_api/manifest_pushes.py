@@ -33,7 +33,7 @@ async def put_manifest(registry: Registry, request: Request) -> Answer:
     manifest = parse_pushed(raw, (request.header(b"content-type") or b"").decode("latin-1"), algorithm)
     if by_digest:
         check_digest(manifest.digest, by_digest)
-    await registry.threads.run(_keep, registry, request.name, manifest)
+    await registry.threads.run(_keep, registry, request.repository, manifest)
     changes: tuple[Change, ...] = (AddManifest(manifest.descriptor), *(SetTag(tag, manifest.digest) for tag in tags))
     await _commit(registry, request, "push", changes)
     return _created(request.name, manifest, tags if by_digest else ())
@@ -99,7 +99,7 @@ def _created(name: str, manifest: Manifest, tags: Sequence[str]) -> Answer:
 async def delete_manifest(registry: Registry, request: Request) -> Answer:
     """Remove a tag, its manifest staying, or a manifest with all its tags; raise NameUnknown or ManifestUnknown."""
     change = _removal_of(request.reference)
-    if await registry.find_snapshot(request.name) is None:
+    if await registry.find_served(request.name) is None:
         raise NameUnknown(f"no repository {request.name!r} here")
     result = await _commit(registry, request, "delete", (change,))
     if not result.changed:
@@ -114,7 +114,7 @@ def _removal_of(reference: str) -> Change:
 
 async def _commit(registry: Registry, request: Request, operation: str, changes: tuple[Change, ...]) -> CommitResult:
     commit = Commit(
-        repository=request.name,
+        repository=request.repository,
         operation=operation,
         changes=changes,
         operation_id=registry.make_id(),

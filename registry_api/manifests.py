@@ -11,7 +11,7 @@ from registry_api.registry import Registry
 
 async def get_manifest(registry: Registry, request: Request) -> Answer:
     """Answer GET by tag or digest: the bytes that were pushed, whatever the client accepts."""
-    snapshot = registry.catalog.cached_snapshot(request.name) or await registry.snapshot(request.name)
+    snapshot = registry.catalog.cached_served(request.name) or await registry.served(request.name)
     digest = resolve(snapshot, request.reference)
     entry = snapshot.manifests[digest]
     if is_unchanged(request, digest):
@@ -24,7 +24,7 @@ async def get_manifest(registry: Registry, request: Request) -> Answer:
 
 async def head_manifest(registry: Registry, request: Request) -> Answer:
     """Answer HEAD by tag or digest, which takes no more than the snapshot."""
-    snapshot = registry.catalog.cached_snapshot(request.name) or await registry.snapshot(request.name)
+    snapshot = registry.catalog.cached_served(request.name) or await registry.served(request.name)
     digest = resolve(snapshot, request.reference)
     entry = snapshot.manifests[digest]
     if is_unchanged(request, digest):

@@ -37,9 +37,11 @@ class Sendable(Protocol):
 
 
 class Request(NamedTuple):
-    """One request: `name` is a checked repository name, `reference` the last part of the path, `user` empty for nobody."""
+    """One request: `name` is the checked path of a distribution, `repository` what it leads to, `reference` the last part
+    of the path, `user` empty for nobody."""
 
     name: str
+    repository: str
     reference: str
     user: str
     scope: Scope

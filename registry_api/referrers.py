@@ -20,7 +20,7 @@ async def get_referrers(registry: Registry, request: Request) -> Answer:
     """Answer with an index of the referrers, an empty one for a subject or repository that nobody knows."""
     subject = Digest.parse(request.reference)
     artifact_type = request.parameter("artifactType")
-    snapshot = await registry.find_snapshot(request.name)
+    snapshot = await registry.find_served(request.name)
     found = select_referrers(snapshot, subject, artifact_type, after=request.parameter("last") or "")
     page: list[dict[str, object]] = []
     rest = False

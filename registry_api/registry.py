@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from catalog.catalog import Catalog
+from catalog.distributions import Distribution
 from catalog.snapshot import Snapshot
 from oci.digest import Digest
 from oci.errors import NameUnknown
@@ -24,16 +25,22 @@ class Registry:
     make_id: Callable[[], str]
     opened: "Recent" = field(default_factory=lambda: Recent(10_000))
 
-    async def find_snapshot(self, name: str) -> Snapshot | None:
-        """The latest version of a repository; None when there is no such repository."""
-        cached = self.catalog.cached_snapshot(name)
-        return cached if cached is not None else await self.threads.run(self.catalog.find_snapshot, name)
+    async def find_distribution(self, path: str) -> Distribution | None:
+        """What is served at a path, as all processes know it by now; None for nothing."""
+        if not self.catalog.is_current():
+            await self.threads.run(self.catalog.refresh)
+        return self.catalog.distributions.find(path)
 
-    async def snapshot(self, name: str) -> Snapshot:
-        """The latest version of a repository; raise NameUnknown."""
-        found = await self.find_snapshot(name)
+    async def find_served(self, path: str) -> Snapshot | None:
+        """The version that a path serves; None when nothing is served there."""
+        cached = self.catalog.cached_served(path)
+        return cached if cached is not None else await self.threads.run(self.catalog.find_served, path)
+
+    async def served(self, path: str) -> Snapshot:
+        """The version that a path serves; raise NameUnknown."""
+        found = await self.find_served(path)
         if found is None:
-            raise NameUnknown(f"no repository {name!r} here")
+            raise NameUnknown(f"no repository {path!r} here")
         return found
 
     def is_held(self, name: str, snapshot: Snapshot | None, digest: Digest) -> bool:

@@ -28,9 +28,9 @@ async def post_upload(registry: Registry, request: Request) -> Answer:
     wanted = request.parameter("digest")
     if wanted is not None:
         return await _take_whole(registry, request, Digest.parse(wanted))
-    session = await registry.threads.run(registry.catalog.uploads.begin, request.name)
+    session = await registry.threads.run(registry.catalog.uploads.begin, request.repository)
     session.close()
-    return _progress(202, session)
+    return _progress(202, request, session)
 
 
 async def _mount(registry: Registry, request: Request, digest: Digest) -> bool:
@@ -38,7 +38,7 @@ async def _mount(registry: Registry, request: Request, digest: Digest) -> bool:
     if not await _may_be_mounted(registry, request.parameter("from"), digest):
         return False
     try:
-        await registry.threads.run(registry.catalog.content.link, request.name, digest)
+        await registry.threads.run(registry.catalog.content.link, request.repository, digest)
     except BlobUnknown:
         return False
     return True
@@ -51,13 +51,17 @@ async def _may_be_mounted(registry: Registry, source: str | None, digest: Digest
         name = parse_name(source)
     except NameInvalid:
         return False
-    snapshot = await registry.find_snapshot(name)
-    return registry.is_held(name, snapshot, digest) and registry.catalog.content.size(digest) is not None
+    found = await registry.find_distribution(name)
+    snapshot = await registry.find_served(name)
+    repository = found.repository if found else name
+    return registry.is_held(repository, snapshot, digest) and registry.catalog.content.size(digest) is not None
 
 
 async def _take_whole(registry: Registry, request: Request, digest: Digest) -> Answer:
     """Take a blob in with one request; nothing stays of one that breaks off, for nobody knows its session."""
-    with Intake(await registry.threads.run(registry.catalog.uploads.begin, request.name), registry.threads) as intake:
+    with Intake(
+        await registry.threads.run(registry.catalog.uploads.begin, request.repository), registry.threads
+    ) as intake:
         try:
             await intake.feed(request.receive)
         except ClientGone:
@@ -73,8 +77,8 @@ async def patch_upload(registry: Registry, request: Request) -> Answer:
         try:
             await _take_chunk(intake, request)
         except RangeInvalid as error:
-            return _out_of_order(intake.session, error)
-        return _progress(202, intake.session)
+            return _out_of_order(request, intake.session, error)
+        return _progress(202, request, intake.session)
 
 
 async def put_upload(registry: Registry, request: Request) -> Answer:
@@ -87,7 +91,7 @@ async def put_upload(registry: Registry, request: Request) -> Answer:
         try:
             await _take_chunk(intake, request)
         except RangeInvalid as error:
-            return _out_of_order(intake.session, error)
+            return _out_of_order(request, intake.session, error)
         await intake.finish(digest)
     return _created(request.name, digest)
 
@@ -95,7 +99,7 @@ async def put_upload(registry: Registry, request: Request) -> Answer:
 async def get_upload(registry: Registry, request: Request) -> Answer:
     """Tell how much of a session has come."""
     with await _resume(registry, request) as session:
-        return _progress(204, session)
+        return _progress(204, request, session)
 
 
 async def delete_upload(registry: Registry, request: Request) -> Answer:
@@ -110,10 +114,10 @@ async def _resume(registry: Registry, request: Request) -> UploadSession:
     uploads = registry.catalog.uploads
     for _ in range(_BUSY_TRIES):
         try:
-            return await registry.threads.run(uploads.resume, request.name, request.reference)
+            return await registry.threads.run(uploads.resume, request.repository, request.reference)
         except Conflict:
             await asyncio.sleep(_BUSY_PAUSE)
-    return await registry.threads.run(uploads.resume, request.name, request.reference)
+    return await registry.threads.run(uploads.resume, request.repository, request.reference)
 
 
 async def _take_chunk(intake: Intake, request: Request) -> None:
@@ -134,25 +138,25 @@ async def _take_chunk(intake: Intake, request: Request) -> None:
     await intake.feed(request.receive, expected=chunk.length)
 
 
-def _location(session: UploadSession) -> str:
+def _location(request: Request, session: UploadSession) -> str:
     """Relative, so that it holds behind whatever proxy the client sees."""
-    return f"/v2/{session.repository}/blobs/uploads/{session.id}"
+    return f"/v2/{request.name}/blobs/uploads/{session.id}"
 
 
-def _progress(status: int, session: UploadSession) -> Answer:
+def _progress(status: int, request: Request, session: UploadSession) -> Answer:
     return empty_answer(
         status,
-        (b"location", _location(session)),
+        (b"location", _location(request, session)),
         (b"range", upload_progress(session.offset)),
         (b"docker-upload-uuid", session.id),
     )
 
 
-def _out_of_order(session: UploadSession, error: RangeInvalid) -> Answer:
+def _out_of_order(request: Request, session: UploadSession, error: RangeInvalid) -> Answer:
     """The session lives on: the client reads here where to go on."""
     return error_answer(
         error,
-        (b"location", _location(session)),
+        (b"location", _location(request, session)),
         (b"range", upload_progress(session.offset)),
         (b"docker-upload-uuid", session.id),
     )

@@ -5,8 +5,8 @@ import logging
 
 from starlette.types import Receive, Scope, Send
 
-from oci.errors import EntrepotError, Unsupported
-from registry_api.access import ANONYMOUS, check_access
+from oci.errors import Denied, EntrepotError, Unsupported
+from registry_api.access import ANONYMOUS, ANYBODYS, check_access
 from registry_api.bodies import ClientGone
 from registry_api.errors import RequestStalled, Stopping, error_answer, internal_answer, row_of
 from registry_api.messages import Answer, Request, Sendable, find_header
@@ -45,9 +45,16 @@ class DistributionApi:
             return _method_refused(scope, match)
         credentials = find_header(scope, b"authorization")
         user = await self._registry.gate.identify(credentials) if credentials is not None else ANONYMOUS
-        check_access(user, route.action)
-        name = checked_name(match.name) if match.name else ""
-        return await route.handler(self._registry, Request(name, match.reference, user, scope, receive))
+        if not match.name:
+            check_access(user, route.action)
+            return await route.handler(self._registry, Request("", "", match.reference, user, scope, receive))
+        name = checked_name(match.name)
+        found = await self._registry.find_distribution(name)
+        check_access(user, route.action, found)
+        if found is None and route.action not in ANYBODYS and self._registry.catalog.has_repository(name):
+            raise Denied(f"nothing serves the repository {name}; `entrepot distribution create` makes a path for it")
+        request = Request(name, found.repository if found else name, match.reference, user, scope, receive)
+        return await route.handler(self._registry, request)
 
     def _refusal(self, scope: Scope, error: EntrepotError) -> Answer:
         if isinstance(error, RequestStalled):

@@ -9,6 +9,7 @@ Home = Annotated[
     Path | None, typer.Option("--home", metavar="DIR", help="Folder of all local state; default: ENTREPOT_HOME.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 Repository = Annotated[str, typer.Argument(metavar="NAME", help="A repository's name.")]
 
 

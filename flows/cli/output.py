@@ -9,6 +9,9 @@ from typing import Any
 
 from flows.progress import format_bytes
 
+MAX_SHOWN = 50
+"""How many changed tags a terminal is shown; --json has all."""
+
 Cell = str | int | float | None
 
 

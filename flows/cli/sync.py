@@ -1,23 +1,15 @@
 """`entrepot sync`: run the sync flow from here and say what came of it."""
 
-import asyncio
-import sys
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from flows.cli.opening import settings_of
-from flows.cli.options import Home, Json
-from flows.cli.output import print_fields, print_json, print_line, print_table, say
-from oci.errors import InvalidInput
+from flows.cli.flow_runs import read_form, run_here
+from flows.cli.options import DryRun, Home, Json
+from flows.cli.output import MAX_SHOWN, print_fields, print_json, print_line, print_table, say
 
 if TYPE_CHECKING:
-    from flows.adhoc import Show
     from flows.sync_report import SyncResult
-    from flows.sync_request import SyncRequest
-
-MAX_SHOWN = 50
-"""How many changed tags a terminal is shown; --json has all."""
 
 
 def sync(
@@ -34,7 +26,7 @@ def sync(
         Literal["fail", "skip"],
         typer.Option(help="When a tag cannot be copied: change nothing, or make a version of the others."),
     ] = "fail",
-    dry_run: Annotated[bool, typer.Option(help="Say what would be done, and do nothing.")] = False,
+    dry_run: DryRun = False,
     batch_size: Annotated[int, typer.Option(help="Tags that one task of the flow works on.", min=1, max=10_000)] = 200,
     home: Home = None,
     as_json: Json = False,
@@ -43,9 +35,10 @@ def sync(
 
     The run is recorded in Prefect: on the server that answers at ENTREPOT_PREFECT_API_URL, else on one that is started for it.
     """
-    from flows.adhoc import prefect_api, run_sync_flow
+    from flows.sync_request import SyncRequest
 
-    request = read_request(
+    request = read_form(
+        SyncRequest,
         remote=remote,
         repository=name,
         mode="mirror" if mirror else "additive",
@@ -55,37 +48,8 @@ def sync(
         dry_run=dry_run,
         batch_size=batch_size,
     )
-    settings = settings_of(home)
-    with prefect_api(settings, debug=bool(context.obj)) as wait_for_api:
-        import flows.sync  # noqa: F401  # a second of imports while the server starts
-
-        wait_for_api()
-        result = asyncio.run(run_sync_flow(request, _show()))
+    result = run_here(context, home, "flows.sync", "sync_repository", request)
     show_result(result, as_json=as_json)
-
-
-def read_request(**values: object) -> "SyncRequest":
-    """Check what was asked; raise InvalidInput that names each wrong value and repeats none."""
-    from pydantic import ValidationError
-
-    from flows.sync_request import SyncRequest
-
-    try:
-        return SyncRequest.model_validate(values)
-    except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}"
-            for fault in error.errors(include_input=False, include_url=False)
-        )
-        raise InvalidInput(faults) from None
-
-
-def _show() -> "Show | None":
-    if not sys.stderr.isatty():
-        return None
-    from flows.cli.progress_bar import show_progress
-
-    return show_progress
 
 
 def show_result(result: "SyncResult", *, as_json: bool) -> None:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.cli import exits
+from flows.cli.flow_runs import read_form
 from flows.cli.opening import settings_of
 from flows.cli.options import Home, Json
 from flows.cli.output import Cell, print_fields, print_json, print_line, say
-from flows.cli.sync import read_request
 
 if TYPE_CHECKING:
     from catalog.settings import Settings
@@ -54,9 +54,10 @@ def up(
     """
     from flows.processes import Processes
     from flows.running import hold_home
+    from flows.sync_request import SyncRequest
     from flows.up import Up, check_ports, make_plan
 
-    wanted = read_request(remote=upstream, include=include or (), exclude=exclude or ()) if upstream else None
+    wanted = read_form(SyncRequest, remote=upstream, include=include or (), exclude=exclude or ()) if upstream else None
     settings = settings_of(home, listen=listen, tls_cert=tls_cert, tls_key=tls_key)
     plan = make_plan(settings, prefect_port=prefect_port, demo_port=demo_port if demo and not upstream else None)
     _stop_on_signals()
@@ -65,7 +66,7 @@ def up(
         with Processes(settings.root / "logs") as processes:
             running = Up(plan, processes, say)
             remote = running.start()
-            request = wanted or (read_request(remote=remote) if remote else None)
+            request = wanted or (read_form(SyncRequest, remote=remote) if remote else None)
             ended = _sync(running, request) if request else None
             _introduce(running, request, ended, as_json=as_json)
             try:

@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows.cli.flow_runs import read_form, run_here, show_operation
 from flows.cli.opening import opened
-from flows.cli.options import Home, Json, Repository, new_group
+from flows.cli.options import DryRun, Home, Json, Repository, new_group
 from flows.cli.output import bytes_text, print_fields, print_json, print_line, print_table, row_json, time_text
 
 if TYPE_CHECKING:
@@ -97,6 +98,23 @@ def diff_versions(
         f"blobs: {len(delta.blobs_added)} added, {len(delta.blobs_removed)} removed; "
         f"{bytes_text(delta.bytes_added)} added, {bytes_text(delta.bytes_removed)} removed"
     )
+
+
+@group.command("restore")
+def restore_version(
+    context: typer.Context,
+    name: Repository,
+    number: Annotated[int, typer.Argument(metavar="NUMBER", help="The version whose content is wanted.", min=0)],
+    *,
+    dry_run: DryRun = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Make a new version with the content of an old one."""
+    from flows.restore_request import RestoreRequest
+
+    request = read_form(RestoreRequest, repository=name, version=number, dry_run=dry_run)
+    show_operation(run_here(context, home, "flows.restore", "restore_version", request), as_json=as_json)
 
 
 def delta_json(delta: "Delta") -> dict[str, object]:

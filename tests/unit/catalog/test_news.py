@@ -23,7 +23,7 @@ def test_own_commits_stay_in_memory_and_cost_no_query(catalog: Catalog, monkeypa
         raise AssertionError("a query was made")
 
     monkeypatch.setattr(catalog._lake, "read", no_query)
-    assert catalog.cached_snapshot("team/app") is result.snapshot
+    assert catalog.cached_served("team/app") is result.snapshot
     assert catalog.snapshot("team/app") is result.snapshot
     assert catalog.repository_names() == ("team/app",)
 
@@ -31,13 +31,13 @@ def test_own_commits_stay_in_memory_and_cost_no_query(catalog: Catalog, monkeypa
 def test_another_process_is_seen_at_the_next_look(catalog: Catalog, open_again: Callable[..., Catalog]) -> None:
     other = open_again()
     push_image(other, "team/app", "a", "one")
-    assert catalog.cached_snapshot("team/app") is None
+    assert catalog.cached_served("team/app") is None
     first = catalog.find_snapshot("team/app")
     assert first is not None
-    assert catalog.cached_snapshot("team/app") is first
+    assert catalog.cached_served("team/app") is first
     second = push_image(other, "team/app", "a", "two").snapshot
     push_image(other, "team/new", "a", "one")
-    assert catalog.cached_snapshot("team/app") is None
+    assert catalog.cached_served("team/app") is None
     assert catalog.find_snapshot("team/app") == second
     assert catalog.repository_names() == ("team/app", "team/new")
 
@@ -52,7 +52,7 @@ def test_nobody_is_told_of_an_older_version_while_news_are_read(
 
     def read_and_look() -> News:
         news = read()
-        meanwhile.append(catalog.cached_snapshot("team/app"))
+        meanwhile.append(catalog.cached_served("team/app"))
         return news
 
     monkeypatch.setattr(feed, "read", read_and_look)
@@ -94,7 +94,7 @@ def test_a_failed_commit_leaves_no_news(catalog: Catalog, open_again: Callable[.
         fail(writer)
     assert catalog._lake.sequence.value == before
     assert other.find_snapshot("team/app") == catalog.snapshot("team/app")
-    assert other.cached_snapshot("team/app") is not None
+    assert other.cached_served("team/app") is not None
 
 
 def test_a_write_that_fails_in_the_database_is_undone_and_named(catalog: Catalog) -> None:

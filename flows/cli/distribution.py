@@ -1,0 +1,145 @@
+"""`entrepot distribution`: the paths that clients pull from and push to."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.cli.opening import opened
+from flows.cli.options import Home, Json, new_group
+from flows.cli.output import print_fields, print_json, print_line, print_table, row_json, time_text
+
+if TYPE_CHECKING:
+    from catalog.catalog import Catalog
+    from catalog.distributions import Distribution
+
+group = new_group("Distributions: paths that serve a repository's latest version, or one that is pinned.")
+ACTOR = "command line"
+DistributionPath = Annotated[str, typer.Argument(metavar="PATH", help="What clients put behind the registry's host.")]
+Version = Annotated[int | None, typer.Option("--version", metavar="N", help="Serve this version and no other.", min=0)]
+Private = Annotated[bool | None, typer.Option("--private/--public", help="Whether pulls need a login.")]
+Description = Annotated[str | None, typer.Option(help="A remark for people.")]
+
+
+@group.command("list")
+def list_distributions(*, home: Home = None, as_json: Json = False) -> None:
+    """List all distributions by path."""
+    with opened(home) as catalog:
+        found = catalog.distributions.all()
+    if as_json:
+        print_json([row_json(one) for one in found])
+        return
+    print_table(
+        ("PATH", "REPOSITORY", "VERSION", "ACCESS", "UPDATED"),
+        [(one.path, one.repository, _version_text(one), _access_text(one), time_text(one.updated_at)) for one in found],
+    )
+
+
+@group.command("show")
+def show_distribution(path: DistributionPath, *, home: Home = None, as_json: Json = False) -> None:
+    """Show one distribution."""
+    with opened(home) as catalog:
+        found = catalog.distributions.get(path)
+    if as_json:
+        print_json(row_json(found))
+        return
+    print_fields(
+        {
+            "path": found.path,
+            "repository": found.repository,
+            "version": _version_text(found),
+            "access": _access_text(found),
+            "description": found.description,
+            "created": time_text(found.created_at),
+            "updated": time_text(found.updated_at),
+        }
+    )
+
+
+@group.command("create")
+def create_distribution(
+    path: DistributionPath,
+    repository: Annotated[str, typer.Argument(metavar="REPOSITORY", help="The repository to serve there.")],
+    *,
+    version: Version = None,
+    private: Private = None,
+    description: Description = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Serve a repository at a further path: its latest version, or the one of --version."""
+    from catalog.distributions import Distribution
+    from oci.errors import Conflict
+    from oci.reference import parse_name
+
+    now = datetime.now(UTC)
+    with opened(home) as catalog:
+        made = Distribution(parse_name(path), repository, now, now, version, bool(private), description or "")
+        catalog.refresh()
+        if catalog.distributions.find(path) is not None:
+            raise Conflict(f"{path} is a distribution already; `entrepot distribution set` changes it")
+        _put(catalog, made)
+    _tell(made, "created", as_json=as_json)
+
+
+@group.command("set")
+def set_distribution(
+    path: DistributionPath,
+    *,
+    repository: Annotated[str | None, typer.Option(metavar="NAME", help="Serve another repository.")] = None,
+    version: Version = None,
+    latest: Annotated[bool, typer.Option("--latest", help="Serve the latest version again.")] = False,
+    private: Private = None,
+    description: Description = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Change what a path serves; clients see it with their next request."""
+    from dataclasses import replace
+
+    from oci.errors import InvalidInput
+
+    if latest and version is not None:
+        raise InvalidInput("--version and --latest cannot both be true")
+    with opened(home) as catalog:
+        found = catalog.distributions.get(path)
+        made = replace(
+            found,
+            repository=repository or found.repository,
+            version=None if latest else version if version is not None else found.version,
+            private=found.private if private is None else private,
+            description=found.description if description is None else description,
+            updated_at=datetime.now(UTC),
+        )
+        _put(catalog, made)
+    _tell(made, "changed", as_json=as_json)
+
+
+@group.command("delete")
+def delete_distribution(path: DistributionPath, *, home: Home = None, as_json: Json = False) -> None:
+    """Serve nothing at a path any more; the repository and its versions stay."""
+    with opened(home) as catalog:
+        found = catalog.distributions.get(path)
+        catalog.distributions.delete(path, actor=ACTOR)
+    _tell(found, "deleted", as_json=as_json)
+
+
+def _put(catalog: "Catalog", made: "Distribution") -> None:
+    """Write it; raise NameUnknown or VersionUnknown for what could not be served."""
+    catalog.snapshot(made.repository, made.version)
+    catalog.distributions.put(made, actor=ACTOR)
+
+
+def _tell(made: "Distribution", what: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json(row_json(made))
+    else:
+        print_line(f"{what}: {made.path} serves {made.repository}, {_version_text(made)}, {_access_text(made)}")
+
+
+def _version_text(found: "Distribution") -> str:
+    return "latest" if found.version is None else f"version {found.version}"
+
+
+def _access_text(found: "Distribution") -> str:
+    return "private" if found.private else "public"

@@ -1,0 +1,72 @@
+"""Runs a flow for a command: reads its form, finds or starts a Prefect server, shows progress."""
+
+import asyncio
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import typer
+
+from flows.cli.opening import settings_of
+from flows.cli.output import MAX_SHOWN, print_fields, print_json, print_line, print_table, say
+from oci.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from flows.adhoc import Show
+    from flows.operation import OperationResult
+
+_Form = TypeVar("_Form", bound="BaseModel")
+
+
+def read_form(form: type[_Form], **values: object) -> _Form:
+    """Fill a flow's form; raise InvalidInput that names each wrong value and repeats none."""
+    from pydantic import ValidationError
+
+    try:
+        return form.model_validate(values)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}"
+            for fault in error.errors(include_input=False, include_url=False)
+        )
+        raise InvalidInput(faults) from None
+
+
+def run_here(context: typer.Context, home: Path | None, module: str, flow: str, request: "BaseModel") -> Any:
+    """Run `flow` of `module` in this process; its import, a second of work, goes on while a server starts."""
+    from flows.adhoc import prefect_api, run_flow
+
+    settings = settings_of(home)
+    with prefect_api(settings, debug=bool(context.obj)) as wait_for_api:
+        found = getattr(import_module(module), flow)
+        wait_for_api()
+        return asyncio.run(run_flow(found, request, _show()))
+
+
+def _show() -> "Show | None":
+    if not sys.stderr.isatty():
+        return None
+    from flows.cli.progress_bar import show_progress
+
+    return show_progress
+
+
+def show_operation(result: "OperationResult", *, as_json: bool) -> None:
+    """Print what an operation did to a repository; remarks go to standard error too."""
+    if as_json:
+        print_json(result.to_json())
+    else:
+        if result.items:
+            rows = [(item.tag, item.action, item.digest or item.previous) for item in result.items[:MAX_SHOWN]]
+            print_table(("TAG", "ACTION", "DIGEST"), rows)
+            if len(result.items) > MAX_SHOWN:
+                print_line(f"… and {len(result.items) - MAX_SHOWN} more (--json has all)")
+            print_line("")
+        print_line(result.summary())
+        if result.flow_run_id:
+            print_fields({"flow run": result.flow_run_id})
+    for note in result.notes:
+        say(f"note: {note}")

@@ -1,0 +1,127 @@
+"""One change of one repository: planned on its latest version, committed, and planned anew when somebody was quicker."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from catalog.catalog import Catalog
+from catalog.changes import Change, Commit, LatestIs
+from catalog.snapshot import Delta, Snapshot
+from flows.sync_plan import PlanItem
+from oci.errors import Conflict
+
+MAX_PLANS = 10
+"""How often a change is planned anew because somebody else made a version meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What is to be done to a repository: `plan` gives the changes that lead from its latest version to the wanted one.
+
+    `notes` are remarks for whoever reads the result; `allow_sparse` lets the version lack what its source lacked.
+    """
+
+    repository: str
+    name: str
+    message: str
+    plan: Callable[[Snapshot], Sequence[Change]]
+    allow_sparse: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OperationResult:
+    """The end of an operation. `version` is the repository's after it, `changed` whether this run made it."""
+
+    repository: str
+    operation: str
+    base: int
+    version: int
+    changed: bool
+    dry_run: bool
+    delta: Delta
+    flow_run_id: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def items(self) -> list[PlanItem]:
+        """What became of each tag."""
+        removed, added = self.delta.tags_removed, self.delta.tags_added
+        items = [
+            PlanItem(tag, "moved" if tag in removed else "added", digest, removed.get(tag))
+            for tag, digest in added.items()
+        ]
+        items += [PlanItem(tag, "removed", None, digest) for tag, digest in removed.items() if tag not in added]
+        return sorted(items, key=lambda item: item.tag)
+
+    def summary(self) -> str:
+        """One line for a log, a flow run's state and a terminal."""
+        delta = self.delta
+        moved = len(delta.tags_added.keys() & delta.tags_removed.keys())
+        counts = {
+            "added": len(delta.tags_added) - moved,
+            "moved": moved,
+            "removed": len(delta.tags_removed) - moved,
+        }
+        tags = ", ".join(f"{count} {what}" for what, count in counts.items() if count) or "no tags changed"
+        parts = f"{len(delta.manifests_added)} manifests added, {len(delta.manifests_removed)} removed"
+        if self.dry_run:
+            return f"dry run of {self.repository} on version {self.base}: {tags}; {parts}"
+        if not self.changed:
+            return f"{self.repository}: still version {self.version}, nothing to change"
+        return f"{self.repository}: version {self.version}; {tags}; {parts}"
+
+    def to_json(self) -> dict[str, object]:
+        """The same for programs."""
+        return {
+            "repository": self.repository,
+            "operation": self.operation,
+            "dry_run": self.dry_run,
+            "base_version": self.base,
+            "version": self.version,
+            "changed": self.changed,
+            "tags": {item.tag: item.action for item in self.items},
+            "manifests": {"added": len(self.delta.manifests_added), "removed": len(self.delta.manifests_removed)},
+            "flow_run_id": self.flow_run_id or None,
+            "notes": list(self.notes),
+        }
+
+
+def perform(
+    catalog: Catalog, operation: Operation, *, actor: str, run_id: str, now: datetime, dry_run: bool = False
+) -> OperationResult:
+    """Do it, once per `run_id`: a run that is tried again finds what it has made.
+
+    Raises Conflict when the repository never stops moving, and what the plan and the commit raise.
+    """
+    for _ in range(MAX_PLANS):
+        base = catalog.find_snapshot(operation.repository) or Snapshot(operation.repository, 0)
+        commit = Commit(
+            repository=operation.repository,
+            operation=operation.name,
+            changes=tuple(operation.plan(base)),
+            requirements=(LatestIs(base.version),),
+            operation_id=run_id,
+            flow_run_id=run_id,
+            actor=actor,
+            message=operation.message,
+            created_at=now,
+            resumable=True,
+            allow_sparse=operation.allow_sparse,
+        )
+        try:
+            committed = catalog.preview(commit) if dry_run else catalog.commit(commit)
+        except Conflict:
+            continue
+        return OperationResult(
+            operation.repository,
+            operation.name,
+            base.version,
+            base.version if dry_run else committed.version,
+            committed.changed and not dry_run,
+            dry_run,
+            catalog.diff(base, committed.snapshot),
+            run_id,
+            operation.notes,
+        )
+    raise Conflict(f"{operation.repository} was changed by others during {MAX_PLANS} tries in a row; run this again")
