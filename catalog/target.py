@@ -20,11 +20,12 @@ _READ = 1024 * 1024
 class RepositoryTarget:
     """Takes content in for one repository and leases it; a commit makes a version of it afterwards.
 
-    `base` is the version the copy is planned on: what it holds is skipped. Tags are only noted, in `tags`.
+    `base` is the version the copy is planned on: what it holds is skipped, unless it is one of `incomplete`, indexes of which
+    more is wanted than the base holds. Tags are only noted, in `tags`.
     """
 
-    def __init__(self, catalog: Catalog, base: Snapshot) -> None:
-        self._catalog, self._base = catalog, base
+    def __init__(self, catalog: Catalog, base: Snapshot, incomplete: frozenset[Digest] = frozenset()) -> None:
+        self._catalog, self._base, self._incomplete = catalog, base, incomplete
         self._content = catalog.content
         self.tags: dict[str, Digest] = {}
 
@@ -39,6 +40,8 @@ class RepositoryTarget:
         Raises SizeInvalid when a blob that is held has another size than the descriptor says.
         """
         digest = descriptor.digest
+        if digest in self._incomplete:
+            return False
         if digest in self._base.manifests or digest in self._base.blobs:
             return True
         if descriptor.media_type in mediatypes.MANIFESTS:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from flows.progress import Progress
 from flows.sync_plan import StagedManifest
 from oci import mediatypes
+from oci.copy import Parts
 from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.manifest import Manifest
@@ -29,8 +30,8 @@ meter: ContextVar[Meter] = ContextVar("meter")
 class MeteredTarget:
     """Passes everything on; notes the manifests written in `staged`. What several roots share is charged to the first."""
 
-    def __init__(self, target: Target, progress: Progress) -> None:
-        self._target, self._progress = target, progress
+    def __init__(self, target: Target, progress: Progress, parts: Parts) -> None:
+        self._target, self._progress, self._parts = target, progress, parts
         self.staged: dict[Digest, StagedManifest] = {}
 
     @property
@@ -60,7 +61,7 @@ class MeteredTarget:
     async def write_manifest(self, manifest: Manifest) -> None:
         """Write it behind, charge it and note it."""
         await self._target.write_manifest(manifest)
-        self.staged[manifest.digest] = staged_manifest(manifest)
+        self.staged[manifest.digest] = staged_manifest(manifest, self._parts)
         self._progress.received += manifest.size
         self._charge(manifest.size)
 
@@ -75,7 +76,7 @@ class MeteredTarget:
         charged.bytes += size
 
 
-def staged_manifest(manifest: Manifest) -> StagedManifest:
+def staged_manifest(manifest: Manifest, parts_of: Parts) -> StagedManifest:
     """What the rules of a sync need of a manifest."""
-    parts = tuple(part for part in manifest.manifests if part.media_type in mediatypes.MANIFESTS)
+    parts = tuple(part for _role, part in parts_of(manifest) if part.media_type in mediatypes.MANIFESTS)
     return StagedManifest(manifest.descriptor, manifest.subject.digest if manifest.subject else None, parts)

@@ -5,12 +5,12 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, Field
 
+from catalog.filters import parse_pattern
 from oci.errors import EntrepotError
+from oci.platform import Platform
 from oci.reference import parse_name
 
 _T = TypeVar("_T")
-
-Glob = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 def explained(parse: Callable[[str], _T], text: str) -> _T:
@@ -21,5 +21,24 @@ def explained(parse: Callable[[str], _T], text: str) -> _T:
         raise ValueError(error.message) from None
 
 
-RepositoryName = Annotated[str, AfterValidator(lambda text: explained(parse_name, text))]
+PATTERNS = "A pattern is a glob (`v1.*`), `re:` and a regular expression, or `semver:` and a range (`semver:>=1.2 <2`)."
+
+
+def _checked(parse: Callable[[str], object]) -> Callable[[str], str]:
+    """Check a text by a parser, and keep the text."""
+
+    def check(text: str) -> str:
+        explained(parse, text)
+        return text
+
+    return check
+
+
+Pattern = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_checked(parse_pattern))]
+"""A pattern of tags, in the language of catalog/filters.py."""
+
+PlatformText = Annotated[str, AfterValidator(_checked(Platform.parse))]
+"""`os/architecture[/variant]`."""
+
+RepositoryName = Annotated[str, AfterValidator(_checked(parse_name))]
 """The name of a repository, as the distribution-spec wants it."""

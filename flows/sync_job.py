@@ -7,15 +7,16 @@ from typing import Protocol
 
 from catalog.catalog import Catalog
 from catalog.changes import CommitResult
+from catalog.filters import PlatformFilter, Selection
 from catalog.snapshot import Snapshot
-from flows.filters import Selection
 from flows.metering import Meter
 from flows.progress import Progress
-from flows.sync_plan import PlanItem, StagedManifest, SyncPlan
+from flows.sync_plan import COPIED, PlanItem, StagedManifest, SyncPlan
 from flows.sync_request import SyncRequest
 from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import EntrepotError, RemoteError
+from oci.platform import Platform
 from oci.reference import is_tag
 from oci.target import Source
 
@@ -94,6 +95,8 @@ class SyncJob:
         self.operation_id, self.flow_run_id, self.clock = operation_id, flow_run_id, clock
         self.progress = progress or Progress()
         self.concurrency = catalog.settings.copy_concurrency
+        self.platforms = PlatformFilter(tuple(Platform.parse(text) for text in request.platforms))
+        self.incomplete: frozenset[Digest] = frozenset()
         self.selection = Selection(())
         self.found: dict[str, Descriptor] = {}
         self.failed: dict[str, str] = {}
@@ -120,7 +123,7 @@ class SyncJob:
     def root_batches(self, base: Snapshot, plan: SyncPlan) -> list[Batch]:
         """What the plan wants copied, each digest once, `batch_size` at a time."""
         wanting: dict[Digest, list[str]] = {}
-        for item in plan.of("added", "moved"):
+        for item in plan.of(*COPIED):
             wanting.setdefault(self.found[item.tag].digest, []).append(item.tag)
         roots = [Root(self.found[tags[0]], tuple(tags)) for tags in wanting.values()]
         size = self.request.batch_size

@@ -1,7 +1,7 @@
 """What a sync would do, and the changes that come of it: pure rules over a version and what upstream has."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,7 +12,9 @@ from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.reference import is_tag
 
-Action = Literal["added", "moved", "unchanged", "removed", "failed"]
+Action = Literal["added", "moved", "completed", "unchanged", "removed", "failed"]
+COPIED: tuple[Action, ...] = ("added", "moved", "completed")
+"""Actions that need something copied; `completed` is an index of which more is wanted than was held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +65,15 @@ def plan_sync(
     mode: Mode = "additive",
     failed: Mapping[str, str] | None = None,
     dropped: Mapping[str, str] | None = None,
+    incomplete: Collection[Digest] = (),
 ) -> SyncPlan:
     """Compare a version with what upstream's selected tags point to.
 
     `failed` gives the reason for each tag that could not be resolved or copied: it stays as it is. `dropped` gives the
-    reason why a tag was not selected.
+    reason why a tag was not selected. `incomplete` are indexes in the base of which more is wanted than it holds.
     """
     failed, dropped = failed or {}, dropped or {}
-    items = [_plan_tag(base, tag, found) for tag, found in upstream.items() if tag not in failed]
+    items = [_plan_tag(base, tag, found, incomplete) for tag, found in upstream.items() if tag not in failed]
     items += [
         PlanItem(tag, "failed", base.tags.get(tag), base.tags.get(tag), reason=reason) for tag, reason in failed.items()
     ]
@@ -83,8 +86,10 @@ def plan_sync(
     return SyncPlan(base.version, tuple(items))
 
 
-def _plan_tag(base: Snapshot, tag: str, found: Descriptor) -> PlanItem:
+def _plan_tag(base: Snapshot, tag: str, found: Descriptor, incomplete: Collection[Digest]) -> PlanItem:
     previous = base.tags.get(tag) if is_tag(tag) else (found.digest if found.digest in base.manifests else None)
+    if previous == found.digest and found.digest in incomplete:
+        return PlanItem(tag, "completed", found.digest, previous, found.size, "more platforms are wanted than are held")
     if previous == found.digest:
         return PlanItem(tag, "unchanged", found.digest, previous, reason="same digest")
     if previous is None:
@@ -105,7 +110,7 @@ def plan_changes(
     `staged` holds every manifest that was copied or found in place, `children` what the base's manifests are made of (needed
     to mirror). Additive: all that is staged comes in. Mirror: what neither a tag reaches, nor refers to what stays, goes.
     """
-    pointing = {item.tag: item.digest for item in plan.of("added", "moved", "unchanged") if item.digest}
+    pointing = {item.tag: item.digest for item in plan.of(*COPIED, "unchanged") if item.digest}
     changes: list[Change] = [
         AddManifest(found.descriptor) for digest, found in staged.items() if digest not in base.manifests
     ]

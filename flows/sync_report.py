@@ -11,7 +11,7 @@ from flows.sync_plan import PlanItem, SyncPlan
 MAX_ROWS = 1000
 """How many tags a table shows; what failed comes first, what did not change last."""
 
-_ORDER = ("failed", "removed", "moved", "added", "unchanged")
+_ORDER = ("failed", "removed", "moved", "completed", "added", "unchanged")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class SyncResult:
     version: int
     changed: bool
     items: tuple[PlanItem, ...]
-    dropped: int
+    dropped: Mapping[str, str]
     moved_items: int
     moved_bytes: int
     seconds: float
@@ -45,7 +45,7 @@ class SyncResult:
             version=committed.version if committed else plan.base,
             changed=committed.changed if committed else False,
             items=job.measured(plan),
-            dropped=len(job.selection.dropped),
+            dropped=job.selection.dropped,
             moved_items=sum(charged.items for charged in job.moved.values()),
             moved_bytes=sum(charged.bytes for charged in job.moved.values()),
             seconds=seconds,
@@ -55,7 +55,7 @@ class SyncResult:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many tags there are of each action; all five are there."""
+        """How many tags there are of each action; all are there."""
         return {action: sum(1 for item in self.items if item.action == action) for action in reversed(_ORDER)}
 
     @property
@@ -83,7 +83,7 @@ class SyncResult:
             "version": self.version,
             "changed": self.changed,
             "tags": self.counts,
-            "tags_not_selected": self.dropped,
+            "not_selected": dict(self.dropped),
             "copied": {"items": self.moved_items, "bytes": self.moved_bytes},
             "seconds": round(self.seconds, 3),
             "flow_run_id": self.flow_run_id or None,

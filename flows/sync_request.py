@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from flows.request_fields import Glob, explained
+from flows.request_fields import PATTERNS, Pattern, PlatformText, explained
 from oci.reference import Reference, parse_name
 from oci.remote.address import Remote, parse_remote
 
@@ -33,11 +33,22 @@ class SyncRequest(BaseModel):
         title="Mode",
         description="`additive` leaves what upstream does not have; `mirror` makes the version exactly what was selected.",
     )
-    include: tuple[Glob, ...] = Field(
-        default=(), title="Include", description="Globs of tags to take; none: every tag."
+    include: tuple[Pattern, ...] = Field(
+        default=(), title="Include", description=f"Tags to take; none: every tag. {PATTERNS}"
     )
-    exclude: tuple[Glob, ...] = Field(
-        default=(), title="Exclude", description="Globs of tags to leave out; stronger than include."
+    exclude: tuple[Pattern, ...] = Field(
+        default=(), title="Exclude", description="Tags to leave out, as patterns; stronger than include."
+    )
+    newest: int | None = Field(
+        default=None,
+        ge=1,
+        title="Newest",
+        description="Of the tags selected so far, take only so many of the highest semantic versions.",
+    )
+    platforms: tuple[PlatformText, ...] = Field(
+        default=(),
+        title="Platforms",
+        description="Of multi-platform images take these only, `os/architecture[/variant]`; none: all.",
     )
     dry_run: bool = Field(default=False, title="Dry run", description="Stop after the plan; nothing is changed.")
     on_error: OnError = Field(

@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from catalog.changes import CommitResult
+from catalog.filters import Selection, select_tags
 from catalog.snapshot import Snapshot
 from flows import sync_steps
-from flows.filters import Selection, select_tags
 from flows.sync_job import Batch, Committed, Outcome, SyncJob, pinned_tags
-from flows.sync_plan import SyncPlan, plan_sync
+from flows.sync_plan import COPIED, SyncPlan, plan_sync
 from flows.sync_report import SyncResult
 from oci.errors import Conflict, InvalidInput
 
@@ -56,6 +56,7 @@ async def run_sync(job: SyncJob, steps: Steps = PLAIN) -> SyncResult:
     for _ in range(MAX_PLANS):
         # 4
         base = await asyncio.to_thread(job.catalog.find_snapshot, job.target) or Snapshot(job.target, 0)
+        job.incomplete = await asyncio.to_thread(sync_steps.find_incomplete, job, base)
         plan = _plan(job, base)
         # 5
         await _move(job, steps, base, plan)
@@ -76,24 +77,32 @@ async def _select(job: SyncJob, steps: Steps) -> Selection:
         return Selection(pinned)
     job.progress.begin("listing", 0)
     listed = await steps.list_tags(job)
-    selection = select_tags(listed, include=job.request.include, exclude=job.request.exclude)
+    request = job.request
+    selection = select_tags(listed, include=request.include, exclude=request.exclude, newest=request.newest)
     if listed and not selection.kept:
         shown = ", ".join(list(listed)[:5])
         raise InvalidInput(
-            f"none of the {len(listed)} tags of {job.request.reference} is selected by the include and exclude globs; "
+            f"none of the {len(listed)} tags of {job.request.reference} is selected by include, exclude and newest; "
             f"it has, for example: {shown}"
         )
     return selection
 
 
 def _plan(job: SyncJob, base: Snapshot) -> SyncPlan:
-    return plan_sync(base, job.found, mode=job.request.mode, failed=job.failed, dropped=job.selection.dropped)
+    return plan_sync(
+        base,
+        job.found,
+        mode=job.request.mode,
+        failed=job.failed,
+        dropped=job.selection.dropped,
+        incomplete=job.incomplete,
+    )
 
 
 async def _move(job: SyncJob, steps: Steps, base: Snapshot, plan: SyncPlan) -> None:
     """Copy what is new on this base, or only measure it."""
     step, phase = (steps.measure_batch, "measuring") if job.request.dry_run else (steps.copy_batch, "copying")
-    job.progress.begin(phase, sum(1 for _ in plan.of("added", "moved")))
+    job.progress.begin(phase, sum(1 for _ in plan.of(*COPIED)))
     for batch in job.root_batches(base, plan):
         job.take(await step(job, batch))
     job.check_failures()

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 
-from catalog.catalog import Catalog
 from catalog.changes import Commit, LatestIs
 from catalog.snapshot import Snapshot
 from catalog.target import RepositoryTarget
@@ -48,8 +47,9 @@ async def copy_batch(job: SyncJob, batch: Batch) -> Outcome:
     """
     assert batch.base is not None
     outcome = Outcome()
-    target = MeteredTarget(RepositoryTarget(job.catalog, batch.base), job.progress)
-    copier = GraphCopier(job.source, target, concurrency=job.concurrency)
+    parts = job.platforms.children_of_some
+    target = MeteredTarget(RepositoryTarget(job.catalog, batch.base, job.incomplete), job.progress, parts)
+    copier = GraphCopier(job.source, target, concurrency=job.concurrency, parts=parts)
     roots = {root.descriptor.digest: root for root in batch.roots}
 
     async def copy(digest: str) -> None:
@@ -72,7 +72,7 @@ async def copy_batch(job: SyncJob, batch: Batch) -> Outcome:
         outcome.failed.update(dict.fromkeys(roots[Digest(digest)].tags, error))
     wanted = [found for tag, found in outcome.found.items() if tag not in outcome.failed]
     wanted += [referrer for found in wanted for referrer in job.referrers.get(found.digest, ())]
-    outcome.staged = await asyncio.to_thread(collect_staged, job.catalog, batch.base, wanted, target.staged)
+    outcome.staged = await asyncio.to_thread(collect_staged, job, batch.base, wanted, target.staged)
     return outcome
 
 
@@ -109,7 +109,7 @@ async def _copy_moved(
 
 
 def collect_staged(
-    catalog: Catalog, base: Snapshot, roots: Iterable[Descriptor], known: dict[Digest, StagedManifest]
+    job: SyncJob, base: Snapshot, roots: Iterable[Descriptor], known: dict[Digest, StagedManifest]
 ) -> dict[Digest, StagedManifest]:
     """The manifests that `roots` are made of and that the base lacks; those an earlier run has copied are read."""
     staged: dict[Digest, StagedManifest] = {}
@@ -117,9 +117,13 @@ def collect_staged(
     while waiting:
         descriptor = waiting.pop()
         digest = descriptor.digest
-        if digest in staged or digest in base.manifests or descriptor.media_type not in mediatypes.MANIFESTS:
+        is_whole = digest in base.manifests and digest not in job.incomplete
+        if digest in staged or is_whole or descriptor.media_type not in mediatypes.MANIFESTS:
             continue
-        found = known.get(digest) or staged_manifest(catalog.read_manifest(digest, descriptor.media_type))
+        found = known.get(digest)
+        if found is None:
+            manifest = job.catalog.read_manifest(digest, descriptor.media_type)
+            found = staged_manifest(manifest, job.platforms.children)
         staged[digest] = found
         waiting += found.manifests
     return staged
@@ -133,7 +137,8 @@ async def measure_batch(job: SyncJob, batch: Batch) -> Outcome:
 
     async def measure(descriptor: Descriptor) -> None:
         digest = descriptor.digest
-        if digest in seen or digest in base.manifests or digest in base.blobs:
+        is_whole = digest in base.manifests and digest not in job.incomplete
+        if digest in seen or is_whole or digest in base.blobs:
             return
         seen.add(digest)
         if await asyncio.to_thread(job.catalog.content.size, digest) is None:
@@ -141,7 +146,7 @@ async def measure_batch(job: SyncJob, batch: Batch) -> Outcome:
             meter.get().bytes += max(descriptor.size, 0)
         if descriptor.media_type in mediatypes.MANIFESTS:
             manifest = await job.source.read_manifest(descriptor)
-            for _role, child in manifest.children():
+            for _role, child in job.platforms.children_of_some(manifest):
                 if not mediatypes.is_nondistributable(child.media_type):
                     await measure(child)
 
@@ -164,7 +169,7 @@ async def commit_version(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Commit
 
 def _commit(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Committed:
     mode = job.request.mode
-    children = job.catalog.children(job.target) if mode == "mirror" and base.manifests else {}
+    children = _children_that_stay(job, base) if mode == "mirror" and base.manifests else {}
     changes = plan_changes(base, plan, mode=mode, staged=job.staged, children=children)
     commit = Commit(
         repository=job.target,
@@ -177,11 +182,50 @@ def _commit(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Committed:
         message=f"{mode} sync of {job.request.reference}",
         created_at=job.clock(),
         resumable=True,
+        allow_sparse=bool(job.platforms.wanted),
     )
     try:
         return job.catalog.commit(commit)
     except Conflict:
         return None
+
+
+def find_incomplete(job: SyncJob, base: Snapshot) -> frozenset[Digest]:
+    """The indexes that tags point to, and those within, of which the base lacks children that are wanted now."""
+    roots = {found.digest: found for found in job.found.values() if found.media_type in mediatypes.INDEXES}
+    held = [digest for digest in roots if digest in base.manifests]
+    if not held:
+        return frozenset()
+    children, found = job.catalog.children(job.target), set[Digest]()
+
+    def lacks(digest: Digest) -> bool:
+        """Whether a part of an index is missing; in a repository that holds all, no manifest is read for that."""
+        media_type, parts = base.manifests[digest].media_type, children.get(digest, ())
+        if media_type not in mediatypes.INDEXES:
+            return False
+        missing = {part for part in parts if part not in base.manifests and part not in base.blobs}
+        if missing:
+            manifest = job.catalog.read_manifest(digest, media_type)
+            missing &= {part.digest for _role, part in job.platforms.children(manifest)}
+        deeper = [part for part in parts if part in base.manifests and lacks(part)]
+        if missing or deeper:
+            found.add(digest)
+        return digest in found
+
+    for digest in held:
+        lacks(digest)
+    return frozenset(found)
+
+
+def _children_that_stay(job: SyncJob, base: Snapshot) -> dict[Digest, tuple[Digest, ...]]:
+    """What the base's manifests are made of, without children of platforms that are not wanted."""
+    children = job.catalog.children(job.target)
+    if job.platforms.wanted:
+        for digest, entry in base.manifests.items():
+            if entry.media_type in mediatypes.INDEXES:
+                manifest = job.catalog.read_manifest(digest, entry.media_type)
+                children[digest] = tuple(part.digest for _role, part in job.platforms.children(manifest))
+    return children
 
 
 async def each(keys: Iterable[str], act: Callable[[str], Awaitable[None]], failed: dict[str, EntrepotError]) -> None:

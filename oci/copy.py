@@ -1,7 +1,7 @@
 """The one graph copy: children before parents, what the target has is skipped, every byte verified by the target."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -14,6 +14,10 @@ from oci.target import Source, Target
 
 MAX_DEPTH = 16
 """How deep indexes may nest; deeper is taken for an attack."""
+
+
+Parts = Callable[[Manifest], Iterable[tuple[str, Descriptor]]]
+"""Gives the parts of a manifest, each with its role."""
 
 
 @dataclass(slots=True)
@@ -35,10 +39,13 @@ class GraphCopier:
     """Copies graphs between one source and one target; each digest once, `concurrency` transfers at a time.
 
     One copier serves a whole batch of roots, so that what they share is looked at once. Use it within one event loop.
+    `parts` says which parts of a manifest are copied, all by default.
     """
 
-    def __init__(self, source: Source, target: Target, *, concurrency: int = 8) -> None:
-        self._source, self._target = source, target
+    def __init__(
+        self, source: Source, target: Target, *, concurrency: int = 8, parts: Parts = Manifest.children
+    ) -> None:
+        self._source, self._target, self._parts = source, target, parts
         self._slots = asyncio.Semaphore(concurrency)
         self._begun: dict[Digest, asyncio.Task[None]] = {}
         self.report = CopyReport()
@@ -85,7 +92,7 @@ class GraphCopier:
                 if role == "manifest" and child.media_type in mediatypes.MANIFESTS
                 else self._copy_blob,
             )
-            for role, child in manifest.children()
+            for role, child in self._parts(manifest)
             if not mediatypes.is_nondistributable(child.media_type)
         ]
         await asyncio.gather(*(self._once(child, act, depth=depth + 1) for child, act in wanted))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import distribution, exits, query, repository, serve, sync, tag, up, version
+from flows.cli import distribution, exits, gc, query, repository, serve, sync, tag, up, version
 from flows.cli.output import print_line
 from oci.errors import EntrepotError, LocalError
 
@@ -25,6 +25,8 @@ app.add_typer(repository.group, name="repository")
 app.add_typer(version.group, name="version")
 app.add_typer(tag.group, name="tag")
 app.add_typer(distribution.group, name="distribution")
+app.command()(gc.usage)
+app.command()(gc.gc)
 app.command()(query.query)
 
 

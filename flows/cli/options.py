@@ -9,6 +9,24 @@ Home = Annotated[
     Path | None, typer.Option("--home", metavar="DIR", help="Folder of all local state; default: ENTREPOT_HOME.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+Include = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--include", metavar="PATTERN", help="Tags to take: a glob, re:REGEX or semver:RANGE; may be repeated."
+    ),
+]
+Exclude = Annotated[
+    list[str] | None, typer.Option("--exclude", metavar="PATTERN", help="Tags to leave out; stronger than --include.")
+]
+Newest = Annotated[
+    int | None, typer.Option("--newest", metavar="N", help="Of those only the N highest semantic versions.", min=1)
+]
+Platforms = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--platform", metavar="OS/ARCH", help="Of multi-platform images only these; may be repeated. Digests stay."
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 Repository = Annotated[str, typer.Argument(metavar="NAME", help="A repository's name.")]
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from flows.cli.flow_runs import read_form, run_here
-from flows.cli.options import DryRun, Home, Json
+from flows.cli.options import DryRun, Exclude, Home, Include, Json, Newest, Platforms
 from flows.cli.output import MAX_SHOWN, print_fields, print_json, print_line, print_table, say
 
 if TYPE_CHECKING:
@@ -20,8 +20,10 @@ def sync(
     mirror: Annotated[
         bool, typer.Option("--mirror/--additive", help="Remove what upstream does not have, or leave it (default).")
     ] = False,
-    include: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Tags to take; repeatable.")] = None,
-    exclude: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Tags to leave out; repeatable.")] = None,
+    include: Include = None,
+    exclude: Exclude = None,
+    newest: Newest = None,
+    platform: Platforms = None,
     on_error: Annotated[
         Literal["fail", "skip"],
         typer.Option(help="When a tag cannot be copied: change nothing, or make a version of the others."),
@@ -44,6 +46,8 @@ def sync(
         mode="mirror" if mirror else "additive",
         include=include or (),
         exclude=exclude or (),
+        newest=newest,
+        platforms=platform or (),
         on_error=on_error,
         dry_run=dry_run,
         batch_size=batch_size,
@@ -69,6 +73,9 @@ def show_result(result: "SyncResult", *, as_json: bool) -> None:
 def _print_result(result: "SyncResult") -> None:
     from flows.sync_report import important_first
 
+    if result.dry_run:
+        for tag, reason in result.dropped.items():
+            print_line(f"not selected: {tag}: {reason}")
     changed = [item for item in important_first(result.items) if item.action != "unchanged"]
     if changed:
         print_table(

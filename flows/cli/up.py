@@ -15,7 +15,7 @@ import typer
 from flows.cli import exits
 from flows.cli.flow_runs import read_form
 from flows.cli.opening import settings_of
-from flows.cli.options import Home, Json
+from flows.cli.options import Exclude, Home, Include, Json
 from flows.cli.output import Cell, print_fields, print_json, print_line, say
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ def up(
     demo: Annotated[
         bool, typer.Option("--demo", help="Without --upstream: start a small upstream, and sync it.")
     ] = False,
-    include: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Tags of --upstream to take.")] = None,
-    exclude: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Tags of it to leave out.")] = None,
+    include: Include = None,
+    exclude: Exclude = None,
     listen: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="The registry; default: ENTREPOT_LISTEN.")
     ] = None,

@@ -1,0 +1,33 @@
+"""The flow `collect-garbage`: frees what nothing holds, while pushes, syncs and pulls go on."""
+
+import asyncio
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed
+
+from catalog.catalog import Catalog, open_catalog
+from catalog.settings import read_settings
+from catalog.sweep import SweepReport
+from flows.gc_request import GcRequest, GcResult
+
+
+@task(name="sweep-blobs", cache_policy=NO_CACHE)
+async def sweep_blobs(catalog: Catalog, request: GcRequest) -> SweepReport:
+    """Find what no version holds and no lease protects, and free it batch by batch."""
+    return await asyncio.to_thread(catalog.sweep, grace=request.grace_hours * 3600, dry_run=request.dry_run)
+
+
+@flow(name="collect-garbage", persist_result=False, validate_parameters=True)
+async def collect_garbage(request: GcRequest) -> "State[GcResult]":
+    """Free the blobs that no version holds. Killed at any point, the next run frees the rest."""
+    catalog = await asyncio.to_thread(open_catalog, read_settings())
+    try:
+        report = await sweep_blobs(catalog, request)
+    finally:
+        await asyncio.to_thread(catalog.close)
+    result = GcResult(report, request.dry_run, str(flow_run.id))
+    get_run_logger().info(result.summary())
+    return Completed(message=result.summary(), data=result)
