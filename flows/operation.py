@@ -1,7 +1,7 @@
 """One change of one repository: planned on its latest version, committed, and planned anew when somebody was quicker."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from catalog.catalog import Catalog
@@ -18,7 +18,8 @@ MAX_PLANS = 10
 class Operation:
     """What is to be done to a repository: `plan` gives the changes that lead from its latest version to the wanted one.
 
-    `notes` are remarks for whoever reads the result; `allow_sparse` lets the version lack what its source lacked.
+    `notes` are remarks for whoever reads the result, `not_selected` the reason for each tag that was left out; `allow_sparse`
+    lets the version lack what its source lacked.
     """
 
     repository: str
@@ -27,6 +28,7 @@ class Operation:
     plan: Callable[[Snapshot], Sequence[Change]]
     allow_sparse: bool = False
     notes: tuple[str, ...] = ()
+    not_selected: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class OperationResult:
     delta: Delta
     flow_run_id: str = ""
     notes: tuple[str, ...] = ()
+    not_selected: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def items(self) -> list[PlanItem]:
@@ -82,6 +85,9 @@ class OperationResult:
             "changed": self.changed,
             "tags": {item.tag: item.action for item in self.items},
             "manifests": {"added": len(self.delta.manifests_added), "removed": len(self.delta.manifests_removed)},
+            "blobs": {"added": len(self.delta.blobs_added), "removed": len(self.delta.blobs_removed)},
+            "bytes": {"added": self.delta.bytes_added, "removed": self.delta.bytes_removed},
+            "not_selected": dict(self.not_selected),
             "flow_run_id": self.flow_run_id or None,
             "notes": list(self.notes),
         }
@@ -123,5 +129,6 @@ def perform(
             catalog.diff(base, committed.snapshot),
             run_id,
             operation.notes,
+            operation.not_selected,
         )
     raise Conflict(f"{operation.repository} was changed by others during {MAX_PLANS} tries in a row; run this again")

@@ -24,7 +24,7 @@ def explained(parse: Callable[[str], _T], text: str) -> _T:
 PATTERNS = "A pattern is a glob (`v1.*`), `re:` and a regular expression, or `semver:` and a range (`semver:>=1.2 <2`)."
 
 
-def _checked(parse: Callable[[str], object]) -> Callable[[str], str]:
+def checked(parse: Callable[[str], object]) -> Callable[[str], str]:
     """Check a text by a parser, and keep the text."""
 
     def check(text: str) -> str:
@@ -34,11 +34,11 @@ def _checked(parse: Callable[[str], object]) -> Callable[[str], str]:
     return check
 
 
-Pattern = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_checked(parse_pattern))]
+Pattern = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(checked(parse_pattern))]
 """A pattern of tags, in the language of catalog/filters.py."""
 
-PlatformText = Annotated[str, AfterValidator(_checked(Platform.parse))]
+PlatformText = Annotated[str, AfterValidator(checked(Platform.parse))]
 """`os/architecture[/variant]`."""
 
-RepositoryName = Annotated[str, AfterValidator(_checked(parse_name))]
+RepositoryName = Annotated[str, AfterValidator(checked(parse_name))]
 """The name of a repository, as the distribution-spec wants it."""

@@ -4,7 +4,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from catalog.catalog import Catalog
-from catalog.restore import plan_restore
+from catalog.restore import plan_towards
 from flows.operation import Operation, OperationResult
 from flows.operation_flow import run_operation
 from flows.restore_request import RestoreRequest
@@ -17,7 +17,7 @@ def prepare_restore(catalog: Catalog, request: RestoreRequest) -> Operation:
         repository=request.repository,
         name="restore",
         message=f"restored version {request.version}",
-        plan=lambda latest: plan_restore(latest, wanted),
+        plan=lambda latest: plan_towards(latest, wanted),
         allow_sparse=True,
     )
 

@@ -59,6 +59,9 @@ def show_operation(result: "OperationResult", *, as_json: bool) -> None:
     if as_json:
         print_json(result.to_json())
     else:
+        if result.dry_run:
+            for tag, reason in result.not_selected.items():
+                print_line(f"not selected: {tag}: {reason}")
         if result.items:
             rows = [(item.tag, item.action, item.digest or item.previous) for item in result.items[:MAX_SHOWN]]
             print_table(("TAG", "ACTION", "DIGEST"), rows)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import distribution, exits, gc, query, repository, serve, sync, tag, up, version
+from flows.cli import curate, distribution, exits, gc, query, repository, serve, sync, tag, up, version
 from flows.cli.output import print_line
 from oci.errors import EntrepotError, LocalError
 
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.command()(up.up)
 app.command()(serve.serve)
 app.command()(sync.sync)
+app.command()(curate.curate)
 app.add_typer(repository.group, name="repository")
 app.add_typer(version.group, name="version")
 app.add_typer(tag.group, name="tag")

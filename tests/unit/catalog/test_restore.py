@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from catalog.catalog import Catalog
 from catalog.changes import AddManifest, LatestIs, RemoveManifest, RemoveTag
-from catalog.restore import plan_restore
+from catalog.restore import plan_towards
 from oci import mediatypes
 from oci.descriptor import Descriptor
 from oci.digest import Digest
@@ -13,7 +13,7 @@ from tests.unit.catalog.conftest import commit_to, push_image, stage_image, stag
 
 def restore(catalog: Catalog, name: str, number: int) -> int:
     latest = catalog.snapshot(name)
-    changes = plan_restore(latest, catalog.snapshot(name, number))
+    changes = plan_towards(latest, catalog.snapshot(name, number))
     return commit_to(
         catalog, name, *changes, operation="restore", requirements=(LatestIs(latest.version),), allow_sparse=True
     ).version

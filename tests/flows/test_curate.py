@@ -1,0 +1,71 @@
+"""Curating by the command, and the result in skopeo's hands."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from catalog.catalog import open_catalog
+from catalog.settings import read_settings
+from tests.cli.commands import Entrepot, PrefectServer, start_prefect
+from tests.conftest import EntrepotFactory
+from tests.servers import Children, Client
+from tests.unit.catalog.conftest import push_image
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def prefect(module_children: Children, tmp_path_factory: pytest.TempPathFactory) -> PrefectServer:
+    return start_prefect(module_children, tmp_path_factory.mktemp("prefect"))
+
+
+@pytest.fixture
+def entrepot(tmp_path: Path, children: Children, prefect: PrefectServer) -> Entrepot:
+    """Repositories a/one with v1.0, v1.1, v2.0, and b/two with nightly; they share a layer."""
+    made = Entrepot(tmp_path / "entrepot", children, {"ENTREPOT_PREFECT_API_URL": prefect.api_url})
+    with open_catalog(read_settings(home=made.home)) as catalog:
+        for tag in ("v1.0", "v1.1", "v2.0"):
+            push_image(catalog, "a/one", tag, tag, ("shared", tag))
+        push_image(catalog, "b/two", "nightly", "nightly", ("shared",))
+    return made
+
+
+def test_a_version_out_of_two_repositories(
+    entrepot: Entrepot, prefect: PrefectServer, entrepot_server: EntrepotFactory, skopeo: Client, tmp_path: Path
+) -> None:
+    arguments = ("curate", "release/app", "a/one", "b/two:nightly", "--include", "semver:>=1.1 <2")
+    planned = entrepot(*arguments, "--dry-run")
+    assert planned.returncode == 0, planned.stderr
+    assert "not selected: a/one:v2.0: matches no include" in planned.stdout
+    assert "dry run of release/app on version 0: 2 added" in planned.stdout
+    result = entrepot.json(*arguments)
+    assert (result["version"], result["tags"]) == (1, {"nightly": "added", "v1.1": "added"})
+    assert result["blobs"]["added"] == 4  # two configs, the shared layer, one of its own
+    assert prefect.flow_run(result["flow_run_id"])["state"]["message"].startswith("release/app: version 1; 2 added")
+    server = entrepot_server(entrepot.home)
+    listed = skopeo("list-tags", "--tls-verify=false", f"docker://{server.host}/release/app")
+    assert json.loads(listed.stdout)["Tags"] == ["nightly", "v1.1"]
+    for tag in ("nightly", "v1.1"):
+        skopeo("copy", "--src-tls-verify=false", f"docker://{server.host}/release/app:{tag}", f"dir:{tmp_path / tag}")
+    assert not entrepot.json(*arguments)["changed"]
+    narrowed = entrepot.json("curate", "release/app", "release/app", "--newest", "1")
+    assert narrowed["tags"] == {"nightly": "removed"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("release/app", "a/one:v9"), 1, "a/one:v9 is not in version 3 of a/one"),
+        (("release/app", "c/none"), 1, "c/none"),
+        (("release/app", "a/one", "--include", "re:("), 2, "is not a regular expression"),
+        (("release/app", "a/one", "--platform", "amd64"), 2, "expected os/architecture"),
+        (("Release", "a/one"), 2, "not a repository name"),
+    ],
+)
+def test_what_is_wrong_changes_nothing(entrepot: Entrepot, arguments: tuple[str, ...], code: int, said: str) -> None:
+    done = entrepot("curate", *arguments)
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [row["name"] for row in entrepot.json("repository", "list")] == ["a/one", "b/two"]
