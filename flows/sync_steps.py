@@ -71,14 +71,20 @@ async def copy_batch(job: SyncJob, batch: Batch) -> Outcome:
     for digest, error in failed.items():
         outcome.failed.update(dict.fromkeys(roots[Digest(digest)].tags, error))
     wanted = [found for tag, found in outcome.found.items() if tag not in outcome.failed]
-    wanted += [referrer for found in wanted for referrer in job.referrers.get(found.digest, ())]
     outcome.staged = await asyncio.to_thread(collect_staged, job, batch.base, wanted, target.staged)
     return outcome
 
 
 async def _copy_root(job: SyncJob, copier: GraphCopier, root: Root, outcome: Outcome) -> tuple[str, ...]:
     await copier.copy(root.descriptor)
-    digest = root.descriptor.digest
+    await _copy_companions(job, copier, root.descriptor)
+    outcome.found.update(dict.fromkeys(root.tags, root.descriptor))
+    return root.tags
+
+
+async def _copy_companions(job: SyncJob, copier: GraphCopier, subject: Descriptor) -> None:
+    """Copy what refers to a manifest that is copied, or to a child of it, and what refers to these again."""
+    digest = subject.digest
     if digest not in job.referrers:
         job.referrers[digest] = await job.source.referrers(digest)
     for referrer in list(job.referrers[digest]):
@@ -87,8 +93,12 @@ async def _copy_root(job: SyncJob, copier: GraphCopier, root: Root, outcome: Out
         except RemoteNotFound:
             job.note(f"{referrer.digest} is listed as referring to {digest}, but upstream does not have it")
             job.referrers[digest] = [found for found in job.referrers[digest] if found.digest != referrer.digest]
-    outcome.found.update(dict.fromkeys(root.tags, root.descriptor))
-    return root.tags
+    further = [*job.referrers[digest]]
+    if subject.media_type in mediatypes.INDEXES:
+        manifest = await asyncio.to_thread(job.catalog.read_manifest, digest, subject.media_type)
+        children = (child for _role, child in job.platforms.children(manifest))
+        further += [child for child in children if child.media_type in mediatypes.MANIFESTS]
+    await asyncio.gather(*(_copy_companions(job, copier, one) for one in further))
 
 
 async def _copy_moved(
@@ -111,7 +121,9 @@ async def _copy_moved(
 def collect_staged(
     job: SyncJob, base: Snapshot, roots: Iterable[Descriptor], known: dict[Digest, StagedManifest]
 ) -> dict[Digest, StagedManifest]:
-    """The manifests that `roots` are made of and that the base lacks; those an earlier run has copied are read."""
+    """The manifests that `roots` are made of, and what refers to them, as far as the base lacks them.
+
+    Those that an earlier run has copied are read."""
     staged: dict[Digest, StagedManifest] = {}
     waiting = list(roots)
     while waiting:
@@ -125,7 +137,7 @@ def collect_staged(
             manifest = job.catalog.read_manifest(digest, descriptor.media_type)
             found = staged_manifest(manifest, job.platforms.children)
         staged[digest] = found
-        waiting += found.manifests
+        waiting += [*found.manifests, *job.referrers.get(digest, ())]
     return staged
 
 

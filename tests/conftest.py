@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +27,8 @@ class EntrepotFactory(Protocol):
 
 def pytest_configure(config: pytest.Config) -> None:
     """Isolate the whole run before any test module is imported: Prefect reads its settings at import."""
+    # Started in the background, a shell has SIGINT ignored, and every process started from here would ignore it too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     scratch = Path(tempfile.mkdtemp(prefix="entrepot-tests-"))
     config.stash[_SCRATCH] = scratch
     servers.isolate(os.environ, scratch)

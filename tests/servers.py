@@ -28,6 +28,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 ROOT = Path(__file__).resolve().parent.parent
 # Read before conftest.py empties the environment of ENTREPOT_… settings.
 TOOLS_REQUIRED = os.environ.get("ENTREPOT_REQUIRE_TOOLS") == "1"
+GO_TOOLS = frozenset({"oras", "helm", "cosign"})  # built where Go is there
 # Below the kernel's ephemeral range (32768 and up), so that no outgoing connection takes a port between choice and use.
 FIRST_PORT, LAST_PORT = 20000, 32000
 
@@ -55,7 +56,7 @@ def tool(name: str) -> str:
     if path is not None:
         return path
     reason = f"{name} is not installed (`make tools` as root installs the system tools that tests use)"
-    if TOOLS_REQUIRED:
+    if TOOLS_REQUIRED and (name not in GO_TOOLS or shutil.which("go")):
         pytest.fail(f"{reason}; ENTREPOT_REQUIRE_TOOLS=1 makes that a failure", pytrace=False)
     pytest.skip(reason)
 

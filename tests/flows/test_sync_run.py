@@ -110,6 +110,17 @@ async def test_mirror_drops_what_upstream_dropped(sync: Syncer, upstream: Memory
     assert set(sync.snapshot().blobs) == {blob.digest for _, blob in kept.children()}
 
 
+async def test_referrers_of_referrers_and_of_children_come_along(sync: Syncer, upstream: MemoryUpstream) -> None:
+    child = pack_image(upstream.store, [{"file": "child"}])
+    index = pack_index(upstream.store, [(child, Platform("linux", "amd64"))])
+    upstream.store.put_tag("multi", index.digest)
+    sbom = pack_artifact(upstream.store, "application/x-sbom", [("text/plain", b"sbom")], subject=child)
+    signature = pack_artifact(upstream.store, "application/x-signature", [("text/plain", b"signed")], subject=sbom)
+    await sync(mode="mirror")
+    assert set(sync.snapshot().manifests) == {one.digest for one in (child, index, sbom, signature)}
+    assert not (await sync(mode="mirror")).changed
+
+
 async def test_filters_decide_what_a_mirror_holds(sync: Syncer, upstream: MemoryUpstream) -> None:
     for tag in ("v1", "v2", "v3-rc1", "nightly"):
         upstream.image(tag)
