@@ -12,7 +12,6 @@ from prefect.artifacts import acreate_progress_artifact, acreate_table_artifact,
 from prefect.exceptions import PrefectException
 
 from flows.progress import Progress
-from flows.sync_job import SyncJob
 from flows.sync_plan import PlanItem
 from flows.sync_report import table_rows
 
@@ -28,25 +27,25 @@ def artifact_key(kind: str, repository: str) -> str:
 
 
 @asynccontextmanager
-async def progress_artifact(job: SyncJob) -> AsyncIterator[None]:
-    """Show a job's progress while it runs. A sync does not fail because its progress cannot be shown."""
+async def progress_artifact(kind: str, name: str, progress: Progress) -> AsyncIterator[None]:
+    """Show a flow's progress while it runs. A flow does not fail because its progress cannot be shown."""
     try:
         artifact = await acreate_progress_artifact(
-            0.0, key=artifact_key("sync-progress", job.target), description=job.progress.describe()
+            0.0, key=artifact_key(f"{kind}-progress", name), description=progress.describe()
         )
     except _FAILURES as error:
         get_run_logger().warning("no progress artifact: %s", error)
         yield
         return
-    updates = asyncio.create_task(_update(artifact, job.progress))
+    updates = asyncio.create_task(_update(artifact, progress))
     try:
         yield
-        job.progress.phase = "done"
+        progress.phase = "done"
     finally:
         updates.cancel()
         with suppress(asyncio.CancelledError):
             await updates
-        await _show(artifact, job.progress)
+        await _show(artifact, progress)
 
 
 async def _update(artifact: UUID, progress: Progress) -> None:

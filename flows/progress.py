@@ -17,6 +17,10 @@ class Progress:
         """Enter a phase with so many tags ahead."""
         self.phase, self.total, self.done = phase, total, 0
 
+    def receive(self, count: int) -> None:
+        """Count bytes that have come."""
+        self.received += count
+
     @property
     def percent(self) -> float:
         """How much of the phase is done, 0 to 100."""

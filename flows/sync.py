@@ -153,7 +153,7 @@ async def _run(request: SyncRequest, catalog: Catalog, source: Upstream) -> Sync
     )
     log.info("%s sync of %s into %s", request.mode, request.reference, job.target)
     try:
-        async with upstream_slot(request.reference.registry), progress_artifact(job):
+        async with upstream_slot(request.reference.registry), progress_artifact("sync", job.target, job.progress):
             result = await run_sync(job, STEPS)
     except TagsFailed as error:
         items = [PlanItem(tag, "failed", reason=reason) for tag, reason in error.failed.items()]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import curate, distribution, exits, gc, query, repository, serve, sync, tag, up, version
+from flows.cli import bundle, curate, distribution, exits, gc, query, repository, serve, sync, tag, up, version
 from flows.cli.output import print_line
 from oci.errors import EntrepotError, LocalError
 
@@ -22,6 +22,8 @@ app.command()(up.up)
 app.command()(serve.serve)
 app.command()(sync.sync)
 app.command()(curate.curate)
+app.command()(bundle.export)
+app.command("import")(bundle.import_)
 app.add_typer(repository.group, name="repository")
 app.add_typer(version.group, name="version")
 app.add_typer(tag.group, name="tag")

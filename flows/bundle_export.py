@@ -1,0 +1,44 @@
+"""The flow `export-repositories`: versions into a bundle."""
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed
+
+from catalog.bundle_export import Wanted, collect, write_bundle
+from catalog.bundle_format import Contents
+from catalog.catalog import Catalog, open_catalog
+from catalog.settings import read_settings
+from flows import progress
+from flows.artifacts import progress_artifact
+from flows.bundle_request import ExportRequest, ExportResult
+from flows.progress import Progress
+
+
+@task(name="write-bundle", cache_policy=NO_CACHE)
+async def write(catalog: Catalog, contents: Contents, bundle: Path, shown: Progress) -> None:
+    """Copy every blob into the bundle, verified."""
+    await asyncio.to_thread(write_bundle, catalog, contents, bundle, shown.receive)
+
+
+@flow(name="export-repositories", persist_result=False, validate_parameters=True)
+async def export_repositories(request: ExportRequest) -> "State[ExportResult]":
+    """Write a bundle: a folder or tar that is an OCI image layout too. It appears whole or not at all."""
+    shown = progress.watched.get() or Progress()
+    catalog = await asyncio.to_thread(open_catalog, read_settings())
+    try:
+        wanted = [Wanted(name, request.version, request.since) for name in request.repositories]
+        contents = await asyncio.to_thread(collect, catalog, wanted, now=datetime.now(UTC))
+        shown.begin("exporting", 0)
+        async with progress_artifact("export", request.bundle.name, shown):
+            await write(catalog, contents, request.bundle.expanduser().absolute(), shown)
+    finally:
+        await asyncio.to_thread(catalog.close)
+    result = ExportResult(request.bundle, contents, str(flow_run.id))
+    get_run_logger().info(result.summary())
+    return Completed(message=result.summary(), data=result)

@@ -1,0 +1,66 @@
+"""`entrepot export` and `entrepot import`: bundles, for where no network goes."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.cli.flow_runs import read_form, run_here, show_operation
+from flows.cli.options import DryRun, Home, Json
+from flows.cli.output import print_fields, print_json, print_line
+
+Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A file ending in .tar, or a folder.")]
+
+
+def export(
+    context: typer.Context,
+    bundle: Bundle,
+    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Repositories to export.")],
+    *,
+    version: Annotated[
+        int | None, typer.Option("--version", metavar="N", help="This version; default: the latest.", min=0)
+    ] = None,
+    since: Annotated[
+        int, typer.Option("--since", metavar="N", help="Leave out what this version holds already.", min=0)
+    ] = 0,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Write versions of repositories into a bundle, which is an OCI image layout too."""
+    from flows.bundle_request import ExportRequest
+
+    request = read_form(ExportRequest, bundle=bundle, repositories=names, version=version, since=since)
+    result = run_here(context, home, "flows.bundle_export", "export_repositories", request)
+    if as_json:
+        print_json(result.to_json())
+        return
+    print_line(result.summary())
+    if result.flow_run_id:
+        print_fields({"flow run": result.flow_run_id})
+
+
+def import_(
+    context: typer.Context,
+    bundle: Bundle,
+    *,
+    mirror: Annotated[
+        bool,
+        typer.Option("--mirror/--additive", help="Exactly what the bundle has (default), or on top of what is there."),
+    ] = True,
+    dry_run: DryRun = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Take a bundle in; all of it is verified before anything is changed."""
+    from flows.bundle_request import ImportRequest
+
+    mode = "mirror" if mirror else "additive"
+    request = read_form(ImportRequest, bundle=bundle, mode=mode, dry_run=dry_run)
+    result = run_here(context, home, "flows.bundle_import", "import_bundle", request)
+    if as_json:
+        print_json(result.to_json())
+        return
+    for one in result.results:
+        show_operation(one, as_json=False)
+    if dry_run:
+        print_line(f"{bundle} can be imported")

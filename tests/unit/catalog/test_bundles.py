@@ -1,0 +1,218 @@
+"""Bundles: what goes in comes out, and what is damaged is named before anything is touched."""
+
+import io
+import json
+import shutil
+import tarfile
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from catalog.bundle_export import Wanted, collect, write_bundle
+from catalog.bundle_format import DOCUMENT, BundleInvalid, Contents, blob_path, parse_contents, render_contents
+from catalog.bundle_import import read_contents, stage_bundle
+from catalog.catalog import Catalog
+from catalog.changes import RemoveTag
+from catalog.restore import plan_towards
+from catalog.settings import read_settings
+from catalog.snapshot import Snapshot
+from oci.digest import Digest
+from oci.errors import Conflict, InvalidInput, LocalError, NameUnknown, StorageCorrupt
+from oci.layout import Layout
+from tests.unit.catalog.conftest import commit_to, push_image
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+FORMS = ("bundle.tar", "bundle")
+
+
+def export(catalog: Catalog, path: Path, *names: str, since: int = 0) -> Contents:
+    contents = collect(catalog, [Wanted(name, since=since) for name in names], now=NOW)
+    write_bundle(catalog, contents, path, lambda _count: None)
+    return contents
+
+
+def take_in(catalog: Catalog, path: Path) -> None:
+    contents = stage_bundle(catalog, path, lambda _count: None)
+    for one in contents.versions:
+        latest = catalog.find_snapshot(one.repository) or Snapshot(one.repository, 0)
+        commit_to(catalog, one.repository, *plan_towards(latest, one.as_snapshot()), allow_sparse=True)
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Catalog:
+    return Catalog(read_settings(home=tmp_path / "other"))
+
+
+@pytest.fixture
+def filled(catalog: Catalog) -> Catalog:
+    push_image(catalog, "team/app", "v1", "one", ("shared", "of one"))
+    push_image(catalog, "team/app", "v2", "two", ("shared", "of two"))
+    push_image(catalog, "tools/helper", "v1", "helper", ("shared",))
+    return catalog
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_there_and_back(filled: Catalog, other: Catalog, tmp_path: Path, form: str) -> None:
+    path = tmp_path / form
+    contents = export(filled, path, "team/app", "tools/helper")
+    assert read_contents(path) == contents
+    take_in(other, path)
+    for name in ("team/app", "tools/helper"):
+        ours, theirs = filled.snapshot(name), other.snapshot(name)
+        assert (theirs.tags, theirs.manifests, theirs.blobs) == (ours.tags, ours.manifests, ours.blobs)
+    assert other.content.read(Digest.of(b"shared")) == b"shared"
+    assert [found for found in tmp_path.iterdir() if found.name.endswith(".partial")] == []
+
+
+def test_a_folder_is_an_image_layout(filled: Catalog, tmp_path: Path) -> None:
+    export(filled, tmp_path / "bundle", "team/app")
+    entries = Layout.open(tmp_path / "bundle").entries()
+    names = {entry.annotations["org.opencontainers.image.ref.name"] for entry in entries}
+    assert names == {"team/app:v1", "team/app:v2"}
+
+
+def test_the_difference_of_two_versions(filled: Catalog, other: Catalog, tmp_path: Path) -> None:
+    export(filled, tmp_path / "first.tar", "team/app")
+    push_image(filled, "team/app", "v3", "three", ("shared", "of three"))
+    commit_to(filled, "team/app", RemoveTag("v1"))
+    contents = export(filled, tmp_path / "second.tar", "team/app", since=2)
+    assert len(contents.blobs) == 3  # manifest, config, the one new layer
+    with pytest.raises(BundleInvalid, match="builds on version 2 of team/app, which is not held here: 2 manifests"):
+        take_in(other, tmp_path / "second.tar")
+    assert other.find_snapshot("team/app") is None
+    take_in(other, tmp_path / "first.tar")
+    take_in(other, tmp_path / "second.tar")
+    assert other.snapshot("team/app").tags == filled.snapshot("team/app").tags
+
+
+def test_what_cannot_be_exported(filled: Catalog, tmp_path: Path, home: Path) -> None:
+    with pytest.raises(NameUnknown):
+        export(filled, tmp_path / "bundle.tar", "team/none")
+    with pytest.raises(InvalidInput, match="named twice"):
+        export(filled, tmp_path / "bundle.tar", "team/app", "team/app")
+    with pytest.raises(LocalError, match="there is no folder"):
+        export(filled, tmp_path / "none" / "bundle.tar", "team/app")
+    (tmp_path / "there.tar").write_text("precious")
+    with pytest.raises(Conflict, match="exists already"):
+        export(filled, tmp_path / "there.tar", "team/app")
+    assert (tmp_path / "there.tar").read_text() == "precious"
+    (stored,) = (home / "blobs").rglob(Digest.of(b"of one").encoded)
+    stored.chmod(0o600)
+    stored.write_bytes(b"0f one")
+    with pytest.raises(StorageCorrupt, match=Digest.of(b"of one")):
+        export(filled, tmp_path / "bundle.tar", "team/app")
+    assert not list(tmp_path.glob("*bundle*"))
+
+
+# --- damage ----------------------------------------------------------------------------------------------------
+
+
+def rewrite(path: Path, change: Callable[[str, bytes], tuple[str, bytes] | None]) -> Path:
+    """A copy of a tar whose files went through `change`."""
+    made = path.with_name("changed.tar")
+    with tarfile.open(path) as old, tarfile.open(made, "w") as new:
+        for entry in old:
+            source = old.extractfile(entry)
+            assert source is not None
+            changed = change(entry.name, source.read())
+            if changed is not None:
+                info = tarfile.TarInfo(changed[0])
+                info.size = len(changed[1])
+                new.addfile(info, io.BytesIO(changed[1]))
+    return made
+
+
+def refused(catalog: Catalog, path: Path, match: str) -> None:
+    """Importing is refused, and leaves no version."""
+    with pytest.raises(BundleInvalid, match=match):
+        take_in(catalog, path)
+    assert catalog.repository_names() == ()
+
+
+@pytest.fixture
+def bundle(filled: Catalog, tmp_path: Path) -> Path:
+    export(filled, tmp_path / "bundle.tar", "team/app")
+    return tmp_path / "bundle.tar"
+
+
+LAYER = blob_path(Digest.of(b"of one"))
+
+
+def test_a_flipped_byte_is_named(bundle: Path, other: Catalog) -> None:
+    refused(other, rewrite(bundle, lambda name, data: (name, b"oF one" if name == LAYER else data)), LAYER)
+    take_in(other, bundle)
+
+
+def test_every_flipped_bit_of_the_document_is_noticed(bundle: Path) -> None:
+    raw = render_contents(read_contents(bundle))
+    for position in range(0, len(raw), 7):
+        damaged = bytearray(raw)
+        damaged[position] ^= 1
+        try:
+            assert parse_contents(bytes(damaged), where="it") == read_contents(bundle)  # a blank, or alike
+        except BundleInvalid:
+            continue
+        except UnicodeDecodeError:
+            pytest.fail("an error that nobody expects")
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_truncated_tar(bundle: Path, other: Catalog, share: float) -> None:
+    data = bundle.read_bytes()
+    bundle.write_bytes(data[: int(len(data) * share)])
+    refused(other, bundle, "truncated|does not begin|damaged")
+
+
+def test_a_missing_blob(bundle: Path, other: Catalog) -> None:
+    refused(
+        other, rewrite(bundle, lambda name, data: None if name == LAYER else (name, data)), "is truncated: 1 of its 7"
+    )
+
+
+@pytest.mark.parametrize("name", ["../evil", "/etc/evil", "blobs/sha256/../../evil", "a\nb"])
+def test_names_that_lead_out(bundle: Path, other: Catalog, name: str) -> None:
+    refused(other, rewrite(bundle, lambda old, data: (name, data) if old == LAYER else (old, data)), "leads out of it")
+
+
+def test_a_link_in_the_place_of_a_blob(bundle: Path, other: Catalog, tmp_path: Path) -> None:
+    made = rewrite(bundle, lambda name, data: None if name == LAYER else (name, data))
+    with tarfile.open(made, "a") as archive:
+        link = tarfile.TarInfo(LAYER)
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+    refused(other, made, "which is no plain file")
+
+
+def test_other_blobs_and_sizes(bundle: Path, other: Catalog) -> None:
+    strange = blob_path(Digest.of(b"strange"))
+    refused(
+        other, rewrite(bundle, lambda name, data: (strange, data) if name == LAYER else (name, data)), "does not list"
+    )
+    refused(
+        other, rewrite(bundle, lambda name, data: (name, data + b"!" if name == LAYER else data)), "6 are announced"
+    )
+
+
+def test_a_newer_format(bundle: Path, other: Catalog) -> None:
+    def newer(name: str, data: bytes) -> tuple[str, bytes]:
+        return name, json.dumps({**json.loads(data), "format": 2}).encode() if name == DOCUMENT else data
+
+    refused(other, rewrite(bundle, newer), "has format 2; this release reads up to 1: upgrade")
+
+
+def test_what_is_no_bundle(tmp_path: Path, other: Catalog) -> None:
+    refused(other, tmp_path / "none.tar", "there is no bundle")
+    (tmp_path / "text.tar").write_text("this is no tar")
+    refused(other, tmp_path / "text.tar", "no tar")
+    Layout.create(tmp_path / "layout")
+    refused(other, tmp_path / "layout", "does not begin with entrepot.json")
+
+
+def test_a_link_in_a_folder(filled: Catalog, other: Catalog, tmp_path: Path) -> None:
+    export(filled, tmp_path / "bundle", "team/app")
+    (tmp_path / "bundle" / LAYER).unlink()
+    (tmp_path / "bundle" / LAYER).symlink_to("/etc/passwd")
+    refused(other, tmp_path / "bundle", "which is no plain file")
+    shutil.rmtree(tmp_path / "bundle")
