@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.flow_runs import read_form, run_here, show_operation
+from flows.cli.flow_runs import read_form, run_here, show_operation, show_summary
 from flows.cli.options import DryRun, Home, Json
-from flows.cli.output import print_fields, print_json, print_line
+from flows.cli.output import print_json, print_line
 
 Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A file ending in .tar, or a folder.")]
 
@@ -30,13 +30,7 @@ def export(
     from flows.bundle_request import ExportRequest
 
     request = read_form(ExportRequest, bundle=bundle, repositories=names, version=version, since=since)
-    result = run_here(context, home, "flows.bundle_export", "export_repositories", request)
-    if as_json:
-        print_json(result.to_json())
-        return
-    print_line(result.summary())
-    if result.flow_run_id:
-        print_fields({"flow run": result.flow_run_id})
+    show_summary(run_here(context, home, "flows.bundle_export", "export_repositories", request), as_json=as_json)
 
 
 def import_(

@@ -2,9 +2,10 @@
 
 import asyncio
 import sys
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import typer
 
@@ -52,6 +53,30 @@ def _show() -> "Show | None":
     from flows.cli.progress_bar import show_progress
 
     return show_progress
+
+
+class Result(Protocol):
+    """What a flow's result can say of itself."""
+
+    flow_run_id: str
+
+    def summary(self) -> str:
+        """One line for a terminal."""
+        ...
+
+    def to_json(self) -> Mapping[str, object]:
+        """The same for programs."""
+        ...
+
+
+def show_summary(result: Result, *, as_json: bool) -> None:
+    """Print a result's one line and its flow run."""
+    if as_json:
+        print_json(result.to_json())
+        return
+    print_line(result.summary())
+    if result.flow_run_id:
+        print_fields({"flow run": result.flow_run_id})
 
 
 def show_operation(result: "OperationResult", *, as_json: bool) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.flow_runs import read_form, run_here
+from flows.cli.flow_runs import read_form, run_here, show_summary
 from flows.cli.opening import opened
 from flows.cli.options import DryRun, Home, Json
 from flows.cli.output import bytes_text, print_fields, print_json, print_line, print_table
@@ -25,13 +25,7 @@ def gc(
     from flows.gc_request import GcRequest
 
     request = read_form(GcRequest, grace_hours=grace_hours, dry_run=dry_run)
-    result = run_here(context, home, "flows.gc", "collect_garbage", request)
-    if as_json:
-        print_json(result.to_json())
-        return
-    print_line(result.summary())
-    if result.flow_run_id:
-        print_fields({"flow run": result.flow_run_id})
+    show_summary(run_here(context, home, "flows.gc", "collect_garbage", request), as_json=as_json)
 
 
 def usage(*, home: Home = None, as_json: Json = False) -> None:

@@ -4,22 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import Entrepot, PrefectServer, start_prefect
+from tests.cli.commands import Entrepot, PrefectServer
 from tests.conftest import EntrepotFactory
 from tests.flows.test_sync_flow import processes_of
 from tests.servers import Children, Client, EntrepotServer, get
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def prefect(module_children: Children, tmp_path_factory: pytest.TempPathFactory) -> PrefectServer:
-    return start_prefect(module_children, tmp_path_factory.mktemp("prefect"))
-
-
-@pytest.fixture
-def entrepot(tmp_path: Path, children: Children, prefect: PrefectServer) -> Entrepot:
-    return Entrepot(tmp_path / "here", children, {"ENTREPOT_PREFECT_API_URL": prefect.api_url})
 
 
 @pytest.fixture

@@ -7,28 +7,21 @@ import pytest
 
 from catalog.catalog import open_catalog
 from catalog.settings import read_settings
-from tests.cli.commands import Entrepot, PrefectServer, start_prefect
+from tests.cli.commands import Entrepot, PrefectServer
 from tests.conftest import EntrepotFactory
-from tests.servers import Children, Client
+from tests.servers import Client
 from tests.unit.catalog.conftest import push_image
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def prefect(module_children: Children, tmp_path_factory: pytest.TempPathFactory) -> PrefectServer:
-    return start_prefect(module_children, tmp_path_factory.mktemp("prefect"))
-
-
-@pytest.fixture
-def entrepot(tmp_path: Path, children: Children, prefect: PrefectServer) -> Entrepot:
+@pytest.fixture(autouse=True)
+def filled(entrepot: Entrepot) -> None:
     """Repositories a/one with v1.0, v1.1, v2.0, and b/two with nightly; they share a layer."""
-    made = Entrepot(tmp_path / "entrepot", children, {"ENTREPOT_PREFECT_API_URL": prefect.api_url})
-    with open_catalog(read_settings(home=made.home)) as catalog:
+    with open_catalog(read_settings(home=entrepot.home)) as catalog:
         for tag in ("v1.0", "v1.1", "v2.0"):
             push_image(catalog, "a/one", tag, tag, ("shared", tag))
         push_image(catalog, "b/two", "nightly", "nightly", ("shared",))
-    return made
 
 
 def test_a_version_out_of_two_repositories(

@@ -11,24 +11,18 @@ from oci.digest import Digest
 from oci.memory import MemoryStore
 from oci.pack import pack_image
 from tests.api.conftest import serve
-from tests.cli.commands import Entrepot, PrefectServer, start_prefect
+from tests.cli.commands import Entrepot, PrefectServer
 from tests.conftest import EntrepotFactory
-from tests.servers import Children, Client
+from tests.servers import Client
 from tests.unit.catalog.conftest import push_image
 
 NAME = "team/app"
 
 
-@pytest.fixture(scope="module")
-def prefect(module_children: Children, tmp_path_factory: pytest.TempPathFactory) -> PrefectServer:
-    return start_prefect(module_children, tmp_path_factory.mktemp("prefect"))
-
-
 @pytest.mark.slow
 def test_usage_delete_and_gc(
-    tmp_path: Path, children: Children, prefect: PrefectServer, entrepot_server: EntrepotFactory, skopeo: Client
+    entrepot: Entrepot, prefect: PrefectServer, entrepot_server: EntrepotFactory, skopeo: Client, tmp_path: Path
 ) -> None:
-    entrepot = Entrepot(tmp_path / "entrepot", children, {"ENTREPOT_PREFECT_API_URL": prefect.api_url})
     layer = "shared by three repositories " * 1000
     with open_catalog(read_settings(home=entrepot.home)) as catalog:
         for repository in ("a/one", "b/two", "c/three"):

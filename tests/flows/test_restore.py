@@ -1,34 +1,25 @@
 """Restoring a version: by the command, recorded by Prefect, while a pinned path serves the old version to skopeo."""
 
-from pathlib import Path
-
 import pytest
 
 from catalog.catalog import Catalog, open_catalog
 from catalog.settings import read_settings
-from tests.cli.commands import Entrepot, PrefectServer, start_prefect
+from tests.cli.commands import Entrepot, PrefectServer
 from tests.conftest import EntrepotFactory
-from tests.servers import Children, Client
+from tests.servers import Client
 from tests.unit.catalog.conftest import push_image
 
 pytestmark = pytest.mark.slow
 NAME = "team/app"
 
 
-@pytest.fixture(scope="module")
-def prefect(module_children: Children, tmp_path_factory: pytest.TempPathFactory) -> PrefectServer:
-    return start_prefect(module_children, tmp_path_factory.mktemp("prefect"))
-
-
-@pytest.fixture
-def entrepot(tmp_path: Path, children: Children, prefect: PrefectServer) -> Entrepot:
+@pytest.fixture(autouse=True)
+def filled(entrepot: Entrepot) -> None:
     """Three versions: `a` is set, then moved, then `b` is set."""
-    made = Entrepot(tmp_path / "entrepot", children, {"ENTREPOT_PREFECT_API_URL": prefect.api_url})
-    with open_catalog(read_settings(home=made.home)) as catalog:
+    with open_catalog(read_settings(home=entrepot.home)) as catalog:
         push_image(catalog, NAME, "a", "one")
         push_image(catalog, NAME, "a", "two")
         push_image(catalog, NAME, "b", "three")
-    return made
 
 
 def opened(entrepot: Entrepot) -> Catalog:

@@ -19,18 +19,13 @@ from oci.digest import Digest
 from oci.manifest import Manifest
 from oci.memory import MemoryStore
 from oci.pack import pack_image
-from tests.cli.commands import Entrepot, PrefectServer, start_prefect
+from tests.cli.commands import Entrepot, PrefectServer
 from tests.conftest import DockerRegistryFactory, EntrepotFactory
-from tests.servers import Children, Client, wait_until
+from tests.servers import Client, wait_until
 from tests.upstream import Upstream
 
 pytestmark = pytest.mark.slow
 NAME = "team/app"
-
-
-@pytest.fixture(scope="module")
-def prefect(module_children: Children, tmp_path_factory: pytest.TempPathFactory) -> PrefectServer:
-    return start_prefect(module_children, tmp_path_factory.mktemp("prefect"))
 
 
 @pytest.fixture
@@ -42,11 +37,6 @@ def store() -> MemoryStore:
 def upstream(store: MemoryStore) -> Iterator[Upstream]:
     with Upstream({NAME: store}) as served:
         yield served
-
-
-@pytest.fixture
-def entrepot(tmp_path: Path, children: Children, prefect: PrefectServer) -> Entrepot:
-    return Entrepot(tmp_path / "entrepot", children, {"ENTREPOT_PREFECT_API_URL": prefect.api_url})
 
 
 def image(store: MemoryStore, tag: str, text: str | None = None) -> Manifest:
