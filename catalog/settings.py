@@ -58,6 +58,8 @@ class Settings(BaseSettings):
     )
     snapshot_cache: int = Field(1000, ge=1, description="Versions of repositories kept in memory.")
     manifest_cache: int = Field(64 * 1024 * 1024, ge=0, description="Bytes of manifests kept in memory.")
+    signing_key: Path | None = Field(None, description="PEM file of the key that signs where a flow names none.")
+    signing_password: SecretStr | None = Field(None, description="Password of the signing key.")
     server_processes: int = Field(1, ge=1, description="Processes that serve the registry.")
 
     @field_validator("insecure_registries", mode="before")

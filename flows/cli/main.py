@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import bundle, curate, distribution, exits, gc, query, repository, serve, sync, tag, up, version
+from flows.cli import bundle, curate, distribution, exits, gc, query, repository, serve, sign, sync, tag, up, version
 from flows.cli.output import print_line
 from oci.errors import EntrepotError, LocalError
 
@@ -28,6 +28,9 @@ app.add_typer(repository.group, name="repository")
 app.add_typer(version.group, name="version")
 app.add_typer(tag.group, name="tag")
 app.add_typer(distribution.group, name="distribution")
+app.command()(sign.sign)
+app.command()(sign.attest)
+app.command()(sign.verify)
 app.command()(gc.usage)
 app.command()(gc.gc)
 app.command()(query.query)

@@ -1,0 +1,96 @@
+"""What is signed in a version: cosign's signature tags and sigstore bundles that refer to a manifest."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from catalog.catalog import Catalog
+from catalog.snapshot import Snapshot
+from oci.digest import Digest
+from oci.errors import EntrepotError, ManifestInvalid
+from oci.kinds import COSIGN_LAYER
+from oci.manifest import Manifest
+from oci.memory import MemoryStore
+from oci.signing.dsse import BUNDLE, COSIGN_SIGN, Envelope, read_bundle
+from oci.signing.keys import Verifier
+from oci.signing.simple import SIGNATURE, SimpleSignature, read_signature, signature_tag
+
+MAX_PAYLOAD = 16 * 1024 * 1024
+"""No signature's payload is larger; one that is, is not read."""
+
+
+class SignatureMissing(EntrepotError):
+    """Content that should be signed by a key is not."""
+
+    code = "DENIED"
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was found about one manifest: how many signatures of each form there are, and how many of them the key made.
+
+    An attestation says something about the manifest and does not count as its signature; `predicate_types` has those of the key.
+    """
+
+    digest: Digest
+    tagged: int
+    tagged_good: int
+    bundled: int
+    bundled_good: int
+    predicate_types: tuple[str, ...] = ()
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether the key has signed the manifest in any form."""
+        return bool(self.tagged_good or self.bundled_good)
+
+
+def tagged_signatures(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> list[SimpleSignature]:
+    """The signatures under cosign's tag for a manifest, in their order; none where there is no such tag."""
+    found = snapshot.tags.get(signature_tag(digest))
+    if found is None:
+        return []
+    manifest = _read(catalog, snapshot, found)
+    return [
+        read_signature(layer.annotations.get(SIGNATURE), catalog.content.read(layer.digest))
+        for layer in manifest.layers
+        if layer.media_type == COSIGN_LAYER and layer.size <= MAX_PAYLOAD
+    ]
+
+
+def bundles(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> Iterator[Envelope]:
+    """The signed statements that refer to a manifest; a referrer that is none is left out."""
+    for found in snapshot.referrers.get(digest, ()):
+        for layer in _read(catalog, snapshot, found).layers:
+            if layer.media_type == BUNDLE and layer.size <= MAX_PAYLOAD:
+                try:
+                    yield read_bundle(catalog.content.read(layer.digest))
+                except ManifestInvalid:
+                    continue
+
+
+def check_signatures(catalog: Catalog, snapshot: Snapshot, digest: Digest, verifier: Verifier) -> Checked:
+    """Verify all signatures of a manifest by one key: the signature over the payload, and that the payload is about it."""
+    tagged = tagged_signatures(catalog, snapshot, digest)
+    envelopes = list(bundles(catalog, snapshot, digest))
+    good = [one.statement() for one in envelopes if one.is_for(digest) and one.is_by(verifier)]
+    types = tuple(str(statement.get("predicateType", "")) for statement in good)
+    return Checked(
+        digest,
+        len(tagged),
+        sum(one.is_for(digest) and one.is_by(verifier) for one in tagged),
+        len(envelopes),
+        types.count(COSIGN_SIGN),
+        types,
+    )
+
+
+def stage(catalog: Catalog, repository: str, store: MemoryStore) -> None:
+    """Keep what was packed, for a commit to come."""
+    for digest, data in store.blobs.items():
+        catalog.content.put(data, digest, repository)
+    for digest, manifest in store.manifests.items():
+        catalog.content.put(manifest.raw, digest, repository, manifest.media_type)
+
+
+def _read(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> Manifest:
+    return catalog.read_manifest(digest, snapshot.manifests[digest].media_type)

@@ -1,0 +1,1 @@
+"""Signatures over content: keys, what is signed, and how it is attached."""

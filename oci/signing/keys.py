@@ -1,0 +1,144 @@
+"""Keys that sign and verify: PEM files, cosign's encrypted ones included.
+
+Source: RFC 7468; cosign, KEY_MANAGEMENT and the secure-systems-lab encrypted form (scrypt, NaCl secretbox).
+"""
+
+import base64
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+from nacl.exceptions import CryptoError
+from nacl.secret import SecretBox
+
+from oci.errors import InvalidInput
+
+PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
+PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
+_ENCRYPTED = (b"ENCRYPTED SIGSTORE PRIVATE KEY", b"ENCRYPTED COSIGN PRIVATE KEY")
+_MOST_SCRYPT = 2**20
+"""Above this cost a key file would have us fill the memory."""
+
+
+class KeyInvalid(InvalidInput):
+    """A key that cannot be read or used; the message never holds it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """Verifies with a public key."""
+
+    key: PublicKey
+
+    @property
+    def fingerprint(self) -> str:
+        """Base64 of the SHA-256 of the key's DER, which sigstore calls a hint."""
+        return base64.b64encode(hashlib.sha256(_der(self.key)).digest()).decode()
+
+    def verifies(self, signature: bytes, data: bytes) -> bool:
+        """Whether the signature over `data` is by this key."""
+        try:
+            if isinstance(self.key, ec.EllipticCurvePublicKey):
+                self.key.verify(signature, data, ec.ECDSA(_hash_of(self.key.curve)))
+            elif isinstance(self.key, rsa.RSAPublicKey):
+                self.key.verify(signature, data, padding.PKCS1v15(), hashes.SHA256())
+            else:
+                self.key.verify(signature, data)
+        except InvalidSignature:
+            return False
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Signs with a private key, as cosign does with a key of the same kind."""
+
+    key: PrivateKey
+
+    @property
+    def verifier(self) -> Verifier:
+        """The public half."""
+        return Verifier(self.key.public_key())
+
+    def sign(self, data: bytes) -> bytes:
+        """Return the signature over `data`."""
+        if isinstance(self.key, ec.EllipticCurvePrivateKey):
+            return self.key.sign(data, ec.ECDSA(_hash_of(self.key.curve)))
+        if isinstance(self.key, rsa.RSAPrivateKey):
+            return self.key.sign(data, padding.PKCS1v15(), hashes.SHA256())
+        return self.key.sign(data)
+
+    def __repr__(self) -> str:
+        return f"Signer({self.verifier.fingerprint})"
+
+
+def _hash_of(curve: ec.EllipticCurve) -> hashes.HashAlgorithm:
+    return {384: hashes.SHA384(), 521: hashes.SHA512()}.get(curve.key_size, hashes.SHA256())
+
+
+def _der(key: PublicKey) -> bytes:
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def load_signer(pem: bytes, password: str | None, *, where: str) -> Signer:
+    """Read a private key; raise KeyInvalid, naming `where` it came from, for a wrong password or what is no key."""
+    secret = password.encode() if password else None
+    try:
+        if any(b"BEGIN " + label in pem for label in _ENCRYPTED):
+            key = serialization.load_der_private_key(_decrypt(pem, secret or b"", where), None)
+        else:
+            key = serialization.load_pem_private_key(pem, secret)
+    except TypeError:
+        what = (
+            "is encrypted: set ENTREPOT_SIGNING_PASSWORD"
+            if secret is None
+            else "is not encrypted, but a password is set"
+        )
+        raise KeyInvalid(f"the key {where} {what}") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise KeyInvalid(
+            f"{where} is no private key in PEM, or its password (ENTREPOT_SIGNING_PASSWORD) is wrong"
+        ) from None
+    if not isinstance(key, PrivateKey):
+        raise KeyInvalid(f"the key {where} is of a kind that does not sign: expected ECDSA, Ed25519 or RSA")
+    return Signer(key)
+
+
+def load_verifier(pem: bytes, *, where: str) -> Verifier:
+    """Read a public key; raise KeyInvalid, naming `where` it came from."""
+    try:
+        key = serialization.load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm):
+        raise KeyInvalid(f"{where} is no public key in PEM") from None
+    if not isinstance(key, PublicKey):
+        raise KeyInvalid(f"the key {where} is of a kind that does not verify: expected ECDSA, Ed25519 or RSA")
+    return Verifier(key)
+
+
+def _decrypt(pem: bytes, password: bytes, where: str) -> bytes:
+    """Open a key file of cosign's."""
+    body = b"".join(line for line in pem.splitlines() if line and not line.startswith(b"-----"))
+    try:
+        document: dict[str, Any] = json.loads(base64.b64decode(body))
+        parameters = document["kdf"]["params"]
+        cost, block, parallel = (int(parameters[name]) for name in ("N", "r", "p"))
+        salt = base64.b64decode(document["kdf"]["salt"])
+        nonce = base64.b64decode(document["cipher"]["nonce"])
+        sealed = base64.b64decode(document["ciphertext"])
+        if document["kdf"]["name"] != "scrypt" or document["cipher"]["name"] != "nacl/secretbox":
+            raise KeyInvalid(f"the key {where} is encrypted by a method that is not known")
+        if cost > _MOST_SCRYPT or block > 32 or parallel > 16:
+            raise KeyInvalid(f"the key {where} asks for too costly a decryption")
+        derived = Scrypt(salt=salt, length=32, n=cost, r=block, p=parallel).derive(password)
+        return SecretBox(derived).decrypt(sealed, nonce)
+    except CryptoError:
+        raise KeyInvalid(
+            f"the password of the key {where} is wrong or not set (ENTREPOT_SIGNING_PASSWORD or COSIGN_PASSWORD)"
+        ) from None
+    except (KeyError, TypeError, AttributeError) as error:
+        raise KeyInvalid(f"the key {where} is damaged: {type(error).__name__}") from None
