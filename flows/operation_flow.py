@@ -31,9 +31,16 @@ async def run_operation(
     catalog = await asyncio.to_thread(open_catalog, read_settings())
     try:
         operation = await asyncio.to_thread(prepare, catalog)
-        result = await commit_operation(catalog, operation, actor, dry_run=dry_run)
+        return await finish_operation(catalog, operation, actor=actor, dry_run=dry_run)
     finally:
         await asyncio.to_thread(catalog.close)
+
+
+async def finish_operation(
+    catalog: Catalog, operation: Operation, *, actor: str, dry_run: bool = False
+) -> "State[OperationResult]":
+    """Perform an operation, leave its table, and give the state that a flow ends with."""
+    result = await commit_operation(catalog, operation, actor, dry_run=dry_run)
     for note in result.notes:
         get_run_logger().warning(note)
     await result_artifact(operation.name, operation.repository, result.summary(), result.items)

@@ -7,7 +7,22 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import bundle, curate, distribution, exits, gc, query, repository, serve, sign, sync, tag, up, version
+from flows.cli import (
+    build,
+    bundle,
+    curate,
+    distribution,
+    exits,
+    gc,
+    query,
+    repository,
+    serve,
+    sign,
+    sync,
+    tag,
+    up,
+    version,
+)
 from flows.cli.output import print_line
 from oci.errors import EntrepotError, LocalError
 
@@ -21,6 +36,7 @@ app = typer.Typer(
 app.command()(up.up)
 app.command()(serve.serve)
 app.command()(sync.sync)
+app.command()(build.build)
 app.command()(curate.curate)
 app.command()(bundle.export)
 app.command("import")(bundle.import_)

@@ -1,0 +1,144 @@
+"""The flow `build-image`: Containerfile → buildah → layout → copy → provenance → one commit."""
+
+import asyncio
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+
+from catalog.catalog import Catalog, open_catalog
+from catalog.changes import AddManifest, SetTag
+from catalog.settings import Settings, read_settings
+from catalog.signatures import stage
+from catalog.snapshot import Snapshot
+from catalog.target import RepositoryTarget
+from flows.build_request import BuildRequest
+from flows.buildah import Build, Buildah
+from flows.operation import Operation, OperationResult
+from flows.operation_flow import finish_operation
+from flows.pull_line import registry_url
+from flows.sign_request import read_signer
+from oci.copy import copy_graph
+from oci.digest import Digest
+from oci.errors import InvalidInput
+from oci.layout import Layout
+from oci.manifest import Manifest
+from oci.memory import MemoryStore
+from oci.pack import pack_artifact
+from oci.provenance import PREDICATE, Material, make_provenance
+from oci.signing.dsse import PAYLOAD, make_statement, pack_bundle, sign_statement
+from oci.signing.keys import Signer
+
+BASE_NAME, BASE_DIGEST = "org.opencontainers.image.base.name", "org.opencontainers.image.base.digest"
+
+
+def find_build(request: BuildRequest) -> Build:
+    """Look for the context and the Containerfile; raise InvalidInput that says what is missing."""
+    context = request.context.expanduser().absolute()
+    if not context.is_dir():
+        raise InvalidInput(f"the context {context} is no folder")
+    candidates = [request.containerfile] if request.containerfile else [Path("Containerfile"), Path("Dockerfile")]
+    for candidate in candidates:
+        for place in (context / candidate, candidate.expanduser().absolute()):
+            if place.is_file():
+                return Build(context, place, request.arguments, request.target, request.platform or "")
+    raise InvalidInput(f"there is no {' or '.join(map(str, candidates))} in {context}")
+
+
+@task(name="build-image", cache_policy=NO_CACHE)
+async def build_layout(settings: Settings, build: Build, scratch: Path) -> Path:
+    """Run buildah; its output goes to the log."""
+    log, layout = get_run_logger(), scratch / "layout"
+    host = registry_url(settings).partition("://")[2]
+    insecure = [*settings.insecure_registries, *([] if settings.tls_cert else [host])]
+    buildah = Buildah(settings.root / "build", insecure=insecure, on_line=lambda line: log.info("%s", line))
+    await asyncio.to_thread(buildah.build, build, layout, scratch)
+    return layout
+
+
+@task(name="copy-image", cache_policy=NO_CACHE)
+async def copy_image(catalog: Catalog, repository: str, path: Path) -> Manifest:
+    """Take the built image in; what is held already is not written again."""
+    layout = Layout.open(path)
+    root = await layout.resolve("built")
+    base = await asyncio.to_thread(catalog.find_snapshot, repository) or Snapshot(repository, 0)
+    await copy_graph(layout, RepositoryTarget(catalog, base), root)
+    return await layout.read_manifest(root)
+
+
+def add_provenance(
+    catalog: Catalog,
+    request: BuildRequest,
+    build: Build,
+    image: Manifest,
+    signer: Signer | None,
+    times: tuple[str, str],
+) -> Manifest:
+    """Pack the provenance as what refers to the image: signed in a bundle, else as an in-toto statement."""
+    containerfile = Digest.of(build.containerfile.read_bytes())
+    materials = [Material(build.containerfile.name, {"sha256": containerfile.encoded})]
+    if image.annotations.get(BASE_NAME) and image.annotations.get(BASE_DIGEST):
+        base = Digest.parse(image.annotations[BASE_DIGEST])
+        materials.append(Material(f"oci://{image.annotations[BASE_NAME]}", {base.algorithm: base.encoded}))
+    predicate = make_provenance(
+        parameters={
+            "containerfile": build.containerfile.name,
+            "arguments": dict(build.arguments),
+            "target": build.target,
+            "platform": build.platform,
+        },
+        materials=materials,
+        run_id=str(flow_run.id),
+        started=times[0],
+        finished=times[1],
+    )
+    store = MemoryStore()
+    statement = make_statement(image.digest, f"{request.repository}:{request.tag}", PREDICATE, predicate)
+    if signer:
+        made = pack_bundle(store, sign_statement(statement, signer), image, PREDICATE, times[1])
+    else:
+        made = pack_artifact(
+            store, PAYLOAD, [(PAYLOAD, statement)], subject=image, annotations={"in-toto.io/predicate-type": PREDICATE}
+        )
+    stage(catalog, request.repository, store)
+    return made
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@flow(
+    name="build-image",
+    flow_run_name="build {request.repository}:{request.tag}",
+    persist_result=False,
+    validate_parameters=True,
+)
+async def build_image(request: BuildRequest) -> "State[OperationResult]":
+    """Build, take the image in, and make one version with its tag and its provenance. A failed build changes nothing."""
+    settings = read_settings()
+    signer = read_signer(settings, request.key) if request.key or settings.signing_key else None
+    build, started = await asyncio.to_thread(find_build, request), _now()
+    catalog = await asyncio.to_thread(open_catalog, settings)
+    (settings.root / "build").mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix="build-", dir=settings.root / "build") as folder:
+            image = await copy_image(catalog, request.repository, await build_layout(settings, build, Path(folder)))
+        made = await asyncio.to_thread(add_provenance, catalog, request, build, image, signer, (started, _now()))
+        operation = Operation(
+            repository=request.repository,
+            name="build",
+            message=f"built {request.tag} from {build.containerfile.name}",
+            plan=lambda _latest: [
+                AddManifest(image.descriptor),
+                AddManifest(made.descriptor),
+                SetTag(request.tag, image.digest),
+            ],
+        )
+        return await finish_operation(catalog, operation, actor="build-image")
+    finally:
+        await asyncio.to_thread(catalog.close)
