@@ -37,8 +37,12 @@ class ContentStore:
         if self._holdings.add_link(repository, digest, media_type=media_type, now=self._clock()):
             return
         with self._uploads.begin(repository) as session:
-            session.write(data)
-            session.finish(digest, media_type=media_type)
+            try:
+                session.write(data)
+                session.finish(digest, media_type=media_type)
+            except BaseException:
+                session.cancel()
+                raise
 
     def link(self, repository: str, digest: Digest, media_type: str = "") -> None:
         """Let a repository use a blob until a version holds it; raise BlobUnknown when it is not held."""

@@ -1,7 +1,7 @@
 """The catalogue as the two ends of a copy: a repository's content to write into, one version to read from."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from catalog.catalog import Catalog
 from catalog.snapshot import Snapshot
@@ -66,12 +66,14 @@ class RepositoryTarget:
     async def write_blob(self, descriptor: Descriptor, chunks: AsyncIterator[bytes]) -> None:
         """Keep a blob; raise DigestInvalid or SizeInvalid, and keep nothing, where the bytes are not the descriptor's."""
         expected = None if descriptor.size == UNKNOWN_SIZE else descriptor.size
-        session = await asyncio.to_thread(self._catalog.uploads.begin, self.name)
+        begun: list[UploadSession] = []  # a list: a cancellation may come before the session is returned
         try:
-            await _fill(session, chunks, expected)
-            await asyncio.to_thread(session.finish, descriptor.digest, expected)
+            await _to_end(lambda: begun.append(self._catalog.uploads.begin(self.name)))
+            await _fill(begun[0], chunks, expected)
+            await _to_end(begun[0].finish, descriptor.digest, expected)
         except BaseException:
-            session.cancel()
+            for session in begun:
+                session.cancel()
             raise
 
     async def write_manifest(self, manifest: Manifest) -> None:
@@ -93,10 +95,21 @@ async def _fill(session: UploadSession, chunks: AsyncIterator[bytes], expected: 
         if expected is not None and session.offset + len(pending) > expected:
             raise SizeInvalid(f"expected {expected} bytes, got more")
         if len(pending) >= _WRITE:
-            await asyncio.to_thread(session.write, pending)
+            await _to_end(session.write, pending)
             pending = bytearray()
     if pending:
-        await asyncio.to_thread(session.write, pending)
+        await _to_end(session.write, pending)
+
+
+async def _to_end(call: Callable[..., object], *args: object) -> None:
+    """Call on a thread. It cannot be stopped: a cancellation waits for it, so that its file is not closed under it."""
+    running = asyncio.ensure_future(asyncio.to_thread(call, *args))
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        running.exception()  # looked at, so that asyncio does not report it as lost
+        raise
 
 
 class RepositorySource:

@@ -20,6 +20,7 @@ from registry_api.threads import Threads
 from registry_api.v2 import DistributionApi
 
 log = logging.getLogger("registry_api")
+_DISTRIBUTION = ("/v2/", "/extensions/v2/")
 Now = Callable[[], datetime]
 
 
@@ -38,7 +39,7 @@ def create_app(catalog: Catalog, users: Users, *, now: Now = _now, make_id: Call
     distribution, others = DistributionApi(registry), _create_others(registry)
 
     async def entrepot(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (scope["path"].startswith("/v2/") or scope["path"] == "/v2"):
+        if scope["type"] == "http" and (scope["path"].startswith(_DISTRIBUTION) or scope["path"] == "/v2"):
             await distribution(scope, receive, send)
         else:
             await others(scope, receive, send)

@@ -35,7 +35,7 @@ async def put_manifest(registry: Registry, request: Request) -> Answer:
         check_digest(manifest.digest, by_digest)
     await registry.threads.run(_keep, registry, request.repository, manifest)
     changes: tuple[Change, ...] = (AddManifest(manifest.descriptor), *(SetTag(tag, manifest.digest) for tag in tags))
-    await _commit(registry, request, "push", changes)
+    await commit_changes(registry, request, "push", changes)
     return _created(request.name, manifest, tags if by_digest else ())
 
 
@@ -101,7 +101,7 @@ async def delete_manifest(registry: Registry, request: Request) -> Answer:
     change = _removal_of(request.reference)
     if await registry.find_served(request.name) is None:
         raise NameUnknown(f"no repository {request.name!r} here")
-    result = await _commit(registry, request, "delete", (change,))
+    result = await commit_changes(registry, request, "delete", (change,))
     if not result.changed:
         what = "tag" if is_tag(request.reference) else "manifest"
         raise ManifestUnknown(f"{what} {request.reference[:200]!r} is not in {request.name}")
@@ -112,7 +112,10 @@ def _removal_of(reference: str) -> Change:
     return RemoveManifest(Digest.parse(reference)) if ":" in reference else RemoveTag(reference)
 
 
-async def _commit(registry: Registry, request: Request, operation: str, changes: tuple[Change, ...]) -> CommitResult:
+async def commit_changes(
+    registry: Registry, request: Request, operation: str, changes: tuple[Change, ...]
+) -> CommitResult:
+    """Make one version of the request's repository, in the name of its user."""
     commit = Commit(
         repository=request.repository,
         operation=operation,

@@ -14,6 +14,7 @@ from registry_api.manifests import get_manifest, head_manifest
 from registry_api.messages import Answer, Request, Sendable, json_answer
 from registry_api.referrers import get_referrers
 from registry_api.registry import Registry
+from registry_api.signatures import SUPPORTED, get_signatures, put_signature
 from registry_api.uploads import delete_upload, get_upload, patch_upload, post_upload, put_upload
 
 Handler = Callable[[Registry, Request], Awaitable[Sendable]]
@@ -29,8 +30,8 @@ class Route(NamedTuple):
 async def ping(_registry: Registry, request: Request) -> Answer:
     """Say that this is a registry. The challenge on a 200 tells clients of containers/image that a login may be sent."""
     if request.user == ANONYMOUS:
-        return json_answer(b"{}", (b"www-authenticate", CHALLENGE))
-    return json_answer(b"{}")
+        return json_answer(b"{}", SUPPORTED, (b"www-authenticate", CHALLENGE))
+    return json_answer(b"{}", SUPPORTED)
 
 
 BASE = "/v2/"
@@ -41,6 +42,7 @@ BLOB = "/v2/{name}/blobs/{digest}"
 UPLOADS = "/v2/{name}/blobs/uploads/"
 UPLOAD = "/v2/{name}/blobs/uploads/{session}"
 REFERRERS = "/v2/{name}/referrers/{digest}"
+SIGNATURES = "/extensions/v2/{name}/signatures/{digest}"
 
 ROUTES: Mapping[str, Mapping[str, Route]] = {
     BASE: {"GET": Route("pull", ping), "HEAD": Route("pull", ping)},
@@ -61,6 +63,7 @@ ROUTES: Mapping[str, Mapping[str, Route]] = {
         "DELETE": Route("push", delete_upload),
     },
     REFERRERS: {"GET": Route("pull", get_referrers)},
+    SIGNATURES: {"GET": Route("pull", get_signatures), "PUT": Route("push", put_signature)},
 }
 
 
@@ -79,6 +82,8 @@ def match_path(path: str) -> Match:
     """Find the row for a decoded path; raise RouteUnknown."""
     head, _, reference = path.rpartition("/")
     head, _, noun = head.rpartition("/")
+    if head.startswith("/extensions/v2/") and noun == "signatures" and reference:
+        return Match(SIGNATURES, head.removeprefix("/extensions/v2/"), reference)
     pattern = _BY_NOUN.get(noun)
     name = head[4:]
     if pattern is None or (noun == "blobs" and reference == "uploads"):
