@@ -20,6 +20,7 @@ from catalog.rows import ChangeRow, RepositoryRow, VersionRow
 from catalog.settings import Settings
 from catalog.snapshot import Delta, Snapshot, delta_between
 from catalog.snapshots import Snapshots
+from catalog.sources import Sources
 from catalog.sweep import Sweeper, SweepReport
 from catalog.uploads import Clock, Uploads
 from catalog.usage import Usage, read_usage
@@ -53,10 +54,11 @@ class Catalog:
         self.uploads = Uploads(store, self._holdings, clock=clock, expiry=settings.upload_expiry)
         self.content = ContentStore(store, self._holdings, self.uploads, clock=clock)
         self.distributions = Distributions(self._lake)
+        self.sources = Sources(self._lake)
         self._snapshots = Snapshots(self._lake, self.distributions, limit=settings.snapshot_cache)
         self._history = History(self._lake)
         self._raw = _RawCache(settings.manifest_cache)
-        lookups = Lookups(self._manifest_of, self.content.size, self._history.children)
+        lookups = Lookups(self._manifest_of, self._size_of, self._history.children)
         self._committer = Committer(self._lake, self._snapshots, self.distributions, self.content, lookups)
 
     # --- serving ---
@@ -110,6 +112,10 @@ class Catalog:
 
     def _manifest_of(self, descriptor: Descriptor) -> Manifest:
         return self.read_manifest(descriptor.digest, descriptor.media_type)
+
+    def _size_of(self, digest: Digest) -> int | None:
+        size = self.content.size(digest)
+        return self.sources.size(digest) if size is None else size
 
     def repository_names(self) -> Sequence[str]:
         """All repositories' names in ASCII order, from memory."""

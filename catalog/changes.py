@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from catalog.snapshot import Delta, ManifestEntry, Snapshot
+from catalog.sources import Origin
 from oci import mediatypes
 from oci.descriptor import UNKNOWN_SIZE, Descriptor
 from oci.digest import Digest
@@ -66,7 +67,8 @@ class Commit:
     """One operation on one repository, which makes one version at most.
 
     `operation_id` is fixed before the first try; with `resumable`, a version made under it before is returned instead of
-    made again. `allow_sparse` lets an index in whose children are not all here.
+    made again. `allow_sparse` lets an index in whose children are not all here; `origin` layers that are fetched from there
+    when they are asked for. `private` is how the repository is served if this is its first version.
     """
 
     repository: str
@@ -80,6 +82,8 @@ class Commit:
     message: str = ""
     resumable: bool = False
     allow_sparse: bool = False
+    origin: Origin | None = None
+    private: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,8 @@ class CommitResult:
 
 @dataclass(frozen=True, slots=True)
 class Lookups:
-    """What the rule asks of the stores: a manifest by descriptor, a held blob's size, manifests' children."""
+    """What the rule asks of the stores: a manifest by descriptor, the size of a blob that is held or can be fetched,
+    manifests' children."""
 
     manifest: Callable[[Descriptor], Manifest]
     blob_size: Callable[[Digest], int | None]
@@ -103,10 +108,11 @@ class Lookups:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What a commit comes to on its base; `manifests` are those it brings."""
+    """What a commit comes to on its base; `manifests` are those it brings, `deferred` blobs left at the commit's origin."""
 
     delta: Delta
     manifests: tuple[Manifest, ...]
+    deferred: Mapping[Digest, int]
 
 
 def plan_effect(base: Snapshot, commit: Commit, lookups: Lookups) -> Effect:
@@ -126,7 +132,9 @@ def plan_effect(base: Snapshot, commit: Commit, lookups: Lookups) -> Effect:
         return digest in added or (digest in base.manifests and digest not in removed)
 
     manifests = tuple(lookups.manifest(found) for digest, found in added.items() if digest not in base.manifests)
-    blobs = _blobs_needed(base, manifests, is_present, lookups, sparse=commit.allow_sparse)
+    if not commit.allow_sparse:
+        _check_children(base, manifests, is_present)
+    blobs, deferred = _blobs_needed(base, manifests, lookups, may_be_elsewhere=commit.origin is not None)
     touched = _tags_touched(base, commit.changes, removed, is_present)
     delta = Delta(
         tags_added={tag: digest for tag, digest in touched.items() if digest and base.tags.get(tag) != digest},
@@ -136,7 +144,7 @@ def plan_effect(base: Snapshot, commit: Commit, lookups: Lookups) -> Effect:
         blobs_added={digest: size for digest, size in blobs.items() if digest not in base.blobs},
         blobs_removed=_blobs_freed(base, removed, blobs, lookups) if removed else {},
     )
-    return Effect(delta, manifests)
+    return Effect(delta, manifests, deferred)
 
 
 def entry_of(manifest: Manifest) -> ManifestEntry:
@@ -166,35 +174,48 @@ def _tags_touched(
     return touched
 
 
+def _check_children(base: Snapshot, manifests: Iterable[Manifest], is_present: Callable[[Digest], bool]) -> None:
+    _refuse_missing(
+        base,
+        [
+            child.digest
+            for manifest in manifests
+            for _role, child in manifest.children()
+            if child.media_type in mediatypes.MANIFESTS and not is_present(child.digest)
+        ],
+    )
+
+
 def _blobs_needed(
-    base: Snapshot,
-    manifests: Iterable[Manifest],
-    is_present: Callable[[Digest], bool],
-    lookups: Lookups,
-    *,
-    sparse: bool,
-) -> dict[Digest, int]:
+    base: Snapshot, manifests: Iterable[Manifest], lookups: Lookups, *, may_be_elsewhere: bool
+) -> tuple[dict[Digest, int], dict[Digest, int]]:
+    """The blobs that manifests need with their sizes, and those of them that nobody holds yet."""
     needed: dict[Digest, int] = {}
+    deferred: dict[Digest, int] = {}
     missing: list[str] = []
     for manifest in manifests:
-        for _role, child in manifest.children():
-            if child.media_type in mediatypes.MANIFESTS and not sparse and not is_present(child.digest):
-                missing.append(child.digest)
+        later = {layer.digest for layer in manifest.layers if layer.size != UNKNOWN_SIZE} if may_be_elsewhere else set()
         for blob in required_blobs(manifest):
             size = base.blobs.get(blob.digest)
             size = lookups.blob_size(blob.digest) if size is None else size
+            if size is None and blob.digest in later:
+                size = deferred[blob.digest] = blob.size
             if size is None:
                 missing.append(blob.digest)
             elif blob.size not in (size, UNKNOWN_SIZE):
                 raise ManifestInvalid(f"{manifest.digest} says {blob.digest} has {blob.size} bytes; it has {size}")
             else:
                 needed[blob.digest] = size
+    _refuse_missing(base, missing)
+    return needed, deferred
+
+
+def _refuse_missing(base: Snapshot, missing: list[str]) -> None:
     if missing:
         raise ManifestBlobUnknown(
             f"{base.repository} does not hold {len(missing)} part(s) of the manifest: {', '.join(missing[:5])}",
             detail={"missing": missing},
         )
-    return needed
 
 
 def _blobs_freed(

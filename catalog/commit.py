@@ -12,6 +12,7 @@ from catalog.lake import Lake
 from catalog.rows import ImageConfig, Record, effect_records, first_distribution, record_table
 from catalog.snapshot import Snapshot
 from catalog.snapshots import Snapshots
+from catalog.sources import Row, source_rows, source_table
 from oci import mediatypes
 from oci.errors import EntrepotError
 from oci.manifest import Manifest
@@ -88,15 +89,17 @@ class Committer:
         made: dict[str, Snapshot] = {}
         records: list[Record] = []
         served: list[Distribution] = []
+        sources: list[Row] = []
         with self._lake.write() as writer:
             for waiting in group:
                 try:
-                    result, some = self._plan(waiting.commit, made)
+                    result, some, origins = self._plan(waiting.commit, made)
                 except EntrepotError as error:
                     waiting.error = error
                     continue
                 results.append((waiting, result))
                 records += some
+                sources += origins
                 if result.changed:
                     made[result.repository] = result.snapshot
                     if result.version == 1 and self._distributions.find(result.repository) is None:
@@ -104,6 +107,8 @@ class Committer:
             if made:
                 writer.append("records", record_table(records))
                 writer.insert("distributions", [distribution_row(one) for one in served])
+                if sources:
+                    writer.append("sources", source_table(sources))
                 actors, operations = _description([waiting.commit for waiting, _ in results])
                 writer.describe(actors, operations, versions=_numbers(made))
         for one in served:
@@ -111,19 +116,20 @@ class Committer:
         self._snapshots.keep(made.values(), before=writer.before, after=writer.after)
         return results
 
-    def _plan(self, commit: Commit, made: dict[str, Snapshot]) -> tuple[CommitResult, list[Record]]:
-        """What one commit comes to on top of those before it in the group."""
+    def _plan(self, commit: Commit, made: dict[str, Snapshot]) -> tuple[CommitResult, list[Record], list[Row]]:
+        """What one commit comes to on top of those before it in the group: its result, records, and rows of `sources`."""
         name = commit.repository
         base = made.get(name) or self._snapshots.find(name) or Snapshot(name, 0)
         if commit.resumable and (number := find_operation(self._lake, name, commit.operation_id)) is not None:
-            return CommitResult(name, number, changed=False, snapshot=self._snapshots.get(name, number)), []
+            return CommitResult(name, number, changed=False, snapshot=self._snapshots.get(name, number)), [], []
         effect = plan_effect(base, commit, self._lookups)
         if not effect.delta:
-            return CommitResult(name, base.version, changed=False, snapshot=base), []
+            return CommitResult(name, base.version, changed=False, snapshot=base), [], []
         snapshot = base.forward(base.version + 1, effect.delta)
         configs = {manifest.digest: self._read_config(manifest) for manifest in effect.manifests}
         records = effect_records(commit, base, snapshot, effect, configs)
-        return CommitResult(name, snapshot.version, changed=True, snapshot=snapshot), records
+        sources = source_rows(effect.deferred, commit.origin, commit.created_at) if commit.origin else []
+        return CommitResult(name, snapshot.version, changed=True, snapshot=snapshot), records, sources
 
     def _read_config(self, manifest: Manifest) -> ImageConfig:
         config = manifest.config

@@ -1,5 +1,7 @@
 """The content we hold, one copy of each blob however many repositories use it."""
 
+from collections.abc import Iterable
+
 from catalog.blobs import BlobReader, BlobStore, storage_errors
 from catalog.holdings import Holdings
 from catalog.uploads import Clock, Uploads
@@ -19,6 +21,10 @@ class ContentStore:
     def size(self, digest: Digest) -> int | None:
         """Bytes of a blob that is held by anybody, else None."""
         return self._holdings.size(digest)
+
+    def missing(self, digests: Iterable[Digest]) -> set[Digest]:
+        """Those of the blobs that are not held."""
+        return {digest for digest in digests if self._holdings.size(digest) is None}
 
     def open(self, digest: Digest) -> BlobReader:
         """Open a blob; raise BlobUnknown when it is not held, StorageCorrupt when its bytes are gone."""

@@ -1,4 +1,7 @@
-"""Distributions: the paths that clients use, each serving a repository's latest version or one that is pinned."""
+"""Distributions: the paths that clients use, each serving a repository's latest version or one that is pinned.
+
+One with a remote is a cache: below its path it serves what another registry has, by the names it has there.
+"""
 
 import threading
 from collections.abc import Mapping
@@ -9,12 +12,16 @@ from catalog.lake import Lake
 from oci.errors import DistributionUnknown
 
 Row = tuple[object, ...]
-_COLUMNS = "path, repository, version, private, description, created_at, updated_at"
+_COLUMNS = "path, repository, version, private, description, created_at, updated_at, remote, fresh_seconds"
 
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """What a base path serves; `version` None is the latest. `private`: only those with the right to pull see it."""
+    """What a base path serves; `version` None is the latest. `private`: only those with the right to pull see it.
+
+    `remote` is the registry that a cache is for, as `parse_registry` reads it; then `repository` is empty, and a tag counts as
+    fresh for `fresh_seconds` after upstream was asked.
+    """
 
     path: str
     repository: str
@@ -23,6 +30,8 @@ class Distribution:
     version: int | None = None
     private: bool = False
     description: str = ""
+    remote: str = ""
+    fresh_seconds: int = 0
 
 
 def distribution_row(found: Distribution) -> Row:
@@ -35,13 +44,15 @@ def distribution_row(found: Distribution) -> Row:
         found.description,
         found.created_at,
         found.updated_at,
+        found.remote,
+        found.fresh_seconds,
     )
 
 
 def read_distribution(row: Row) -> Distribution:
     """The distribution of a row."""
-    path, repository, version, private, description, created, updated = row
-    return Distribution(path, repository, created, updated, version, private, description)  # type: ignore[arg-type]  # the columns are chosen for it
+    path, repository, version, private, description, created, updated, remote, fresh = row
+    return Distribution(path, repository, created, updated, version, private, description, remote or "", fresh or 0)  # type: ignore[arg-type]  # the columns are chosen for it
 
 
 class Distributions:
@@ -51,17 +62,32 @@ class Distributions:
         self._lake = lake
         self._guard = threading.Lock()
         self._by_path: Mapping[str, Distribution] = {}
+        self._caches: Mapping[str, Distribution] = {}
         self.reload()
 
     def reload(self) -> None:
         """Read them again, in one query."""
         found = [read_distribution(row) for row in self._lake.read(f"SELECT {_COLUMNS} FROM distributions")]
         with self._guard:
-            self._by_path = {one.path: one for one in found}
+            self._take({one.path: one for one in found})
+
+    def _take(self, by_path: Mapping[str, Distribution]) -> None:
+        self._by_path = by_path
+        self._caches = {path: one for path, one in by_path.items() if one.remote}
 
     def find(self, path: str) -> Distribution | None:
         """The distribution at a path; no I/O."""
         return self._by_path.get(path)
+
+    def find_cache(self, path: str) -> Distribution | None:
+        """The cache that a path lies below, the innermost if there are several; no I/O."""
+        if not self._caches:
+            return None
+        head = path
+        while head := head.rpartition("/")[0]:
+            if head in self._caches:
+                return self._caches[head]
+        return None
 
     def get(self, path: str) -> Distribution:
         """The distribution at a path; raise DistributionUnknown."""
@@ -78,7 +104,7 @@ class Distributions:
     def keep(self, made: Distribution) -> None:
         """Remember one that a commit has just written."""
         with self._guard:
-            self._by_path = {**self._by_path, made.path: made}
+            self._take({**self._by_path, made.path: made})
 
     def put(self, made: Distribution, *, actor: str) -> None:
         """Write a distribution, in place of the one at its path; durable on return."""
@@ -95,4 +121,4 @@ class Distributions:
             writer.delete("distributions", "path", path)
             writer.describe(actor, f"distribution {path} deleted", distributions=True)
         with self._guard:
-            self._by_path = {key: one for key, one in self._by_path.items() if key != path}
+            self._take({key: one for key, one in self._by_path.items() if key != path})

@@ -131,7 +131,9 @@ def manifest_details(manifest: Manifest, config: ImageConfig) -> Record:
 
 def first_distribution(commit: Commit) -> Distribution:
     """What serves a repository from its first version on."""
-    return Distribution(commit.repository, commit.repository, commit.created_at, commit.created_at)
+    return Distribution(
+        commit.repository, commit.repository, commit.created_at, commit.created_at, private=commit.private
+    )
 
 
 def effect_records(

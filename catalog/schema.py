@@ -61,6 +61,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """INSERT INTO distributions
             SELECT name, name, NULL, false, '', created_at, created_at FROM repositories""",
     ),
+    (
+        """CREATE TABLE sources (
+            digest VARCHAR NOT NULL, size BIGINT NOT NULL, remote VARCHAR NOT NULL, policy VARCHAR NOT NULL,
+            created_at TIMESTAMPTZ NOT NULL)""",
+        "ALTER TABLE sources SET SORTED BY (digest)",
+        "ALTER TABLE distributions ADD COLUMN remote VARCHAR",
+        "ALTER TABLE distributions ADD COLUMN fresh_seconds BIGINT",
+    ),
 )
 """Each entry takes the schema from its index to the next number; entries never change once released."""
 

@@ -93,7 +93,7 @@ class Snapshots:
         if not self._feed.is_current():
             return None
         found = self._distributions.find(path)
-        if found is None:
+        if found is None or found.remote:
             return None
         number = self._latest.get(found.repository, 0) if found.version is None else found.version
         return self._kept.get((found.repository, number))
@@ -102,7 +102,7 @@ class Snapshots:
         """What a distribution's path serves; None when nothing is served there."""
         self._take_news()
         found = self._distributions.find(path)
-        if found is None:
+        if found is None or found.remote:
             return None
         number = self._latest.get(found.repository, 0) if found.version is None else found.version
         return self._load(found.repository, number)

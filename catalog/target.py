@@ -1,10 +1,11 @@
 """The catalogue as the two ends of a copy: a repository's content to write into, one version to read from."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 from catalog.catalog import Catalog
 from catalog.snapshot import Snapshot
+from catalog.unbroken import unbroken
 from catalog.uploads import UploadSession
 from oci import mediatypes
 from oci.descriptor import UNKNOWN_SIZE, Descriptor
@@ -42,13 +43,15 @@ class RepositoryTarget:
         digest = descriptor.digest
         if digest in self._incomplete:
             return False
-        if digest in self._base.manifests or digest in self._base.blobs:
+        if digest in self._base.manifests:
             return True
         if descriptor.media_type in mediatypes.MANIFESTS:
             return await self._has_staged(descriptor)
         size = self._content.size(digest)
         if size is None:
             return False
+        if digest in self._base.blobs:
+            return True
         if descriptor.size not in (size, UNKNOWN_SIZE):
             raise SizeInvalid(f"the manifest says {digest} has {descriptor.size} bytes; it has {size}")
         return await asyncio.to_thread(self._content.lease, self.name, digest)
@@ -68,9 +71,9 @@ class RepositoryTarget:
         expected = None if descriptor.size == UNKNOWN_SIZE else descriptor.size
         begun: list[UploadSession] = []  # a list: a cancellation may come before the session is returned
         try:
-            await _to_end(lambda: begun.append(self._catalog.uploads.begin(self.name)))
+            await unbroken(lambda: begun.append(self._catalog.uploads.begin(self.name)))
             await _fill(begun[0], chunks, expected)
-            await _to_end(begun[0].finish, descriptor.digest, expected)
+            await unbroken(begun[0].finish, descriptor.digest, expected)
         except BaseException:
             for session in begun:
                 session.cancel()
@@ -95,21 +98,10 @@ async def _fill(session: UploadSession, chunks: AsyncIterator[bytes], expected: 
         if expected is not None and session.offset + len(pending) > expected:
             raise SizeInvalid(f"expected {expected} bytes, got more")
         if len(pending) >= _WRITE:
-            await _to_end(session.write, pending)
+            await unbroken(session.write, pending)
             pending = bytearray()
     if pending:
-        await _to_end(session.write, pending)
-
-
-async def _to_end(call: Callable[..., object], *args: object) -> None:
-    """Call on a thread. It cannot be stopped: a cancellation waits for it, so that its file is not closed under it."""
-    running = asyncio.ensure_future(asyncio.to_thread(call, *args))
-    try:
-        await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait([running])
-        running.exception()  # looked at, so that asyncio does not report it as lost
-        raise
+        await unbroken(session.write, pending)
 
 
 class RepositorySource:

@@ -130,6 +130,15 @@ class UploadSession:
         self._path = uploads._path(repository, session_id)  # noqa: SLF001  # the two classes are one mechanism
         self._ended = False
 
+    @property
+    def ended(self) -> bool:
+        """Whether it is finished or cancelled."""
+        return self._ended
+
+    def fileno(self) -> int:
+        """The descriptor of the file that fills, as long as the session is open."""
+        return self._descriptor
+
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append data; raise StorageFull, and leave the session as long as it was, when there is no room."""
         view = memoryview(data)
@@ -150,6 +159,15 @@ class UploadSession:
 
         Raises SizeInvalid or DigestInvalid, and the session with its bytes is gone then.
         """
+        self.verify(digest, size)
+        with storage_errors(self._path.parent):
+            os.fsync(self._descriptor)
+        self._uploads._ingest(self, self._path, digest, self.offset, media_type)  # noqa: SLF001
+        self._end()
+        return self.offset
+
+    def verify(self, digest: Digest, size: int | None = None) -> None:
+        """Raise SizeInvalid or DigestInvalid, and drop the session, when its bytes are not the blob."""
         if size is not None and size != self.offset:
             self.cancel()
             raise SizeInvalid(f"expected {size} bytes of {digest}, got {self.offset}")
@@ -157,11 +175,6 @@ class UploadSession:
         if found != digest:
             self.cancel()
             raise DigestInvalid(f"expected {digest}, but the {self.offset} bytes received are {found}")
-        with storage_errors(self._path.parent):
-            os.fsync(self._descriptor)
-        self._uploads._ingest(self, self._path, digest, self.offset, media_type)  # noqa: SLF001
-        self._end()
-        return self.offset
 
     def _digest(self, algorithm: str) -> Digest:
         hasher = self._hasher if algorithm == _STREAMED else None

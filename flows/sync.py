@@ -16,6 +16,7 @@ from prefect.tasks import Task, exponential_backoff
 from catalog.catalog import Catalog, open_catalog
 from catalog.settings import read_settings
 from catalog.snapshot import Snapshot
+from catalog.upstreams import open_upstream
 from flows import progress, sync_steps
 from flows.artifacts import progress_artifact, result_artifact
 from flows.concurrency import upstream_slot
@@ -24,7 +25,6 @@ from flows.sync_plan import PlanItem, SyncPlan
 from flows.sync_report import SyncResult
 from flows.sync_request import SyncRequest
 from flows.sync_run import Steps, run_sync
-from flows.upstream import open_upstream
 from oci.errors import EntrepotError, RemoteUnavailable
 
 RETRIES = 2

@@ -1,6 +1,6 @@
 """One sync under way: what was asked, its two ends, and what it has found out so far."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -9,6 +9,7 @@ from catalog.catalog import Catalog
 from catalog.changes import CommitResult
 from catalog.filters import PlatformFilter, Selection
 from catalog.snapshot import Snapshot
+from catalog.sources import Origin, parts_now
 from flows.metering import Meter
 from flows.progress import Progress
 from flows.sync_plan import COPIED, PlanItem, StagedManifest, SyncPlan
@@ -16,6 +17,7 @@ from flows.sync_request import SyncRequest
 from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import EntrepotError, RemoteError
+from oci.manifest import Manifest
 from oci.platform import Platform
 from oci.reference import is_tag
 from oci.target import Source
@@ -104,6 +106,18 @@ class SyncJob:
         self.staged: dict[Digest, StagedManifest] = {}
         self.referrers: dict[Digest, Sequence[Descriptor]] = {}
         self.notes: list[str] = []
+
+    def parts(self, manifest: Manifest) -> Iterable[tuple[str, Descriptor]]:
+        """What is copied with a manifest; raise InvalidInput when an index has no platform that is wanted."""
+        parts = self.platforms.children_of_some(manifest)
+        return parts if self.request.policy == "immediate" else parts_now(parts, manifest)
+
+    @property
+    def origin(self) -> Origin | None:
+        """Where layers can be fetched that are not copied."""
+        if self.request.policy == "immediate":
+            return None
+        return Origin(str(self.request.upstream.repository_only()), self.request.policy)
 
     @property
     def target(self) -> str:

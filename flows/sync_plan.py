@@ -14,7 +14,7 @@ from oci.reference import is_tag
 
 Action = Literal["added", "moved", "completed", "unchanged", "removed", "failed"]
 COPIED: tuple[Action, ...] = ("added", "moved", "completed")
-"""Actions that need something copied; `completed` is an index of which more is wanted than was held."""
+"""Actions that need something copied; `completed` is a manifest of which more is wanted than was held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def plan_sync(
     """Compare a version with what upstream's selected tags point to.
 
     `failed` gives the reason for each tag that could not be resolved or copied: it stays as it is. `dropped` gives the
-    reason why a tag was not selected. `incomplete` are indexes in the base of which more is wanted than it holds.
+    reason why a tag was not selected. `incomplete` are manifests in the base of which more is wanted than it holds.
     """
     failed, dropped = failed or {}, dropped or {}
     items = [_plan_tag(base, tag, found, incomplete) for tag, found in upstream.items() if tag not in failed]
@@ -89,7 +89,7 @@ def plan_sync(
 def _plan_tag(base: Snapshot, tag: str, found: Descriptor, incomplete: Collection[Digest]) -> PlanItem:
     previous = base.tags.get(tag) if is_tag(tag) else (found.digest if found.digest in base.manifests else None)
     if previous == found.digest and found.digest in incomplete:
-        return PlanItem(tag, "completed", found.digest, previous, found.size, "more platforms are wanted than are held")
+        return PlanItem(tag, "completed", found.digest, previous, found.size, "more of it is wanted than is held")
     if previous == found.digest:
         return PlanItem(tag, "unchanged", found.digest, previous, reason="same digest")
     if previous is None:

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from catalog.sources import Policy
 from flows.request_fields import PATTERNS, Pattern, PlatformText, explained
 from oci.reference import Reference, parse_name
 from oci.remote.address import Remote, parse_remote
@@ -49,6 +50,12 @@ class SyncRequest(BaseModel):
         default=(),
         title="Platforms",
         description="Of multi-platform images take these only, `os/architecture[/variant]`; none: all.",
+    )
+    policy: Policy = Field(
+        default="immediate",
+        title="Download policy",
+        description="When layers are copied: `immediate` now; `on_demand` with the first pull, and then kept; `streamed` with "
+        "each pull, and never kept.",
     )
     dry_run: bool = Field(default=False, title="Dry run", description="Stop after the plan; nothing is changed.")
     on_error: OnError = Field(

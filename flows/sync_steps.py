@@ -47,9 +47,8 @@ async def copy_batch(job: SyncJob, batch: Batch) -> Outcome:
     """
     assert batch.base is not None
     outcome = Outcome()
-    parts = job.platforms.children_of_some
-    target = MeteredTarget(RepositoryTarget(job.catalog, batch.base, job.incomplete), job.progress, parts)
-    copier = GraphCopier(job.source, target, concurrency=job.concurrency, parts=parts)
+    target = MeteredTarget(RepositoryTarget(job.catalog, batch.base, job.incomplete), job.progress, job.parts)
+    copier = GraphCopier(job.source, target, concurrency=job.concurrency, parts=job.parts)
     roots = {root.descriptor.digest: root for root in batch.roots}
 
     async def copy(digest: str) -> None:
@@ -158,7 +157,7 @@ async def measure_batch(job: SyncJob, batch: Batch) -> Outcome:
             meter.get().bytes += max(descriptor.size, 0)
         if descriptor.media_type in mediatypes.MANIFESTS:
             manifest = await job.source.read_manifest(descriptor)
-            for _role, child in job.platforms.children_of_some(manifest):
+            for _role, child in job.parts(manifest):
                 if not mediatypes.is_nondistributable(child.media_type):
                     await measure(child)
 
@@ -195,6 +194,7 @@ def _commit(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Committed:
         created_at=job.clock(),
         resumable=True,
         allow_sparse=bool(job.platforms.wanted),
+        origin=job.origin,
     )
     try:
         return job.catalog.commit(commit)
@@ -203,18 +203,22 @@ def _commit(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Committed:
 
 
 def find_incomplete(job: SyncJob, base: Snapshot) -> frozenset[Digest]:
-    """The indexes that tags point to, and those within, of which the base lacks children that are wanted now."""
-    roots = {found.digest: found for found in job.found.values() if found.media_type in mediatypes.INDEXES}
-    held = [digest for digest in roots if digest in base.manifests]
+    """The manifests that tags point to, and those within, of which more is wanted now than the base has: further platforms,
+    and with the policy `immediate` layers that were left upstream."""
+    elsewhere = _left_upstream(job, base)
+    kinds = mediatypes.MANIFESTS if elsewhere else mediatypes.INDEXES
+    held = [one.digest for one in job.found.values() if one.media_type in kinds and one.digest in base.manifests]
     if not held:
         return frozenset()
     children, found = job.catalog.children(job.target), set[Digest]()
 
     def lacks(digest: Digest) -> bool:
-        """Whether a part of an index is missing; in a repository that holds all, no manifest is read for that."""
+        """Whether a part is missing; in a repository that holds all, no manifest is read for that."""
         media_type, parts = base.manifests[digest].media_type, children.get(digest, ())
+        if not elsewhere.isdisjoint(parts):
+            found.add(digest)
         if media_type not in mediatypes.INDEXES:
-            return False
+            return digest in found
         missing = {part for part in parts if part not in base.manifests and part not in base.blobs}
         if missing:
             manifest = job.catalog.read_manifest(digest, media_type)
@@ -227,6 +231,13 @@ def find_incomplete(job: SyncJob, base: Snapshot) -> frozenset[Digest]:
     for digest in held:
         lacks(digest)
     return frozenset(found)
+
+
+def _left_upstream(job: SyncJob, base: Snapshot) -> set[Digest]:
+    """The base's blobs that are not in the store and should be."""
+    if job.request.policy != "immediate" or job.catalog.sources.is_empty():
+        return set()
+    return job.catalog.content.missing(base.blobs)
 
 
 def _children_that_stay(job: SyncJob, base: Snapshot) -> dict[Digest, tuple[Digest, ...]]:

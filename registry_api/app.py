@@ -12,8 +12,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from catalog.access import Users
 from catalog.catalog import Catalog
+from catalog.upstreams import Upstreams
 from oci.errors import EntrepotError
 from registry_api.access import Gate
+from registry_api.fetches import Fetches
 from registry_api.health import health_routes
 from registry_api.registry import Registry
 from registry_api.threads import Threads
@@ -35,8 +37,9 @@ def _make_id() -> str:
 def create_app(catalog: Catalog, users: Users, *, now: Now = _now, make_id: Callable[[], str] = _make_id) -> ASGIApp:
     """Return the application over an open catalogue, which the caller closes after it has ended."""
     threads = Threads()
-    registry = Registry(catalog, Gate(users, threads), threads, now, make_id)
-    distribution, others = DistributionApi(registry), _create_others(registry)
+    upstreams = Upstreams(catalog.settings)
+    registry = Registry(catalog, Gate(users, threads), threads, now, make_id, Fetches(catalog, threads, upstreams))
+    distribution, others = DistributionApi(registry), _create_others(registry, upstreams)
 
     async def entrepot(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (scope["path"].startswith(_DISTRIBUTION) or scope["path"] == "/v2"):
@@ -47,7 +50,7 @@ def create_app(catalog: Catalog, users: Users, *, now: Now = _now, make_id: Call
     return entrepot
 
 
-def _create_others(registry: Registry) -> FastAPI:
+def _create_others(registry: Registry, upstreams: Upstreams) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         sweeping = asyncio.create_task(_sweep_uploads(registry))
@@ -55,6 +58,8 @@ def _create_others(registry: Registry) -> FastAPI:
             yield
         finally:
             sweeping.cancel()
+            await registry.fetches.close()
+            await upstreams.close()
             registry.threads.close()
 
     # No documentation pages: FastAPI's load their scripts from another host.

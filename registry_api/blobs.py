@@ -1,19 +1,24 @@
 """Blobs on their way out. Source: distribution-spec, "Pulling blobs"; RFC 9110 for ranges."""
 
 import asyncio
+import logging
 import os
+from contextlib import closing
 
 from starlette.types import Receive, Send
 
 from catalog.blobs import BlobReader
 from oci.digest import Digest
-from oci.errors import BlobUnknown, RangeInvalid, StorageCorrupt
+from oci.errors import BlobUnknown, EntrepotError, RangeInvalid, StorageCorrupt
 from registry_api.errors import error_answer
+from registry_api.fetches import ArrivingBlob
 from registry_api.manifests import is_unchanged, not_modified_headers
 from registry_api.messages import Answer, Headers, Request, Sendable, with_headers
 from registry_api.ranges import Span, parse_range
 from registry_api.registry import Registry
 from registry_api.threads import Threads
+
+log = logging.getLogger("registry_api")
 
 CHUNK = 256 * 1024
 """Bytes read and sent at a time: all that one download holds in memory, twice at most."""
@@ -48,7 +53,7 @@ async def get_blob(registry: Registry, request: Request) -> Sendable:
         return error_answer(error, (b"content-range", f"bytes */{size}"))
     if part is not None:
         status, span, headers = 206, part, _part_headers(digest, part, size)
-    reader = await _open(registry, digest)
+    reader = await _open(registry, request, digest, size)
     return BlobAnswer(status, headers, reader, span, registry.threads, request.receive)
 
 
@@ -82,11 +87,20 @@ def _part_asked_for(request: Request, digest: Digest, size: int) -> Span | None:
     return parse_range(asked.decode("latin-1"), size)
 
 
-async def _open(registry: Registry, digest: Digest) -> BlobReader:
-    """Open a blob at once when its folder is in memory, else on a thread, since it may have to be read from disk."""
+async def _open(registry: Registry, request: Request, digest: Digest, size: int) -> BlobReader | ArrivingBlob:
+    """Open a blob at once when its folder is in memory, else on a thread, since it may have to be read from disk.
+
+    One that is not held is fetched from its source.
+    """
     if digest in registry.opened:
         return registry.catalog.content.open(digest)
-    reader = await registry.threads.run(registry.catalog.content.open, digest)
+    try:
+        reader = await registry.threads.run(registry.catalog.content.open, digest)
+    except BlobUnknown:
+        arriving = await registry.fetches.open(digest, size, request.repository)
+        if arriving is not None:
+            return arriving
+        reader = await registry.threads.run(registry.catalog.content.open, digest)
     registry.opened.add(digest)
     return reader
 
@@ -109,14 +123,20 @@ class BlobAnswer:
     """A span of an open blob, sent in chunks; it closes the blob."""
 
     def __init__(
-        self, status: int, headers: Headers, reader: BlobReader, span: Span, threads: Threads, receive: Receive
+        self,
+        status: int,
+        headers: Headers,
+        reader: BlobReader | ArrivingBlob,
+        span: Span,
+        threads: Threads,
+        receive: Receive,
     ) -> None:
         self._status, self._headers, self._reader, self._span = status, headers, reader, span
         self._threads, self._receive = threads, receive
 
     async def send(self, send: Send, *, head: bool) -> None:
         """Send it, as fast as the client takes it; stop when the client has gone."""
-        with self._reader:
+        with closing(self._reader):
             await send({"type": "http.response.start", "status": self._status, "headers": self._headers})
             if head or self._span.length == 0:
                 await send({"type": "http.response.body", "body": b""})
@@ -132,7 +152,14 @@ class BlobAnswer:
     async def _send_span(self, send: Send, gone: "asyncio.Task[None] | None") -> None:
         position, end = self._span.first, self._span.last + 1
         while position < end and not (gone and gone.done()):
-            chunk = await self._read(position, min(CHUNK, end - position))
+            length = min(CHUNK, end - position)
+            if isinstance(self._reader, ArrivingBlob):
+                try:
+                    length = min(length, await self._reader.until(position) - position)
+                except EntrepotError as error:  # too late for another status: an answer that ends too early says it
+                    log.warning("blob broken off after=%d error=%s", position, error)
+                    return
+            chunk = await self._read(position, length)
             position += len(chunk)
             await send({"type": "http.response.body", "body": chunk, "more_body": position < end})
 
@@ -156,7 +183,7 @@ def read_if_in_memory(descriptor: int, position: int, length: int) -> bytes | No
     return os.pread(descriptor, length, position) if probed else None
 
 
-def read_from_disk(reader: BlobReader, position: int, length: int) -> bytes:
+def read_from_disk(reader: BlobReader | ArrivingBlob, position: int, length: int) -> bytes:
     """Return up to `length` bytes; raise StorageCorrupt where the file has ended too early."""
     chunk = reader.read_at(position, length)
     if not chunk:

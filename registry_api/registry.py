@@ -11,18 +11,21 @@ from catalog.snapshot import Snapshot
 from oci.digest import Digest
 from oci.errors import NameUnknown
 from registry_api.access import Gate
+from registry_api.fetches import Fetches
 from registry_api.threads import Threads
 
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """The catalogue, the gate before it, the threads to use it on, and the clock and ids that a push needs."""
+    """The catalogue, the gate before it, the threads to use it on, the clock and ids that a push needs, and what is fetched
+    from upstream."""
 
     catalog: Catalog
     gate: Gate
     threads: Threads
     now: Callable[[], datetime]
     make_id: Callable[[], str]
+    fetches: Fetches
     opened: "Recent" = field(default_factory=lambda: Recent(10_000))
 
     async def find_distribution(self, path: str) -> Distribution | None:

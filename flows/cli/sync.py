@@ -24,6 +24,10 @@ def sync(
     exclude: Exclude = None,
     newest: Newest = None,
     platform: Platforms = None,
+    policy: Annotated[
+        Literal["immediate", "on_demand", "streamed"],
+        typer.Option(help="Copy layers now, with the first pull, or with each pull without keeping them."),
+    ] = "immediate",
     on_error: Annotated[
         Literal["fail", "skip"],
         typer.Option(help="When a tag cannot be copied: change nothing, or make a version of the others."),
@@ -48,6 +52,7 @@ def sync(
         exclude=exclude or (),
         newest=newest,
         platforms=platform or (),
+        policy=policy,
         on_error=on_error,
         dry_run=dry_run,
         batch_size=batch_size,

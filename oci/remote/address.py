@@ -1,7 +1,7 @@
 """What a user types to name an upstream."""
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from oci.errors import NameInvalid
 from oci.reference import Reference, parse_reference
@@ -18,6 +18,10 @@ class Remote:
     def host(self) -> str:
         """host[:port] of the registry."""
         return self.reference.registry
+
+    def repository_only(self) -> "Remote":
+        """The same without tag and digest."""
+        return replace(self, reference=replace(self.reference, tag=None, digest=None))
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.reference}" if self.scheme else str(self.reference)

@@ -11,11 +11,11 @@ import pytest
 
 from catalog.catalog import Catalog, open_catalog
 from catalog.settings import Settings, read_settings
+from catalog.upstreams import open_upstream
 from flows.sync_job import SyncJob, TagsFailed
 from flows.sync_report import SyncResult
 from flows.sync_request import SyncRequest
 from flows.sync_run import run_sync
-from flows.upstream import open_upstream
 from oci.errors import RemoteNotFound, RemoteUnauthorized, RemoteUnavailable
 from oci.manifest import Manifest
 from oci.memory import MemoryStore

@@ -1,21 +1,14 @@
 """Artifacts of any kind in the hands of oras: push, pull, attach, discover; here, and in a mirror of here."""
 
-import asyncio
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from catalog.catalog import open_catalog
-from catalog.settings import read_settings
-from flows.sync_job import SyncJob
-from flows.sync_request import SyncRequest
-from flows.sync_run import run_sync
-from flows.upstream import open_upstream
 from oci import mediatypes
 from tests.conftest import EntrepotFactory
+from tests.mirror import mirror
 from tests.servers import Client, EntrepotServer, get
 
 NAME = "team/notes"
@@ -34,20 +27,6 @@ def oras(tool: Callable[[str], str], tmp_path: Path) -> Client:
 
 def login(server: EntrepotServer) -> list[str]:
     return ["--plain-http", "-u", server.username, "-p", server.password]
-
-
-def mirror(server: EntrepotServer, home: Path, repository: str) -> None:
-    """Sync a repository into another home."""
-    settings = read_settings(home=home)
-    request = SyncRequest(remote=f"{server.host}/{repository}")
-
-    async def run() -> None:
-        with open_catalog(settings) as catalog:
-            async with open_upstream(settings, request.upstream) as source:
-                job = SyncJob(request, catalog, source, operation_id="mirror", clock=lambda: datetime.now(UTC))
-                assert (await run_sync(job)).changed
-
-    asyncio.run(run())
 
 
 def test_push_pull_attach_discover_and_all_of_it_in_a_mirror(
@@ -71,7 +50,7 @@ def test_push_pull_attach_discover_and_all_of_it_in_a_mirror(
         "--format", "json", f"{server.host}/{NAME}@{second}", f"{tmp_path}/notes.txt:text/plain",
     )  # fmt: skip
     mirrored = tmp_path / "mirror"
-    mirror(server, mirrored, NAME)
+    mirror(mirrored, f"{server.host}/{NAME}")
     for place in (server, entrepot_server(mirrored)):
         there = f"{place.host}/{NAME}:v1"
         out = tmp_path / f"out-{place.port}"

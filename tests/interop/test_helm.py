@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import EntrepotFactory
-from tests.interop.test_artifact_clients import mirror
+from tests.mirror import mirror
 from tests.servers import Client
 
 
@@ -24,7 +24,7 @@ def test_a_chart_from_push_to_template(entrepot_server: EntrepotFactory, helm: C
     helm("registry", "login", "--insecure", "-u", server.username, "-p", server.password, server.host)
     pushed = helm("push", "--plain-http", str(tmp_path / "hello-1.2.3+build.4.tgz"), f"oci://{server.host}/charts")
     digest = next(line.split()[1] for line in (pushed.stdout + pushed.stderr).splitlines() if line.startswith("Digest"))
-    mirror(server, tmp_path / "mirror", "charts/hello")
+    mirror(tmp_path / "mirror", f"{server.host}/charts/hello")
     for place in (server, entrepot_server(tmp_path / "mirror")):
         chart = f"oci://{place.host}/charts/hello"
         assert (

@@ -1,0 +1,85 @@
+"""Where blobs can be fetched that versions hold and the store does not: what came on demand or is only passed through."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import pyarrow as pa
+
+from catalog.lake import Lake
+from oci.descriptor import UNKNOWN_SIZE, Descriptor
+from oci.digest import Digest
+from oci.kinds import kind_of
+from oci.manifest import Manifest
+from oci.remote.address import Remote, parse_remote
+
+Policy = Literal["immediate", "on_demand", "streamed"]
+"""When layers are copied: with the sync; with the first request, and then kept; with each request, and never kept."""
+
+Row = tuple[object, ...]
+_COLUMNS = {
+    "digest": pa.string(), "size": pa.int64(), "remote": pa.string(), "policy": pa.string(),
+    "created_at": pa.timestamp("us", tz="UTC"),
+}  # fmt: skip
+_COMPANIONS = frozenset({"cosign-signature", "attestation", "sbom"})
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a copy came from that left layers behind, as `parse_remote` reads it, and what is to become of them."""
+
+    remote: str
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class BlobSource:
+    """One place from which a blob can be fetched."""
+
+    remote: Remote
+    policy: Policy
+
+
+def parts_now(parts: Iterable[tuple[str, Descriptor]], manifest: Manifest) -> Iterator[tuple[str, Descriptor]]:
+    """The parts that are copied at once whatever the policy: all but layers, and those of what belongs to an image.
+
+    Signatures, attestations and SBOMs are small, and asked for when their image is judged, not when it is run.
+    """
+    is_companion = manifest.subject is not None or kind_of(manifest) in _COMPANIONS
+    return ((role, part) for role, part in parts if is_companion or role != "layer" or part.size == UNKNOWN_SIZE)
+
+
+def source_rows(deferred: Mapping[Digest, int], origin: Origin, now: datetime) -> list[Row]:
+    """The rows of table `sources`."""
+    return [(digest, size, origin.remote, origin.policy, now) for digest, size in deferred.items()]
+
+
+def source_table(rows: Sequence[Row]) -> pa.Table:
+    """Rows of `sources` as a table."""
+    return pa.table(
+        {name: pa.array([row[place] for row in rows], kind) for place, (name, kind) in enumerate(_COLUMNS.items())}
+    )
+
+
+class Sources:
+    """The table of sources; usable from any thread. Each question is one query."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+
+    def find(self, digest: Digest) -> list[BlobSource]:
+        """Where the blob can be fetched, what was written last first; empty for nowhere."""
+        rows = self._lake.read(
+            "SELECT remote, policy FROM sources WHERE digest = ? GROUP BY ALL ORDER BY max(created_at) DESC", [digest]
+        )
+        return [BlobSource(parse_remote(str(remote)), policy) for remote, policy in rows]  # type: ignore[arg-type]  # we wrote it
+
+    def size(self, digest: Digest) -> int | None:
+        """Bytes of a blob that can be fetched, else None."""
+        rows = self._lake.read("SELECT any_value(size) FROM sources WHERE digest = ? HAVING count(*) > 0", [digest])
+        return int(str(rows[0][0])) if rows else None
+
+    def is_empty(self) -> bool:
+        """Whether all that versions hold is in the store."""
+        return not self._lake.read("SELECT 1 FROM sources LIMIT 1")

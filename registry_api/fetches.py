@@ -1,0 +1,255 @@
+"""Blobs that are fetched from upstream when they are asked for: stored and sent on at the same time, once for all who wait."""
+
+import asyncio
+import fcntl
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+
+from catalog.catalog import Catalog
+from catalog.sources import BlobSource
+from catalog.unbroken import unbroken
+from catalog.uploads import UploadSession
+from catalog.upstreams import Upstreams
+from oci.descriptor import Descriptor
+from oci.digest import Digest
+from oci.errors import BlobUnknown, DigestInvalid, EntrepotError, RemoteCorrupt, RemoteError, SizeInvalid
+from registry_api.threads import Threads
+
+log = logging.getLogger("registry_api")
+
+WITHHELD = 64 * 1024
+"""Bytes at a blob's end that nobody gets before the digest is known to be right: a wrong blob is never sent whole."""
+
+_WRITE = 256 * 1024
+_LOOK_AGAIN = 0.2
+"""Seconds between looks at whether another process of this installation has fetched the blob."""
+
+
+class Fetch:
+    """One blob on its way. It takes what `write` and `finish` say, and tells those who wait in `until`."""
+
+    def __init__(self, digest: Digest, size: int) -> None:
+        self.digest, self.size = digest, size
+        self._descriptor = -1
+        self._arrived, self._users = 0, 1
+        self._done = False
+        self._error: EntrepotError | None = None
+        self._news = asyncio.Event()
+
+    # --- for the one who fetches ---
+
+    def begin(self, session: UploadSession) -> None:
+        """Bytes are about to arrive in the session's file, in place of one that an earlier source has left unread."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor, self._arrived = os.dup(session.fileno()), 0
+
+    def advance(self, arrived: int) -> None:
+        """So many bytes are in the file."""
+        self._arrived = arrived
+        self._tell()
+
+    def end(self, error: EntrepotError | None = None) -> None:
+        """All is there and verified, or nothing more will come."""
+        self._done, self._error = error is None, error
+        self._tell()
+        self.leave()
+
+    def _tell(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+    # --- for those who wait ---
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether it has failed."""
+        return self._error is not None
+
+    async def begun(self) -> bool:
+        """Wait until bytes may be read; False when they are in the store already. Raise what the fetch failed with."""
+        while not self._done and not self._readable:
+            await self._wait()
+        return self._descriptor >= 0
+
+    async def until(self, position: int) -> int:
+        """Wait until there is more than `position` bytes, and return how many may be sent; raise what the fetch failed with."""
+        while self._readable <= position:
+            await self._wait()
+        return self._readable
+
+    @property
+    def _readable(self) -> int:
+        return self.size if self._done else min(self._arrived, max(self.size - WITHHELD, 0))
+
+    async def _wait(self) -> None:
+        if self._error is not None:
+            raise self._error
+        await self._news.wait()
+
+    def enter(self) -> None:
+        """Keep the file open until `leave`."""
+        self._users += 1
+
+    def leave(self) -> None:
+        """Let go of the file."""
+        self._users -= 1
+        if self._users == 0 and self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def fileno(self) -> int:
+        """The file that fills."""
+        return self._descriptor
+
+
+class ArrivingBlob:
+    """A blob that is being fetched, to be read as far as `until` allows."""
+
+    def __init__(self, fetch: Fetch) -> None:
+        self.size = fetch.size
+        self.until: Callable[[int], Awaitable[int]] = fetch.until
+        self._fetch: Fetch | None = fetch
+        self._descriptor = fetch.fileno()
+        fetch.enter()
+
+    def fileno(self) -> int:
+        """The file that fills."""
+        return self._descriptor
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Return up to `length` bytes that have arrived."""
+        return os.pread(self._descriptor, length, offset)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        fetch, self._fetch = self._fetch, None
+        if fetch is not None:
+            fetch.leave()
+
+
+class Fetches:
+    """The fetches of this process. One that has begun goes on when its clients leave, unless nothing is to be kept of it."""
+
+    def __init__(self, catalog: Catalog, threads: Threads, upstreams: Upstreams) -> None:
+        self._catalog, self._threads, self._upstreams = catalog, threads, upstreams
+        self._running: dict[Digest, tuple[Fetch, asyncio.Task[None]]] = {}
+        self._locks = _FetchLocks(catalog)
+
+    async def open(self, digest: Digest, size: int, repository: str) -> ArrivingBlob | None:
+        """Fetch a blob, or join those who wait for it; None when it is in the store by now.
+
+        Raises BlobUnknown when there is no source, and a RemoteError when none of them gives it.
+        """
+        if digest not in self._running:
+            fetch = Fetch(digest, size)
+            task = asyncio.create_task(self._run(fetch, repository))
+            self._running[digest] = (fetch, task)
+            task.add_done_callback(lambda _task: self._running.pop(digest, None))
+        fetch, _task = self._running[digest]
+        fetch.enter()
+        try:
+            return ArrivingBlob(fetch) if await fetch.begun() else None
+        finally:
+            fetch.leave()
+
+    async def _run(self, fetch: Fetch, repository: str) -> None:
+        try:
+            sources = await self._threads.run(self._catalog.sources.find, fetch.digest)
+            if not sources:
+                raise BlobUnknown(f"blob {fetch.digest} is not held here, and nothing says where it can be fetched")
+            async with self._locks.hold(fetch.digest) as is_first:
+                if is_first:
+                    await self._fetch_from_any(fetch, sources, repository)
+            fetch.end()
+        except EntrepotError as error:
+            log.warning("fetch failed digest=%s repository=%s error=%s", fetch.digest, repository, error)
+            fetch.end(error)
+        except BaseException:
+            fetch.end(RemoteError(f"the fetch of blob {fetch.digest} was broken off"))
+            raise
+
+    async def _fetch_from_any(self, fetch: Fetch, sources: list[BlobSource], repository: str) -> None:
+        """Try one source after the other, as long as no byte of a failed one has been sent on."""
+        for number, source in enumerate(sources, 1):
+            try:
+                await self._fetch(fetch, source, repository)
+            except RemoteError as error:
+                if number == len(sources) or fetch._readable > 0:  # noqa: SLF001  # the two classes are one mechanism
+                    raise
+                log.warning("fetch failed digest=%s remote=%s error=%s", fetch.digest, source.remote, error)
+            else:
+                return
+
+    async def _fetch(self, fetch: Fetch, source: BlobSource, repository: str) -> None:
+        upstream = await self._upstreams.repository(source.remote)
+        wanted = Descriptor("application/octet-stream", fetch.digest, fetch.size)
+        session = await self._threads.run(self._catalog.uploads.begin, repository)
+        try:
+            fetch.begin(session)
+            async with aclosing(upstream.read_blob(wanted)) as chunks:  # type: ignore[type-var]  # an async generator
+                async for piece in _in_pieces(chunks):
+                    await unbroken(session.write, piece, pool=self._threads.files)
+                    fetch.advance(session.offset)
+            if source.policy == "streamed":
+                await unbroken(session.verify, fetch.digest, fetch.size, pool=self._threads.files)
+                session.cancel()
+            else:
+                await unbroken(session.finish, fetch.digest, fetch.size, pool=self._threads.files)
+        except (DigestInvalid, SizeInvalid) as error:
+            raise RemoteCorrupt(f"sent another blob: {error}", registry=source.remote.host) from error
+        finally:
+            if not session.ended:
+                session.cancel()
+
+    async def close(self) -> None:
+        """Break off what is under way."""
+        tasks = [task for _fetch, task in self._running.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._locks.close()
+
+
+async def _in_pieces(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same bytes in pieces that are worth a write each."""
+    pending = bytearray()
+    async for chunk in chunks:
+        pending += chunk
+        if len(pending) >= _WRITE:
+            yield bytes(pending)
+            pending.clear()
+    if pending:
+        yield bytes(pending)
+
+
+class _FetchLocks:
+    """One fetch of a digest at a time among the processes of this installation: a byte of a file stands for each digest."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._file = os.open(catalog.settings.catalog_file.with_suffix(".fetches"), os.O_RDWR | os.O_CREAT, 0o600)
+
+    @asynccontextmanager
+    async def hold(self, digest: Digest) -> AsyncIterator[bool]:
+        """Hold the lock, waiting for other processes; False, and no lock, when one of them has fetched the blob meanwhile."""
+        place = int(digest.encoded[:15], 16)
+        while not self._try_lock(place):  # noqa: ASYNC110  # other processes cannot set an event of ours
+            await asyncio.sleep(_LOOK_AGAIN)
+        try:
+            yield self._catalog.content.size(digest) is None
+        finally:
+            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, place)
+
+    def _try_lock(self, place: int) -> bool:
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+        except OSError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Let go of all."""
+        os.close(self._file)

@@ -1,0 +1,177 @@
+"""Layers that were left upstream: fetched with the first pull, once for all who wait, and verified before they are whole."""
+
+import concurrent.futures
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from catalog.sources import Policy
+from oci.digest import Digest
+from oci.memory import MemoryStore
+from oci.pack import pack_artifact, pack_image
+from tests.api.conftest import Api, codes, serve
+from tests.mirror import mirror
+from tests.servers import wait_until
+from tests.upstream import Reply, Seen, Upstream
+
+NAME = "team/app"
+LAYER = os.urandom(3_000_000)
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    store = MemoryStore()
+    artifact = pack_artifact(store, "application/x-large", [("application/octet-stream", LAYER)])
+    store.put_tag("v1", artifact.digest)
+    return store
+
+
+@pytest.fixture
+def upstream(store: MemoryStore) -> Iterator[Upstream]:
+    with Upstream({NAME: store}) as running:
+        yield running
+
+
+@contextmanager
+def synced(tmp_path: Path, upstream: Upstream, policy: Policy = "on_demand") -> Iterator[Api]:
+    """A registry of a home that a sync has left layers out of."""
+    mirror(tmp_path / "entrepot", f"{upstream.host}/{NAME}", policy=policy)
+    assert blob_gets(upstream, LAYER) == 0
+    with serve(tmp_path / "entrepot", upstream_attempts=1) as api:
+        yield api
+
+
+def blob_gets(upstream: Upstream, data: bytes) -> int:
+    digest = Digest.of(data)
+    return sum(1 for seen in upstream.seen if seen.method == "GET" and seen.reference == digest)
+
+
+def get(api: Api, data: bytes, **headers: str) -> httpx.Response:
+    return api.anybody.get(f"/v2/{NAME}/blobs/{Digest.of(data)}", headers=headers)
+
+
+def staged(tmp_path: Path) -> list[Path]:
+    return list((tmp_path / "entrepot" / "blobs" / "staging").iterdir())
+
+
+def test_the_first_pull_fetches_and_keeps_it(tmp_path: Path, upstream: Upstream) -> None:
+    with synced(tmp_path, upstream) as api:
+        head = api.anybody.head(f"/v2/{NAME}/blobs/{Digest.of(LAYER)}")
+        assert (head.status_code, head.headers["content-length"]) == (200, str(len(LAYER)))
+        assert api.catalog.content.size(Digest.of(LAYER)) is None
+        for _ in range(2):
+            answer = get(api, LAYER)
+            assert (answer.status_code, answer.content) == (200, LAYER)
+            wait_until(lambda: api.catalog.content.size(Digest.of(LAYER)) == len(LAYER), 10, "it is kept")
+        assert blob_gets(upstream, LAYER) == 1
+        assert staged(tmp_path) == []
+        part = get(api, LAYER, Range="bytes=5-9")
+        assert (part.status_code, part.content) == (206, LAYER[5:10])
+
+
+@pytest.mark.parametrize("policy", ["on_demand", "streamed"])
+def test_many_clients_cost_one_fetch(tmp_path: Path, upstream: Upstream, policy: Policy) -> None:
+    upstream.silence(route="blob", seconds=0.5)
+    with synced(tmp_path, upstream, policy) as api, concurrent.futures.ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda _: get(api, LAYER), range(8)))
+        assert [answer.content == LAYER for answer in answers] == [True] * 8
+        assert blob_gets(upstream, LAYER) == 1
+
+
+def test_what_is_streamed_is_not_kept(tmp_path: Path, upstream: Upstream) -> None:
+    with synced(tmp_path, upstream, "streamed") as api:
+        for number in (1, 2):
+            assert get(api, LAYER).content == LAYER
+            assert blob_gets(upstream, LAYER) == number
+            wait_until(lambda: staged(tmp_path) == [], 10, "the staged bytes are dropped")
+            assert api.catalog.content.size(Digest.of(LAYER)) is None
+
+
+def test_a_range_of_what_is_not_there_yet(tmp_path: Path, upstream: Upstream) -> None:
+    with synced(tmp_path, upstream) as api:
+        part = get(api, LAYER, Range=f"bytes={len(LAYER) - 10}-")
+        assert (part.status_code, part.content) == (206, LAYER[-10:])
+
+
+def test_bytes_reach_the_client_before_all_are_there(tmp_path: Path, upstream: Upstream) -> None:
+    some_are_there = threading.Event()
+
+    def rest_only_then(seen: Seen, _good: Reply) -> None:
+        if "range" in seen.headers:
+            assert some_are_there.wait(20)
+
+    upstream.cut(Digest.of(LAYER), after=1_000_000)
+    upstream.faults.append(rest_only_then)
+    with synced(tmp_path, upstream) as api:
+        received = bytearray()
+        with api.anybody.stream("GET", f"/v2/{NAME}/blobs/{Digest.of(LAYER)}") as answer:
+            for chunk in answer.iter_raw():
+                received += chunk
+                if len(received) > 500_000:
+                    some_are_there.set()
+        assert received == LAYER
+        assert blob_gets(upstream, LAYER) == 2
+
+
+def test_a_corrupt_upstream_never_makes_a_whole_answer(tmp_path: Path, upstream: Upstream) -> None:
+    upstream.replace(Digest.of(LAYER), LAYER[:-1] + bytes([LAYER[-1] ^ 1]))
+    with synced(tmp_path, upstream) as api:
+        received = bytearray()
+        with pytest.raises(httpx.RemoteProtocolError, match="without sending complete"):
+            read_into(api, received)
+        assert 0 < len(received) < len(LAYER)
+        assert api.catalog.content.size(Digest.of(LAYER)) is None
+        assert staged(tmp_path) == []
+        upstream.faults.clear()
+        assert get(api, LAYER).content == LAYER
+
+
+def read_into(api: Api, received: bytearray) -> None:
+    with api.anybody.stream("GET", f"/v2/{NAME}/blobs/{Digest.of(LAYER)}") as answer:
+        for chunk in answer.iter_raw():
+            received += chunk
+
+
+@pytest.mark.parametrize(
+    ("status", "answered", "code"),
+    [(500, 503, "UNKNOWN"), (404, 404, "MANIFEST_UNKNOWN"), (429, 429, "TOOMANYREQUESTS")],
+)
+def test_an_upstream_that_refuses_is_told(
+    tmp_path: Path, upstream: Upstream, status: int, answered: int, code: str
+) -> None:
+    with synced(tmp_path, upstream) as api:
+        upstream.fail(status, route="blob")
+        answer = get(api, LAYER)
+        assert (answer.status_code, codes(answer)) == (answered, [code])
+        assert upstream.host in answer.json()["errors"][0]["message"]
+        upstream.faults.clear()
+        assert get(api, LAYER).content == LAYER
+
+
+def test_what_belongs_to_an_image_is_copied_at_once(tmp_path: Path, upstream: Upstream, store: MemoryStore) -> None:
+    image = store.manifests[store.tagged["v1"]]
+    sbom = b'{"spdxVersion": "SPDX-2.3"}'
+    attached = pack_artifact(store, "application/spdx+json", [("application/spdx+json", sbom)], subject=image)
+    store.put_tag("sbom", attached.digest)
+    with synced(tmp_path, upstream) as api:
+        assert blob_gets(upstream, sbom) == 1
+        assert get(api, sbom).content == sbom
+        assert blob_gets(upstream, sbom) == 1
+
+
+def test_an_immediate_sync_fetches_what_was_left(tmp_path: Path, upstream: Upstream, store: MemoryStore) -> None:
+    image = pack_image(store, [{"file": "text"}])
+    store.put_tag("v2", image.digest)
+    with synced(tmp_path, upstream) as api:
+        result = mirror(tmp_path / "entrepot", f"{upstream.host}/{NAME}")
+        assert (result.counts["completed"], result.changed) == (2, False)
+        assert blob_gets(upstream, LAYER) == 1
+        assert api.catalog.content.size(Digest.of(LAYER)) == len(LAYER)
+        assert mirror(tmp_path / "entrepot", f"{upstream.host}/{NAME}").counts["unchanged"] == 2
+        assert get(api, LAYER).content == LAYER
+        assert blob_gets(upstream, LAYER) == 1
