@@ -24,7 +24,8 @@ class Wanted:
 
 
 def collect(catalog: Catalog, wanted: Iterable[Wanted], *, now: datetime) -> Contents:
-    """Say what the bundle will hold; raise NameUnknown, VersionUnknown, or InvalidInput for a repository named twice."""
+    """Say what the bundle will hold; raise NameUnknown, VersionUnknown, or InvalidInput for a repository named twice
+    or one that lacks blobs."""
     versions: list[BundledVersion] = []
     blobs: dict[Digest, int] = {}
     for one in wanted:
@@ -33,7 +34,13 @@ def collect(catalog: Catalog, wanted: Iterable[Wanted], *, now: datetime) -> Con
         snapshot, base = catalog.snapshot(one.repository, one.version), catalog.snapshot(one.repository, one.since)
         versions.append(BundledVersion(one.repository, snapshot.version, one.since, snapshot.tags, snapshot.manifests))
         blobs |= {digest: entry.size for digest, entry in snapshot.manifests.items() if digest not in base.manifests}
-        blobs |= {digest: size for digest, size in snapshot.blobs.items() if digest not in base.blobs}
+        added = {digest: size for digest, size in snapshot.blobs.items() if digest not in base.blobs}
+        if left := catalog.content.missing(added):
+            raise InvalidInput(
+                f"{len(left)} blob(s) of {one.repository} version {snapshot.version} were left upstream and are not here: "
+                "sync it with --policy immediate first"
+            )
+        blobs |= added
     return Contents(tuple(versions), blobs, now.isoformat())
 
 

@@ -19,8 +19,8 @@ _COLUMNS = "path, repository, version, private, description, created_at, updated
 class Distribution:
     """What a base path serves; `version` None is the latest. `private`: only those with the right to pull see it.
 
-    `remote` is the registry that a cache is for, as `parse_registry` reads it; then `repository` is empty, and a tag counts as
-    fresh for `fresh_seconds` after upstream was asked.
+    `remote` is the registry that a cache is for, with or without a scheme and the first parts of names there; then
+    `repository` is empty, and a tag counts as fresh for `fresh_seconds` after upstream was asked.
     """
 
     path: str

@@ -20,6 +20,8 @@ _ONCE = """
 SELECT CAST(coalesce(sum(size), 0) AS BIGINT) FROM (
     SELECT digest, any_value(size) AS size FROM changes WHERE kind <> 'tag' AND action = 'add' GROUP BY digest)"""
 
+_SOURCES = "SELECT digest, any_value(size) FROM sources GROUP BY digest"
+
 
 @dataclass(frozen=True, slots=True)
 class RepositoryUsage:
@@ -37,17 +39,19 @@ class RepositoryUsage:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Sizes in bytes. `held`: all in the store; `used`: what some version holds, once; `loose`: the rest, which gc may free."""
+    """Sizes in bytes. `held`: all in the store; `used`: what some version holds, once; `upstream`: the part of that which is not
+    in the store, for it is fetched when asked for; `loose`: what no version holds, which gc may free."""
 
     held: int
     blobs: int
     used: int
+    upstream: int
     repositories: tuple[RepositoryUsage, ...]
 
     @property
     def loose(self) -> int:
         """Bytes that no version holds: uploads under way or left behind."""
-        return max(self.held - self.used, 0)
+        return max(self.held + self.upstream - self.used, 0)
 
     @property
     def saved(self) -> int:
@@ -56,10 +60,11 @@ class Usage:
 
 
 def read_usage(lake: Lake, holdings: Holdings) -> Usage:
-    """Count what is held; two queries over all changes."""
+    """Count what is held; three queries over all changes."""
     repositories = tuple(
         RepositoryUsage(str(name), int(str(size)), int(str(shared))) for name, size, shared in lake.read(_BY_REPOSITORY)
     )
     used = int(str(lake.read(_ONCE)[0][0]))
+    upstream = sum(int(str(size)) for digest, size in lake.read(_SOURCES) if holdings.size(str(digest)) is None)
     blobs, held = holdings.totals()
-    return Usage(held, blobs, used, repositories)
+    return Usage(held, blobs, used, upstream, repositories)

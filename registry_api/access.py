@@ -50,6 +50,14 @@ def check_access(user: str, action: Action, found: Distribution | None = None) -
         )
 
 
+def check_cache_access(user: str, action: Action, cache: Distribution) -> None:
+    """As `check_access` for what lies below a cache; raise Denied for a push, which upstream would know nothing of."""
+    if user == ANONYMOUS and cache.private:
+        raise Unauthorized(f"{action} needs a login")
+    if action == "push":
+        raise Denied(f"{cache.path} is a cache of {cache.remote}, which takes no pushes; push elsewhere")
+
+
 class Gate:
     """Tells from a request's credentials who asks."""
 

@@ -15,6 +15,7 @@ from catalog.catalog import Catalog
 from catalog.upstreams import Upstreams
 from oci.errors import EntrepotError
 from registry_api.access import Gate
+from registry_api.caches import Caches
 from registry_api.fetches import Fetches
 from registry_api.health import health_routes
 from registry_api.registry import Registry
@@ -39,7 +40,8 @@ def create_app(catalog: Catalog, users: Users, *, now: Now = _now, make_id: Call
     threads = Threads()
     upstreams = Upstreams(catalog.settings)
     registry = Registry(catalog, Gate(users, threads), threads, now, make_id, Fetches(catalog, threads, upstreams))
-    distribution, others = DistributionApi(registry), _create_others(registry, upstreams)
+    caches = Caches(upstreams)
+    distribution, others = DistributionApi(registry, caches), _create_others(registry, caches, upstreams)
 
     async def entrepot(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (scope["path"].startswith(_DISTRIBUTION) or scope["path"] == "/v2"):
@@ -50,7 +52,7 @@ def create_app(catalog: Catalog, users: Users, *, now: Now = _now, make_id: Call
     return entrepot
 
 
-def _create_others(registry: Registry, upstreams: Upstreams) -> FastAPI:
+def _create_others(registry: Registry, caches: Caches, upstreams: Upstreams) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         sweeping = asyncio.create_task(_sweep_uploads(registry))
@@ -58,6 +60,7 @@ def _create_others(registry: Registry, upstreams: Upstreams) -> FastAPI:
             yield
         finally:
             sweeping.cancel()
+            await caches.close()
             await registry.fetches.close()
             await upstreams.close()
             registry.threads.close()

@@ -6,12 +6,13 @@ import logging
 from starlette.types import Receive, Scope, Send
 
 from oci.errors import Denied, EntrepotError, Unsupported
-from registry_api.access import ANONYMOUS, ANYBODYS, check_access
+from registry_api.access import ANONYMOUS, ANYBODYS, check_access, check_cache_access
 from registry_api.bodies import ClientGone
+from registry_api.caches import Caches
 from registry_api.errors import RequestStalled, Stopping, error_answer, internal_answer, row_of
 from registry_api.messages import Answer, Request, Sendable, find_header
 from registry_api.registry import Registry
-from registry_api.routes import ROUTES, Match, checked_name, match_path
+from registry_api.routes import MANIFEST, ROUTES, Match, checked_name, match_path
 
 log = logging.getLogger("registry_api")
 
@@ -19,8 +20,8 @@ log = logging.getLogger("registry_api")
 class DistributionApi:
     """Answers every request under /v2; no FastAPI on this way, since it takes longer than all the rest."""
 
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
+    def __init__(self, registry: Registry, caches: Caches) -> None:
+        self._registry, self._caches = registry, caches
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every error of ours becomes an answer in the form of the specification."""
@@ -50,7 +51,13 @@ class DistributionApi:
             return await route.handler(self._registry, Request("", "", match.reference, user, scope, receive))
         name = checked_name(match.name)
         found = await self._registry.find_distribution(name)
+        cache = self._registry.catalog.distributions.find_cache(name)
         check_access(user, route.action, found)
+        if cache is not None and (found is None or found.repository == name):
+            check_cache_access(user, route.action, cache)
+            if match.pattern == MANIFEST and route.action == "pull":
+                await self._caches.bring(self._registry, cache, name, match.reference)
+                found = await self._registry.find_distribution(name)
         if found is None and route.action not in ANYBODYS and self._registry.catalog.has_repository(name):
             raise Denied(f"nothing serves the repository {name}; `entrepot distribution create` makes a path for it")
         request = Request(name, found.repository if found else name, match.reference, user, scope, receive)

@@ -18,6 +18,14 @@ ACTOR = "command line"
 DistributionPath = Annotated[str, typer.Argument(metavar="PATH", help="What clients put behind the registry's host.")]
 Version = Annotated[int | None, typer.Option("--version", metavar="N", help="Serve this version and no other.", min=0)]
 Private = Annotated[bool | None, typer.Option("--private/--public", help="Whether pulls need a login.")]
+Remote = Annotated[
+    str,
+    typer.Option(metavar="REGISTRY", help="Make the path a pull-through cache of this registry: `registry.example`."),
+]
+Freshness = Annotated[
+    int | None, typer.Option(metavar="SECONDS", help="How long a cached tag is served without asking upstream.", min=0)
+]
+FRESHNESS = 300
 Description = Annotated[str | None, typer.Option(help="A remark for people.")]
 
 
@@ -30,8 +38,11 @@ def list_distributions(*, home: Home = None, as_json: Json = False) -> None:
         print_json([row_json(one) for one in found])
         return
     print_table(
-        ("PATH", "REPOSITORY", "VERSION", "ACCESS", "UPDATED"),
-        [(one.path, one.repository, _version_text(one), _access_text(one), time_text(one.updated_at)) for one in found],
+        ("PATH", "SERVES", "VERSION", "ACCESS", "UPDATED"),
+        [
+            (one.path, _served_text(one), _version_text(one), _access_text(one), time_text(one.updated_at))
+            for one in found
+        ],
     )
 
 
@@ -46,7 +57,7 @@ def show_distribution(path: DistributionPath, *, home: Home = None, as_json: Jso
     print_fields(
         {
             "path": found.path,
-            "repository": found.repository,
+            "serves": _served_text(found),
             "version": _version_text(found),
             "access": _access_text(found),
             "description": found.description,
@@ -59,25 +70,51 @@ def show_distribution(path: DistributionPath, *, home: Home = None, as_json: Jso
 @group.command("create")
 def create_distribution(
     path: DistributionPath,
-    repository: Annotated[str, typer.Argument(metavar="REPOSITORY", help="The repository to serve there.")],
+    repository: Annotated[str, typer.Argument(metavar="[REPOSITORY]", help="The repository to serve there.")] = "",
     *,
+    remote: Remote = "",
+    freshness: Freshness = None,
     version: Version = None,
     private: Private = None,
     description: Description = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Serve a repository at a further path: its latest version, or the one of --version."""
+    """Serve a repository at a further path, its latest version or the one of --version; or with --remote, make the path a
+    cache of another registry, below which its repositories are pulled through."""
     from catalog.distributions import Distribution
-    from oci.errors import Conflict
+    from oci.errors import Conflict, InvalidInput
     from oci.reference import parse_name
+    from oci.remote.address import parse_remote
 
+    if bool(repository) == bool(remote):
+        raise InvalidInput("name either the repository to serve, or with --remote the registry to cache")
+    if remote:
+        parse_remote(f"{remote}/name")
+        if version is not None:
+            raise InvalidInput("a cache has no version; --version goes with a repository")
+    elif freshness is not None:
+        raise InvalidInput("--freshness goes with --remote")
     now = datetime.now(UTC)
-    with opened(home) as catalog:
-        made = Distribution(parse_name(path), repository, now, now, version, bool(private), description or "")
+    fresh = FRESHNESS if freshness is None else freshness
+    with opened(home, may_be_new=bool(remote)) as catalog:
+        made = Distribution(
+            parse_name(path),
+            repository,
+            now,
+            now,
+            version,
+            bool(private),
+            description or "",
+            remote,
+            fresh if remote else 0,
+        )
         catalog.refresh()
         if catalog.distributions.find(path) is not None:
             raise Conflict(f"{path} is a distribution already; `entrepot distribution set` changes it")
+        below = [one.path for one in catalog.distributions.all() if remote and one.path.startswith(f"{path}/")]
+        if below:
+            raise Conflict(f"{below[0]} lies below {path}; a cache needs a path for itself")
         _put(catalog, made)
     _tell(made, "created", as_json=as_json)
 
@@ -88,6 +125,7 @@ def set_distribution(
     *,
     repository: Annotated[str | None, typer.Option(metavar="NAME", help="Serve another repository.")] = None,
     version: Version = None,
+    freshness: Freshness = None,
     latest: Annotated[bool, typer.Option("--latest", help="Serve the latest version again.")] = False,
     private: Private = None,
     description: Description = None,
@@ -103,12 +141,17 @@ def set_distribution(
         raise InvalidInput("--version and --latest cannot both be true")
     with opened(home) as catalog:
         found = catalog.distributions.get(path)
+        if found.remote and (repository or latest or version is not None):
+            raise InvalidInput(f"{path} is a cache of {found.remote}; it serves no repository and has no version")
+        if not found.remote and freshness is not None:
+            raise InvalidInput(f"{path} is no cache; --freshness is for caches")
         made = replace(
             found,
             repository=repository or found.repository,
             version=None if latest else version if version is not None else found.version,
             private=found.private if private is None else private,
             description=found.description if description is None else description,
+            fresh_seconds=found.fresh_seconds if freshness is None else freshness,
             updated_at=datetime.now(UTC),
         )
         _put(catalog, made)
@@ -126,7 +169,8 @@ def delete_distribution(path: DistributionPath, *, home: Home = None, as_json: J
 
 def _put(catalog: "Catalog", made: "Distribution") -> None:
     """Write it; raise NameUnknown or VersionUnknown for what could not be served."""
-    catalog.snapshot(made.repository, made.version)
+    if not made.remote:
+        catalog.snapshot(made.repository, made.version)
     catalog.distributions.put(made, actor=ACTOR)
 
 
@@ -134,10 +178,16 @@ def _tell(made: "Distribution", what: str, *, as_json: bool) -> None:
     if as_json:
         print_json(row_json(made))
     else:
-        print_line(f"{what}: {made.path} serves {made.repository}, {_version_text(made)}, {_access_text(made)}")
+        print_line(f"{what}: {made.path} serves {_served_text(made)}, {_version_text(made)}, {_access_text(made)}")
+
+
+def _served_text(found: "Distribution") -> str:
+    return f"cache of {found.remote}" if found.remote else found.repository
 
 
 def _version_text(found: "Distribution") -> str:
+    if found.remote:
+        return f"fresh for {found.fresh_seconds} s"
     return "latest" if found.version is None else f"version {found.version}"
 
 

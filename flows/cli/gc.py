@@ -37,6 +37,7 @@ def usage(*, home: Home = None, as_json: Json = False) -> None:
             {
                 "held": {"blobs": found.blobs, "bytes": found.held},
                 "used_bytes": found.used,
+                "upstream_bytes": found.upstream,
                 "loose_bytes": found.loose,
                 "saved_bytes": found.saved,
                 "repositories": [
@@ -55,6 +56,7 @@ def usage(*, home: Home = None, as_json: Json = False) -> None:
         {
             "held": f"{bytes_text(found.held)} in {found.blobs} blobs",
             "used by versions": bytes_text(found.used),
+            "left upstream": f"{bytes_text(found.upstream)} (fetched when asked for)",
             "held by none": f"{bytes_text(found.loose)} (`entrepot gc` frees what is older than its grace period)",
             "saved by sharing": bytes_text(found.saved),
         }

@@ -23,10 +23,10 @@ def settings_of(home: Path | None, **changes: object) -> "Settings":
 
 
 @contextmanager
-def opened(home: Path | None) -> "Iterator[Catalog]":
-    """The catalogue of a home that has one; raise CatalogUnusable where there is none yet."""
+def opened(home: Path | None, *, may_be_new: bool = False) -> "Iterator[Catalog]":
+    """The catalogue of a home; raise CatalogUnusable where there is none yet, unless it may be made."""
     settings = settings_of(home)
-    if not settings.catalog_file.exists():
+    if not may_be_new and not settings.catalog_file.exists():
         raise CatalogUnusable(
             f"there is no catalogue in {settings.root} yet: run `entrepot sync` or `entrepot up` first, "
             "or name another folder by --home"

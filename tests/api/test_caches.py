@@ -1,0 +1,174 @@
+"""Pull-through caches: what they ask upstream, how often, and what is served when upstream fails."""
+
+import concurrent.futures
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from catalog.distributions import Distribution
+from oci.memory import MemoryStore
+from oci.pack import pack_image, pack_index
+from oci.platform import Platform
+from tests.api.conftest import Api, codes, serve
+from tests.servers import wait_until
+from tests.upstream import Upstream
+
+NAME = "team/app"
+CACHED = f"/v2/cache/{NAME}/manifests"
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    store = MemoryStore()
+    image = pack_image(store, [{"file": "one"}])
+    index = pack_index(store, [(image, Platform("linux", "amd64"))])
+    store.put_tag("v1", index.digest)
+    return store
+
+
+@pytest.fixture
+def upstream(store: MemoryStore) -> Iterator[Upstream]:
+    with Upstream({NAME: store}) as running:
+        yield running
+
+
+@pytest.fixture
+def make_cache(tmp_path: Path, upstream: Upstream) -> Iterator[Callable[..., Api]]:
+    """Serve with a cache of the upstream at `cache`."""
+    with serve(tmp_path / "entrepot", upstream_attempts=1, read_timeout=1) as api:
+
+        def make(*, fresh: int = 3600, private: bool = False) -> Api:
+            cache = Distribution("cache", "", NOW, NOW, private=private, remote=upstream.host, fresh_seconds=fresh)
+            api.catalog.distributions.put(cache, actor="admin")
+            return api
+
+        yield make
+
+
+def test_a_fresh_tag_costs_upstream_nothing(
+    make_cache: Callable[..., Api], upstream: Upstream, store: MemoryStore
+) -> None:
+    api = make_cache()
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda _: api.anybody.get(f"{CACHED}/v1"), range(8)))
+    index = store.manifests[store.tagged["v1"]]
+    assert [(answer.status_code, answer.content) for answer in answers] == [(200, index.raw)] * 8
+    assert (upstream.counts["HEAD", "manifest"], upstream.counts["GET", "manifest"]) == (1, 1)
+    upstream.forget()
+    for method in ("GET", "HEAD"):
+        assert api.anybody.request(method, f"{CACHED}/v1").status_code == 200
+    assert upstream.seen == []
+    child = index.manifests[0].digest
+    assert [api.anybody.get(f"{CACHED}/{child}").status_code for _ in range(3)] == [200] * 3
+    assert upstream.counts["GET", "manifest"] == 1
+    assert [version.operation for version in api.catalog.versions(f"cache/{NAME}")] == ["pull-through"] * 2
+    assert api.anybody.get(f"/v2/cache/{NAME}/tags/list").json()["tags"] == ["v1"]
+    assert api.anybody.get("/v2/_catalog").json()["repositories"] == [f"cache/{NAME}"]
+
+
+def test_a_tag_that_moves_is_seen_and_one_that_does_not_costs_a_head(
+    make_cache: Callable[..., Api], upstream: Upstream, store: MemoryStore
+) -> None:
+    api = make_cache(fresh=0)
+    for _ in range(2):
+        assert api.anybody.get(f"{CACHED}/v1").status_code == 200
+    assert (upstream.counts["HEAD", "manifest"], upstream.counts["GET", "manifest"]) == (2, 1)
+    moved = pack_image(store, [{"file": "two"}])
+    store.put_tag("v1", moved.digest)
+    assert api.anybody.get(f"{CACHED}/v1").content == moved.raw
+    assert api.catalog.snapshot(f"cache/{NAME}").version == 2
+
+
+@pytest.mark.parametrize("status", [500, 429, 401])
+def test_what_is_here_is_served_when_upstream_fails(
+    make_cache: Callable[..., Api], upstream: Upstream, store: MemoryStore, status: int
+) -> None:
+    api = make_cache(fresh=0)
+    assert api.anybody.get(f"{CACHED}/v1").status_code == 200
+    upstream.fail(status, route="manifest")
+    answer = api.anybody.get(f"{CACHED}/v1")
+    assert (answer.status_code, answer.content) == (200, store.manifests[store.tagged["v1"]].raw)
+
+
+def test_what_is_here_is_served_when_upstream_is_silent(make_cache: Callable[..., Api], upstream: Upstream) -> None:
+    api = make_cache(fresh=0)
+    assert api.anybody.get(f"{CACHED}/v1").status_code == 200
+    upstream.silence(route="manifest", seconds=20)
+    assert api.anybody.get(f"{CACHED}/v1").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("status", "answered", "code"),
+    [(500, 503, "UNKNOWN"), (404, 404, "MANIFEST_UNKNOWN"), (429, 429, "TOOMANYREQUESTS"), (401, 502, "UNAUTHORIZED")],
+)
+def test_what_is_not_here_fails_as_upstream_does(
+    make_cache: Callable[..., Api], upstream: Upstream, status: int, answered: int, code: str
+) -> None:
+    api = make_cache()
+    upstream.fail(status, route="manifest")
+    answer = api.anybody.get(f"{CACHED}/v1")
+    assert (answer.status_code, codes(answer)) == (answered, [code])
+    assert api.catalog.repository_names() == ()
+    upstream.faults.clear()
+    assert api.anybody.get(f"{CACHED}/v1").status_code == 200
+
+
+def test_a_tag_that_upstream_deleted_is_gone_and_its_version_stays(
+    make_cache: Callable[..., Api], store: MemoryStore
+) -> None:
+    api = make_cache(fresh=0)
+    assert api.anybody.get(f"{CACHED}/v1").status_code == 200
+    digest = store.tagged.pop("v1")
+    assert api.anybody.get(f"{CACHED}/v1").status_code == 404
+    assert api.anybody.get(f"{CACHED}/{digest}").status_code == 200
+
+
+def test_a_manifest_that_is_not_its_digest_is_refused(
+    make_cache: Callable[..., Api], upstream: Upstream, store: MemoryStore
+) -> None:
+    api = make_cache()
+    upstream.replace("v1", b'{"schemaVersion": 2}')
+    upstream.replace(store.tagged["v1"], b'{"schemaVersion": 2}')
+    answer = api.anybody.get(f"{CACHED}/{store.tagged['v1']}")
+    assert (answer.status_code, codes(answer)) == (502, ["DIGEST_INVALID"])
+    assert api.catalog.repository_names() == ()
+
+
+def test_a_cache_takes_no_pushes_and_owns_whole_parts_of_paths_only(
+    make_cache: Callable[..., Api], upstream: Upstream
+) -> None:
+    api = make_cache()
+    answer = api.admin.post(f"/v2/cache/{NAME}/blobs/uploads/")
+    assert (answer.status_code, codes(answer)) == (403, ["DENIED"])
+    assert api.admin.post("/v2/cachet/app/blobs/uploads/").status_code == 202
+    assert api.anybody.get(f"/v2/cachet/{NAME}/manifests/v1").status_code == 404
+    assert api.anybody.get("/v2/cache/manifests/v1").status_code == 404
+    assert upstream.seen == []
+
+
+def test_a_private_cache_and_what_it_brought_need_a_login(make_cache: Callable[..., Api]) -> None:
+    api = make_cache(private=True)
+    assert api.anybody.get(f"{CACHED}/v1").status_code == 401
+    assert api.admin.get(f"{CACHED}/v1").status_code == 200
+    assert api.anybody.get(f"{CACHED}/v1").status_code == 401
+    assert api.anybody.get("/v2/_catalog").json()["repositories"] == []
+    assert api.admin.get("/v2/_catalog").json()["repositories"] == [f"cache/{NAME}"]
+
+
+def test_layers_are_fetched_with_the_first_pull(
+    make_cache: Callable[..., Api], upstream: Upstream, store: MemoryStore
+) -> None:
+    api = make_cache()
+    api.anybody.get(f"{CACHED}/v1")
+    child = store.manifests[store.tagged["v1"]].manifests[0].digest
+    image = store.manifests[child]
+    assert api.anybody.get(f"{CACHED}/{child}").content == image.raw
+    layer = image.layers[0].digest
+    assert upstream.counts["GET", "blob"] == 1  # the config
+    for _ in range(2):
+        assert api.anybody.get(f"/v2/cache/{NAME}/blobs/{layer}").content == store.blobs[layer]
+        wait_until(lambda: api.catalog.content.size(layer) is not None, 10, "the layer is kept")
+    assert upstream.counts["GET", "blob"] == 2
