@@ -24,7 +24,7 @@ class BlobReader(Protocol):
         ...
 
     def fileno(self) -> int:
-        """The descriptor of the local file that holds exactly this blob."""
+        """The descriptor of the local file that holds exactly this blob; -1 when there is none."""
         ...
 
     def close(self) -> None:
@@ -45,8 +45,22 @@ class BlobStore(Protocol):
         """A local folder to write into before `adopt`."""
         ...
 
+    def send(self, staged: Path, digest: Digest) -> None:
+        """Do what takes long of `adopt`, before anything is locked for it."""
+        ...
+
     def adopt(self, staged: Path, digest: Digest) -> None:
-        """Take a verified, synced file out of staging as the blob of that digest; durable on return. Idempotent."""
+        """Take a verified, synced file out of staging as the blob of that digest; durable on return. Idempotent.
+
+        Raises BlobVanished when a sweep has undone `send` meanwhile."""
+        ...
+
+    def check_blob(self, digest: Digest, size: int) -> None:
+        """Raise StorageCorrupt for a blob recorded with `size` that is missing or of another size."""
+        ...
+
+    def url(self, digest: Digest) -> str | None:
+        """A URL by which anybody gets the blob from the store itself for a while; None when there is no such way."""
         ...
 
     def open(self, digest: Digest, size: int) -> BlobReader:
@@ -56,6 +70,22 @@ class BlobStore(Protocol):
     def delete(self, digest: Digest) -> None:
         """Forget the bytes; nothing happens when there are none."""
         ...
+
+    def check(self) -> None:
+        """Raise what keeps the store from being written."""
+        ...
+
+
+class BlobVanished(LocalError):
+    """A blob that was on its way in has been removed by a sweep."""
+
+
+def check_staging(folder: Path) -> None:
+    """Raise what keeps the folder from being written."""
+    probe = folder / "probe"
+    with storage_errors(folder):
+        probe.write_bytes(b"probe")
+        probe.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -122,6 +152,9 @@ class LocalBlobStore:
         """Where the blob lies, or would."""
         return self._folder / digest.algorithm / digest.encoded[:2] / digest.encoded
 
+    def send(self, staged: Path, digest: Digest) -> None:
+        """A rename takes no time."""
+
     def adopt(self, staged: Path, digest: Digest) -> None:
         final = self.path(digest)
         with storage_errors(self._folder):
@@ -136,6 +169,15 @@ class LocalBlobStore:
             self._make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
         sync_folder(folder.parent)
+
+    def check_blob(self, digest: Digest, size: int) -> None:
+        self.open(digest, size).close()
+
+    def url(self, digest: Digest) -> str | None:  # noqa: ARG002
+        return None
+
+    def check(self) -> None:
+        check_staging(self._staging)
 
     def open(self, digest: Digest, size: int) -> LocalBlobReader:
         try:

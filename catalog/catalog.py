@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from catalog import query
-from catalog.blobs import LocalBlobStore
+from catalog.blobs import BlobStore, LocalBlobStore
 from catalog.changes import Commit, CommitResult, Lookups
 from catalog.commit import Committer, find_operation
 from catalog.content import ContentStore
@@ -42,7 +42,7 @@ class Catalog:
     def __init__(self, settings: Settings, *, clock: Clock = time.time) -> None:
         self.settings = settings
         self._clock = clock
-        store = LocalBlobStore(settings.storage_folder)
+        store = open_store(settings)
         self._lake = Lake(
             settings.catalog_file,
             memory=settings.duckdb_memory,
@@ -207,6 +207,17 @@ class Catalog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def open_store(settings: Settings) -> BlobStore:
+    """Open the blob store that the settings name; raise SettingsInvalid or StorageUnavailable."""
+    if settings.storage_folder is not None:
+        return LocalBlobStore(settings.storage_folder)
+    from catalog.blobs_s3 import S3BlobStore, S3Place  # boto3 takes a while to import
+
+    bucket, prefix = settings.storage_bucket
+    place = S3Place(bucket, prefix, settings.s3_endpoint)
+    return S3BlobStore(place, settings.root / "staging", redirect=settings.storage_redirect)
 
 
 def open_catalog(settings: Settings) -> Catalog:

@@ -1,5 +1,6 @@
 """The one table of settings: environment variables `ENTREPOT_…`; docs/settings.md documents each, a test compares."""
 
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +21,14 @@ class Settings(BaseSettings):
     catalog: str = Field(
         "", description="Bookkeeping of the catalogue: `sqlite:PATH`. Default: `HOME/catalog/catalog.sqlite`."
     )
-    storage: str = Field("", description="Where blobs are kept: `file:PATH`. Default: `HOME/blobs`.")
+    storage: str = Field(
+        "", description="Where blobs are kept: `file:PATH` or `s3://BUCKET/PREFIX`. Default: `HOME/blobs`."
+    )
+    s3_endpoint: str = Field("", description="URL of the S3 server. Default: AWS, by its own settings.")
+    storage_redirect: bool = Field(
+        default=True,
+        description="Send clients that pull a blob to S3 by a signed URL; turn it off where they cannot reach it.",
+    )
     listen: str = Field("127.0.0.1:5080", description="Address and port of the registry.")
     tls_cert: Path | None = Field(None, description="PEM file of the registry's certificate chain.")
     tls_key: Path | None = Field(None, description="PEM file of the certificate's private key.")
@@ -78,9 +86,19 @@ class Settings(BaseSettings):
         return _path_of(self.catalog, "sqlite:", self.root / "catalog" / "catalog.sqlite", "ENTREPOT_CATALOG")
 
     @cached_property
-    def storage_folder(self) -> Path:
-        """The folder of the blob store."""
+    def storage_folder(self) -> Path | None:
+        """The folder of the blob store; None when it is in S3."""
+        if self.storage.startswith("s3://"):
+            return None
         return _path_of(self.storage, "file:", self.root / "blobs", "ENTREPOT_STORAGE")
+
+    @cached_property
+    def storage_bucket(self) -> tuple[str, str]:
+        """Bucket and prefix of a blob store in S3; raise SettingsInvalid."""
+        bucket, _, prefix = self.storage.removeprefix("s3://").partition("/")
+        if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", bucket):
+            raise SettingsInvalid(f"ENTREPOT_STORAGE is {self.storage!r}; expected file:PATH or s3://BUCKET/PREFIX")
+        return bucket, prefix.strip("/")
 
     @cached_property
     def listen_address(self) -> tuple[str, int]:

@@ -11,13 +11,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from catalog.blobs import BlobStore, storage_errors
+from catalog.blobs import BlobStore, BlobVanished, storage_errors
 from catalog.holdings import Holdings
 from oci.digest import Digest, Hasher, new_hasher
 from oci.errors import Conflict, DigestInvalid, SizeInvalid, StorageCorrupt, UploadUnknown
 
 _READ = 1024 * 1024
 _REMEMBERED = 4096
+_SENT_AGAIN = 5
+"""How often a blob is brought into the store again that sweeps take away under our hands."""
+
 _STREAMED = "sha256"
 """The algorithm hashed while bytes arrive; another is known only at the end, and then the staged file is read once."""
 
@@ -102,7 +105,7 @@ class Uploads:
         if size is None:
             return False
         try:
-            self._store.open(digest, size).close()
+            self._store.check_blob(digest, size)
         except StorageCorrupt:
             return False
         return True
@@ -114,9 +117,18 @@ class Uploads:
             else:
                 self._store.adopt(path, digest)
 
-        self._holdings.ingest(
-            digest, size, place, repository=session.repository, media_type=media_type, now=self._clock()
-        )
+        for tries_left in reversed(range(_SENT_AGAIN)):
+            if not self._is_intact(digest):
+                self._store.send(path, digest)
+            try:
+                self._holdings.ingest(
+                    digest, size, place, repository=session.repository, media_type=media_type, now=self._clock()
+                )
+            except BlobVanished:
+                if not tries_left:
+                    raise
+            else:
+                return
 
 
 class UploadSession:

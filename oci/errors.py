@@ -246,6 +246,12 @@ class StorageFull(LocalError):
     """The blob store has no room left."""
 
 
+class StorageUnavailable(LocalError):
+    """The blob store does not answer, or refuses."""
+
+    retryable = True
+
+
 class StorageCorrupt(LocalError):
     """The store does not hold what the catalogue says, or what its digest says."""
 

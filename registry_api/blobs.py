@@ -13,7 +13,7 @@ from oci.errors import BlobUnknown, EntrepotError, RangeInvalid, StorageCorrupt
 from registry_api.errors import error_answer
 from registry_api.fetches import ArrivingBlob
 from registry_api.manifests import is_unchanged, not_modified_headers
-from registry_api.messages import Answer, Headers, Request, Sendable, with_headers
+from registry_api.messages import Answer, Headers, Request, Sendable, empty_answer, with_headers
 from registry_api.ranges import Span, parse_range
 from registry_api.registry import Registry
 from registry_api.threads import Threads
@@ -53,8 +53,18 @@ async def get_blob(registry: Registry, request: Request) -> Sendable:
         return error_answer(error, (b"content-range", f"bytes */{size}"))
     if part is not None:
         status, span, headers = 206, part, _part_headers(digest, part, size)
+    location = await _elsewhere(registry, digest)
+    if location is not None:
+        return empty_answer(307, (b"location", location), (b"docker-content-digest", digest))
     reader = await _open(registry, request, digest, size)
     return BlobAnswer(status, headers, reader, span, registry.threads, request.receive)
+
+
+async def _elsewhere(registry: Registry, digest: Digest) -> str | None:
+    """Where the store itself gives a blob that is held to whoever asks."""
+    if not registry.catalog.settings.storage.startswith("s3:") or registry.catalog.content.size(digest) is None:
+        return None
+    return await registry.threads.run(registry.catalog.content.url, digest)
 
 
 async def _size_here(registry: Registry, request: Request, digest: Digest) -> int:

@@ -51,6 +51,7 @@ _STATUSES: Mapping[type[EntrepotError], int] = {
     errors.RemoteNotFound: 404,
     errors.LocalError: 500,
     errors.StorageFull: 507,
+    errors.StorageUnavailable: 503,
     errors.CatalogUnusable: 503,
     Stopping: 503,
 }
@@ -58,6 +59,7 @@ _STATUSES: Mapping[type[EntrepotError], int] = {
 _SAID_OF_LOCAL: Mapping[type[EntrepotError], str] = {
     errors.StorageFull: "this registry has no room left",
     errors.StorageCorrupt: "this registry lost the content, or it is damaged",
+    errors.StorageUnavailable: "this registry's storage cannot be reached now",
     errors.CatalogUnusable: "this registry's catalogue cannot be used now",
     Stopping: "this registry is being stopped; try again in a moment",
 }

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import pytest
 
 from tests import servers
-from tests.servers import Certificate, Children, Client, DockerRegistry, EntrepotServer
+from tests.servers import Certificate, Children, Client, DockerRegistry, EntrepotServer, S3Server
 
 _CHILDREN = pytest.StashKey[list[Children]]()
 _SCRATCH = pytest.StashKey[Path]()
@@ -89,6 +89,15 @@ def docker_registry(children: Children) -> DockerRegistryFactory:
 def module_docker_registry(module_children: Children) -> DockerRegistryFactory:
     """As `docker_registry`, for one module."""
     return lambda **options: servers.start_docker_registry(module_children, **options)
+
+
+@pytest.fixture
+def s3(children: Children, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """A real S3 server; the environment makes installations of ours keep their blobs there."""
+    server = servers.start_s3(children)
+    for name, value in server.env.items():
+        monkeypatch.setenv(name, value)
+    return server
 
 
 def _entrepot(children: Children) -> EntrepotFactory:

@@ -28,7 +28,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 ROOT = Path(__file__).resolve().parent.parent
 # Read before conftest.py empties the environment of ENTREPOT_… settings.
 TOOLS_REQUIRED = os.environ.get("ENTREPOT_REQUIRE_TOOLS") == "1"
-GO_TOOLS = frozenset({"oras", "helm", "cosign"})  # built where Go is there
+GO_TOOLS = frozenset({"oras", "helm", "cosign", "versitygw"})  # built where Go is there
 # Below the kernel's ephemeral range (32768 and up), so that no outgoing connection takes a port between choice and use.
 FIRST_PORT, LAST_PORT = 20000, 32000
 
@@ -392,6 +392,43 @@ def start_docker_registry(
     child = children.start("docker-registry", [binary, "serve", str(folder / "config.yml")])
     child.wait_ready(lambda: answers(f"http://127.0.0.1:{port}/v2/", statuses=(200, 401)))
     return DockerRegistry(child, port, storage, UPSTREAM_USER if auth else "", UPSTREAM_PASSWORD if auth else "")
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """A running S3 server with one bucket; its objects are files of `folder`."""
+
+    child: Child
+    port: int
+    folder: Path
+
+    bucket = "blobs"
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What makes an installation of ours keep its blobs there."""
+        return {
+            "ENTREPOT_STORAGE": f"s3://{self.bucket}/registry",
+            "ENTREPOT_S3_ENDPOINT": f"http://127.0.0.1:{self.port}",
+            "AWS_ACCESS_KEY_ID": "tester",
+            "AWS_SECRET_ACCESS_KEY": "tester-secret",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+
+def start_s3(children: Children) -> S3Server:
+    """Start the Versity S3 gateway over a folder."""
+    binary, port = tool("versitygw"), free_port()
+    folder = children.folder / f"s3-{len(children.all)}"
+    for name in (f"data/{S3Server.bucket}", "metadata"):
+        (folder / name).mkdir(parents=True)
+    arguments = ["--port", f"127.0.0.1:{port}", "--access", "tester", "--secret", "tester-secret", "--quiet"]
+    child = children.start(
+        "s3", [binary, *arguments, "posix", "--sidecar", str(folder / "metadata"), str(folder / "data")]
+    )
+    child.wait_ready(lambda: answers(f"http://127.0.0.1:{port}/", statuses=(200, 403)))
+    return S3Server(child, port, folder / "data" / S3Server.bucket)
 
 
 @dataclass(frozen=True)

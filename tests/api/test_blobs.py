@@ -160,6 +160,7 @@ def test_1000_requests_leave_no_descriptor_open(api: Api, name: str) -> None:
 def test_a_blob_whose_file_is_lost_is_an_error_of_ours_without_our_paths(api: Api, name: str) -> None:
     digest = api.push_blob(name, random_blob())
     folder = api.catalog.settings.storage_folder
+    assert folder is not None
     next(folder.rglob(digest.encoded)).unlink()
     answer = api.anybody.get(f"/v2/{name}/blobs/{digest}")
     assert answer.status_code == 500

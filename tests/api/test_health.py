@@ -19,6 +19,7 @@ def test_readyz_is_200_when_it_can_serve(api: Api) -> None:
 
 def test_readyz_is_503_with_reasons_when_the_storage_cannot_be_written(own_api: Api) -> None:
     folder = own_api.catalog.settings.storage_folder
+    assert folder is not None
     shutil.rmtree(folder)
     answer = own_api.anybody.get("/readyz")
     assert answer.status_code == 503

@@ -1,0 +1,99 @@
+"""An installation whose blobs are in S3, in the hands of podman and skopeo: by signed URLs, and through us."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from oci.digest import Digest
+from oci.memory import MemoryStore
+from oci.pack import pack_image
+from tests.api.conftest import Api, serve
+from tests.cli.commands import Entrepot
+from tests.conftest import EntrepotFactory
+from tests.mirror import mirror
+from tests.servers import Children, Client, S3Server
+
+NAME = "team/app"
+LAYER = {"file": "text" * 100_000}
+
+
+def push_image(api: Api) -> tuple[MemoryStore, Digest]:
+    store = MemoryStore()
+    image = pack_image(store, [LAYER])
+    api.push(NAME, "v1", store, image)
+    return store, image.layers[0].digest
+
+
+@pytest.mark.parametrize("redirect", [True, False])
+def test_podman_pulls_what_skopeo_has_pushed(
+    s3: S3Server, entrepot_server: EntrepotFactory, skopeo: Client, podman: Client, tmp_path: Path, *, redirect: bool
+) -> None:
+    with serve(tmp_path / "source", storage=f"file:{tmp_path / 'source-blobs'}") as source:
+        push_image(source)
+        server = entrepot_server(env={"ENTREPOT_STORAGE_REDIRECT": str(redirect)})
+        skopeo(
+            "copy", "--src-tls-verify=false", "--dest-tls-verify=false", f"--dest-creds={server.creds}",
+            f"docker://127.0.0.1:{source.port}/{NAME}:v1", f"docker://{server.host}/{NAME}:v1",
+        )  # fmt: skip
+    podman("pull", "--tls-verify=false", f"{server.host}/{NAME}:v1")
+    digest = skopeo(
+        "inspect", "--tls-verify=false", "--format={{index .Layers 0}}", f"docker://{server.host}/{NAME}:v1"
+    )
+    answer = httpx.get(f"{server.url}/v2/{NAME}/blobs/{digest.stdout.strip()}", trust_env=False)
+    assert answer.status_code == (307 if redirect else 200)
+    assert len([path for path in s3.folder.rglob("*") if path.is_file()]) == 3
+
+
+def test_a_signed_url_gives_ranges_and_its_blob_alone(s3: S3Server, tmp_path: Path) -> None:
+    with serve(tmp_path / "entrepot") as api:
+        store, layer = push_image(api)
+        answer = api.anybody.get(f"/v2/{NAME}/blobs/{layer}")
+        assert (answer.status_code, answer.content) == (307, b"")
+        location = answer.headers["location"]
+        data = store.blobs[layer]
+        assert httpx.get(location, trust_env=False).content == data
+        part = httpx.get(location, headers={"Range": "bytes=5-9"}, trust_env=False)
+        assert (part.status_code, part.content) == (206, data[5:10])
+        other = location.replace(layer.encoded, Digest.of(b"other").encoded)
+        assert httpx.get(other, trust_env=False).status_code == 403
+        assert api.anybody.head(f"/v2/{NAME}/blobs/{layer}").headers["content-length"] == str(len(data))
+        assert api.anybody.get(f"/v2/{NAME}/blobs/{Digest.of(b'absent')}").status_code == 404
+
+
+def test_ranges_through_us(s3: S3Server, tmp_path: Path) -> None:
+    with serve(tmp_path / "entrepot", storage_redirect=False) as api:
+        store, layer = push_image(api)
+        data = store.blobs[layer]
+        assert api.anybody.get(f"/v2/{NAME}/blobs/{layer}").content == data
+        part = api.anybody.get(f"/v2/{NAME}/blobs/{layer}", headers={"Range": "bytes=-7"})
+        assert (part.status_code, part.content) == (206, data[-7:])
+
+
+def test_s3_that_is_down_is_a_503_that_names_nothing(s3: S3Server, tmp_path: Path) -> None:
+    with serve(tmp_path / "entrepot", storage_redirect=False) as api:
+        _store, layer = push_image(api)
+        assert api.anybody.get("/readyz").status_code == 200
+        s3.child.kill()
+        answer = api.anybody.get(f"/v2/{NAME}/blobs/{layer}")
+        assert answer.status_code == 503
+        assert s3.bucket not in answer.json()["errors"][0]["message"]
+        assert api.anybody.get("/readyz").status_code == 503
+
+
+def test_sync_export_import_and_gc_over_s3(
+    s3: S3Server, tmp_path: Path, children: Children, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve(tmp_path / "source", storage=f"file:{tmp_path / 'source-blobs'}") as source:
+        push_image(source)
+        home = tmp_path / "entrepot"
+        assert mirror(home, f"127.0.0.1:{source.port}/{NAME}").changed
+        assert mirror(home, f"127.0.0.1:{source.port}/{NAME}").moved_items == 0
+    entrepot = Entrepot(home, children)
+    assert entrepot("export", str(tmp_path / "app.tar"), NAME).returncode == 0
+    monkeypatch.setenv("ENTREPOT_STORAGE", f"s3://{s3.bucket}/second")
+    second = Entrepot(tmp_path / "second", children)
+    assert second("import", str(tmp_path / "app.tar")).returncode == 0
+    assert second.json("tag", "list", NAME) == entrepot.json("tag", "list", NAME)
+    assert len([path for path in (s3.folder / "second").rglob("*") if path.is_file()]) == 3
+    assert second.json("gc", "--grace-hours", "0")["freed"] == {"blobs": 0, "bytes": 0}
