@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+import registry_api.app  # noqa: F401  # all classes of errors are there then
 from oci import errors
 from oci.errors import EntrepotError
 from registry_api.errors import error_answer, error_classes, internal_answer, public_message, row_of
