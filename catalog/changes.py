@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from catalog.snapshot import Delta, ManifestEntry, Snapshot
 from catalog.sources import Origin
@@ -68,7 +69,7 @@ class Commit:
 
     `operation_id` is fixed before the first try; with `resumable`, a version made under it before is returned instead of
     made again. `allow_sparse` lets an index in whose children are not all here; `origin` layers that are fetched from there
-    when they are asked for. `private` is how the repository is served if this is its first version.
+    when they are asked for. `serve` says who may pull the repository from its own path if this is its first version.
     """
 
     repository: str
@@ -83,7 +84,7 @@ class Commit:
     resumable: bool = False
     allow_sparse: bool = False
     origin: Origin | None = None
-    private: bool = False
+    serve: Literal["public", "private", "nobody"] = "public"
 
 
 @dataclass(frozen=True, slots=True)

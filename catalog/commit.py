@@ -102,7 +102,8 @@ class Committer:
                 sources += origins
                 if result.changed:
                     made[result.repository] = result.snapshot
-                    if result.version == 1 and self._distributions.find(result.repository) is None:
+                    is_served = self._distributions.find(result.repository) is not None
+                    if result.version == 1 and not is_served and waiting.commit.serve != "nobody":
                         served.append(first_distribution(waiting.commit))
             if made:
                 writer.append("records", record_table(records))

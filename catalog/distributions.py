@@ -4,15 +4,16 @@ One with a remote is a cache: below its path it serves what another registry has
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, cast
 
 from catalog.lake import Lake
 from oci.errors import DistributionUnknown
 
 Row = tuple[object, ...]
-_COLUMNS = "path, repository, version, private, description, created_at, updated_at, remote, fresh_seconds"
+_COLUMNS = "path, repository, version, private, description, created_at, updated_at, remote, fresh_seconds, replica_of"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,8 @@ class Distribution:
     """What a base path serves; `version` None is the latest. `private`: only those with the right to pull see it.
 
     `remote` is the registry that a cache is for, with or without a scheme and the first parts of names there; then
-    `repository` is empty, and a tag counts as fresh for `fresh_seconds` after upstream was asked.
+    `repository` is empty, and a tag counts as fresh for `fresh_seconds` after upstream was asked. `replica_of` is the host whose
+    distribution of that path is replicated here.
     """
 
     path: str
@@ -32,6 +34,11 @@ class Distribution:
     description: str = ""
     remote: str = ""
     fresh_seconds: int = 0
+    replica_of: str = ""
+
+    def is_listed_for(self, user: str) -> bool:
+        """Whether somebody, empty for nobody, is told of it. A cache is not listed; what it has brought is."""
+        return not self.remote and (bool(user) or not self.private)
 
 
 def distribution_row(found: Distribution) -> Row:
@@ -46,13 +53,18 @@ def distribution_row(found: Distribution) -> Row:
         found.updated_at,
         found.remote,
         found.fresh_seconds,
+        found.replica_of,
     )
 
 
 def read_distribution(row: Row) -> Distribution:
     """The distribution of a row."""
-    path, repository, version, private, description, created, updated, remote, fresh = row
-    return Distribution(path, repository, created, updated, version, private, description, remote or "", fresh or 0)  # type: ignore[arg-type]  # the columns are chosen for it
+    path, repository, version, private, description, created, updated, remote, fresh, replica_of = cast(
+        "tuple[Any, ...]", row
+    )
+    return Distribution(
+        path, repository, created, updated, version, private, description, remote or "", fresh or 0, replica_of or ""
+    )
 
 
 class Distributions:
@@ -108,17 +120,24 @@ class Distributions:
 
     def put(self, made: Distribution, *, actor: str) -> None:
         """Write a distribution, in place of the one at its path; durable on return."""
+        self.switch([made], [], actor=actor)
+
+    def switch(self, made: Sequence[Distribution], gone: Collection[str], *, actor: str) -> None:
+        """Write distributions in place of those at their paths, and serve nothing at the paths `gone`: all at one moment."""
+        if not made and not gone:
+            return
         with self._lake.write() as writer:
-            writer.delete("distributions", "path", made.path)
-            writer.insert("distributions", [distribution_row(made)])
-            writer.describe(actor, f"distribution {made.path}", distributions=True)
-        self.keep(made)
+            for path in (*gone, *(one.path for one in made)):
+                writer.delete("distributions", "path", path)
+            writer.insert("distributions", [distribution_row(one) for one in made])
+            names = ", ".join([*(one.path for one in made), *(f"{path} deleted" for path in gone)])
+            writer.describe(actor, f"distributions {names}"[:1000], distributions=True)
+        with self._guard:
+            self._take(
+                {path: one for path, one in self._by_path.items() if path not in gone} | {one.path: one for one in made}
+            )
 
     def delete(self, path: str, *, actor: str) -> None:
         """Serve nothing at a path any more; raise DistributionUnknown."""
         self.get(path)
-        with self._lake.write() as writer:
-            writer.delete("distributions", "path", path)
-            writer.describe(actor, f"distribution {path} deleted", distributions=True)
-        with self._guard:
-            self._take({key: one for key, one in self._by_path.items() if key != path})
+        self.switch([], [path], actor=actor)

@@ -132,7 +132,7 @@ def manifest_details(manifest: Manifest, config: ImageConfig) -> Record:
 def first_distribution(commit: Commit) -> Distribution:
     """What serves a repository from its first version on."""
     return Distribution(
-        commit.repository, commit.repository, commit.created_at, commit.created_at, private=commit.private
+        commit.repository, commit.repository, commit.created_at, commit.created_at, private=commit.serve == "private"
     )
 
 

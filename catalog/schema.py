@@ -68,6 +68,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE sources SET SORTED BY (digest)",
         "ALTER TABLE distributions ADD COLUMN remote VARCHAR",
         "ALTER TABLE distributions ADD COLUMN fresh_seconds BIGINT",
+        "ALTER TABLE distributions ADD COLUMN replica_of VARCHAR",
     ),
 )
 """Each entry takes the schema from its index to the next number; entries never change once released."""

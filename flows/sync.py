@@ -41,16 +41,17 @@ def is_retryable(_task: "Task[..., Any]", _run: TaskRun, state: "State[Any]") ->
     return isinstance(state.data, EntrepotError) and state.data.retryable
 
 
-_retried: Mapping[str, Any] = {
+RETRIED: Mapping[str, Any] = {
     "retries": RETRIES,
     "retry_delay_seconds": exponential_backoff(backoff_factor=2),
     "retry_jitter_factor": 0.5,
     "retry_condition_fn": is_retryable,
     "cache_policy": NO_CACHE,
 }
+"""Options of a task that talks to an upstream."""
 
 
-@task(name="list-tags", **_retried)
+@task(name="list-tags", **RETRIED)
 async def list_tags(job: SyncJob) -> Sequence[str]:
     """List every tag of upstream."""
     tags = await sync_steps.list_tags(job)
@@ -58,19 +59,19 @@ async def list_tags(job: SyncJob) -> Sequence[str]:
     return tags
 
 
-@task(name="resolve-tags", **_retried)
+@task(name="resolve-tags", **RETRIED)
 async def resolve_batch(job: SyncJob, batch: Batch) -> Outcome:
     """Ask upstream where a batch of tags points."""
     return _or_retry(await _in_batch(sync_steps.resolve_batch, job, batch), job)
 
 
-@task(name="measure-content", **_retried)
+@task(name="measure-content", **RETRIED)
 async def measure_batch(job: SyncJob, batch: Batch) -> Outcome:
     """Find out what copying a batch would move."""
     return _or_retry(await _in_batch(sync_steps.measure_batch, job, batch), job)
 
 
-@task(name="copy-content", **_retried)
+@task(name="copy-content", **RETRIED)
 async def copy_batch(job: SyncJob, batch: Batch) -> Outcome:
     """Copy what a batch of tags points to."""
     outcome = _or_retry(await _in_batch(sync_steps.copy_batch, job, batch), job)

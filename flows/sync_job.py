@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from catalog.catalog import Catalog
 from catalog.changes import CommitResult
@@ -92,10 +92,11 @@ class SyncJob:
         clock: Callable[[], datetime],
         flow_run_id: str = "",
         progress: Progress | None = None,
+        serve: Literal["public", "nobody"] = "public",
     ) -> None:
         self.request, self.catalog, self.source = request, catalog, source
         self.operation_id, self.flow_run_id, self.clock = operation_id, flow_run_id, clock
-        self.progress = progress or Progress()
+        self.progress, self.serve = progress or Progress(), serve
         self.concurrency = catalog.settings.copy_concurrency
         self.platforms = PlatformFilter(tuple(Platform.parse(text) for text in request.platforms))
         self.incomplete: frozenset[Digest] = frozenset()

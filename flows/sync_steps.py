@@ -195,6 +195,7 @@ def _commit(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Committed:
         resumable=True,
         allow_sparse=bool(job.platforms.wanted),
         origin=job.origin,
+        serve=job.serve,
     )
     try:
         return job.catalog.commit(commit)

@@ -18,6 +18,7 @@ from registry_api.access import Gate
 from registry_api.caches import Caches
 from registry_api.fetches import Fetches
 from registry_api.health import health_routes
+from registry_api.management import management_routes
 from registry_api.registry import Registry
 from registry_api.threads import Threads
 from registry_api.v2 import DistributionApi
@@ -68,6 +69,7 @@ def _create_others(registry: Registry, caches: Caches, upstreams: Upstreams) -> 
     # No documentation pages: FastAPI's load their scripts from another host.
     app = FastAPI(title="Entrepôt", version="1", docs_url=None, redoc_url=None, lifespan=lifespan)
     app.include_router(health_routes(registry))
+    app.include_router(management_routes(registry))
     return app
 
 

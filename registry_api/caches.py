@@ -115,7 +115,7 @@ class Caches:
             created_at=registry.now(),
             allow_sparse=True,
             origin=Origin(str(remote), "on_demand"),
-            private=cache.private,
+            serve="private" if cache.private else "public",
         )
         await registry.threads.commit(registry.catalog.commit, commit)
 

@@ -4,7 +4,6 @@ import json
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from catalog.distributions import Distribution
 from registry_api.messages import Answer, Request, json_answer
 from registry_api.paging import next_link, parse_count
 from registry_api.registry import Registry
@@ -22,14 +21,9 @@ async def list_repositories(registry: Registry, request: Request) -> Answer:
     """Answer with the paths that the user may pull from, in ASCII order; raise PaginationInvalid."""
     count = parse_count(request.parameter("n"))
     await registry.find_distribution("")
-    names = [one.path for one in registry.catalog.distributions.all() if _is_listed(one, request.user)]
+    names = [one.path for one in registry.catalog.distributions.all() if one.is_listed_for(request.user)]
     start = bisect_right(names, request.parameter("last") or "")
     return _page_answer(request, "repositories", names[start:], count, {})
-
-
-def _is_listed(one: Distribution, user: str) -> bool:
-    """A cache is no repository; what it has brought is."""
-    return not one.remote and (bool(user) or not one.private)
 
 
 def _page_answer(

@@ -1,4 +1,4 @@
-"""A sync into a home in one call, without Prefect: for tests that are about what happens before or after it."""
+"""Content into a registry, and a sync from it, in one call each: for tests that are about what happens before or after."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -12,6 +12,14 @@ from flows.sync_job import SyncJob
 from flows.sync_report import SyncResult
 from flows.sync_request import SyncRequest
 from flows.sync_run import run_sync
+from oci.copy import copy_graph
+from oci.manifest import Manifest
+from oci.memory import MemoryStore
+from oci.pack import pack_image, pack_index
+from oci.platform import Platform
+from oci.remote.repository import RemoteRepository
+from oci.remote.transport import RemoteTransport
+from tests.servers import DockerRegistry
 
 
 def mirror(home: Path, remote: str, **fields: object) -> SyncResult:
@@ -26,3 +34,19 @@ def mirror(home: Path, remote: str, **fields: object) -> SyncResult:
                 return await run_sync(job)
 
     return asyncio.run(run())
+
+
+def upload(registry: DockerRegistry, name: str, tag: str, *texts: str) -> Manifest:
+    """Push an index with one image of as many layers as texts under a tag."""
+    store = MemoryStore()
+    image = pack_image(store, [{f"file-{number}": text} for number, text in enumerate(texts)])
+    index = pack_index(store, [(image, Platform("linux", "amd64"))])
+
+    async def copy() -> None:
+        async with RemoteTransport(registry.host) as transport:
+            target = RemoteRepository(transport, name)
+            await copy_graph(store, target, index.descriptor)
+            await target.write_tag(tag, index)
+
+    asyncio.run(copy())
+    return index

@@ -15,6 +15,7 @@ from flows.cli import (
     exits,
     gc,
     query,
+    replicate,
     repository,
     serve,
     sign,
@@ -36,6 +37,7 @@ app = typer.Typer(
 app.command()(up.up)
 app.command()(serve.serve)
 app.command()(sync.sync)
+app.command()(replicate.replicate)
 app.command()(build.build)
 app.command()(curate.curate)
 app.command()(bundle.export)

@@ -37,7 +37,10 @@ Content = bytes | AsyncIterator[bytes] | None
 
 
 class RemoteTransport:
-    """Sends requests to one registry; an async context manager. `sleep`, `jitter` (0..1) and `clock` can be given by tests."""
+    """Sends requests to one registry; an async context manager. `sleep`, `jitter` (0..1) and `clock` can be given by tests.
+
+    `only_basic` sends the login itself whatever the registry asks for: to other APIs at the same host.
+    """
 
     def __init__(
         self,
@@ -46,6 +49,7 @@ class RemoteTransport:
         scheme: str = "",
         options: RemoteOptions | None = None,
         find_credential: Callable[[], Credential | None] = lambda: None,
+        only_basic: bool = False,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
@@ -55,6 +59,7 @@ class RemoteTransport:
         self._sleep, self._jitter, self._clock = sleep, jitter, clock
         self._client = _make_client(self._options)
         self._authorizer = Authorizer(host, find=find_credential, send=self._send_for_token, clock=clock)
+        self._only_basic = only_basic
         self._connecting = asyncio.Lock()
         self._base = ""
 
@@ -119,7 +124,7 @@ class RemoteTransport:
                     raise
                 continue
             await response.aclose()
-            self._authorizer.learn(response.headers.get_list("www-authenticate"))
+            self._authorizer.learn(["Basic"] if self._only_basic else response.headers.get_list("www-authenticate"))
             if response.status_code not in (200, 401):
                 raise await self._failure(response, "GET", "/v2/")
             return f"{scheme}://{self.host}"

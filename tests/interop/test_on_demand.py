@@ -1,39 +1,15 @@
 """podman pulls what is fetched for it: layers that a sync left upstream, and whole repositories through a cache."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
 
-from oci.copy import copy_graph
-from oci.manifest import Manifest
-from oci.memory import MemoryStore
-from oci.pack import pack_image, pack_index
-from oci.platform import Platform
-from oci.remote.repository import RemoteRepository
-from oci.remote.transport import RemoteTransport
 from tests.cli.commands import Entrepot
 from tests.conftest import DockerRegistryFactory, EntrepotFactory
-from tests.mirror import mirror
-from tests.servers import Children, Client, DockerRegistry, EntrepotServer, wait_until
+from tests.mirror import mirror, upload
+from tests.servers import Children, Client, EntrepotServer, wait_until
 
 NAME = "team/app"
-
-
-def push(registry: DockerRegistry, tag: str, *texts: str) -> Manifest:
-    """Push an image of as many layers as texts under a tag, within an index."""
-    store = MemoryStore()
-    image = pack_image(store, [{f"file-{number}": text} for number, text in enumerate(texts)])
-    index = pack_index(store, [(image, Platform("linux", "amd64"))])
-
-    async def copy() -> None:
-        async with RemoteTransport(registry.host) as transport:
-            target = RemoteRepository(transport, NAME)
-            await copy_graph(store, target, index.descriptor)
-            await target.write_tag(tag, index)
-
-    asyncio.run(copy())
-    return index
 
 
 def pull(podman: Client, server: EntrepotServer, name: str) -> None:
@@ -45,7 +21,7 @@ def test_a_sync_on_demand_copies_layers_with_the_first_pull(
     docker_registry: DockerRegistryFactory, entrepot_server: EntrepotFactory, podman: Client, tmp_path: Path
 ) -> None:
     upstream = docker_registry()
-    push(upstream, "v1", "one", "two" * 100_000)
+    upload(upstream, NAME, "v1", "one", "two" * 100_000)
     home = tmp_path / "entrepot"
     result = mirror(home, f"{upstream.host}/{NAME}", policy="on_demand")
     assert result.moved_items == 3  # index, image, config
@@ -68,7 +44,7 @@ def test_a_cache_makes_repositories_and_outlives_its_upstream(
     entrepot: Entrepot,
 ) -> None:
     upstream = docker_registry()
-    push(upstream, "v1", "first", "layer")
+    upload(upstream, NAME, "v1", "first", "layer")
     entrepot.json("distribution", "create", "cache", "--remote", upstream.host, "--freshness", "2")
     server = entrepot_server(entrepot.home)
 
@@ -78,7 +54,7 @@ def test_a_cache_makes_repositories_and_outlives_its_upstream(
 
     pull(podman, server, f"cache/{NAME}:v1")
     assert [one["name"] for one in entrepot.json("repository", "list")] == [f"cache/{NAME}"]
-    moved = push(upstream, "v1", "second", "layer")
+    moved = upload(upstream, NAME, "v1", "second", "layer")
     wait_until(lambda: inspected().encode() == moved.raw, 20, "the tag is seen to have moved")
     pull(podman, server, f"cache/{NAME}:v1")
     upstream.child.kill()

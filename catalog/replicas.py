@@ -1,0 +1,73 @@
+"""Replication: which paths of another installation are to be served here, and which of ours that were are not any longer."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from catalog.distributions import Distribution
+from catalog.filters import parse_pattern
+from oci.errors import Conflict
+from oci.remote.discovery import Served
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaPlan:
+    """What upstream serves and is wanted, and the paths here that it does not serve any longer."""
+
+    wanted: tuple[Served, ...]
+    gone: tuple[str, ...]
+    not_selected: tuple[str, ...] = ()
+
+
+def plan_replicas(
+    here: Iterable[Distribution],
+    served: Iterable[Served],
+    upstream: str,
+    *,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    keep_gone: bool = False,
+) -> ReplicaPlan:
+    """Compare what an upstream serves with its replicas here.
+
+    Raises Conflict when a wanted path serves something here that is no replica of that upstream.
+    """
+    included, excluded = [parse_pattern(text) for text in include], [parse_pattern(text) for text in exclude]
+
+    def is_wanted(path: str) -> bool:
+        is_in = not included or any(matches(path) for matches in included)
+        return is_in and not any(matches(path) for matches in excluded)
+
+    served = list(served)
+    wanted = tuple(one for one in served if is_wanted(one.path))
+    by_path = {one.path: one for one in here}
+    taken = [one.path for one in wanted if one.path in by_path and by_path[one.path].replica_of != upstream]
+    if taken:
+        raise Conflict(
+            f"{len(taken)} path(s) here serve something else than replicas of {upstream}: {', '.join(taken[:5])}; "
+            "delete these distributions, or exclude the paths"
+        )
+    known = {one.path for one in served}
+    ours = [path for path, one in by_path.items() if one.replica_of == upstream]
+    gone = () if keep_gone else tuple(sorted(path for path in ours if path not in known))
+    return ReplicaPlan(wanted, gone, tuple(sorted(known - {one.path for one in wanted})))
+
+
+def switch(
+    here: Mapping[str, Distribution], wanted: Iterable[tuple[Served, int]], upstream: str, now: datetime
+) -> list[Distribution]:
+    """The distributions that serve each wanted path's version here; those that serve it already are left out."""
+    switched: list[Distribution] = []
+    for served, version in wanted:
+        old = here.get(served.path, Distribution(served.path, served.path, now, now))
+        new = replace(
+            old,
+            version=version,
+            private=served.private,
+            description=served.description,
+            replica_of=upstream,
+            updated_at=old.updated_at,
+        )
+        if new != old:
+            switched.append(replace(new, updated_at=now))
+    return switched

@@ -1,0 +1,170 @@
+"""The flow `replicate-registry`: what another installation serves, served here."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import acreate_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed
+
+from catalog.catalog import Catalog, open_catalog
+from catalog.replicas import ReplicaPlan, plan_replicas, switch
+from catalog.settings import Settings, read_settings
+from catalog.upstreams import Upstreams, make_keychain, remote_options
+from flows import progress
+from flows.artifacts import artifact_key
+from flows.concurrency import upstream_slot
+from flows.progress import Progress
+from flows.replicate_request import Replica, ReplicateRequest, ReplicateResult
+from flows.sync import RETRIED, STEPS
+from flows.sync_job import SyncJob
+from flows.sync_report import SyncResult
+from flows.sync_request import SyncRequest
+from flows.sync_run import run_sync
+from oci.errors import LocalError, RemoteError
+from oci.remote.discovery import Kind, Served, discover
+
+ACTOR = "replicate-registry"
+
+
+class ReplicationFailed(RemoteError):
+    """Paths could not be synced, so all are served as they were."""
+
+    def __init__(self, failed: Mapping[str, str], *, registry: str) -> None:
+        shown = [f"  {path}: {reason}" for path, reason in list(failed.items())[:20]]
+        what = "1 path" if len(failed) == 1 else f"{len(failed)} paths"
+        super().__init__(
+            "\n".join([f"{what} could not be synced, so everything is served as it was:", *shown]),
+            registry=registry,
+            detail={"failed": dict(failed)},
+        )
+
+
+@task(name="discover-distributions", **RETRIED)
+async def discover_distributions(settings: Settings, request: ReplicateRequest) -> tuple[Kind, list[Served]]:
+    """Ask what upstream serves."""
+    remote, keychain = request.remote("name"), make_keychain(settings)
+    return await discover(
+        remote.host,
+        scheme=remote.scheme,
+        options=remote_options(settings),
+        find_credential=lambda: keychain.find(remote.host),
+        kinds=request.kinds,
+    )
+
+
+@task(name="switch-distributions", cache_policy=NO_CACHE)
+async def switch_distributions(
+    catalog: Catalog, request: ReplicateRequest, plan: ReplicaPlan, results: Mapping[str, SyncResult]
+) -> list[Replica]:
+    """Serve the new versions, all from one moment on."""
+    return await asyncio.to_thread(_switch, catalog, request, plan, results)
+
+
+def _switch(
+    catalog: Catalog, request: ReplicateRequest, plan: ReplicaPlan, results: Mapping[str, SyncResult]
+) -> list[Replica]:
+    catalog.refresh()
+    here = {one.path: one for one in catalog.distributions.all()}
+    wanted = [(served, results[served.path].version) for served in plan.wanted]
+    made = switch(here, wanted, request.host, datetime.now(UTC))
+    catalog.distributions.switch(made, plan.gone, actor=ACTOR)
+    switched = {one.path for one in made}
+    replicas: list[Replica] = []
+    for path, result in results.items():
+        action = ("updated" if path in here else "added") if path in switched else "unchanged"
+        replicas.append(Replica(path, action, result.version, result.summary()))  # type: ignore[arg-type]  # two of its words
+    return replicas + [Replica(path, "removed", 0, "not served upstream any longer") for path in plan.gone]
+
+
+@flow(
+    name="replicate-registry",
+    flow_run_name="replicate {request.upstream}",
+    persist_result=False,
+    validate_parameters=True,
+)
+async def replicate_registry(request: ReplicateRequest) -> "State[ReplicateResult]":
+    """Sync every path that another installation serves, then serve all of them here at once.
+
+    When one fails, everything is served as it was; run again, and what was copied is not copied again.
+    """
+    settings = read_settings()
+    catalog = await asyncio.to_thread(open_catalog, settings)
+    try:
+        async with Upstreams(settings) as upstreams, upstream_slot(request.host):
+            result = await _run(request, settings, catalog, upstreams)
+    finally:
+        await asyncio.to_thread(catalog.close)
+    await acreate_table_artifact(
+        [{"path": one.path, "action": one.action, "version": one.version, "note": one.note} for one in result.replicas],
+        key=artifact_key("replicate", request.host),
+        description=result.summary(),
+    )
+    return Completed(message=result.summary(), data=result)
+
+
+async def _run(
+    request: ReplicateRequest, settings: Settings, catalog: Catalog, upstreams: Upstreams
+) -> ReplicateResult:
+    """1. Discover. 2. Plan. 3. Sync each path, going on when one fails. 4. Switch, unless one has failed."""
+    # 1
+    kind, served = await discover_distributions(settings, request)
+    # 2
+    plan = plan_replicas(
+        catalog.distributions.all(),
+        served,
+        request.host,
+        include=request.include,
+        exclude=request.exclude,
+        keep_gone=request.keep_gone,
+    )
+    log = get_run_logger()
+    log.info("%s serves %d paths (%s), %d are wanted", request.host, len(served), kind, len(plan.wanted))
+    # 3
+    results: dict[str, SyncResult] = {}
+    failed: dict[str, str] = {}
+    for one in plan.wanted:
+        try:
+            results[one.path] = await _sync(request, one, catalog, upstreams)
+            log.info(results[one.path].summary())
+        except LocalError:
+            raise
+        except RemoteError as error:
+            log.warning("%s: %s", one.path, error.message)
+            failed[one.path] = error.message
+    if failed:
+        raise ReplicationFailed(failed, registry=request.host)
+    # 4
+    if request.dry_run:
+        replicas = [Replica(path, "to sync", result.version, result.summary()) for path, result in results.items()]
+        replicas += [Replica(path, "removed", 0, "not served upstream any longer") for path in plan.gone]
+    else:
+        replicas = await switch_distributions(catalog, request, plan, results)
+    return ReplicateResult(request.host, kind, tuple(replicas), plan.not_selected, request.dry_run, str(flow_run.id))
+
+
+async def _sync(request: ReplicateRequest, one: Served, catalog: Catalog, upstreams: Upstreams) -> SyncResult:
+    """Make a version that nobody is served yet."""
+    wanted = SyncRequest(
+        remote=str(request.remote(one.path)),
+        repository=one.path,
+        mode="mirror",
+        policy=request.policy,
+        dry_run=request.dry_run,
+    )
+    run_id = str(flow_run.id)
+    job = SyncJob(
+        wanted,
+        catalog,
+        await upstreams.repository(wanted.upstream),
+        operation_id=run_id,
+        flow_run_id=run_id,
+        clock=lambda: datetime.now(UTC),
+        progress=progress.watched.get() or Progress(),
+        serve="nobody",
+    )
+    return await run_sync(job, STEPS)

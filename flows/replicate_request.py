@@ -1,0 +1,112 @@
+"""What a replication is asked to do: the parameters of the flow, and what comes of it."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from catalog.sources import Policy
+from flows.request_fields import Pattern, explained
+from oci.remote.address import Remote, parse_remote
+from oci.remote.discovery import KINDS, Kind
+
+
+class ReplicateRequest(BaseModel):
+    """Serve what another installation serves: the same paths, digests, privacy. It holds no credentials."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    upstream: str = Field(
+        title="Upstream",
+        description="The other installation, `registry.example[:port]`.",
+        examples=["registry.example"],
+        json_schema_extra={"pattern": r"^([a-z]+://)?[^/@]+/?$"},
+    )
+    kind: Literal["auto", "entrepot", "pulp", "catalog"] = Field(
+        default="auto",
+        title="Kind",
+        description="Whose API to ask for paths: an Entrepôt's, a Pulp's, or a plain registry's `_catalog`.",
+    )
+    include: tuple[Pattern, ...] = Field(
+        default=(), title="Include", description="Paths to take, as globs or `re:` expressions; none: every path."
+    )
+    exclude: tuple[Pattern, ...] = Field(
+        default=(), title="Exclude", description="Paths to leave out, as patterns; stronger than include."
+    )
+    policy: Policy = Field(default="immediate", title="Download policy", description="As for a sync.")
+    keep_gone: bool = Field(
+        default=False,
+        title="Keep what is gone",
+        description="Go on serving paths that upstream does not serve any longer.",
+    )
+    dry_run: bool = Field(default=False, title="Dry run", description="Say what would change, and change nothing.")
+
+    @field_validator("upstream")
+    @classmethod
+    def _check_upstream(cls, text: str) -> str:
+        if "@" in text:
+            raise ValueError(
+                "leave credentials out of the upstream; they are read from auth.json, config.json or ENTREPOT_LOGINS"
+            )
+        text = text.rstrip("/")
+        if "/" in text.rpartition("://")[2]:
+            raise ValueError("an upstream is a host, without a path")
+        explained(parse_remote, f"{text}/name")
+        return text
+
+    def remote(self, path: str) -> Remote:
+        """A path of the upstream."""
+        return parse_remote(f"{self.upstream}/{path}")
+
+    @property
+    def host(self) -> str:
+        """host[:port] of the upstream."""
+        return self.remote("name").host
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """Whose APIs to ask, in order."""
+        return KINDS if self.kind == "auto" else (self.kind,)
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One path: what became of it, the version it serves now, and the sync's own words."""
+
+    path: str
+    action: Literal["added", "updated", "unchanged", "removed", "to sync"]
+    version: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicateResult:
+    """The end of a replication."""
+
+    upstream: str
+    kind: Kind
+    replicas: tuple[Replica, ...]
+    not_selected: tuple[str, ...]
+    dry_run: bool
+    flow_run_id: str
+
+    def summary(self) -> str:
+        """One line for a log, a flow run's state and a terminal."""
+        counts = Counter(one.action for one in self.replicas)
+        said = ", ".join(f"{count} {action}" for action, count in sorted(counts.items())) or "nothing is served there"
+        return f"{'dry run of ' if self.dry_run else ''}{self.upstream} ({self.kind}): {said}"
+
+    def to_json(self) -> dict[str, object]:
+        """The same for programs."""
+        return {
+            "upstream": self.upstream,
+            "kind": self.kind,
+            "dry_run": self.dry_run,
+            "distributions": [
+                {"path": one.path, "action": one.action, "version": one.version, "note": one.note}
+                for one in self.replicas
+            ],
+            "not_selected": list(self.not_selected),
+            "flow_run_id": self.flow_run_id or None,
+        }

@@ -1,0 +1,121 @@
+"""What another installation serves, asked of its management API: an Entrepôt's, a Pulp's, or a plain registry's catalog.
+
+Source: Pulp Container's REST API, "distributions"; docker's registry API, "_catalog".
+"""
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from oci.errors import NameInvalid, RemoteCorrupt, RemoteNotFound
+from oci.reference import parse_name
+from oci.remote.keychain import Credential
+from oci.remote.options import RemoteOptions
+from oci.remote.transport import RemoteTransport
+
+Kind = Literal["entrepot", "pulp", "catalog"]
+KINDS: tuple[Kind, ...] = ("entrepot", "pulp", "catalog")
+
+ENTREPOT = "/api/v1/distributions"
+PULP = "/pulp/api/v3/distributions/container/container/"
+_PATHS: Mapping[Kind, str] = {"entrepot": ENTREPOT, "pulp": f"{PULP}?limit=100", "catalog": "/v2/_catalog?n=1000"}
+_MAX_PAGES = 10_000
+
+FindCredential = Callable[[], Credential | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A path that an upstream serves content at."""
+
+    path: str
+    private: bool = False
+    description: str = ""
+
+
+async def discover(
+    host: str,
+    *,
+    scheme: str = "",
+    options: RemoteOptions | None = None,
+    find_credential: FindCredential = lambda: None,
+    kinds: tuple[Kind, ...] = KINDS,
+) -> tuple[Kind, list[Served]]:
+    """Ask for the paths that a host serves, by the first of the kinds of API that it has; return which that was.
+
+    Raises RemoteNotFound when it has none of them, RemoteUnauthorized, RemoteCorrupt, and what a request raises.
+    """
+    for kind in kinds:
+        # The APIs take Basic logins, whatever the registry beside them wants.
+        transport = RemoteTransport(
+            host, scheme=scheme, options=options, find_credential=find_credential, only_basic=kind != "catalog"
+        )
+        async with transport:
+            try:
+                pages = [page async for page in _pages(transport, _PATHS[kind], host)]
+            except RemoteNotFound:
+                continue
+            return kind, [one for page in pages for one in _READERS[kind](page, host)]
+    raise RemoteNotFound(f"has no API that lists what it serves (looked for: {', '.join(kinds)})", registry=host)
+
+
+async def _pages(transport: RemoteTransport, path: str, host: str) -> AsyncIterator[dict[str, object]]:
+    """Follow a Link header or a `next` in the body. The host that they name is not looked at: a proxy may hide it."""
+    seen: set[str] = set()
+    while True:
+        if path in seen or len(seen) >= _MAX_PAGES:
+            raise RemoteCorrupt(f"pages its list in a loop at {path[:200]}", registry=host)
+        seen.add(path)
+        response = await transport.request("GET", path, scope="registry:catalog:*")
+        try:
+            page = json.loads(response.content)
+        except ValueError:
+            page = None
+        if not isinstance(page, dict):
+            raise RemoteNotFound(f"answered {path[:200]} with what is no JSON object", registry=host)
+        yield page
+        following = page.get("next") or response.links.get("next", {}).get("url")
+        if not following:
+            return
+        path = response.request.url.join(str(following)).raw_path.decode()
+
+
+def _read_entrepot(page: Mapping[str, object], host: str) -> list[Served]:
+    return [
+        Served(_path(one.get("path"), host), bool(one.get("private")), str(one.get("description") or ""))
+        for one in _list(page, "distributions", host)
+    ]
+
+
+def _read_pulp(page: Mapping[str, object], host: str) -> list[Served]:
+    """Those that serve something: a repository, or one version of it."""
+    return [
+        Served(_path(one.get("base_path"), host), bool(one.get("private")), str(one.get("description") or ""))
+        for one in _list(page, "results", host)
+        if one.get("repository") or one.get("repository_version")
+    ]
+
+
+def _read_catalog(page: Mapping[str, object], host: str) -> list[Served]:
+    names = page.get("repositories") or []
+    if not isinstance(names, list):
+        raise RemoteCorrupt("lists repositories that are no list", registry=host)
+    return [Served(_path(name, host)) for name in names]
+
+
+_READERS = {"entrepot": _read_entrepot, "pulp": _read_pulp, "catalog": _read_catalog}
+
+
+def _list(page: Mapping[str, object], key: str, host: str) -> list[Mapping[str, object]]:
+    found = page.get(key)
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise RemoteCorrupt(f"lists {key} that are no list of objects", registry=host)
+    return found
+
+
+def _path(value: object, host: str) -> str:
+    try:
+        return parse_name(str(value))
+    except NameInvalid as error:
+        raise RemoteCorrupt(f"serves a path that is no name: {error}", registry=host) from None
