@@ -15,6 +15,7 @@ from catalog.content import ContentStore
 from catalog.distributions import Distributions
 from catalog.history import History
 from catalog.holdings import Holdings
+from catalog.images import ImageFilter, ImageRow, find_images
 from catalog.lake import Lake
 from catalog.rows import ChangeRow, RepositoryRow, VersionRow
 from catalog.settings import Settings
@@ -169,6 +170,10 @@ class Catalog:
     def children(self, name: str, digests: Iterable[Digest] | None = None) -> dict[Digest, tuple[Digest, ...]]:
         """Children (manifests, configs, layers) of a repository's manifests, of all of them by default; one query."""
         return self._history.children(name, digests)
+
+    def images(self, wanted: ImageFilter) -> list[ImageRow]:
+        """Images that repositories have taken in; whether a version still has one, its snapshot tells. One query."""
+        return find_images(self._lake, wanted)
 
     def query(self, sql: str, *, max_rows: int = 100_000, timeout: float = 60.0) -> "pa.Table":
         """Answer a question in SQL, reading only; raise QueryInvalid."""

@@ -18,6 +18,7 @@ from registry_api.access import Gate
 from registry_api.caches import Caches
 from registry_api.fetches import Fetches
 from registry_api.health import health_routes
+from registry_api.image_index import index_routes
 from registry_api.management import management_routes
 from registry_api.registry import Registry
 from registry_api.threads import Threads
@@ -70,6 +71,7 @@ def _create_others(registry: Registry, caches: Caches, upstreams: Upstreams) -> 
     app = FastAPI(title="Entrepôt", version="1", docs_url=None, redoc_url=None, lifespan=lifespan)
     app.include_router(health_routes(registry))
     app.include_router(management_routes(registry))
+    app.include_router(index_routes(registry))
     return app
 
 

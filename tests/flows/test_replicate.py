@@ -193,4 +193,4 @@ def test_a_plain_registry(docker_registry: DockerRegistryFactory, entrepot: Entr
     assert (empty["kind"], empty["distributions"]) == ("catalog", [])
     index = upload(registry, "team/app", "v1", "one")
     assert actions(entrepot.json("replicate", registry.host, "--policy", "on_demand")) == {"team/app": "added"}
-    assert [one["digest"] for one in entrepot.json("tag", "list", "team/app")] == [index.digest]
+    assert [one["digest"] for one in entrepot.json("tag", "list", "team/app")["tags"]] == [index.digest]
