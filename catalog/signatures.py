@@ -10,8 +10,10 @@ from oci.errors import EntrepotError, ManifestInvalid
 from oci.kinds import COSIGN_LAYER
 from oci.manifest import Manifest
 from oci.memory import MemoryStore
+from oci.signing.atomic import ATOMIC, AtomicSignature, name_of
 from oci.signing.dsse import BUNDLE, COSIGN_SIGN, Envelope, read_bundle
 from oci.signing.keys import Verifier
+from oci.signing.pgp import PgpVerifier
 from oci.signing.simple import SIGNATURE, SimpleSignature, read_signature, signature_tag
 
 MAX_PAYLOAD = 16 * 1024 * 1024
@@ -29,6 +31,7 @@ class Checked:
     """What was found about one manifest: how many signatures of each form there are, and how many of them the key made.
 
     An attestation says something about the manifest and does not count as its signature; `predicate_types` has those of the key.
+    Atomic signatures are looked at for OpenPGP keys only; `references` are what they vouch for.
     """
 
     digest: Digest
@@ -37,11 +40,14 @@ class Checked:
     bundled: int
     bundled_good: int
     predicate_types: tuple[str, ...] = ()
+    atomic: int = 0
+    atomic_good: int = 0
+    references: tuple[str, ...] = ()
 
     @property
     def is_signed(self) -> bool:
         """Whether the key has signed the manifest in any form."""
-        return bool(self.tagged_good or self.bundled_good)
+        return bool(self.tagged_good or self.bundled_good or self.atomic_good)
 
 
 def tagged_signatures(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> list[SimpleSignature]:
@@ -66,6 +72,27 @@ def bundles(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> Iterator[En
                     yield read_bundle(catalog.content.read(layer.digest))
                 except ManifestInvalid:
                     continue
+
+
+def atomic_signatures(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> list[AtomicSignature]:
+    """The Atomic signatures that refer to a manifest, in order of digest."""
+    found: list[AtomicSignature] = []
+    for referrer in snapshot.referrers.get(digest, ()):
+        if snapshot.manifests[referrer].artifact_type == ATOMIC:
+            manifest = _read(catalog, snapshot, referrer)
+            layers = [layer for layer in manifest.layers if layer.size <= MAX_PAYLOAD]
+            found += [AtomicSignature(name_of(manifest), catalog.content.read(layer.digest)) for layer in layers]
+    return found
+
+
+def check_atomic(catalog: Catalog, snapshot: Snapshot, digest: Digest, verifier: PgpVerifier) -> Checked:
+    """Verify the Atomic signatures of a manifest by OpenPGP keys."""
+    held = atomic_signatures(catalog, snapshot, digest)
+    references = [verifier.reference_of(one, digest) for one in held]
+    good = tuple(sorted({one for one in references if one is not None}))
+    return Checked(
+        digest, 0, 0, 0, 0, atomic=len(held), atomic_good=len(references) - references.count(None), references=good
+    )
 
 
 def check_signatures(catalog: Catalog, snapshot: Snapshot, digest: Digest, verifier: Verifier) -> Checked:

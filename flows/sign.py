@@ -6,12 +6,18 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from catalog.catalog import Catalog
+from catalog.changes import Change
 from catalog.curation import Pick
 from catalog.sign import choose, plan_attestation, plan_signing, read_document, with_children
+from catalog.sign_atomic import plan_atomic
+from catalog.snapshot import Snapshot
 from flows.operation import Operation, OperationResult
 from flows.operation_flow import run_operation
-from flows.sign_request import PREDICATE_TYPES, AttestRequest, SignRequest, read_signer
+from flows.sign_request import PREDICATE_TYPES, AttestRequest, SignRequest, read_any_signer, read_signer
+from oci.digest import Digest
 from oci.errors import InvalidInput
+from oci.signing.keys import Signer
+from oci.signing.pgp import PgpSigner
 
 
 def _now() -> str:
@@ -20,7 +26,9 @@ def _now() -> str:
 
 def prepare_signing(catalog: Catalog, request: SignRequest) -> Operation:
     """Load the key and choose what to sign; raises KeyInvalid, NameUnknown, ManifestUnknown, InvalidInput."""
-    signer, pick = read_signer(catalog.settings, request.key), Pick.parse(request.source)
+    signer, pick = read_any_signer(catalog.settings, request.key), Pick.parse(request.source)
+    if request.identity and not isinstance(signer, PgpSigner):
+        raise InvalidInput("an identity is signed by OpenPGP keys only; leave it out")
     snapshot = catalog.snapshot(pick.repository)
     digests = choose(snapshot, pick, include=request.include, exclude=request.exclude)
     if request.recursive:
@@ -29,8 +37,18 @@ def prepare_signing(catalog: Catalog, request: SignRequest) -> Operation:
         repository=pick.repository,
         name="sign",
         message=f"signed {len(digests)} manifests with the key {signer.verifier.fingerprint}",
-        plan=lambda latest: plan_signing(catalog, latest, digests, signer, reference=pick.repository, created=_now()),
+        plan=lambda latest: _plan(catalog, latest, request, digests, signer),
     )
+
+
+def _plan(
+    catalog: Catalog, latest: Snapshot, request: SignRequest, digests: list[Digest], signer: Signer | PgpSigner
+) -> list[Change]:
+    if isinstance(signer, PgpSigner):
+        identity = request.identity or f"{catalog.settings.listen}/{latest.repository}"
+        timestamp = int(datetime.now(UTC).timestamp())
+        return plan_atomic(catalog, latest, digests, signer, identity=identity, timestamp=timestamp)
+    return plan_signing(catalog, latest, digests, signer, reference=latest.repository, created=_now())
 
 
 def prepare_attestation(catalog: Catalog, request: AttestRequest) -> Operation:

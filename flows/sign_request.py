@@ -4,12 +4,14 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from catalog.curation import Pick
 from catalog.settings import Settings
-from flows.request_fields import PATTERNS, Pattern, checked
+from flows.request_fields import PATTERNS, Pattern, checked, explained
+from oci.reference import parse_reference
 from oci.signing.keys import KeyInvalid, Signer, load_signer
+from oci.signing.pgp import PgpSigner, is_pgp, load_pgp_signer
 
 PickText = Annotated[str, AfterValidator(checked(Pick.parse))]
 PREDICATE_TYPES = {
@@ -32,8 +34,26 @@ class SignRequest(BaseModel):
     exclude: tuple[Pattern, ...] = Field(default=(), title="Exclude", description="Tags to leave out, as patterns.")
     recursive: bool = Field(default=False, title="Recursive", description="Sign the children of indexes too.")
     key: Path | None = Field(
-        default=None, title="Key", description="PEM file on the worker's machine; empty: ENTREPOT_SIGNING_KEY."
+        default=None,
+        title="Key",
+        description="File on the worker's machine, PEM for signatures as cosign makes them, OpenPGP for Atomic ones; "
+        "empty: ENTREPOT_SIGNING_KEY.",
     )
+    identity: str = Field(
+        default="",
+        title="Identity",
+        description="With an OpenPGP key: what clients call the repository, `registry.example/team/app`; empty: by the "
+        "address that the registry listens on.",
+    )
+
+    @field_validator("identity")
+    @classmethod
+    def _check_identity(cls, text: str) -> str:
+        if text:
+            reference = explained(parse_reference, text)
+            if reference.tag or reference.digest:
+                raise ValueError("an identity is a repository, without tag and digest")
+        return text
 
 
 class AttestRequest(BaseModel):
@@ -58,6 +78,16 @@ class AttestRequest(BaseModel):
 
 
 def read_signer(settings: Settings, key: Path | None) -> Signer:
+    """Load the PEM key of a request, or that of the settings; raise KeyInvalid that says what to do."""
+    signer = read_any_signer(settings, key)
+    if isinstance(signer, PgpSigner):
+        raise KeyInvalid(
+            f"{key or settings.signing_key} is an OpenPGP key, which makes Atomic signatures only; give one in PEM"
+        )
+    return signer
+
+
+def read_any_signer(settings: Settings, key: Path | None) -> Signer | PgpSigner:
     """Load the key of a request, or that of the settings; raise KeyInvalid that says what to do."""
     file = key or settings.signing_key
     if file is None:
@@ -67,4 +97,6 @@ def read_signer(settings: Settings, key: Path | None) -> Signer:
         pem = file.expanduser().read_bytes()
     except OSError as error:
         raise KeyInvalid(f"the key {file} cannot be read: {error.strerror}") from None
+    if is_pgp(pem):
+        return load_pgp_signer(pem, password, where=str(file))
     return load_signer(pem, password or os.environ.get("COSIGN_PASSWORD"), where=str(file))

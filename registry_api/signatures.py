@@ -4,12 +4,12 @@ import json
 
 from catalog.catalog import Catalog
 from catalog.changes import AddManifest
-from catalog.signatures import MAX_PAYLOAD, stage
+from catalog.signatures import atomic_signatures, stage
 from catalog.snapshot import Snapshot
 from oci.digest import Digest
 from oci.errors import ManifestUnknown
 from oci.memory import MemoryStore
-from oci.signing.atomic import ATOMIC, AtomicSignature, name_of, pack_atomic, parse_atomic
+from oci.signing.atomic import AtomicSignature, pack_atomic, parse_atomic
 from oci.signing.openpgp import LIMIT
 from registry_api.bodies import read_whole
 from registry_api.manifest_pushes import commit_changes
@@ -23,7 +23,7 @@ SUPPORTED = (b"x-registry-supports-signatures", "1")
 async def get_signatures(registry: Registry, request: Request) -> Answer:
     """Answer with a manifest's signatures, an empty list for an unsigned one; raise ManifestUnknown."""
     snapshot, digest = await _find(registry, request)
-    found = await registry.threads.run(read_signatures, registry.catalog, snapshot, digest)
+    found = await registry.threads.run(atomic_signatures, registry.catalog, snapshot, digest)
     return json_answer(json.dumps({"signatures": [one.to_json() for one in found]}).encode())
 
 
@@ -43,18 +43,6 @@ async def _find(registry: Registry, request: Request) -> tuple[Snapshot, Digest]
     if digest not in snapshot.manifests:
         raise ManifestUnknown(f"manifest {digest} is not in {request.name}")
     return snapshot, digest
-
-
-def read_signatures(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> list[AtomicSignature]:
-    """The signatures that refer to a manifest, in order of digest."""
-    found: list[AtomicSignature] = []
-    for referrer in snapshot.referrers.get(digest, ()):
-        entry = snapshot.manifests[referrer]
-        if entry.artifact_type == ATOMIC:
-            manifest = catalog.read_manifest(referrer, entry.media_type)
-            layers = [layer for layer in manifest.layers if layer.size <= MAX_PAYLOAD]
-            found += [AtomicSignature(name_of(manifest), catalog.content.read(layer.digest)) for layer in layers]
-    return found
 
 
 def _keep(catalog: Catalog, snapshot: Snapshot, digest: Digest, signature: AtomicSignature) -> AddManifest:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -143,3 +144,20 @@ def podman() -> Iterator[Client]:
     """podman, with storage of its own; in a short path, since it takes no run folder above 50 characters."""
     with tempfile.TemporaryDirectory(prefix="podman-", ignore_cleanup_errors=True) as folder:
         yield servers.make_podman(Path(folder))
+
+
+@pytest.fixture
+def gpg_home(tool: Callable[[str], str], tmp_path: Path) -> Iterator[Path]:
+    """A key ring with a key of signer@example.org without a password, exported as `public.asc` and `secret.asc`."""
+    with tempfile.TemporaryDirectory(prefix="gpg-") as folder:  # short: sockets are made in it
+        home = Path(folder)
+        gpg = [tool("gpg"), "--homedir", folder, "--batch", "--pinentry-mode", "loopback", "--passphrase", ""]
+        subprocess.run(
+            [*gpg, "--quick-gen-key", "signer@example.org", "rsa2048", "sign"], check=True, capture_output=True
+        )
+        exported = subprocess.run([*gpg, "--export", "--armor"], check=True, capture_output=True).stdout
+        (home / "public.asc").write_bytes(exported)
+        secret = subprocess.run([*gpg, "--export-secret-keys", "--armor"], check=True, capture_output=True).stdout
+        (home / "secret.asc").write_bytes(secret)
+        yield home
+        subprocess.run(["gpgconf", "--homedir", folder, "--kill", "all"], check=True, capture_output=True)

@@ -1,7 +1,9 @@
 """`entrepot sign`, `attest` and `verify`: who vouches for content."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,10 +12,20 @@ from flows.cli.opening import opened
 from flows.cli.options import Exclude, Home, Include, Json
 from flows.cli.output import print_json, print_table
 
+if TYPE_CHECKING:
+    from catalog.catalog import Catalog
+    from catalog.signatures import Checked
+    from catalog.snapshot import Snapshot
+    from oci.digest import Digest
+
 Source = Annotated[str, typer.Argument(metavar="SOURCE", help="NAME:TAG or NAME@DIGEST; NAME: its tags, filtered.")]
 Key = Annotated[
     Path | None,
     typer.Option("--key", metavar="FILE", help="Private key in PEM, cosign's too; default: ENTREPOT_SIGNING_KEY."),
+]
+AnyKey = Annotated[
+    Path | None,
+    typer.Option("--key", metavar="FILE", help="Private key, PEM or OpenPGP; default: ENTREPOT_SIGNING_KEY."),
 ]
 
 
@@ -21,20 +33,24 @@ def sign(
     context: typer.Context,
     source: Source,
     *,
-    key: Key = None,
+    key: AnyKey = None,
+    identity: Annotated[
+        str, typer.Option(metavar="NAME", help="With an OpenPGP key: what clients call it, registry.example/team/app.")
+    ] = "",
     include: Include = None,
     exclude: Exclude = None,
     recursive: Annotated[bool, typer.Option("--recursive", help="Sign the children of indexes too.")] = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Sign content with a key, as cosign does: by a signature tag, and by a bundle that refers to it."""
+    """Sign content: with a PEM key as cosign does, by a signature tag and a bundle; with an OpenPGP key as skopeo does."""
     from flows.sign_request import SignRequest
 
     request = read_form(
         SignRequest,
         source=source,
         key=key.absolute() if key else None,
+        identity=identity,
         include=include or (),
         exclude=exclude or (),
         recursive=recursive,
@@ -72,7 +88,7 @@ def attest(
 def verify(
     source: Source,
     *,
-    key: Annotated[Path, typer.Option("--key", metavar="FILE", help="Public key in PEM.")],
+    key: Annotated[Path, typer.Option("--key", metavar="FILE", help="Public key, PEM or OpenPGP.")],
     include: Include = None,
     exclude: Exclude = None,
     home: Home = None,
@@ -81,21 +97,27 @@ def verify(
     """Check that content is signed by a key; exit code 1 when any of it is not."""
     from catalog.curation import Pick
     from catalog.sign import choose
-    from catalog.signatures import SignatureMissing, check_signatures
+    from catalog.signatures import SignatureMissing, check_atomic, check_signatures
     from oci.signing.keys import KeyInvalid, load_verifier
+    from oci.signing.pgp import is_pgp, load_pgp_verifier
 
+    check: Callable[[Catalog, Snapshot, Digest], Checked]
     try:
-        verifier = load_verifier(key.read_bytes(), where=str(key))
+        data = key.read_bytes()
     except OSError as error:
         raise KeyInvalid(f"the key {key} cannot be read: {error.strerror}") from None
+    if is_pgp(data):
+        check = partial(check_atomic, verifier=load_pgp_verifier(data, where=str(key)))
+    else:
+        check = partial(check_signatures, verifier=load_verifier(data, where=str(key)))
     pick = Pick.parse(source)
     with opened(home) as catalog:
         snapshot = catalog.snapshot(pick.repository)
         digests = choose(snapshot, pick, include=include or (), exclude=exclude or ())
-        found = [check_signatures(catalog, snapshot, digest, verifier) for digest in digests]
+        found = [check(catalog, snapshot, digest) for digest in digests]
     unsigned = [one for one in found if not one.is_signed]
     if unsigned:
-        others = sum(one.tagged + one.bundled for one in unsigned)
+        others = sum(one.tagged + one.bundled + one.atomic for one in unsigned)
         raise SignatureMissing(
             f"{len(unsigned)} of {len(found)} manifests are not signed by {key}: {unsigned[0].digest} and so on; "
             f"they have {others} signatures that do not verify with it",
@@ -108,13 +130,23 @@ def verify(
                     "digest": one.digest,
                     "tagged": {"found": one.tagged, "good": one.tagged_good},
                     "bundled": {"found": one.bundled, "good": one.bundled_good},
+                    "atomic": {"found": one.atomic, "good": one.atomic_good},
                     "predicate_types": list(one.predicate_types),
+                    "references": list(one.references),
                 }
                 for one in found
             ]
         )
         return
     print_table(
-        ("DIGEST", "BY TAG", "BY BUNDLE"),
-        [(one.digest, f"{one.tagged_good} of {one.tagged}", f"{one.bundled_good} of {one.bundled}") for one in found],
+        ("DIGEST", "BY TAG", "BY BUNDLE", "ATOMIC"),
+        [
+            (
+                one.digest,
+                f"{one.tagged_good} of {one.tagged}",
+                f"{one.bundled_good} of {one.bundled}",
+                f"{one.atomic_good} of {one.atomic}",
+            )
+            for one in found
+        ],
     )

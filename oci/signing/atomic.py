@@ -47,14 +47,21 @@ def parse_atomic(raw: bytes, digest: Digest) -> AtomicSignature:
     match = _FORM.fullmatch(name) if isinstance(name, str) else None
     if kind != "atomic" or version != 2 or match is None or match[1] != digest:
         raise SignatureInvalid(f"expected an atomic signature, schema version 2, named {digest}@ and 32 hex digits")
+    about(literal_of(content), digest)
+    return AtomicSignature(name, content)
+
+
+def about(payload: bytes, digest: Digest) -> str:
+    """The reference that a signed text vouches for; raise SignatureInvalid when it is not about the digest."""
     try:
-        critical = json.loads(literal_of(content))["critical"]
-        said, about = critical["type"], critical["image"]["docker-manifest-digest"]
+        critical = json.loads(payload)["critical"]
+        said, named = critical["type"], critical["image"]["docker-manifest-digest"]
+        reference = str(critical["identity"]["docker-reference"])
     except (ValueError, KeyError, TypeError, RecursionError):
         raise SignatureInvalid("the signed text is no simple signing payload") from None
-    if said != _TYPE or about != digest:
-        raise SignatureInvalid(f"the signed text is about {str(about)[:100]!r}, not about {digest}")
-    return AtomicSignature(name, content)
+    if said != _TYPE or named != digest:
+        raise SignatureInvalid(f"the signed text is about {str(named)[:100]!r}, not about {digest}")
+    return reference
 
 
 def pack_atomic(store: MemoryStore, signature: AtomicSignature, subject: Manifest) -> Manifest:

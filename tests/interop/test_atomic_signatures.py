@@ -2,9 +2,7 @@
 
 import base64
 import json
-import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -23,21 +21,6 @@ NAME = "team/app"
 @pytest.fixture
 def server(entrepot_server: EntrepotFactory) -> EntrepotServer:
     return entrepot_server()
-
-
-@pytest.fixture
-def gpg_home(tool: Callable[[str], str], tmp_path: Path) -> Iterator[Path]:
-    """A key ring with a key of signer@example.org without a password; its agent is ended afterwards."""
-    with tempfile.TemporaryDirectory(prefix="gpg-") as folder:  # short: sockets are made in it
-        home = Path(folder)
-        gpg = [tool("gpg"), "--homedir", folder, "--batch", "--pinentry-mode", "loopback", "--passphrase", ""]
-        subprocess.run(
-            [*gpg, "--quick-gen-key", "signer@example.org", "rsa2048", "sign"], check=True, capture_output=True
-        )
-        exported = subprocess.run([*gpg, "--export", "--armor"], check=True, capture_output=True).stdout
-        (home / "public.asc").write_bytes(exported)
-        yield home
-        subprocess.run(["gpgconf", "--homedir", folder, "--kill", "all"], check=True, capture_output=True)
 
 
 def push(server: EntrepotServer, skopeo: Client, folder: Path, tag: str, *options: str, env: dict[str, str]) -> None:
