@@ -67,6 +67,8 @@ class PgpSigner:
 
 def load_pgp_signer(key: bytes, password: str | None, *, where: str) -> PgpSigner:
     """Read a secret key, armored or binary; raise KeyInvalid."""
+    if key.lstrip().startswith(_BEGIN + b"PUBLIC"):
+        raise KeyInvalid(f"{where} holds no OpenPGP secret key, but a public one")
     try:
         loaded = pysequoia.Tsk.from_bytes(key)
     except Exception as error:
