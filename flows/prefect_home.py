@@ -39,8 +39,11 @@ def worker_environment(
 ) -> dict[str, str]:
     """What a worker and its flow runs run with; `python` is ours, and new flow runs are found within two seconds."""
     path = inherited.get("PATH", "/usr/local/bin:/usr/bin:/bin")
+    tls = {"ENTREPOT_TLS_CERT": settings.tls_cert, "ENTREPOT_TLS_KEY": settings.tls_key}
     return {
         **prefect_environment(settings, api_url),
+        "ENTREPOT_LISTEN": settings.listen,  # builds and signatures name the registry as it was started
+        **{name: str(file.absolute()) for name, file in tls.items() if file},
         "PATH": f"{bin_folder}:{path}",
         "PREFECT_WORKER_QUERY_SECONDS": "2",
     }

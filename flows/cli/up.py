@@ -19,12 +19,14 @@ from flows.cli.options import Exclude, Home, Include, Json
 from flows.cli.output import Cell, print_fields, print_json, print_line, say
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from catalog.settings import Settings
     from flows.deployment_run import Ended, Followed
     from flows.sync_request import SyncRequest
     from flows.up import Up
 
-DEPLOYMENT = "sync-repository/sync-repository"
+SYNC, PIPELINE = "sync-repository/sync-repository", "run-pipeline/run-pipeline"
 _QUIET_SECONDS = 5.0
 
 
@@ -50,7 +52,8 @@ def up(
 ) -> None:
     """Start Prefect's server and UI, a worker and the registry, and serve until Ctrl-C.
 
-    With --upstream or --demo one repository is synced first, as a flow run that is to be seen in the UI.
+    With --upstream one repository is synced first, as a flow run that is to be seen in the UI. With --demo the whole pipeline
+    runs on a small upstream: sync, filter, build, sign, attest, export, and a pull of the result.
     """
     from flows.processes import Processes
     from flows.running import hold_home
@@ -66,9 +69,8 @@ def up(
         with Processes(settings.root / "logs") as processes:
             running = Up(plan, processes, say)
             remote = running.start()
-            request = wanted or (read_form(SyncRequest, remote=remote) if remote else None)
-            ended = _sync(running, request) if request else None
-            _introduce(running, request, ended, as_json=as_json)
+            name, ended = _run_main_job(running, wanted, remote)
+            _introduce(running, name, ended, as_json=as_json)
             try:
                 running.watch()
             except KeyboardInterrupt:
@@ -87,13 +89,27 @@ def _stop_on_signals() -> None:
         signal.signal(number, interrupt)
 
 
-def _sync(running: "Up", request: "SyncRequest") -> "Ended":
+def _run_main_job(running: "Up", wanted: "SyncRequest | None", remote: str) -> "tuple[str, Ended | None]":
+    """Run the sync that was asked for, or the pipeline on the demo; say which repository is to be pulled, and how it ended."""
+    if wanted:
+        say(f"syncing {wanted.reference} …")
+        return wanted.target, _run(running, SYNC, wanted)
+    if not remote:
+        return "", None
+    from flows.demo import NAME
+    from flows.demo_pipeline import BUILT, demo_request
+
+    say(f"running the pipeline on {remote} …")
+    ended = _run(running, PIPELINE, demo_request(running.plan.settings, remote))
+    return (BUILT if _pull_line(running.plan.settings, BUILT) else NAME), ended
+
+
+def _run(running: "Up", deployment: str, request: "BaseModel") -> "Ended":
     from flows.deployment_run import run_deployment
 
-    say(f"syncing {request.reference} …")
     with _progress() as show:
         return run_deployment(
-            DEPLOYMENT,
+            deployment,
             {"request": request.model_dump(mode="json")},
             on_start=lambda run_id: say(f"flow run     {running.flow_run_url(run_id)}"),
             on_change=show,
@@ -126,20 +142,20 @@ def _line_by_line() -> "Callable[[Followed], None]":
     return show
 
 
-def _introduce(running: "Up", request: "SyncRequest | None", ended: "Ended | None", *, as_json: bool) -> None:
+def _introduce(running: "Up", name: str, ended: "Ended | None", *, as_json: bool) -> None:
     """Print where everything is, and a line to paste."""
     from catalog.access import ADMINISTRATOR, password_file
     from flows.pull_line import registry_url
 
     plan = running.plan
-    line = _pull_line(plan.settings, request.target) if request else None
+    line = _pull_line(plan.settings, name) if name else None
     if as_json:
         print_json(
             {
                 "registry": registry_url(plan.settings),
                 "prefect_ui": plan.ui_url,
                 "password_file": str(password_file(plan.settings)),
-                "repository": request.target if request else None,
+                "repository": name or None,
                 "flow_run": _flow_run_json(running, ended) if ended else None,
                 "pull": line,
             }
@@ -154,9 +170,11 @@ def _introduce(running: "Up", request: "SyncRequest | None", ended: "Ended | Non
         "Administrator": f"{ADMINISTRATOR}, password {running.password_text()}",
     }
     if ended is not None:
-        fields |= {"Flow run": running.flow_run_url(ended.id), "Result": ended.message.partition("\n")[0]}
+        fields |= {"Flow run": running.flow_run_url(ended.id)}
     print_line("")
     print_fields(fields)
+    if ended is not None:
+        print_line(f"\n{ended.message}")
     if line:
         print_line(f"\n{line}\n")
     print_line("Serving until Ctrl-C.")

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,8 @@ def stop(entrepot: Entrepot, child: Child) -> None:
     assert processes_of(entrepot.home) == []
 
 
-def test_from_nothing_to_a_pull_and_again(entrepot: Entrepot, podman: Client) -> None:
+def test_from_nothing_to_a_pull_and_again(entrepot: Entrepot, podman: Client, tool: Callable[[str], str]) -> None:
+    tool("buildah")
     child, ports = start(entrepot)
     shown = child.output()
     (line,) = re.findall(r"^podman pull .*$", shown, re.MULTILINE)
@@ -49,9 +51,22 @@ def test_from_nothing_to_a_pull_and_again(entrepot: Entrepot, podman: Client) ->
     assert (entrepot.home / "admin-password").stat().st_mode & 0o777 == 0o600
 
     (version,) = entrepot.json("version", "list", "demo/hello")
-    run = get(f"http://127.0.0.1:{ports['prefect']}/api/flow_runs/{version['flow_run_id']}").json()
+    api = f"http://127.0.0.1:{ports['prefect']}/api"
+    run = get(f"{api}/flow_runs/{version['flow_run_id']}").json()
     assert (run["state_type"], version["tags"]) == ("COMPLETED", 5)
-    assert run["deployment_id"]
+    step = get(
+        f"{api}/task_runs/{run['parent_task_run_id']}"
+    ).json()  # by it Prefect shows a flow run within its parent
+    parent = get(f"{api}/flow_runs/{step['flow_run_id']}").json()
+    assert (parent["state_type"], bool(parent["deployment_id"])) == ("COMPLETED", True)
+    lines = dict(re.findall(r"^(sync|filter|build|sign|attest|export|pull) +(.*)$", shown, re.MULTILINE))
+    assert list(lines) == ["sync", "filter", "build", "sign", "attest", "export", "pull"]
+    assert "3 referrers" in lines["pull"]
+    bundle = lines["export"].partition(": ")[0]
+    assert Path(bundle).is_file()
+    key = entrepot.home / "demo" / "pipeline" / "signing.pub"
+    (verified,) = entrepot.json("verify", "demo/app:latest", "--key", str(key))
+    assert verified["tagged"]["good"] == verified["bundled"]["good"] == 1
     refused = entrepot("up", "--demo")
     assert refused.returncode == 1
     assert f"as process {child.pid}" in refused.stderr
@@ -63,7 +78,11 @@ def test_from_nothing_to_a_pull_and_again(entrepot: Entrepot, podman: Client) ->
     child, _ = start(entrepot, "--json")
     again = json.loads(child.output().splitlines()[-1])
     assert again["flow_run"]["completed"]
-    assert "nothing to change" in again["flow_run"]["message"]
+    said = dict(re.findall(r"^(\w+) +(.*)$", again["flow_run"]["message"], re.MULTILINE))
+    assert "nothing to change" in said["sync"]
+    assert "is built on demo/curated:1.1.0 already" in said["build"]
+    assert "is there already" in said["export"]
+    assert len(entrepot.json("version", "list", "demo/app")) == 3
     assert password not in child.output()
     assert len(entrepot.json("version", "list", "demo/hello")) == 1
     stop(entrepot, child)
