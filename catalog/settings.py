@@ -68,6 +68,13 @@ class Settings(BaseSettings):
     manifest_cache: int = Field(64 * 1024 * 1024, ge=0, description="Bytes of manifests kept in memory.")
     signing_key: Path | None = Field(None, description="PEM file of the key that signs where a flow names none.")
     signing_password: SecretStr | None = Field(None, description="Password of the signing key.")
+    sigstore_trust_config: Path | None = Field(
+        None, description="Client trust configuration of a private sigstore. Default: the public one."
+    )
+    identity_token_file: Path | None = Field(
+        None,
+        description="File with the OIDC token that signs without a key. Default: SIGSTORE_ID_TOKEN, or the CI's own.",
+    )
     server_processes: int = Field(1, ge=1, description="Processes that serve the registry.")
 
     @field_validator("insecure_registries", mode="before")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from catalog.catalog import Catalog
 from catalog.snapshot import Snapshot
@@ -11,10 +12,13 @@ from oci.kinds import COSIGN_LAYER
 from oci.manifest import Manifest
 from oci.memory import MemoryStore
 from oci.signing.atomic import ATOMIC, AtomicSignature, name_of
-from oci.signing.dsse import BUNDLE, COSIGN_SIGN, Envelope, read_bundle
+from oci.signing.dsse import BUNDLE, COSIGN_SIGN, Envelope, is_about, read_bundle
 from oci.signing.keys import Verifier
 from oci.signing.pgp import PgpVerifier
 from oci.signing.simple import SIGNATURE, SimpleSignature, read_signature, signature_tag
+
+if TYPE_CHECKING:
+    from oci.signing.keyless import KeylessVerifier  # a second to import
 
 MAX_PAYLOAD = 16 * 1024 * 1024
 """No signature's payload is larger; one that is, is not read."""
@@ -63,15 +67,29 @@ def tagged_signatures(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> l
     ]
 
 
-def bundles(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> Iterator[Envelope]:
-    """The signed statements that refer to a manifest; a referrer that is none is left out."""
+def raw_bundles(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> Iterator[bytes]:
+    """The sigstore bundles that refer to a manifest."""
     for found in snapshot.referrers.get(digest, ()):
         for layer in _read(catalog, snapshot, found).layers:
             if layer.media_type == BUNDLE and layer.size <= MAX_PAYLOAD:
-                try:
-                    yield read_bundle(catalog.content.read(layer.digest))
-                except ManifestInvalid:
-                    continue
+                yield catalog.content.read(layer.digest)
+
+
+def bundles(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> Iterator[Envelope]:
+    """The signed statements that refer to a manifest; a bundle without one is left out."""
+    for raw in raw_bundles(catalog, snapshot, digest):
+        try:
+            yield read_bundle(raw)
+        except ManifestInvalid:
+            continue
+
+
+def check_keyless(catalog: Catalog, snapshot: Snapshot, digest: Digest, verifier: "KeylessVerifier") -> Checked:
+    """Verify the bundles of a manifest by an identity."""
+    held = list(raw_bundles(catalog, snapshot, digest))
+    statements = [found for one in held if (found := verifier.statement_of(one)) is not None]
+    types = tuple(str(one.get("predicateType", "")) for one in statements if is_about(one, digest))
+    return Checked(digest, 0, 0, len(held), types.count(COSIGN_SIGN), types)
 
 
 def atomic_signatures(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> list[AtomicSignature]:

@@ -1,6 +1,7 @@
 """The flows `sign-content` and `attest-content`: signatures and documents about content, attached to it."""
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -8,16 +9,30 @@ from prefect.client.schemas.objects import State
 from catalog.catalog import Catalog
 from catalog.changes import Change
 from catalog.curation import Pick
+from catalog.settings import Settings
 from catalog.sign import choose, plan_attestation, plan_signing, read_document, with_children
 from catalog.sign_atomic import plan_atomic
 from catalog.snapshot import Snapshot
 from flows.operation import Operation, OperationResult
 from flows.operation_flow import run_operation
-from flows.sign_request import PREDICATE_TYPES, AttestRequest, SignRequest, read_any_signer, read_signer
+from flows.sign_request import (
+    PREDICATE_TYPES,
+    AttestRequest,
+    SignRequest,
+    read_any_signer,
+    read_identity_token,
+    read_signer,
+    read_trust,
+)
 from oci.digest import Digest
 from oci.errors import InvalidInput
 from oci.signing.keys import Signer
 from oci.signing.pgp import PgpSigner
+
+if TYPE_CHECKING:
+    from oci.signing.keyless import KeylessSigner  # a second to import
+
+    AnySigner = Signer | PgpSigner | KeylessSigner
 
 
 def _now() -> str:
@@ -26,7 +41,10 @@ def _now() -> str:
 
 def prepare_signing(catalog: Catalog, request: SignRequest) -> Operation:
     """Load the key and choose what to sign; raises KeyInvalid, NameUnknown, ManifestUnknown, InvalidInput."""
-    signer, pick = read_any_signer(catalog.settings, request.key), Pick.parse(request.source)
+    if request.keyless and request.key:
+        raise InvalidInput("either a key or keyless, not both")
+    pick = Pick.parse(request.source)
+    signer = _keyless(catalog.settings, request) if request.keyless else read_any_signer(catalog.settings, request.key)
     if request.identity and not isinstance(signer, PgpSigner):
         raise InvalidInput("an identity is signed by OpenPGP keys only; leave it out")
     snapshot = catalog.snapshot(pick.repository)
@@ -36,19 +54,35 @@ def prepare_signing(catalog: Catalog, request: SignRequest) -> Operation:
     return Operation(
         repository=pick.repository,
         name="sign",
-        message=f"signed {len(digests)} manifests with the key {signer.verifier.fingerprint}",
+        message=f"signed {len(digests)} manifests {_by(signer)}",
         plan=lambda latest: _plan(catalog, latest, request, digests, signer),
     )
 
 
+def _keyless(settings: Settings, request: SignRequest) -> "KeylessSigner":
+    from oci.signing.keyless import KeylessSigner
+
+    return KeylessSigner(read_trust(settings, request.trust_config), read_identity_token(settings))
+
+
+def _by(signer: "AnySigner") -> str:
+    if isinstance(signer, Signer | PgpSigner):
+        return f"with the key {signer.verifier.fingerprint}"
+    return f"as {signer.verifier.who.identity}"
+
+
 def _plan(
-    catalog: Catalog, latest: Snapshot, request: SignRequest, digests: list[Digest], signer: Signer | PgpSigner
+    catalog: Catalog, latest: Snapshot, request: SignRequest, digests: list[Digest], signer: "AnySigner"
 ) -> list[Change]:
     if isinstance(signer, PgpSigner):
         identity = request.identity or f"{catalog.settings.listen}/{latest.repository}"
         timestamp = int(datetime.now(UTC).timestamp())
         return plan_atomic(catalog, latest, digests, signer, identity=identity, timestamp=timestamp)
-    return plan_signing(catalog, latest, digests, signer, reference=latest.repository, created=_now())
+    if isinstance(signer, Signer):
+        return plan_signing(catalog, latest, digests, signer, reference=latest.repository, created=_now())
+    from catalog.sign_keyless import plan_keyless
+
+    return plan_keyless(catalog, latest, digests, signer, created=_now())
 
 
 def prepare_attestation(catalog: Catalog, request: AttestRequest) -> Operation:

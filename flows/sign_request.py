@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
@@ -12,6 +12,9 @@ from flows.request_fields import PATTERNS, Pattern, checked, explained
 from oci.reference import parse_reference
 from oci.signing.keys import KeyInvalid, Signer, load_signer
 from oci.signing.pgp import PgpSigner, is_pgp, load_pgp_signer
+
+if TYPE_CHECKING:
+    from sigstore.models import ClientTrustConfig
 
 PickText = Annotated[str, AfterValidator(checked(Pick.parse))]
 PREDICATE_TYPES = {
@@ -44,6 +47,18 @@ class SignRequest(BaseModel):
         title="Identity",
         description="With an OpenPGP key: what clients call the repository, `registry.example/team/app`; empty: by the "
         "address that the registry listens on.",
+    )
+
+    keyless: bool = Field(
+        default=False,
+        title="Keyless",
+        description="Sign by an identity token instead of a key; the worker finds it by ENTREPOT_IDENTITY_TOKEN_FILE, "
+        "SIGSTORE_ID_TOKEN, or from the CI system it runs in.",
+    )
+    trust_config: Path | None = Field(
+        default=None,
+        title="Trust configuration",
+        description="Of a private sigstore, on the worker's machine; empty: ENTREPOT_SIGSTORE_TRUST_CONFIG, else the public one.",
     )
 
     @field_validator("identity")
@@ -100,3 +115,35 @@ def read_any_signer(settings: Settings, key: Path | None) -> Signer | PgpSigner:
     if is_pgp(pem):
         return load_pgp_signer(pem, password, where=str(file))
     return load_signer(pem, password or os.environ.get("COSIGN_PASSWORD"), where=str(file))
+
+
+def read_trust(settings: Settings, file: Path | None) -> "ClientTrustConfig":
+    """Read the trust configuration of a request, or that of the settings; raise KeyInvalid, RemoteError."""
+    from oci.signing.keyless import load_trust
+
+    file = file or settings.sigstore_trust_config
+    if file is None:
+        return load_trust(None, where="the public sigstore")
+    try:
+        return load_trust(file.expanduser().read_text(), where=str(file))
+    except OSError as error:
+        raise KeyInvalid(f"the trust configuration {file} cannot be read: {error.strerror}") from None
+
+
+def read_identity_token(settings: Settings) -> str:
+    """The OIDC token to sign by; raise KeyInvalid that says where it was looked for."""
+    if settings.identity_token_file is not None:
+        try:
+            return settings.identity_token_file.expanduser().read_text().strip()
+        except OSError as error:
+            raise KeyInvalid(f"ENTREPOT_IDENTITY_TOKEN_FILE cannot be read: {error.strerror}") from None
+    found = os.environ.get("SIGSTORE_ID_TOKEN")
+    if not found:
+        from sigstore.oidc import detect_credential
+
+        found = detect_credential()
+    if not found:
+        raise KeyInvalid(
+            "no identity token: set ENTREPOT_IDENTITY_TOKEN_FILE or SIGSTORE_ID_TOKEN, or run in a CI that gives one"
+        )
+    return found

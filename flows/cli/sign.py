@@ -23,6 +23,12 @@ Key = Annotated[
     Path | None,
     typer.Option("--key", metavar="FILE", help="Private key in PEM, cosign's too; default: ENTREPOT_SIGNING_KEY."),
 ]
+TrustConfig = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Trust configuration of a private sigstore; default: ENTREPOT_SIGSTORE_TRUST_CONFIG."
+    ),
+]
 AnyKey = Annotated[
     Path | None,
     typer.Option("--key", metavar="FILE", help="Private key, PEM or OpenPGP; default: ENTREPOT_SIGNING_KEY."),
@@ -37,6 +43,13 @@ def sign(
     identity: Annotated[
         str, typer.Option(metavar="NAME", help="With an OpenPGP key: what clients call it, registry.example/team/app.")
     ] = "",
+    keyless: Annotated[
+        bool,
+        typer.Option(
+            "--keyless", help="By an identity token: ENTREPOT_IDENTITY_TOKEN_FILE, SIGSTORE_ID_TOKEN, or CI's."
+        ),
+    ] = False,
+    trust_config: TrustConfig = None,
     include: Include = None,
     exclude: Exclude = None,
     recursive: Annotated[bool, typer.Option("--recursive", help="Sign the children of indexes too.")] = False,
@@ -51,6 +64,8 @@ def sign(
         source=source,
         key=key.absolute() if key else None,
         identity=identity,
+        keyless=keyless,
+        trust_config=trust_config.absolute() if trust_config else None,
         include=include or (),
         exclude=exclude or (),
         recursive=recursive,
@@ -88,28 +103,21 @@ def attest(
 def verify(
     source: Source,
     *,
-    key: Annotated[Path, typer.Option("--key", metavar="FILE", help="Public key, PEM or OpenPGP.")],
+    key: Annotated[Path | None, typer.Option("--key", metavar="FILE", help="By a public key, PEM or OpenPGP.")] = None,
+    identity: Annotated[str, typer.Option(metavar="NAME", help="By an identity that has signed keyless.")] = "",
+    issuer: Annotated[str, typer.Option(metavar="URL", help="Whom the identity's token must be from.")] = "",
+    trust_config: TrustConfig = None,
     include: Include = None,
     exclude: Exclude = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Check that content is signed by a key; exit code 1 when any of it is not."""
+    """Check that content is signed by a key or an identity; exit code 1 when any of it is not."""
     from catalog.curation import Pick
     from catalog.sign import choose
-    from catalog.signatures import SignatureMissing, check_atomic, check_signatures
-    from oci.signing.keys import KeyInvalid, load_verifier
-    from oci.signing.pgp import is_pgp, load_pgp_verifier
+    from catalog.signatures import SignatureMissing
 
-    check: Callable[[Catalog, Snapshot, Digest], Checked]
-    try:
-        data = key.read_bytes()
-    except OSError as error:
-        raise KeyInvalid(f"the key {key} cannot be read: {error.strerror}") from None
-    if is_pgp(data):
-        check = partial(check_atomic, verifier=load_pgp_verifier(data, where=str(key)))
-    else:
-        check = partial(check_signatures, verifier=load_verifier(data, where=str(key)))
+    check, by = _check_by(home, key, identity, issuer, trust_config)
     pick = Pick.parse(source)
     with opened(home) as catalog:
         snapshot = catalog.snapshot(pick.repository)
@@ -119,8 +127,8 @@ def verify(
     if unsigned:
         others = sum(one.tagged + one.bundled + one.atomic for one in unsigned)
         raise SignatureMissing(
-            f"{len(unsigned)} of {len(found)} manifests are not signed by {key}: {unsigned[0].digest} and so on; "
-            f"they have {others} signatures that do not verify with it",
+            f"{len(unsigned)} of {len(found)} manifests are not signed by {by}: {unsigned[0].digest} and so on; "
+            f"they have {others} signatures that do not verify so",
             detail={"unsigned": [str(one.digest) for one in unsigned]},
         )
     if as_json:
@@ -150,3 +158,30 @@ def verify(
             for one in found
         ],
     )
+
+
+def _check_by(
+    home: Path | None, key: Path | None, identity: str, issuer: str, trust_config: Path | None
+) -> "tuple[Callable[[Catalog, Snapshot, Digest], Checked], str]":
+    """How one manifest is checked, and by what; raise InvalidInput, KeyInvalid."""
+    from catalog.signatures import check_atomic, check_keyless, check_signatures
+    from flows.cli.opening import settings_of
+    from flows.sign_request import read_trust
+    from oci.errors import InvalidInput
+    from oci.signing.keys import KeyInvalid, load_verifier
+    from oci.signing.pgp import is_pgp, load_pgp_verifier
+
+    if bool(key) == bool(identity) or bool(identity) != bool(issuer):
+        raise InvalidInput("verify by --key FILE, or by --identity NAME and --issuer URL")
+    if key is None:
+        from oci.signing.keyless import KeylessVerifier, Who
+
+        trust = read_trust(settings_of(home), trust_config)
+        return partial(check_keyless, verifier=KeylessVerifier(trust, Who(identity, issuer))), identity
+    try:
+        data = key.read_bytes()
+    except OSError as error:
+        raise KeyInvalid(f"the key {key} cannot be read: {error.strerror}") from None
+    if is_pgp(data):
+        return partial(check_atomic, verifier=load_pgp_verifier(data, where=str(key))), str(key)
+    return partial(check_signatures, verifier=load_verifier(data, where=str(key))), str(key)

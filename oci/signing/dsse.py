@@ -50,10 +50,17 @@ class Envelope:
     def is_for(self, digest: Digest) -> bool:
         """Whether the statement is about a manifest."""
         try:
-            subjects = self.statement()["subject"]
-            return any(subject["digest"].get(digest.algorithm) == digest.encoded for subject in subjects)
-        except (ManifestInvalid, KeyError, TypeError, AttributeError):
+            return is_about(self.statement(), digest)
+        except ManifestInvalid:
             return False
+
+
+def is_about(statement: Mapping[str, Any], digest: Digest) -> bool:
+    """Whether an in-toto statement names a manifest as its subject."""
+    try:
+        return any(subject["digest"].get(digest.algorithm) == digest.encoded for subject in statement["subject"])
+    except (KeyError, TypeError, AttributeError):
+        return False
 
 
 def encode(payload_type: str, payload: bytes) -> bytes:

@@ -1,0 +1,89 @@
+"""Signing without a key of one's own: an identity token, a certificate for minutes, and a line in a public or private log.
+
+Source: sigstore, "Client specification"; the trust configuration says which services there are and whom to believe.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+from sigstore.dsse import Statement
+from sigstore.errors import Error as SigstoreError
+from sigstore.errors import VerificationError
+from sigstore.models import Bundle, ClientTrustConfig
+from sigstore.oidc import IdentityError, IdentityToken
+from sigstore.sign import SigningContext
+from sigstore.verify import Verifier
+from sigstore.verify.policy import AllOf, AnyOf, Identity, OIDCIssuer, OIDCIssuerV2
+
+from oci.errors import RemoteError
+from oci.signing.dsse import PAYLOAD
+from oci.signing.keys import KeyInvalid
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """An identity, and the issuer that vouches for it."""
+
+    identity: str
+    issuer: str
+
+
+class KeylessVerifier:
+    """Believes statements that an identity has signed."""
+
+    def __init__(self, trust: ClientTrustConfig, who: Who) -> None:
+        self.who = who
+        self._verifier = Verifier(trusted_root=trust.trusted_root)
+        issuer = AnyOf([OIDCIssuer(who.issuer), OIDCIssuerV2(who.issuer)])  # certificates have it in one of two forms
+        self._policy = AllOf([Identity(identity=who.identity), issuer])
+
+    def statement_of(self, bundle: bytes) -> Mapping[str, Any] | None:
+        """The in-toto statement of a bundle; None unless the identity has signed it and the log has it."""
+        try:
+            kind, payload = self._verifier.verify_dsse(Bundle.from_json(bundle), self._policy)
+        except (VerificationError, SigstoreError, ValueError):
+            return None
+        found = json.loads(payload) if kind == PAYLOAD else None
+        return found if isinstance(found, dict) else None
+
+
+class KeylessSigner:
+    """Signs in the name of an identity token, which is good for minutes; the message of an error never holds it."""
+
+    def __init__(self, trust: ClientTrustConfig, token: str) -> None:
+        try:
+            self._token = IdentityToken(token)
+        except IdentityError as error:
+            raise KeyInvalid(f"the identity token cannot be used: {error}") from None
+        who = Who(self._token.identity, self._token.federated_issuer)
+        self.verifier = KeylessVerifier(trust, who)
+        self._context = SigningContext.from_trust_config(trust)
+
+    def sign(self, statements: list[bytes]) -> list[bytes]:
+        """A sigstore bundle for each in-toto statement, by one certificate; raise RemoteError when a service fails."""
+        try:
+            with self._context.signer(self._token) as signer:
+                return [signer.sign_dsse(Statement(one)).to_json().encode() for one in statements]
+        except (SigstoreError, requests.RequestException) as error:
+            raise RemoteError(f"sigstore: {type(error).__name__}: {error}") from error
+        except Exception as error:
+            # The clients of Fulcio and Rekor have error classes outside the library's tree.
+            if type(error).__module__.startswith("sigstore."):
+                raise RemoteError(f"sigstore: {type(error).__name__}: {error}") from error
+            raise
+
+
+def load_trust(document: str | None, *, where: str) -> ClientTrustConfig:
+    """Read a client trust configuration; None takes that of the public sigstore, over the network.
+
+    Raises KeyInvalid, RemoteError.
+    """
+    try:
+        return ClientTrustConfig.from_json(document) if document is not None else ClientTrustConfig.production()
+    except (SigstoreError, requests.RequestException) as error:
+        raise RemoteError(f"the public sigstore's trust configuration cannot be had: {error}") from error
+    except ValueError as error:
+        raise KeyInvalid(f"{where} is no sigstore client trust configuration: {str(error)[:300]}") from None
