@@ -15,6 +15,7 @@ from benchmarks.rows import Row, render
 from benchmarks.serving import serving_rows
 from benchmarks.stage import Stage, machine, write_results
 from benchmarks.syncing import syncing_rows
+from benchmarks.verbs import verb_rows
 from tests.servers import Children, isolate
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -38,6 +39,10 @@ def syncing(stage: Stage, quick: bool) -> Iterator[Row]:
     return syncing_rows(stage, rounds=1 if quick else 3, tags=40 if quick else 200, many_tags=100 if quick else 1000)
 
 
+def verbs(stage: Stage, quick: bool) -> Iterator[Row]:
+    return verb_rows(stage, rounds=1 if quick else 3, layers=4 if quick else 32)
+
+
 def memory(stage: Stage, quick: bool) -> Iterator[Row]:
     return memory_rows(stage, size=2**28 if quick else 2**32)
 
@@ -46,6 +51,7 @@ SECTIONS: dict[str, Callable[[Stage, bool], Iterator[Row]]] = {
     "serving": serving,
     "pushing": pushing,
     "syncing": syncing,
+    "verbs": verbs,
     "memory": memory,
 }
 

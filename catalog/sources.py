@@ -1,9 +1,12 @@
 """Where blobs can be fetched that versions hold and the store does not: what came on demand or is only passed through."""
 
+import threading
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from itertools import islice
+from typing import Literal, cast
 
 import pyarrow as pa
 
@@ -18,6 +21,9 @@ Policy = Literal["immediate", "on_demand", "streamed"]
 """When layers are copied: with the sync; with the first request, and then kept; with each request, and never kept."""
 
 Row = tuple[object, ...]
+_ASKED_FOR, _REMEMBERED = 2_000, 50_000
+"""Blobs that one query looks for, and whose sources are kept in memory."""
+
 _COLUMNS = {
     "digest": pa.string(), "size": pa.int64(), "remote": pa.string(), "policy": pa.string(),
     "created_at": pa.timestamp("us", tz="UTC"),
@@ -63,17 +69,37 @@ def source_table(rows: Sequence[Row]) -> pa.Table:
 
 
 class Sources:
-    """The table of sources; usable from any thread. Each question is one query."""
+    """The table of sources, and in memory those asked for last; usable from any thread."""
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
+        self._found: OrderedDict[Digest, tuple[BlobSource, ...]] = OrderedDict()
+        self._guard = threading.Lock()
 
-    def find(self, digest: Digest) -> list[BlobSource]:
-        """Where the blob can be fetched, what was written last first; empty for nowhere."""
+    def find(self, digest: Digest, others: Iterable[Digest] = ()) -> tuple[BlobSource, ...]:
+        """Where the blob can be fetched, what was written last first; empty for nowhere.
+
+        What is not in memory takes one query, which looks for `others` too: who asks for one layer asks for more.
+        """
+        with self._guard:
+            known = self._found.get(digest)
+            if known is not None:
+                self._found.move_to_end(digest)
+                return known
+        wanted = [str(digest), *islice((str(one) for one in others), _ASKED_FOR)]
         rows = self._lake.read(
-            "SELECT remote, policy FROM sources WHERE digest = ? GROUP BY ALL ORDER BY max(created_at) DESC", [digest]
+            "SELECT digest, remote, policy FROM sources WHERE list_contains(?::VARCHAR[], digest) "
+            "GROUP BY ALL ORDER BY digest, max(created_at) DESC",
+            [wanted],
         )
-        return [BlobSource(parse_remote(str(remote)), policy) for remote, policy in rows]  # type: ignore[arg-type]  # we wrote it
+        found: dict[Digest, list[BlobSource]] = {}
+        for one, remote, policy in rows:
+            found.setdefault(Digest(str(one)), []).append(BlobSource(parse_remote(str(remote)), cast("Policy", policy)))
+        with self._guard:
+            self._found.update((one, tuple(places)) for one, places in found.items())
+            while len(self._found) > _REMEMBERED:
+                self._found.popitem(last=False)
+        return tuple(found.get(digest, ()))
 
     def size(self, digest: Digest) -> int | None:
         """Bytes of a blob that can be fetched, else None."""

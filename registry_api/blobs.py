@@ -107,7 +107,9 @@ async def _open(registry: Registry, request: Request, digest: Digest, size: int)
     try:
         reader = await registry.threads.run(registry.catalog.content.open, digest)
     except BlobUnknown:
-        arriving = await registry.fetches.open(digest, size, request.repository)
+        snapshot = registry.catalog.cached_served(request.name)
+        others = snapshot.blobs if snapshot else ()
+        arriving = await registry.fetches.open(digest, size, request.repository, others)
         if arriving is not None:
             return arriving
         reader = await registry.threads.run(registry.catalog.content.open, digest)

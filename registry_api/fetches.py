@@ -4,7 +4,7 @@ import asyncio
 import fcntl
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 from catalog.catalog import Catalog
@@ -22,7 +22,9 @@ log = logging.getLogger("registry_api")
 WITHHELD = 64 * 1024
 """Bytes at a blob's end that nobody gets before the digest is known to be right: a wrong blob is never sent whole."""
 
-_WRITE = 256 * 1024
+_FIRST_WRITE, _WRITE = 16 * 1024, 256 * 1024
+"""Bytes of a blob's first piece, so that it is on its way soon, and of the largest."""
+
 _LOOK_AGAIN = 0.2
 """Seconds between looks at whether another process of this installation has fetched the blob."""
 
@@ -138,14 +140,16 @@ class Fetches:
         self._running: dict[Digest, tuple[Fetch, asyncio.Task[None]]] = {}
         self._locks = _FetchLocks(catalog)
 
-    async def open(self, digest: Digest, size: int, repository: str) -> ArrivingBlob | None:
-        """Fetch a blob, or join those who wait for it; None when it is in the store by now.
+    async def open(
+        self, digest: Digest, size: int, repository: str, others: Iterable[Digest] = ()
+    ) -> ArrivingBlob | None:
+        """Fetch a blob, or join those who wait for it; None when it is in the store by now. `others` may be asked for next.
 
         Raises BlobUnknown when there is no source, and a RemoteError when none of them gives it.
         """
         if digest not in self._running:
             fetch = Fetch(digest, size)
-            task = asyncio.create_task(self._run(fetch, repository))
+            task = asyncio.create_task(self._run(fetch, repository, others))
             self._running[digest] = (fetch, task)
             task.add_done_callback(lambda _task: self._running.pop(digest, None))
         fetch, _task = self._running[digest]
@@ -155,9 +159,9 @@ class Fetches:
         finally:
             fetch.leave()
 
-    async def _run(self, fetch: Fetch, repository: str) -> None:
+    async def _run(self, fetch: Fetch, repository: str, others: Iterable[Digest]) -> None:
         try:
-            sources = await self._threads.run(self._catalog.sources.find, fetch.digest)
+            sources = await self._threads.run(self._catalog.sources.find, fetch.digest, others)
             if not sources:
                 raise BlobUnknown(f"blob {fetch.digest} is not held here, and nothing says where it can be fetched")
             async with self._locks.hold(fetch.digest) as is_first:
@@ -171,7 +175,7 @@ class Fetches:
             fetch.end(RemoteError(f"the fetch of blob {fetch.digest} was broken off"))
             raise
 
-    async def _fetch_from_any(self, fetch: Fetch, sources: list[BlobSource], repository: str) -> None:
+    async def _fetch_from_any(self, fetch: Fetch, sources: Sequence[BlobSource], repository: str) -> None:
         """Try one source after the other, as long as no byte of a failed one has been sent on."""
         for number, source in enumerate(sources, 1):
             try:
@@ -214,13 +218,14 @@ class Fetches:
 
 
 async def _in_pieces(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same bytes in pieces that are worth a write each."""
-    pending = bytearray()
+    """The same bytes in pieces that are worth a write each, each twice as large as the one before."""
+    pending, enough = bytearray(), _FIRST_WRITE
     async for chunk in chunks:
         pending += chunk
-        if len(pending) >= _WRITE:
+        if len(pending) >= enough:
             yield bytes(pending)
             pending.clear()
+            enough = min(enough * 2, _WRITE)
     if pending:
         yield bytes(pending)
 
