@@ -1,6 +1,10 @@
 """An installation whose blobs are in S3, in the hands of podman and skopeo: by signed URLs, and through us."""
 
+import http.client
+import http.server
+import threading
 from pathlib import Path
+from typing import ClassVar
 
 import httpx
 import pytest
@@ -97,3 +101,53 @@ def test_sync_export_import_and_gc_over_s3(
     assert second.json("tag", "list", NAME) == entrepot.json("tag", "list", NAME)
     assert len([path for path in (s3.folder / "second").rglob("*") if path.is_file()]) == 3
     assert second.json("gc", "--grace-hours", "0")["freed"] == {"blobs": 0, "bytes": 0}
+
+
+class _Flaky(http.server.BaseHTTPRequestHandler):
+    """Passes requests on to the S3 server; every other one is answered with 503 instead."""
+
+    target = 0
+    answered: ClassVar[list[int]] = []
+
+    def _pass_on(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        self.answered.append(503 if len(self.answered) % 2 == 0 else 200)
+        if self.answered[-1] == 503:
+            self.send_response(503)
+            self.send_header("content-length", "0")
+            self.end_headers()
+            return
+        connection = http.client.HTTPConnection("127.0.0.1", self.target)
+        connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+        for name, value in self.headers.items():
+            connection.putheader(name, value)
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        data = answer.read()
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data)
+        connection.close()
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _pass_on  # noqa: N815  # the names that the base class calls
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+def test_an_s3_that_answers_503_now_and_then_is_asked_again(s3: S3Server, tmp_path: Path) -> None:
+    _Flaky.target = s3.port
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Flaky) as proxy:
+        thread = threading.Thread(target=proxy.serve_forever)
+        thread.start()
+        try:
+            endpoint = f"http://127.0.0.1:{proxy.server_address[1]}"
+            with serve(tmp_path / "entrepot", storage_redirect=False, s3_endpoint=endpoint) as api:
+                store, layer = push_image(api)
+                assert api.anybody.get(f"/v2/{NAME}/blobs/{layer}").content == store.blobs[layer]
+        finally:
+            proxy.shutdown()
+            thread.join()
+    assert _Flaky.answered.count(503) >= 4
