@@ -81,11 +81,9 @@ class Sources:
 
         What is not in memory takes one query, which looks for `others` too: who asks for one layer asks for more.
         """
-        with self._guard:
-            known = self._found.get(digest)
-            if known is not None:
-                self._found.move_to_end(digest)
-                return known
+        known = self.remembered(digest)
+        if known:
+            return known
         wanted = [str(digest), *islice((str(one) for one in others), _ASKED_FOR)]
         rows = self._lake.read(
             "SELECT digest, remote, policy FROM sources WHERE list_contains(?::VARCHAR[], digest) "
@@ -100,6 +98,14 @@ class Sources:
             while len(self._found) > _REMEMBERED:
                 self._found.popitem(last=False)
         return tuple(found.get(digest, ()))
+
+    def remembered(self, digest: Digest) -> tuple[BlobSource, ...]:
+        """The same without a query: empty when memory knows of none."""
+        with self._guard:
+            known = self._found.get(digest, ())
+            if known:
+                self._found.move_to_end(digest)
+            return known
 
     def size(self, digest: Digest) -> int | None:
         """Bytes of a blob that can be fetched, else None."""

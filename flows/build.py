@@ -49,18 +49,21 @@ def find_build(request: BuildRequest) -> Build:
     raise InvalidInput(f"there is no {' or '.join(map(str, candidates))} in {context}")
 
 
-@task(name="build-image", cache_policy=NO_CACHE)
-async def build_layout(settings: Settings, build: Build, scratch: Path) -> Path:
-    """Run buildah; its output goes to the log."""
-    log, layout = get_run_logger(), scratch / "layout"
-    host = registry_url(settings).partition("://")[2]
+def make_buildah(settings: Settings) -> Buildah:
+    """buildah with a storage of its own, whose output goes to the flow's log; raise BuilderMissing."""
+    log, host = get_run_logger(), registry_url(settings).partition("://")[2]
     insecure = [*settings.insecure_registries, *([] if settings.tls_cert else [host])]
-    buildah = Buildah(settings.root / "build", insecure=insecure, on_line=lambda line: log.info("%s", line))
+    return Buildah(settings.root / "build", insecure=insecure, on_line=lambda line: log.info("%s", line))
+
+
+@task(name="build-image", cache_policy=NO_CACHE)
+async def build_layout(buildah: Buildah, build: Build, scratch: Path) -> Path:
+    """Run buildah."""
+    layout = scratch / "layout"
     await asyncio.to_thread(buildah.build, build, layout, scratch)
     return layout
 
 
-@task(name="copy-image", cache_policy=NO_CACHE)
 async def copy_image(catalog: Catalog, repository: str, path: Path) -> Manifest:
     """Take the built image in; what is held already is not written again."""
     layout = Layout.open(path)
@@ -123,11 +126,23 @@ async def build_image(request: BuildRequest) -> "State[OperationResult]":
     settings = read_settings()
     signer = read_signer(settings, request.key) if request.key or settings.signing_key else None
     build, started = await asyncio.to_thread(find_build, request), _now()
-    catalog = await asyncio.to_thread(open_catalog, settings)
-    (settings.root / "build").mkdir(parents=True, exist_ok=True)
+    buildah = make_buildah(settings)
+    # Opened meanwhile: it takes as long as a small build.
+    opening = asyncio.create_task(asyncio.to_thread(open_catalog, settings))
     try:
         with tempfile.TemporaryDirectory(prefix="build-", dir=settings.root / "build") as folder:
-            image = await copy_image(catalog, request.repository, await build_layout(settings, build, Path(folder)))
+            scratch = Path(folder)
+            try:
+                layout = await build_layout(buildah, build, scratch)
+            except BaseException:
+                await asyncio.to_thread(buildah.remove, build, scratch)
+                raise
+            removing = asyncio.create_task(asyncio.to_thread(buildah.remove, build, scratch))
+            try:
+                catalog = await opening
+                image = await copy_image(catalog, request.repository, layout)
+            finally:
+                await removing
         made = await asyncio.to_thread(add_provenance, catalog, request, build, image, signer, (started, _now()))
         operation = Operation(
             repository=request.repository,
@@ -141,4 +156,4 @@ async def build_image(request: BuildRequest) -> "State[OperationResult]":
         )
         return await finish_operation(catalog, operation, actor="build-image")
     finally:
-        await asyncio.to_thread(catalog.close)
+        await asyncio.to_thread((await opening).close)

@@ -14,6 +14,7 @@ import sh
 from oci.errors import LocalError, RequestError
 
 LAST_LINES = 15
+_ID_FILE = "iid"
 _STEP = re.compile(r'at STEP "(?P<step>.*?)"(?::|$)', re.DOTALL)
 
 
@@ -62,8 +63,8 @@ class Buildah:
         self._command = sh.Command(binary)
 
     def build(self, build: Build, layout: Path, scratch: Path) -> None:
-        """Build, and write the image into a new layout as `built`; raise BuildFailed. Only base images stay."""
-        iid = scratch / "iid"
+        """Build, and write the image into a new layout as `built`; raise BuildFailed. `remove` takes it out of the storage."""
+        iid = scratch / _ID_FILE
         options = [
             "--isolation",
             build.isolation,
@@ -78,13 +79,15 @@ class Buildah:
         options += [f"--build-arg={name}={value}" for name, value in build.arguments.items()]
         options += ["--target", build.target] if build.target else []
         options += ["--platform", build.platform] if build.platform else []
-        try:
-            self._run(build, "build", *options, str(build.context))
-            image = iid.read_text().strip()
-            self._run(build, "push", "--signature-policy", str(self._policy), image, f"oci:{layout}:built")
-        finally:
-            if iid.exists():
-                self._run(build, "rmi", "--force", iid.read_text().strip())
+        self._run(build, "build", *options, str(build.context))
+        image = iid.read_text().strip()
+        self._run(build, "push", "--signature-policy", str(self._policy), image, f"oci:{layout}:built")
+
+    def remove(self, build: Build, scratch: Path) -> None:
+        """Take what was built out of the storage, if something was; only base images stay."""
+        iid = scratch / _ID_FILE
+        if iid.exists():
+            self._run(build, "rmi", "--force", iid.read_text().strip())
 
     def _run(self, build: Build, *arguments: str) -> None:
         last: deque[str] = deque(maxlen=LAST_LINES)

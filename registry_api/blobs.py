@@ -104,15 +104,13 @@ async def _open(registry: Registry, request: Request, digest: Digest, size: int)
     """
     if digest in registry.opened:
         return registry.catalog.content.open(digest)
-    try:
-        reader = await registry.threads.run(registry.catalog.content.open, digest)
-    except BlobUnknown:
+    if registry.catalog.content.size(digest) is None:
         snapshot = registry.catalog.cached_served(request.name)
         others = snapshot.blobs if snapshot else ()
         arriving = await registry.fetches.open(digest, size, request.repository, others)
         if arriving is not None:
             return arriving
-        reader = await registry.threads.run(registry.catalog.content.open, digest)
+    reader = await registry.threads.run(registry.catalog.content.open, digest)
     registry.opened.add(digest)
     return reader
 

@@ -34,7 +34,7 @@ class Fetch:
 
     def __init__(self, digest: Digest, size: int) -> None:
         self.digest, self.size = digest, size
-        self._descriptor = -1
+        self._session, self._descriptor = "", -1
         self._arrived, self._users = 0, 1
         self._done = False
         self._error: EntrepotError | None = None
@@ -44,9 +44,11 @@ class Fetch:
 
     def begin(self, session: UploadSession) -> None:
         """Bytes are about to arrive in the session's file, in place of one that an earlier source has left unread."""
+        if session.id == self._session:
+            return
         if self._descriptor >= 0:
             os.close(self._descriptor)
-        self._descriptor, self._arrived = os.dup(session.fileno()), 0
+        self._session, self._descriptor, self._arrived = session.id, os.dup(session.fileno()), 0
 
     def advance(self, arrived: int) -> None:
         """So many bytes are in the file."""
@@ -161,7 +163,9 @@ class Fetches:
 
     async def _run(self, fetch: Fetch, repository: str, others: Iterable[Digest]) -> None:
         try:
-            sources = await self._threads.run(self._catalog.sources.find, fetch.digest, others)
+            sources = self._catalog.sources.remembered(fetch.digest)
+            if not sources:
+                sources = await self._threads.run(self._catalog.sources.find, fetch.digest, others)
             if not sources:
                 raise BlobUnknown(f"blob {fetch.digest} is not held here, and nothing says where it can be fetched")
             async with self._locks.hold(fetch.digest) as is_first:
@@ -190,13 +194,17 @@ class Fetches:
     async def _fetch(self, fetch: Fetch, source: BlobSource, repository: str) -> None:
         upstream = await self._upstreams.repository(source.remote)
         wanted = Descriptor("application/octet-stream", fetch.digest, fetch.size)
-        session = await self._threads.run(self._catalog.uploads.begin, repository)
+        # While upstream is asked, a session is opened.
+        opening = asyncio.create_task(self._threads.run(self._catalog.uploads.begin, repository))
         try:
-            fetch.begin(session)
             async with aclosing(upstream.read_blob(wanted)) as chunks:  # type: ignore[type-var]  # an async generator
                 async for piece in _in_pieces(chunks):
+                    session = await opening
+                    fetch.begin(session)
                     await unbroken(session.write, piece, pool=self._threads.files)
                     fetch.advance(session.offset)
+            session = await opening
+            fetch.begin(session)
             if source.policy == "streamed":
                 await unbroken(session.verify, fetch.digest, fetch.size, pool=self._threads.files)
                 session.cancel()
@@ -205,6 +213,7 @@ class Fetches:
         except (DigestInvalid, SizeInvalid) as error:
             raise RemoteCorrupt(f"sent another blob: {error}", registry=source.remote.host) from error
         finally:
+            session = await opening
             if not session.ended:
                 session.cancel()
 
