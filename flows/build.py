@@ -111,6 +111,16 @@ def add_provenance(
     return made
 
 
+def _operation(request: BuildRequest, build: Build, image: Manifest, provenance: Manifest) -> Operation:
+    changes = (AddManifest(image.descriptor), AddManifest(provenance.descriptor), SetTag(request.tag, image.digest))
+    return Operation(
+        repository=request.repository,
+        name="build",
+        message=f"built {request.tag} from {build.containerfile.name}",
+        plan=lambda _latest: changes,
+    )
+
+
 def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -141,19 +151,10 @@ async def build_image(request: BuildRequest) -> "State[OperationResult]":
             try:
                 catalog = await opening
                 image = await copy_image(catalog, request.repository, layout)
+                times = (started, _now())
+                made = await asyncio.to_thread(add_provenance, catalog, request, build, image, signer, times)
+                return await finish_operation(catalog, _operation(request, build, image, made), actor="build-image")
             finally:
                 await removing
-        made = await asyncio.to_thread(add_provenance, catalog, request, build, image, signer, (started, _now()))
-        operation = Operation(
-            repository=request.repository,
-            name="build",
-            message=f"built {request.tag} from {build.containerfile.name}",
-            plan=lambda _latest: [
-                AddManifest(image.descriptor),
-                AddManifest(made.descriptor),
-                SetTag(request.tag, image.digest),
-            ],
-        )
-        return await finish_operation(catalog, operation, actor="build-image")
     finally:
         await asyncio.to_thread((await opening).close)
