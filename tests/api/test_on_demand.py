@@ -18,6 +18,7 @@ from oci.errors import InvalidInput
 from oci.memory import MemoryStore
 from oci.pack import pack_artifact, pack_image
 from tests.api.conftest import Api, codes, serve
+from tests.conftest import EntrepotFactory
 from tests.mirror import mirror
 from tests.servers import wait_until
 from tests.upstream import Reply, Seen, Upstream
@@ -84,6 +85,19 @@ def test_many_clients_cost_one_fetch(tmp_path: Path, upstream: Upstream, policy:
         answers = list(threads.map(lambda _: get(api, LAYER), range(8)))
         assert [answer.content == LAYER for answer in answers] == [True] * 8
         assert blob_gets(upstream, LAYER) == 1
+
+
+def test_clients_of_several_processes_cost_one_fetch(
+    tmp_path: Path, upstream: Upstream, entrepot_server: EntrepotFactory
+) -> None:
+    upstream.silence(route="blob", seconds=0.5)
+    mirror(tmp_path / "entrepot", f"{upstream.host}/{NAME}", policy="on_demand")
+    server = entrepot_server(tmp_path / "entrepot", env={"ENTREPOT_SERVER_PROCESSES": "2"})
+    url = f"{server.url}/v2/{NAME}/blobs/{Digest.of(LAYER)}"
+    with concurrent.futures.ThreadPoolExecutor(16) as threads:  # each on a connection of its own
+        answers = list(threads.map(lambda _: httpx.get(url, trust_env=False, timeout=30).content == LAYER, range(16)))
+    assert answers == [True] * 16
+    assert blob_gets(upstream, LAYER) == 1
 
 
 def test_what_is_streamed_is_not_kept(tmp_path: Path, upstream: Upstream) -> None:
