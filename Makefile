@@ -8,7 +8,7 @@ UPSTREAM ?=
 # Further options of `entrepot up`, of pytest, and of the benchmark.
 ARGS ?=
 
-.PHONY: help setup run test check bench tools docs lock clean
+.PHONY: help setup run test check conformance bench tools docs lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -28,6 +28,9 @@ check: setup ## lint, types and the fast tests
 	$(BIN)/mypy
 	$(BIN)/mypy tests benchmarks scripts
 	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow" -q $(ARGS)
+
+conformance: setup tools ## run the conformance suite of the distribution specification
+	$(BIN)/python -m pytest tests/interop/test_conformance.py -v $(ARGS)
 
 bench: setup tools ## compare with docker-registry and skopeo, print the table (ARGS=--quick for a short run)
 	$(BIN)/python -m benchmarks $(ARGS)

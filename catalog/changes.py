@@ -68,7 +68,8 @@ class Commit:
     """One operation on one repository, which makes one version at most.
 
     `operation_id` is fixed before the first try; with `resumable`, a version made under it before is returned instead of
-    made again. `allow_sparse` lets an index in whose children are not all here; `origin` layers that are fetched from there
+    made again. `allow_sparse` lets an index in whose children are not all here, `allow_absent` any manifest whose blobs are
+    not: they are no part of the version then; `origin` layers that are fetched from there
     when they are asked for. `serve` says who may pull the repository from its own path if this is its first version.
     """
 
@@ -83,6 +84,7 @@ class Commit:
     message: str = ""
     resumable: bool = False
     allow_sparse: bool = False
+    allow_absent: bool = False
     origin: Origin | None = None
     serve: Literal["public", "private", "nobody"] = "public"
 
@@ -135,7 +137,10 @@ def plan_effect(base: Snapshot, commit: Commit, lookups: Lookups) -> Effect:
     manifests = tuple(lookups.manifest(found) for digest, found in added.items() if digest not in base.manifests)
     if not commit.allow_sparse:
         _check_children(base, manifests, is_present)
-    blobs, deferred = _blobs_needed(base, manifests, lookups, may_be_elsewhere=commit.origin is not None)
+    looked_at = manifests
+    if commit.allow_absent:  # parts that were absent may have come since
+        looked_at += tuple(lookups.manifest(found) for digest, found in added.items() if digest in base.manifests)
+    blobs, deferred = _blobs_needed(base, looked_at, lookups, commit)
     touched = _tags_touched(base, commit.changes, removed, is_present)
     delta = Delta(
         tags_added={tag: digest for tag, digest in touched.items() if digest and base.tags.get(tag) != digest},
@@ -188,9 +193,10 @@ def _check_children(base: Snapshot, manifests: Iterable[Manifest], is_present: C
 
 
 def _blobs_needed(
-    base: Snapshot, manifests: Iterable[Manifest], lookups: Lookups, *, may_be_elsewhere: bool
+    base: Snapshot, manifests: Iterable[Manifest], lookups: Lookups, commit: Commit
 ) -> tuple[dict[Digest, int], dict[Digest, int]]:
     """The blobs that manifests need with their sizes, and those of them that nobody holds yet."""
+    may_be_elsewhere = commit.origin is not None
     needed: dict[Digest, int] = {}
     deferred: dict[Digest, int] = {}
     missing: list[str] = []
@@ -202,7 +208,8 @@ def _blobs_needed(
             if size is None and blob.digest in later:
                 size = deferred[blob.digest] = blob.size
             if size is None:
-                missing.append(blob.digest)
+                if not commit.allow_absent:
+                    missing.append(blob.digest)
             elif blob.size not in (size, UNKNOWN_SIZE):
                 raise ManifestInvalid(f"{manifest.digest} says {blob.digest} has {blob.size} bytes; it has {size}")
             else:

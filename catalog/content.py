@@ -59,6 +59,10 @@ class ContentStore:
         if not self._holdings.add_link(repository, digest, media_type=media_type, now=self._clock()):
             raise BlobUnknown(f"blob {digest} is not held here")
 
+    def unlink(self, repository: str, digest: Digest) -> bool:
+        """End a repository's lease on a blob; False when it has none. The bytes go when nothing else needs them."""
+        return self._holdings.drop_link(repository, digest)
+
     def linked(self, repository: str, digest: Digest) -> bool:
         """Whether the repository has a lease on a blob that is held."""
         return self._holdings.link(repository, digest) is not None

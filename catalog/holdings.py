@@ -164,6 +164,12 @@ class Holdings:
             delete(digest)
         return removed
 
+    def drop_link(self, repository: str, digest: str) -> bool:
+        """Let go of one lease; False when there is none."""
+        with self._write() as connection:
+            ended = connection.execute("DELETE FROM links WHERE repository = ? AND digest = ?", (repository, digest))
+        return ended.rowcount > 0
+
     def drop_links(self, *, before: float) -> None:
         """Let go of leases older than a Unix time: versions hold by now what is to stay."""
         with self._write() as connection:

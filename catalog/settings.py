@@ -58,6 +58,10 @@ class Settings(BaseSettings):
     total_timeout: float = Field(3600.0, gt=0, description="Seconds one upstream request may take, retries included.")
     upstream_attempts: int = Field(5, ge=1, description="How often an upstream request is tried before it fails.")
     copy_concurrency: int = Field(8, ge=1, description="Transfers at a time within one copy.")
+    sparse_repositories: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Repositories, as globs separated by commas, that take manifests whose parts are not all there.",
+    )
     upload_expiry: float = Field(86400.0, gt=0, description="Seconds after which an idle upload session is dropped.")
     lock_timeout: float = Field(60.0, gt=0, description="Seconds to wait for the catalogue's write lock.")
     duckdb_memory: str = Field("1GB", description="Memory that DuckDB may use in one process.")
@@ -77,9 +81,9 @@ class Settings(BaseSettings):
     )
     server_processes: int = Field(1, ge=1, description="Processes that serve the registry.")
 
-    @field_validator("insecure_registries", mode="before")
+    @field_validator("insecure_registries", "sparse_repositories", mode="before")
     @classmethod
-    def _split_hosts(cls, value: object) -> object:
+    def _split(cls, value: object) -> object:
         return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
 
     @cached_property

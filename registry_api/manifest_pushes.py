@@ -1,15 +1,17 @@
 """Manifests on their way in, and their removal; each makes one version. Source: distribution-spec, "Pushing manifests"."""
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 
-from catalog.changes import AddManifest, Change, Commit, CommitResult, RemoveManifest, RemoveTag, SetTag
+from catalog.changes import AddManifest, Change, Commit, CommitResult, SetTag
+from catalog.settings import Settings
 from catalog.snapshot import Snapshot
 from oci import mediatypes
 from oci.descriptor import Descriptor
 from oci.digest import Digest
-from oci.errors import ManifestBlobUnknown, ManifestInvalid, ManifestUnknown, NameUnknown
+from oci.errors import ManifestBlobUnknown, ManifestInvalid
 from oci.manifest import MAX_BYTES, Manifest, parse_manifest, required_blobs
-from oci.reference import is_tag, parse_tag
+from oci.reference import parse_tag
 from registry_api.bodies import read_whole
 from registry_api.errors import TooManyTags
 from registry_api.manifests import check_digest
@@ -64,13 +66,18 @@ def _keep(registry: Registry, name: str, manifest: Manifest) -> None:
     snapshot = registry.catalog.find_snapshot(name) or Snapshot(name, 0)
     missing = [child.digest for child in manifest.manifests if _is_missing_child(snapshot, child)]
     missing += [blob.digest for blob in required_blobs(manifest) if not _is_usable(registry, snapshot, blob.digest)]
-    if missing:
+    if missing and not may_be_sparse(registry.catalog.settings, name):
         raise ManifestBlobUnknown(
             f"{name} does not hold {len(missing)} part(s) of the manifest: push these first: {', '.join(missing[:5])}",
             detail={"missing": missing},
         )
     if manifest.digest not in snapshot.manifests:
         registry.catalog.content.put(manifest.raw, manifest.digest, name, manifest.media_type)
+
+
+def may_be_sparse(settings: Settings, repository: str) -> bool:
+    """Whether manifests may be pushed whose parts are not all there."""
+    return any(fnmatchcase(repository, pattern) for pattern in settings.sparse_repositories)
 
 
 def _is_missing_child(snapshot: Snapshot, child: Descriptor) -> bool:
@@ -96,26 +103,11 @@ def _created(name: str, manifest: Manifest, tags: Sequence[str]) -> Answer:
     return empty_answer(201, *headers)
 
 
-async def delete_manifest(registry: Registry, request: Request) -> Answer:
-    """Remove a tag, its manifest staying, or a manifest with all its tags; raise NameUnknown or ManifestUnknown."""
-    change = _removal_of(request.reference)
-    if await registry.find_served(request.name) is None:
-        raise NameUnknown(f"no repository {request.name!r} here")
-    result = await commit_changes(registry, request, "delete", (change,))
-    if not result.changed:
-        what = "tag" if is_tag(request.reference) else "manifest"
-        raise ManifestUnknown(f"{what} {request.reference[:200]!r} is not in {request.name}")
-    return empty_answer(202)
-
-
-def _removal_of(reference: str) -> Change:
-    return RemoveManifest(Digest.parse(reference)) if ":" in reference else RemoveTag(reference)
-
-
 async def commit_changes(
     registry: Registry, request: Request, operation: str, changes: tuple[Change, ...]
 ) -> CommitResult:
     """Make one version of the request's repository, in the name of its user."""
+    sparse = may_be_sparse(registry.catalog.settings, request.repository)
     commit = Commit(
         repository=request.repository,
         operation=operation,
@@ -123,5 +115,7 @@ async def commit_changes(
         operation_id=registry.make_id(),
         actor=request.user,
         created_at=registry.now(),
+        allow_sparse=sparse,
+        allow_absent=sparse,
     )
     return await registry.threads.commit(registry.catalog.commit, commit)

@@ -9,11 +9,12 @@ from registry_api.access import ANONYMOUS, Action
 from registry_api.blobs import get_blob, head_blob
 from registry_api.errors import CHALLENGE, RouteUnknown
 from registry_api.listings import list_repositories, list_tags
-from registry_api.manifest_pushes import delete_manifest, put_manifest
+from registry_api.manifest_pushes import put_manifest
 from registry_api.manifests import get_manifest, head_manifest
 from registry_api.messages import Answer, Request, Sendable, json_answer
 from registry_api.referrers import get_referrers
 from registry_api.registry import Registry
+from registry_api.removals import delete_blob, delete_manifest
 from registry_api.signatures import SUPPORTED, get_signatures, put_signature
 from registry_api.uploads import delete_upload, get_upload, patch_upload, post_upload, put_upload
 
@@ -54,7 +55,11 @@ ROUTES: Mapping[str, Mapping[str, Route]] = {
         "PUT": Route("push", put_manifest),
         "DELETE": Route("delete", delete_manifest),
     },
-    BLOB: {"GET": Route("pull", get_blob), "HEAD": Route("pull", head_blob)},
+    BLOB: {
+        "GET": Route("pull", get_blob),
+        "HEAD": Route("pull", head_blob),
+        "DELETE": Route("delete", delete_blob),
+    },
     UPLOADS: {"POST": Route("push", post_upload)},
     UPLOAD: {
         "GET": Route("push", get_upload),

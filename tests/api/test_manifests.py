@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,7 @@ from oci.manifest import MAX_BYTES
 from oci.memory import MemoryStore
 from oci.pack import pack_artifact, pack_image, pack_index
 from oci.platform import Platform
-from tests.api.conftest import Api, codes, describe, random_blob, simple_manifest
+from tests.api.conftest import Api, codes, describe, random_blob, serve, simple_manifest
 
 Push = Callable[..., Digest]
 
@@ -382,3 +383,36 @@ def test_another_process_s_commit_is_visible_to_the_next_request(api: Api, name:
 
         commit_to(other, name, SetTag("v2", digest), operation_id="from elsewhere")
     assert api.anybody.head(f"/v2/{name}/manifests/v2").headers["docker-content-digest"] == digest
+
+
+# --- blobs that are let go, manifests whose parts are absent ---------------------------------------------------
+
+
+def test_a_blob_is_deleted_unless_a_manifest_needs_it(api: Api, name: str) -> None:
+    loose = api.push_blob(name, random_blob())
+    assert api.anybody.delete(f"/v2/{name}/blobs/{loose}").status_code == 401
+    assert api.admin.delete(f"/v2/{name}/blobs/{loose}").status_code == 202
+    assert api.admin.head(f"/v2/{name}/blobs/{loose}").status_code == 404
+    again = api.admin.delete(f"/v2/{name}/blobs/{loose}")
+    assert (again.status_code, codes(again)) == (404, ["BLOB_UNKNOWN"])
+    raw = simple_manifest(api, name)
+    assert api.put_manifest(name, "v1", raw).status_code == 201
+    needed = json.loads(raw)["layers"][0]["digest"]
+    assert api.admin.delete(f"/v2/{name}/blobs/{needed}").status_code == 409
+    assert api.anybody.get(f"/v2/{name}/blobs/{needed}").status_code == 200
+
+
+def test_a_sparse_manifest_is_taken_where_that_is_wished_and_holds_what_comes_later(tmp_path: Path) -> None:
+    with serve(tmp_path / "entrepot", sparse_repositories="sparse/*") as api:
+        late = random_blob()
+        layers = [describe(Digest.of(late), len(late), mediatypes.OCI_LAYER_GZIP)]
+        refused = api.put_manifest("team/app", "v1", simple_manifest(api, "team/app", layers=layers))
+        assert (refused.status_code, codes(refused)) == (400, ["MANIFEST_BLOB_UNKNOWN"])
+        raw = simple_manifest(api, "sparse/app", layers=layers)
+        assert api.put_manifest("sparse/app", "v1", raw).status_code == 201
+        assert api.anybody.get("/v2/sparse/app/manifests/v1").content == raw
+        assert api.anybody.head(f"/v2/sparse/app/blobs/{Digest.of(late)}").status_code == 404
+        api.push_blob("sparse/app", late)
+        assert api.put_manifest("sparse/app", "v1", raw).status_code == 201
+        api.catalog.sweep(grace=-1)
+        assert api.anybody.get(f"/v2/sparse/app/blobs/{Digest.of(late)}").content == late
