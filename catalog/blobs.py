@@ -59,8 +59,13 @@ class BlobStore(Protocol):
         """Raise StorageCorrupt for a blob recorded with `size` that is missing or of another size."""
         ...
 
-    def url(self, digest: Digest) -> str | None:
-        """A URL by which anybody gets the blob from the store itself for a while; None when there is no such way."""
+    @property
+    def redirects(self) -> bool:
+        """Whether `url` may be asked."""
+        ...
+
+    def url(self, digest: Digest) -> str:
+        """A URL by which anybody gets the blob from the store itself for a while."""
         ...
 
     def open(self, digest: Digest, size: int) -> BlobReader:
@@ -173,8 +178,12 @@ class LocalBlobStore:
     def check_blob(self, digest: Digest, size: int) -> None:
         self.open(digest, size).close()
 
-    def url(self, digest: Digest) -> str | None:  # noqa: ARG002
-        return None
+    @property
+    def redirects(self) -> bool:
+        return False
+
+    def url(self, digest: Digest) -> str:
+        raise NotImplementedError(f"{digest} is served by the registry")
 
     def check(self) -> None:
         check_staging(self._staging)

@@ -115,10 +115,12 @@ class S3BlobStore:
             ) from None
         return reader
 
-    def url(self, digest: Digest) -> str | None:
-        """A URL that gives the blob to anybody for twenty minutes; None when clients are not to be sent there."""
-        if not self._redirect:
-            return None
+    @property
+    def redirects(self) -> bool:
+        return self._redirect
+
+    def url(self, digest: Digest) -> str:
+        """A URL that gives the blob to anybody for twenty minutes."""
         parameters = {"Bucket": self._bucket, "Key": self.key(digest)}
         return str(self._client.generate_presigned_url("get_object", Params=parameters, ExpiresIn=_URL_SECONDS))
 

@@ -110,9 +110,8 @@ def _stage(
         session.finish(digest, media_type=media_type)
     except (DigestInvalid, SizeInvalid) as error:
         raise BundleInvalid(f"{path}: {name} is damaged: {error}; nothing was imported") from None
-    except BaseException:
+    finally:
         session.cancel()
-        raise
 
 
 def _lease(catalog: Catalog, one: BundledVersion) -> None:

@@ -135,12 +135,17 @@ def plan_effect(base: Snapshot, commit: Commit, lookups: Lookups) -> Effect:
         return digest in added or (digest in base.manifests and digest not in removed)
 
     manifests = tuple(lookups.manifest(found) for digest, found in added.items() if digest not in base.manifests)
-    if not commit.allow_sparse:
-        _check_children(base, manifests, is_present)
+    missing = [] if commit.allow_sparse else _children_missing(manifests, is_present)
     looked_at = manifests
     if commit.allow_absent:  # parts that were absent may have come since
         looked_at += tuple(lookups.manifest(found) for digest, found in added.items() if digest in base.manifests)
-    blobs, deferred = _blobs_needed(base, looked_at, lookups, commit)
+    blobs, deferred, absent = _blobs_needed(base, looked_at, lookups, commit)
+    missing += [] if commit.allow_absent else absent
+    if missing:
+        raise ManifestBlobUnknown(
+            f"{base.repository} does not hold {len(missing)} part(s) of the manifest: {', '.join(missing[:5])}",
+            detail={"missing": missing},
+        )
     touched = _tags_touched(base, commit.changes, removed, is_present)
     delta = Delta(
         tags_added={tag: digest for tag, digest in touched.items() if digest and base.tags.get(tag) != digest},
@@ -180,26 +185,23 @@ def _tags_touched(
     return touched
 
 
-def _check_children(base: Snapshot, manifests: Iterable[Manifest], is_present: Callable[[Digest], bool]) -> None:
-    _refuse_missing(
-        base,
-        [
-            child.digest
-            for manifest in manifests
-            for _role, child in manifest.children()
-            if child.media_type in mediatypes.MANIFESTS and not is_present(child.digest)
-        ],
-    )
+def _children_missing(manifests: Iterable[Manifest], is_present: Callable[[Digest], bool]) -> list[str]:
+    return [
+        child.digest
+        for manifest in manifests
+        for _role, child in manifest.children()
+        if child.media_type in mediatypes.MANIFESTS and not is_present(child.digest)
+    ]
 
 
 def _blobs_needed(
     base: Snapshot, manifests: Iterable[Manifest], lookups: Lookups, commit: Commit
-) -> tuple[dict[Digest, int], dict[Digest, int]]:
-    """The blobs that manifests need with their sizes, and those of them that nobody holds yet."""
+) -> tuple[dict[Digest, int], dict[Digest, int], list[str]]:
+    """The blobs that manifests need with their sizes, those of them that are left at the commit's origin, and what is absent."""
     may_be_elsewhere = commit.origin is not None
     needed: dict[Digest, int] = {}
     deferred: dict[Digest, int] = {}
-    missing: list[str] = []
+    absent: list[str] = []
     for manifest in manifests:
         later = {layer.digest for layer in manifest.layers if layer.size != UNKNOWN_SIZE} if may_be_elsewhere else set()
         for blob in required_blobs(manifest):
@@ -208,22 +210,12 @@ def _blobs_needed(
             if size is None and blob.digest in later:
                 size = deferred[blob.digest] = blob.size
             if size is None:
-                if not commit.allow_absent:
-                    missing.append(blob.digest)
+                absent.append(blob.digest)
             elif blob.size not in (size, UNKNOWN_SIZE):
                 raise ManifestInvalid(f"{manifest.digest} says {blob.digest} has {blob.size} bytes; it has {size}")
             else:
                 needed[blob.digest] = size
-    _refuse_missing(base, missing)
-    return needed, deferred
-
-
-def _refuse_missing(base: Snapshot, missing: list[str]) -> None:
-    if missing:
-        raise ManifestBlobUnknown(
-            f"{base.repository} does not hold {len(missing)} part(s) of the manifest: {', '.join(missing[:5])}",
-            detail={"missing": missing},
-        )
+    return needed, deferred, absent
 
 
 def _blobs_freed(

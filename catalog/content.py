@@ -33,8 +33,13 @@ class ContentStore:
             raise BlobUnknown(f"blob {digest} is not held here")
         return self._store.open(digest, size)
 
-    def url(self, digest: Digest) -> str | None:
-        """Where clients may get a held blob without us, for a while; None for nowhere."""
+    @property
+    def redirects(self) -> bool:
+        """Whether clients may get blobs from the store itself."""
+        return self._store.redirects
+
+    def url(self, digest: Digest) -> str:
+        """Where clients get a held blob without us, for a while; only where the store redirects."""
         return self._store.url(digest)
 
     def read(self, digest: Digest) -> bytes:
@@ -46,13 +51,12 @@ class ContentStore:
         """Keep small content of that digest and lease it to the repository; what is held already is not written again."""
         if self._holdings.add_link(repository, digest, media_type=media_type, now=self._clock()):
             return
-        with self._uploads.begin(repository) as session:
-            try:
-                session.write(data)
-                session.finish(digest, media_type=media_type)
-            except BaseException:
-                session.cancel()
-                raise
+        session = self._uploads.begin(repository)
+        try:
+            session.write(data)
+            session.finish(digest, media_type=media_type)
+        finally:
+            session.cancel()
 
     def link(self, repository: str, digest: Digest, media_type: str = "") -> None:
         """Let a repository use a blob until a version holds it; raise BlobUnknown when it is not held."""

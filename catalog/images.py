@@ -1,4 +1,4 @@
-"""Looking for images by platform, labels and annotations, over the latest rows of all repositories."""
+"""Looking for images by platform, labels and annotations, in all that repositories have ever taken in."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

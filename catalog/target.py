@@ -74,10 +74,9 @@ class RepositoryTarget:
             await unbroken(lambda: begun.append(self._catalog.uploads.begin(self.name)))
             await _fill(begun[0], chunks, expected)
             await unbroken(begun[0].finish, descriptor.digest, expected)
-        except BaseException:
+        finally:
             for session in begun:
                 session.cancel()
-            raise
 
     async def write_manifest(self, manifest: Manifest) -> None:
         """Keep a manifest whose children are all staged."""

@@ -142,11 +142,6 @@ class UploadSession:
         self._path = uploads._path(repository, session_id)  # noqa: SLF001  # the two classes are one mechanism
         self._ended = False
 
-    @property
-    def ended(self) -> bool:
-        """Whether it is finished or cancelled."""
-        return self._ended
-
     def fileno(self) -> int:
         """The descriptor of the file that fills, as long as the session is open."""
         return self._descriptor
@@ -199,7 +194,7 @@ class UploadSession:
         return Digest.from_hasher(algorithm, hasher)
 
     def cancel(self) -> None:
-        """Drop the session and its bytes."""
+        """Drop the session and its bytes; nothing happens after `finish`, so that a `finally` may call it."""
         self._path.unlink(missing_ok=True)
         self._end()
 

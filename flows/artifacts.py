@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from uuid import UUID
 
@@ -62,9 +62,12 @@ async def _show(artifact: UUID, progress: Progress) -> None:
 
 async def result_artifact(kind: str, repository: str, summary: str, items: Sequence[PlanItem]) -> None:
     """Keep the table of what became of each tag."""
+    await table_artifact(kind, repository, summary, table_rows(items))
+
+
+async def table_artifact(kind: str, name: str, summary: str, rows: Iterable[Mapping[str, object]]) -> None:
+    """Keep a table. A flow does not fail because its result cannot be shown."""
     try:
-        await acreate_table_artifact(
-            [dict(row) for row in table_rows(items)], key=artifact_key(kind, repository), description=summary
-        )
+        await acreate_table_artifact([dict(row) for row in rows], key=artifact_key(kind, name), description=summary)
     except _FAILURES as error:
         get_run_logger().warning("no result table: %s", error)

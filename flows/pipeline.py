@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.client.schemas.objects import State
@@ -42,7 +42,6 @@ TAG = "latest"
 """The tag of what is built."""
 
 _PREDICATE = "spdxjson"
-_T = TypeVar("_T")
 
 
 @flow(
@@ -53,7 +52,16 @@ _T = TypeVar("_T")
 )
 async def run_pipeline(request: PipelineRequest) -> "State[PipelineResult]":
     """Run the steps one after the other. What is as it should be already is not done again."""
-    settings, steps = read_settings(), list[Step]()
+    catalog = await asyncio.to_thread(open_catalog, read_settings())  # once, for all that is asked between the steps
+    try:
+        result = await _run(request, catalog)
+    finally:
+        await asyncio.to_thread(catalog.close)
+    return Completed(message=result.summary(), data=result)
+
+
+async def _run(request: PipelineRequest, catalog: Catalog) -> PipelineResult:
+    steps = list[Step]()
 
     def note(name: str, said: str) -> None:
         steps.append(Step(name, said))
@@ -70,16 +78,15 @@ async def run_pipeline(request: PipelineRequest) -> "State[PipelineResult]":
     )
     note("filter", f"the newest {request.newest} of {mirrored.repository}: {curated.summary()}")
     # 3. build
-    await _build(settings, request, note)
-    built = await _with_catalog(settings, lambda catalog: catalog.find_snapshot(request.built))
+    await _build(catalog, request, note)
+    built = await asyncio.to_thread(catalog.find_snapshot, request.built)
     if built is not None and TAG in built.tags:
-        await _vouch(settings, request, built.tags[TAG], note)
+        await _vouch(catalog, request, built.tags[TAG], note)
         # 6. export
-        await _export(settings, request, note)
+        await _export(catalog, request, note)
         # 7. pull
-        note("pull", await pull_back(settings, request.built))
-    result = PipelineResult(tuple(steps))
-    return Completed(message=result.summary(), data=result)
+        note("pull", await pull_back(catalog.settings, request.built))
+    return PipelineResult(tuple(steps))
 
 
 Note = Callable[[str, str], None]
@@ -90,18 +97,18 @@ async def _result_of(run: Awaitable[Any]) -> Any:
     return await run
 
 
-async def _build(settings: Settings, request: PipelineRequest, note: Note) -> None:
+async def _build(catalog: Catalog, request: PipelineRequest, note: Note) -> None:
     """Build on the newest curated image, unless what is there was built on it."""
     if request.context is None:
         return
     if shutil.which("buildah") is None:
         note("build", "left out, for buildah is not installed (`apt-get install buildah` on Debian and Ubuntu)")
         return
-    tag, digest = await _with_catalog(settings, lambda catalog: _newest(catalog, request.curated))
-    if await _with_catalog(settings, lambda catalog: _is_built_on(catalog, request, digest)):
+    tag, digest = await asyncio.to_thread(_newest, catalog, request.curated)
+    if await asyncio.to_thread(_is_built_on, catalog, request, digest):
         note("build", f"{request.built}:{TAG} is built on {request.curated}:{tag} already")
         return
-    host = registry_url(settings).partition("://")[2]
+    host = registry_url(catalog.settings).partition("://")[2]
     base = f"{host}/{request.curated}@{digest}"
     result: OperationResult = await _result_of(
         build_image(
@@ -133,7 +140,7 @@ def _is_built_on(catalog: Catalog, request: PipelineRequest, digest: Digest) -> 
     return manifest.annotations.get(BASE_DIGEST) in (digest, *children)
 
 
-async def _vouch(settings: Settings, request: PipelineRequest, digest: Digest, note: Note) -> None:
+async def _vouch(catalog: Catalog, request: PipelineRequest, digest: Digest, note: Note) -> None:
     """Sign and attest, each unless the key has done so."""
     if request.key is None:
         return
@@ -144,10 +151,9 @@ async def _vouch(settings: Settings, request: PipelineRequest, digest: Digest, n
     # 5. attest
     if request.document is None:
         return
-    verifier = read_signer(settings, request.key).verifier
-    checked = await _with_catalog(
-        settings, lambda catalog: check_signatures(catalog, catalog.snapshot(request.built), digest, verifier)
-    )
+    verifier = read_signer(catalog.settings, request.key).verifier
+    built = await asyncio.to_thread(catalog.snapshot, request.built)
+    checked = await asyncio.to_thread(check_signatures, catalog, built, digest, verifier)
     if PREDICATE_TYPES[_PREDICATE] in checked.predicate_types:
         note("attest", f"{request.built}:{TAG} has the attestation already")
         return
@@ -157,10 +163,10 @@ async def _vouch(settings: Settings, request: PipelineRequest, digest: Digest, n
     note("attest", attested.summary())
 
 
-async def _export(settings: Settings, request: PipelineRequest, note: Note) -> None:
+async def _export(catalog: Catalog, request: PipelineRequest, note: Note) -> None:
     if request.bundles is None:
         return
-    built = await _with_catalog(settings, lambda catalog: catalog.snapshot(request.built))
+    built = await asyncio.to_thread(catalog.snapshot, request.built)
     bundle = request.bundles / f"{request.built.replace('/', '-')}-{built.version}.tar"
     if bundle.exists():
         note("export", f"{bundle} is there already")
@@ -188,11 +194,3 @@ async def pull_back(settings: Settings, repository: str) -> str:
         referrers = await source.referrers(root.digest)
     size = format_bytes(report.moved_bytes)
     return f"{remote.host}/{repository}:{TAG}, {report.moved} items, {size} verified, {len(referrers)} referrers"
-
-
-async def _with_catalog(settings: Settings, ask: Callable[[Catalog], _T]) -> _T:
-    def opened() -> _T:
-        with open_catalog(settings) as catalog:
-            return ask(catalog)
-
-    return await asyncio.to_thread(opened)

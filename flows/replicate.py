@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
@@ -16,7 +15,7 @@ from catalog.replicas import ReplicaPlan, plan_replicas, switch
 from catalog.settings import Settings, read_settings
 from catalog.upstreams import Upstreams, make_keychain, remote_options
 from flows import progress
-from flows.artifacts import artifact_key
+from flows.artifacts import table_artifact
 from flows.concurrency import upstream_slot
 from flows.progress import Progress
 from flows.replicate_request import Replica, ReplicateRequest, ReplicateResult
@@ -99,11 +98,7 @@ async def replicate_registry(request: ReplicateRequest) -> "State[ReplicateResul
             result = await _run(request, settings, catalog, upstreams)
     finally:
         await asyncio.to_thread(catalog.close)
-    await acreate_table_artifact(
-        [{"path": one.path, "action": one.action, "version": one.version, "note": one.note} for one in result.replicas],
-        key=artifact_key("replicate", request.host),
-        description=result.summary(),
-    )
+    await table_artifact("replicate", request.host, result.summary(), [one.to_json() for one in result.replicas])
     return Completed(message=result.summary(), data=result)
 
 

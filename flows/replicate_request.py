@@ -79,6 +79,10 @@ class Replica:
     version: int
     note: str = ""
 
+    def to_json(self) -> dict[str, object]:
+        """The same for programs and tables."""
+        return {"path": self.path, "action": self.action, "version": self.version, "note": self.note}
+
 
 @dataclass(frozen=True, slots=True)
 class ReplicateResult:
@@ -103,10 +107,7 @@ class ReplicateResult:
             "upstream": self.upstream,
             "kind": self.kind,
             "dry_run": self.dry_run,
-            "distributions": [
-                {"path": one.path, "action": one.action, "version": one.version, "note": one.note}
-                for one in self.replicas
-            ],
+            "distributions": [one.to_json() for one in self.replicas],
             "not_selected": list(self.not_selected),
             "flow_run_id": self.flow_run_id or None,
         }

@@ -53,16 +53,17 @@ async def get_blob(registry: Registry, request: Request) -> Sendable:
         return error_answer(error, (b"content-range", f"bytes */{size}"))
     if part is not None:
         status, span, headers = 206, part, _part_headers(digest, part, size)
-    location = await _elsewhere(registry, digest)
-    if location is not None:
-        return empty_answer(307, (b"location", location), (b"docker-content-digest", digest))
+    if registry.catalog.content.redirects:
+        location = await _elsewhere(registry, digest)
+        if location is not None:
+            return empty_answer(307, (b"location", location), (b"docker-content-digest", digest))
     reader = await _open(registry, request, digest, size)
     return BlobAnswer(status, headers, reader, span, registry.threads, request.receive)
 
 
 async def _elsewhere(registry: Registry, digest: Digest) -> str | None:
     """Where the store itself gives a blob that is held to whoever asks."""
-    if not registry.catalog.settings.storage.startswith("s3:") or registry.catalog.content.size(digest) is None:
+    if registry.catalog.content.size(digest) is None:
         return None
     return await registry.threads.run(registry.catalog.content.url, digest)
 
@@ -98,7 +99,7 @@ def _part_asked_for(request: Request, digest: Digest, size: int) -> Span | None:
 
 
 async def _open(registry: Registry, request: Request, digest: Digest, size: int) -> BlobReader | ArrivingBlob:
-    """Open a blob at once when its folder is in memory, else on a thread, since it may have to be read from disk.
+    """Open a local file at once when its folder is in memory, else on a thread: it may have to come from disk or from S3.
 
     One that is not held is fetched from its source.
     """
@@ -111,7 +112,8 @@ async def _open(registry: Registry, request: Request, digest: Digest, size: int)
         if arriving is not None:
             return arriving
     reader = await registry.threads.run(registry.catalog.content.open, digest)
-    registry.opened.add(digest)
+    if reader.fileno() >= 0:
+        registry.opened.add(digest)
     return reader
 
 

@@ -5,6 +5,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from catalog.changes import AddManifest, Change, Commit, SetTag
@@ -62,20 +63,24 @@ class Caches:
         if task is None:
             task = asyncio.create_task(self._ask(registry, cache, snapshot, wanted))
             self._running[wanted] = task
-            task.add_done_callback(lambda _task: self._running.pop(wanted, None))
+            task.add_done_callback(partial(self._end, wanted))
         if not is_here:
             await asyncio.shield(task)
             return
         try:
             async with asyncio.timeout(STALE_AFTER):
                 await asyncio.shield(task)
-        except TimeoutError:
-            log.warning("cache serves stale name=%s tag=%s: upstream is slow", name, reference)
         except RemoteNotFound:
             raise
-        except RemoteError as error:
-            log.warning("cache serves stale name=%s tag=%s error=%s", name, reference, error)
+        except (TimeoutError, RemoteError) as error:
+            said = str(error) or f"upstream has not answered for {STALE_AFTER:g} s"
+            log.warning("cache serves stale name=%s tag=%s error=%s", name, reference, said)
             self._remember(wanted, min(_ASK_AGAIN, float(cache.fresh_seconds)))
+
+    def _end(self, wanted: _Wanted, task: "asyncio.Task[None]") -> None:
+        del self._running[wanted]
+        if not task.cancelled():
+            task.exception()  # looked at: whoever asked may have been served something stale long ago
 
     async def _ask(self, registry: Registry, cache: Distribution, snapshot: Snapshot, wanted: _Wanted) -> None:
         remote = remote_below(cache, wanted.repository)

@@ -67,25 +67,21 @@ class Fetch:
 
     # --- for those who wait ---
 
-    @property
-    def is_broken(self) -> bool:
-        """Whether it has failed."""
-        return self._error is not None
-
     async def begun(self) -> bool:
         """Wait until bytes may be read; False when they are in the store already. Raise what the fetch failed with."""
-        while not self._done and not self._readable:
+        while not self._done and not self.readable:
             await self._wait()
         return self._descriptor >= 0
 
     async def until(self, position: int) -> int:
         """Wait until there is more than `position` bytes, and return how many may be sent; raise what the fetch failed with."""
-        while self._readable <= position:
+        while self.readable <= position:
             await self._wait()
-        return self._readable
+        return self.readable
 
     @property
-    def _readable(self) -> int:
+    def readable(self) -> int:
+        """How many bytes may be sent on."""
         return self.size if self._done else min(self._arrived, max(self.size - WITHHELD, 0))
 
     async def _wait(self) -> None:
@@ -185,7 +181,7 @@ class Fetches:
             try:
                 await self._fetch(fetch, source, repository)
             except RemoteError as error:
-                if number == len(sources) or fetch._readable > 0:  # noqa: SLF001  # the two classes are one mechanism
+                if number == len(sources) or fetch.readable > 0:
                     raise
                 log.warning("fetch failed digest=%s remote=%s error=%s", fetch.digest, source.remote, error)
             else:
@@ -207,15 +203,12 @@ class Fetches:
             fetch.begin(session)
             if source.policy == "streamed":
                 await unbroken(session.verify, fetch.digest, fetch.size, pool=self._threads.files)
-                session.cancel()
             else:
                 await unbroken(session.finish, fetch.digest, fetch.size, pool=self._threads.files)
         except (DigestInvalid, SizeInvalid) as error:
             raise RemoteCorrupt(f"sent another blob: {error}", registry=source.remote.host) from error
         finally:
-            session = await opening
-            if not session.ended:
-                session.cancel()
+            (await opening).cancel()
 
     async def close(self) -> None:
         """Break off what is under way."""

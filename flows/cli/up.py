@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -69,8 +69,8 @@ def up(
         with Processes(settings.root / "logs") as processes:
             running = Up(plan, processes, say)
             remote = running.start()
-            name, ended = _run_main_job(running, wanted, remote)
-            _introduce(running, name, ended, as_json=as_json)
+            names, ended = _run_main_job(running, wanted, remote)
+            _introduce(running, names, ended, as_json=as_json)
             try:
                 running.watch()
             except KeyboardInterrupt:
@@ -89,19 +89,18 @@ def _stop_on_signals() -> None:
         signal.signal(number, interrupt)
 
 
-def _run_main_job(running: "Up", wanted: "SyncRequest | None", remote: str) -> "tuple[str, Ended | None]":
-    """Run the sync that was asked for, or the pipeline on the demo; say which repository is to be pulled, and how it ended."""
+def _run_main_job(running: "Up", wanted: "SyncRequest | None", remote: str) -> "tuple[tuple[str, ...], Ended | None]":
+    """Run the sync that was asked for, or the pipeline on the demo; say what to pull, the best first, and how it ended."""
     if wanted:
         say(f"syncing {wanted.reference} …")
-        return wanted.target, _run(running, SYNC, wanted)
+        return (wanted.target,), _run(running, SYNC, wanted)
     if not remote:
-        return "", None
+        return (), None
     from flows.demo import NAME
     from flows.demo_pipeline import BUILT, demo_request
 
     say(f"running the pipeline on {remote} …")
-    ended = _run(running, PIPELINE, demo_request(running.plan.settings, remote))
-    return (BUILT if _pull_line(running.plan.settings, BUILT) else NAME), ended
+    return (BUILT, NAME), _run(running, PIPELINE, demo_request(running.plan.settings, remote))
 
 
 def _run(running: "Up", deployment: str, request: "BaseModel") -> "Ended":
@@ -142,13 +141,13 @@ def _line_by_line() -> "Callable[[Followed], None]":
     return show
 
 
-def _introduce(running: "Up", name: str, ended: "Ended | None", *, as_json: bool) -> None:
+def _introduce(running: "Up", names: "Sequence[str]", ended: "Ended | None", *, as_json: bool) -> None:
     """Print where everything is, and a line to paste."""
     from catalog.access import ADMINISTRATOR, password_file
     from flows.pull_line import registry_url
 
     plan = running.plan
-    line = _pull_line(plan.settings, name) if name else None
+    name, line = _pull_line(plan.settings, names) if names else ("", None)
     if as_json:
         print_json(
             {
@@ -191,12 +190,15 @@ def _flow_run_json(running: "Up", ended: "Ended") -> dict[str, object]:
     }
 
 
-def _pull_line(settings: "Settings", name: str) -> str | None:
-    """The line to paste; None when the repository holds nothing that podman can pull."""
+def _pull_line(settings: "Settings", names: "Sequence[str]") -> "tuple[str, str | None]":
+    """The first of the repositories that podman can pull something from, and the line to paste; None when there is none."""
     from catalog.catalog import open_catalog
     from flows.pull_line import pick_tag, pull_line
 
     with open_catalog(settings) as catalog:
-        snapshot = catalog.find_snapshot(name)
-    tag = pick_tag(snapshot) if snapshot else None
-    return pull_line(settings, name, tag) if tag else None
+        for name in names:
+            snapshot = catalog.find_snapshot(name)
+            tag = pick_tag(snapshot) if snapshot else None
+            if tag:
+                return name, pull_line(settings, name, tag)
+    return names[-1], None

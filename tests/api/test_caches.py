@@ -11,6 +11,7 @@ from catalog.distributions import Distribution
 from oci.memory import MemoryStore
 from oci.pack import pack_image, pack_index
 from oci.platform import Platform
+from registry_api import caches
 from tests.api.conftest import Api, codes, serve
 from tests.servers import wait_until
 from tests.upstream import Upstream
@@ -98,6 +99,22 @@ def test_what_is_here_is_served_when_upstream_is_silent(make_cache: Callable[...
     assert api.anybody.get(f"{CACHED}/v1").status_code == 200
     upstream.silence(route="manifest", seconds=20)
     assert api.anybody.get(f"{CACHED}/v1").status_code == 200
+
+
+def test_a_silent_upstream_keeps_one_client_waiting_and_not_the_next(
+    make_cache: Callable[..., Api],
+    upstream: Upstream,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(caches, "STALE_AFTER", 0.2)
+    monkeypatch.setattr(caches, "_ASK_AGAIN", 3600.0)
+    assert make_cache(fresh=0).anybody.get(f"{CACHED}/v1").status_code == 200
+    api = make_cache(fresh=3600)  # what was brought before is stale all the same
+    upstream.silence(route="manifest", seconds=20)
+    for _ in range(3):
+        assert api.anybody.get(f"{CACHED}/v1").status_code == 200
+    assert caplog.text.count("serves stale") == 1
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,24 @@ def test_ranges_through_us(s3: S3Server, tmp_path: Path) -> None:
         assert (part.status_code, part.content) == (206, data[-7:])
 
 
+def test_the_event_loop_never_waits_for_s3(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from catalog.blobs_s3 import S3BlobReader
+
+    begin, threads = S3BlobReader.begin, list[str]()
+
+    def noted(self: S3BlobReader, offset: int) -> None:
+        threads.append(threading.current_thread().name)
+        begin(self, offset)
+
+    monkeypatch.setattr(S3BlobReader, "begin", noted)
+    with serve(tmp_path / "entrepot", storage_redirect=False) as api:
+        store, layer = push_image(api)
+        for _ in range(3):
+            assert api.anybody.get(f"/v2/{NAME}/blobs/{layer}").content == store.blobs[layer]
+    assert len(threads) >= 3
+    assert {name.partition("_")[0] for name in threads} <= {"files", "commits"}
+
+
 def test_s3_that_is_down_is_a_503_that_names_nothing(s3: S3Server, tmp_path: Path) -> None:
     with serve(tmp_path / "entrepot", storage_redirect=False) as api:
         _store, layer = push_image(api)
