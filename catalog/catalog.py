@@ -13,6 +13,7 @@ from catalog.changes import Commit, CommitResult, Lookups
 from catalog.commit import Committer, find_operation
 from catalog.content import ContentStore
 from catalog.distributions import Distributions
+from catalog.events import Events
 from catalog.history import History
 from catalog.holdings import Holdings
 from catalog.images import ImageFilter, ImageRow, find_images
@@ -56,6 +57,7 @@ class Catalog:
         self.content = ContentStore(store, self._holdings, self.uploads, clock=clock)
         self.distributions = Distributions(self._lake)
         self.sources = Sources(self._lake)
+        self.events = Events(self._lake)
         self._snapshots = Snapshots(self._lake, self.distributions, limit=settings.snapshot_cache)
         self._history = History(self._lake)
         self._raw = _RawCache(settings.manifest_cache)

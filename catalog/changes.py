@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from fnmatch import fnmatchcase
 from typing import Literal
 
 from catalog.snapshot import Delta, ManifestEntry, Snapshot
@@ -10,7 +11,7 @@ from catalog.sources import Origin
 from oci import mediatypes
 from oci.descriptor import UNKNOWN_SIZE, Descriptor
 from oci.digest import Digest
-from oci.errors import Conflict, ManifestBlobUnknown, ManifestInvalid, ManifestUnknown
+from oci.errors import Conflict, ManifestBlobUnknown, ManifestInvalid, ManifestUnknown, TagImmutable
 from oci.manifest import Manifest, required_blobs
 
 
@@ -52,7 +53,7 @@ class LatestIs:
 
     version: int
 
-    def check(self, latest: Snapshot) -> None:
+    def check(self, latest: Snapshot, _changes: Iterable[Change]) -> None:
         """Raise Conflict when another version is the latest."""
         if latest.version != self.version:
             raise Conflict(
@@ -60,7 +61,36 @@ class LatestIs:
             )
 
 
-Requirement = LatestIs
+@dataclass(frozen=True, slots=True)
+class TagsStay:
+    """Tags that fit one of the patterns (globs) and are there already must neither be moved nor removed."""
+
+    patterns: tuple[str, ...]
+
+    def check(self, latest: Snapshot, changes: Iterable[Change]) -> None:
+        """Raise TagImmutable for a change to such a tag."""
+        for change in changes:
+            for tag in _tags_hit(latest, change):
+                pattern = next((one for one in self.patterns if fnmatchcase(tag, one)), None)
+                if pattern is not None:
+                    raise TagImmutable(
+                        f"tag {tag} of {latest.repository} is immutable, since it fits {pattern}; push under another tag"
+                    )
+
+
+def _tags_hit(latest: Snapshot, change: Change) -> Iterable[str]:
+    match change:
+        case SetTag(tag, digest):
+            return () if latest.tags.get(tag, digest) == digest else (tag,)
+        case RemoveTag(tag):
+            return (tag,) if tag in latest.tags else ()
+        case RemoveManifest(digest):
+            return [tag for tag, held in latest.tags.items() if held == digest]
+        case _:
+            return ()
+
+
+Requirement = LatestIs | TagsStay
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +154,7 @@ def plan_effect(base: Snapshot, commit: Commit, lookups: Lookups) -> Effect:
     Raises Conflict, ManifestUnknown (a tag of a manifest that is not here), ManifestBlobUnknown (missing parts, all named).
     """
     for requirement in commit.requirements:
-        requirement.check(base)
+        requirement.check(base, commit.changes)
     added = {
         change.descriptor.digest: change.descriptor for change in commit.changes if isinstance(change, AddManifest)
     }

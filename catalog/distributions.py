@@ -5,7 +5,7 @@ One with a remote is a cache: below its path it serves what another registry has
 
 import threading
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
 
@@ -13,7 +13,10 @@ from catalog.lake import Lake
 from oci.errors import DistributionUnknown
 
 Row = tuple[object, ...]
-_COLUMNS = "path, repository, version, private, description, created_at, updated_at, remote, fresh_seconds, replica_of"
+_COLUMNS = (
+    "path, repository, version, private, description, created_at, updated_at, remote, fresh_seconds, replica_of, "
+    "labels, immutable_tags"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +25,8 @@ class Distribution:
 
     `remote` is the registry that a cache is for, with or without a scheme and the first parts of names there; then
     `repository` is empty, and a tag counts as fresh for `fresh_seconds` after upstream was asked. `replica_of` is the host whose
-    distribution of that path is replicated here.
+    distribution of that path is replicated here. Tags that fit one of `immutable_tags` (globs) are neither moved nor deleted by
+    clients once they are there.
     """
 
     path: str
@@ -35,10 +39,8 @@ class Distribution:
     remote: str = ""
     fresh_seconds: int = 0
     replica_of: str = ""
-
-    def is_listed_for(self, user: str) -> bool:
-        """Whether somebody, empty for nobody, is told of it. A cache is not listed; what it has brought is."""
-        return not self.remote and (bool(user) or not self.private)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    immutable_tags: tuple[str, ...] = ()
 
 
 def distribution_row(found: Distribution) -> Row:
@@ -54,16 +56,29 @@ def distribution_row(found: Distribution) -> Row:
         found.remote,
         found.fresh_seconds,
         found.replica_of,
+        dict(found.labels),
+        list(found.immutable_tags),
     )
 
 
 def read_distribution(row: Row) -> Distribution:
     """The distribution of a row."""
-    path, repository, version, private, description, created, updated, remote, fresh, replica_of = cast(
-        "tuple[Any, ...]", row
+    path, repository, version, private, description, created, updated, remote, fresh, replica_of, labels, immutable = (
+        cast("tuple[Any, ...]", row)
     )
     return Distribution(
-        path, repository, created, updated, version, private, description, remote or "", fresh or 0, replica_of or ""
+        path,
+        repository,
+        created,
+        updated,
+        version,
+        private,
+        description,
+        remote or "",
+        fresh or 0,
+        replica_of or "",
+        labels or {},
+        tuple(immutable or ()),
     )
 
 
@@ -75,6 +90,7 @@ class Distributions:
         self._guard = threading.Lock()
         self._by_path: Mapping[str, Distribution] = {}
         self._caches: Mapping[str, Distribution] = {}
+        self._immutable: Mapping[str, tuple[str, ...]] = {}
         self.reload()
 
     def reload(self) -> None:
@@ -86,10 +102,19 @@ class Distributions:
     def _take(self, by_path: Mapping[str, Distribution]) -> None:
         self._by_path = by_path
         self._caches = {path: one for path, one in by_path.items() if one.remote}
+        immutable: dict[str, tuple[str, ...]] = {}
+        for one in by_path.values():
+            if one.immutable_tags and one.version is None:
+                immutable[one.repository] = immutable.get(one.repository, ()) + one.immutable_tags
+        self._immutable = immutable
 
     def find(self, path: str) -> Distribution | None:
         """The distribution at a path; no I/O."""
         return self._by_path.get(path)
+
+    def caches(self) -> Collection[Distribution]:
+        """The caches; no I/O."""
+        return self._caches.values()
 
     def find_cache(self, path: str) -> Distribution | None:
         """The cache that a path lies below, the innermost if there are several; no I/O."""
@@ -100,6 +125,10 @@ class Distributions:
             if head in self._caches:
                 return self._caches[head]
         return None
+
+    def immutable_tags(self, repository: str) -> tuple[str, ...]:
+        """What patterns of tags all paths that serve a repository's latest version keep from being moved; no I/O."""
+        return self._immutable.get(repository, ())
 
     def get(self, path: str) -> Distribution:
         """The distribution at a path; raise DistributionUnknown."""

@@ -70,6 +70,20 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE distributions ADD COLUMN fresh_seconds BIGINT",
         "ALTER TABLE distributions ADD COLUMN replica_of VARCHAR",
     ),
+    (
+        "ALTER TABLE distributions ADD COLUMN labels MAP(VARCHAR, VARCHAR)",
+        "ALTER TABLE distributions ADD COLUMN immutable_tags VARCHAR[]",
+        """CREATE TABLE acts (
+            happened_at TIMESTAMPTZ NOT NULL, actor VARCHAR NOT NULL, action VARCHAR NOT NULL, name VARCHAR NOT NULL,
+            outcome VARCHAR NOT NULL, reason VARCHAR NOT NULL, address VARCHAR NOT NULL, detail VARCHAR NOT NULL)""",
+        """CREATE VIEW events AS
+            SELECT happened_at, actor, action, name, outcome, reason, address, detail FROM acts
+            UNION ALL
+            SELECT created_at, actor, operation, repository, 'done', message, '',
+                json_object('version', version, 'flow_run_id', flow_run_id, 'added', added,
+                    'removed', removed)::VARCHAR
+            FROM records WHERE kind = 'version'""",
+    ),
 )
 """Each entry takes the schema from its index to the next number; entries never change once released."""
 

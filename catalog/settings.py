@@ -3,7 +3,7 @@
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
@@ -32,6 +32,31 @@ class Settings(BaseSettings):
     listen: str = Field("127.0.0.1:5080", description="Address and port of the registry.")
     tls_cert: Path | None = Field(None, description="PEM file of the registry's certificate chain.")
     tls_key: Path | None = Field(None, description="PEM file of the certificate's private key.")
+    tls_client_ca: Path | None = Field(
+        None, description="PEM file of the authorities whose client certificates are taken as logins."
+    )
+    public_url: str = Field(
+        "",
+        description="URL by which clients reach the registry, where a proxy changes it. Default: as the request says.",
+    )
+    auth: Literal["token", "basic"] = Field(
+        "token",
+        description="How clients log in: by the token service, or by HTTP Basic alone. Basic is taken in both.",
+    )
+    token_lifetime: int = Field(300, ge=60, description="Seconds for which a bearer token is good.")
+    new_repositories: Literal["public", "private"] = Field(
+        "public", description="Who may pull what a push to a new name makes."
+    )
+    read_only: bool = Field(
+        default=False, description="Refuse pushes, deletions and changes by the management API; pulls go on."
+    )
+    max_blob_size: int = Field(0, ge=0, description="Bytes that a pushed blob may have. 0: no limit.")
+    max_uploads: int = Field(0, ge=0, description="Upload sessions open at a time for one repository. 0: no limit.")
+    request_rate: float = Field(
+        0.0,
+        ge=0,
+        description="Requests a second of one user, or of one address without a login, per process. 0: no limit.",
+    )
     allow_plain_http: bool = Field(
         default=False, description="Listen without TLS on an address other than loopback, credentials in the clear."
     )

@@ -67,6 +67,10 @@ class Uploads:
             hasher = new_hasher(_STREAMED)
         return UploadSession(self, repository, session_id, descriptor, offset, hasher if offset in (0, known) else None)
 
+    def count(self, repository: str) -> int:
+        """How many sessions of a repository are open."""
+        return sum(path.name.endswith(f"-{_owner(repository)}") for path in self._store.staging.iterdir())
+
     def sweep(self, now: float) -> int:
         """Drop sessions that nobody has touched for the expiry time; return how many."""
         dropped = 0
@@ -90,8 +94,7 @@ class Uploads:
         """A session is found only under the repository it was begun for."""
         if len(session_id) != 32 or session_id.strip("0123456789abcdef"):
             raise UploadUnknown(f"not an upload session: {session_id[:100]!r}")
-        owner = hashlib.sha256(repository.encode()).hexdigest()[:16]
-        return self._store.staging / f"{session_id}-{owner}"
+        return self._store.staging / f"{session_id}-{_owner(repository)}"
 
     def _remember(self, session_id: str, offset: int, hasher: Hasher) -> None:
         with self._guard:
@@ -129,6 +132,10 @@ class Uploads:
                     raise
             else:
                 return
+
+
+def _owner(repository: str) -> str:
+    return hashlib.sha256(repository.encode()).hexdigest()[:16]
 
 
 class UploadSession:

@@ -58,8 +58,13 @@ class Digest(str):
         return self.partition(":")[2]
 
 
+def check_algorithm(algorithm: str) -> None:
+    """Raise DigestInvalid for an unknown algorithm."""
+    if algorithm not in HEX_LENGTH:
+        raise DigestInvalid(f"digest algorithm {algorithm[:50]!r} is not known; use sha256 or sha512")
+
+
 def new_hasher(algorithm: str) -> Hasher:
     """Return an empty hasher; raise DigestInvalid for an unknown algorithm."""
-    if algorithm not in HEX_LENGTH:
-        raise DigestInvalid(f"digest algorithm {algorithm!r} is not known; use sha256 or sha512")
+    check_algorithm(algorithm)
     return hashlib.new(algorithm)

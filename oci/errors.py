@@ -111,10 +111,24 @@ class Denied(RequestError):
     code = "DENIED"
 
 
+class TagImmutable(Denied):
+    """The tag is there already, and may not be moved or deleted."""
+
+
+class BlobTooLarge(RequestError):
+    """A blob is larger than this registry takes."""
+
+    code = "SIZE_INVALID"
+
+
 class TooManyRequests(RequestError):
-    """The caller has spent its rate."""
+    """The caller has spent its rate, or has too much open; `retry_after` is in seconds."""
 
     code = "TOOMANYREQUESTS"
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class NotFound(RequestError):
@@ -155,6 +169,10 @@ class VersionUnknown(NotFound):
     """No such version of the repository."""
 
     code = "NAME_UNKNOWN"
+
+
+class AccountUnknown(NotFound):
+    """No such user, robot, group, rule or token."""
 
 
 class ManifestBlobUnknown(RequestError):

@@ -8,6 +8,7 @@ from oci.errors import NameInvalid, TagInvalid
 
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _NAME = re.compile(rf"{_PART}(?:/{_PART})*")
+NAME_PATTERN = f"^{_NAME.pattern}$"
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:.]+\])(?::[0-9]{1,5})?")
 MAX_NAME = 255
@@ -15,9 +16,14 @@ DOCKER_HUB = "registry-1.docker.io"
 _DOCKER_NAMES = frozenset({"docker.io", "index.docker.io", DOCKER_HUB})
 
 
+def is_name(text: str) -> bool:
+    """Whether text has the form of a repository name."""
+    return len(text) <= MAX_NAME and _NAME.fullmatch(text) is not None
+
+
 def parse_name(text: str) -> str:
     """Return text as a repository name; raise NameInvalid."""
-    if len(text) > MAX_NAME or not _NAME.fullmatch(text):
+    if not is_name(text):
         raise NameInvalid(
             f"not a repository name: {text[:300]!r}; parts of lower-case letters, digits and . _ - "
             f"joined by /, {MAX_NAME} characters at most"

@@ -1,34 +1,52 @@
-"""Who asks, and what they may do: everybody may pull; push and delete need a user of this installation."""
+"""Who asks, and whether they may: credentials become a caller, and the policy's rules decide on each request."""
 
 import base64
 import binascii
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import datetime
 from typing import Literal, NamedTuple
 
-from catalog.access import Users
+from starlette.types import Scope as Asgi
+
+from catalog.access import AccessStore
+from catalog.access_policy import ANONYMOUS, NOBODY, Action, Caller, Decision, Grant, Policy, decide_access
+from catalog.bearer import Bearer, Subject, read_token
 from catalog.distributions import Distribution
+from catalog.events import Event, Events
+from catalog.logins import Login, Logins
 from oci.errors import Denied, Unauthorized
+from registry_api.identity_tokens import IDENTITY_USER, IdentityTokens
+from registry_api.messages import find_header
 from registry_api.threads import Threads
 
-Action = Literal["pull", "push", "delete"]
-ANYBODYS: frozenset[Action] = frozenset({"pull"})
-ANONYMOUS = ""
+CHANGES: frozenset[Action] = frozenset({"push", "delete", "admin"})
+_REMEMBERED = 10_000
 
 
-class Login(NamedTuple):
-    """A user name and a password, as they were sent."""
+class Credentials(NamedTuple):
+    """What an Authorization header says: a name and a secret, or a bearer token alone."""
 
+    scheme: Literal["basic", "bearer"]
     username: str
-    password: str
+    secret: str
 
 
-def parse_basic(header: bytes) -> Login | None:
-    """Read an Authorization header; None for nobody. Raise Unauthorized for what is not HTTP Basic (RFC 7617).
+def parse_authorization(header: bytes) -> Credentials | None:
+    """Read an Authorization header; None for nobody. Raise Unauthorized for what is neither Basic nor Bearer (RFC 7617, 6750).
 
     Empty name and empty password are nobody: containers/image sends them when it has no login and sees a challenge.
     """
     scheme, _, token = header.strip().partition(b" ")
-    if scheme.lower() != b"basic":
-        raise Unauthorized("this registry takes HTTP Basic logins only")
+    match scheme.lower():
+        case b"bearer":
+            return Credentials("bearer", "", token.strip().decode("latin-1"))
+        case b"basic":
+            return _parse_basic(token)
+    raise Unauthorized("this registry takes Basic and Bearer logins only")
+
+
+def _parse_basic(token: bytes) -> Credentials | None:
     try:
         text = base64.b64decode(token.strip(), validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
@@ -36,41 +54,155 @@ def parse_basic(header: bytes) -> Login | None:
     username, colon, password = text.partition(":")
     if not colon:
         raise Unauthorized("the Authorization header is not HTTP Basic")
-    return Login(username, password) if username or password else None
+    return Credentials("basic", username, password) if username or password else None
 
 
-def check_access(user: str, action: Action, found: Distribution | None = None) -> None:
-    """Raise Unauthorized when the action needs a user and there is none, Denied for a change to a pinned version."""
-    if user == ANONYMOUS and (action not in ANYBODYS or (found is not None and found.private)):
-        raise Unauthorized(f"{action} needs a login")
-    if found is not None and found.version is not None and action not in ANYBODYS:
+class ScopeMissing(Unauthorized):
+    """The bearer token was not made for this; the client gets another by the challenge."""
+
+
+class LoginNeeded(Unauthorized):
+    """Nobody asks, and somebody might."""
+
+
+def check_changeable(action: Action, name: str, found: Distribution | None, cache: Distribution | None) -> None:
+    """Raise Denied for a change to a pinned version, and for a push below a cache, of which upstream would know nothing."""
+    if found is not None and found.version is not None:
         raise Denied(
             f"{found.path} serves version {found.version} of {found.repository} and nothing else; {action} to a path "
             "that serves the latest version"
         )
-
-
-def check_cache_access(user: str, action: Action, cache: Distribution) -> None:
-    """As `check_access` for what lies below a cache; raise Denied for a push, which upstream would know nothing of."""
-    if user == ANONYMOUS and cache.private:
-        raise Unauthorized(f"{action} needs a login")
-    if action == "push":
+    if action == "push" and cache is not None:
         raise Denied(f"{cache.path} is a cache of {cache.remote}, which takes no pushes; push elsewhere")
+    if found is not None and found.remote:
+        raise Denied(f"{name} is a cache of {found.remote}; nothing but what lies below it can be changed")
 
 
 class Gate:
-    """Tells from a request's credentials who asks."""
+    """Tells from a request's credentials who asks, and whether they may do what they ask."""
 
-    def __init__(self, users: Users, threads: Threads) -> None:
-        self._users, self._threads = users, threads
+    def __init__(
+        self,
+        access: AccessStore,
+        events: Events,
+        threads: Threads,
+        now: Callable[[], datetime],
+        identities: IdentityTokens,
+    ) -> None:
+        self.access, self.events, self._threads, self._now = access, events, threads, now
+        self.identities = identities
+        self._logins = Logins(access, now)
+        self._bearers: OrderedDict[bytes, Bearer] = OrderedDict()
 
-    async def identify(self, authorization: bytes | None) -> str:
-        """Return the user's name, ANONYMOUS for nobody; raise Unauthorized for wrong credentials."""
-        if authorization is None:
-            return ANONYMOUS
-        login = parse_basic(authorization)
-        if login is None:
-            return ANONYMOUS
-        if self._users.is_known(*login) or await self._threads.check(self._users.verify, *login):
-            return login.username
-        raise Unauthorized("wrong user name or password")
+    # --- who ---
+
+    async def identify(self, scope: Asgi) -> Caller:
+        """Return who asks, NOBODY for one without credentials; raise Unauthorized for wrong ones."""
+        header = find_header(scope, b"authorization")
+        if header is None:
+            return self._by_certificate(scope)
+        known = self._bearers.get(header)
+        if known is not None and known.is_valid(self.access.policy, self._now()):
+            return known.caller
+        credentials = parse_authorization(header)
+        if credentials is None:
+            return self._by_certificate(scope)
+        if credentials.scheme == "bearer":
+            return self._by_bearer(header, credentials.secret)
+        subject = await self.log_in(credentials, address_of(scope))
+        return Caller(subject.account, subject.grants, subject.grants)
+
+    async def log_in(self, credentials: Credentials, address: str) -> Subject:
+        """Check a name and a secret, or the identity token in its place; raise Unauthorized, which is an audit event."""
+        try:
+            if credentials.username == IDENTITY_USER:
+                return await self.identities.subject_of(self.access.policy, credentials.secret)
+            login = self._logins.find(credentials.username, credentials.secret) or await self._threads.check(
+                self._logins.verify, credentials.username, credentials.secret
+            )
+            if login is None:
+                raise Unauthorized("wrong user name or password")
+        except Unauthorized as error:
+            self._note(credentials.username[:80], "login", "", error.message, address)
+            raise
+        return subject_of(login)
+
+    def _by_bearer(self, header: bytes, token: str) -> Caller:
+        policy, now = self.access.policy, self._now()
+        bearer = read_token(policy, token, now=now)
+        if not bearer.is_valid(policy, now):
+            raise Unauthorized("the token is not good any more: its account or what it was made by has changed")
+        self._bearers[header] = bearer
+        if len(self._bearers) > _REMEMBERED:
+            self._bearers.popitem(last=False)
+        return bearer.caller
+
+    def _by_certificate(self, scope: Asgi) -> Caller:
+        tls = scope.get("extensions", {}).get("tls")
+        name = tls.get("client_cert_name") if tls else None
+        if not name:
+            return NOBODY
+        for account in self.access.policy.accounts.values():
+            if account.certificate == name and not account.disabled:
+                return Caller(account.name)
+        return NOBODY
+
+    # --- whether ---
+
+    def decide(self, caller: Caller, action: Action, name: str, *, public: bool) -> Decision:
+        """Whether the caller may do something to a path."""
+        return decide_access(self.access.policy, caller, action, name, public=public)
+
+    def may_pull(self, caller: Caller, found: Distribution) -> bool:
+        """Whether the caller may pull from a distribution; a cache's own path has nothing to pull."""
+        return not found.remote and self.decide(caller, "pull", found.path, public=not found.private).allowed
+
+    def check(self, caller: Caller, action: Action, name: str, *, public: bool, address: str) -> None:
+        """Raise Unauthorized when a login, or another one, would help; Denied when the rules do not allow it.
+
+        The answer is the same whether there is something of that name or not.
+        """
+        if public and action == "pull":
+            return
+        policy = self.access.policy
+        if decide_access(policy, caller, action, name, public=False).allowed:
+            return
+        if caller.account == ANONYMOUS:
+            raise LoginNeeded(f"{name} is not here, or not for everybody: {action} needs a login")
+        if policy.decide(caller.account, action, name).allowed:
+            raise ScopeMissing(f"the login is not good for {action} of {name}")
+        self._note(caller.account, action, name, f"no rule lets {caller.account} {action} {name}", address)
+        raise Denied(f"{caller.account} may not {action} {name}, or it is not here")
+
+    def check_admin(self, caller: Caller, address: str, what: str) -> None:
+        """Raise Unauthorized or Denied for whoever may not administer everything."""
+        if caller.account == ANONYMOUS:
+            raise LoginNeeded(f"{what} needs a login")
+        if not is_administrator(self.access.policy, caller):
+            self._note(caller.account, "admin", what, "not an administrator", address)
+            raise Denied(f"{caller.account} is no administrator, so that {what} is not for them")
+
+    def _note(self, actor: str, action: str, name: str, reason: str, address: str) -> None:
+        self.events.note(Event(self._now(), actor, action, name, "refused", reason, address))
+
+
+def is_administrator(policy: Policy, caller: Caller) -> bool:
+    """Whether a rule, and the login's scope, grant `admin` on everything."""
+
+    def everything(grant: Grant) -> bool:
+        return "admin" in grant.actions and "**" in grant.patterns
+
+    by_rule = any(everything(rule.grant) for rule in policy.rules_for(caller.account))
+    return by_rule and (caller.grants is None or any(map(everything, caller.grants)))
+
+
+def subject_of(login: Login) -> Subject:
+    """For whom a login gets bearer tokens."""
+    token = login.token
+    return Subject(login.account.name, login.account.stamp, token.id if token else "", login.caller.grants)
+
+
+def address_of(scope: Asgi) -> str:
+    """Where a request comes from, empty when that is not known."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""

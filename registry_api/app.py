@@ -7,24 +7,32 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from catalog.access import Users
+from catalog.access import AccessStore
 from catalog.catalog import Catalog
 from catalog.upstreams import Upstreams
-from oci.errors import EntrepotError
+from oci.errors import EntrepotError, InvalidInput, Unsupported
 from registry_api.access import Gate
+from registry_api.administration import administration_routes
 from registry_api.caches import Caches
+from registry_api.errors import RouteUnknown, error_response
 from registry_api.fetches import Fetches
 from registry_api.health import health_routes
+from registry_api.identity_tokens import IdentityTokens, identity_client
 from registry_api.image_index import index_routes
+from registry_api.limits import RateLimit
 from registry_api.management import management_routes
 from registry_api.registry import Registry
 from registry_api.threads import Threads
+from registry_api.tokens import token_routes
 from registry_api.v2 import DistributionApi
 
 log = logging.getLogger("registry_api")
+_EVENTS_EVERY = 1.0
 _DISTRIBUTION = ("/v2/", "/extensions/v2/")
 Now = Callable[[], datetime]
 
@@ -37,11 +45,15 @@ def _make_id() -> str:
     return uuid.uuid4().hex
 
 
-def create_app(catalog: Catalog, users: Users, *, now: Now = _now, make_id: Callable[[], str] = _make_id) -> ASGIApp:
+def create_app(catalog: Catalog, *, now: Now = _now, make_id: Callable[[], str] = _make_id) -> ASGIApp:
     """Return the application over an open catalogue, which the caller closes after it has ended."""
     threads = Threads()
-    upstreams = Upstreams(catalog.settings)
-    registry = Registry(catalog, Gate(users, threads), threads, now, make_id, Fetches(catalog, threads, upstreams))
+    settings = catalog.settings
+    upstreams = Upstreams(settings)
+    identities = IdentityTokens(lambda: identity_client(settings))
+    gate = Gate(AccessStore(settings), catalog.events, threads, now, identities)
+    fetches = Fetches(catalog, threads, upstreams)
+    registry = Registry(catalog, gate, threads, now, make_id, fetches, RateLimit(settings.request_rate))
     caches = Caches(upstreams)
     distribution, others = DistributionApi(registry, caches), _create_others(registry, caches, upstreams)
 
@@ -57,11 +69,15 @@ def create_app(catalog: Catalog, users: Users, *, now: Now = _now, make_id: Call
 def _create_others(registry: Registry, caches: Caches, upstreams: Upstreams) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        sweeping = asyncio.create_task(_sweep_uploads(registry))
+        chores = [asyncio.create_task(_sweep_uploads(registry)), asyncio.create_task(_write_events(registry))]
         try:
             yield
         finally:
-            sweeping.cancel()
+            for chore in chores:
+                chore.cancel()
+            await asyncio.gather(*chores, return_exceptions=True)
+            await _flush_events(registry)
+            await registry.gate.identities.close()
             await caches.close()
             await registry.fetches.close()
             await upstreams.close()
@@ -69,10 +85,48 @@ def _create_others(registry: Registry, caches: Caches, upstreams: Upstreams) -> 
 
     # No documentation pages: FastAPI's load their scripts from another host.
     app = FastAPI(title="Entrepôt", version="1", docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.add_exception_handler(RequestValidationError, _tell_invalid)
+    app.add_exception_handler(HTTPException, _tell_unrouted)
     app.include_router(health_routes(registry))
+    app.include_router(token_routes(registry))
     app.include_router(management_routes(registry))
+    app.include_router(administration_routes(registry))
     app.include_router(index_routes(registry))
     return app
+
+
+async def _tell_invalid(_request: Request, error: Exception) -> Response:
+    """What FastAPI found wrong with a request, in the form of all our errors."""
+    assert isinstance(error, RequestValidationError)
+    faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()[:5])
+    return error_response(InvalidInput(faults))
+
+
+async def _tell_unrouted(request: Request, error: Exception) -> Response:
+    """A path or a method that nothing answers to."""
+    assert isinstance(error, HTTPException)
+    path = request.scope["path"][:300]
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        return error_response(Unsupported(f"{path!r} takes {allowed}, not {request.method[:50]}"), allow=allowed)
+    if error.status_code == 404:
+        return error_response(RouteUnknown(f"nothing answers at {path!r}"))
+    return error_response(InvalidInput(str(error.detail)))
+
+
+async def _write_events(registry: Registry) -> None:
+    """Write audit events for ever, those of a second together."""
+    while True:
+        await asyncio.sleep(_EVENTS_EVERY)
+        if registry.catalog.events.waits:
+            await _flush_events(registry)
+
+
+async def _flush_events(registry: Registry) -> None:
+    try:
+        await registry.threads.commit(registry.catalog.events.flush, registry.now)
+    except (EntrepotError, OSError) as error:
+        log.error("writing audit events failed; they are kept and tried again error=%s", error)  # noqa: TRY400
 
 
 async def _sweep_uploads(registry: Registry) -> None:

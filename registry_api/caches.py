@@ -32,6 +32,9 @@ _ASK_AGAIN = 30.0
 
 _REMEMBERED = 100_000
 
+_HUB = dict.fromkeys(("docker.io", "index.docker.io", "registry-1.docker.io"), "docker.io")
+"""The names that one registry goes by."""
+
 
 class _Wanted(NamedTuple):
     """A tag or a digest of a repository below a cache."""
@@ -48,17 +51,30 @@ class Caches:
         self._fresh_until: OrderedDict[_Wanted, float] = OrderedDict()
         self._running: dict[_Wanted, asyncio.Task[None]] = {}
 
-    async def bring(self, registry: Registry, cache: Distribution, name: str, reference: str) -> None:
+    def place(self, registry: Registry, namespace: str, name: str) -> tuple[str, str | None]:
+        """Where a name of another registry is to be had here, and that registry, if there is a cache of it; else the name alone.
+
+        Source: distribution-spec (development head), parameter `ns`; containerd sends it to the mirrors of a registry.
+        """
+        wanted = _HUB.get(namespace, namespace)
+        for cache in registry.catalog.distributions.caches():
+            remote = parse_remote(f"{cache.remote}/name").reference
+            if remote.repository in {"name", "library/name"} and _HUB.get(remote.registry, remote.registry) == wanted:
+                return f"{cache.path}/{name}", namespace
+        return name, None
+
+    async def bring(self, registry: Registry, cache: Distribution, name: str, reference: str) -> str:
         """Make sure that the repository holds what upstream has under the reference, if that is to be had.
 
         Does nothing for a digest that is here and for a tag that is fresh. A tag that is here is served as it is when upstream
-        fails; otherwise the RemoteError is raised, as it is when upstream says that there is no such thing.
+        fails, and a warning for the client is returned; otherwise the RemoteError is raised, as it is when upstream says that
+        there is no such thing.
         """
         wanted = _Wanted(name, reference)
         snapshot = await registry.find_served(name) or Snapshot(name, 0)
         is_here = reference in (snapshot.manifests if ":" in reference else snapshot.tags)
         if is_here and (":" in reference or self._clock() < self._fresh_until.get(wanted, 0.0)):
-            return
+            return ""
         task = self._running.get(wanted)
         if task is None:
             task = asyncio.create_task(self._ask(registry, cache, snapshot, wanted))
@@ -66,7 +82,7 @@ class Caches:
             task.add_done_callback(partial(self._end, wanted))
         if not is_here:
             await asyncio.shield(task)
-            return
+            return ""
         try:
             async with asyncio.timeout(STALE_AFTER):
                 await asyncio.shield(task)
@@ -76,6 +92,8 @@ class Caches:
             said = str(error) or f"upstream has not answered for {STALE_AFTER:g} s"
             log.warning("cache serves stale name=%s tag=%s error=%s", name, reference, said)
             self._remember(wanted, min(_ASK_AGAIN, float(cache.fresh_seconds)))
+            return f"{cache.remote} cannot be reached; this is what it had before"
+        return ""
 
     def _end(self, wanted: _Wanted, task: "asyncio.Task[None]") -> None:
         del self._running[wanted]

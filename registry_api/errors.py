@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from starlette.responses import Response
+
 from oci import errors
 from oci.errors import EntrepotError
 from registry_api.messages import Answer, json_answer
@@ -29,13 +31,12 @@ class TooManyTags(errors.InvalidInput):
     code = "TAG_INVALID"
 
 
-CHALLENGE = 'Basic realm="entrepot", charset="UTF-8"'
-
 _STATUSES: Mapping[type[EntrepotError], int] = {
     errors.EntrepotError: 500,
     errors.RequestError: 400,
     errors.InvalidInput: 400,
     errors.ManifestTooLarge: 413,
+    errors.BlobTooLarge: 413,
     errors.RangeInvalid: 416,
     RequestStalled: 408,
     TooManyTags: 414,
@@ -110,13 +111,22 @@ def error_answer(error: EntrepotError, *pairs: tuple[bytes, str], reference: str
     """The JSON answer to an error; `reference` is the name under which the log tells more."""
     status, code = row_of(type(error))
     headers = list(pairs)
-    if status == 401:
-        headers.append((b"www-authenticate", CHALLENGE))
     retry_after = getattr(error, "retry_after", None)
     if retry_after is not None:
         headers.append((b"retry-after", str(max(1, round(retry_after)))))
     detail = {} if is_ours(error) else error.detail
     return _answer(status, code, public_message(error), detail, headers, reference)
+
+
+def error_response(error: EntrepotError, *of_401: tuple[bytes, str], allow: str = "") -> Response:
+    """The same answer for FastAPI's routes; the headers `of_401` go with a 401 alone."""
+    pairs = list(of_401) if row_of(type(error)).status == 401 else []
+    if allow:
+        pairs.append((b"allow", allow))
+    answer = error_answer(error, *pairs)
+    return Response(
+        answer.body, answer.status, {key.decode(): value.decode("latin-1") for key, value in answer.headers}
+    )
 
 
 def internal_answer(reference: str) -> Answer:

@@ -70,7 +70,12 @@ def render_index(catalog: Catalog, query: Mapping[str, Sequence[str]]) -> bytes:
         found[row.repository][row.digest] = row
     results: list[dict[str, object]] = []
     for one in catalog.distributions.all():
-        if one.is_listed_for("") and one.repository in found and query.get("repository", [one.path]).count(one.path):
+        if (
+            not one.private
+            and not one.remote
+            and one.repository in found
+            and query.get("repository", [one.path]).count(one.path)
+        ):
             results += _result(catalog, one, found[one.repository], query.get("tag"))
     return json.dumps({"Registry": "/", "Results": results}).encode()
 

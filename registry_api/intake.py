@@ -9,7 +9,7 @@ from starlette.types import Receive
 
 from catalog.uploads import UploadSession
 from oci.digest import Digest
-from oci.errors import SizeInvalid
+from oci.errors import BlobTooLarge, SizeInvalid
 from registry_api.bodies import read_batches
 from registry_api.threads import Threads
 
@@ -21,11 +21,15 @@ class Intake:
         self.session, self._threads = session, threads
         self._pending: asyncio.Future[object] | None = None
 
-    async def feed(self, receive: Receive, *, expected: int | None = None) -> None:
-        """Append the body; raise SizeInvalid when it has not `expected` bytes. What came stays, whatever is raised."""
-        taken = 0
+    async def feed(self, receive: Receive, *, expected: int | None = None, limit: int | None = None) -> None:
+        """Append the body; raise SizeInvalid when it has not `expected` bytes, BlobTooLarge when the session would have more
+        than `limit`. What came stays, whatever is raised."""
+        taken, before = 0, self.session.offset
         async for batch in read_batches(receive):
             taken += len(batch)
+            if limit is not None and before + taken > limit:
+                await self._settle()
+                raise BlobTooLarge(f"a blob may have {limit} bytes here")
             if expected is not None and taken > expected:
                 raise SizeInvalid(f"the chunk was announced with {expected} bytes; more came")
             await self._settle()

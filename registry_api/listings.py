@@ -21,7 +21,8 @@ async def list_repositories(registry: Registry, request: Request) -> Answer:
     """Answer with the paths that the user may pull from, in ASCII order; raise PaginationInvalid."""
     count = parse_count(request.parameter("n"))
     await registry.find_distribution("")
-    names = [one.path for one in registry.catalog.distributions.all() if one.is_listed_for(request.user)]
+    caller = request.caller.unscoped if request.caller.lists else request.caller
+    names = [one.path for one in registry.catalog.distributions.all() if registry.gate.may_pull(caller, one)]
     start = bisect_right(names, request.parameter("last") or "")
     return _page_answer(request, "repositories", names[start:], count, {})
 

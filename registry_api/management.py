@@ -1,25 +1,38 @@
-"""Management JSON under /api/v1: for programs that administer or replicate this installation."""
+"""Management JSON under /api/v1: for programs that administer or replicate this installation. The rights are those of `/v2`."""
 
+from dataclasses import replace
+from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Header
-from fastapi.responses import Response
-from pydantic import BaseModel
+from fastapi import APIRouter, Depends, Path, Query
+from pydantic import BaseModel, ConfigDict, Field
 
-from oci.errors import EntrepotError
-from registry_api.access import ANONYMOUS
-from registry_api.errors import error_answer
+from catalog.distributions import Distribution
+from catalog.rows import RepositoryRow, VersionRow
+from oci.errors import Conflict
+from oci.reference import MAX_NAME, NAME_PATTERN, parse_name
+from registry_api.asking import FAILURES, Asker, Count, Last, ToldErrors, asker_of
 from registry_api.registry import Registry
+
+_NUMBER = 2**53
+NamePath = Annotated[
+    str,
+    Path(description="A name, slashes included.", json_schema_extra={"pattern": NAME_PATTERN, "maxLength": MAX_NAME}),
+]
 
 
 class DistributionOut(BaseModel):
-    """A path that content is served at: `version` null is the repository's latest."""
+    """A path that content is served at: `version` null is the repository's latest; `remote` is what a cache is for."""
 
     path: str
     repository: str
     version: int | None
     private: bool
     description: str
+    labels: dict[str, str] = {}
+    immutable_tags: list[str] = []
+    remote: str = ""
+    fresh_seconds: int = 0
 
 
 class DistributionsOut(BaseModel):
@@ -28,31 +41,152 @@ class DistributionsOut(BaseModel):
     distributions: list[DistributionOut]
 
 
+class DistributionIn(BaseModel):
+    """What a path is to serve."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    repository: str = Field(json_schema_extra={"pattern": NAME_PATTERN, "maxLength": MAX_NAME})
+    version: int | None = Field(None, ge=0, le=_NUMBER)
+    private: bool = False
+    description: str = Field("", max_length=1000)
+    labels: dict[str, str] = Field(default_factory=dict, max_length=100)
+    immutable_tags: tuple[str, ...] = Field((), max_length=100)
+
+
+class RepositoryOut(BaseModel):
+    """A repository as of its latest version; sizes in bytes."""
+
+    name: str
+    version: int
+    tags: int
+    manifests: int
+    blobs: int
+    size_bytes: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class VersionOut(BaseModel):
+    """One version, and the operation that made it."""
+
+    number: int
+    operation: str
+    actor: str
+    flow_run_id: str
+    message: str
+    created_at: datetime
+    tags: int
+    manifests: int
+    blobs: int
+    size_bytes: int
+    added: int
+    removed: int
+
+
+class TagOut(BaseModel):
+    """A tag and what it points to."""
+
+    tag: str
+    digest: str
+    media_type: str
+    size: int
+
+
 def management_routes(registry: Registry) -> APIRouter:
-    """`/api/v1/distributions`."""
-    router = APIRouter(prefix="/api/v1", tags=["management"])
+    """Repositories, versions, tags and distributions."""
+    router = APIRouter(prefix="/api/v1", tags=["content"], route_class=ToldErrors, responses=FAILURES)
+    asking = Depends(asker_of(registry))
+    catalog, run = registry.catalog, registry.threads.run
+
+    @router.get("/repositories", response_model=list[RepositoryOut])
+    async def list_repositories(n: Count = 100, last: Last = "", asker: Asker = asking) -> list[RepositoryOut]:
+        """The repositories that rules let the asker pull from, by name."""
+        rows = await run(catalog.repositories)
+        found = [row for row in rows if row.name > last and asker.may("pull", row.name)]
+        return [_repository_out(row) for row in found[:n]]
+
+    @router.get("/repositories/{name:path}", response_model=RepositoryOut)
+    async def show_repository(name: NamePath, asker: Asker = asking) -> RepositoryOut:
+        """One repository."""
+        asker.check("pull", parse_name(name))
+        return _repository_out(await run(catalog.repository, name))
+
+    @router.get("/versions/{name:path}", response_model=list[VersionOut])
+    async def list_versions(
+        name: NamePath,
+        n: Count = 100,
+        before: Annotated[int, Query(ge=0, le=_NUMBER, description="Only versions below this.")] = _NUMBER,
+        asker: Asker = asking,
+    ) -> list[VersionOut]:
+        """A repository's versions, newest first."""
+        asker.check("pull", parse_name(name))
+        rows = await run(catalog.versions, name)
+        return [_version_out(row) for row in rows if row.number < before][:n]
+
+    @router.get("/tags/{name:path}", response_model=list[TagOut])
+    async def list_tags(
+        name: NamePath,
+        version: Annotated[int | None, Query(ge=0, le=_NUMBER, description="Default: the latest.")] = None,
+        n: Count = 100,
+        last: Last = "",
+        asker: Asker = asking,
+    ) -> list[TagOut]:
+        """A version's tags in ASCII order."""
+        asker.check("pull", parse_name(name))
+        snapshot = await run(catalog.snapshot, name, version)
+        found = [(tag, snapshot.tags[tag]) for tag in snapshot.tags_after(last, n)]
+        entries = snapshot.manifests
+        return [
+            TagOut(tag=tag, digest=digest, media_type=entries[digest].media_type, size=entries[digest].size)
+            for tag, digest in found
+        ]
 
     @router.get("/distributions", response_model=DistributionsOut)
-    async def list_distributions(authorization: Annotated[str | None, Header()] = None) -> DistributionsOut | Response:
-        """Everybody sees the public distributions, users the private ones too; caches are none of them."""
-        try:
-            user = await registry.gate.identify(authorization.encode("latin-1")) if authorization else ANONYMOUS
-            await registry.find_distribution("")  # so that what other processes made is known
-        except EntrepotError as error:
-            answer = error_answer(error)
-            return Response(answer.body, answer.status, {key.decode(): value.decode() for key, value in answer.headers})
-        found = [one for one in registry.catalog.distributions.all() if one.is_listed_for(user)]
-        return DistributionsOut(
-            distributions=[
-                DistributionOut(
-                    path=one.path,
-                    repository=one.repository,
-                    version=one.version,
-                    private=one.private,
-                    description=one.description,
-                )
-                for one in found
-            ]
-        )
+    async def list_distributions(*, caches: bool = False, asker: Asker = asking) -> DistributionsOut:
+        """Everybody sees the public distributions, users those that they may pull from too. With `caches`, administrators see the
+        caches instead, from whose own paths nothing can be pulled."""
+        found = [
+            one
+            for one in catalog.distributions.all()
+            if (one.remote and asker.may("admin", one.path) if caches else registry.gate.may_pull(asker.caller, one))
+        ]
+        return DistributionsOut(distributions=[_distribution_out(one) for one in found])
+
+    @router.put("/distributions/{path:path}", response_model=DistributionOut, status_code=200)
+    async def put_distribution(path: NamePath, wanted: DistributionIn, asker: Asker = asking) -> DistributionOut:
+        """Serve a repository, or one version of it, at a path; needs `admin` on the path and `pull` on the repository."""
+        asker.check("admin", parse_name(path))
+        asker.check("pull", parse_name(wanted.repository))
+        old = catalog.distributions.find(path)
+        if old is not None and old.remote:
+            raise Conflict(f"{path} is a cache; delete it first")
+        await run(catalog.snapshot, wanted.repository, wanted.version)
+        now = registry.now()
+        fields = wanted.model_dump()
+        made = replace(old or Distribution(path, wanted.repository, now, now), **fields, updated_at=now)
+        await registry.threads.commit(catalog.distributions.put, made, actor=asker.caller.account)
+        event = asker.record("set-distribution", path, repository=made.repository, version=made.version)
+        await registry.threads.commit(registry.gate.events.record, [event])
+        return _distribution_out(made)
+
+    @router.delete("/distributions/{path:path}", status_code=204)
+    async def delete_distribution(path: NamePath, asker: Asker = asking) -> None:
+        """Serve nothing at a path any more; the repository stays."""
+        asker.check("admin", parse_name(path))
+        await registry.threads.commit(catalog.distributions.delete, path, actor=asker.caller.account)
+        await registry.threads.commit(registry.gate.events.record, [asker.record("delete-distribution", path)])
 
     return router
+
+
+def _distribution_out(one: Distribution) -> DistributionOut:
+    return DistributionOut.model_validate(one, from_attributes=True)
+
+
+def _repository_out(row: RepositoryRow) -> RepositoryOut:
+    return RepositoryOut.model_validate(row, from_attributes=True)
+
+
+def _version_out(row: VersionRow) -> VersionOut:
+    return VersionOut.model_validate(row, from_attributes=True)

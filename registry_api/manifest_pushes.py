@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
-from catalog.changes import AddManifest, Change, Commit, CommitResult, SetTag
+from catalog.changes import AddManifest, Change, Commit, CommitResult, SetTag, TagsStay
 from catalog.settings import Settings
 from catalog.snapshot import Snapshot
 from oci import mediatypes
@@ -107,6 +107,7 @@ async def commit_changes(
     registry: Registry, request: Request, operation: str, changes: tuple[Change, ...]
 ) -> CommitResult:
     """Make one version of the request's repository, in the name of its user."""
+    immutable = registry.catalog.distributions.immutable_tags(request.repository)
     sparse = may_be_sparse(registry.catalog.settings, request.repository)
     commit = Commit(
         repository=request.repository,
@@ -117,5 +118,7 @@ async def commit_changes(
         created_at=registry.now(),
         allow_sparse=sparse,
         allow_absent=sparse,
+        serve=registry.catalog.settings.new_repositories,
+        requirements=(TagsStay(immutable),) if immutable else (),
     )
     return await registry.threads.commit(registry.catalog.commit, commit)

@@ -6,6 +6,7 @@ from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope, Send
 
+from catalog.access_policy import Caller
 from oci.errors import InvalidInput
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -38,14 +39,19 @@ class Sendable(Protocol):
 
 class Request(NamedTuple):
     """One request: `name` is the checked path of a distribution, `repository` what it leads to, `reference` the last part
-    of the path, `user` empty for nobody."""
+    of the path, `caller` who asks."""
 
     name: str
     repository: str
     reference: str
-    user: str
+    caller: Caller
     scope: Scope
     receive: Receive
+
+    @property
+    def user(self) -> str:
+        """The name of who asks, empty for nobody."""
+        return self.caller.account
 
     @property
     def path(self) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 
 from catalog.catalog import Catalog
 from catalog.snapshot import Snapshot
@@ -21,7 +22,11 @@ async def get_referrers(registry: Registry, request: Request) -> Answer:
     subject = Digest.parse(request.reference)
     artifact_type = request.parameter("artifactType")
     snapshot = await registry.find_served(request.name)
-    found = select_referrers(snapshot, subject, artifact_type, after=request.parameter("last") or "")
+    listed: frozenset[Digest] = frozenset()
+    fallback = snapshot.tags.get(f"{subject.algorithm}-{subject.encoded}"[:128]) if snapshot else None
+    if snapshot and fallback:
+        listed = await registry.threads.run(_read_fallback, registry.catalog, snapshot, fallback)
+    found = select_referrers(snapshot, subject, artifact_type, listed, after=request.parameter("last") or "")
     page: list[dict[str, object]] = []
     rest = False
     if snapshot and found:
@@ -37,16 +42,32 @@ async def get_referrers(registry: Registry, request: Request) -> Answer:
 
 
 def select_referrers(
-    snapshot: Snapshot | None, subject: Digest, artifact_type: str | None, *, after: str = ""
+    snapshot: Snapshot | None,
+    subject: Digest,
+    artifact_type: str | None,
+    listed: AbstractSet[Digest] = frozenset(),
+    *,
+    after: str = "",
 ) -> Sequence[Digest]:
-    """The manifests that name the subject, in order of digest, those up to `after` and of another type left out."""
+    """The manifests that name the subject, in order of digest, those up to `after` and of another type left out.
+
+    `listed` are those that the subject's fallback tag names; those of them that are here belong to the list too.
+    """
     if snapshot is None:
         return ()
+    named = snapshot.referrers.get(subject, ())
+    further = (listed & snapshot.manifests.keys()).difference(named)
     return [
         digest
-        for digest in snapshot.referrers.get(subject, ())
+        for digest in (sorted([*named, *further]) if further else named)
         if digest > after and (not artifact_type or snapshot.manifests[digest].artifact_type == artifact_type)
     ]
+
+
+def _read_fallback(catalog: Catalog, snapshot: Snapshot, tagged: Digest) -> frozenset[Digest]:
+    """What an index under a fallback tag lists. Source: distribution-spec, "Referrers Tag Schema"."""
+    manifest = catalog.read_manifest(tagged, snapshot.manifests[tagged].media_type)
+    return frozenset(child.digest for child in manifest.manifests)
 
 
 def _read_page(catalog: Catalog, snapshot: Snapshot, digests: Iterable[Digest]) -> tuple[list[dict[str, object]], bool]:

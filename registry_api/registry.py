@@ -12,13 +12,14 @@ from oci.digest import Digest
 from oci.errors import NameUnknown
 from registry_api.access import Gate
 from registry_api.fetches import Fetches
+from registry_api.limits import RateLimit
 from registry_api.threads import Threads
 
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """The catalogue, the gate before it, the threads to use it on, the clock and ids that a push needs, and what is fetched
-    from upstream."""
+    """The catalogue, the gate before it, the threads to use it on, the clock and ids that a push needs, what is fetched from
+    upstream, and how many requests one caller may make."""
 
     catalog: Catalog
     gate: Gate
@@ -26,6 +27,7 @@ class Registry:
     now: Callable[[], datetime]
     make_id: Callable[[], str]
     fetches: Fetches
+    rate: RateLimit
     opened: "Recent" = field(default_factory=lambda: Recent(10_000))
 
     async def find_distribution(self, path: str) -> Distribution | None:
@@ -33,6 +35,11 @@ class Registry:
         if not self.catalog.is_current():
             await self.threads.run(self.catalog.refresh)
         return self.catalog.distributions.find(path)
+
+    def is_public(self, path: str) -> bool:
+        """Whether anybody may pull from a path: from a public distribution, or below a public cache; no I/O."""
+        found = self.catalog.distributions.find(path) or self.catalog.distributions.find_cache(path)
+        return found is not None and not found.private
 
     async def find_served(self, path: str) -> Snapshot | None:
         """The version that a path serves; None when nothing is served there."""

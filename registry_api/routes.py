@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
+from catalog.access_policy import Action
 from oci.reference import parse_name
-from registry_api.access import ANONYMOUS, Action
 from registry_api.blobs import get_blob, head_blob
-from registry_api.errors import CHALLENGE, RouteUnknown
+from registry_api.errors import RouteUnknown
 from registry_api.listings import list_repositories, list_tags
 from registry_api.manifest_pushes import put_manifest
 from registry_api.manifests import get_manifest, head_manifest
@@ -28,10 +28,8 @@ class Route(NamedTuple):
     handler: Handler
 
 
-async def ping(_registry: Registry, request: Request) -> Answer:
-    """Say that this is a registry. The challenge on a 200 tells clients of containers/image that a login may be sent."""
-    if request.user == ANONYMOUS:
-        return json_answer(b"{}", SUPPORTED, (b"www-authenticate", CHALLENGE))
+async def ping(_registry: Registry, _request: Request) -> Answer:
+    """Say that this is a registry, to those who have logged in, if only as nobody with a token: clients learn here how to."""
     return json_answer(b"{}", SUPPORTED)
 
 

@@ -12,11 +12,11 @@ from multiprocessing.connection import Connection
 
 import uvicorn
 
-from catalog.access import Users
 from catalog.catalog import open_catalog
 from catalog.settings import Settings
 from oci.errors import LocalError, SettingsInvalid
 from registry_api.app import create_app
+from registry_api.client_certificates import ClientCertificates
 
 _STOP_WITHIN = 3
 """Seconds that requests under way get to end when the server is told to stop."""
@@ -78,9 +78,9 @@ def serve(
         signal.signal(number, lambda *_: None)
     with open_catalog(serving.settings) as catalog:
         config = uvicorn.Config(
-            create_app(catalog, Users(serving.settings)),
+            create_app(catalog),
             loop="uvloop",
-            http="httptools",
+            http=ClientCertificates if serving.settings.tls_client_ca else "httptools",
             ws="none",
             lifespan="on",
             log_config=None,
@@ -92,6 +92,8 @@ def serve(
             backlog=_BACKLOG,
             ssl_certfile=serving.settings.tls_cert,
             ssl_keyfile=serving.settings.tls_key,
+            ssl_ca_certs=str(serving.settings.tls_client_ca) if serving.settings.tls_client_ca else None,
+            ssl_cert_reqs=ssl.CERT_OPTIONAL if serving.settings.tls_client_ca else ssl.CERT_NONE,
         )
         try:
             config.load()

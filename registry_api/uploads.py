@@ -2,10 +2,21 @@
 
 import asyncio
 
+from catalog.access_policy import Caller
 from catalog.uploads import UploadSession
-from oci.digest import Digest
-from oci.errors import BlobUnknown, Conflict, DigestInvalid, NameInvalid, RangeInvalid, SizeInvalid
+from oci.digest import Digest, check_algorithm
+from oci.errors import (
+    BlobTooLarge,
+    BlobUnknown,
+    Conflict,
+    DigestInvalid,
+    NameInvalid,
+    RangeInvalid,
+    SizeInvalid,
+    TooManyRequests,
+)
 from oci.reference import parse_name
+from registry_api.access import is_administrator
 from registry_api.bodies import ClientGone
 from registry_api.errors import error_answer
 from registry_api.intake import Intake
@@ -19,7 +30,13 @@ client whose connection broke is noticed, and lets go, within moments."""
 
 
 async def post_upload(registry: Registry, request: Request) -> Answer:
-    """Mount a blob, take a whole one in, or open a session; a mount that cannot be made opens a session too."""
+    """Mount a blob, take a whole one in, or open a session; a mount that cannot be made opens a session too.
+
+    Raises DigestInvalid for an algorithm that is not known (distribution-spec, development head: `digest-algorithm`).
+    """
+    algorithm = request.parameter("digest-algorithm")
+    if algorithm is not None:
+        check_algorithm(algorithm)
     mount = request.parameter("mount")
     if mount is not None:
         digest = Digest.parse(mount)
@@ -28,6 +45,7 @@ async def post_upload(registry: Registry, request: Request) -> Answer:
     wanted = request.parameter("digest")
     if wanted is not None:
         return await _take_whole(registry, request, Digest.parse(wanted))
+    await _check_open_sessions(registry, request.repository)
     session = await registry.threads.run(registry.catalog.uploads.begin, request.repository)
     session.close()
     return _progress(202, request, session)
@@ -35,7 +53,7 @@ async def post_upload(registry: Registry, request: Request) -> Answer:
 
 async def _mount(registry: Registry, request: Request, digest: Digest) -> bool:
     """Let the repository use a blob that another one holds; False when it cannot be, for whatever reason."""
-    if not await _may_be_mounted(registry, request.parameter("from"), digest):
+    if not await _may_be_mounted(registry, request, digest):
         return False
     try:
         await registry.threads.run(registry.catalog.content.link, request.repository, digest)
@@ -44,17 +62,44 @@ async def _mount(registry: Registry, request: Request, digest: Digest) -> bool:
     return True
 
 
-async def _may_be_mounted(registry: Registry, source: str | None, digest: Digest) -> bool:
-    if source is None:  # everybody may pull everything, so what is held anywhere is readable by whoever asks
-        return registry.catalog.content.size(digest) is not None
+async def _may_be_mounted(registry: Registry, request: Request, digest: Digest) -> bool:
+    source = request.parameter("from")
+    if source is None:
+        return await _is_readable_somewhere(registry, request.caller.unscoped, digest)
     try:
         name = parse_name(source)
     except NameInvalid:
         return False
     found = await registry.find_distribution(name)
+    if not registry.gate.decide(request.caller, "pull", name, public=registry.is_public(name)).allowed:
+        return False
     snapshot = await registry.find_served(name)
     repository = found.repository if found else name
     return registry.is_held(repository, snapshot, digest) and registry.catalog.content.size(digest) is not None
+
+
+async def _is_readable_somewhere(registry: Registry, caller: Caller, digest: Digest) -> bool:
+    """Whether a path that the caller may pull from holds the blob; of the versions, those in memory are asked."""
+    catalog = registry.catalog
+    if catalog.content.size(digest) is None:
+        return False
+    if is_administrator(registry.gate.access.policy, caller):
+        return True
+    leased = await registry.threads.run(catalog.content.linked_anywhere, digest)
+    for one in catalog.distributions.all():
+        if registry.gate.may_pull(caller, one):
+            snapshot = catalog.cached_served(one.path)
+            if (snapshot is not None and digest in snapshot.blobs) or (
+                one.version is None and one.repository in leased
+            ):
+                return True
+    return False
+
+
+async def _check_open_sessions(registry: Registry, repository: str) -> None:
+    limit = registry.catalog.settings.max_uploads
+    if limit and await registry.threads.run(registry.catalog.uploads.count, repository) >= limit:
+        raise TooManyRequests(f"{repository} has {limit} uploads open, as many as it may; end one", retry_after=10.0)
 
 
 async def _take_whole(registry: Registry, request: Request, digest: Digest) -> Answer:
@@ -63,7 +108,7 @@ async def _take_whole(registry: Registry, request: Request, digest: Digest) -> A
         await registry.threads.run(registry.catalog.uploads.begin, request.repository), registry.threads
     ) as intake:
         try:
-            await intake.feed(request.receive)
+            await _feed(registry, intake, request)
         except ClientGone:
             await intake.cancel()
             raise
@@ -75,7 +120,7 @@ async def patch_upload(registry: Registry, request: Request) -> Answer:
     """Append a chunk, or a stream of any length when there is no Content-Range."""
     with Intake(await _resume(registry, request), registry.threads) as intake:
         try:
-            await _take_chunk(intake, request)
+            await _take_chunk(registry, intake, request)
         except RangeInvalid as error:
             return _out_of_order(request, intake.session, error)
         return _progress(202, request, intake.session)
@@ -89,7 +134,7 @@ async def put_upload(registry: Registry, request: Request) -> Answer:
     digest = Digest.parse(wanted)
     with Intake(await _resume(registry, request), registry.threads) as intake:
         try:
-            await _take_chunk(intake, request)
+            await _take_chunk(registry, intake, request)
         except RangeInvalid as error:
             return _out_of_order(request, intake.session, error)
         await intake.finish(digest)
@@ -120,11 +165,11 @@ async def _resume(registry: Registry, request: Request) -> UploadSession:
     return await registry.threads.run(uploads.resume, request.repository, request.reference)
 
 
-async def _take_chunk(intake: Intake, request: Request) -> None:
+async def _take_chunk(registry: Registry, intake: Intake, request: Request) -> None:
     """Append the body; raise RangeInvalid when it does not start where the session ends, SizeInvalid for a wrong length."""
     header = request.header(b"content-range")
     if header is None:
-        await intake.feed(request.receive)
+        await _feed(registry, intake, request)
         return
     chunk = parse_chunk(header.decode("latin-1"))
     if chunk.first != intake.session.offset:
@@ -135,7 +180,23 @@ async def _take_chunk(intake: Intake, request: Request) -> None:
     announced = request.content_length
     if announced is not None and announced != chunk.length:
         raise SizeInvalid(f"Content-Range announces {chunk.length} bytes, Content-Length {announced}")
-    await intake.feed(request.receive, expected=chunk.length)
+    await _feed(registry, intake, request, expected=chunk.length)
+
+
+async def _feed(registry: Registry, intake: Intake, request: Request, *, expected: int | None = None) -> None:
+    """Append the body; raise BlobTooLarge, and drop the session, when the blob is above the limit of the settings."""
+    limit = registry.catalog.settings.max_blob_size
+    announced = request.content_length
+    if not limit:
+        await intake.feed(request.receive, expected=expected)
+        return
+    try:
+        if announced is not None and intake.session.offset + announced > limit:
+            raise BlobTooLarge(f"a blob may have {limit} bytes here")
+        await intake.feed(request.receive, expected=expected, limit=limit)
+    except BlobTooLarge:
+        await intake.cancel()
+        raise
 
 
 def _location(request: Request, session: UploadSession) -> str:

@@ -3,16 +3,20 @@
 import asyncio
 import logging
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
-from oci.errors import Denied, EntrepotError, Unsupported
-from registry_api.access import ANONYMOUS, ANYBODYS, check_access, check_cache_access
+from catalog.access_policy import NOBODY, Caller
+from oci.errors import Denied, EntrepotError, Unauthorized, Unsupported
+from oci.reference import is_name
+from registry_api.access import CHANGES, LoginNeeded, ScopeMissing, address_of, check_changeable
 from registry_api.bodies import ClientGone
 from registry_api.caches import Caches
+from registry_api.challenges import challenge, scopes_for
 from registry_api.errors import RequestStalled, Stopping, error_answer, internal_answer, row_of
-from registry_api.messages import Answer, Request, Sendable, find_header
+from registry_api.messages import Answer, Headers, Request, Sendable, find_header
 from registry_api.registry import Registry
-from registry_api.routes import MANIFEST, ROUTES, Match, checked_name, match_path
+from registry_api.routes import BASE, MANIFEST, ROUTES, UPLOADS, Match, checked_name, match_path
+from registry_api.signatures import SUPPORTED
 
 log = logging.getLogger("registry_api")
 
@@ -40,37 +44,113 @@ class DistributionApi:
         await answer.send(send, head=scope["method"] == "HEAD")
 
     async def _answer(self, scope: Scope, receive: Receive) -> Sendable:
+        """1. Route. 2. Identify, and count the request. 3. Find what the path leads to. 4. Check the right. 5. Bring what a
+        cache has not yet. 6. Handle."""
+        registry = self._registry
         match = match_path(scope["path"])
         route = ROUTES[match.pattern].get(scope["method"])
         if route is None:
             return _method_refused(scope, match)
-        credentials = find_header(scope, b"authorization")
-        user = await self._registry.gate.identify(credentials) if credentials is not None else ANONYMOUS
+        caller = await self._identify(scope)
+        if route.action in CHANGES and registry.catalog.settings.read_only:
+            raise Unsupported("this registry is read-only now; pulls go on")
         if not match.name:
-            check_access(user, route.action)
-            return await route.handler(self._registry, Request("", "", match.reference, user, scope, receive))
+            if match.pattern == BASE and caller == NOBODY:
+                raise Unauthorized("a login, or a token for nobody in particular, is wanted here")
+            return await route.handler(registry, Request("", "", match.reference, caller, scope, receive))
+        more: list[tuple[bytes, bytes]] = []
+        namespace = _namespace(scope) if route.action == "pull" and b"ns=" in scope["query_string"] else None
         name = checked_name(match.name)
-        found = await self._registry.find_distribution(name)
-        cache = self._registry.catalog.distributions.find_cache(name)
-        check_access(user, route.action, found)
-        if cache is not None and (found is None or found.repository == name):
-            check_cache_access(user, route.action, cache)
-            if match.pattern == MANIFEST and route.action == "pull":
-                await self._caches.bring(self._registry, cache, name, match.reference)
-                found = await self._registry.find_distribution(name)
-        if found is None and route.action not in ANYBODYS and self._registry.catalog.has_repository(name):
-            raise Denied(f"nothing serves the repository {name}; `entrepot distribution create` makes a path for it")
-        request = Request(name, found.repository if found else name, match.reference, user, scope, receive)
-        return await route.handler(self._registry, request)
+        if namespace is not None:
+            name, namespace = self._caches.place(registry, namespace, name)
+            if namespace is not None:
+                more.append((b"oci-namespace", namespace.encode("latin-1", "replace")))
+        found = await registry.find_distribution(name)
+        cache = registry.catalog.distributions.find_cache(name)
+        if cache is not None and found is not None and found.repository != name:
+            cache = None
+        public = not found.private if found is not None else cache is not None and not cache.private
+        if not (public and route.action == "pull"):
+            registry.gate.check(caller, route.action, name, public=public, address=address_of(scope))
+        if route.action in CHANGES:
+            check_changeable(route.action, name, found, cache)
+            if found is None and registry.catalog.has_repository(name):
+                raise Denied(
+                    f"nothing serves the repository {name}; `entrepot distribution create` makes a path for it"
+                )
+        elif cache is not None and match.pattern == MANIFEST:
+            warning = await self._caches.bring(registry, cache, name, match.reference)
+            if warning:
+                more.append((b"warning", f'299 - "{warning}"'.encode("latin-1", "replace")))
+            found = await registry.find_distribution(name)
+        request = Request(name, found.repository if found else name, match.reference, caller, scope, receive)
+        answer = await route.handler(registry, request)
+        return MoreHeaders(answer, more) if more else answer
+
+    async def _identify(self, scope: Scope) -> Caller:
+        registry = self._registry
+        try:
+            caller = await registry.gate.identify(scope)
+        except Unauthorized:
+            registry.rate.spend(address_of(scope))
+            raise
+        registry.rate.spend(caller.account or address_of(scope))
+        return caller
 
     def _refusal(self, scope: Scope, error: EntrepotError) -> Answer:
         if isinstance(error, RequestStalled):
             return error_answer(error, (b"connection", "close"))
-        if row_of(type(error)).status < 500:
+        status = row_of(type(error)).status
+        if status == 401 and error.side == "request":
+            return error_answer(error, (b"www-authenticate", self._challenge(scope, error)), SUPPORTED)
+        if status < 500:
             return error_answer(error)
         reference = self._registry.make_id()
         log.error("failed reference=%s method=%s path=%s error=%s", reference, scope["method"], scope["path"], error)
         return error_answer(error, reference=reference)
+
+    def _challenge(self, scope: Scope, error: EntrepotError) -> str:
+        match = match_path(scope["path"])
+        action = ROUTES[match.pattern][scope["method"]].action
+        mounts_from = None
+        if match.pattern == UPLOADS and b"from=" in scope["query_string"]:
+            source = _parameter(scope, "from")
+            mounts_from = source if source and is_name(source) else None
+        scopes = scopes_for(action, match.name if is_name(match.name) else "", mounts_from)
+        said = "insufficient_scope" if isinstance(error, ScopeMissing) else ""
+        if not said and (find_header(scope, b"authorization") or b"").lower().startswith(b"bearer"):
+            said = "insufficient_scope" if isinstance(error, LoginNeeded) else "invalid_token"
+        return challenge(self._registry.catalog.settings, scope, scopes, error=said)
+
+
+def _parameter(scope: Scope, name: str) -> str | None:
+    return Request("", "", "", NOBODY, scope, _no_body).parameter(name)
+
+
+async def _no_body() -> Message:
+    return {"type": "http.disconnect"}
+
+
+def _namespace(scope: Scope) -> str | None:
+    return _parameter(scope, "ns") or None
+
+
+class MoreHeaders:
+    """An answer with further headers: OCI-Namespace when the parameter `ns` was heeded (distribution-spec, development head),
+    Warning when a cache could not ask upstream (distribution-spec, "Warnings")."""
+
+    def __init__(self, answer: Sendable, headers: Headers) -> None:
+        self._answer, self._more = answer, headers
+
+    async def send(self, send: Send, *, head: bool) -> None:
+        """Send it with the headers."""
+
+        async def with_header(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], *self._more]}
+            await send(message)
+
+        await self._answer.send(with_header, head=head)
 
 
 def _method_refused(scope: Scope, match: Match) -> Answer:

@@ -26,6 +26,15 @@ Freshness = Annotated[
     int | None, typer.Option(metavar="SECONDS", help="How long a cached tag is served without asking upstream.", min=0)
 ]
 FRESHNESS = 300
+Labels = Annotated[
+    list[str] | None, typer.Option("--label", metavar="KEY=VALUE", help="A label; may be repeated; all of them anew.")
+]
+Immutable = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--immutable", metavar="GLOB", help="Tags that clients neither move nor delete; may be repeated; '' for none."
+    ),
+]
 Description = Annotated[str | None, typer.Option(help="A remark for people.")]
 
 
@@ -61,6 +70,8 @@ def show_distribution(path: DistributionPath, *, home: Home = None, as_json: Jso
             "version": _version_text(found),
             "access": _access_text(found),
             "description": found.description,
+            "labels": " ".join(f"{key}={value}" for key, value in found.labels.items()),
+            "immutable tags": " ".join(found.immutable_tags),
             "created": time_text(found.created_at),
             "updated": time_text(found.updated_at),
         }
@@ -77,6 +88,8 @@ def create_distribution(
     version: Version = None,
     private: Private = None,
     description: Description = None,
+    labels: Labels = None,
+    immutable: Immutable = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -108,6 +121,8 @@ def create_distribution(
             description or "",
             remote,
             fresh if remote else 0,
+            labels=_read_labels(labels),
+            immutable_tags=tuple(filter(None, immutable or ())),
         )
         catalog.refresh()
         if catalog.distributions.find(path) is not None:
@@ -129,6 +144,8 @@ def set_distribution(
     latest: Annotated[bool, typer.Option("--latest", help="Serve the latest version again.")] = False,
     private: Private = None,
     description: Description = None,
+    labels: Labels = None,
+    immutable: Immutable = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -152,6 +169,8 @@ def set_distribution(
             private=found.private if private is None else private,
             description=found.description if description is None else description,
             fresh_seconds=found.fresh_seconds if freshness is None else freshness,
+            labels=found.labels if labels is None else _read_labels(labels),
+            immutable_tags=found.immutable_tags if immutable is None else tuple(filter(None, immutable)),
             updated_at=datetime.now(UTC),
         )
         _put(catalog, made)
@@ -164,6 +183,7 @@ def delete_distribution(path: DistributionPath, *, home: Home = None, as_json: J
     with opened(home) as catalog:
         found = catalog.distributions.get(path)
         catalog.distributions.delete(path, actor=ACTOR)
+        _record(catalog, "delete-distribution", path)
     _tell(found, "deleted", as_json=as_json)
 
 
@@ -172,6 +192,22 @@ def _put(catalog: "Catalog", made: "Distribution") -> None:
     if not made.remote:
         catalog.snapshot(made.repository, made.version)
     catalog.distributions.put(made, actor=ACTOR)
+    _record(catalog, "set-distribution", made.path)
+
+
+def _record(catalog: "Catalog", action: str, path: str) -> None:
+    from catalog.events import Event
+
+    catalog.events.record([Event(datetime.now(UTC), ACTOR, action, path)])
+
+
+def _read_labels(texts: list[str] | None) -> dict[str, str]:
+    from oci.errors import InvalidInput
+
+    pairs = dict(text.partition("=")[::2] for text in texts or ())
+    if not all(pairs):
+        raise InvalidInput("a label is KEY=VALUE")
+    return pairs
 
 
 def _tell(made: "Distribution", what: str, *, as_json: bool) -> None:

@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from flows.cli import (
+    access,
     build,
     bundle,
     curate,
     distribution,
+    event,
     exits,
     gc,
     query,
@@ -21,7 +23,9 @@ from flows.cli import (
     sign,
     sync,
     tag,
+    token,
     up,
+    user,
     version,
 )
 from flows.cli.output import print_line
@@ -46,6 +50,11 @@ app.add_typer(repository.group, name="repository")
 app.add_typer(version.group, name="version")
 app.add_typer(tag.group, name="tag")
 app.add_typer(distribution.group, name="distribution")
+app.add_typer(user.group, name="user")
+app.add_typer(user.groups, name="group")
+app.add_typer(token.group, name="token")
+app.add_typer(access.group, name="access")
+app.add_typer(event.group, name="event")
 app.command()(sign.sign)
 app.command()(sign.attest)
 app.command()(sign.verify)

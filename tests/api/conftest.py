@@ -15,7 +15,7 @@ import httpx
 import pytest
 import uvicorn
 
-from catalog.access import ADMINISTRATOR, Users, ensure_administrator
+from catalog.access import ADMINISTRATOR, ensure_administrator
 from catalog.catalog import Catalog, open_catalog
 from catalog.settings import read_settings
 from oci import mediatypes
@@ -101,7 +101,7 @@ def serve(home: Path, **changes: object) -> Iterator[Api]:
     settings = read_settings(home=home, **changes)
     password = ensure_administrator(settings) or (home / "admin-password").read_text().strip()
     with open_catalog(settings) as catalog, socket.create_server(("127.0.0.1", 0)) as listener:
-        app = create_app(catalog, Users(settings))
+        app = create_app(catalog)
         config = uvicorn.Config(
             app, loop="uvloop", http="httptools", ws="none", lifespan="on", log_config=None, timeout_graceful_shutdown=2
         )

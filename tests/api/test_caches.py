@@ -161,7 +161,7 @@ def test_a_cache_takes_no_pushes_and_owns_whole_parts_of_paths_only(
     answer = api.admin.post(f"/v2/cache/{NAME}/blobs/uploads/")
     assert (answer.status_code, codes(answer)) == (403, ["DENIED"])
     assert api.admin.post("/v2/cachet/app/blobs/uploads/").status_code == 202
-    assert api.anybody.get(f"/v2/cachet/{NAME}/manifests/v1").status_code == 404
+    assert api.admin.get(f"/v2/cachet/{NAME}/manifests/v1").status_code == 404
     assert api.anybody.get("/v2/cache/manifests/v1").status_code == 404
     assert upstream.seen == []
 
@@ -189,3 +189,33 @@ def test_layers_are_fetched_with_the_first_pull(
         assert api.anybody.get(f"/v2/cache/{NAME}/blobs/{layer}").content == store.blobs[layer]
         wait_until(lambda: api.catalog.content.size(layer) is not None, 10, "the layer is kept")
     assert upstream.counts["GET", "blob"] == 2
+
+
+def test_ns_finds_what_a_cache_of_that_registry_has(make_cache: Callable[..., Api], upstream: Upstream) -> None:
+    """As containerd asks the mirrors of a registry; a parameter that means nothing here is ignored."""
+    api = make_cache()
+    answer = api.anybody.get(f"/v2/{NAME}/manifests/v1", params={"ns": upstream.host})
+    assert answer.status_code == 200
+    assert answer.headers["oci-namespace"] == upstream.host
+    assert answer.content == api.anybody.get(f"/v2/cache/{NAME}/manifests/v1").content
+    other = api.anybody.get(f"/v2/cache/{NAME}/manifests/v1", params={"ns": "elsewhere.example"})
+    assert other.status_code == 200
+    assert "oci-namespace" not in other.headers
+    assert api.admin.get(f"/v2/{NAME}/manifests/v1", params={"ns": "elsewhere.example"}).status_code == 404
+
+
+def test_ns_is_no_way_round_a_private_cache(make_cache: Callable[..., Api], upstream: Upstream) -> None:
+    api = make_cache(private=True)
+    answer = api.anybody.get(f"/v2/{NAME}/manifests/v1", params={"ns": upstream.host})
+    assert answer.status_code == 401
+    assert upstream.seen == []
+    assert api.admin.get(f"/v2/{NAME}/manifests/v1", params={"ns": upstream.host}).status_code == 200
+
+
+def test_a_stale_answer_carries_a_warning(make_cache: Callable[..., Api], upstream: Upstream) -> None:
+    api = make_cache(fresh=0)
+    assert "warning" not in api.anybody.get(f"/v2/cache/{NAME}/manifests/v1").headers
+    upstream.fail(500, route="manifest")
+    answer = api.anybody.get(f"/v2/cache/{NAME}/manifests/v1")
+    assert answer.status_code == 200
+    assert answer.headers["warning"].startswith('299 - "')

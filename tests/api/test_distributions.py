@@ -87,7 +87,8 @@ def test_a_private_path_needs_a_login(api: Api, name: str, path: str) -> None:
 def test_without_a_path_nothing_is_served_and_a_push_is_told(api: Api, name: str, push_simple: Push) -> None:
     push_simple("v1")
     api.catalog.distributions.delete(name, actor="admin")
-    assert api.anybody.get(f"/v2/{name}/manifests/v1").status_code == 404
+    assert api.anybody.get(f"/v2/{name}/manifests/v1").status_code == 401
+    assert api.admin.get(f"/v2/{name}/manifests/v1").status_code == 404
     answer = api.put_manifest(name, "v2", b"{}", mediatypes.OCI_MANIFEST)
     assert answer.status_code == 403
     assert "distribution create" in answer.json()["errors"][0]["message"]

@@ -40,4 +40,4 @@ def test_what_is_not_the_protocol_is_left_to_the_rest(api: Api) -> None:
     for path in ("/v1/", "/v2x", "/"):
         answer = httpx.get(api.url + path, trust_env=False)
         assert answer.status_code == 404
-        assert "docker-distribution-api-version" not in answer.headers
+        assert answer.json()["errors"][0]["code"] == "UNSUPPORTED"

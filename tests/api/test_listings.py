@@ -85,7 +85,7 @@ def test_an_empty_repository_has_an_empty_list(api: Api, name: str) -> None:
 
 def test_an_unknown_repository_is_404(api: Api, name: str) -> None:
     api.push_blob(name, b"a blob makes no repository")
-    answer = api.anybody.get(f"/v2/{name}/tags/list")
+    answer = api.admin.get(f"/v2/{name}/tags/list")
     assert (answer.status_code, codes(answer)) == (404, ["NAME_UNKNOWN"])
 
 

@@ -26,8 +26,8 @@ def test_a_manifest_comes_back_byte_for_byte_by_tag_and_digest(api: Api, name: s
     assert put.headers["docker-content-digest"] == digest
     assert put.headers["location"] == f"/v2/{name}/manifests/{digest}"
     for reference in ("v1", digest):
-        got = api.anybody.get(f"/v2/{name}/manifests/{reference}")
-        head = api.anybody.head(f"/v2/{name}/manifests/{reference}")
+        got = api.admin.get(f"/v2/{name}/manifests/{reference}")
+        head = api.admin.head(f"/v2/{name}/manifests/{reference}")
         assert (got.content, head.content) == (raw, b"")
         for answer in (got, head):
             assert answer.status_code == 200
@@ -41,12 +41,10 @@ def test_a_manifest_comes_back_byte_for_byte_by_tag_and_digest(api: Api, name: s
 def test_if_none_match_of_the_same_content_is_304(api: Api, name: str, push_simple: Push, header: str) -> None:
     digest = push_simple("v1")
     for method in ("GET", "HEAD"):
-        answer = api.anybody.request(
-            method, f"/v2/{name}/manifests/v1", headers={"If-None-Match": header.format(digest)}
-        )
+        answer = api.admin.request(method, f"/v2/{name}/manifests/v1", headers={"If-None-Match": header.format(digest)})
         assert (answer.status_code, answer.content) == (304, b"")
         assert answer.headers["docker-content-digest"] == digest
-    other = api.anybody.get(f"/v2/{name}/manifests/v1", headers={"If-None-Match": '"sha256:0"'})
+    other = api.admin.get(f"/v2/{name}/manifests/v1", headers={"If-None-Match": '"sha256:0"'})
     assert other.status_code == 200
 
 
@@ -63,7 +61,7 @@ def test_if_none_match_of_the_same_content_is_304(api: Api, name: str, push_simp
 def test_no_accept_header_makes_a_404_or_a_conversion(api: Api, name: str, push_simple: Push, accept: str) -> None:
     digest = push_simple("v1")
     for reference in ("v1", digest):
-        answer = api.anybody.get(f"/v2/{name}/manifests/{reference}", headers={"Accept": accept})
+        answer = api.admin.get(f"/v2/{name}/manifests/{reference}", headers={"Accept": accept})
         assert answer.status_code == 200
         assert answer.headers["content-type"] == mediatypes.OCI_MANIFEST
 
@@ -71,13 +69,13 @@ def test_no_accept_header_makes_a_404_or_a_conversion(api: Api, name: str, push_
 def test_a_content_type_is_kept_without_its_parameters(api: Api, name: str) -> None:
     raw = simple_manifest(api, name)
     assert api.put_manifest(name, "v1", raw, f"{mediatypes.OCI_MANIFEST}; charset=utf-8").status_code == 201
-    assert api.anybody.get(f"/v2/{name}/manifests/v1").headers["content-type"] == mediatypes.OCI_MANIFEST
+    assert api.admin.get(f"/v2/{name}/manifests/v1").headers["content-type"] == mediatypes.OCI_MANIFEST
 
 
 def test_a_body_without_media_type_takes_the_content_type(api: Api, name: str) -> None:
     raw = simple_manifest(api, name, mediaType=None)
     assert api.put_manifest(name, "v1", raw).status_code == 201
-    answer = api.anybody.get(f"/v2/{name}/manifests/v1")
+    answer = api.admin.get(f"/v2/{name}/manifests/v1")
     assert (answer.content, answer.headers["content-type"]) == (raw, mediatypes.OCI_MANIFEST)
 
 
@@ -85,8 +83,8 @@ def test_a_push_by_digest_sets_no_tag(api: Api, name: str) -> None:
     raw = simple_manifest(api, name)
     digest = Digest.of(raw)
     assert api.put_manifest(name, digest, raw).status_code == 201
-    assert api.anybody.get(f"/v2/{name}/tags/list").json()["tags"] == []
-    assert api.anybody.get(f"/v2/{name}/manifests/{digest}").content == raw
+    assert api.admin.get(f"/v2/{name}/tags/list").json()["tags"] == []
+    assert api.admin.get(f"/v2/{name}/manifests/{digest}").content == raw
 
 
 def test_a_sha512_manifest_is_served_under_its_digest(api: Api, name: str) -> None:
@@ -94,7 +92,7 @@ def test_a_sha512_manifest_is_served_under_its_digest(api: Api, name: str) -> No
     digest = Digest.of(raw, "sha512")
     put = api.put_manifest(name, digest, raw)
     assert (put.status_code, put.headers["docker-content-digest"]) == (201, digest)
-    got = api.anybody.get(f"/v2/{name}/manifests/{digest}")
+    got = api.admin.get(f"/v2/{name}/manifests/{digest}")
     assert (got.content, got.headers["docker-content-digest"]) == (raw, digest)
 
 
@@ -107,7 +105,7 @@ def test_a_push_by_digest_may_set_tags(api: Api, name: str) -> None:
     )
     assert put.status_code == 201
     assert put.headers.get_list("oci-tag") == ["v1", "v2"]
-    assert api.anybody.get(f"/v2/{name}/tags/list").json()["tags"] == ["v1", "v2"]
+    assert api.admin.get(f"/v2/{name}/tags/list").json()["tags"] == ["v1", "v2"]
     assert len(api.catalog.versions(name)) == 1
 
 
@@ -194,13 +192,13 @@ def test_a_malformed_digest_is_400_digest_invalid(
 def test_a_malformed_tag_cannot_be_pushed(api: Api, name: str, tag: str) -> None:
     answer = api.put_manifest(name, tag, simple_manifest(api, name))
     assert (answer.status_code, codes(answer)) == (400, ["TAG_INVALID"])
-    assert api.anybody.get(f"/v2/{name}/manifests/{tag}").status_code == 404
+    assert api.admin.get(f"/v2/{name}/manifests/{tag}").status_code == 404
 
 
 @pytest.mark.parametrize("tag", ["_", "A" * 128, "0.1-rc_1", "latest"])
 def test_all_well_formed_tags_can_be_pushed(api: Api, name: str, push_simple: Push, tag: str) -> None:
     digest = push_simple(tag)
-    assert api.anybody.head(f"/v2/{name}/manifests/{tag}").headers["docker-content-digest"] == digest
+    assert api.admin.head(f"/v2/{name}/manifests/{tag}").headers["docker-content-digest"] == digest
 
 
 def test_missing_parts_are_all_named(api: Api, name: str) -> None:
@@ -236,7 +234,7 @@ def test_an_index_needs_its_manifests(api: Api, name: str) -> None:
     assert (refused.status_code, codes(refused)) == (400, ["MANIFEST_BLOB_UNKNOWN"])
     assert refused.json()["errors"][0]["detail"]["missing"] == [two.digest]
     api.push(name, "v1", store, index)
-    assert api.anybody.get(f"/v2/{name}/manifests/v1").content == index.raw
+    assert api.admin.get(f"/v2/{name}/manifests/v1").content == index.raw
 
 
 def test_docker_schema_2_and_lists_stay_as_they_are(api: Api, name: str) -> None:
@@ -245,14 +243,14 @@ def test_docker_schema_2_and_lists_stay_as_they_are(api: Api, name: str) -> None
     index = pack_index(store, [(image, Platform("linux", "amd64"))], docker=True)
     api.push(name, "v1", store, index)
     for reference, manifest in (("v1", index), (image.digest, image)):
-        answer = api.anybody.get(f"/v2/{name}/manifests/{reference}")
+        answer = api.admin.get(f"/v2/{name}/manifests/{reference}")
         assert (answer.content, answer.headers["content-type"]) == (manifest.raw, manifest.media_type)
 
 
 def test_a_manifest_without_layers_and_one_with_unknown_fields_are_taken(api: Api, name: str) -> None:
     raw = simple_manifest(api, name, layers=[], **{"org.example.field": {"x": [1]}})
     assert api.put_manifest(name, "v1", raw).status_code == 201
-    assert api.anybody.get(f"/v2/{name}/manifests/v1").content == raw
+    assert api.admin.get(f"/v2/{name}/manifests/v1").content == raw
 
 
 def test_nondistributable_layers_are_never_required(api: Api, name: str) -> None:
@@ -279,7 +277,7 @@ def test_a_manifest_of_exactly_4_mib_is_taken(api: Api, name: str) -> None:
     raw = _padded(api, name, MAX_BYTES)
     assert len(raw) == MAX_BYTES
     assert api.put_manifest(name, "v1", raw).status_code == 201
-    assert api.anybody.get(f"/v2/{name}/manifests/v1").content == raw
+    assert api.admin.get(f"/v2/{name}/manifests/v1").content == raw
 
 
 def test_a_manifest_above_4_mib_is_413(api: Api, name: str) -> None:
@@ -335,9 +333,9 @@ def test_deleting_a_tag_removes_only_the_tag(api: Api, name: str) -> None:
     for tag in ("v1", "v2"):
         api.put_manifest(name, tag, raw)
     assert api.admin.delete(f"/v2/{name}/manifests/v1").status_code == 202
-    assert api.anybody.head(f"/v2/{name}/manifests/v1").status_code == 404
-    assert api.anybody.head(f"/v2/{name}/manifests/v2").status_code == 200
-    assert api.anybody.head(f"/v2/{name}/manifests/{Digest.of(raw)}").status_code == 200
+    assert api.admin.head(f"/v2/{name}/manifests/v1").status_code == 404
+    assert api.admin.head(f"/v2/{name}/manifests/v2").status_code == 200
+    assert api.admin.head(f"/v2/{name}/manifests/{Digest.of(raw)}").status_code == 200
     assert api.catalog.versions(name)[0].operation == "delete"
 
 
@@ -348,10 +346,10 @@ def test_deleting_a_digest_removes_its_tags_too(api: Api, name: str, push_simple
         api.put_manifest(name, tag, raw)
     assert api.admin.delete(f"/v2/{name}/manifests/{Digest.of(raw)}").status_code == 202
     for reference in ("v1", "v2", Digest.of(raw)):
-        answer = api.anybody.get(f"/v2/{name}/manifests/{reference}")
+        answer = api.admin.get(f"/v2/{name}/manifests/{reference}")
         assert (answer.status_code, codes(answer)) == (404, ["MANIFEST_UNKNOWN"])
-    assert api.anybody.get(f"/v2/{name}/tags/list").json()["tags"] == ["kept"]
-    assert api.anybody.head(f"/v2/{name}/manifests/{kept}").status_code == 200
+    assert api.admin.get(f"/v2/{name}/tags/list").json()["tags"] == ["kept"]
+    assert api.admin.head(f"/v2/{name}/manifests/{kept}").status_code == 200
 
 
 def test_deleting_what_is_not_there_is_404(api: Api, name: str, push_simple: Push) -> None:
@@ -365,24 +363,24 @@ def test_deleting_what_is_not_there_is_404(api: Api, name: str, push_simple: Pus
 
 
 def test_unknown_manifests_and_repositories_are_404(api: Api, name: str, push_simple: Push) -> None:
-    nowhere = api.anybody.get(f"/v2/{name}/manifests/v1")
+    nowhere = api.admin.get(f"/v2/{name}/manifests/v1")
     assert (nowhere.status_code, codes(nowhere)) == (404, ["NAME_UNKNOWN"])
     push_simple("v1")
     for reference in ("v2", f"sha256:{'0' * 64}"):
-        answer = api.anybody.get(f"/v2/{name}/manifests/{reference}")
+        answer = api.admin.get(f"/v2/{name}/manifests/{reference}")
         assert (answer.status_code, codes(answer)) == (404, ["MANIFEST_UNKNOWN"])
 
 
 def test_another_process_s_commit_is_visible_to_the_next_request(api: Api, name: str, push_simple: Push) -> None:
     push_simple("v1")
     digest = api.catalog.snapshot(name).tags["v1"]
-    assert api.anybody.head(f"/v2/{name}/manifests/v2").status_code == 404
+    assert api.admin.head(f"/v2/{name}/manifests/v2").status_code == 404
     with Catalog(api.catalog.settings) as other:
         from catalog.changes import SetTag
         from tests.unit.catalog.conftest import commit_to
 
         commit_to(other, name, SetTag("v2", digest), operation_id="from elsewhere")
-    assert api.anybody.head(f"/v2/{name}/manifests/v2").headers["docker-content-digest"] == digest
+    assert api.admin.head(f"/v2/{name}/manifests/v2").headers["docker-content-digest"] == digest
 
 
 # --- blobs that are let go, manifests whose parts are absent ---------------------------------------------------
@@ -399,7 +397,7 @@ def test_a_blob_is_deleted_unless_a_manifest_needs_it(api: Api, name: str) -> No
     assert api.put_manifest(name, "v1", raw).status_code == 201
     needed = json.loads(raw)["layers"][0]["digest"]
     assert api.admin.delete(f"/v2/{name}/blobs/{needed}").status_code == 409
-    assert api.anybody.get(f"/v2/{name}/blobs/{needed}").status_code == 200
+    assert api.admin.get(f"/v2/{name}/blobs/{needed}").status_code == 200
 
 
 def test_a_sparse_manifest_is_taken_where_that_is_wished_and_holds_what_comes_later(tmp_path: Path) -> None:
@@ -410,9 +408,9 @@ def test_a_sparse_manifest_is_taken_where_that_is_wished_and_holds_what_comes_la
         assert (refused.status_code, codes(refused)) == (400, ["MANIFEST_BLOB_UNKNOWN"])
         raw = simple_manifest(api, "sparse/app", layers=layers)
         assert api.put_manifest("sparse/app", "v1", raw).status_code == 201
-        assert api.anybody.get("/v2/sparse/app/manifests/v1").content == raw
-        assert api.anybody.head(f"/v2/sparse/app/blobs/{Digest.of(late)}").status_code == 404
+        assert api.admin.get("/v2/sparse/app/manifests/v1").content == raw
+        assert api.admin.head(f"/v2/sparse/app/blobs/{Digest.of(late)}").status_code == 404
         api.push_blob("sparse/app", late)
         assert api.put_manifest("sparse/app", "v1", raw).status_code == 201
         api.catalog.sweep(grace=-1)
-        assert api.anybody.get(f"/v2/sparse/app/blobs/{Digest.of(late)}").content == late
+        assert api.admin.get(f"/v2/sparse/app/blobs/{Digest.of(late)}").content == late

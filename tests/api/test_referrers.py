@@ -22,7 +22,7 @@ def _refer(api: Api, name: str, subject: str, **fields: object) -> Digest:
 
 
 def _index(api: Api, name: str, subject: str, query: str = "") -> dict[str, Any]:
-    answer = api.anybody.get(f"/v2/{name}/referrers/{subject}{query}")
+    answer = api.admin.get(f"/v2/{name}/referrers/{subject}{query}")
     assert answer.status_code == 200
     assert answer.headers["content-type"] == mediatypes.OCI_INDEX
     index: dict[str, Any] = answer.json()
@@ -38,13 +38,13 @@ def test_nobody_refers_to_what_nobody_knows(api: Api, name: str) -> None:
 
 @pytest.mark.parametrize("bad", ["latest", "sha256:abc", f"md5:{'0' * 32}"])
 def test_an_invalid_digest_is_400(api: Api, name: str, bad: str) -> None:
-    answer = api.anybody.get(f"/v2/{name}/referrers/{bad}")
+    answer = api.admin.get(f"/v2/{name}/referrers/{bad}")
     assert (answer.status_code, codes(answer)) == (400, ["DIGEST_INVALID"])
 
 
 def test_a_referrer_is_described_with_type_annotations_and_size(api: Api, name: str) -> None:
     digest = _refer(api, name, ABSENT, artifactType=SBOM, annotations={"org.example.ä": "ö"})
-    raw = api.anybody.get(f"/v2/{name}/manifests/{digest}").content
+    raw = api.admin.get(f"/v2/{name}/manifests/{digest}").content
     assert _index(api, name, ABSENT)["manifests"] == [
         {
             "mediaType": mediatypes.OCI_MANIFEST,
@@ -71,13 +71,13 @@ def test_an_image_without_type_takes_its_config_s_and_an_index_has_none(api: Api
 
 def test_the_filter_is_applied_and_said_so(api: Api, name: str) -> None:
     sbom, _ = _refer(api, name, ABSENT, artifactType=SBOM), _refer(api, name, ABSENT, artifactType=SIGNATURE)
-    answer = api.anybody.get(f"/v2/{name}/referrers/{ABSENT}", params={"artifactType": SBOM})
+    answer = api.admin.get(f"/v2/{name}/referrers/{ABSENT}", params={"artifactType": SBOM})
     assert [entry["digest"] for entry in answer.json()["manifests"]] == [sbom]
     assert answer.headers["oci-filters-applied"] == "artifactType"
-    unfiltered = api.anybody.get(f"/v2/{name}/referrers/{ABSENT}")
+    unfiltered = api.admin.get(f"/v2/{name}/referrers/{ABSENT}")
     assert len(unfiltered.json()["manifests"]) == 2
     assert "oci-filters-applied" not in unfiltered.headers
-    nothing = api.anybody.get(f"/v2/{name}/referrers/{ABSENT}", params={"artifactType": "application/x-none"})
+    nothing = api.admin.get(f"/v2/{name}/referrers/{ABSENT}", params={"artifactType": "application/x-none"})
     assert nothing.json()["manifests"] == []
 
 
@@ -113,9 +113,40 @@ def test_what_does_not_fit_into_one_index_comes_in_pages_that_keep_the_filter(ap
     ]
     path, found, pages = f"/v2/{name}/referrers/{ABSENT}?artifactType={SBOM}", [], 0
     while path:
-        answer = api.anybody.get(path)
+        answer = api.admin.get(path)
         assert len(answer.content) <= 4 * 1024 * 1024
         assert answer.headers["oci-filters-applied"] == "artifactType"
         found += [entry["digest"] for entry in answer.json()["manifests"]]
         path, pages = answer.links.get("next", {}).get("url", ""), pages + 1
     assert (found, pages) == (sorted(pushed), 3)
+
+
+def test_what_a_fallback_tag_lists_is_merged_and_what_is_deleted_leaves(api: Api, name: str) -> None:
+    """A client that knows no referrers API keeps an index under a tag made of the subject's digest."""
+    subject = Digest.of(random_blob())
+    linked = _refer(api, name, subject, artifactType=SBOM)
+    raw = simple_manifest(api, name, artifactType=SIGNATURE)
+    loose = Digest.of(raw)
+    assert api.put_manifest(name, loose, raw).status_code == 201
+    entries = [describe(digest, size, mediatypes.OCI_MANIFEST) for digest, size in ((loose, len(raw)), (linked, 10))]
+    document = {"schemaVersion": 2, "mediaType": mediatypes.OCI_INDEX, "manifests": entries}
+    entries[1]["size"] = len(api.admin.get(f"/v2/{name}/manifests/{linked}").content)
+    fallback = json.dumps(document).encode()
+    assert api.put_manifest(name, subject.replace(":", "-"), fallback, mediatypes.OCI_INDEX).status_code == 201
+
+    def listed(query: str = "") -> list[str]:
+        return [one["digest"] for one in _index(api, name, subject, query)["manifests"]]
+
+    assert listed() == sorted([linked, loose])
+    assert listed(f"?artifactType={SIGNATURE}") == [loose]
+    assert api.admin.delete(f"/v2/{name}/manifests/{loose}").status_code == 202
+    assert listed() == [linked]
+    assert api.admin.delete(f"/v2/{name}/manifests/{linked}").status_code == 202
+    assert listed() == []
+
+
+def test_a_fallback_tag_that_is_no_index_lists_nothing(api: Api, name: str) -> None:
+    subject = Digest.of(random_blob())
+    tag = subject.replace(":", "-")
+    assert api.put_manifest(name, tag, simple_manifest(api, name)).status_code == 201
+    assert _index(api, name, subject)["manifests"] == []

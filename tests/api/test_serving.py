@@ -113,7 +113,7 @@ def test_what_keeps_it_from_starting_is_told_with_exit_code_1(
 def test_it_speaks_tls(entrepot_server: EntrepotFactory, certificate: Certificate) -> None:
     server = entrepot_server(certificate=certificate)
     assert f"registry: https://127.0.0.1:{server.port}\n" in server.child.output()
-    answer = get(f"{server.url}/v2/", ca_file=certificate.ca_file)
+    answer = get(f"{server.url}/healthz", ca_file=certificate.ca_file)
     assert answer.status_code == 200
 
 
@@ -200,7 +200,7 @@ def test_processes_share_one_address_and_see_each_other_s_pushes(entrepot_server
             from oci.digest import Digest
 
             assert client.put(location, params={"digest": Digest.of(data)}, content=data).status_code == 201
-        with httpx.Client(base_url=server.url, trust_env=False) as client:
+        with httpx.Client(base_url=server.url, auth=server.auth, trust_env=False) as client:
             assert client.get(f"/v2/team/app/blobs/{Digest.of(data)}").content == data, number
 
 

@@ -62,7 +62,7 @@ class Sessions(RuleBasedStateMachine):
         digest = Digest.of(whole, algorithm)
         answer = self.api.admin.put(self.location, params={"digest": digest}, content=rest)
         assert answer.status_code == 201
-        assert self.api.anybody.get(answer.headers["location"]).content == whole
+        assert self.api.admin.get(answer.headers["location"]).content == whole
         self.held.add(digest)
         self.data = None
 
@@ -74,7 +74,7 @@ class Sessions(RuleBasedStateMachine):
         answer = self.api.admin.put(self.location, params={"digest": Digest.of(secrets.token_bytes(9))}, content=rest)
         assert answer.status_code == 400
         if self.data and whole not in self.held:
-            assert self.api.anybody.head(f"/v2/{self.name}/blobs/{whole}").status_code == 404
+            assert self.api.admin.head(f"/v2/{self.name}/blobs/{whole}").status_code == 404
         self.data = None
 
     @precondition(lambda self: self.data is not None)

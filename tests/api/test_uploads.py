@@ -15,7 +15,7 @@ ABSENT_SESSION = "0" * 32
 
 
 def _get(api: Api, name: str, digest: str) -> bytes:
-    answer = api.anybody.get(f"/v2/{name}/blobs/{digest}")
+    answer = api.admin.get(f"/v2/{name}/blobs/{digest}")
     assert answer.status_code == 200, answer.text
     return answer.content
 
@@ -204,7 +204,7 @@ def test_closing_with_another_digest_is_400_and_nothing_stays(api: Api, name: st
     answer = api.admin.put(location, params={"digest": digest}, **rest)  # type: ignore[arg-type]
     assert (answer.status_code, codes(answer)) == (400, ["DIGEST_INVALID"])
     for absent in (digest, Digest.of(data)):
-        assert api.anybody.head(f"/v2/{name}/blobs/{absent}").status_code == 404
+        assert api.admin.head(f"/v2/{name}/blobs/{absent}").status_code == 404
     assert api.admin.get(location).status_code == 404
 
 
@@ -309,12 +309,12 @@ def test_a_single_post_that_breaks_leaves_nothing(own_api: Api, name: str) -> No
     api, data = own_api, random_blob(3_000_000)
     _send_part(api, "POST", f"/v2/{name}/blobs/uploads/?digest={Digest.of(data)}", len(data), data[:2_500_000])
     wait_until(lambda: not list(api.catalog.uploads._store.staging.iterdir()), 10, "the session is gone")
-    assert api.anybody.head(f"/v2/{name}/blobs/{Digest.of(data)}").status_code == 404
+    assert api.admin.head(f"/v2/{name}/blobs/{Digest.of(data)}").status_code == 404
 
 
 def test_a_manifest_that_breaks_off_changes_nothing(api: Api, name: str) -> None:
     _send_part(api, "PUT", f"/v2/{name}/manifests/v1", 1000, b"{")
-    assert api.anybody.get(f"/v2/{name}/tags/list").status_code == 404
+    assert api.admin.get(f"/v2/{name}/tags/list").status_code == 404
 
 
 def test_stalled_uploads_hold_nobody_up(api: Api, name: str) -> None:
@@ -333,7 +333,7 @@ def test_stalled_uploads_hold_nobody_up(api: Api, name: str) -> None:
                 "Content-Length: 1000000\r\n\r\n".encode()
                 + b"x" * 1000
             )
-        with api.client() as quick:
+        with api.client(auth=("admin", api.password)) as quick:
             for _ in range(20):
                 answer = quick.get(f"/v2/{name}/blobs/{digest}")
                 assert answer.content == data
@@ -403,4 +403,15 @@ def test_a_blob_that_the_named_repository_lacks_is_not_mounted(api: Api, name: s
     api.push_blob("third/one", b"something else")
     answer = api.admin.post(f"/v2/{name}/blobs/uploads/?mount={digest}&from=third/one")
     assert answer.status_code == 202
-    assert api.anybody.head(f"/v2/{name}/blobs/{digest}").status_code == 404
+    assert api.admin.head(f"/v2/{name}/blobs/{digest}").status_code == 404
+
+
+def test_a_digest_algorithm_is_checked_before_anything_is_sent(api: Api, name: str) -> None:
+    for algorithm in ("sha256", "sha512"):
+        answer = api.admin.post(f"/v2/{name}/blobs/uploads/", params={"digest-algorithm": algorithm})
+        assert answer.status_code == 202
+        data = random_blob()
+        closed = api.admin.put(answer.headers["location"], params={"digest": Digest.of(data, algorithm)}, content=data)
+        assert closed.status_code == 201
+    answer = api.admin.post(f"/v2/{name}/blobs/uploads/", params={"digest-algorithm": "md5"})
+    assert (answer.status_code, codes(answer)) == (400, ["DIGEST_INVALID"])

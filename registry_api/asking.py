@@ -1,0 +1,94 @@
+"""What every route of the management API has in common: who asks, what they may, and how errors are told."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+from fastapi import Query, Request, Response
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+
+from catalog.access_policy import Action, Caller
+from catalog.administration import Administration
+from catalog.events import Event
+from oci.errors import EntrepotError, Unsupported
+from registry_api.access import address_of
+from registry_api.challenges import BASIC
+from registry_api.errors import error_response
+from registry_api.registry import Registry
+
+_MOST = 1000
+Count = Annotated[int, Query(ge=1, le=_MOST, description="How many at most.")]
+Last = Annotated[str, Query(max_length=300, description="The last one of the page before.")]
+
+
+class ErrorOut(BaseModel):
+    """One error, as in the registry protocol."""
+
+    code: str
+    message: str
+    detail: Any = None
+
+
+class ErrorsOut(BaseModel):
+    """What every failed request is answered with."""
+
+    errors: list[ErrorOut]
+
+
+FAILURES: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorsOut} for status in (400, 401, 403, 404, 405, 409, 422, 429, 503)
+}
+
+
+class ToldErrors(APIRoute):
+    """Routes whose errors are told as the registry protocol does."""
+
+    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except EntrepotError as error:
+                return error_response(error, (b"www-authenticate", BASIC))
+
+        return answer
+
+
+class Asker:
+    """Who asks for a route, and what they may."""
+
+    def __init__(self, registry: Registry, caller: Caller, address: str) -> None:
+        self.registry, self.caller, self.address = registry, caller, address
+
+    def check(self, action: Action, name: str) -> None:
+        """Raise Unauthorized or Denied; being public is of no help here."""
+        self.registry.gate.check(self.caller, action, name, public=False, address=self.address)
+
+    def may(self, action: Action, name: str) -> bool:
+        """Whether rules let the asker do something."""
+        return self.registry.gate.decide(self.caller, action, name, public=False).allowed
+
+    def administration(self) -> Administration:
+        """For administrators; raise Unauthorized or Denied."""
+        gate = self.registry.gate
+        gate.check_admin(self.caller, self.address, "administration")
+        return Administration(
+            gate.access, gate.events, actor=self.caller.account, now=self.registry.now, address=self.address
+        )
+
+    def record(self, action: str, name: str, **detail: object) -> Event:
+        """An audit event of theirs."""
+        return Event(self.registry.now(), self.caller.account, action, name, address=self.address, detail=detail)
+
+
+def asker_of(registry: Registry) -> Callable[[Request], Awaitable[Asker]]:
+    async def ask(request: Request) -> Asker:
+        caller = await registry.gate.identify(request.scope)
+        registry.rate.spend(caller.account or address_of(request.scope))
+        if request.method not in {"GET", "HEAD"} and registry.catalog.settings.read_only:
+            raise Unsupported("this registry is read-only now")
+        await registry.find_distribution("")  # so that what other processes made is known
+        return Asker(registry, caller, address_of(request.scope))
+
+    return ask

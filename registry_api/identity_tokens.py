@@ -1,0 +1,163 @@
+"""Identity tokens of others (OpenID Connect) as logins: a CI system's token is checked against its issuer's keys and our trusts.
+
+Source: OpenID Connect Discovery 1.0 and RFC 7517 for the keys, RFC 8693 for the exchange at /token.
+"""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+import httpx
+import jwt
+
+from catalog.access_policy import Policy, Trust
+from catalog.bearer import Subject
+from catalog.settings import Settings
+from oci.errors import RemoteUnavailable, Unauthorized
+from oci.remote.address import is_loopback
+
+IDENTITY_USER = "oidc"
+"""Who logs in by this name has an identity token for a password."""
+
+_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+_FRESH = 3600.0
+"""Seconds for which an issuer's keys are not asked for again."""
+_ASK_AGAIN = 30.0
+"""Seconds after which an unknown key makes us ask earlier than that; for so long a failing issuer is left alone, too."""
+_LEEWAY = 60
+_LARGEST = 1024 * 1024
+
+
+def identity_client(settings: Settings) -> httpx.AsyncClient:
+    """What the issuers' keys are asked for by, as upstreams are; it reads certificates."""
+    verify = ssl.create_default_context(cafile=settings.ca_file) if settings.ca_file else True
+    return httpx.AsyncClient(verify=verify, proxy=settings.proxy or None, timeout=settings.connect_timeout)
+
+
+class _Keys(NamedTuple):
+    by_id: Mapping[str, jwt.PyJWK]
+    asked_at: float
+
+
+class IdentityTokens:
+    """Checks identity tokens; the issuers' keys are kept, and asked for once however many logins wait for them."""
+
+    def __init__(self, client: Callable[[], httpx.AsyncClient], *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._make_client, self._clock = client, clock
+        self._client: httpx.AsyncClient | None = None
+        self._keys: dict[str, _Keys] = {}
+        self._failed_at: dict[str, float] = {}
+        self._asking: dict[str, asyncio.Lock] = {}
+
+    async def subject_of(self, policy: Policy, token: str) -> Subject:
+        """For whom the token stands; raise Unauthorized when no trust fits, RemoteUnavailable when there are no keys."""
+        try:
+            header, claims = jwt.get_unverified_header(token), jwt.decode(token, options={"verify_signature": False})
+        except jwt.PyJWTError as error:
+            raise Unauthorized(f"this is no identity token: {error}") from None
+        trusts = [trust for trust in policy.trusts if trust.issuer == claims.get("iss")]
+        if not trusts:
+            raise Unauthorized("nothing trusts the issuer of this identity token")
+        key = await self._key(trusts[0].issuer, str(header.get("kid", "")))
+        reasons = []
+        for trust in trusts:
+            verified = _verify(trust, token, key)
+            reason = verified if isinstance(verified, str) else mismatch(trust, verified)
+            account = policy.accounts.get(trust.account)
+            if not reason and account is not None and not account.disabled:
+                return Subject(account.name, account.stamp, "", trust.grants or None)
+            reasons.append(f"{trust.name}: {reason or 'its account cannot be used'}")
+        raise Unauthorized(f"the identity token fits no trust ({'; '.join(reasons)})")
+
+    async def _key(self, issuer: str, key_id: str) -> jwt.PyJWK:
+        async with self._asking.setdefault(issuer, asyncio.Lock()):
+            known = self._keys.get(issuer)
+            now = self._clock()
+            age = now - known.asked_at if known else float("inf")
+            if age > _FRESH or (known is not None and key_id not in known.by_id and age > _ASK_AGAIN):
+                try:
+                    self._check_rested(issuer, now)
+                    known = self._keys[issuer] = _Keys(await self._ask(issuer), now)
+                except RemoteUnavailable:
+                    self._failed_at.setdefault(issuer, now)
+                    if known is None or key_id not in known.by_id:
+                        raise
+            if known is None or key_id not in known.by_id:
+                raise Unauthorized("the issuer of this identity token has no such key")
+            return known.by_id[key_id]
+
+    def _check_rested(self, issuer: str, now: float) -> None:
+        if now - self._failed_at.get(issuer, -_ASK_AGAIN) < _ASK_AGAIN:
+            raise RemoteUnavailable("the keys of the issuer could not be had a moment ago", registry=issuer)
+        self._failed_at.pop(issuer, None)
+
+    async def _ask(self, issuer: str) -> Mapping[str, jwt.PyJWK]:
+        """The issuer's keys, found by its configuration; raise RemoteUnavailable."""
+        configuration = await self._get_json(issuer, f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+        if configuration.get("issuer") != issuer:
+            raise RemoteUnavailable("its configuration names another issuer", registry=issuer)
+        found = await self._get_json(issuer, str(configuration.get("jwks_uri", "")))
+        keys: dict[str, jwt.PyJWK] = {}
+        for one in found.get("keys", []):
+            try:
+                keys[str(one.get("kid", ""))] = jwt.PyJWK(one)
+            except (jwt.PyJWTError, AttributeError):
+                continue  # a key of a kind that we cannot use is no key to us
+        return keys
+
+    async def _get_json(self, issuer: str, url: str) -> dict[str, Any]:
+        try:
+            address = httpx.URL(url)
+            if address.scheme != "https" and not is_loopback(address.host):
+                raise RemoteUnavailable(f"{url!r} is not https", registry=issuer)
+            if self._client is None:
+                self._client = await asyncio.to_thread(self._make_client)
+            async with self._client.stream("GET", address, headers={"accept": "application/json"}) as answer:
+                if answer.status_code != 200:
+                    raise RemoteUnavailable(f"answered {answer.status_code} at {url}", registry=issuer)
+                raw = b""
+                async for part in answer.aiter_bytes():
+                    raw += part
+                    if len(raw) > _LARGEST:
+                        raise RemoteUnavailable(f"{url} is too long", registry=issuer)
+            document = httpx.Response(200, content=raw).json()
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            raise RemoteUnavailable(f"cannot read {url}: {error or type(error).__name__}", registry=issuer) from None
+        if not isinstance(document, dict):
+            raise RemoteUnavailable(f"{url} is no JSON object", registry=issuer)
+        return document
+
+    async def close(self) -> None:
+        """End the connections."""
+        if self._client is not None:
+            await self._client.aclose()
+
+
+def _verify(trust: Trust, token: str, key: jwt.PyJWK) -> Mapping[str, object] | str:
+    """The claims, or why the token is not good for this trust."""
+    try:
+        claims: dict[str, object] = jwt.decode(
+            token,
+            key,
+            algorithms=list(_ALGORITHMS),
+            audience=trust.audience,
+            issuer=trust.issuer,
+            leeway=_LEEWAY,
+            options={"require": ["exp", "iat", "aud", "iss", "sub"]},
+        )
+    except (jwt.PyJWTError, TypeError) as error:
+        return str(error)
+    return claims
+
+
+def mismatch(trust: Trust, claims: Mapping[str, object]) -> str:
+    """Which claim does not fit a trust; empty when all do."""
+    for name, pattern in trust.claims.items():
+        value = claims.get(name)
+        texts = [str(one) for one in value] if isinstance(value, list) else [] if value is None else [str(value)]
+        if not any(fnmatchcase(text, pattern) for text in texts):
+            return f"claim {name} does not fit {pattern}"
+    return ""

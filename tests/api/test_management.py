@@ -1,0 +1,133 @@
+"""The management API: what it says of itself holds for any request, and its rights are those of the registry."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis.core.result import Ok
+
+from catalog.access import AccessStore
+from catalog.access_policy import parse_grant
+from catalog.administration import Administration
+from tests.api.conftest import Api, codes, serve, simple_manifest
+
+PASSWORD = "correct horse"
+
+
+@pytest.fixture(scope="module")
+def managed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """A registry with two repositories, and bob, who may pull from one of them."""
+    with serve(tmp_path_factory.mktemp("managed") / "entrepot") as api:
+        for name in ("team/app", "other/app"):
+            for tag in ("v1", "v2", "v3"):
+                api.put_manifest(name, tag, simple_manifest(api, name))
+        desk = Administration(
+            AccessStore(api.catalog.settings), api.catalog.events, actor="test", now=lambda: datetime.now(UTC)
+        )
+        desk.add_account("bob", password=PASSWORD)
+        desk.add_rule(["user:bob"], parse_grant("pull:team/**"))
+        yield api
+
+
+def cases(api: Api, check: Callable[[Any], None], examples: int) -> int:
+    """Make up requests to every operation that /openapi.json describes, and check each; return how many operations."""
+    schema = schemathesis.openapi.from_url(f"{api.url}/openapi.json").include(path_regex="^/api/v1")
+    operations = [found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)]
+    for operation in operations:
+
+        @given(case=operation.as_strategy())
+        @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+        def run(case: Any) -> None:
+            check(case)
+
+        run()
+    return len(operations)
+
+
+def test_any_request_is_answered_as_the_description_says(managed: Api) -> None:
+    assert cases(managed, lambda case: case.call_and_validate(auth=("admin", managed.password)), 25) >= 15
+
+
+def test_nobody_administers(managed: Api) -> None:
+    def check(case: Any) -> None:
+        answer = case.call()
+        assert answer.status_code in {200, 400, 401, 405}
+        if answer.status_code == 200:
+            assert case.path in {"/api/v1/repositories", "/api/v1/distributions"}
+            assert case.method == "GET"
+
+    cases(managed, check, 5)
+
+
+def test_repositories_versions_and_tags(managed: Api) -> None:
+    admin = managed.admin
+    listed = admin.get("/api/v1/repositories").json()
+    assert [one["name"] for one in listed] == ["other/app", "team/app"]
+    assert admin.get("/api/v1/repositories", params={"n": 1, "last": "other/app"}).json() == listed[1:]
+    shown = admin.get("/api/v1/repositories/team/app").json()
+    assert (shown["version"], shown["tags"]) == (3, 3)
+    versions = admin.get("/api/v1/versions/team/app", params={"n": 2}).json()
+    assert [(one["number"], one["operation"], one["actor"]) for one in versions] == [
+        (3, "push", "admin"),
+        (2, "push", "admin"),
+    ]
+    assert [one["number"] for one in admin.get("/api/v1/versions/team/app", params={"before": 2}).json()] == [1]
+    tags = admin.get("/api/v1/tags/team/app").json()
+    assert [one["tag"] for one in tags] == ["v1", "v2", "v3"]
+    assert tags[0]["digest"].startswith("sha256:")
+    assert [one["tag"] for one in admin.get("/api/v1/tags/team/app", params={"version": 1}).json()] == ["v1"]
+    answer = admin.get("/api/v1/tags/team/app", params={"version": 99})
+    assert (answer.status_code, codes(answer)) == (404, ["NAME_UNKNOWN"])
+
+
+def test_everybody_sees_what_rules_let_them_pull(managed: Api) -> None:
+    with managed.client(auth=("bob", PASSWORD)) as bob:
+        assert [one["name"] for one in bob.get("/api/v1/repositories").json()] == ["team/app"]
+        assert bob.get("/api/v1/tags/team/app").status_code == 200
+        for path in ("tags/other/app", "versions/other/app", "repositories/other/app", "users", "events", "rules"):
+            answer = bob.get(f"/api/v1/{path}")
+            assert (answer.status_code, codes(answer)) == (403, ["DENIED"])
+    nobody = managed.anybody.get("/api/v1/versions/team/app")
+    assert nobody.status_code == 401
+    assert nobody.headers["www-authenticate"].startswith("Basic ")
+    assert managed.anybody.get("/api/v1/repositories").json() == []
+
+
+def test_distributions_are_made_changed_and_deleted(managed: Api) -> None:
+    wanted = {"repository": "team/app", "version": 1, "private": True, "labels": {"a": "b"}, "immutable_tags": ["v*"]}
+    made = managed.admin.put("/api/v1/distributions/pinned/app", json=wanted)
+    assert made.status_code == 200, made.text
+    assert made.json() == {**wanted, "path": "pinned/app", "description": "", "remote": "", "fresh_seconds": 0}
+    assert managed.admin.get("/v2/pinned/app/tags/list").json()["tags"] == ["v1"]
+    assert managed.anybody.get("/v2/pinned/app/tags/list").status_code == 401
+    with managed.client(auth=("bob", PASSWORD)) as bob:
+        assert bob.put("/api/v1/distributions/team/second", json={"repository": "team/app"}).status_code == 403
+        assert bob.delete("/api/v1/distributions/pinned/app").status_code == 403
+    assert managed.admin.put("/api/v1/distributions/x", json={**wanted, "version": 99}).status_code == 404
+    assert managed.admin.delete("/api/v1/distributions/pinned/app").status_code == 204
+    assert managed.admin.get("/v2/pinned/app/tags/list").status_code == 404
+    actions = {one["action"] for one in managed.admin.get("/api/v1/events", params={"name": "pinned/app"}).json()}
+    assert actions == {"set-distribution", "delete-distribution"}
+
+
+def test_users_and_their_tokens(managed: Api) -> None:
+    made = managed.admin.post("/api/v1/users", json={"name": "robot-1"})
+    assert made.status_code == 201, made.text
+    assert made.json()["robot"] is True
+    assert managed.admin.post("/api/v1/users", json={"name": "robot-1"}).status_code == 409
+    scope = {"actions": ["pull"], "patterns": ["team/**"]}
+    token = managed.admin.post("/api/v1/users/robot-1/tokens", json={"scopes": [scope], "expires_in": 3600}).json()
+    with managed.client(auth=("robot-1", token["secret"])) as robot:
+        assert robot.get("/v2/").status_code == 200
+        listed = managed.admin.get("/api/v1/users/robot-1/tokens").json()
+        assert [(one["id"], one["secret"], one["scopes"]) for one in listed] == [(token["id"], None, [scope])]
+        assert managed.admin.delete(f"/api/v1/tokens/{token['id']}").status_code == 204
+        assert robot.get("/v2/").status_code == 401
+    assert managed.admin.delete("/api/v1/users/robot-1").status_code == 204
+    assert "robot-1" not in [one["name"] for one in managed.admin.get("/api/v1/users").json()]
+    assert managed.admin.post("/api/v1/users", json={"name": "x", "password": "short"}).status_code == 400
+    unknown = managed.admin.post("/api/v1/users", json={"name": "x", "unheard": 1})
+    assert (unknown.status_code, codes(unknown)) == (400, ["UNKNOWN"])
