@@ -8,11 +8,12 @@ import ssl
 from typing import cast
 
 from cryptography import x509
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from registry_api.connections import Connection
 
 
-class ClientCertificates(HttpToolsProtocol):
-    """uvicorn's protocol, which puts the subject (RFC 4514) of the connection's certificate into each request's scope."""
+class CertifiedConnection(Connection):
+    """A connection that puts the subject (RFC 4514) of its client's certificate into each request's scope."""
 
     _certificate_name = ""
 

@@ -9,7 +9,7 @@ from catalog.snapshot import Snapshot
 from oci import mediatypes
 from oci.descriptor import Descriptor
 from oci.digest import Digest
-from oci.errors import ManifestBlobUnknown, ManifestInvalid
+from oci.errors import ManifestBlobUnknown, ManifestInvalid, ManifestUnknown
 from oci.manifest import MAX_BYTES, Manifest, parse_manifest, required_blobs
 from oci.reference import parse_tag
 from registry_api.bodies import read_whole
@@ -20,6 +20,9 @@ from registry_api.registry import Registry
 
 MAX_TAGS = 10
 """Tags that one push by digest may set. Source: distribution-spec (development head), "Pushing Manifests"."""
+
+_TRIES = 5
+"""How often a manifest is kept and committed that others delete meanwhile."""
 
 
 async def put_manifest(registry: Registry, request: Request) -> Answer:
@@ -35,9 +38,15 @@ async def put_manifest(registry: Registry, request: Request) -> Answer:
     manifest = parse_pushed(raw, (request.header(b"content-type") or b"").decode("latin-1"), algorithm)
     if by_digest:
         check_digest(manifest.digest, by_digest)
-    await registry.threads.run(_keep, registry, request.repository, manifest)
     changes: tuple[Change, ...] = (AddManifest(manifest.descriptor), *(SetTag(tag, manifest.digest) for tag in tags))
-    await commit_changes(registry, request, "push", changes)
+    for tries_left in reversed(range(_TRIES)):
+        await registry.threads.run(_keep, registry, request.repository, manifest)
+        try:
+            await commit_changes(registry, request, "push", changes)
+            break
+        except ManifestUnknown:  # it was deleted, and its bytes collected, between the two
+            if not tries_left:
+                raise
     return _created(request.name, manifest, tags if by_digest else ())
 
 

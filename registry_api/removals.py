@@ -1,8 +1,10 @@
 """Tags, manifests and blobs that clients remove. Source: distribution-spec, "Content Management"."""
 
 from catalog.changes import Change, RemoveManifest, RemoveTag
+from catalog.snapshot import Snapshot
 from oci.digest import Digest
 from oci.errors import BlobUnknown, Conflict, ManifestUnknown, NameUnknown
+from oci.manifest import required_blobs
 from oci.reference import is_tag
 from registry_api.manifest_pushes import commit_changes
 from registry_api.messages import Answer, Request, empty_answer
@@ -12,13 +14,23 @@ from registry_api.registry import Registry
 async def delete_manifest(registry: Registry, request: Request) -> Answer:
     """Remove a tag, its manifest staying, or a manifest with all its tags; raise NameUnknown or ManifestUnknown."""
     change = _removal_of(request.reference)
-    if await registry.find_served(request.name) is None:
+    snapshot = await registry.find_served(request.name)
+    if snapshot is None:
         raise NameUnknown(f"no repository {request.name!r} here")
+    if isinstance(change, RemoveManifest) and change.digest in snapshot.manifests:
+        await registry.threads.run(_lease_blobs, registry, snapshot, change.digest)
     result = await commit_changes(registry, request, "delete", (change,))
     if not result.changed:
         what = "tag" if is_tag(request.reference) else "manifest"
         raise ManifestUnknown(f"{what} {request.reference[:200]!r} is not in {request.name}")
     return empty_answer(202)
+
+
+def _lease_blobs(registry: Registry, snapshot: Snapshot, digest: Digest) -> None:
+    """Let the repository keep a manifest's blobs for a while: a push under way may have found them and left them out."""
+    manifest = registry.catalog.read_manifest(digest, snapshot.manifests[digest].media_type)
+    for blob in required_blobs(manifest):
+        registry.catalog.content.lease(snapshot.repository, blob.digest)
 
 
 def _removal_of(reference: str) -> Change:

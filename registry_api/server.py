@@ -8,15 +8,17 @@ import ssl
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection as Pipe
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from catalog.catalog import open_catalog
 from catalog.settings import Settings
 from oci.errors import LocalError, SettingsInvalid
 from registry_api.app import create_app
-from registry_api.client_certificates import ClientCertificates
+from registry_api.client_certificates import CertifiedConnection
+from registry_api.connections import Connection
 
 _STOP_WITHIN = 3
 """Seconds that requests under way get to end when the server is told to stop."""
@@ -67,7 +69,7 @@ def listening_url(serving: Serving, listener: socket.socket) -> str:
 
 
 def serve(
-    serving: Serving, listener: socket.socket, announce: Callable[[], None], *, parent: Connection | None = None
+    serving: Serving, listener: socket.socket, announce: Callable[[], None], *, parent: Pipe | None = None
 ) -> None:
     """Serve until SIGTERM, SIGINT or the end of `parent`; call `announce` when requests are answered.
 
@@ -77,24 +79,7 @@ def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     with open_catalog(serving.settings) as catalog:
-        config = uvicorn.Config(
-            create_app(catalog),
-            loop="uvloop",
-            http=ClientCertificates if serving.settings.tls_client_ca else "httptools",
-            ws="none",
-            lifespan="on",
-            log_config=None,
-            access_log=serving.access_log,
-            server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=_KEEP_ALIVE,
-            timeout_graceful_shutdown=_STOP_WITHIN,
-            backlog=_BACKLOG,
-            ssl_certfile=serving.settings.tls_cert,
-            ssl_keyfile=serving.settings.tls_key,
-            ssl_ca_certs=str(serving.settings.tls_client_ca) if serving.settings.tls_client_ca else None,
-            ssl_cert_reqs=ssl.CERT_OPTIONAL if serving.settings.tls_client_ca else ssl.CERT_NONE,
-        )
+        config = uvicorn_config(create_app(catalog), serving.settings, access_log=serving.access_log)
         try:
             config.load()
         except (OSError, ssl.SSLError) as error:
@@ -102,11 +87,37 @@ def serve(
                 f"the certificate {serving.settings.tls_cert} or its key {serving.settings.tls_key} "
                 f"cannot be used: {error}"
             ) from error
-        _Server(config, announce, parent).run(sockets=[listener])
+        Server(config, announce, parent).run(sockets=[listener])
 
 
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, announce: Callable[[], None], parent: Connection | None) -> None:
+def uvicorn_config(app: ASGIApp, settings: Settings, *, access_log: bool = False) -> uvicorn.Config:
+    """How uvicorn serves us."""
+    return uvicorn.Config(
+        app,
+        loop="uvloop",
+        http=CertifiedConnection if settings.tls_client_ca else Connection,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=access_log,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=_KEEP_ALIVE,
+        timeout_graceful_shutdown=_STOP_WITHIN,
+        backlog=_BACKLOG,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+        ssl_ca_certs=str(settings.tls_client_ca) if settings.tls_client_ca else None,
+        ssl_cert_reqs=ssl.CERT_OPTIONAL if settings.tls_client_ca else ssl.CERT_NONE,
+    )
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which ends with its parent and closes connections whose requests do not begin."""
+
+    def __init__(
+        self, config: uvicorn.Config, announce: Callable[[], None] = lambda: None, parent: Pipe | None = None
+    ) -> None:
         super().__init__(config)
         self._announce, self._parent = announce, parent
 
@@ -116,6 +127,14 @@ class _Server(uvicorn.Server):
             asyncio.get_running_loop().add_reader(self._parent.fileno(), self._stop)
         if self.started:
             self._announce()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second, as uvicorn calls it; once a second look at connections."""
+        if counter % 10 == 0:
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, Connection):
+                    connection.end_if_stalled()
+        return await super().on_tick(counter)
 
     def _stop(self) -> None:
         """The parent has ended: its end of the pipe is closed."""

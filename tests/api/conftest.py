@@ -13,7 +13,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 
 from catalog.access import ADMINISTRATOR, ensure_administrator
 from catalog.catalog import Catalog, open_catalog
@@ -23,6 +22,7 @@ from oci.digest import Digest
 from oci.manifest import Manifest, required_blobs
 from oci.memory import MemoryStore
 from registry_api.app import create_app
+from registry_api.server import Server, uvicorn_config
 from tests.servers import wait_until
 
 
@@ -101,11 +101,7 @@ def serve(home: Path, **changes: object) -> Iterator[Api]:
     settings = read_settings(home=home, **changes)
     password = ensure_administrator(settings) or (home / "admin-password").read_text().strip()
     with open_catalog(settings) as catalog, socket.create_server(("127.0.0.1", 0)) as listener:
-        app = create_app(catalog)
-        config = uvicorn.Config(
-            app, loop="uvloop", http="httptools", ws="none", lifespan="on", log_config=None, timeout_graceful_shutdown=2
-        )
-        server = uvicorn.Server(config)
+        server = Server(uvicorn_config(create_app(catalog), settings))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

@@ -414,3 +414,15 @@ def test_a_sparse_manifest_is_taken_where_that_is_wished_and_holds_what_comes_la
         assert api.put_manifest("sparse/app", "v1", raw).status_code == 201
         api.catalog.sweep(grace=-1)
         assert api.admin.get(f"/v2/sparse/app/blobs/{Digest.of(late)}").content == late
+
+
+def test_a_push_under_way_when_its_image_is_deleted_goes_through(own_api: Api, name: str) -> None:
+    """The client asked for the blobs, found them, and left them out; the sessions that brought them are long gone."""
+    raw = simple_manifest(own_api, name)
+    assert own_api.put_manifest(name, "v1", raw).status_code == 201
+    parts = [part["digest"] for part in (json.loads(raw)["config"], *json.loads(raw)["layers"])]
+    for digest in parts:
+        own_api.catalog.content.unlink(name, Digest.parse(digest))
+        assert own_api.admin.head(f"/v2/{name}/blobs/{digest}").status_code == 200
+    assert own_api.admin.delete(f"/v2/{name}/manifests/{Digest.of(raw)}").status_code == 202
+    assert own_api.put_manifest(name, "v1", raw).status_code == 201

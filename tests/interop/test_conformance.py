@@ -1,5 +1,5 @@
-"""The conformance suites of the distribution specification: the development head's passes on every row, none switched off, and the
-released one (1.1) passes but for the specifications that are the other half of one that passed."""
+"""The conformance suites of the distribution specification: Pass on every row of the development head's, none switched off; the
+released one (1.1) passes too, but for what is the other half of something that passed."""
 
 import json
 import os
@@ -11,7 +11,6 @@ import yaml  # type: ignore[import-untyped]  # it carries no types
 
 from tests.conftest import EntrepotFactory
 
-
 THE_OTHER_HALF = {
     "Get tag name from environment",  # there was a push
     "Populate registry with test tags (no push)",
@@ -21,8 +20,8 @@ THE_OTHER_HALF = {
 
 
 MENDED_IN_THE_RELEASE = {("Content Discovery", "Delete layer blob created in setup")}
-"""Release 1.1.1 lets go of the manifests first that need the blob; commits before it, all that some module proxies have, do not, and
-a blob that is needed is kept."""
+"""Release 1.1.1 lets go of the manifests first that need the blob. Commits before it, all that some module proxies have, do
+not, and a blob that is needed is kept."""
 
 
 def test_every_row_passes(entrepot_server: EntrepotFactory, tool: Callable[[str], str], tmp_path: Path) -> None:

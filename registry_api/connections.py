@@ -1,0 +1,58 @@
+"""Connections as uvicorn keeps them, with what it leaves out: an end to requests whose head never ends.
+
+A body that stops coming is ended where it is read (`registry_api.bodies`); an idle connection by uvicorn's keep-alive timer.
+"""
+
+import asyncio
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_LIMIT = 65_536
+"""Most bytes of a request line with its headers: eight times what other servers take, since tokens can be long."""
+
+HEAD_PATIENCE = 30.0
+"""Seconds from the first byte of a request, or from the connection's beginning, to the end of its headers."""
+
+
+class Connection(HttpToolsProtocol):
+    """One client's connection; a head that is too long is answered 431, one that takes too long 408."""
+
+    _head_since: float | None = None
+    _head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """The first request may begin."""
+        super().connection_made(transport)
+        self._head_since = self.loop.time()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came."""
+        super().data_received(data)
+        if self._head_since is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_LIMIT:
+                self._refuse(b"431 Request Header Fields Too Large")
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        super().on_message_begin()
+        self._head_since, self._head_bytes = self.loop.time(), 0
+
+    def on_headers_complete(self) -> None:
+        """Begin to answer it."""
+        self._head_since = None
+        super().on_headers_complete()
+
+    def end_if_stalled(self) -> None:
+        """Close the connection when its head has taken too long."""
+        since = self._head_since
+        if since is not None and self.loop.time() - since > HEAD_PATIENCE:
+            self._refuse(b"408 Request Timeout")
+
+    def _refuse(self, status: bytes) -> None:
+        self._head_since = None
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete:  # else the bytes would stand in the middle of an answer
+            self.transport.write(b"HTTP/1.1 %s\r\nconnection: close\r\ncontent-length: 0\r\n\r\n" % status)
+        self.transport.close()

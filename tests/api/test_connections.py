@@ -1,0 +1,105 @@
+"""Connections that misbehave: heads that never end, clients that vanish; none of it stays, and nobody else notices."""
+
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from oci.digest import Digest
+from tests.api.conftest import Api, random_blob
+from tests.conftest import EntrepotFactory
+from tests.servers import EntrepotServer, wait_until
+
+
+def _rest(sock: socket.socket) -> bytes:
+    """All that still comes, until the other side closes."""
+    received = b""
+    while part := sock.recv(65536):
+        received += part
+    return received
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /v2/ HTTP/1.1\r\nHost: x\r\nX-Slow: "])
+def test_a_request_that_does_not_begin_is_ended(api: Api, monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+    monkeypatch.setattr("registry_api.connections.HEAD_PATIENCE", 0.2)
+    with api.connection() as sock:
+        sock.sendall(sent)
+        assert _rest(sock).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_second_request_that_does_not_begin_is_ended_too(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("registry_api.connections.HEAD_PATIENCE", 0.2)
+    with api.connection() as sock:
+        sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /healthz HT")
+        received = _rest(sock)
+        assert received.startswith(b"HTTP/1.1 200 ")
+        assert received.count(b"HTTP/1.1 408 ") == 1
+
+
+def test_an_idle_connection_outlives_the_patience_with_heads(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Go's clients keep connections for a minute and more between requests."""
+    monkeypatch.setattr("registry_api.connections.HEAD_PATIENCE", 0.2)
+    with api.connection() as idle, api.connection() as stalled:
+        idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert idle.recv(65536).startswith(b"HTTP/1.1 200 ")
+        stalled.sendall(b"GET ")
+        assert _rest(stalled).startswith(b"HTTP/1.1 408 ")
+        idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert _rest(idle).startswith(b"HTTP/1.1 200 ")
+
+
+def _send_headers(sock: socket.socket, count: int) -> None:
+    for number in range(count):
+        sock.sendall(b"X-%d: %s\r\n" % (number, b"x" * 10_000))
+
+
+def test_a_head_without_end_is_refused_before_it_fills_the_memory(api: Api) -> None:
+    with api.connection() as sock:
+        sock.sendall(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n")
+        with pytest.raises(ConnectionError):
+            _send_headers(sock, 10_000)
+
+
+def test_a_head_of_ordinary_size_is_taken(api: Api) -> None:
+    """Tokens with many scopes take kilobytes."""
+    assert api.anybody.get("/healthz", headers={"X-Long": "x" * 50_000}).status_code == 200
+
+
+def _descriptors(server: EntrepotServer) -> int:
+    return len(list(Path(f"/proc/{server.child.pid}/fd").iterdir()))
+
+
+def test_a_thousand_requests_leave_no_descriptor_open(entrepot_server: EntrepotFactory) -> None:
+    server, data = entrepot_server(), random_blob(300_000)
+    url = f"{server.url}/v2/team/app"
+
+    def requests(times: int) -> None:
+        for number in range(times):
+            with httpx.Client(auth=server.auth, trust_env=False) as client:
+                own = data + str(number).encode()
+                digest = Digest.of(own)
+                statuses = [
+                    client.post(f"{url}/blobs/uploads/", params={"digest": digest}, content=own).status_code,
+                    client.get(f"{url}/blobs/{digest}").status_code,
+                    client.get(f"{url}/blobs/{digest}", headers={"Range": "bytes=5-10"}).status_code,
+                    client.head(f"{url}/blobs/{digest}").status_code,
+                    client.get(f"{url}/blobs/{digest}", auth=("admin", "wrong")).status_code,
+                    client.get(f"{url}/manifests/none").status_code,
+                    client.post(f"{url}/blobs/uploads/", params={"digest": digest}, content=b"other").status_code,
+                ]
+                assert statuses == [201, 200, 206, 200, 401, 404, 400]
+                location = client.post(f"{url}/blobs/uploads/").headers["location"]
+                with ExitStack() as stack:
+                    broken = [
+                        stack.enter_context(socket.create_connection(("127.0.0.1", server.port))) for _ in range(2)
+                    ]
+                    broken[0].sendall(f"GET /v2/team/app/blobs/{digest} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                    broken[1].sendall(f"PATCH {location} HTTP/1.1\r\nContent-Length: 9\r\n\r\n123".encode())
+                assert client.delete(f"{server.url}{location}").status_code == 204
+
+    requests(5)  # what is opened once for all: threads, their connections to the catalogue, pools
+    before = _descriptors(server)
+    requests(91)
+    wait_until(lambda: _descriptors(server) <= before, 20, f"{_descriptors(server)} descriptors become {before} again")
