@@ -2,16 +2,18 @@
 
 import base64
 import binascii
+import hashlib
+import secrets
 from collections import OrderedDict
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 from starlette.types import Scope as Asgi
 
 from catalog.access import AccessStore
 from catalog.access_policy import ANONYMOUS, NOBODY, Action, Caller, Decision, Grant, Policy, decide_access
-from catalog.bearer import Bearer, Subject, read_token
+from catalog.bearer import Subject, read_token
 from catalog.distributions import Distribution
 from catalog.events import Event, Events
 from catalog.logins import Login, Logins
@@ -78,6 +80,19 @@ def check_changeable(action: Action, name: str, found: Distribution | None, cach
         raise Denied(f"{name} is a cache of {found.remote}; nothing but what lies below it can be changed")
 
 
+class _Known(NamedTuple):
+    """Who sent an Authorization header that was checked: true as long as the policy is the same, until a time if there is one."""
+
+    policy: Policy
+    until: datetime | None
+    caller: Caller
+
+
+def _end_of(policy: Policy, token: str) -> datetime | None:
+    found = policy.tokens.get(token)
+    return found.expires_at if found is not None else None
+
+
 class Gate:
     """Tells from a request's credentials who asks, and whether they may do what they ask."""
 
@@ -92,7 +107,8 @@ class Gate:
         self.access, self.events, self._threads, self._now = access, events, threads, now
         self.identities = identities
         self._logins = Logins(access, now)
-        self._bearers: OrderedDict[bytes, Bearer] = OrderedDict()
+        self._key = secrets.token_bytes(32)
+        self._known: OrderedDict[bytes, _Known] = OrderedDict()
 
     # --- who ---
 
@@ -101,16 +117,27 @@ class Gate:
         header = find_header(scope, b"authorization")
         if header is None:
             return self._by_certificate(scope)
-        known = self._bearers.get(header)
-        if known is not None and known.is_valid(self.access.policy, self._now()):
+        policy, now = self.access.policy, self._now()
+        key = hashlib.blake2b(header, key=self._key, digest_size=16).digest()
+        known = self._known.get(key)
+        if known is not None and known.policy is policy and (known.until is None or now < known.until):
             return known.caller
         credentials = parse_authorization(header)
         if credentials is None:
             return self._by_certificate(scope)
         if credentials.scheme == "bearer":
-            return self._by_bearer(header, credentials.secret)
-        subject = await self.log_in(credentials, address_of(scope))
-        return Caller(subject.account, subject.grants, subject.grants)
+            made = self._by_bearer(policy, credentials.secret, now)
+        else:
+            subject = await self.log_in(credentials, address_of(scope))
+            made = _Known(
+                policy, _end_of(policy, subject.token), Caller(subject.account, subject.grants, subject.grants)
+            )
+            if credentials.username == IDENTITY_USER:  # their issuer says how long they are good
+                return made.caller
+        self._known[key] = made
+        if len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+        return made.caller
 
     async def log_in(self, credentials: Credentials, address: str) -> Subject:
         """Check a name and a secret, or the identity token in its place; raise Unauthorized, which is an audit event."""
@@ -127,15 +154,12 @@ class Gate:
             raise
         return subject_of(login)
 
-    def _by_bearer(self, header: bytes, token: str) -> Caller:
-        policy, now = self.access.policy, self._now()
+    def _by_bearer(self, policy: Policy, token: str, now: datetime) -> "_Known":
         bearer = read_token(policy, token, now=now)
         if not bearer.is_valid(policy, now):
             raise Unauthorized("the token is not good any more: its account or what it was made by has changed")
-        self._bearers[header] = bearer
-        if len(self._bearers) > _REMEMBERED:
-            self._bearers.popitem(last=False)
-        return bearer.caller
+        ends = datetime.fromtimestamp(bearer.expires, UTC)
+        return _Known(policy, min(ends, _end_of(policy, bearer.token) or ends), bearer.caller)
 
     def _by_certificate(self, scope: Asgi) -> Caller:
         tls = scope.get("extensions", {}).get("tls")

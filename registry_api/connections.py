@@ -1,9 +1,10 @@
-"""Connections as uvicorn keeps them, with what it leaves out: an end to requests whose head never ends.
+"""Connections as uvicorn keeps them, with what it leaves out: an end to requests whose head never ends, and answers in one piece.
 
 A body that stops coming is ended where it is read (`registry_api.bodies`); an idle connection by uvicorn's keep-alive timer.
 """
 
 import asyncio
+from typing import cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -12,6 +13,9 @@ HEAD_LIMIT = 65_536
 
 HEAD_PATIENCE = 30.0
 """Seconds from the first byte of a request, or from the connection's beginning, to the end of its headers."""
+
+_JOINED_AT_MOST = 65_536
+"""Bytes up to which copying a body behind its head costs less than handing over two pieces."""
 
 
 class Connection(HttpToolsProtocol):
@@ -42,6 +46,8 @@ class Connection(HttpToolsProtocol):
         """Begin to answer it."""
         self._head_since = None
         super().on_headers_complete()
+        if self.scope["method"] != "HEAD":
+            self.cycle.transport = cast("asyncio.Transport", _OneWrite(self.transport))
 
     def end_if_stalled(self) -> None:
         """Close the connection when its head has taken too long."""
@@ -56,3 +62,35 @@ class Connection(HttpToolsProtocol):
         if self.cycle is None or self.cycle.response_complete:  # else the bytes would stand in the middle of an answer
             self.transport.write(b"HTTP/1.1 %s\r\nconnection: close\r\ncontent-length: 0\r\n\r\n" % status)
         self.transport.close()
+
+
+class _OneWrite:
+    """A transport for one answer, by which its head goes out with the first of its body: one packet, and the client wakes once.
+
+    uvicorn writes them one by one, which took a quarter of the time of a pull of a manifest.
+    """
+
+    __slots__ = ("_begun", "_head", "_transport")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport, self._head, self._begun = transport, b"", False
+
+    def write(self, data: bytes) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            if len(data) > _JOINED_AT_MOST:
+                self._transport.writelines((head, data))
+            else:
+                self._transport.write(head + data)
+        elif self._begun or data.startswith(b"HTTP/1.1 1"):  # "100 Continue" is waited for
+            self._transport.write(data)
+        else:
+            self._head, self._begun = data, True
+
+    def close(self) -> None:
+        if self._head:
+            self.write(b"")
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
