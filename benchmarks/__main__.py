@@ -10,8 +10,10 @@ from pathlib import Path
 
 from benchmarks.load import WRK
 from benchmarks.memory import memory_rows
+from benchmarks.patience import patience_rows
 from benchmarks.pushing import pushing_rows
 from benchmarks.rows import Row, render
+from benchmarks.scale import scale_rows
 from benchmarks.serving import serving_rows
 from benchmarks.stage import Stage, machine, write_results
 from benchmarks.syncing import syncing_rows
@@ -22,10 +24,24 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def serving(stage: Stage, quick: bool) -> Iterator[Row]:
-    (ours, mine), (peer, theirs) = stage.ours("serving"), stage.peer("serving-peer")
-    yield from serving_rows(ours, peer, rounds=2 if quick else 7, seconds=1 if quick else 2)
-    mine.child.stop()
-    theirs.child.stop()
+    rounds, seconds = (2, 1.0) if quick else (5, 2.0)
+    return serving_rows(stage, rounds=rounds, seconds=seconds, largest=50_000_000 if quick else 1_000_000_000)
+
+
+def scale(stage: Stage, quick: bool) -> Iterator[Row]:
+    tags, repositories, referrers = ((100,), 100, 50) if quick else ((1_000, 50_000), 10_000, 1_000)
+    return scale_rows(
+        stage,
+        rounds=2 if quick else 5,
+        seconds=1 if quick else 2,
+        tags=tags,
+        repositories=repositories,
+        referrers=referrers,
+    )
+
+
+def patience(stage: Stage, quick: bool) -> Iterator[Row]:
+    return patience_rows(stage, stalled=50 if quick else 500, pulls=200 if quick else 2_000)
 
 
 def pushing(stage: Stage, quick: bool) -> Iterator[Row]:
@@ -49,6 +65,8 @@ def memory(stage: Stage, quick: bool) -> Iterator[Row]:
 
 SECTIONS: dict[str, Callable[[Stage, bool], Iterator[Row]]] = {
     "serving": serving,
+    "scale": scale,
+    "patience": patience,
     "pushing": pushing,
     "syncing": syncing,
     "verbs": verbs,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
+_BLOCK = 64 * 1024 * 1024
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 
 
@@ -49,7 +50,8 @@ def make_blob(data: bytes, media_type: str) -> Blob:
 
 def make_layer(seed: str, size: int) -> Blob:
     """About `size` bytes that do not compress, as a gzip stream, which clients take as it is."""
-    return make_blob(gzip.compress(random.Random(seed).randbytes(size), compresslevel=0, mtime=0), LAYER)
+    block = random.Random(seed).randbytes(min(size, _BLOCK))
+    return make_blob(gzip.compress((block * -(-size // len(block)))[:size], compresslevel=0, mtime=0), LAYER)
 
 
 def make_image(tag: str, layers: Sequence[Blob]) -> Image:

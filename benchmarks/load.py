@@ -23,6 +23,12 @@ class Load:
     status: int = 200
     connections: int = 16
     seconds: float = 2.0
+    range: str = ""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the request carries besides what each of its server carries."""
+        return {"Accept": self.accept, **({"Range": self.range} if self.range else {})}
 
 
 def client_of(load: Load) -> str:
@@ -38,7 +44,7 @@ def requests_per_second(server: Server, load: Load) -> float:
 def by_wrk(server: Server, load: Load) -> float:
     """Run wrk with one thread: two cores are for the server and for it."""
     assert WRK is not None
-    headers = {**server.headers, "Accept": load.accept}
+    headers = {**server.headers, **load.headers}
     options = [part for name, value in headers.items() if name != "Host" for part in ("-H", f"{name}: {value}")]
     command = [WRK, "-t1", f"-c{load.connections}", f"-d{max(1, round(load.seconds))}s", "--timeout", "30s", *options]
     done = subprocess.run([*command, f"http://{server.host}{load.path}"], capture_output=True, text=True, check=True)
@@ -58,7 +64,7 @@ class _Stream:
 
 def by_epoll(server: Server, load: Load) -> float:
     """Keep one request under way on each connection, and count the answers."""
-    request = raw_request(server, load.method, load.path, headers={"Accept": load.accept})
+    request = raw_request(server, load.method, load.path, headers=load.headers)
     streams: dict[int, _Stream] = {}
     poll = select.epoll()
     try:

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.content import LargeImage, make_image, make_large_image, make_layer
+from benchmarks.content import MANIFEST, LargeImage, make_image, make_large_image, make_layer
+from benchmarks.load import Load, requests_per_second
 from benchmarks.rows import Row
 from benchmarks.stage import Stage, sync_command, sync_env
 from benchmarks.wire import Connection, push_image
@@ -72,8 +73,25 @@ def memory_rows(stage: Stage, *, size: int) -> Iterator[Row]:
     """Push, pull and sync an image with one layer of `size` bytes; report what each process took beyond idle."""
     image = make_large_image(stage.folder / "large", size)
     name = f"{size / 2**30:.0f} GiB layer" if size >= 2**30 else f"{size / 2**20:.0f} MiB layer"
+    yield from _idle_and_busy(stage)
     yield from _pushed_and_pulled(stage, image, name)
     yield from _synced(stage, image, name)
+
+
+def _idle_and_busy(stage: Stage) -> Iterator[Row]:
+    (ours, mine), (peer, theirs) = stage.ours("memory-idle"), stage.peer("memory-idle-peer")
+    image = make_image("v1", [make_layer("busy", 100_000)])
+    idle = [started.child.memory() / MEGABYTE for started in (mine, theirs)]
+    busy = []
+    for server, started in ((ours, mine), (peer, theirs)):
+        with Connection(server) as connection:
+            push_image(connection, "bench/busy", image)
+        for path in ("manifests/v1", f"blobs/{image.blobs[1].digest}"):
+            requests_per_second(server, Load(f"/v2/bench/busy/{path}", accept=MANIFEST, connections=64))
+        busy.append(started.child.peak_memory() / MEGABYTE)
+        started.child.stop()
+    yield Row("API idle", "MB", (idle[0],), (idle[1],), better="less", note="resident, all of Python and its libraries")
+    yield Row("API under 64 connections", "MB", (busy[0],), (busy[1],), better="less", note="resident at most")
 
 
 def _pushed_and_pulled(stage: Stage, image: LargeImage, name: str) -> Iterator[Row]:

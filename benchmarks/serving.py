@@ -1,53 +1,131 @@
-"""How fast manifests and blobs are served: both servers hold the same image and get the same load in turns."""
+"""How fast manifests and blobs are served: the servers hold the same image and get the same load in turns."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from statistics import median
 
-from benchmarks.content import MANIFEST, digest_of, make_image, make_layer
+from benchmarks.content import MANIFEST, Blob, digest_of, make_image, make_layer
 from benchmarks.load import Load, client_of, requests_per_second
+from benchmarks.nginx import start_nginx
 from benchmarks.rows import Row
-from benchmarks.wire import Connection, Server, push_image
+from benchmarks.stage import Stage
+from benchmarks.wire import Connection, Server, fetch_token, push_image
 
 REPOSITORY = "bench/serving"
+BASE = f"/v2/{REPOSITORY}"
+SIZES = {"10 kB": 10_000, "100 kB": 100_000, "1 MB": 1_000_000, "50 MB": 50_000_000, "1 GB": 1_000_000_000}
+AGAINST_NGINX = {"100 kB": 0.4, "1 MB": 0.8, "50 MB": 0.8, "1 GB": 0.8}
 
 
-def serving_rows(ours: Server, peer: Server, *, rounds: int, seconds: float) -> Iterator[Row]:
-    """Push one image to both, then measure each kind of request in alternating rounds."""
-    small, large = make_layer("100 kB", 100_000), make_layer("50 MB", 50_000_000)
-    image = make_image("v1", [small, large])
+def serving_rows(stage: Stage, *, rounds: int, seconds: float, largest: int) -> Iterator[Row]:
+    """Push one image to all, then measure each kind of request in alternating rounds."""
+    (ours, mine), (peer, theirs) = stage.ours("serving"), stage.peer("serving-peer")
+    layers = {name: make_layer(name, size) for name, size in SIZES.items() if size <= largest}
+    image = make_image("v1", list(layers.values()))
     for server in (ours, peer):
         with Connection(server) as connection:
             push_image(connection, REPOSITORY, image)
-    base = f"/v2/{REPOSITORY}"
-    missing = digest_of(b"nobody has this")
+    bearer = replace(ours, token=fetch_token(ours, f"repository:{REPOSITORY}:pull"))
+    by_tag = Load(f"{BASE}/manifests/{image.tag}", accept=MANIFEST, seconds=seconds)
+    yield from _manifests(ours, bearer, peer, by_tag, image.digest, rounds)
+    yield from _blobs(ours, peer, layers, rounds, seconds)
+    nginx, third = start_nginx(stage.children, mine.home / "blobs")
+    yield from _files(ours, nginx, mine.home / "blobs", layers, rounds, seconds)
+    for child in (third, mine.child):
+        child.stop()
+    yield from _two_processes(stage, mine.home, by_tag, rounds)
+    theirs.child.stop()
+
+
+def _manifests(ours: Server, bearer: Server, peer: Server, by_tag: Load, digest: str, rounds: int) -> Iterator[Row]:
+    missing = Load(f"{BASE}/blobs/{digest_of(b'nobody has this')}", method="HEAD", status=404, seconds=by_tag.seconds)
     kinds = [
-        ("manifest GET by tag", 8.0, Load(f"{base}/manifests/{image.tag}", accept=MANIFEST, seconds=seconds)),
-        ("manifest GET by digest", 8.0, Load(f"{base}/manifests/{image.digest}", accept=MANIFEST, seconds=seconds)),
-        ("blob GET 100 kB", 5.0, Load(f"{base}/blobs/{small.digest}", seconds=seconds)),
-        ("HEAD of a missing blob", 5.0, Load(f"{base}/blobs/{missing}", method="HEAD", status=404, seconds=seconds)),
+        *((f"manifest GET by tag, {count} at once", 10.0, replace(by_tag, connections=count)) for count in (1, 16, 64)),
+        *(
+            (f"manifest HEAD by tag, {count} at once", None, replace(by_tag, method="HEAD", connections=count))
+            for count in (1, 16, 64)
+        ),
+        ("manifest GET by digest", 10.0, replace(by_tag, path=f"{BASE}/manifests/{digest}")),
+        ("HEAD of a missing blob", None, missing),
     ]
     for name, goal, load in kinds:
-        mine, theirs = _alternate(ours, peer, load, rounds)
+        mine, theirs = _alternate((ours, load), (peer, load), rounds)
         yield Row(name, "requests/s", mine, theirs, goal, note=f"{load.connections} connections, {client_of(load)}")
-    load = Load(f"{base}/blobs/{large.digest}", connections=4, seconds=max(seconds, 2.0))
-    mine, theirs = _alternate(ours, peer, load, rounds)
-    size = len(large.data) / 1e9
+    mine, theirs = _alternate((bearer, by_tag), (peer, by_tag), rounds)
     yield Row(
-        "blob GET 50 MB",
-        "GB/s",
-        tuple(rate * size for rate in mine),
-        tuple(rate * size for rate in theirs),
-        1.0,
-        note=f"{load.connections} connections, {client_of(load)}; median of one connection: "
-        f"{_one_connection(ours, load, size):.2f} against {_one_connection(peer, load, size):.2f} GB/s",
+        "manifest GET, bearer token",
+        "requests/s",
+        mine,
+        theirs,
+        10.0,
+        note="the other rows log in by Basic, the peer has no logins",
     )
 
 
-def _alternate(ours: Server, peer: Server, load: Load, rounds: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    pairs = [(requests_per_second(ours, load), requests_per_second(peer, load)) for _ in range(rounds)]
+def _blobs(ours: Server, peer: Server, layers: dict[str, Blob], rounds: int, seconds: float) -> Iterator[Row]:
+    for name, layer in layers.items():
+        load = _load_of(layer, f"{BASE}/blobs/{layer.digest}", seconds)
+        mine, theirs = _alternate((ours, load), (peer, load), rounds)
+        size = len(layer.data) / 1e9
+        note = f"{load.connections} connections, {client_of(load)}"
+        if len(layer.data) > 10_000_000:
+            alone = f"{_one_connection(ours, load, size):.2f} against {_one_connection(peer, load, size):.2f} GB/s"
+            note += f"; median of one connection: {alone}"
+        yield Row(f"blob GET {name}", "GB/s", _times(mine, size), _times(theirs, size), 1.0, note=note)
+    name, layer = next((name, layer) for name, layer in layers.items() if len(layer.data) >= 40_000_000)
+    load = Load(f"{BASE}/blobs/{layer.digest}", status=206, range="bytes=20000000-20999999", seconds=seconds)
+    mine, theirs = _alternate((ours, load), (peer, load), rounds)
+    yield Row(f"blob GET, 1 MB in the middle of {name}", "requests/s", mine, theirs, 1.0, note=client_of(load))
+
+
+def _files(
+    ours: Server, nginx: Server, blobs: Path, layers: dict[str, Blob], rounds: int, seconds: float
+) -> Iterator[Row]:
+    for name, goal in AGAINST_NGINX.items():
+        if name not in layers:
+            continue
+        layer = layers[name]
+        (file,) = blobs.rglob(layer.digest.removeprefix("sha256:"))
+        mine, theirs = _alternate(
+            (ours, _load_of(layer, f"{BASE}/blobs/{layer.digest}", seconds)),
+            (nginx, _load_of(layer, f"/{file.relative_to(blobs)}", seconds)),
+            rounds,
+        )
+        size = len(layer.data) / 1e9
+        note = "peer: nginx with one worker and sendfile, which checks no rights"
+        yield Row(f"blob GET {name}, nginx", "GB/s", _times(mine, size), _times(theirs, size), goal, note=note)
+
+
+def _two_processes(stage: Stage, home: Path, load: Load, rounds: int) -> Iterator[Row]:
+    many = replace(load, connections=64)
+    (one, first), (two, second) = (
+        stage.ours(home.name),
+        stage.ours(home.name, env={"ENTREPOT_SERVER_PROCESSES": "2"}),
+    )
+    mine, theirs = _alternate((two, many), (one, many), rounds)
+    note = "peer: one process of ours; the load takes a core of the two"
+    yield Row("manifest GET, two processes", "requests/s", mine, theirs, note=note)
+    first.child.stop()
+    second.child.stop()
+
+
+def _load_of(layer: Blob, path: str, seconds: float) -> Load:
+    large = len(layer.data) > 10_000_000
+    return Load(path, connections=4 if large else 16, seconds=max(seconds, 2.0) if large else seconds)
+
+
+def _times(rates: Sequence[float], factor: float) -> tuple[float, ...]:
+    return tuple(rate * factor for rate in rates)
+
+
+def _alternate(
+    ours: tuple[Server, Load], peer: tuple[Server, Load], rounds: int
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    pairs = [(requests_per_second(*ours), requests_per_second(*peer)) for _ in range(rounds)]
     return tuple(mine for mine, _ in pairs), tuple(theirs for _, theirs in pairs)
 
 
 def _one_connection(server: Server, load: Load, size: float) -> float:
-    alone = Load(load.path, connections=1, seconds=load.seconds)
+    alone = replace(load, connections=1)
     return median(requests_per_second(server, alone) for _ in range(3)) * size

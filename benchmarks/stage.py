@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,9 +43,9 @@ class Stage:
         started = start_docker_registry(self.children, settings={"storage": storage})
         return Server("docker-registry", started.port), started
 
-    def ours(self, name: str) -> tuple[Server, EntrepotServer]:
-        """A registry of ours over a new home, with the settings as they come."""
-        started = start_entrepot(self.children, self.folder / name)
+    def ours(self, name: str, *, env: Mapping[str, str] | None = None) -> tuple[Server, EntrepotServer]:
+        """A registry of ours over a home of that name, with the settings as they come unless `env` says otherwise."""
+        started = start_entrepot(self.children, self.folder / name, env=env)
         return Server("entrepot", started.port, started.username, started.password), started
 
     def skopeo(self) -> Client:

@@ -1,6 +1,7 @@
 """A client as thin as one can be, so that what is measured is the server: raw requests over kept connections."""
 
 import base64
+import json
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,12 +12,13 @@ from benchmarks.content import MANIFEST, Image
 
 @dataclass(frozen=True)
 class Server:
-    """A registry under load: its address, the name it has in the table, and who may push."""
+    """A registry under load: its address, the name it has in the table, and a login, by a bearer token where there is one."""
 
     name: str
     port: int
     username: str = ""
     password: str = ""
+    token: str = ""
 
     @property
     def host(self) -> str:
@@ -26,7 +28,9 @@ class Server:
     def headers(self) -> dict[str, str]:
         """What each request carries."""
         headers = {"Host": self.host, "User-Agent": "entrepot-bench"}
-        if self.username:
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
+        elif self.username:
             token = base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
             headers["Authorization"] = f"Basic {token}"
         return headers
@@ -107,13 +111,22 @@ def raw_request(
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
+def fetch_token(server: Server, scope: str) -> str:
+    """A bearer token of the server's own token service."""
+    with Connection(server) as connection:
+        answer = connection.expect(200, "GET", f"/token?service=entrepot&scope={scope}")
+    return str(json.loads(answer.body)["token"])
+
+
 def push_blob(connection: Connection, repository: str, data: bytes, digest: str) -> None:
     """Push one blob as podman and skopeo do: ask, open a session, PATCH, close it by PUT."""
     if connection.request("HEAD", f"/v2/{repository}/blobs/{digest}").status == 200:
         return
     opened = connection.expect(202, "POST", f"/v2/{repository}/blobs/uploads/")
-    sent = connection.expect(202, "PATCH", _path(opened), data, headers={"Content-Type": "application/octet-stream"})
-    location = _path(sent)
+    sent = connection.expect(
+        202, "PATCH", location_of(opened), data, headers={"Content-Type": "application/octet-stream"}
+    )
+    location = location_of(sent)
     separator = "&" if "?" in location else "?"
     connection.expect(201, "PUT", f"{location}{separator}digest={digest}")
 
@@ -127,7 +140,8 @@ def push_image(connection: Connection, repository: str, image: Image) -> None:
     )
 
 
-def _path(answer: Answer) -> str:
+def location_of(answer: Answer) -> str:
+    """The path an answer sends to next."""
     location = answer.headers["location"]
     if "://" in location:
         return "/" + location.split("/", 3)[3]

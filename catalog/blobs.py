@@ -155,7 +155,11 @@ class LocalBlobStore:
 
     def path(self, digest: Digest) -> Path:
         """Where the blob lies, or would."""
-        return self._folder / digest.algorithm / digest.encoded[:2] / digest.encoded
+        return Path(self._name(digest))
+
+    def _name(self, digest: Digest) -> str:  # text, since it is made for each pull
+        encoded = digest.encoded
+        return f"{self._folder}/{digest.algorithm}/{encoded[:2]}/{encoded}"
 
     def send(self, staged: Path, digest: Digest) -> None:
         """A rename takes no time."""
@@ -190,7 +194,7 @@ class LocalBlobStore:
 
     def open(self, digest: Digest, size: int) -> LocalBlobReader:
         try:
-            descriptor = os.open(self.path(digest), os.O_RDONLY)
+            descriptor = os.open(self._name(digest), os.O_RDONLY)
         except FileNotFoundError:
             raise StorageCorrupt(f"{digest} is recorded as held, but its file is missing from {self._folder}") from None
         found = os.fstat(descriptor).st_size

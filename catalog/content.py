@@ -33,6 +33,13 @@ class ContentStore:
             raise BlobUnknown(f"blob {digest} is not held here")
         return self._store.open(digest, size)
 
+    def reopen(self, digest: Digest, size: int) -> BlobReader:
+        """Open a blob of that size that was opened before; raise StorageCorrupt when its bytes have gone since.
+
+        Saves asking whether it is held: bytes of the right size are there only as long as it is.
+        """
+        return self._store.open(digest, size)
+
     @property
     def redirects(self) -> bool:
         """Whether clients may get blobs from the store itself."""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from contextlib import closing
+from contextlib import closing, suppress
 
 from starlette.types import Receive, Send
 
@@ -17,6 +17,7 @@ from registry_api.messages import Answer, Headers, Request, Sendable, empty_answ
 from registry_api.ranges import Span, parse_range
 from registry_api.registry import Registry
 from registry_api.threads import Threads
+from registry_api.transports import SEND_FILE, SendFile
 
 log = logging.getLogger("registry_api")
 
@@ -26,7 +27,8 @@ CHUNK = 256 * 1024
 _PROBE = bytearray(1)
 
 WATCHED = 4 * 1024 * 1024
-"""From this size on it is worth noticing that the client has gone."""
+"""From this size on it is worth noticing that the client has gone, and copying by chunks that stay in the processor's cache is
+faster than letting the system send pages that do not; below, it takes twice the time."""
 
 
 async def head_blob(registry: Registry, request: Request) -> Answer:
@@ -58,7 +60,7 @@ async def get_blob(registry: Registry, request: Request) -> Sendable:
         if location is not None:
             return empty_answer(307, (b"location", location), (b"docker-content-digest", digest))
     reader = await _open(registry, request, digest, size)
-    return BlobAnswer(status, headers, reader, span, registry.threads, request.receive)
+    return BlobAnswer(status, headers, reader, span, registry.threads, request)
 
 
 async def _elsewhere(registry: Registry, digest: Digest) -> str | None:
@@ -104,7 +106,8 @@ async def _open(registry: Registry, request: Request, digest: Digest, size: int)
     One that is not held is fetched from its source.
     """
     if digest in registry.opened:
-        return registry.catalog.content.open(digest)
+        with suppress(StorageCorrupt):
+            return registry.catalog.content.reopen(digest, size)
     if registry.catalog.content.size(digest) is None:
         snapshot = registry.catalog.cached_served(request.name)
         others = snapshot.blobs if snapshot else ()
@@ -141,16 +144,17 @@ class BlobAnswer:
         reader: BlobReader | ArrivingBlob,
         span: Span,
         threads: Threads,
-        receive: Receive,
+        request: Request,
     ) -> None:
         self._status, self._headers, self._reader, self._span = status, headers, reader, span
-        self._threads, self._receive = threads, receive
+        self._threads, self._receive = threads, request.receive
+        self._send_file: SendFile | None = request.scope.get("extensions", {}).get(SEND_FILE)
 
     async def send(self, send: Send, *, head: bool) -> None:
         """Send it, as fast as the client takes it; stop when the client has gone."""
         with closing(self._reader):
             await send({"type": "http.response.start", "status": self._status, "headers": self._headers})
-            if head or self._span.length == 0:
+            if head or self._span.length == 0 or await self._sent_as_file():
                 await send({"type": "http.response.body", "body": b""})
             elif self._span.length < WATCHED:
                 await self._send_span(send, None)
@@ -160,6 +164,21 @@ class BlobAnswer:
                     await self._send_span(send, gone)
                 finally:
                     gone.cancel()
+
+    async def _sent_as_file(self) -> bool:
+        """Let the system send the file, where it can."""
+        reader = self._reader
+        if self._send_file is None or isinstance(reader, ArrivingBlob) or reader.fileno() < 0:
+            return False
+        if self._span.length >= WATCHED:
+            return False
+
+        async def fetch(position: int, length: int) -> int:
+            if is_in_memory(reader.fileno(), position, length):
+                return length
+            return len(await self._threads.run(read_from_disk, reader, position, min(length, CHUNK)))
+
+        return await self._send_file(reader.fileno(), self._span.first, self._span.length, fetch)
 
     async def _send_span(self, send: Send, gone: "asyncio.Task[None] | None") -> None:
         position, end = self._span.first, self._span.last + 1
@@ -184,15 +203,19 @@ class BlobAnswer:
 
 
 def read_if_in_memory(descriptor: int, position: int, length: int) -> bytes | None:
-    """Return up to `length` bytes if the page cache has the last of them, so all most likely; None: it may take the disk.
+    """Return up to `length` bytes if that takes no disk, else None.
 
-    The rest is read into memory that nobody has zeroed first, which preadv could not; it is a tenth of the time.
+    They are read into memory that nobody has zeroed first, which preadv could not; it is a tenth of the time.
     """
+    return os.pread(descriptor, length, position) if is_in_memory(descriptor, position, length) else None
+
+
+def is_in_memory(descriptor: int, position: int, length: int) -> bool:
+    """Whether the page cache has the last of `length` bytes, so all of them most likely."""
     try:
-        probed = os.preadv(descriptor, [_PROBE], position + length - 1, os.RWF_NOWAIT)
+        return bool(os.preadv(descriptor, [_PROBE], position + length - 1, os.RWF_NOWAIT))
     except OSError:  # EAGAIN: not in memory; EOPNOTSUPP: this file system cannot tell
-        return None
-    return os.pread(descriptor, length, position) if probed else None
+        return False
 
 
 def read_from_disk(reader: BlobReader | ArrivingBlob, position: int, length: int) -> bytes:

@@ -84,7 +84,7 @@ def test_an_answer_comes_in_one_piece(api: Api, name: str) -> None:
 
 
 def _open(server: EntrepotServer) -> Counter[str]:
-    """What is open, by name, numbers left out; not the catalogue's files, of which each thread opens its own with its first request."""
+    """What is open, by name, without numbers; not the catalogue's files, which each thread opens for itself once."""
     found: Counter[str] = Counter()
     for entry in Path(f"/proc/{server.child.pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
