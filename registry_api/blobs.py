@@ -116,7 +116,7 @@ async def _open(registry: Registry, request: Request, digest: Digest, size: int)
             return arriving
     reader = await registry.threads.run(registry.catalog.content.open, digest)
     if reader.fileno() >= 0:
-        registry.opened.add(digest)
+        registry.opened.keep(digest, None)
     return reader
 
 

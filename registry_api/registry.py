@@ -1,9 +1,10 @@
 """What every handler works with."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Generic, TypeVar
 
 from catalog.catalog import Catalog
 from catalog.distributions import Distribution
@@ -14,6 +15,9 @@ from registry_api.access import Gate
 from registry_api.fetches import Fetches
 from registry_api.limits import RateLimit
 from registry_api.threads import Threads
+
+_K = TypeVar("_K", bound=Hashable)
+_V = TypeVar("_V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,10 @@ class Registry:
     make_id: Callable[[], str]
     fetches: Fetches
     rate: RateLimit
-    opened: "Recent" = field(default_factory=lambda: Recent(10_000))
+    opened: "Recent[Digest, None]" = field(default_factory=lambda: Recent(10_000))
+    """Blobs whose folders the system has in memory, so that opening them again takes no disk."""
+    described: "Recent[tuple[Digest, str], bytes]" = field(default_factory=lambda: Recent(20_000))
+    """The descriptors of referrers, as JSON, by digest and media type."""
 
     async def find_distribution(self, path: str) -> Distribution | None:
         """What is served at a path, as all processes know it by now; None for nothing."""
@@ -58,18 +65,22 @@ class Registry:
         return (snapshot is not None and digest in snapshot.blobs) or self.catalog.content.linked(name, digest)
 
 
-class Recent:
-    """The digests of blobs opened lately: the system has their folders in memory, so opening them again takes no disk."""
+class Recent(Generic[_K, _V]):
+    """What was learned lately and never changes; the oldest goes when there is too much."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._kept: OrderedDict[Digest, None] = OrderedDict()
+        self._kept: OrderedDict[_K, _V] = OrderedDict()
 
-    def __contains__(self, digest: Digest) -> bool:
-        return digest in self._kept
+    def __contains__(self, key: object) -> bool:
+        return key in self._kept
 
-    def add(self, digest: Digest) -> None:
-        """Remember one more, and forget the oldest when there are too many."""
-        self._kept[digest] = None
+    def get(self, key: _K) -> _V | None:
+        """What was kept."""
+        return self._kept.get(key)
+
+    def keep(self, key: _K, value: _V) -> None:
+        """Remember one more."""
+        self._kept[key] = value
         if len(self._kept) > self._limit:
             self._kept.popitem(last=False)
