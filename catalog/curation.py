@@ -5,15 +5,13 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from catalog.catalog import Catalog
-from catalog.filters import PlatformFilter, select_tags
+from catalog.companions import CompanionFilter
+from catalog.filters import PlatformFilter, TagFilter
 from catalog.snapshot import ManifestEntry, Snapshot
 from oci import mediatypes
 from oci.digest import Digest
 from oci.errors import Conflict, InvalidInput, ManifestUnknown
 from oci.reference import parse_name, parse_tag
-
-_COMPANION_TAGS = (".sig", ".att", ".sbom")
-"""Ends of the tags by which cosign attaches what it has about a digest, `sha256-….sig`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +62,7 @@ def curate(
     catalog: Catalog,
     picks: Iterable[Pick],
     *,
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    newest: int | None = None,
+    tags: TagFilter | None = None,
     platforms: PlatformFilter | None = None,
 ) -> Curation:
     """Collect what the picks name in the latest versions of their repositories, recursively.
@@ -85,11 +81,13 @@ def curate(
             if pick.tag or pick.digest:
                 roots.append(_pick_one(chosen, source, pick))
                 continue
-            selection = select_tags(source.sorted_tags, include=include, exclude=exclude, newest=newest)
+            wanted = tags or TagFilter()
+            selection = wanted.select(source.sorted_tags)
             chosen.dropped |= {f"{repository}:{tag}": reason for tag, reason in selection.dropped.items()}
             for tag in selection.kept:
                 chosen.set_tag(tag, source.tags[tag], repository)
                 roots.append(source.tags[tag])
+            roots += [digest for digest in wanted.digests if digest in source.manifests]
         _Collector(catalog, source, platforms or PlatformFilter()).collect(roots, chosen)
     if not chosen.manifests:
         raise InvalidInput("nothing is chosen: no tag is selected by include, exclude and newest")
@@ -123,8 +121,7 @@ class _Collector:
                 continue
             chosen.manifests[digest] = entry
             waiting += [*self._parts(digest, entry), *source.referrers.get(digest, ())]
-            for end in _COMPANION_TAGS:
-                tag = f"{digest.algorithm}-{digest.encoded}{end}"
+            for tag in CompanionFilter().tags_of(digest):
                 if tag in source.tags:
                     chosen.set_tag(tag, source.tags[tag], source.repository)
                     chosen.dropped.pop(f"{source.repository}:{tag}", None)

@@ -1,17 +1,21 @@
 """Which tags and platforms an operation takes: one small language, the same wherever content is filtered.
 
 A pattern is a glob (`v1.*`), a regular expression behind `re:` that has to fit the whole tag (`re:v[0-9]+`), or a range of
-semantic versions behind `semver:` (`semver:>=1.2 <2`, `semver:^1.4`).
+semantic versions behind `semver:` (`semver:>=1.2 <2`, `semver:^1.4`). As an include it may also be a digest.
 """
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import translate
+from typing import Literal
+
+from semver import Version
 
 from catalog.version_ranges import parse_range, parse_version
 from oci.descriptor import Descriptor
-from oci.errors import InvalidInput
+from oci.digest import Digest
+from oci.errors import DigestInvalid, InvalidInput
 from oci.manifest import Manifest
 from oci.platform import Platform
 from oci.reference import is_tag
@@ -20,52 +24,113 @@ _ATTESTED = "vnd.docker.reference.digest"
 """The annotation by which BuildKit says which image of the same index an attestation manifest is about."""
 
 
+Line = Literal["repository", "major", "minor"]
+"""Of what the newest are counted: of all versions, of each major version, or of each `major.minor`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Tags kept, in the order they came, and tags dropped with the reason for each."""
+    """Tags kept, in the order they came, with the rule that keeps each; and tags dropped with the reason for each."""
 
-    kept: tuple[str, ...]
+    rules: Mapping[str, str] = field(default_factory=dict)
     dropped: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The tags kept."""
+        return tuple(self.rules)
 
-def select_tags(
-    tags: Iterable[str], *, include: Sequence[str] = (), exclude: Sequence[str] = (), newest: int | None = None
-) -> Selection:
-    """Keep the tags that match any of `include` (all, where it is empty) and none of `exclude`; of these the `newest` ones.
+    def with_kept(self, rules: Mapping[str, str]) -> "Selection":
+        """With these tags too."""
+        dropped = {tag: reason for tag, reason in self.dropped.items() if tag not in rules}
+        return Selection({**self.rules, **rules}, dropped)
 
-    Newest are those of the highest semantic versions; a tag that is no version is not among them. A tag listed twice counts
-    once. Raises InvalidInput for a pattern that cannot be read.
+    def with_dropped(self, reasons: Mapping[str, str]) -> "Selection":
+        """Without these tags."""
+        rules = {tag: rule for tag, rule in self.rules.items() if tag not in reasons}
+        return Selection(rules, {**self.dropped, **reasons})
+
+
+@dataclass(frozen=True, slots=True)
+class TagFilter:
+    """Which tags an operation takes: those that match any of `include` (all, where it is empty) and none of `exclude`; of these
+    the `newest`, by version, of each `line`.
+
+    An include may also be a digest: that manifest is taken without a tag. Raises InvalidInput for a pattern that cannot be read.
     """
-    included, excluded = _compile(include), _compile(exclude)
-    kept: list[str] = []
-    dropped: dict[str, str] = {}
-    for tag in dict.fromkeys(tags):
-        reason = _reason_to_drop(tag, included, excluded)
-        if reason:
-            dropped[tag] = reason
-        else:
-            kept.append(tag)
-    if newest is not None:
-        kept = _keep_newest(kept, newest, dropped)
-    return Selection(tuple(kept), dropped)
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    newest: int | None = None
+    line: Line = "repository"
+
+    @property
+    def digests(self) -> tuple[Digest, ...]:
+        """The manifests that are named by digest."""
+        return tuple(Digest.parse(text) for text in self.include if _is_digest(text))
+
+    @property
+    def named(self) -> tuple[str, ...] | None:
+        """The tags named as they are, when the filter names all that it takes and so needs no list to choose from; else None."""
+        patterns = [text for text in self.include if not _is_digest(text)]
+        whole = self.include and self.newest is None and all(map(_is_literal, patterns))
+        return tuple(patterns) if whole else None
+
+    def select(self, tags: Iterable[str]) -> Selection:
+        """Choose among tags. One that is listed twice counts once; one that is no version is not among the newest."""
+        patterns = [text for text in self.include if not _is_digest(text)]
+        if self.include and not patterns:
+            return Selection({}, dict.fromkeys(tags, "matches no include"))
+        included, excluded = _compile(patterns), _compile(self.exclude)
+        rules: dict[str, str] = {}
+        dropped: dict[str, str] = {}
+        for tag in dict.fromkeys(tags):
+            kept, rule = _judge(tag, included, excluded)
+            (rules if kept else dropped)[tag] = rule
+        if self.newest is not None:
+            rules = _keep_newest(rules, self.newest, self.line, dropped)
+        return Selection(rules, dropped)
 
 
-def _keep_newest(tags: Sequence[str], count: int, dropped: dict[str, str]) -> list[str]:
-    versions = {tag: version for tag in tags if (version := parse_version(tag)) is not None}
-    newest = set(sorted(versions, key=lambda tag: (versions[tag], tag), reverse=True)[:count])
-    for tag in tags:
-        if tag not in versions:
+def _is_digest(text: str) -> bool:
+    return text.startswith(("sha256:", "sha512:"))
+
+
+def _is_literal(pattern: str) -> bool:
+    return is_tag(pattern)  # tags have none of the characters that make a glob, nor a colon
+
+
+def _keep_newest(rules: Mapping[str, str], count: int, line: Line, dropped: dict[str, str]) -> dict[str, str]:
+    lines: dict[tuple[int, ...], list[tuple[Version, str]]] = {}
+    for tag in rules:
+        version = parse_version(tag)
+        if version is None:
             dropped[tag] = "not a version, so not among the newest"
-        elif tag not in newest:
-            dropped[tag] = f"not among the {count} newest"
-    return [tag for tag in tags if tag in newest]
+        else:
+            lines.setdefault(_line_of(version, line), []).append((version, tag))
+    newest = {tag for versions in lines.values() for _version, tag in sorted(versions, reverse=True)[:count]}
+    among = f"among the {count} newest{'' if line == 'repository' else f' of each {line} version'}"
+    for tag in rules:
+        if tag not in newest:
+            dropped.setdefault(tag, f"not {among}")
+    return {tag: f"{rule}, {among}" for tag, rule in rules.items() if tag in newest}
+
+
+def _line_of(version: Version, line: Line) -> tuple[int, ...]:
+    return {"repository": (), "major": (version.major,), "minor": (version.major, version.minor)}[line]
 
 
 Matches = Callable[[str], bool]
 
 
 def parse_pattern(text: str) -> Matches:
-    """Read one pattern; raise InvalidInput that says what is wrong with it."""
+    """Read one pattern; raise InvalidInput that says what is wrong with it. A digest matches no tag."""
+    if _is_digest(text):
+        try:
+            Digest.parse(text)
+        except DigestInvalid as error:
+            raise InvalidInput(error.message) from None
+        return lambda _tag: False
     if text.startswith("semver:"):
         versions = parse_range(text.removeprefix("semver:"))
         return lambda tag: (version := parse_version(tag)) is not None and versions(version)
@@ -80,12 +145,19 @@ def _compile(patterns: Iterable[str]) -> Sequence[tuple[str, Matches]]:
     return [(text, parse_pattern(text)) for text in patterns]
 
 
-def _reason_to_drop(tag: str, included: Sequence[tuple[str, Matches]], excluded: Sequence[tuple[str, Matches]]) -> str:
+def _judge(
+    tag: str, included: Sequence[tuple[str, Matches]], excluded: Sequence[tuple[str, Matches]]
+) -> tuple[bool, str]:
+    """Whether a tag is kept, and the rule that says so."""
     if not is_tag(tag):
-        return "not a valid tag"
-    if included and not any(matches(tag) for _text, matches in included):
-        return "matches no include"
-    return next((f"excluded by {text}" for text, matches in excluded if matches(tag)), "")
+        return False, "not a valid tag"
+    by = next((text for text, matches in included if matches(tag)), None)
+    if included and by is None:
+        return False, "matches no include"
+    against = next((text for text, matches in excluded if matches(tag)), None)
+    if against is not None:
+        return False, f"excluded by {against}"
+    return True, f"included by {by}" if by else "every tag is included"
 
 
 Part = tuple[str, Descriptor]

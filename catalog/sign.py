@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from catalog.catalog import Catalog
 from catalog.changes import AddManifest, Change, SetTag
+from catalog.companions import COMPANION_TAGS
 from catalog.curation import Pick
-from catalog.filters import select_tags
+from catalog.filters import TagFilter
 from catalog.signatures import bundles, stage, tagged_signatures
 from catalog.snapshot import Snapshot
 from oci import mediatypes
@@ -20,7 +21,6 @@ from oci.signing.dsse import COSIGN_SIGN, make_statement, pack_bundle, sign_stat
 from oci.signing.keys import Signer
 from oci.signing.simple import pack_signatures, sign_simple, signature_tag
 
-_COSIGN_TAGS = r"re:sha(256|512)-[0-9a-f]+\.(sig|att|sbom)"
 _SBOM_TYPES = {"spdxVersion": "application/spdx+json", "bomFormat": "application/vnd.cyclonedx+json"}
 
 
@@ -39,7 +39,7 @@ def choose(snapshot: Snapshot, pick: Pick, *, include: Sequence[str] = (), exclu
         if digest is None or digest not in snapshot.manifests:
             raise ManifestUnknown(f"{pick} is not in version {snapshot.version} of {pick.repository}")
         return [digest]
-    kept = select_tags(snapshot.sorted_tags, include=include, exclude=(*exclude, _COSIGN_TAGS)).kept
+    kept = TagFilter(tuple(include), (*exclude, COMPANION_TAGS)).select(snapshot.sorted_tags).kept
     if not kept:
         raise InvalidInput(f"no tag of {pick.repository} is selected by include and exclude")
     return list(dict.fromkeys(snapshot.tags[tag] for tag in kept))

@@ -18,9 +18,7 @@ def prepare_curation(catalog: Catalog, request: CurateRequest) -> Operation:
     chosen = curate(
         catalog,
         [Pick.parse(text) for text in request.sources],
-        include=request.include,
-        exclude=request.exclude,
-        newest=request.newest,
+        tags=request.tag_filter,
         platforms=PlatformFilter(tuple(Platform.parse(text) for text in request.platforms)),
     )
     wanted = chosen.as_snapshot(request.repository)

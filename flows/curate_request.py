@@ -5,7 +5,8 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from catalog.curation import Pick
-from flows.request_fields import PATTERNS, Pattern, PlatformText, RepositoryName, checked
+from catalog.filters import Line, TagFilter
+from flows.request_fields import NEWEST_OF, PATTERNS, Pattern, PlatformText, RepositoryName, checked
 from flows.sync_request import Mode
 
 
@@ -34,7 +35,13 @@ class CurateRequest(BaseModel):
     newest: int | None = Field(
         default=None, ge=1, title="Newest", description="Of each repository's tags only the highest semantic versions."
     )
+    newest_of: Line = Field(default="repository", title="Newest of", description=NEWEST_OF)
     platforms: tuple[PlatformText, ...] = Field(
         default=(), title="Platforms", description="Of multi-platform images these only; none: all."
     )
     dry_run: bool = Field(default=False, title="Dry run", description="Say what would change, and change nothing.")
+
+    @property
+    def tag_filter(self) -> TagFilter:
+        """Which tags are chosen of whole repositories."""
+        return TagFilter(self.include, self.exclude, self.newest, self.newest_of)

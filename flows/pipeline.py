@@ -11,7 +11,7 @@ from prefect.states import Completed
 
 from catalog.access import ADMINISTRATOR, password_file
 from catalog.catalog import Catalog, open_catalog
-from catalog.filters import select_tags
+from catalog.filters import TagFilter
 from catalog.settings import Settings, read_settings
 from catalog.signatures import check_signatures
 from flows.build import BASE_DIGEST, build_image
@@ -123,7 +123,7 @@ async def _build(catalog: Catalog, request: PipelineRequest, note: Note) -> None
 def _newest(catalog: Catalog, repository: str) -> tuple[str, Digest]:
     """The tag of the highest version and what it points to; raise ManifestUnknown when there is none."""
     snapshot = catalog.snapshot(repository)
-    kept = select_tags(snapshot.sorted_tags, newest=1).kept
+    kept = TagFilter(newest=1).select(snapshot.sorted_tags).kept
     if not kept:
         raise ManifestUnknown(f"{repository} has no tag that is a version, so there is nothing to build on")
     return kept[0], snapshot.tags[kept[0]]

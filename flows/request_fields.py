@@ -21,7 +21,11 @@ def explained(parse: Callable[[str], _T], text: str) -> _T:
         raise ValueError(error.message) from None
 
 
-PATTERNS = "A pattern is a glob (`v1.*`), `re:` and a regular expression, or `semver:` and a range (`semver:>=1.2 <2`)."
+PATTERNS = (
+    "A pattern is a glob (`v1.*`), `re:` and a regular expression, or `semver:` and a range (`semver:>=1.2 <2`). A digest takes "
+    "that manifest, without a tag."
+)
+NEWEST_OF = "Of what the newest are counted: of the `repository`, of each `major` version, or of each `minor` one (1.2, 1.3, …)."
 
 
 def checked(parse: Callable[[str], object]) -> Callable[[str], str]:

@@ -1,12 +1,13 @@
 """One sync under way: what was asked, its two ends, and what it has found out so far."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
 from catalog.catalog import Catalog
 from catalog.changes import CommitResult
+from catalog.companions import CompanionFilter
 from catalog.filters import PlatformFilter, Selection
 from catalog.snapshot import Snapshot
 from catalog.sources import Origin, parts_now
@@ -16,7 +17,7 @@ from flows.sync_plan import COPIED, PlanItem, StagedManifest, SyncPlan
 from flows.sync_request import SyncRequest
 from oci.descriptor import Descriptor
 from oci.digest import Digest
-from oci.errors import EntrepotError, RemoteError
+from oci.errors import EntrepotError, RemoteError, RemoteNotFound
 from oci.manifest import Manifest
 from oci.platform import Platform
 from oci.reference import is_tag
@@ -99,8 +100,13 @@ class SyncJob:
         self.progress, self.serve = progress or Progress(), serve
         self.concurrency = catalog.settings.copy_concurrency
         self.platforms = PlatformFilter(tuple(Platform.parse(text) for text in request.platforms))
+        self.companions = CompanionFilter(request.companions)
         self.incomplete: frozenset[Digest] = frozenset()
-        self.selection = Selection(())
+        self.selection = Selection()
+        self.listed: frozenset[str] | None = None
+        """Every tag of upstream, as far as it was asked for them."""
+        self.may_lack: set[str] = set()
+        """Tags and digests that were named without knowing whether upstream has them."""
         self.found: dict[str, Descriptor] = {}
         self.failed: dict[str, str] = {}
         self.moved: dict[str, Meter] = {}
@@ -130,15 +136,17 @@ class SyncJob:
         if text not in self.notes:
             self.notes.append(text)
 
-    def tag_batches(self) -> Iterator[Batch]:
-        """The selected tags, `batch_size` at a time."""
-        tags, size = self.selection.kept, self.request.batch_size
+    def tag_batches(self, tags: Sequence[str]) -> Iterator[Batch]:
+        """Tags to resolve, `batch_size` at a time."""
+        size = self.request.batch_size
         return (Batch(tags=tags[start : start + size]) for start in range(0, len(tags), size))
 
-    def root_batches(self, base: Snapshot, plan: SyncPlan) -> list[Batch]:
-        """What the plan wants copied, each digest once, `batch_size` at a time."""
+    def root_batches(self, base: Snapshot, plan: SyncPlan, tags: Collection[str] | None = None) -> list[Batch]:
+        """What the plan wants copied, or of that what `tags` point to; each digest once, `batch_size` at a time."""
         wanting: dict[Digest, list[str]] = {}
         for item in plan.of(*COPIED):
+            if tags is not None and item.tag not in tags:
+                continue
             wanting.setdefault(self.found[item.tag].digest, []).append(item.tag)
         roots = [Root(self.found[tags[0]], tuple(tags)) for tags in wanting.values()]
         size = self.request.batch_size
@@ -147,7 +155,12 @@ class SyncJob:
     def take(self, outcome: Outcome) -> None:
         """Keep what a batch has found out."""
         self.found.update(outcome.found)
-        self.failed.update({tag: error.message for tag, error in outcome.failed.items()})
+        gone = {
+            tag for tag, error in outcome.failed.items() if tag in self.may_lack and isinstance(error, RemoteNotFound)
+        }
+        if gone:
+            self.selection = self.selection.with_dropped(dict.fromkeys(gone, "not upstream"))
+        self.failed.update({tag: error.message for tag, error in outcome.failed.items() if tag not in gone})
         self.staged.update(outcome.staged)
         self.charge(outcome)
 

@@ -1,11 +1,12 @@
 """What a sync is asked to do: the parameters of the flow, and the form that Prefect's UI makes of them."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from catalog.filters import Line, TagFilter
 from catalog.sources import Policy
-from flows.request_fields import PATTERNS, Pattern, PlatformText, explained
+from flows.request_fields import NEWEST_OF, PATTERNS, Pattern, PlatformText, explained
 from oci.reference import Reference, parse_name
 from oci.remote.address import Remote, parse_remote
 
@@ -46,10 +47,17 @@ class SyncRequest(BaseModel):
         title="Newest",
         description="Of the tags selected so far, take only so many of the highest semantic versions.",
     )
+    newest_of: Line = Field(default="repository", title="Newest of", description=NEWEST_OF)
     platforms: tuple[PlatformText, ...] = Field(
         default=(),
         title="Platforms",
         description="Of multi-platform images take these only, `os/architecture[/variant]`; none: all.",
+    )
+    companions: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(
+        default=("*",),
+        title="Companions",
+        description="What comes along of that which belongs to images without being in them: `signature`, `attestation`, `sbom`, "
+        "or globs of artifact types; none: nothing does.",
     )
     policy: Policy = Field(
         default="immediate",
@@ -99,6 +107,11 @@ class SyncRequest(BaseModel):
     def target(self) -> str:
         """The name of the repository here."""
         return self.repository or self.reference.repository
+
+    @property
+    def tag_filter(self) -> TagFilter:
+        """Which tags are taken of those upstream has."""
+        return TagFilter(self.include, self.exclude, self.newest, self.newest_of)
 
     @property
     def pinned(self) -> str | None:

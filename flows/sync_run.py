@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from catalog.changes import CommitResult
-from catalog.filters import Selection, select_tags
 from catalog.snapshot import Snapshot
 from flows import sync_steps
-from flows.sync_job import Batch, Committed, Outcome, SyncJob, pinned_tags
+from flows.sync_job import Batch, Committed, Outcome, SyncJob
 from flows.sync_plan import COPIED, SyncPlan, plan_sync
 from flows.sync_report import SyncResult
+from flows.sync_select import choose_tags
 from oci.errors import Conflict, InvalidInput
 
 MAX_PLANS = 10
@@ -47,19 +47,19 @@ async def run_sync(job: SyncJob, steps: Steps = PLAIN) -> SyncResult:
         snapshot = await asyncio.to_thread(job.catalog.snapshot, job.target, done.number)
         return SyncResult.of(job, SyncPlan(done.base, ()), CommitResult(job.target, done.number, True, snapshot), 0.0)
     # 2
-    job.selection = await _select(job, steps)
+    await _select(job, steps)
     # 3
-    job.progress.begin("resolving", len(job.selection.kept))
-    for batch in job.tag_batches():
-        job.take(await steps.resolve_batch(job, batch))
-    job.check_failures()
+    await _resolve(job, steps, job.selection.kept)
+    _check_named(job)
     for _ in range(MAX_PLANS):
         # 4
         base = await asyncio.to_thread(job.catalog.find_snapshot, job.target) or Snapshot(job.target, 0)
         job.incomplete = await asyncio.to_thread(sync_steps.find_incomplete, job, base)
-        plan = _plan(job, base)
+        await _add_companions(job, steps, base)
         # 5
-        await _move(job, steps, base, plan)
+        await _move(job, steps, base)
+        while added := await _add_companions(job, steps, base):  # of children that were not known before
+            await _move(job, steps, base, added)
         plan = _plan(job, base)
         if job.request.dry_run:
             return SyncResult.of(job, plan, None, time.monotonic() - started)
@@ -71,21 +71,44 @@ async def run_sync(job: SyncJob, steps: Steps = PLAIN) -> SyncResult:
     raise Conflict(f"{job.target} was changed by others during {MAX_PLANS} tries in a row; run the sync again")
 
 
-async def _select(job: SyncJob, steps: Steps) -> Selection:
-    pinned = pinned_tags(job.request)
-    if pinned:
-        return Selection(pinned)
-    job.progress.begin("listing", 0)
-    listed = await steps.list_tags(job)
-    request = job.request
-    selection = select_tags(listed, include=request.include, exclude=request.exclude, newest=request.newest)
-    if listed and not selection.kept:
-        shown = ", ".join(list(listed)[:5])
-        raise InvalidInput(
-            f"none of the {len(listed)} tags of {job.request.reference} is selected by include, exclude and newest; "
-            f"it has, for example: {shown}"
-        )
-    return selection
+async def _resolve(job: SyncJob, steps: Steps, tags: Sequence[str]) -> None:
+    job.progress.begin("resolving", len(tags))
+    for batch in job.tag_batches(tags):
+        job.take(await steps.resolve_batch(job, batch))
+    job.check_failures()
+
+
+def _check_named(job: SyncJob) -> None:
+    """Say what upstream does not have of that which was named; raise InvalidInput when that is all."""
+    gone = [tag for tag in job.selection.dropped if tag in job.may_lack]
+    if gone and not job.selection.kept:
+        raise InvalidInput(f"{job.request.reference} has nothing of what include names: {', '.join(gone[:20])}")
+    if gone:
+        job.note(f"upstream does not have {', '.join(gone[:20])}, which include names")
+
+
+async def _add_companions(job: SyncJob, steps: Steps, base: Snapshot) -> Sequence[str]:
+    """Select the tags that hold companions of what is selected, and say which they are.
+
+    Where upstream's tags were listed it costs a HEAD for each that is there; else one for each that may be, of new images only.
+    """
+    added: list[str] = []
+    while candidates := await asyncio.to_thread(sync_steps.companion_tags, job, base):
+        job.may_lack.update(candidates)
+        job.selection = job.selection.with_kept(candidates)
+        await _resolve(job, steps, list(candidates))
+        added += [tag for tag in candidates if tag in job.found]
+    return added
+
+
+async def _select(job: SyncJob, steps: Steps) -> None:
+    async def list_tags() -> Sequence[str]:
+        job.progress.begin("listing", 0)
+        return await steps.list_tags(job)
+
+    choice = await choose_tags(job.request, list_tags)
+    job.selection, job.listed = choice.selection, choice.listed
+    job.may_lack.update(choice.may_lack)
 
 
 def _plan(job: SyncJob, base: Snapshot) -> SyncPlan:
@@ -99,10 +122,11 @@ def _plan(job: SyncJob, base: Snapshot) -> SyncPlan:
     )
 
 
-async def _move(job: SyncJob, steps: Steps, base: Snapshot, plan: SyncPlan) -> None:
-    """Copy what is new on this base, or only measure it."""
+async def _move(job: SyncJob, steps: Steps, base: Snapshot, tags: Sequence[str] | None = None) -> None:
+    """Copy what is new on this base, or only measure it; with `tags`, for these only."""
+    plan = _plan(job, base)
     step, phase = (steps.measure_batch, "measuring") if job.request.dry_run else (steps.copy_batch, "copying")
-    job.progress.begin(phase, sum(1 for _ in plan.of(*COPIED)))
-    for batch in job.root_batches(base, plan):
+    job.progress.begin(phase, sum(1 for item in plan.of(*COPIED) if tags is None or item.tag in tags))
+    for batch in job.root_batches(base, plan, tags):
         job.take(await step(job, batch))
     job.check_failures()

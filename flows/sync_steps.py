@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 
 from catalog.changes import Commit, LatestIs
+from catalog.filters import TagFilter
 from catalog.snapshot import Snapshot
 from catalog.target import RepositoryTarget
 from flows.metering import Meter, MeteredTarget, meter, staged_manifest
@@ -83,9 +84,12 @@ async def _copy_root(job: SyncJob, copier: GraphCopier, root: Root, outcome: Out
 
 async def _copy_companions(job: SyncJob, copier: GraphCopier, subject: Descriptor) -> None:
     """Copy what refers to a manifest that is copied, or to a child of it, and what refers to these again."""
+    if not job.companions.patterns:
+        return
     digest = subject.digest
     if digest not in job.referrers:
-        job.referrers[digest] = await job.source.referrers(digest)
+        found = await job.source.referrers(digest)
+        job.referrers[digest] = [one for one in found if await _is_wanted(job, one)]
     for referrer in list(job.referrers[digest]):
         try:
             await copier.copy(referrer)
@@ -98,6 +102,19 @@ async def _copy_companions(job: SyncJob, copier: GraphCopier, subject: Descripto
         children = (child for _role, child in job.platforms.children(manifest))
         further += [child for child in children if child.media_type in mediatypes.MANIFESTS]
     await asyncio.gather(*(_copy_companions(job, copier, one) for one in further))
+
+
+async def _is_wanted(job: SyncJob, referrer: Descriptor) -> bool:
+    """Whether a referrer is of a type that is wanted; one whose type is not listed is asked for it."""
+    if job.companions.takes("") or job.companions.takes(referrer.artifact_type):
+        return True
+    if referrer.artifact_type:
+        return False
+    try:
+        manifest = await job.source.read_manifest(referrer)
+    except RemoteNotFound:
+        return False
+    return job.companions.takes(manifest.artifact_type or (manifest.config.media_type if manifest.config else ""))
 
 
 async def _copy_moved(
@@ -115,6 +132,46 @@ async def _copy_moved(
         except RemoteNotFound as gone:
             outcome.failed[tag] = gone
     return copied
+
+
+def companion_tags(job: SyncJob, base: Snapshot) -> dict[str, str]:
+    """The tags not looked up yet that may hold companions of what is selected, with the rule that takes them.
+
+    A tag that is excluded by name stays out.
+    """
+    if not job.companions.patterns:
+        return {}
+    candidates: dict[str, str] = {}
+    for digest in _selected(job, base):
+        for tag in job.companions.tags_of(digest):
+            known = tag in job.found or tag in job.failed or tag in job.may_lack
+            if not known and _may_be_upstream(job, base, digest, tag):
+                candidates[tag] = f"belongs to {digest}"
+    wanted = TagFilter(exclude=job.request.exclude).select(candidates).rules
+    return {tag: rule for tag, rule in candidates.items() if tag in wanted}
+
+
+def _may_be_upstream(job: SyncJob, base: Snapshot, digest: Digest, tag: str) -> bool:
+    """Whether it is worth asking for a tag: it was listed; or nothing was, and its subject is new, or a mirror has the tag."""
+    if job.listed is not None:
+        return tag in job.listed
+    return digest not in base.manifests or (job.request.mode == "mirror" and tag in base.tags)
+
+
+def _selected(job: SyncJob, base: Snapshot) -> set[Digest]:
+    """The manifests that selected tags point to, and their children as far as they are known by now."""
+    children = job.catalog.children(job.target) if base.manifests else {}
+    selected: set[Digest] = set()
+    waiting = [found.digest for tag, found in job.found.items() if tag not in job.failed]
+    while waiting:
+        digest = waiting.pop()
+        if digest in selected:
+            continue
+        selected.add(digest)
+        if digest in job.staged:
+            waiting += [part.digest for part in job.staged[digest].manifests]
+        waiting += [part for part in children.get(digest, ()) if part in base.manifests]
+    return selected
 
 
 def collect_staged(

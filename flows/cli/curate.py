@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from flows.cli.flow_runs import read_form, run_here, show_operation
-from flows.cli.options import DryRun, Exclude, Home, Include, Json, Newest, Platforms, Repository
+from flows.cli.options import DryRun, Exclude, Home, Include, Json, Newest, NewestOf, Platforms, Repository
 
 
 def curate(
@@ -21,6 +21,7 @@ def curate(
     include: Include = None,
     exclude: Exclude = None,
     newest: Newest = None,
+    newest_of: NewestOf = "repository",
     platform: Platforms = None,
     dry_run: DryRun = False,
     home: Home = None,
@@ -37,6 +38,7 @@ def curate(
         include=include or (),
         exclude=exclude or (),
         newest=newest,
+        newest_of=newest_of,
         platforms=platform or (),
         dry_run=dry_run,
     )

@@ -1,7 +1,7 @@
 """Options that many commands take, the same everywhere."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,7 +12,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document inst
 Include = Annotated[
     list[str] | None,
     typer.Option(
-        "--include", metavar="PATTERN", help="Tags to take: a glob, re:REGEX or semver:RANGE; may be repeated."
+        "--include",
+        metavar="PATTERN",
+        help="Tags to take: a glob, re:REGEX, semver:RANGE or a digest; may be repeated.",
     ),
 ]
 Exclude = Annotated[
@@ -20,6 +22,10 @@ Exclude = Annotated[
 ]
 Newest = Annotated[
     int | None, typer.Option("--newest", metavar="N", help="Of those only the N highest semantic versions.", min=1)
+]
+NewestOf = Annotated[
+    Literal["repository", "major", "minor"],
+    typer.Option("--newest-of", help="Count the newest of all versions, of each major one, or of each minor one."),
 ]
 Platforms = Annotated[
     list[str] | None,

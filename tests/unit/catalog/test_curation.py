@@ -5,7 +5,7 @@ import pytest
 from catalog.catalog import Catalog
 from catalog.changes import AddManifest, SetTag
 from catalog.curation import Curation, Pick, curate
-from catalog.filters import PlatformFilter
+from catalog.filters import PlatformFilter, TagFilter
 from catalog.restore import plan_towards
 from catalog.snapshot import Snapshot
 from oci import mediatypes
@@ -18,8 +18,10 @@ from tests.unit.catalog.conftest import commit_to, push_image, stage_image, stag
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
 
 
-def choose(catalog: Catalog, *picks: str, platforms: tuple[Platform, ...] = (), **filters: object) -> Curation:
-    return curate(catalog, map(Pick.parse, picks), platforms=PlatformFilter(platforms), **filters)  # type: ignore[arg-type]
+def choose(
+    catalog: Catalog, *picks: str, platforms: tuple[Platform, ...] = (), tags: TagFilter | None = None
+) -> Curation:
+    return curate(catalog, map(Pick.parse, picks), platforms=PlatformFilter(platforms), tags=tags)
 
 
 def make(catalog: Catalog, target: str, chosen: Curation, *, additive: bool = False) -> Snapshot:
@@ -89,7 +91,7 @@ def test_platforms_keep_the_index(catalog: Catalog, index: dict[str, Descriptor]
 def test_filters_apply_to_whole_repositories_and_give_reasons(catalog: Catalog) -> None:
     for tag in ("v1.0", "v1.1", "v2.0", "latest"):
         push_image(catalog, "team/app", tag, tag)
-    chosen = choose(catalog, "team/app", "team/app:latest", include=["v*"], newest=2)
+    chosen = choose(catalog, "team/app", "team/app:latest", tags=TagFilter(("v*",), newest=2))
     assert set(chosen.tags) == {"v1.1", "v2.0", "latest"}
     assert chosen.dropped == {"team/app:v1.0": "not among the 2 newest", "team/app:latest": "matches no include"}
 
@@ -121,7 +123,15 @@ def test_what_cannot_be_chosen_is_told(catalog: Catalog) -> None:
     with pytest.raises(NameUnknown, match="c/three"):
         choose(catalog, "c/three")
     with pytest.raises(InvalidInput, match="nothing is chosen"):
-        choose(catalog, "a/one", include=["w*"])
+        choose(catalog, "a/one", tags=TagFilter(("w*",)))
     with pytest.raises(NameInvalid):
         Pick.parse("Not A Name:v1")
     assert str(Pick.parse(f"a/one:v1@{Digest.of(b'x')}")) == f"a/one:v1@{Digest.of(b'x')}"
+
+
+def test_a_digest_among_the_includes_is_chosen_without_a_tag(catalog: Catalog) -> None:
+    push_image(catalog, "team/app", "v1", "one")
+    digest = catalog.snapshot("team/app").tags["v1"]
+    push_image(catalog, "team/app", "v2", "two")
+    chosen = choose(catalog, "team/app", tags=TagFilter((digest, Digest.of(b"not here"))))
+    assert (chosen.tags, set(chosen.manifests)) == ({}, {digest})

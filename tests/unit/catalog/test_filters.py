@@ -3,7 +3,7 @@
 import pytest
 from semver import Version
 
-from catalog.filters import PlatformFilter, parse_pattern, select_tags
+from catalog.filters import Line, PlatformFilter, TagFilter, parse_pattern
 from catalog.version_ranges import parse_range, parse_version
 from oci.digest import Digest
 from oci.errors import InvalidInput
@@ -28,13 +28,13 @@ TAGS = ["v1.0", "v1.1", "v2.0-rc1", "latest", "V1.0"]
     ],
 )
 def test_include_and_exclude(include: tuple[str, ...], exclude: tuple[str, ...], kept: list[str]) -> None:
-    selection = select_tags(TAGS, include=include, exclude=exclude)
+    selection = TagFilter(include, exclude).select(TAGS)
     assert list(selection.kept) == kept
     assert set(selection.dropped) == set(TAGS) - set(kept)
 
 
 def test_the_reason_names_the_glob() -> None:
-    selection = select_tags(TAGS, include=["v*"], exclude=["*-rc*"])
+    selection = TagFilter(("v*",), ("*-rc*",)).select(TAGS)
     assert selection.dropped == {
         "v2.0-rc1": "excluded by *-rc*",
         "latest": "matches no include",
@@ -43,7 +43,7 @@ def test_the_reason_names_the_glob() -> None:
 
 
 def test_what_is_no_tag_is_dropped_and_a_repeated_one_counts_once() -> None:
-    selection = select_tags(["a", "a", ".b", "c d", "../x", "é"])
+    selection = TagFilter().select(["a", "a", ".b", "c d", "../x", "é"])
     assert selection.kept == ("a",)
     assert set(selection.dropped.values()) == {"not a valid tag"}
 
@@ -60,17 +60,56 @@ def test_what_is_no_tag_is_dropped_and_a_repeated_one_counts_once() -> None:
 )
 def test_regular_expressions_and_ranges(include: tuple[str, ...], kept: list[str]) -> None:
     tags = ["v1.0", "v1.1", "v2.0.0-rc1", "latest"]
-    assert list(select_tags(tags, include=include).kept) == kept
+    assert list(TagFilter(include).select(tags).kept) == kept
 
 
 def test_the_newest_are_those_of_the_highest_versions() -> None:
     tags = ["1.9", "v1.10", "latest", "2.0.0-rc1", "2.0.0", "1.2"]
-    selection = select_tags(tags, newest=2)
+    selection = TagFilter(newest=2).select(tags)
     assert selection.kept == ("2.0.0-rc1", "2.0.0")
     assert selection.dropped["latest"] == "not a version, so not among the newest"
     assert selection.dropped["1.2"] == "not among the 2 newest"
-    assert select_tags(tags, exclude=["semver:*", "*-rc*"], newest=2).kept == ()
-    assert select_tags(tags, exclude=["*-rc*"], newest=2).kept == ("v1.10", "2.0.0")
+    assert TagFilter((), ("semver:*", "*-rc*"), 2).select(tags).kept == ()
+    assert TagFilter((), ("*-rc*",), 2).select(tags).kept == ("v1.10", "2.0.0")
+
+
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        ("repository", ["2.1.0"]),
+        ("major", ["1.10.2", "2.1.0"]),
+        ("minor", ["1.9.1", "1.10.2", "2.0.3", "2.1.0"]),
+    ],
+)
+def test_the_newest_of_each_line(line: Line, kept: list[str]) -> None:
+    tags = ["1.9.0", "1.9.1", "1.10.2", "1.10.1", "2.0.3", "2.1.0", "edge"]
+    selection = TagFilter(newest=1, line=line).select(tags)
+    assert list(selection.kept) == kept
+    assert set(selection.kept) | set(selection.dropped) == set(tags)
+
+
+def test_a_digest_takes_a_manifest_and_no_tag() -> None:
+    digest = Digest.of(b"x")
+    chosen = TagFilter((digest, "v1.0"))
+    assert (chosen.digests, chosen.named) == ((digest,), ("v1.0",))
+    assert chosen.select(TAGS).kept == ("v1.0",)
+    assert TagFilter((digest,)).select(TAGS).kept == ()
+    with pytest.raises(InvalidInput, match="sha256:abc"):
+        parse_pattern("sha256:abc")
+
+
+@pytest.mark.parametrize("include", [("v1.*",), ("re:v1",), ("semver:1",), (), ("v1", "v[12]")])
+def test_a_pattern_needs_a_list_to_choose_from(include: tuple[str, ...]) -> None:
+    assert TagFilter(include).named is None
+    assert TagFilter(("v1",), newest=1).named is None
+
+
+def test_every_tag_has_its_rule() -> None:
+    selection = TagFilter(("v*", "latest"), ("*-rc*",)).select(TAGS)
+    assert selection.rules == {"v1.0": "included by v*", "v1.1": "included by v*", "latest": "included by latest"}
+    assert TagFilter(newest=1).select(["1.0"]).rules == {"1.0": "every tag is included, among the 1 newest"}
+    assert selection.with_dropped({"latest": "gone"}).kept == ("v1.0", "v1.1")
+    assert selection.with_kept({"V1.0": "wanted"}).dropped.keys() == {"v2.0-rc1"}
 
 
 @pytest.mark.parametrize("pattern", ["re:(", "semver:", "semver:abc", "semver:1.2.3.4", "semver:>=1 nonsense"])

@@ -1,0 +1,61 @@
+"""Companions: what belongs to an image without being in it, by cosign's tags or as a referrer, and which of them are wanted."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from oci.digest import Digest
+
+_TYPES_BY_END: Mapping[str, str] = {
+    "": "",
+    ".sig": "application/vnd.dev.cosign.artifact.sig.v1+json",
+    ".att": "application/vnd.dev.cosign.artifact.att.v1+json",
+    ".sbom": "application/vnd.dev.cosign.artifact.sbom.v1+json",
+}
+"""What cosign's tags for a digest, `sha256-….sig`, end with, and the type of what they hold. Without an end it is the fallback
+tag of the referrers API, whatever it lists. Source: cosign, "Tag-based discovery"; distribution-spec, "Referrers Tag Schema"."""
+
+COMPANION_TAGS = f"re:sha(256|512)-[0-9a-f]+({'|'.join(end.replace('.', '[.]') for end in _TYPES_BY_END if end)})?"
+"""All such tags, as a pattern of the filter language."""
+
+WORDS: Mapping[str, Sequence[str]] = {
+    "signature": (
+        "application/vnd.dev.cosign.artifact.sig*",
+        "application/vnd.dev.cosign.simplesigning*",
+        "application/vnd.dev.sigstore.bundle*",
+        "application/vnd.cncf.notary.signature",
+    ),
+    "attestation": (
+        "application/vnd.dev.cosign.artifact.att*",
+        "application/vnd.dev.sigstore.bundle*",
+        "application/vnd.in-toto*",
+        "application/vnd.dsse.envelope*",
+    ),
+    "sbom": (
+        "application/vnd.dev.cosign.artifact.sbom*",
+        "application/spdx*",
+        "text/spdx*",
+        "application/vnd.cyclonedx*",
+        "application/vnd.syft*",
+    ),
+}
+"""Words that stand for several artifact types. A sigstore bundle may be either of two things, and its type does not say which."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompanionFilter:
+    """Which companions come along: those whose artifact type fits a glob, or one of the WORDS; without any, none do."""
+
+    patterns: tuple[str, ...] = ("*",)
+
+    def takes(self, artifact_type: str) -> bool:
+        """Whether a referrer of this type is wanted."""
+        globs = (glob for pattern in self.patterns for glob in WORDS.get(pattern, (pattern,)))
+        return any(fnmatchcase(artifact_type, glob) for glob in globs)
+
+    def tags_of(self, digest: Digest) -> tuple[str, ...]:
+        """The tags that may hold wanted companions of a manifest."""
+        if not self.patterns:
+            return ()
+        name = f"{digest.algorithm}-{digest.encoded}"
+        return tuple(f"{name[:128]}{end}" for end, kind in _TYPES_BY_END.items() if not end or self.takes(kind))
