@@ -1,12 +1,8 @@
 """Pull-through caches: what a client asks for below a cache's path is brought here first, then served as anything else is."""
 
-import asyncio
-import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from functools import partial
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
 from catalog.changes import AddManifest, Change, Commit, SetTag
 from catalog.distributions import Distribution
@@ -16,40 +12,31 @@ from catalog.target import RepositoryTarget
 from catalog.upstreams import Upstreams
 from oci.copy import GraphCopier
 from oci.descriptor import UNKNOWN_SIZE, Descriptor
-from oci.errors import RemoteError, RemoteNotFound
+from oci.digest import Digest
+from oci.errors import NameUnknown, RemoteNotFound
 from oci.manifest import Manifest
 from oci.remote.address import Remote, parse_remote
 from oci.remote.repository import RemoteRepository
+from registry_api.questions import Question, Questions
 from registry_api.registry import Registry
-
-log = logging.getLogger("registry_api")
-
-STALE_AFTER = 10.0
-"""Seconds after which a client whose tag is here already is not kept waiting for upstream any longer."""
-
-_ASK_AGAIN = 30.0
-"""Seconds for which an upstream that failed is not asked again about a tag that is here."""
-
-_REMEMBERED = 100_000
 
 _HUB = dict.fromkeys(("docker.io", "index.docker.io", "registry-1.docker.io"), "docker.io")
 """The names that one registry goes by."""
 
 
-class _Wanted(NamedTuple):
-    """A tag or a digest of a repository below a cache."""
+_REFERRERS_AT_MOST = 200
+"""Referrers of one manifest that are brought here with one question."""
 
-    repository: str
-    reference: str
+_LISTS_KEPT = 1_000
 
 
 class Caches:
-    """Keeps tags as fresh as their caches ask for. One question to upstream at a time for each tag or digest."""
+    """Keeps tags, lists of tags and referrers as fresh as their caches ask for."""
 
     def __init__(self, upstreams: Upstreams, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._upstreams, self._clock = upstreams, clock
-        self._fresh_until: OrderedDict[_Wanted, float] = OrderedDict()
-        self._running: dict[_Wanted, asyncio.Task[None]] = {}
+        self._upstreams = upstreams
+        self._questions = Questions(clock=clock)
+        self._lists: OrderedDict[str, tuple[str, ...]] = OrderedDict()
 
     def place(self, registry: Registry, namespace: str, name: str) -> tuple[str, str | None]:
         """Where a name of another registry is to be had here, and that registry, if there is a cache of it; else the name alone.
@@ -70,71 +57,91 @@ class Caches:
         fails, and a warning for the client is returned; otherwise the RemoteError is raised, as it is when upstream says that
         there is no such thing.
         """
-        wanted = _Wanted(name, reference)
         snapshot = await registry.find_served(name) or Snapshot(name, 0)
-        is_here = reference in (snapshot.manifests if ":" in reference else snapshot.tags)
-        if is_here and (":" in reference or self._clock() < self._fresh_until.get(wanted, 0.0)):
+        is_digest = ":" in reference
+        is_here = reference in (snapshot.manifests if is_digest else snapshot.tags)
+        if is_here and is_digest:
             return ""
-        task = self._running.get(wanted)
-        if task is None:
-            task = asyncio.create_task(self._ask(registry, cache, snapshot, wanted))
-            self._running[wanted] = task
-            task.add_done_callback(partial(self._end, wanted))
-        if not is_here:
-            await asyncio.shield(task)
-            return ""
+
+        async def ask() -> None:
+            source = await self._upstreams.repository(remote_below(cache, name))
+            root = await source.resolve(reference)
+            if is_digest or snapshot.tags.get(reference) != root.digest:
+                changes = () if is_digest else (SetTag(reference, root.digest),)
+                await self._take(registry, cache, snapshot, source, [root], changes)
+
+        question = Question(name, reference)
+        return _warning(
+            cache, await self._questions.ask(question, ask, fresh=float(cache.fresh_seconds), is_here=is_here)
+        )
+
+    async def bring_referrers(self, registry: Registry, cache: Distribution, name: str, subject: str) -> str:
+        """Make sure that the repository holds what upstream lists as referring to a manifest; a warning says that it may not."""
+        digest = Digest.parse(subject)
+        snapshot = await registry.find_served(name) or Snapshot(name, 0)
+
+        async def ask() -> None:
+            source = await self._upstreams.repository(remote_below(cache, name))
+            found = (await source.referrers(digest))[:_REFERRERS_AT_MOST]
+            new = [one for one in found if one.digest not in snapshot.manifests]
+            if new:
+                await self._take(registry, cache, snapshot, source, new)
+
+        question = Question(name, f"referrers {digest}")
         try:
-            async with asyncio.timeout(STALE_AFTER):
-                await asyncio.shield(task)
+            said = await self._questions.ask(question, ask, fresh=float(cache.fresh_seconds), is_here=True)
+        except RemoteNotFound as error:  # listed, and not there
+            said = str(error)
+        return _warning(cache, said)
+
+    async def list_tags(self, registry: Registry, cache: Distribution, name: str) -> tuple[Sequence[str], str]:
+        """The tags that upstream lists, and a warning when it could not be asked; raise NameUnknown when there are none."""
+        is_here = name in self._lists or await registry.find_served(name) is not None
+
+        async def ask() -> None:
+            source = await self._upstreams.repository(remote_below(cache, name))
+            self._lists[name] = tuple([tag async for tag in source.tags()])
+            self._lists.move_to_end(name)
+            if len(self._lists) > _LISTS_KEPT:
+                self._lists.popitem(last=False)
+
+        question = Question(name, "tags/list")
+        try:
+            # A list that was dropped from memory, or is another process's, is asked for however fresh it was.
+            fresh = float(cache.fresh_seconds) if name in self._lists else 0.0
+            said = await self._questions.ask(question, ask, fresh=fresh, is_here=is_here)
         except RemoteNotFound:
-            raise
-        except (TimeoutError, RemoteError) as error:
-            said = str(error) or f"upstream has not answered for {STALE_AFTER:g} s"
-            log.warning("cache serves stale name=%s tag=%s error=%s", name, reference, said)
-            self._remember(wanted, min(_ASK_AGAIN, float(cache.fresh_seconds)))
-            return f"{cache.remote} cannot be reached; this is what it had before"
-        return ""
-
-    def _end(self, wanted: _Wanted, task: "asyncio.Task[None]") -> None:
-        del self._running[wanted]
-        if not task.cancelled():
-            task.exception()  # looked at: whoever asked may have been served something stale long ago
-
-    async def _ask(self, registry: Registry, cache: Distribution, snapshot: Snapshot, wanted: _Wanted) -> None:
-        remote = remote_below(cache, wanted.repository)
-        source = await self._upstreams.repository(remote)
-        root = await source.resolve(wanted.reference)
-        if snapshot.tags.get(wanted.reference) != root.digest:
-            await self._take(registry, cache, snapshot, remote, source, wanted, root)
-        self._remember(wanted, cache.fresh_seconds)
+            self._lists.pop(name, None)
+            if await registry.find_served(name) is None:
+                raise NameUnknown(f"neither {cache.remote} nor this cache of it has {name}") from None
+            return (), ""
+        return self._lists.get(name, ()), _warning(cache, said)
 
     async def _take(
         self,
         registry: Registry,
         cache: Distribution,
         snapshot: Snapshot,
-        remote: Remote,
         source: RemoteRepository,
-        wanted: _Wanted,
-        root: Descriptor,
+        roots: Sequence[Descriptor],
+        changes: Sequence[Change] = (),
     ) -> None:
-        """Copy a manifest without its layers and children, and make one version with it."""
+        """Copy manifests without their layers and children, and make one version with them."""
         target = RepositoryTarget(registry.catalog, snapshot)
         copier = GraphCopier(source, target, parts=_parts)
         try:
-            await copier.copy(Descriptor(root.media_type, root.digest, UNKNOWN_SIZE))
+            for root in roots:
+                await copier.copy(Descriptor(root.media_type, root.digest, UNKNOWN_SIZE))
         finally:
             await copier.close()
-        changes: list[Change] = [AddManifest(root)]
-        if ":" not in wanted.reference:
-            changes.append(SetTag(wanted.reference, root.digest))
+        remote = remote_below(cache, snapshot.repository)
         commit = Commit(
-            repository=wanted.repository,
+            repository=snapshot.repository,
             operation="pull-through",
-            changes=tuple(changes),
+            changes=(*map(AddManifest, roots), *changes),
             operation_id=registry.make_id(),
             actor=f"cache {cache.path}",
-            message=f"{remote} {wanted.reference}",
+            message=f"{remote} {roots[0].digest}",
             created_at=registry.now(),
             allow_sparse=True,
             origin=Origin(str(remote), "on_demand"),
@@ -142,20 +149,13 @@ class Caches:
         )
         await registry.threads.commit(registry.catalog.commit, commit)
 
-    def _remember(self, wanted: _Wanted, seconds: float) -> None:
-        if ":" in wanted.reference:
-            return
-        self._fresh_until[wanted] = self._clock() + seconds
-        self._fresh_until.move_to_end(wanted)
-        if len(self._fresh_until) > _REMEMBERED:
-            self._fresh_until.popitem(last=False)
-
     async def close(self) -> None:
         """Break off what is under way."""
-        tasks = list(self._running.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._questions.close()
+
+
+def _warning(cache: Distribution, said: str) -> str:
+    return f"{cache.remote} cannot be reached; this is what it had before" if said else ""
 
 
 def _parts(manifest: Manifest) -> list[tuple[str, Descriptor]]:

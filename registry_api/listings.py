@@ -17,6 +17,15 @@ async def list_tags(registry: Registry, request: Request) -> Answer:
     return _page_answer(request, "tags", tags, count, {"name": request.name})
 
 
+async def list_tags_with(upstream: Sequence[str], registry: Registry, request: Request) -> Answer:
+    """The same of a repository below a cache, with those that upstream has and that nobody has pulled yet."""
+    count = parse_count(request.parameter("n"))
+    snapshot = await registry.find_served(request.name)
+    tags = sorted({*upstream, *(snapshot.tags if snapshot else ())})
+    start = bisect_right(tags, request.parameter("last") or "")
+    return _page_answer(request, "tags", tags[start:], count, {"name": request.name})
+
+
 async def list_repositories(registry: Registry, request: Request) -> Answer:
     """Answer with the paths that the user may pull from, in ASCII order; raise PaginationInvalid."""
     count = parse_count(request.parameter("n"))

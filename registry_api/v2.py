@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+from functools import partial
 
 from starlette.types import Message, Receive, Scope, Send
 
 from catalog.access_policy import NOBODY, Caller
+from catalog.distributions import Distribution
 from oci.errors import Denied, EntrepotError, Unauthorized, Unsupported
 from oci.reference import is_name
 from registry_api.access import CHANGES, LoginNeeded, ScopeMissing, address_of, check_changeable
@@ -13,9 +15,21 @@ from registry_api.bodies import ClientGone
 from registry_api.caches import Caches
 from registry_api.challenges import challenge, scopes_for
 from registry_api.errors import RequestStalled, Stopping, error_answer, internal_answer, row_of
+from registry_api.listings import list_tags_with
 from registry_api.messages import Answer, Headers, Request, Sendable, find_header
 from registry_api.registry import Registry
-from registry_api.routes import BASE, MANIFEST, ROUTES, UPLOADS, Match, checked_name, match_path
+from registry_api.routes import (
+    BASE,
+    MANIFEST,
+    REFERRERS,
+    ROUTES,
+    TAGS,
+    UPLOADS,
+    Handler,
+    Match,
+    checked_name,
+    match_path,
+)
 from registry_api.signatures import SUPPORTED
 
 log = logging.getLogger("registry_api")
@@ -78,14 +92,28 @@ class DistributionApi:
                 raise Denied(
                     f"nothing serves the repository {name}; `entrepot distribution create` makes a path for it"
                 )
-        elif cache is not None and match.pattern == MANIFEST:
-            warning = await self._caches.bring(registry, cache, name, match.reference)
+        handler = route.handler
+        if cache is not None and route.action == "pull":
+            handler, warning = await self._ask_upstream(match, cache, name, handler)
             if warning:
                 more.append((b"warning", f'299 - "{warning}"'.encode("latin-1", "replace")))
             found = await registry.find_distribution(name)
         request = Request(name, found.repository if found else name, match.reference, caller, scope, receive)
-        answer = await route.handler(registry, request)
+        answer = await handler(registry, request)
         return MoreHeaders(answer, more) if more else answer
+
+    async def _ask_upstream(
+        self, match: Match, cache: Distribution, name: str, handler: Handler
+    ) -> tuple[Handler, str]:
+        """Bring what is asked for below a cache; return what answers then, and a warning when that may be stale."""
+        if match.pattern == MANIFEST:
+            return handler, await self._caches.bring(self._registry, cache, name, match.reference)
+        if match.pattern == REFERRERS:
+            return handler, await self._caches.bring_referrers(self._registry, cache, name, match.reference)
+        if match.pattern == TAGS:
+            tags, warning = await self._caches.list_tags(self._registry, cache, name)
+            return partial(list_tags_with, tags), warning
+        return handler, ""
 
     async def _identify(self, scope: Scope) -> Caller:
         registry = self._registry

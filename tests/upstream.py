@@ -5,6 +5,7 @@ It is for counting calls and injecting faults; that real registries work is show
 
 import asyncio
 import base64
+import json
 import re
 import threading
 import time
@@ -66,6 +67,7 @@ class Upstream:
         self.seen: list[Seen] = []
         self.login: tuple[str, str] | None = None
         self.bearer = False
+        self.has_referrers = False
         self.token_lifetime = 60
         self._tokens: dict[str, float] = {}
         self._server = _Server(self._answer)
@@ -199,6 +201,8 @@ class Upstream:
             return _manifest(seen, store)
         if seen.route == "blob":
             return _blob(seen, store)
+        if seen.route == "referrers" and self.has_referrers:
+            return _referrers(seen, store)
         return _error(404, "UNSUPPORTED", "not served here")
 
     def _check_login(self, seen: Seen) -> Reply | None:
@@ -251,6 +255,15 @@ def _manifest(seen: Seen, store: MemoryStore) -> Reply:
         return _error(404, "MANIFEST_UNKNOWN", "manifest unknown")
     headers = {"content-type": manifest.media_type, "docker-content-digest": digest}
     return Reply(200, manifest.raw, {**headers, "content-length": str(manifest.size)})
+
+
+def _referrers(seen: Seen, store: MemoryStore) -> Reply:
+    found = [one for one in store.manifests.values() if one.subject and one.subject.digest == seen.reference]
+    entries = [
+        {"mediaType": one.media_type, "digest": one.digest, "size": one.size, "artifactType": one.artifact_type}
+        for one in found
+    ]
+    return _json(200, json.dumps({"schemaVersion": 2, "manifests": entries}).encode())
 
 
 def _blob(seen: Seen, store: MemoryStore) -> Reply:

@@ -9,9 +9,9 @@ import pytest
 
 from catalog.distributions import Distribution
 from oci.memory import MemoryStore
-from oci.pack import pack_image, pack_index
+from oci.pack import pack_artifact, pack_image, pack_index
 from oci.platform import Platform
-from registry_api import caches
+from registry_api import questions
 from tests.api.conftest import Api, codes, serve
 from tests.servers import wait_until
 from tests.upstream import Upstream
@@ -107,8 +107,8 @@ def test_a_silent_upstream_keeps_one_client_waiting_and_not_the_next(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(caches, "STALE_AFTER", 0.2)
-    monkeypatch.setattr(caches, "_ASK_AGAIN", 3600.0)
+    monkeypatch.setattr(questions, "STALE_AFTER", 0.2)
+    monkeypatch.setattr(questions, "_ASK_AGAIN", 3600.0)
     assert make_cache(fresh=0).anybody.get(f"{CACHED}/v1").status_code == 200
     api = make_cache(fresh=3600)  # what was brought before is stale all the same
     upstream.silence(route="manifest", seconds=20)
@@ -122,8 +122,14 @@ def test_a_silent_upstream_keeps_one_client_waiting_and_not_the_next(
     [(500, 503, "UNKNOWN"), (404, 404, "MANIFEST_UNKNOWN"), (429, 429, "TOOMANYREQUESTS"), (401, 502, "UNAUTHORIZED")],
 )
 def test_what_is_not_here_fails_as_upstream_does(
-    make_cache: Callable[..., Api], upstream: Upstream, status: int, answered: int, code: str
+    make_cache: Callable[..., Api],
+    upstream: Upstream,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    answered: int,
+    code: str,
 ) -> None:
+    monkeypatch.setattr(questions, "_ABSENT", 0.0)
     api = make_cache()
     upstream.fail(status, route="manifest")
     answer = api.anybody.get(f"{CACHED}/v1")
@@ -219,3 +225,112 @@ def test_a_stale_answer_carries_a_warning(make_cache: Callable[..., Api], upstre
     answer = api.anybody.get(f"/v2/cache/{NAME}/manifests/v1")
     assert answer.status_code == 200
     assert answer.headers["warning"].startswith('299 - "')
+
+
+# --- what upstream does not have -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reference", ["v7", "sha256:" + "0" * 64])
+def test_what_upstream_does_not_have_is_asked_for_once(
+    make_cache: Callable[..., Api], upstream: Upstream, store: MemoryStore, reference: str
+) -> None:
+    api = make_cache()
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        statuses = list(threads.map(lambda _: api.anybody.get(f"{CACHED}/{reference}").status_code, range(8)))
+    assert statuses == [404] * 8
+    assert api.anybody.head(f"{CACHED}/{reference}").status_code == 404
+    assert upstream.counts["HEAD", "manifest"] == 1
+    assert api.anybody.get(f"{CACHED}/v1").status_code == 200
+
+
+def test_a_tag_that_was_not_there_is_found_once_that_is_forgotten(
+    make_cache: Callable[..., Api], store: MemoryStore
+) -> None:
+    api = make_cache(fresh=0)  # what was not there is remembered for no longer than what was
+    assert api.anybody.get(f"{CACHED}/v2").status_code == 404
+    store.put_tag("v2", store.tagged["v1"])
+    assert api.anybody.get(f"{CACHED}/v2").status_code == 200
+
+
+# --- lists ---------------------------------------------------------------------------------------------------------
+
+
+LIST = f"/v2/cache/{NAME}/tags/list"
+
+
+def test_tags_are_listed_as_upstream_has_them_once_for_all(
+    make_cache: Callable[..., Api], upstream: Upstream, store: MemoryStore
+) -> None:
+    api = make_cache()
+    for tag in ("v3", "v2", "a"):
+        store.put_tag(tag, store.tagged["v1"])
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        lists = list(threads.map(lambda _: api.anybody.get(LIST).json(), range(8)))
+    assert lists == [{"name": f"cache/{NAME}", "tags": ["a", "v1", "v2", "v3"]}] * 8
+    assert upstream.counts["GET", "tags"] == 1
+    assert api.catalog.repository_names() == ()  # a list is no pull
+    first = api.anybody.get(LIST, params={"n": 3})
+    assert first.json()["tags"] == ["a", "v1", "v2"]
+    assert api.anybody.get(first.links["next"]["url"]).json()["tags"] == ["v3"]
+
+
+def test_what_was_pulled_is_listed_though_upstream_has_it_no_longer(
+    make_cache: Callable[..., Api], upstream: Upstream, store: MemoryStore
+) -> None:
+    api = make_cache(fresh=0)
+    assert api.anybody.get(f"{CACHED}/v1").status_code == 200
+    store.put_tag("v2", store.tagged.pop("v1"))
+    assert api.anybody.get(LIST).json()["tags"] == ["v1", "v2"]
+    upstream.repositories.clear()
+    assert api.anybody.get(LIST).json()["tags"] == ["v1"]
+
+
+def test_a_list_while_upstream_is_down_is_what_was_known_with_a_warning(
+    make_cache: Callable[..., Api], upstream: Upstream
+) -> None:
+    api = make_cache(fresh=0)
+    upstream.fail(500)
+    assert api.anybody.get(LIST).status_code == 503
+    upstream.faults.clear()
+    assert api.anybody.get(f"{CACHED}/v1").status_code == 200
+    upstream.fail(500)
+    answer = api.anybody.get(LIST)
+    assert (answer.status_code, answer.json()["tags"]) == (200, ["v1"])
+    assert answer.headers["warning"].startswith("299 - ")
+
+
+def test_a_name_that_nobody_has_has_no_list(make_cache: Callable[..., Api]) -> None:
+    answer = make_cache().anybody.get("/v2/cache/no/thing/tags/list")
+    assert (answer.status_code, codes(answer)) == (404, ["NAME_UNKNOWN"])
+
+
+# --- referrers -----------------------------------------------------------------------------------------------------
+
+
+def test_referrers_come_from_upstream_once(
+    make_cache: Callable[..., Api], upstream: Upstream, store: MemoryStore
+) -> None:
+    image = pack_image(store, [{"file": "signed"}])
+    sbom = pack_artifact(store, "application/spdx+json", [("application/spdx+json", b"{}")], subject=image)
+    upstream.has_referrers = True
+    api = make_cache()
+    path = f"/v2/cache/{NAME}/referrers/{image.digest}"
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda _: api.anybody.get(path).json()["manifests"], range(8)))
+    assert [[one["digest"] for one in found] for found in answers] == [[sbom.digest]] * 8
+    assert upstream.counts["GET", "referrers"] == 1
+    upstream.forget()
+    assert api.anybody.get(f"{CACHED}/{sbom.digest}").content == sbom.raw
+    for layer in sbom.layers:
+        assert api.anybody.get(f"/v2/cache/{NAME}/blobs/{layer.digest}").content == b"{}"
+    assert upstream.seen == []
+
+
+def test_referrers_while_upstream_is_down_are_what_is_here_with_a_warning(
+    make_cache: Callable[..., Api], upstream: Upstream, store: MemoryStore
+) -> None:
+    api = make_cache(fresh=0)
+    upstream.fail(500)
+    answer = api.anybody.get(f"/v2/cache/{NAME}/referrers/{store.tagged['v1']}")
+    assert (answer.status_code, answer.json()["manifests"]) == (200, [])
+    assert answer.headers["warning"].startswith("299 - ")
