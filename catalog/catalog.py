@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -15,9 +15,10 @@ from catalog.content import ContentStore
 from catalog.distributions import Distributions
 from catalog.events import Events
 from catalog.history import History
-from catalog.holdings import Holdings
+from catalog.holdings import Held, Holdings
 from catalog.images import ImageFilter, ImageRow, find_images
 from catalog.lake import Lake
+from catalog.reclaim import Reclaimer
 from catalog.rows import ChangeRow, RepositoryRow, VersionRow
 from catalog.settings import Settings
 from catalog.snapshot import Delta, Snapshot, delta_between
@@ -53,6 +54,7 @@ class Catalog:
         )
         self._holdings = Holdings(settings.catalog_file.parent / "holdings.sqlite", busy_timeout=settings.lock_timeout)
         self._sweeper = Sweeper(self._lake, self._holdings, store)
+        self._reclaimer = Reclaimer(self._lake, self._holdings, store)
         self.uploads = Uploads(store, self._holdings, clock=clock, expiry=settings.upload_expiry)
         self.content = ContentStore(store, self._holdings, self.uploads, clock=clock)
         self.distributions = Distributions(self._lake)
@@ -192,6 +194,14 @@ class Catalog:
     def sweep(self, *, grace: float, dry_run: bool = False) -> SweepReport:
         """Free blobs that no version holds and no lease younger than `grace` seconds protects."""
         return self._sweeper.sweep(grace=grace, now=self._clock(), dry_run=dry_run)
+
+    def reclaimable(self, repositories: Collection[str], *, keep: float) -> list[Held]:
+        """Blobs of these repositories alone that can be fetched again and were fetched more than `keep` seconds ago."""
+        return self._reclaimer.find(repositories, since=self._clock() - keep)
+
+    def reclaim(self, blobs: Sequence[Held], repositories: Collection[str], *, keep: float) -> list[Held]:
+        """Forget the bytes of such blobs; return those of which that was done."""
+        return self._reclaimer.reclaim(blobs, repositories, since=self._clock() - keep)
 
     def usage(self) -> Usage:
         """What is held, what repositories share, and what that saves."""

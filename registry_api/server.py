@@ -146,6 +146,6 @@ def set_up_logging(*, access_log: bool) -> None:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
     )
-    for noisy in ("uvicorn.error", "botocore"):
+    for noisy in ("uvicorn.error", "botocore", "httpx"):  # httpx tells addresses, of which some are signed
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.getLogger("uvicorn.access").setLevel(logging.INFO if access_log else logging.WARNING)

@@ -17,6 +17,7 @@ from flows.cli import (
     exits,
     gc,
     query,
+    reclaim,
     replicate,
     repository,
     serve,
@@ -60,6 +61,7 @@ app.command()(sign.attest)
 app.command()(sign.verify)
 app.command()(gc.usage)
 app.command()(gc.gc)
+app.command()(reclaim.reclaim)
 app.command()(query.query)
 
 

@@ -199,6 +199,14 @@ class RemoteRepository:
                 raise self._corrupt(f"continues its list on another host, {url.host}")
             path = url.raw_path.decode()
 
+    async def offers(self, digest: Digest) -> bool:
+        """Whether the registry would give the blob, by HEAD."""
+        try:
+            await self._transport.request("HEAD", self._path(f"blobs/{digest}"), scope=self._pull)
+        except RemoteNotFound:
+            return False
+        return True
+
     # --- writing ---
 
     async def has(self, descriptor: Descriptor) -> bool:

@@ -1,0 +1,51 @@
+"""Reclaiming space: the bytes of blobs go that can be fetched again from where they came on demand; versions keep naming them."""
+
+from collections.abc import Collection, Iterable, Sequence
+
+from catalog.blobs import BlobStore
+from catalog.holdings import Held, Holdings
+from catalog.lake import Lake
+from oci.digest import Digest
+
+_LOCKED_BATCH = 200
+"""Blobs removed in one hold of the write lock, so that pushes wait for moments only."""
+
+_RECLAIMABLE = """
+SELECT digest FROM (
+    SELECT digest, list(DISTINCT repository) AS repositories FROM changes
+    WHERE kind = 'blob' AND action = 'add' AND digest IN (SELECT digest FROM sources WHERE policy = 'on_demand')
+    GROUP BY digest
+) WHERE list_has_all(?::VARCHAR[], repositories)"""
+
+
+class Reclaimer:
+    """Forgets bytes that upstream has too, of repositories that were chosen for it."""
+
+    def __init__(self, lake: Lake, holdings: Holdings, store: BlobStore) -> None:
+        self._lake, self._holdings, self._store = lake, holdings, store
+
+    def find(self, repositories: Collection[str], *, since: float) -> list[Held]:
+        """The blobs in the store that came on demand, that no other repository's version holds, and that no lease since a Unix
+        time protects; the largest first."""
+        held = [
+            Held(digest, size)
+            for digest in self._candidates(repositories)
+            if (size := self._holdings.size(digest)) is not None
+        ]
+        return sorted(self._holdings.without_lease(held, since=since), key=lambda blob: -blob.size)
+
+    def reclaim(self, blobs: Sequence[Held], repositories: Collection[str], *, since: float) -> list[Held]:
+        """Forget the bytes of those blobs that `find` would still find; return which they were."""
+        freed: list[Held] = []
+        for start in range(0, len(blobs), _LOCKED_BATCH):
+            with self._lake.write():
+                still = self._candidates(repositories)
+                freed += [
+                    blob
+                    for blob in blobs[start : start + _LOCKED_BATCH]
+                    if blob.digest in still and self._holdings.remove(blob.digest, self._store.delete, since=since)
+                ]
+        return freed
+
+    def _candidates(self, repositories: Iterable[str]) -> set[Digest]:
+        return {Digest(str(row[0])) for row in self._lake.read(_RECLAIMABLE, [list(repositories)])}

@@ -1,0 +1,90 @@
+"""The flow `reclaim-space`: forgets the bytes of layers that can be fetched again, while pulls go on."""
+
+import asyncio
+from collections.abc import Sequence
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed
+
+from catalog.catalog import Catalog, open_catalog
+from catalog.filters import parse_pattern
+from catalog.holdings import Held
+from catalog.settings import read_settings
+from catalog.upstreams import Upstreams
+from flows.reclaim_request import ReclaimRequest, ReclaimResult
+from oci.digest import Digest
+from oci.errors import RemoteError
+
+
+class ReclaimJob:
+    """One reclaim under way. No dataclass, so that Prefect does not walk through its blobs looking for other tasks' results."""
+
+    __slots__ = ("blobs", "catalog", "keep", "kept", "names")
+
+    def __init__(self, catalog: Catalog, names: Sequence[str], keep: float) -> None:
+        self.catalog, self.names, self.keep = catalog, names, keep
+        self.blobs: Sequence[Held] = catalog.reclaimable(names, keep=keep)
+        self.kept: dict[str, str] = {}
+
+
+@task(name="check-sources", cache_policy=NO_CACHE)
+async def check_sources(job: ReclaimJob) -> None:
+    """Ask upstream for each blob, by HEAD, and keep what it does not give."""
+    slots = asyncio.Semaphore(job.catalog.settings.copy_concurrency)
+    async with Upstreams(job.catalog.settings) as upstreams:
+
+        async def check(blob: Held) -> None:
+            async with slots:
+                reason = await _why_not(job.catalog, upstreams, blob.digest)
+            if reason:
+                job.kept[str(blob.digest)] = reason
+
+        async with asyncio.TaskGroup() as group:
+            for blob in job.blobs:
+                group.create_task(check(blob))
+    job.blobs = [blob for blob in job.blobs if blob.digest not in job.kept]
+
+
+async def _why_not(catalog: Catalog, upstreams: Upstreams, digest: Digest) -> str:
+    """Why a blob cannot be fetched from any of its sources now; empty when it can."""
+    reason = "no source is known"
+    for source in await asyncio.to_thread(catalog.sources.find, digest):
+        try:
+            if await (await upstreams.repository(source.remote)).offers(digest):
+                return ""
+            reason = f"{source.remote} does not have it any longer"
+        except RemoteError as error:
+            reason = error.message
+    return reason
+
+
+@task(name="forget-bytes", cache_policy=NO_CACHE)
+async def forget_bytes(job: ReclaimJob) -> None:
+    """Free the blobs batch by batch."""
+    job.blobs = await asyncio.to_thread(job.catalog.reclaim, job.blobs, job.names, keep=job.keep)
+
+
+@flow(name="reclaim-space", persist_result=False, validate_parameters=True)
+async def reclaim_space(request: ReclaimRequest) -> "State[ReclaimResult]":
+    """Free layers that came on demand; the next pull fetches them again. Killed at any point, the next run frees the rest."""
+    catalog = await asyncio.to_thread(open_catalog, read_settings())
+    try:
+        result = await _run(catalog, request)
+    finally:
+        await asyncio.to_thread(catalog.close)
+    get_run_logger().info(result.summary())
+    return Completed(message=result.summary(), data=result)
+
+
+async def _run(catalog: Catalog, request: ReclaimRequest) -> ReclaimResult:
+    patterns = [parse_pattern(text) for text in request.repositories]
+    names = [name for name in catalog.repository_names() if any(matches(name) for matches in patterns)]
+    job = await asyncio.to_thread(ReclaimJob, catalog, names, request.keep_hours * 3600)
+    if request.check and job.blobs:
+        await check_sources(job)
+    if not request.dry_run and job.blobs:
+        await forget_bytes(job)
+    return ReclaimResult(tuple(job.blobs), job.kept, request.dry_run, str(flow_run.id))
