@@ -61,3 +61,20 @@ def test_a_cache_makes_repositories_and_outlives_its_upstream(
     for _ in range(2):
         pull(podman, server, f"cache/{NAME}:v1")
     assert [one["operation"] for one in entrepot.json("version", "list", f"cache/{NAME}")] == ["pull-through"] * 4
+
+
+def test_podman_pulls_by_the_upstreams_name_when_the_cache_is_its_mirror(
+    docker_registry: DockerRegistryFactory, entrepot_server: EntrepotFactory, podman: Client, entrepot: Entrepot
+) -> None:
+    """The lines of docs/mirror.md, with a name that leads nowhere in the place of docker.io."""
+    upstream = docker_registry()
+    upload(upstream, NAME, "v1", "mirrored", "layer")
+    entrepot.json("distribution", "create", "hub", "--remote", upstream.host)
+    server = entrepot_server(entrepot.home)
+    guide = (Path(__file__).parents[2] / "docs" / "mirror.md").read_text()
+    lines = guide.partition("[[registry]]")[2].partition("```")[0]
+    lines = lines.replace("docker.io", "upstream.example").replace("registry.example:5080", server.host)
+    with Path(podman.env["CONTAINERS_REGISTRIES_CONF"]).open("a") as settings:
+        settings.write(f"[[registry]]{lines}insecure = true\n")
+    podman("pull", f"upstream.example/{NAME}:v1")
+    assert [one["name"] for one in entrepot.json("repository", "list")] == [f"hub/{NAME}"]
