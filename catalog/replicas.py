@@ -26,20 +26,21 @@ def plan_replicas(
     *,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    labels: Sequence[str] = (),
     keep_gone: bool = False,
 ) -> ReplicaPlan:
-    """Compare what an upstream serves with its replicas here.
+    """Compare what an upstream serves with its replicas here. `labels` are those that a path must have, `KEY` or `KEY=VALUE`.
 
     Raises Conflict when a wanted path serves something here that is no replica of that upstream.
     """
     included, excluded = [parse_pattern(text) for text in include], [parse_pattern(text) for text in exclude]
 
-    def is_wanted(path: str) -> bool:
-        is_in = not included or any(matches(path) for matches in included)
-        return is_in and not any(matches(path) for matches in excluded)
+    def is_wanted(one: Served) -> bool:
+        is_in = not included or any(matches(one.path) for matches in included)
+        return is_in and not any(matches(one.path) for matches in excluded) and has_labels(one.labels, labels)
 
     served = list(served)
-    wanted = tuple(one for one in served if is_wanted(one.path))
+    wanted = tuple(one for one in served if is_wanted(one))
     by_path = {one.path: one for one in here}
     taken = [one.path for one in wanted if one.path in by_path and by_path[one.path].replica_of != upstream]
     if taken:
@@ -51,6 +52,15 @@ def plan_replicas(
     ours = [path for path, one in by_path.items() if one.replica_of == upstream]
     gone = () if keep_gone else tuple(sorted(path for path in ours if path not in known))
     return ReplicaPlan(wanted, gone, tuple(sorted(known - {one.path for one in wanted})))
+
+
+def has_labels(labels: Mapping[str, str], wanted: Iterable[str]) -> bool:
+    """Whether all that is wanted is there: `KEY` with any value, `KEY=VALUE` with that one."""
+    for text in wanted:
+        key, equals, value = text.partition("=")
+        if key not in labels or (equals and labels[key] != value):
+            return False
+    return True
 
 
 def switch(
@@ -65,6 +75,7 @@ def switch(
             version=version,
             private=served.private,
             description=served.description,
+            labels=dict(served.labels),
             replica_of=upstream,
             updated_at=old.updated_at,
         )

@@ -53,6 +53,7 @@ async def discover_distributions(settings: Settings, request: ReplicateRequest) 
         options=remote_options(settings),
         find_credential=lambda: keychain.find(remote.host),
         kinds=request.kinds,
+        pulp_query=request.pulp_filter,
     )
 
 
@@ -115,6 +116,7 @@ async def _run(
         request.host,
         include=request.include,
         exclude=request.exclude,
+        labels=request.labels,
         keep_gone=request.keep_gone,
     )
     log = get_run_logger()

@@ -2,9 +2,9 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from catalog.sources import Policy
 from flows.request_fields import Pattern, explained
@@ -34,6 +34,17 @@ class ReplicateRequest(BaseModel):
     exclude: tuple[Pattern, ...] = Field(
         default=(), title="Exclude", description="Paths to leave out, as patterns; stronger than include."
     )
+    labels: tuple[Annotated[str, Field(pattern=r"^[^=\s]+(=.*)?$", max_length=300)], ...] = Field(
+        default=(),
+        title="Labels",
+        description="Labels that a path must have upstream, `KEY` or `KEY=VALUE`; all of them.",
+    )
+    pulp_filter: str = Field(
+        default="",
+        max_length=2000,
+        title="Pulp filter",
+        description='Of a Pulp, an expression that it applies itself (its parameter `q`), such as `pulp_label_select="prod"`.',
+    )
     policy: Policy = Field(default="immediate", title="Download policy", description="As for a sync.")
     keep_gone: bool = Field(
         default=False,
@@ -54,6 +65,12 @@ class ReplicateRequest(BaseModel):
             raise ValueError("an upstream is a host, without a path")
         explained(parse_remote, f"{text}/name")
         return text
+
+    @model_validator(mode="after")
+    def _check_pulp_filter(self) -> "ReplicateRequest":
+        if self.pulp_filter and self.kind != "pulp":
+            raise ValueError("a Pulp filter is for a Pulp: choose the kind `pulp`")
+        return self
 
     def remote(self, path: str) -> Remote:
         """A path of the upstream."""

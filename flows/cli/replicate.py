@@ -25,6 +25,12 @@ def replicate(
     exclude: Annotated[
         list[str] | None, typer.Option(metavar="PATTERN", help="Leave these paths out; stronger than --include.")
     ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(metavar="KEY[=VALUE]", help="Take paths that have this label; repeatable: all.")
+    ] = None,
+    pulp_filter: Annotated[
+        str, typer.Option(metavar="EXPRESSION", help="Of a Pulp: what its parameter `q` takes; with --kind pulp.")
+    ] = "",
     policy: Annotated[
         Literal["immediate", "on_demand", "streamed"], typer.Option(help="When layers are copied, as for a sync.")
     ] = "immediate",
@@ -47,6 +53,8 @@ def replicate(
         kind=kind,
         include=include or (),
         exclude=exclude or (),
+        labels=label or (),
+        pulp_filter=pulp_filter,
         policy=policy,
         keep_gone=keep_gone,
         dry_run=dry_run,

@@ -5,8 +5,9 @@ Source: Pulp Container's REST API, "distributions"; docker's registry API, "_cat
 
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+from urllib.parse import quote
 
 from oci.errors import NameInvalid, RemoteCorrupt, RemoteNotFound
 from oci.reference import parse_name
@@ -32,6 +33,7 @@ class Served:
     path: str
     private: bool = False
     description: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 async def discover(
@@ -41,8 +43,11 @@ async def discover(
     options: RemoteOptions | None = None,
     find_credential: FindCredential = lambda: None,
     kinds: tuple[Kind, ...] = KINDS,
+    pulp_query: str = "",
 ) -> tuple[Kind, list[Served]]:
     """Ask for the paths that a host serves, by the first of the kinds of API that it has; return which that was.
+
+    `pulp_query` is an expression of Pulp's own (parameter `q`), which Pulp applies.
 
     Raises RemoteNotFound when it has none of them, RemoteUnauthorized, RemoteCorrupt, and what a request raises.
     """
@@ -53,7 +58,8 @@ async def discover(
         )
         async with transport:
             try:
-                pages = [page async for page in _pages(transport, _PATHS[kind], host)]
+                query = f"&q={quote(pulp_query, safe='')}" if pulp_query and kind == "pulp" else ""
+                pages = [page async for page in _pages(transport, f"{_PATHS[kind]}{query}", host)]
             except RemoteNotFound:
                 continue
             return kind, [one for page in pages for one in _READERS[kind](page, host)]
@@ -82,19 +88,28 @@ async def _pages(transport: RemoteTransport, path: str, host: str) -> AsyncItera
 
 
 def _read_entrepot(page: Mapping[str, object], host: str) -> list[Served]:
-    return [
-        Served(_path(one.get("path"), host), bool(one.get("private")), str(one.get("description") or ""))
-        for one in _list(page, "distributions", host)
-    ]
+    return [_served(one, "path", "labels", host) for one in _list(page, "distributions", host)]
 
 
 def _read_pulp(page: Mapping[str, object], host: str) -> list[Served]:
     """Those that serve something: a repository, or one version of it."""
     return [
-        Served(_path(one.get("base_path"), host), bool(one.get("private")), str(one.get("description") or ""))
+        _served(one, "base_path", "pulp_labels", host)
         for one in _list(page, "results", host)
         if one.get("repository") or one.get("repository_version")
     ]
+
+
+def _served(one: Mapping[str, object], path: str, labels: str, host: str) -> Served:
+    found = one.get(labels) or {}
+    if not isinstance(found, dict):
+        raise RemoteCorrupt(f"has {labels} that are no object", registry=host)
+    return Served(
+        _path(one.get(path), host),
+        bool(one.get("private")),
+        str(one.get("description") or ""),
+        {str(name): str(value if value is not None else "") for name, value in found.items()},
+    )
 
 
 def _read_catalog(page: Mapping[str, object], host: str) -> list[Served]:

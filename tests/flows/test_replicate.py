@@ -31,7 +31,10 @@ def first(entrepot_server: EntrepotFactory, tmp_path: Path) -> EntrepotServer:
         for tag in ("v1", "v2"):
             push_image(catalog, "team/app", tag, tag, ("shared", tag))
         push_image(catalog, "team/secret", "v1", "secret")
-        catalog.distributions.put(Distribution("stable/app", "team/app", NOW, NOW, 1, description="old"), actor="test")
+        stable = Distribution(
+            "stable/app", "team/app", NOW, NOW, 1, description="old", labels={"tier": "prod", "eu": ""}
+        )
+        catalog.distributions.put(stable, actor="test")
         catalog.distributions.put(Distribution("team/secret", "team/secret", NOW, NOW, private=True), actor="test")
         catalog.distributions.put(Distribution("cache", "", NOW, NOW, remote="registry.example"), actor="test")
     return entrepot_server(home)
@@ -56,6 +59,8 @@ def test_an_entrepot_and_again(
     entrepot.env["ENTREPOT_LOGINS"] = json.dumps({first.host: first.creds})
     planned = entrepot.json("replicate", first.host, "--dry-run")
     assert actions(planned) == dict.fromkeys(["stable/app", "team/app", "team/secret"], "to sync")
+    labelled = entrepot.json("replicate", first.host, "--dry-run", "--label", "tier=prod", "--label", "eu")
+    assert actions(labelled) == {"stable/app": "to sync"}
     result = entrepot.json("replicate", first.host)
     assert actions(result) == {"stable/app": "added", "team/app": "unchanged", "team/secret": "added"}
     assert prefect.flow_run(result["flow_run_id"])["state"]["type"] == "COMPLETED"
@@ -72,6 +77,7 @@ def test_an_entrepot_and_again(
     assert get(f"{second.url}/v2/stable/app/tags/list").json()["tags"] == ["v1"]
     assert get(f"{second.url}/v2/team/secret/tags/list").status_code == 401
 
+    assert entrepot.json("distribution", "show", "stable/app")["labels"] == {"tier": "prod", "eu": ""}
     before = entrepot.json("distribution", "list")
     again = entrepot.json("replicate", first.host)
     assert set(actions(again).values()) == {"unchanged"}
@@ -163,6 +169,9 @@ def pulp() -> Iterator[Upstream]:
             second = "offset=1" in seen.query
             following = None if second else f"http://pulp.example{api}?limit=1&offset=1"
             results = [entry("pulp/two", private=True, description="second"), entry("pulp/empty", repository=None)]
+            if "q=pulp_label_select%3D%22prod%22" in seen.query:
+                following, second = None, True
+                results = [entry("pulp/one", pulp_labels={"prod": None})]
             page = {
                 "count": 3,
                 "next": following,
@@ -182,6 +191,11 @@ def test_a_pulp(pulp: Upstream, entrepot: Entrepot) -> None:
     entrepot.env["ENTREPOT_LOGINS"] = json.dumps({pulp.host: "reader:reader-secret"})
     result = entrepot.json("replicate", pulp.host)
     assert (result["kind"], actions(result)) == ("pulp", {"pulp/one": "added", "pulp/two": "added"})
+    narrowed = ("replicate", pulp.host, "--pulp-filter", 'pulp_label_select="prod"')
+    assert entrepot(*narrowed).returncode == 2  # an Entrepôt would not know it
+    assert actions(entrepot.json(*narrowed, "--kind", "pulp")) == {"pulp/one": "updated", "pulp/two": "removed"}
+    assert entrepot.json("distribution", "show", "pulp/one")["labels"] == {"prod": ""}
+    assert actions(entrepot.json("replicate", pulp.host)) == {"pulp/one": "updated", "pulp/two": "added"}
     shown = entrepot.json("distribution", "show", "pulp/two")
     assert (shown["private"], shown["description"], shown["version"]) == (True, "second", 1)
     assert set(actions(entrepot.json("replicate", pulp.host)).values()) == {"unchanged"}
