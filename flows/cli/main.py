@@ -16,6 +16,7 @@ from flows.cli import (
     event,
     exits,
     gc,
+    prefetch,
     query,
     reclaim,
     replicate,
@@ -61,6 +62,7 @@ app.command()(sign.attest)
 app.command()(sign.verify)
 app.command()(gc.usage)
 app.command()(gc.gc)
+app.command()(prefetch.prefetch)
 app.command()(reclaim.reclaim)
 app.command()(query.query)
 

@@ -1,4 +1,5 @@
-"""Layers that came through a cache give their space back, unless somebody else holds them or upstream has lost them."""
+"""Layers that were left upstream are fetched before they are pulled, and give their space back: not those that others hold, or
+that upstream has lost."""
 
 from pathlib import Path
 
@@ -65,3 +66,29 @@ def test_what_another_repository_holds_stays(
     assert entrepot.json("reclaim", "cache/*", "--keep-hours", "0")["freed"]["blobs"] == 0
     assert entrepot.json("reclaim", "cache/*", "prod/*", "--keep-hours", "0", "--dry-run")["freed"]["blobs"] == 2
     assert entrepot.json("reclaim", "nothing/*", "--keep-hours", "0")["freed"]["blobs"] == 0
+
+
+def test_layers_are_fetched_before_anybody_pulls_them(
+    entrepot: Entrepot, upstream: DockerRegistry, entrepot_server: EntrepotFactory, skopeo: Client, tmp_path: Path
+) -> None:
+    source = f"{upstream.host}/{NAME}"
+    entrepot.json("sync", source, "lazy/app", "--policy", "on_demand")
+    planned = entrepot.json("prefetch", "lazy/*", "--dry-run")
+    assert planned["fetched"]["blobs"] == 2
+    assert entrepot.json("prefetch", "lazy/*")["fetched"] == planned["fetched"]
+    assert entrepot.json("prefetch", "lazy/*")["fetched"] == {"blobs": 0, "bytes": 0}
+    assert entrepot.json("reclaim", "lazy/*", "--keep-hours", "0")["freed"]["blobs"] == 2
+    assert entrepot.json("prefetch", "lazy/*")["fetched"] == planned["fetched"]
+    upstream.child.kill()
+    server = entrepot_server(entrepot.home)
+    skopeo("copy", "--src-tls-verify=false", f"docker://{server.host}/lazy/app:v1", f"dir:{tmp_path / 'pulled'}")
+    entrepot.json("reclaim", "lazy/*", "--keep-hours", "0", "--no-check")
+    failed = entrepot("prefetch", "lazy/*")
+    assert failed.returncode == 1
+    assert "2 blobs could not be fetched; 0 were, and stay:" in failed.stderr
+
+
+def test_what_is_streamed_is_never_kept(entrepot: Entrepot, upstream: DockerRegistry) -> None:
+    entrepot.json("sync", f"{upstream.host}/{NAME}", "stream/app", "--policy", "streamed")
+    result = entrepot.json("prefetch", "stream/*")
+    assert (result["fetched"]["blobs"], result["streamed"]) == (0, 2)
