@@ -112,6 +112,15 @@ class Sources:
         rows = self._lake.read("SELECT any_value(size) FROM sources WHERE digest = ? HAVING count(*) > 0", [digest])
         return int(str(rows[0][0])) if rows else None
 
+    def origin_of(self, blobs: Iterable[Digest]) -> BlobSource | None:
+        """Where a repository with these blobs came from on demand, as far as some of them were left there; one query."""
+        some = [str(one) for one in islice(blobs, _ASKED_FOR)]
+        rows = self._lake.read(
+            "SELECT remote, policy FROM sources WHERE list_contains(?::VARCHAR[], digest) ORDER BY created_at DESC LIMIT 1",
+            [some],
+        )
+        return BlobSource(parse_remote(str(rows[0][0])), cast("Policy", rows[0][1])) if rows else None
+
     def is_empty(self) -> bool:
         """Whether all that versions hold is in the store."""
         return not self._lake.read("SELECT 1 FROM sources LIMIT 1")

@@ -16,6 +16,7 @@ from catalog.access import AccessStore
 from catalog.catalog import Catalog
 from catalog.upstreams import Upstreams
 from oci.errors import EntrepotError, InvalidInput, Unsupported
+from registry_api.absent_children import AbsentChildren
 from registry_api.access import Gate
 from registry_api.administration import administration_routes
 from registry_api.caches import Caches
@@ -54,8 +55,11 @@ def create_app(catalog: Catalog, *, now: Now = _now, make_id: Callable[[], str] 
     gate = Gate(AccessStore(settings), catalog.events, threads, now, identities)
     fetches = Fetches(catalog, threads, upstreams)
     registry = Registry(catalog, gate, threads, now, make_id, fetches, RateLimit(settings.request_rate))
-    caches = Caches(upstreams)
-    distribution, others = DistributionApi(registry, caches), _create_others(registry, caches, upstreams)
+    caches, absent = Caches(upstreams), AbsentChildren(upstreams)
+    distribution, others = (
+        DistributionApi(registry, caches, absent),
+        _create_others(registry, caches, absent, upstreams),
+    )
 
     async def entrepot(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (scope["path"].startswith(_DISTRIBUTION) or scope["path"] == "/v2"):
@@ -66,7 +70,7 @@ def create_app(catalog: Catalog, *, now: Now = _now, make_id: Callable[[], str] 
     return entrepot
 
 
-def _create_others(registry: Registry, caches: Caches, upstreams: Upstreams) -> FastAPI:
+def _create_others(registry: Registry, caches: Caches, absent: AbsentChildren, upstreams: Upstreams) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         chores = [asyncio.create_task(_sweep_uploads(registry)), asyncio.create_task(_write_events(registry))]
@@ -79,6 +83,7 @@ def _create_others(registry: Registry, caches: Caches, upstreams: Upstreams) -> 
             await _flush_events(registry)
             await registry.gate.identities.close()
             await caches.close()
+            await absent.close()
             await registry.fetches.close()
             await upstreams.close()
             registry.threads.close()

@@ -4,25 +4,22 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
-from catalog.changes import AddManifest, Change, Commit, SetTag
+from catalog.changes import Change, SetTag
 from catalog.distributions import Distribution
 from catalog.snapshot import Snapshot
-from catalog.sources import Origin, parts_now
-from catalog.target import RepositoryTarget
+from catalog.sources import Origin
 from catalog.upstreams import Upstreams
-from oci.copy import GraphCopier
-from oci.descriptor import UNKNOWN_SIZE, Descriptor
+from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import NameUnknown, RemoteNotFound
-from oci.manifest import Manifest
 from oci.remote.address import Remote, parse_remote
 from oci.remote.repository import RemoteRepository
 from registry_api.questions import Question, Questions
 from registry_api.registry import Registry
+from registry_api.taking import take_manifests
 
 _HUB = dict.fromkeys(("docker.io", "index.docker.io", "registry-1.docker.io"), "docker.io")
 """The names that one registry goes by."""
-
 
 _REFERRERS_AT_MOST = 200
 """Referrers of one manifest that are brought here with one question."""
@@ -126,28 +123,18 @@ class Caches:
         roots: Sequence[Descriptor],
         changes: Sequence[Change] = (),
     ) -> None:
-        """Copy manifests without their layers and children, and make one version with them."""
-        target = RepositoryTarget(registry.catalog, snapshot)
-        copier = GraphCopier(source, target, parts=_parts)
-        try:
-            for root in roots:
-                await copier.copy(Descriptor(root.media_type, root.digest, UNKNOWN_SIZE))
-        finally:
-            await copier.close()
         remote = remote_below(cache, snapshot.repository)
-        commit = Commit(
-            repository=snapshot.repository,
-            operation="pull-through",
-            changes=(*map(AddManifest, roots), *changes),
-            operation_id=registry.make_id(),
-            actor=f"cache {cache.path}",
-            message=f"{remote} {roots[0].digest}",
-            created_at=registry.now(),
-            allow_sparse=True,
+        await take_manifests(
+            registry,
+            snapshot,
+            source,
+            roots,
+            changes,
             origin=Origin(str(remote), "on_demand"),
+            remote=remote,
+            actor=f"cache {cache.path}",
             serve="private" if cache.private else "public",
         )
-        await registry.threads.commit(registry.catalog.commit, commit)
 
     async def close(self) -> None:
         """Break off what is under way."""
@@ -156,11 +143,6 @@ class Caches:
 
 def _warning(cache: Distribution, said: str) -> str:
     return f"{cache.remote} cannot be reached; this is what it had before" if said else ""
-
-
-def _parts(manifest: Manifest) -> list[tuple[str, Descriptor]]:
-    """What comes with a manifest at once: its config, and the parts of what belongs to an image."""
-    return [(role, part) for role, part in parts_now(manifest.children(), manifest) if role != "manifest"]
 
 
 def remote_below(cache: Distribution, name: str) -> Remote:

@@ -17,6 +17,10 @@ class RouteUnknown(errors.NotFound):
     code = "UNSUPPORTED"
 
 
+class ChildLeftOut(errors.ManifestUnknown):
+    """An index here names the manifest, and its repository was made without it; the answer has a warning that says so."""
+
+
 class RequestStalled(errors.UploadInvalid):
     """The client stopped sending in mid-body."""
 

@@ -10,11 +10,12 @@ from catalog.access_policy import NOBODY, Caller
 from catalog.distributions import Distribution
 from oci.errors import Denied, EntrepotError, Unauthorized, Unsupported
 from oci.reference import is_name
+from registry_api.absent_children import AbsentChildren
 from registry_api.access import CHANGES, LoginNeeded, ScopeMissing, address_of, check_changeable
 from registry_api.bodies import ClientGone
 from registry_api.caches import Caches
 from registry_api.challenges import challenge, scopes_for
-from registry_api.errors import RequestStalled, Stopping, error_answer, internal_answer, row_of
+from registry_api.errors import ChildLeftOut, RequestStalled, Stopping, error_answer, internal_answer, row_of
 from registry_api.listings import list_tags_with
 from registry_api.messages import Answer, Headers, Request, Sendable, find_header
 from registry_api.registry import Registry
@@ -38,8 +39,8 @@ log = logging.getLogger("registry_api")
 class DistributionApi:
     """Answers every request under /v2; no FastAPI on this way, since it takes longer than all the rest."""
 
-    def __init__(self, registry: Registry, caches: Caches) -> None:
-        self._registry, self._caches = registry, caches
+    def __init__(self, registry: Registry, caches: Caches, absent: AbsentChildren) -> None:
+        self._registry, self._caches, self._absent = registry, caches, absent
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every error of ours becomes an answer in the form of the specification."""
@@ -96,8 +97,12 @@ class DistributionApi:
         if cache is not None and route.action == "pull":
             handler, warning = await self._ask_upstream(match, cache, name, handler)
             if warning:
-                more.append((b"warning", f'299 - "{warning}"'.encode("latin-1", "replace")))
+                more.append((b"warning", _warning(warning).encode()))
             found = await registry.find_distribution(name)
+        elif found is not None and match.pattern == MANIFEST and route.action == "pull" and ":" in match.reference:
+            snapshot = registry.catalog.cached_served(name)
+            if snapshot is None or match.reference not in snapshot.manifests:
+                await self._absent.bring(registry, found, match.reference)
         request = Request(name, found.repository if found else name, match.reference, caller, scope, receive)
         answer = await handler(registry, request)
         return MoreHeaders(answer, more) if more else answer
@@ -131,6 +136,8 @@ class DistributionApi:
         status = row_of(type(error)).status
         if status == 401 and error.side == "request":
             return error_answer(error, (b"www-authenticate", self._challenge(scope, error)), SUPPORTED)
+        if isinstance(error, ChildLeftOut):
+            return error_answer(error, (b"warning", _warning(error.message)))
         if status < 500:
             return error_answer(error)
         reference = self._registry.make_id()
@@ -149,6 +156,11 @@ class DistributionApi:
         if not said and (find_header(scope, b"authorization") or b"").lower().startswith(b"bearer"):
             said = "insufficient_scope" if isinstance(error, LoginNeeded) else "invalid_token"
         return challenge(self._registry.catalog.settings, scope, scopes, error=said)
+
+
+def _warning(text: str) -> str:
+    """The value of a Warning header. Source: distribution-spec, "Warnings"; RFC 9111 section 5.5."""
+    return f'299 - "{text}"'.encode("ascii", "replace").decode()
 
 
 def _parameter(scope: Scope, name: str) -> str | None:
