@@ -103,6 +103,7 @@ class SyncJob:
         self.companions = CompanionFilter(request.companions)
         self.incomplete: frozenset[Digest] = frozenset()
         self.selection = Selection()
+        self._children: tuple[int, Mapping[Digest, tuple[Digest, ...]]] | None = None
         self.listed: frozenset[str] | None = None
         """Every tag of upstream, as far as it was asked for them."""
         self.may_lack: set[str] = set()
@@ -130,6 +131,12 @@ class SyncJob:
     def target(self) -> str:
         """The name of the repository here."""
         return self.request.target
+
+    def children_of(self, base: Snapshot) -> Mapping[Digest, tuple[Digest, ...]]:
+        """What the base's manifests are made of; one query for each base. It may take a while, so call it on a thread."""
+        if self._children is None or self._children[0] != base.version:
+            self._children = (base.version, self.catalog.children(self.target) if base.manifests else {})
+        return self._children[1]
 
     def note(self, text: str) -> None:
         """Keep a remark for the result: nothing failed, but somebody should know."""

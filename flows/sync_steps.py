@@ -160,7 +160,7 @@ def _may_be_upstream(job: SyncJob, base: Snapshot, digest: Digest, tag: str) -> 
 
 def _selected(job: SyncJob, base: Snapshot) -> set[Digest]:
     """The manifests that selected tags point to, and their children as far as they are known by now."""
-    children = job.catalog.children(job.target) if base.manifests else {}
+    children = job.children_of(base)
     selected: set[Digest] = set()
     waiting = [found.digest for tag, found in job.found.items() if tag not in job.failed]
     while waiting:
@@ -268,7 +268,7 @@ def find_incomplete(job: SyncJob, base: Snapshot) -> frozenset[Digest]:
     held = [one.digest for one in job.found.values() if one.media_type in kinds and one.digest in base.manifests]
     if not held:
         return frozenset()
-    children, found = job.catalog.children(job.target), set[Digest]()
+    children, found = job.children_of(base), set[Digest]()
 
     def lacks(digest: Digest) -> bool:
         """Whether a part is missing; in a repository that holds all, no manifest is read for that."""
@@ -300,7 +300,7 @@ def _left_upstream(job: SyncJob, base: Snapshot) -> set[Digest]:
 
 def _children_that_stay(job: SyncJob, base: Snapshot) -> dict[Digest, tuple[Digest, ...]]:
     """What the base's manifests are made of, without children of platforms that are not wanted."""
-    children = job.catalog.children(job.target)
+    children = dict(job.children_of(base))
     if job.platforms.wanted:
         for digest, entry in base.manifests.items():
             if entry.media_type in mediatypes.INDEXES:

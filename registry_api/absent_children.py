@@ -1,5 +1,7 @@
 """Children that an index names and its repository was made without, such as platforms that a sync did not take."""
 
+from collections.abc import Mapping
+
 from catalog.distributions import Distribution
 from catalog.snapshot import Snapshot
 from catalog.sources import Origin
@@ -9,8 +11,11 @@ from oci.digest import Digest
 from oci.errors import DigestInvalid
 from registry_api.errors import ChildLeftOut
 from registry_api.questions import Question, Questions
-from registry_api.registry import Registry
+from registry_api.registry import Recent, Registry
 from registry_api.taking import take_manifests
+
+_VERSIONS = 100
+"""Versions of which the absent children are remembered."""
 
 
 class AbsentChildren:
@@ -19,6 +24,7 @@ class AbsentChildren:
     def __init__(self, upstreams: Upstreams) -> None:
         self._upstreams = upstreams
         self._questions = Questions()
+        self._absent: Recent[tuple[str, int], Mapping[Digest, Digest]] = Recent(_VERSIONS)
 
     async def bring(self, registry: Registry, found: Distribution, reference: str) -> None:
         """Make sure that a digest is here if it is a child left out that can be fetched.
@@ -32,7 +38,10 @@ class AbsentChildren:
             digest = Digest.parse(reference)
         except DigestInvalid:
             return
-        parent = await registry.threads.run(_find_parent, registry, snapshot, digest)
+        key = (snapshot.repository, snapshot.version)
+        if self._absent.get(key) is None:
+            self._absent.keep(key, await registry.threads.run(_find_absent, registry, snapshot))
+        parent = (self._absent.get(key) or {}).get(digest)
         if parent is None:
             return
         origin = None
@@ -65,10 +74,11 @@ class AbsentChildren:
         await self._questions.close()
 
 
-def _find_parent(registry: Registry, snapshot: Snapshot, digest: Digest) -> Digest | None:
-    """The index of the version that names a manifest; on a thread."""
+def _find_absent(registry: Registry, snapshot: Snapshot) -> Mapping[Digest, Digest]:
+    """The children that indexes of a version name and that it has not got, each with one such index; on a thread."""
     indexes = {one for one, entry in snapshot.manifests.items() if entry.media_type in mediatypes.INDEXES}
     if not indexes:
-        return None
+        return {}
     children = registry.catalog.children(snapshot.repository, indexes)
-    return next((parent for parent, parts in children.items() if digest in parts), None)
+    here = snapshot.manifests.keys() | snapshot.blobs.keys()
+    return {child: parent for parent, parts in children.items() for child in parts if child not in here}

@@ -24,7 +24,8 @@ _HUB = dict.fromkeys(("docker.io", "index.docker.io", "registry-1.docker.io"), "
 _REFERRERS_AT_MOST = 200
 """Referrers of one manifest that are brought here with one question."""
 
-_LISTS_KEPT = 1_000
+_TAGS_KEPT = 500_000
+"""Tags of upstreams' lists that are kept in memory, of all names together."""
 
 
 class Caches:
@@ -97,10 +98,7 @@ class Caches:
 
         async def ask() -> None:
             source = await self._upstreams.repository(remote_below(cache, name))
-            self._lists[name] = tuple([tag async for tag in source.tags()])
-            self._lists.move_to_end(name)
-            if len(self._lists) > _LISTS_KEPT:
-                self._lists.popitem(last=False)
+            self._keep_list(name, tuple([tag async for tag in source.tags()]))
 
         question = Question(name, "tags/list")
         try:
@@ -113,6 +111,13 @@ class Caches:
                 raise NameUnknown(f"neither {cache.remote} nor this cache of it has {name}") from None
             return (), ""
         return self._lists.get(name, ()), _warning(cache, said)
+
+    def _keep_list(self, name: str, tags: tuple[str, ...]) -> None:
+        self._lists.pop(name, None)
+        self._lists[name] = tags
+        kept = sum(map(len, self._lists.values()))
+        while kept > _TAGS_KEPT and len(self._lists) > 1:
+            kept -= len(self._lists.popitem(last=False)[1])
 
     async def _take(
         self,

@@ -60,7 +60,10 @@ class Connection(HttpToolsProtocol):
 
     def _raw_socket(self) -> RawSocket | None:
         if self._raw is None:
-            self._raw = RawSocket(self.transport, self.loop)
+            try:
+                self._raw = RawSocket(self.transport, self.loop)
+            except OSError:  # no descriptor is left: the bytes go the long way
+                return None
         return None if self._raw.ended else self._raw
 
     def end_if_stalled(self) -> None:

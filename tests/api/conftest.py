@@ -28,11 +28,12 @@ from tests.servers import wait_until
 
 @dataclass
 class Api:
-    """A running registry: `anybody` sends no credentials, `admin` those of the administrator."""
+    """A running registry: `anybody` sends no credentials, `admin` those of the administrator; `busy` counts its requests."""
 
     catalog: Catalog
     port: int
     password: str
+    busy: Callable[[], int] = lambda: 0
     anybody: httpx.Client = field(init=False)
     admin: httpx.Client = field(init=False)
 
@@ -107,7 +108,7 @@ def serve(home: Path, **changes: object) -> Iterator[Api]:
         try:
             wait_until(lambda: server.started or not thread.is_alive(), 20, "the registry serves")
             assert thread.is_alive()
-            api = Api(catalog, listener.getsockname()[1], password)
+            api = Api(catalog, listener.getsockname()[1], password, lambda: len(server.server_state.tasks))
             yield api
             api.close()
         finally:

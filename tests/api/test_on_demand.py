@@ -80,17 +80,26 @@ def test_the_first_pull_fetches_and_keeps_it(tmp_path: Path, upstream: Upstream)
 
 @pytest.mark.parametrize("policy", ["on_demand", "streamed"])
 def test_many_clients_cost_one_fetch(tmp_path: Path, upstream: Upstream, policy: Policy) -> None:
-    upstream.silence(route="blob", seconds=0.5)
+    all_wait = threading.Event()
+
+    def when_all_wait(seen: Seen, _good: Reply) -> None:
+        if seen.route == "blob":
+            assert all_wait.wait(20)
+
     with synced(tmp_path, upstream, policy) as api, concurrent.futures.ThreadPoolExecutor(8) as threads:
-        answers = list(threads.map(lambda _: get(api, LAYER), range(8)))
-        assert [answer.content == LAYER for answer in answers] == [True] * 8
+        upstream.faults.append(when_all_wait)
+        upstream.silence(route="blob", seconds=0.5)  # from being under way to waiting is a moment more
+        answers = [threads.submit(get, api, LAYER) for _ in range(8)]
+        wait_until(lambda: api.busy() == 8, 20, "all requests are under way")
+        all_wait.set()
+        assert [answer.result().content == LAYER for answer in answers] == [True] * 8
         assert blob_gets(upstream, LAYER) == 1
 
 
 def test_clients_of_several_processes_cost_one_fetch(
     tmp_path: Path, upstream: Upstream, entrepot_server: EntrepotFactory
 ) -> None:
-    upstream.silence(route="blob", seconds=0.5)
+    upstream.silence(route="blob", seconds=3)  # long enough for all to ask, even where there is much else to do
     mirror(tmp_path / "entrepot", f"{upstream.host}/{NAME}", policy="on_demand")
     server = entrepot_server(tmp_path / "entrepot", env={"ENTREPOT_SERVER_PROCESSES": "2"})
     url = f"{server.url}/v2/{NAME}/blobs/{Digest.of(LAYER)}"
