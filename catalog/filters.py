@@ -5,7 +5,7 @@ semantic versions behind `semver:` (`semver:>=1.2 <2`, `semver:^1.4`). As an inc
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import translate
 from typing import Literal
@@ -44,6 +44,14 @@ class Selection:
         """With these tags too."""
         dropped = {tag: reason for tag, reason in self.dropped.items() if tag not in rules}
         return Selection({**self.rules, **rules}, dropped)
+
+    def without(self, tags: Collection[str]) -> "Selection":
+        """As if these tags had never been looked at."""
+        gone = set(tags)
+        return Selection(
+            {tag: rule for tag, rule in self.rules.items() if tag not in gone},
+            {tag: reason for tag, reason in self.dropped.items() if tag not in gone},
+        )
 
     def with_dropped(self, reasons: Mapping[str, str]) -> "Selection":
         """Without these tags."""

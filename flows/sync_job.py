@@ -163,7 +163,9 @@ class SyncJob:
         """Keep what a batch has found out."""
         self.found.update(outcome.found)
         gone = {
-            tag for tag, error in outcome.failed.items() if tag in self.may_lack and isinstance(error, RemoteNotFound)
+            tag
+            for tag, error in outcome.failed.items()
+            if tag in self.may_lack and tag not in self.found and isinstance(error, RemoteNotFound)
         }
         if gone:
             self.selection = self.selection.with_dropped(dict.fromkeys(gone, "not upstream"))

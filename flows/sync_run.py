@@ -98,6 +98,7 @@ async def _add_companions(job: SyncJob, steps: Steps, base: Snapshot) -> Sequenc
         job.selection = job.selection.with_kept(candidates)
         await _resolve(job, steps, list(candidates))
         added += [tag for tag in candidates if tag in job.found]
+        job.selection = job.selection.without([tag for tag in candidates if tag not in job.found])
     return added
 
 

@@ -3,7 +3,9 @@
 import pytest
 
 from catalog.companions import CompanionFilter
+from flows.sync_job import TagsFailed
 from oci.digest import Digest
+from oci.errors import InvalidInput, RemoteNotFound
 from oci.manifest import Manifest
 from oci.pack import pack_artifact, pack_image, pack_index
 from oci.platform import Platform
@@ -93,8 +95,9 @@ async def test_named_tags_need_no_list(sync: Syncer, upstream: MemoryUpstream) -
     for tag in ("v2", "v3"):
         upstream.image(tag)
     signature = _attach(upstream, image.digest, ".sig")
-    await sync(mode="mirror", include=["v1", "v3"])
+    result = await sync(mode="mirror", include=["v1", "v3"])
     assert set(sync.snapshot().tags) == {"v1", "v3", signature}
+    assert result.dropped == {}  # what might have been there is no news
     assert upstream.count("tags") == 0
     upstream.calls.clear()
     await sync(include=["v1", "v3"])
@@ -122,9 +125,18 @@ async def test_a_named_tag_that_upstream_lacks_is_told_and_goes_from_a_mirror(
     assert set(sync.snapshot().tags) == {"v1"}
 
 
-async def test_naming_nothing_that_upstream_has_is_an_error(sync: Syncer, upstream: MemoryUpstream) -> None:
-    from oci.errors import InvalidInput
+async def test_a_named_tag_whose_manifest_is_gone_is_a_failure(sync: Syncer, upstream: MemoryUpstream) -> None:
+    upstream.image("v1")
+    broken = upstream.image("v2")
+    upstream.faults["read_manifest", broken.digest] = RemoteNotFound("gone", registry="upstream.example")
+    with pytest.raises(TagsFailed, match="v2"):
+        await sync(mode="mirror", include=["v1", "v2"])
+    result = await sync(mode="mirror", include=["v1", "v2"], on_error="skip")
+    assert set(result.failed) == {"v2"}
+    assert set(sync.snapshot().tags) == {"v1"}
 
+
+async def test_naming_nothing_that_upstream_has_is_an_error(sync: Syncer, upstream: MemoryUpstream) -> None:
     upstream.image("v1")
     with pytest.raises(InvalidInput, match="has nothing of what include names: v7"):
         await sync(mode="mirror", include=["v7"])
