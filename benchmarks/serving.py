@@ -111,7 +111,10 @@ def _two_processes(stage: Stage, home: Path, load: Load, rounds: int) -> Iterato
 
 
 def _load_of(layer: Blob, path: str, seconds: float) -> Load:
-    large = len(layer.data) > 10_000_000
+    size = len(layer.data)
+    if size > 500_000_000:  # so that a round holds more than one or two of them
+        return Load(path, connections=4, seconds=max(seconds * 4, 8.0))
+    large = size > 10_000_000
     return Load(path, connections=4 if large else 16, seconds=max(seconds, 2.0) if large else seconds)
 
 
