@@ -149,6 +149,17 @@ def parse_pattern(text: str) -> Matches:
     return lambda tag: expression.fullmatch(tag) is not None
 
 
+def select_names(names: Iterable[str], *, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> list[str]:
+    """Of names of repositories or paths those that match any of `include` (all, where it is empty) and none of `exclude`."""
+    included, excluded = _compile(include), _compile(exclude)
+    return [
+        name
+        for name in names
+        if (not included or any(matches(name) for _text, matches in included))
+        and not any(matches(name) for _text, matches in excluded)
+    ]
+
+
 def _compile(patterns: Iterable[str]) -> Sequence[tuple[str, Matches]]:
     return [(text, parse_pattern(text)) for text in patterns]
 

@@ -13,7 +13,7 @@ _LOCKED_BATCH = 200
 _RECLAIMABLE = """
 SELECT digest FROM (
     SELECT digest, list(DISTINCT repository) AS repositories FROM changes
-    WHERE kind = 'blob' AND action = 'add' AND digest IN (SELECT digest FROM sources WHERE policy = 'on_demand')
+    WHERE kind = 'blob' AND action = 'add' AND digest IN (SELECT digest FROM sources WHERE policy = 'on_demand'){among}
     GROUP BY digest
 ) WHERE list_has_all(?::VARCHAR[], repositories)"""
 
@@ -38,14 +38,19 @@ class Reclaimer:
         """Forget the bytes of those blobs that `find` would still find; return which they were."""
         freed: list[Held] = []
         for start in range(0, len(blobs), _LOCKED_BATCH):
+            batch = blobs[start : start + _LOCKED_BATCH]
             with self._lake.write():
-                still = self._candidates(repositories)
+                still = self._candidates(repositories, [blob.digest for blob in batch])
                 freed += [
                     blob
-                    for blob in blobs[start : start + _LOCKED_BATCH]
+                    for blob in batch
                     if blob.digest in still and self._holdings.remove(blob.digest, self._store.delete, since=since)
                 ]
         return freed
 
-    def _candidates(self, repositories: Iterable[str]) -> set[Digest]:
-        return {Digest(str(row[0])) for row in self._lake.read(_RECLAIMABLE, [list(repositories)])}
+    def _candidates(self, repositories: Iterable[str], among: Sequence[Digest] | None = None) -> set[Digest]:
+        parameters: list[object] = [list(repositories)]
+        if among is not None:
+            parameters.insert(0, [str(digest) for digest in among])
+        sql = _RECLAIMABLE.format(among="" if among is None else " AND list_contains(?::VARCHAR[], digest)")
+        return {Digest(str(row[0])) for row in self._lake.read(sql, parameters)}

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from catalog.distributions import Distribution
-from catalog.filters import parse_pattern
+from catalog.filters import select_names
 from oci.errors import Conflict
 from oci.remote.discovery import Served
 
@@ -33,14 +33,9 @@ def plan_replicas(
 
     Raises Conflict when a wanted path serves something here that is no replica of that upstream.
     """
-    included, excluded = [parse_pattern(text) for text in include], [parse_pattern(text) for text in exclude]
-
-    def is_wanted(one: Served) -> bool:
-        is_in = not included or any(matches(one.path) for matches in included)
-        return is_in and not any(matches(one.path) for matches in excluded) and has_labels(one.labels, labels)
-
     served = list(served)
-    wanted = tuple(one for one in served if is_wanted(one))
+    selected = set(select_names((one.path for one in served), include=include, exclude=exclude))
+    wanted = tuple(one for one in served if one.path in selected and has_labels(one.labels, labels))
     by_path = {one.path: one for one in here}
     taken = [one.path for one in wanted if one.path in by_path and by_path[one.path].replica_of != upstream]
     if taken:

@@ -12,11 +12,11 @@ from prefect.states import Completed
 
 from catalog.bundle_export import Wanted, collect, write_bundle
 from catalog.bundle_format import Contents
-from catalog.catalog import Catalog, open_catalog
-from catalog.settings import read_settings
+from catalog.catalog import Catalog
 from flows import progress
 from flows.artifacts import progress_artifact
 from flows.bundle_request import ExportRequest, ExportResult
+from flows.opened_catalog import opened_catalog
 from flows.progress import Progress
 
 
@@ -30,15 +30,12 @@ async def write(catalog: Catalog, contents: Contents, bundle: Path, shown: Progr
 async def export_repositories(request: ExportRequest) -> "State[ExportResult]":
     """Write a bundle: a folder or tar that is an OCI image layout too. It appears whole or not at all."""
     shown = progress.watched.get() or Progress()
-    catalog = await asyncio.to_thread(open_catalog, read_settings())
-    try:
+    async with opened_catalog() as catalog:
         wanted = [Wanted(name, request.version, request.since) for name in request.repositories]
         contents = await asyncio.to_thread(collect, catalog, wanted, now=datetime.now(UTC))
         shown.begin("exporting", 0)
         async with progress_artifact("export", request.bundle.name, shown):
             await write(catalog, contents, request.bundle.expanduser().absolute(), shown)
-    finally:
-        await asyncio.to_thread(catalog.close)
     result = ExportResult(request.bundle, contents, str(flow_run.id))
     get_run_logger().info(result.summary())
     return Completed(message=result.summary(), data=result)

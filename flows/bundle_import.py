@@ -12,12 +12,12 @@ from prefect.states import Completed
 
 from catalog.bundle_format import BundledVersion, Contents
 from catalog.bundle_import import check_base, read_contents, stage_bundle
-from catalog.catalog import Catalog, open_catalog
+from catalog.catalog import Catalog
 from catalog.restore import plan_towards
-from catalog.settings import read_settings
 from flows import progress
 from flows.artifacts import progress_artifact, result_artifact
 from flows.bundle_request import ImportRequest, ImportResult
+from flows.opened_catalog import opened_catalog
 from flows.operation import Operation, perform
 from flows.operation_flow import commit_operation
 from flows.progress import Progress
@@ -59,8 +59,7 @@ def _check(catalog: Catalog, operations: list[Operation]) -> None:
 async def import_bundle(request: ImportRequest) -> "State[ImportResult]":
     """Take a bundle in: all of it is verified before the catalogue is touched. Run again after any failure."""
     shown, bundle = progress.watched.get() or Progress(), request.bundle.expanduser().absolute()
-    catalog = await asyncio.to_thread(open_catalog, read_settings())
-    try:
+    async with opened_catalog() as catalog:
         if request.dry_run:
             contents = await asyncio.to_thread(_read, catalog, bundle)
             get_run_logger().info("%s can be imported: %d blobs", bundle, len(contents.blobs))
@@ -71,8 +70,6 @@ async def import_bundle(request: ImportRequest) -> "State[ImportResult]":
         operations = [import_operation(one, request) for one in contents.versions]
         await asyncio.to_thread(_check, catalog, operations)
         results = [await commit_operation(catalog, operation, ACTOR, dry_run=False) for operation in operations]
-    finally:
-        await asyncio.to_thread(catalog.close)
     for result in results:
         await result_artifact("import", result.repository, result.summary(), result.items)
     imported = ImportResult(bundle, tuple(results), str(flow_run.id))

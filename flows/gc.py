@@ -8,10 +8,10 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from catalog.catalog import Catalog, open_catalog
-from catalog.settings import read_settings
+from catalog.catalog import Catalog
 from catalog.sweep import SweepReport
 from flows.gc_request import GcRequest, GcResult
+from flows.opened_catalog import opened_catalog
 
 
 @task(name="sweep-blobs", cache_policy=NO_CACHE)
@@ -23,11 +23,8 @@ async def sweep_blobs(catalog: Catalog, request: GcRequest) -> SweepReport:
 @flow(name="collect-garbage", persist_result=False, validate_parameters=True)
 async def collect_garbage(request: GcRequest) -> "State[GcResult]":
     """Free the blobs that no version holds. Killed at any point, the next run frees the rest."""
-    catalog = await asyncio.to_thread(open_catalog, read_settings())
-    try:
+    async with opened_catalog() as catalog:
         report = await sweep_blobs(catalog, request)
-    finally:
-        await asyncio.to_thread(catalog.close)
     result = GcResult(report, request.dry_run, str(flow_run.id))
     get_run_logger().info(result.summary())
     return Completed(message=result.summary(), data=result)

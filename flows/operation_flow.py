@@ -10,9 +10,9 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from catalog.catalog import Catalog, open_catalog
-from catalog.settings import read_settings
+from catalog.catalog import Catalog
 from flows.artifacts import result_artifact
+from flows.opened_catalog import opened_catalog
 from flows.operation import Operation, OperationResult, perform
 
 
@@ -28,12 +28,9 @@ async def run_operation(
     prepare: Callable[[Catalog], Operation], *, actor: str, dry_run: bool = False
 ) -> "State[OperationResult]":
     """Open the catalogue, prepare the operation, perform it, and leave its table; called by a flow."""
-    catalog = await asyncio.to_thread(open_catalog, read_settings())
-    try:
+    async with opened_catalog() as catalog:
         operation = await asyncio.to_thread(prepare, catalog)
         return await finish_operation(catalog, operation, actor=actor, dry_run=dry_run)
-    finally:
-        await asyncio.to_thread(catalog.close)
 
 
 async def finish_operation(

@@ -10,9 +10,9 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from catalog.access import ADMINISTRATOR, password_file
-from catalog.catalog import Catalog, open_catalog
+from catalog.catalog import Catalog
 from catalog.filters import TagFilter
-from catalog.settings import Settings, read_settings
+from catalog.settings import Settings
 from catalog.signatures import check_signatures
 from flows.build import BASE_DIGEST, build_image
 from flows.build_request import BuildRequest
@@ -20,6 +20,7 @@ from flows.bundle_export import export_repositories
 from flows.bundle_request import ExportRequest, ExportResult
 from flows.curate import curate_repository
 from flows.curate_request import CurateRequest
+from flows.opened_catalog import opened_catalog
 from flows.operation import OperationResult
 from flows.pipeline_request import PipelineRequest, PipelineResult, Step
 from flows.progress import format_bytes
@@ -52,11 +53,8 @@ _PREDICATE = "spdxjson"
 )
 async def run_pipeline(request: PipelineRequest) -> "State[PipelineResult]":
     """Run the steps one after the other. What is as it should be already is not done again."""
-    catalog = await asyncio.to_thread(open_catalog, read_settings())  # once, for all that is asked between the steps
-    try:
+    async with opened_catalog() as catalog:  # once, for all that is asked between the steps
         result = await _run(request, catalog)
-    finally:
-        await asyncio.to_thread(catalog.close)
     return Completed(message=result.summary(), data=result)
 
 

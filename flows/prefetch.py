@@ -11,14 +11,14 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from catalog.catalog import Catalog, open_catalog
-from catalog.filters import parse_pattern
-from catalog.settings import read_settings
+from catalog.catalog import Catalog
+from catalog.filters import select_names
 from catalog.snapshot import Snapshot
 from catalog.sources import BlobSource
 from catalog.target import RepositoryTarget
 from catalog.upstreams import Upstreams
 from flows import progress
+from flows.opened_catalog import opened_catalog
 from flows.prefetch_request import PrefetchFailed, PrefetchRequest, PrefetchResult
 from flows.progress import Progress
 from oci.descriptor import Descriptor
@@ -116,18 +116,14 @@ async def _fetch(job: PrefetchJob, upstreams: Upstreams, blob: Absent) -> None:
 @flow(name="prefetch-content", persist_result=False, validate_parameters=True)
 async def prefetch_content(request: PrefetchRequest) -> "State[PrefetchResult]":
     """Fetch what was left upstream. Killed at any point, what has been fetched stays, and the next run fetches the rest."""
-    catalog = await asyncio.to_thread(open_catalog, read_settings())
-    try:
+    async with opened_catalog() as catalog:
         result = await _run(catalog, request)
-    finally:
-        await asyncio.to_thread(catalog.close)
     get_run_logger().info(result.summary())
     return Completed(message=result.summary(), data=result)
 
 
 async def _run(catalog: Catalog, request: PrefetchRequest) -> PrefetchResult:
-    patterns = [parse_pattern(text) for text in request.repositories]
-    names = [name for name in catalog.repository_names() if any(matches(name) for matches in patterns)]
+    names = select_names(catalog.repository_names(), include=request.repositories)
     job = PrefetchJob(catalog, names)
     await find_absent(job)
     if job.absent and not request.dry_run:

@@ -9,11 +9,11 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from catalog.catalog import Catalog, open_catalog
-from catalog.filters import parse_pattern
+from catalog.catalog import Catalog
+from catalog.filters import select_names
 from catalog.holdings import Held
-from catalog.settings import read_settings
 from catalog.upstreams import Upstreams
+from flows.opened_catalog import opened_catalog
 from flows.reclaim_request import ReclaimRequest, ReclaimResult
 from oci.digest import Digest
 from oci.errors import RemoteError
@@ -70,18 +70,14 @@ async def forget_bytes(job: ReclaimJob) -> None:
 @flow(name="reclaim-space", persist_result=False, validate_parameters=True)
 async def reclaim_space(request: ReclaimRequest) -> "State[ReclaimResult]":
     """Free layers that came on demand; the next pull fetches them again. Killed at any point, the next run frees the rest."""
-    catalog = await asyncio.to_thread(open_catalog, read_settings())
-    try:
+    async with opened_catalog() as catalog:
         result = await _run(catalog, request)
-    finally:
-        await asyncio.to_thread(catalog.close)
     get_run_logger().info(result.summary())
     return Completed(message=result.summary(), data=result)
 
 
 async def _run(catalog: Catalog, request: ReclaimRequest) -> ReclaimResult:
-    patterns = [parse_pattern(text) for text in request.repositories]
-    names = [name for name in catalog.repository_names() if any(matches(name) for matches in patterns)]
+    names = select_names(catalog.repository_names(), include=request.repositories)
     job = await asyncio.to_thread(ReclaimJob, catalog, names, request.keep_hours * 3600)
     if request.check and job.blobs:
         await check_sources(job)

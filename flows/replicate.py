@@ -10,13 +10,14 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from catalog.catalog import Catalog, open_catalog
+from catalog.catalog import Catalog
 from catalog.replicas import ReplicaPlan, plan_replicas, switch
 from catalog.settings import Settings, read_settings
 from catalog.upstreams import Upstreams, make_keychain, remote_options
 from flows import progress
 from flows.artifacts import table_artifact
 from flows.concurrency import upstream_slot
+from flows.opened_catalog import opened_catalog
 from flows.progress import Progress
 from flows.replicate_request import Replica, ReplicateRequest, ReplicateResult
 from flows.sync import RETRIED, STEPS
@@ -93,12 +94,8 @@ async def replicate_registry(request: ReplicateRequest) -> "State[ReplicateResul
     When one fails, everything is served as it was; run again, and what was copied is not copied again.
     """
     settings = read_settings()
-    catalog = await asyncio.to_thread(open_catalog, settings)
-    try:
-        async with Upstreams(settings) as upstreams, upstream_slot(request.host):
-            result = await _run(request, settings, catalog, upstreams)
-    finally:
-        await asyncio.to_thread(catalog.close)
+    async with opened_catalog(settings) as catalog, Upstreams(settings) as upstreams, upstream_slot(request.host):
+        result = await _run(request, settings, catalog, upstreams)
     await table_artifact("replicate", request.host, result.summary(), [one.to_json() for one in result.replicas])
     return Completed(message=result.summary(), data=result)
 

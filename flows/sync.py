@@ -1,6 +1,5 @@
 """The flow `sync-repository`: a sync as Prefect runs, shows and retries it."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -13,13 +12,14 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 from prefect.tasks import Task, exponential_backoff
 
-from catalog.catalog import Catalog, open_catalog
+from catalog.catalog import Catalog
 from catalog.settings import read_settings
 from catalog.snapshot import Snapshot
 from catalog.upstreams import open_upstream
 from flows import progress, sync_steps
 from flows.artifacts import progress_artifact, result_artifact
 from flows.concurrency import upstream_slot
+from flows.opened_catalog import opened_catalog
 from flows.sync_job import Batch, Committed, Outcome, SyncJob, TagsFailed, Upstream
 from flows.sync_plan import PlanItem, SyncPlan
 from flows.sync_report import SyncResult
@@ -131,12 +131,8 @@ async def sync_repository(request: SyncRequest) -> "State[SyncResult]":
     Run again after any failure: what is held already is not copied again, and a version is not made twice.
     """
     settings = read_settings()
-    catalog = await asyncio.to_thread(open_catalog, settings)
-    try:
-        async with open_upstream(settings, request.upstream) as source:
-            result = await _run(request, catalog, source)
-    finally:
-        await asyncio.to_thread(catalog.close)
+    async with opened_catalog(settings) as catalog, open_upstream(settings, request.upstream) as source:
+        result = await _run(request, catalog, source)
     return Completed(message=result.summary(), data=result)
 
 

@@ -11,7 +11,8 @@ from oci.digest import Digest
 from oci.errors import DigestInvalid
 from registry_api.errors import ChildLeftOut
 from registry_api.questions import Question, Questions
-from registry_api.registry import Recent, Registry
+from registry_api.recent import Recent
+from registry_api.registry import Registry
 from registry_api.taking import take_manifests
 
 _VERSIONS = 100
@@ -39,9 +40,11 @@ class AbsentChildren:
         except DigestInvalid:
             return
         key = (snapshot.repository, snapshot.version)
-        if self._absent.get(key) is None:
-            self._absent.keep(key, await registry.threads.run(_find_absent, registry, snapshot))
-        parent = (self._absent.get(key) or {}).get(digest)
+        absent = self._absent.get(key)
+        if absent is None:
+            absent = await registry.threads.run(_find_absent, registry, snapshot)
+            self._absent.keep(key, absent)
+        parent = absent.get(digest)
         if parent is None:
             return
         origin = None
@@ -54,11 +57,14 @@ class AbsentChildren:
             )
 
         async def ask() -> None:
+            latest = await registry.find_served(found.path) or snapshot
+            if digest in latest.manifests:  # brought since this request looked
+                return
             source = await self._upstreams.repository(origin.remote)
             root = await source.resolve(digest)
             await take_manifests(
                 registry,
-                snapshot,
+                latest,
                 source,
                 [root],
                 origin=Origin(str(origin.remote), origin.policy),

@@ -4,7 +4,6 @@ import base64
 import binascii
 import hashlib
 import secrets
-from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
@@ -20,6 +19,7 @@ from catalog.logins import Login, Logins
 from oci.errors import Denied, Unauthorized
 from registry_api.identity_tokens import IDENTITY_USER, IdentityTokens
 from registry_api.messages import find_header
+from registry_api.recent import Recent
 from registry_api.threads import Threads
 
 CHANGES: frozenset[Action] = frozenset({"push", "delete", "admin"})
@@ -108,7 +108,7 @@ class Gate:
         self.identities = identities
         self._logins = Logins(access, now)
         self._key = secrets.token_bytes(32)
-        self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        self._known: Recent[bytes, _Known] = Recent(_REMEMBERED)
 
     # --- who ---
 
@@ -134,9 +134,7 @@ class Gate:
             )
             if credentials.username == IDENTITY_USER:  # their issuer says how long they are good
                 return made.caller
-        self._known[key] = made
-        if len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)
+        self._known.keep(key, made)
         return made.caller
 
     async def log_in(self, credentials: Credentials, address: str) -> Subject:

@@ -55,13 +55,19 @@ class Caches:
         fails, and a warning for the client is returned; otherwise the RemoteError is raised, as it is when upstream says that
         there is no such thing.
         """
-        snapshot = await registry.find_served(name) or Snapshot(name, 0)
         is_digest = ":" in reference
-        is_here = reference in (snapshot.manifests if is_digest else snapshot.tags)
+
+        def holds(snapshot: Snapshot) -> bool:
+            return reference in (snapshot.manifests if is_digest else snapshot.tags)
+
+        is_here = holds(await registry.find_served(name) or Snapshot(name, 0))
         if is_here and is_digest:
             return ""
 
         async def ask() -> None:
+            snapshot = await registry.find_served(name) or Snapshot(name, 0)
+            if holds(snapshot) and not is_here:  # brought since this request looked
+                return
             source = await self._upstreams.repository(remote_below(cache, name))
             root = await source.resolve(reference)
             if is_digest or snapshot.tags.get(reference) != root.digest:

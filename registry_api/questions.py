@@ -3,12 +3,12 @@
 import asyncio
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, NamedTuple
 
 from oci.errors import RemoteError, RemoteNotFound
+from registry_api.recent import Recent
 
 log = logging.getLogger("registry_api")
 
@@ -41,8 +41,8 @@ class Questions:
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._fresh_until: OrderedDict[Question, float] = OrderedDict()
-        self._absent: OrderedDict[Question, _Absent] = OrderedDict()
+        self._fresh_until: Recent[Question, float] = Recent(_REMEMBERED)
+        self._absent: Recent[Question, _Absent] = Recent(_REMEMBERED)
         self._running: dict[Question, asyncio.Task[None]] = {}
 
     async def ask(
@@ -54,7 +54,7 @@ class Questions:
         That is remembered too, for a minute at most, or `fresh` if it is less.
         """
         now = self._clock()
-        if is_here and now < self._fresh_until.get(question, 0.0):
+        if is_here and now < (self._fresh_until.get(question) or 0.0):
             return ""
         absent = self._absent.get(question)
         if absent is not None and now < absent.until:
@@ -78,7 +78,7 @@ class Questions:
         except (TimeoutError, RemoteError) as error:
             said = str(error) or f"upstream has not answered for {STALE_AFTER:g} s"
             log.warning("cache serves stale name=%s about=%s error=%s", *question, said)
-            _keep(self._fresh_until, question, self._clock() + min(_ASK_AGAIN, fresh))
+            self._fresh_until.keep(question, self._clock() + min(_ASK_AGAIN, fresh))
             return said
         return ""
 
@@ -86,10 +86,10 @@ class Questions:
         try:
             await ask()
         except RemoteNotFound as error:
-            _keep(self._absent, question, _Absent(self._clock() + min(_ABSENT, fresh), error))
+            self._absent.keep(question, _Absent(self._clock() + min(_ABSENT, fresh), error))
             raise
-        self._absent.pop(question, None)
-        _keep(self._fresh_until, question, self._clock() + fresh)
+        self._absent.forget(question)
+        self._fresh_until.keep(question, self._clock() + fresh)
 
     def _end(self, question: Question, task: "asyncio.Task[None]") -> None:
         del self._running[question]
@@ -102,10 +102,3 @@ class Questions:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _keep(kept: OrderedDict[Question, Any], question: Question, value: object) -> None:
-    kept[question] = value
-    kept.move_to_end(question)
-    if len(kept) > _REMEMBERED:
-        kept.popitem(last=False)

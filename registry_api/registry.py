@@ -1,10 +1,8 @@
 """What every handler works with."""
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Generic, TypeVar
 
 from catalog.catalog import Catalog
 from catalog.distributions import Distribution
@@ -14,10 +12,8 @@ from oci.errors import NameUnknown
 from registry_api.access import Gate
 from registry_api.fetches import Fetches
 from registry_api.limits import RateLimit
+from registry_api.recent import Recent
 from registry_api.threads import Threads
-
-_K = TypeVar("_K", bound=Hashable)
-_V = TypeVar("_V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,24 +59,3 @@ class Registry:
     def is_held(self, name: str, snapshot: Snapshot | None, digest: Digest) -> bool:
         """Whether a repository may use a blob: its latest version has it, or it was uploaded or mounted for it."""
         return (snapshot is not None and digest in snapshot.blobs) or self.catalog.content.linked(name, digest)
-
-
-class Recent(Generic[_K, _V]):
-    """What was learned lately and never changes; the oldest goes when there is too much."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._kept: OrderedDict[_K, _V] = OrderedDict()
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._kept
-
-    def get(self, key: _K) -> _V | None:
-        """What was kept."""
-        return self._kept.get(key)
-
-    def keep(self, key: _K, value: _V) -> None:
-        """Remember one more."""
-        self._kept[key] = value
-        if len(self._kept) > self._limit:
-            self._kept.popitem(last=False)

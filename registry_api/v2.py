@@ -28,6 +28,7 @@ from registry_api.routes import (
     UPLOADS,
     Handler,
     Match,
+    Route,
     checked_name,
     match_path,
 )
@@ -73,26 +74,12 @@ class DistributionApi:
             if match.pattern == BASE and caller == NOBODY:
                 raise Unauthorized("a login, or a token for nobody in particular, is wanted here")
             return await route.handler(registry, Request("", "", match.reference, caller, scope, receive))
-        more: list[tuple[bytes, bytes]] = []
-        namespace = _namespace(scope) if route.action == "pull" and b"ns=" in scope["query_string"] else None
-        name = checked_name(match.name)
-        if namespace is not None:
-            name, namespace = self._caches.place(registry, namespace, name)
-            if namespace is not None:
-                more.append((b"oci-namespace", namespace.encode("latin-1", "replace")))
+        name, more = self._place(scope, route, checked_name(match.name))
         found = await registry.find_distribution(name)
         cache = registry.catalog.distributions.find_cache(name)
         if cache is not None and found is not None and found.repository != name:
             cache = None
-        public = not found.private if found is not None else cache is not None and not cache.private
-        if not (public and route.action == "pull"):
-            registry.gate.check(caller, route.action, name, public=public, address=address_of(scope))
-        if route.action in CHANGES:
-            check_changeable(route.action, name, found, cache)
-            if found is None and registry.catalog.has_repository(name):
-                raise Denied(
-                    f"nothing serves the repository {name}; `entrepot distribution create` makes a path for it"
-                )
+        self._check(scope, route, caller, name, found, cache)
         handler = route.handler
         if cache is not None and route.action == "pull":
             handler, warning = await self._ask_upstream(match, cache, name, handler)
@@ -106,6 +93,37 @@ class DistributionApi:
         request = Request(name, found.repository if found else name, match.reference, caller, scope, receive)
         answer = await handler(registry, request)
         return MoreHeaders(answer, more) if more else answer
+
+    def _place(self, scope: Scope, route: Route, name: str) -> tuple[str, list[tuple[bytes, bytes]]]:
+        """The path that a name stands for, which is another one below a cache for the parameter `ns`; and headers that say so."""
+        if route.action != "pull" or b"ns=" not in scope["query_string"]:
+            return name, []
+        namespace = _parameter(scope, "ns")
+        if not namespace:
+            return name, []
+        name, heeded = self._caches.place(self._registry, namespace, name)
+        return name, [(b"oci-namespace", heeded.encode("latin-1", "replace"))] if heeded else []
+
+    def _check(
+        self,
+        scope: Scope,
+        route: Route,
+        caller: Caller,
+        name: str,
+        found: Distribution | None,
+        cache: Distribution | None,
+    ) -> None:
+        """Raise what keeps the caller from doing that to what the path leads to."""
+        registry = self._registry
+        public = not found.private if found is not None else cache is not None and not cache.private
+        if not (public and route.action == "pull"):
+            registry.gate.check(caller, route.action, name, public=public, address=address_of(scope))
+        if route.action in CHANGES:
+            check_changeable(route.action, name, found, cache)
+            if found is None and registry.catalog.has_repository(name):
+                raise Denied(
+                    f"nothing serves the repository {name}; `entrepot distribution create` makes a path for it"
+                )
 
     async def _ask_upstream(
         self, match: Match, cache: Distribution, name: str, handler: Handler
@@ -169,10 +187,6 @@ def _parameter(scope: Scope, name: str) -> str | None:
 
 async def _no_body() -> Message:
     return {"type": "http.disconnect"}
-
-
-def _namespace(scope: Scope) -> str | None:
-    return _parameter(scope, "ns") or None
 
 
 class MoreHeaders:

@@ -1,11 +1,15 @@
 """Children that an index names and its repository was made without: fetched with the first request, or a 404 that says why."""
 
 import concurrent.futures
-from collections.abc import Iterator
+import itertools
+import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
+from catalog.sources import BlobSource, Sources
+from oci.digest import Digest
 from oci.manifest import Manifest
 from oci.memory import MemoryStore
 from oci.pack import pack_image, pack_index
@@ -83,3 +87,31 @@ def test_an_upstream_that_has_lost_it_or_is_down_is_told(
         answer = api.anybody.get(f"{MANIFESTS}/{absent.digest}")
         assert (answer.status_code, codes(answer)) == (404, ["MANIFEST_UNKNOWN"])
         assert api.anybody.get(f"{MANIFESTS}/v1").status_code == 200
+
+
+def test_a_request_that_looked_before_another_brought_it_asks_no_more(
+    upstream: Upstream, children: dict[str, Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, absent = tmp_path / "entrepot", children["arm64"]
+    mirror(home, f"{upstream.host}/{NAME}", policy="on_demand", platforms=["linux/amd64"])
+    upstream.forget()
+    first_is_served, second_has_looked = threading.Event(), threading.Event()
+    origin_of, calls = Sources.origin_of, itertools.count()
+
+    def slow_origin_of(self: Sources, blobs: Iterable[Digest]) -> BlobSource | None:
+        if next(calls) == 0:
+            assert second_has_looked.wait(20)
+        else:
+            second_has_looked.set()
+            assert first_is_served.wait(20)
+        return origin_of(self, blobs)
+
+    monkeypatch.setattr(Sources, "origin_of", slow_origin_of)
+    with serve(home) as api, concurrent.futures.ThreadPoolExecutor(2) as threads:
+        path = f"{MANIFESTS}/{absent.digest}"
+        both = [threads.submit(api.anybody.get, path) for _ in range(2)]
+        done, _ = concurrent.futures.wait(both, timeout=20, return_when=concurrent.futures.FIRST_COMPLETED)
+        assert [one.result().status_code for one in done] == [200]
+        first_is_served.set()
+        assert [one.result().status_code for one in both] == [200, 200]
+    assert upstream.counts["GET", "manifest"] == 1

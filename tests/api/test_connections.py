@@ -74,13 +74,14 @@ def test_an_answer_comes_in_one_piece(api: Api, name: str) -> None:
     """A head and a body written one by one wake the client twice."""
     data = b"HTTP/1.1 200 OK\r\n\r\nthis looks like an answer and is a blob"
     digest = api.push_blob(name, data)
-    with api.connection() as sock:
-        for _ in range(2):
-            asked = f"GET /v2/{name}/blobs/{digest} HTTP/1.1\r\nHost: x\r\nAuthorization: {api.authorization}\r\n\r\n"
-            sock.sendall(asked.encode())
-            head, _, body = sock.recv(65536).partition(b"\r\n\r\n")
-            assert head.startswith(b"HTTP/1.1 200 ")
-            assert body == data
+    for path, expected in ((f"/v2/{name}/blobs/{digest}", data), ("/healthz", api.anybody.get("/healthz").content)):
+        asked = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {api.authorization}\r\n\r\n"
+        with api.connection() as sock:
+            for _ in range(20):
+                sock.sendall(asked.encode())
+                head, _, body = sock.recv(65536).partition(b"\r\n\r\n")
+                assert head.startswith(b"HTTP/1.1 200 ")
+                assert body == expected
 
 
 def _open(server: EntrepotServer) -> Counter[str]:

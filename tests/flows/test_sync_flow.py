@@ -348,3 +348,28 @@ def test_ctrl_c_ends_it_with_130_and_leaves_no_process(
     assert "Traceback" not in child.output()
     assert processes_of(entrepot.home) == []
     assert snapshot(entrepot) is None
+
+
+def test_the_options_that_select_reach_the_sync(entrepot: Entrepot, upstream: Upstream, store: MemoryStore) -> None:
+    for tag in ("1.0.0", "1.0.1", "1.1.0", "edge"):
+        image(store, tag)
+    signature = f"{store.tagged['1.0.1'].replace(':', '-')}.sig"
+    image(store, signature)
+    selecting = ("sync", f"{upstream.host}/{NAME}", "--newest", "1", "--newest-of", "minor")
+
+    explained = entrepot.json(*selecting, "--explain")
+    assert {one["tag"] for one in explained if one["selected"]} == {"1.0.1", "1.1.0"}
+    assert {one["tag"]: one["rule"] for one in explained}["1.0.0"] == "not among the 1 newest of each minor version"
+    assert "2 of 5 tags are selected" in entrepot(*selecting, "--explain").stdout
+    assert upstream.counts["HEAD", "manifest"] == 0
+    assert not (entrepot.home / "catalog").exists()
+
+    for options, tags in (
+        (("--no-companions",), {"1.0.1", "1.1.0"}),
+        (("--companions", "sbom"), {"1.0.1", "1.1.0"}),
+        (("--companions", "signature"), {"1.0.1", "1.1.0", signature}),
+    ):
+        entrepot.json(*selecting, *options, "--mirror")
+        found = snapshot(entrepot)
+        assert found
+        assert set(found.tags) == tags
