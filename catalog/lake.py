@@ -34,8 +34,9 @@ def load_extensions(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def attach_statement(file: Path, data: Path, *, options: str = "") -> str:
-    """The SQL that attaches the lake as `lake`."""
-    return f"ATTACH 'ducklake:sqlite:{_quoted(file)}' AS lake (DATA_PATH '{_quoted(data)}/'{options})"
+    """The SQL that attaches the lake as `lake`. Its rows are where the folder is now, wherever it was when the lake was made."""
+    places = f"DATA_PATH '{_quoted(data)}/', OVERRIDE_DATA_PATH true"
+    return f"ATTACH 'ducklake:sqlite:{_quoted(file)}' AS lake ({places}{options})"
 
 
 def _quoted(path: Path) -> str:
@@ -64,10 +65,18 @@ class Lake:
             try:
                 self._root.execute(attach_statement(file, self.data, options=options))
                 self._root.execute("USE lake")
+                self._note_place()
                 self._migrate()
             except duckdb.Error as error:
                 self._root.close()
                 raise CatalogUnusable(f"cannot open the catalogue {file}: {_first_line(error)}") from error
+
+    def _note_place(self) -> None:
+        """Say in the bookkeeping where the rows are now, for other programs that read the lake after its folder was moved."""
+        where = "__ducklake_metadata_lake.ducklake_metadata WHERE key = 'data_path' AND scope IS NULL"
+        found = self._root.execute(f"SELECT value FROM {where}").fetchone()
+        if found is not None and found[0] != f"{self.data}/":
+            self._root.execute(f"UPDATE {where.replace(' WHERE', ' SET value = ? WHERE')}", [f"{self.data}/"])
 
     def _migrate(self) -> None:
         self._root.execute(
