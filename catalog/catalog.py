@@ -60,7 +60,7 @@ class Catalog:
         self.distributions = Distributions(self._lake)
         self.sources = Sources(self._lake)
         self.events = Events(self._lake)
-        self._snapshots = Snapshots(self._lake, self.distributions, limit=settings.snapshot_cache)
+        self._snapshots = Snapshots(self._lake, self.distributions, limit=settings.snapshot_entries)
         self._history = History(self._lake)
         self._raw = _RawCache(settings.manifest_cache)
         lookups = Lookups(self._manifest_of, self._size_of, self._history.children)

@@ -93,7 +93,11 @@ class Settings(BaseSettings):
     duckdb_threads: int = Field(
         1, ge=1, description="Threads that DuckDB may use in one process; a commit is fastest with one."
     )
-    snapshot_cache: int = Field(1000, ge=1, description="Versions of repositories kept in memory.")
+    snapshot_entries: int = Field(
+        1_500_000,
+        ge=1,
+        description="Tags, manifests and blobs of versions kept in memory, some 300 bytes each; at least one version is.",
+    )
     manifest_cache: int = Field(64 * 1024 * 1024, ge=0, description="Bytes of manifests kept in memory.")
     signing_key: Path | None = Field(None, description="PEM file of the key that signs where a flow names none.")
     signing_password: SecretStr | None = Field(None, description="Password of the signing key.")

@@ -22,13 +22,17 @@ SELECT kind, tag, digest, any_value(size), any_value(media_type), any_value(arti
 FROM changes WHERE repository = ? AND version > ? AND version <= ?
 GROUP BY kind, tag, digest HAVING net <> 0 ORDER BY net"""
 
+_OVERHEAD = 10
+"""Entries that a snapshot of nothing counts for."""
+
 
 class Snapshots:
-    """Keeps up to `limit` snapshots; usable from any thread. Another process's commit shows at the next look."""
+    """Keeps snapshots of up to `limit` entries in all; usable from any thread. Another process's commit shows at the next look."""
 
     def __init__(self, lake: Lake, distributions: Distributions, *, limit: int) -> None:
         self._lake, self._distributions, self._limit = lake, distributions, limit
         self._kept: OrderedDict[tuple[str, int], Snapshot] = OrderedDict()
+        self._held = 0
         self._guard, self._learning = threading.Lock(), threading.Lock()
         self._names: tuple[str, ...] | None = None
         self._latest: dict[str, int] = {}
@@ -130,10 +134,13 @@ class Snapshots:
         self._feed.skip_own(before, after)
 
     def _remember(self, snapshot: Snapshot) -> None:
-        self._kept[snapshot.repository, snapshot.version] = snapshot
-        self._kept.move_to_end((snapshot.repository, snapshot.version))
-        while len(self._kept) > self._limit:
-            self._kept.popitem(last=False)
+        key = (snapshot.repository, snapshot.version)
+        if key not in self._kept:
+            self._held += _weight(snapshot)
+        self._kept[key] = snapshot
+        self._kept.move_to_end(key)
+        while self._held > self._limit and len(self._kept) > 1:
+            self._held -= _weight(self._kept.popitem(last=False)[1])
 
     def _load(self, name: str, version: int) -> Snapshot:
         if version == 0:
@@ -159,6 +166,11 @@ class Snapshots:
         tags, manifests, blobs = _sort_out([row for row in rows if int(str(row[7])) > 0])
         lost_tags, lost_manifests, lost_blobs = _sort_out([row for row in rows if int(str(row[7])) < 0])
         return base.forward(version, Delta(tags, lost_tags, manifests, lost_manifests, blobs, lost_blobs))
+
+
+def _weight(snapshot: Snapshot) -> int:
+    """Entries that a snapshot counts for; what it shares with another version is counted with both."""
+    return len(snapshot.tags) + len(snapshot.manifests) + len(snapshot.blobs) + _OVERHEAD
 
 
 def _sort_out(
