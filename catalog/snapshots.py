@@ -27,7 +27,7 @@ _OVERHEAD = 10
 
 
 class Snapshots:
-    """Keeps snapshots of up to `limit` entries in all, usable from any thread. Another process's commit shows at the next look."""
+    """Keeps snapshots of up to `limit` entries in all, usable from any thread. Other processes' commits show at the next look."""
 
     def __init__(self, lake: Lake, distributions: Distributions, *, limit: int) -> None:
         self._lake, self._distributions, self._limit = lake, distributions, limit
