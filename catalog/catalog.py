@@ -14,9 +14,11 @@ from catalog.commit import Committer, find_operation
 from catalog.content import ContentStore
 from catalog.distributions import Distributions
 from catalog.events import Events
+from catalog.facts import Facts
 from catalog.history import History
 from catalog.holdings import Held, Holdings
 from catalog.images import ImageFilter, ImageRow, find_images
+from catalog.known_facts import read_facts
 from catalog.lake import Lake
 from catalog.reclaim import Reclaimer
 from catalog.rows import ChangeRow, RepositoryRow, VersionRow
@@ -174,6 +176,10 @@ class Catalog:
     def children(self, name: str, digests: Iterable[Digest] | None = None) -> dict[Digest, tuple[Digest, ...]]:
         """Children (manifests, configs, layers) of a repository's manifests, of all of them by default; one query."""
         return self._history.children(name, digests)
+
+    def facts(self, snapshot: Snapshot, digests: Collection[Digest]) -> dict[Digest, Facts]:
+        """What conditions of filters look at in manifests of a version; those that it does not hold are left out. One query."""
+        return read_facts(self._lake, snapshot, digests)
 
     def images(self, wanted: ImageFilter) -> list[ImageRow]:
         """Images that repositories have taken in; whether a version still has one, its snapshot tells. One query."""
