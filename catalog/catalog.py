@@ -3,7 +3,8 @@
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -20,6 +21,7 @@ from catalog.holdings import Held, Holdings
 from catalog.images import ImageFilter, ImageRow, find_images
 from catalog.known_facts import read_facts
 from catalog.lake import Lake
+from catalog.pulls import DAYS_APART, PullCount, PullCounts, Pulled, Pulls
 from catalog.reclaim import Reclaimer
 from catalog.rows import ChangeRow, RepositoryRow, VersionRow
 from catalog.settings import Settings
@@ -62,6 +64,7 @@ class Catalog:
         self.distributions = Distributions(self._lake)
         self.sources = Sources(self._lake)
         self.events = Events(self._lake)
+        self._pulls = Pulls(self._lake)
         self._snapshots = Snapshots(self._lake, self.distributions, limit=settings.snapshot_entries)
         self._history = History(self._lake)
         self._raw = _RawCache(settings.manifest_cache)
@@ -184,6 +187,23 @@ class Catalog:
     def images(self, wanted: ImageFilter) -> list[ImageRow]:
         """Images that repositories have taken in; whether a version still has one, its snapshot tells. One query."""
         return find_images(self._lake, wanted)
+
+    def pulls(self, name: str) -> PullCounts:
+        """How often a repository's manifests were pulled and when last, by (tag or '', digest); one query."""
+        return self._pulls.read_one(name)
+
+    def pulls_of(self, names: Iterable[str]) -> Mapping[str, PullCounts]:
+        """The same of several repositories, without those that nobody has pulled from; one query."""
+        return self._pulls.read(names)
+
+    def record_pulls(self, counts: Mapping[Pulled, PullCount]) -> None:
+        """Add pulls that were counted; durable on return, and known to this process, so that no request looks for news."""
+        self._pulls.record(counts)
+        self.refresh()
+
+    def compact_pulls(self) -> int:
+        """Add up rows of pulls that tell of the same thing; return how many rows went. For upkeep, once a day or so."""
+        return self._pulls.compact((datetime.fromtimestamp(self._clock(), UTC) - timedelta(days=DAYS_APART)).date())
 
     def query(self, sql: str, *, max_rows: int = 100_000, timeout: float = 60.0) -> "pa.Table":
         """Answer a question in SQL, reading only; raise QueryInvalid."""

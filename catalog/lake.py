@@ -199,6 +199,12 @@ class Writer:
         self.wrote = True
         self._cursor.execute(f"DELETE FROM {table} WHERE {column} = ?", [value])
 
+    def clear(self, table: str) -> int:
+        """Remove all rows; return how many they were."""
+        self.wrote = True
+        row = self._cursor.execute(f"DELETE FROM {table}").fetchone()
+        return int(row[0]) if row else 0
+
     def describe(
         self, actor: str, message: str, *, versions: Mapping[str, int] | None = None, distributions: bool = False
     ) -> None:

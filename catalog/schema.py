@@ -84,6 +84,15 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
                     'removed', removed)::VARCHAR
             FROM records WHERE kind = 'version'""",
     ),
+    (
+        """CREATE TABLE pulls (
+            repository VARCHAR NOT NULL, tag VARCHAR NOT NULL, digest VARCHAR NOT NULL, day DATE NOT NULL,
+            pulls BIGINT NOT NULL, last_pulled_at TIMESTAMPTZ NOT NULL)""",
+        "ALTER TABLE pulls SET SORTED BY (repository)",
+        """CREATE VIEW pull_counts AS
+            SELECT repository, tag, digest, sum(pulls)::BIGINT AS pulls, max(last_pulled_at) AS last_pulled_at
+            FROM pulls GROUP BY repository, tag, digest""",
+    ),
 )
 """Each entry takes the schema from its index to the next number; entries never change once released."""
 

@@ -108,6 +108,11 @@ class Settings(BaseSettings):
         None,
         description="File with the OIDC token that signs without a key. Default: SIGSTORE_ID_TOKEN, or the CI's own.",
     )
+    pulls_flush_seconds: float = Field(
+        30.0,
+        gt=0,
+        description="Seconds after which counted pulls are written; a process that is killed loses those of one.",
+    )
     server_processes: int = Field(1, ge=1, description="Processes that serve the registry.")
 
     @field_validator("insecure_registries", "sparse_repositories", mode="before")

@@ -27,6 +27,7 @@ from registry_api.identity_tokens import IdentityTokens, identity_client
 from registry_api.image_index import index_routes
 from registry_api.limits import RateLimit
 from registry_api.management import management_routes
+from registry_api.pulls import PullWriter
 from registry_api.registry import Registry
 from registry_api.threads import Threads
 from registry_api.tokens import token_routes
@@ -73,7 +74,8 @@ def create_app(catalog: Catalog, *, now: Now = _now, make_id: Callable[[], str] 
 def _create_others(registry: Registry, caches: Caches, absent: AbsentChildren, upstreams: Upstreams) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        chores = [asyncio.create_task(_sweep_uploads(registry)), asyncio.create_task(_write_events(registry))]
+        pulls = PullWriter(registry)
+        chores = [*map(asyncio.create_task, (_sweep_uploads(registry), _write_events(registry), pulls.run()))]
         try:
             yield
         finally:
@@ -81,6 +83,7 @@ def _create_others(registry: Registry, caches: Caches, absent: AbsentChildren, u
                 chore.cancel()
             await asyncio.gather(*chores, return_exceptions=True)
             await _flush_events(registry)
+            await pulls.close()
             await registry.gate.identities.close()
             await caches.close()
             await absent.close()

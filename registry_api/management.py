@@ -8,7 +8,9 @@ from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.distributions import Distribution
+from catalog.pulls import PullSums, sum_pulls
 from catalog.rows import RepositoryRow, VersionRow
+from catalog.snapshot import Snapshot
 from oci.errors import Conflict
 from oci.reference import MAX_NAME, NAME_PATTERN, parse_name
 from registry_api.asking import FAILURES, Asker, Count, Last, ToldErrors, asker_of
@@ -85,12 +87,14 @@ class VersionOut(BaseModel):
 
 
 class TagOut(BaseModel):
-    """A tag and what it points to."""
+    """A tag and what it points to; `pulls` are those of the tag, and by digest of what it points to."""
 
     tag: str
     digest: str
     media_type: str
     size: int
+    pulls: int = 0
+    last_pulled_at: datetime | None = None
 
 
 def management_routes(registry: Registry) -> APIRouter:
@@ -135,12 +139,8 @@ def management_routes(registry: Registry) -> APIRouter:
         """A version's tags in ASCII order."""
         asker.check("pull", parse_name(name))
         snapshot = await run(catalog.snapshot, name, version)
-        found = [(tag, snapshot.tags[tag]) for tag in snapshot.tags_after(last, n)]
-        entries = snapshot.manifests
-        return [
-            TagOut(tag=tag, digest=digest, media_type=entries[digest].media_type, size=entries[digest].size)
-            for tag, digest in found
-        ]
+        pulls = sum_pulls(await run(catalog.pulls, name))
+        return [_tag_out(snapshot, tag, pulls) for tag in snapshot.tags_after(last, n)]
 
     @router.get("/distributions", response_model=DistributionsOut)
     async def list_distributions(*, caches: bool = False, asker: Asker = asking) -> DistributionsOut:
@@ -182,6 +182,19 @@ def management_routes(registry: Registry) -> APIRouter:
 
 def _distribution_out(one: Distribution) -> DistributionOut:
     return DistributionOut.model_validate(one, from_attributes=True)
+
+
+def _tag_out(snapshot: Snapshot, tag: str, pulls: PullSums) -> TagOut:
+    digest = snapshot.tags[tag]
+    entry, pulled = snapshot.manifests[digest], pulls.of_tag(tag, digest)
+    return TagOut(
+        tag=tag,
+        digest=digest,
+        media_type=entry.media_type,
+        size=entry.size,
+        pulls=pulled.pulls if pulled else 0,
+        last_pulled_at=pulled.last_pulled_at if pulled else None,
+    )
 
 
 def _repository_out(row: RepositoryRow) -> RepositoryOut:

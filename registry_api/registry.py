@@ -6,6 +6,7 @@ from datetime import datetime
 
 from catalog.catalog import Catalog
 from catalog.distributions import Distribution
+from catalog.pulls import PullCounter
 from catalog.snapshot import Snapshot
 from oci.digest import Digest
 from oci.errors import NameUnknown
@@ -32,6 +33,9 @@ class Registry:
     """Blobs whose folders the system has in memory, so that opening them again takes no disk."""
     described: "Recent[tuple[Digest, str], bytes]" = field(default_factory=lambda: Recent(20_000))
     """The descriptors of referrers, as JSON, by digest and media type."""
+
+    pulls: PullCounter = field(default_factory=PullCounter)
+    """The pulls that are not written yet."""
 
     async def find_distribution(self, path: str) -> Distribution | None:
         """What is served at a path, as all processes know it by now; None for nothing."""
