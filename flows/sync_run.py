@@ -14,7 +14,7 @@ from flows.sync_job import Batch, Committed, Outcome, SyncJob
 from flows.sync_plan import COPIED, SyncPlan, plan_sync
 from flows.sync_report import SyncResult
 from flows.sync_select import NothingSelected, choose_tags
-from oci.errors import Conflict, InvalidInput
+from oci.errors import Conflict
 
 MAX_PLANS = 10
 """How often a sync plans anew because somebody else made a version meanwhile."""
@@ -104,10 +104,10 @@ def _check_selected(job: SyncJob) -> None:
 
 
 def _check_named(job: SyncJob) -> None:
-    """Say what upstream does not have of that which was named; raise InvalidInput when that is all."""
+    """Say what upstream does not have of that which was named; raise NothingSelected when that is all."""
     gone = [tag for tag in job.selection.dropped if tag in job.may_lack]
     if gone and not job.selection.kept:
-        raise InvalidInput(f"{job.request.reference} has nothing of what include names: {', '.join(gone[:20])}")
+        raise NothingSelected(f"{job.request.reference} has nothing of what include names: {', '.join(gone[:20])}")
     if gone:
         job.note(f"upstream does not have {', '.join(gone[:20])}, which include names")
 

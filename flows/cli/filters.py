@@ -30,7 +30,7 @@ _OPTIONS: Mapping[str, tuple[Any, object]] = {
         _repeated("--label", _PAIR, "Only what has this label (a glob of values); !KEY, KEY!=VALUE: has it not."),
         None,
     ),
-    "annotations": (_repeated("--annotation", _PAIR, "Only what has this annotation; as --label."), None),
+    "annotations": (_repeated("--annotation", _PAIR, "Only what has this annotation; as for labels."), None),
     "newer_than": (
         Annotated[str, typer.Option("--newer-than", metavar="AGE", help="Created after: 30d, 12h, or 2026-01-31.")],
         "",
@@ -71,14 +71,17 @@ _OPTIONS: Mapping[str, tuple[Any, object]] = {
 
 
 def with_filters(command: Callable[..., None], *, flags: Mapping[str, str] | None = None) -> Callable[..., None]:
-    """Give a command the options of filters; it gets their values, by field of the form, as its argument `filters`.
+    """Give a command the options of filters; it gets what is said, by field of the form, as its argument `filters`.
 
     `flags` names options anew that the command has for something else.
     """
     own = inspect.signature(command)
     options = [
         inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=_renamed(kind, (flags or {}).get(name))
+            f"filter_{name}",
+            inspect.Parameter.KEYWORD_ONLY,
+            default=default,
+            annotation=_renamed(kind, (flags or {}).get(name)),
         )
         for name, (kind, default) in _OPTIONS.items()
     ]
@@ -87,7 +90,8 @@ def with_filters(command: Callable[..., None], *, flags: Mapping[str, str] | Non
 
     @functools.wraps(command)
     def run(*arguments: Any, **values: Any) -> None:
-        filters = {name: () if (found := values.pop(name)) is None and name != "newest" else found for name in _OPTIONS}
+        found = {name: values.pop(f"filter_{name}") for name in _OPTIONS}
+        filters = {name: value for name, value in found.items() if value is not None}
         command(*arguments, **values, filters=filters)
 
     shown = [*parameters[:place], *options, *parameters[place + 1 :]]

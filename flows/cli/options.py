@@ -18,7 +18,8 @@ Include = Annotated[
     ),
 ]
 Exclude = Annotated[
-    list[str] | None, typer.Option("--exclude", metavar="PATTERN", help="Tags to leave out; stronger than --include.")
+    list[str] | None,
+    typer.Option("--exclude", metavar="PATTERN", help="Tags to leave out; stronger than those to take."),
 ]
 Explain = Annotated[
     bool, typer.Option("--explain", help="Say for each tag whether it is selected, and by which rule; do nothing.")
