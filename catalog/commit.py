@@ -20,8 +20,11 @@ from oci.manifest import Manifest
 _GROUP = 256
 """How many commits one transaction takes at most."""
 
-_CONFIG_BYTES = 4 * 1024 * 1024
-_CONFIGS = frozenset({mediatypes.OCI_CONFIG, mediatypes.DOCKER_CONFIG})
+MAX_CONFIG = 4 * 1024 * 1024
+"""Bytes of a config; one that is larger is not read."""
+
+CONFIGS = frozenset({mediatypes.OCI_CONFIG, mediatypes.DOCKER_CONFIG})
+"""Media types of image configs."""
 
 
 @dataclass(slots=True)
@@ -134,7 +137,7 @@ class Committer:
 
     def _read_config(self, manifest: Manifest) -> ImageConfig:
         config = manifest.config
-        if config is None or config.media_type not in _CONFIGS or config.size > _CONFIG_BYTES:
+        if config is None or config.media_type not in CONFIGS or config.size > MAX_CONFIG:
             return ImageConfig()
         return parse_config(self._content.read(config.digest))
 

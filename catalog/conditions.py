@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 
@@ -107,12 +107,12 @@ class Conditions:
     signed: bool = False
 
     def __bool__(self) -> bool:
-        return self.look_into_content or self.signed
+        return self != Conditions()
 
     @property
-    def look_into_content(self) -> bool:
-        """Whether there is more to know than whether it is signed."""
-        return bool(self.types or self.labels or self.annotations or self.newer_than or self.older_than)
+    def but_signed(self) -> "Conditions":
+        """All other conditions."""
+        return replace(self, signed=False)
 
     def judge(self, facts: Facts, now: datetime) -> tuple[bool, str]:
         """Whether content is taken, and the rule that says so: all conditions that it fulfils, or the first that it does not."""

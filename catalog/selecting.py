@@ -32,6 +32,22 @@ class Filter:
     def _by_creation(self) -> bool:
         return self.tags.newest is not None and self.tags.newest_by == "created"
 
+    @property
+    def of_named(self) -> "Filter":
+        """The rule for what is named, by digest or otherwise: the conditions hold for it, and it is not counted."""
+        return Filter(conditions=self.conditions)
+
+    @property
+    def asks_configs(self) -> bool:
+        """Whether image configs are to be read, besides manifests."""
+        found = self.conditions
+        return bool(found.types or found.labels or found.newer_than or found.older_than or self._by_creation)
+
+    @property
+    def asks_manifests(self) -> bool:
+        """Whether manifests are to be read; whether one is signed, others tell."""
+        return self.asks_configs or bool(self.conditions.annotations)
+
     def candidates(self, tags: Iterable[str]) -> Selection:
         """What the patterns leave. Where content decides, cosign's tags are no candidates: they come with their images."""
         if not self.asks_content:
@@ -39,20 +55,13 @@ class Filter:
         found = self.tags.match(tags)
         is_companion = parse_pattern(COMPANION_TAGS)
         return found.with_dropped(
-            {tag: "comes with the image it belongs to" for tag in found.kept if is_companion(tag)}
+            {tag: "comes only with the image it belongs to" for tag in found.kept if is_companion(tag)}
         )
 
     def select(self, pointing: Mapping[str, Digest], facts: Mapping[Digest, Facts], now: datetime) -> Selection:
         """Choose among tags, given the facts of what the candidates point to."""
         found = self.candidates(pointing)
         return self.settle(found, {tag: facts[pointing[tag]] for tag in found.kept if pointing[tag] in facts}, now)
-
-    def select_digests(self, digests: Iterable[Digest], facts: Mapping[Digest, Facts], now: datetime) -> Selection:
-        """Choose, by the conditions, among manifests that are named by digest; those of which nothing is known are not taken."""
-        there: dict[str, str] = {
-            digest: "included by its digest" for digest in digests if not self.conditions or digest in facts
-        }
-        return self._judge(Selection(there), {digest: found for digest, found in facts.items() if digest in there}, now)
 
     def to_judge(self, candidates: Collection[str], verdicts: Mapping[str, bool], *, ahead: int = 0) -> list[str]:
         """The candidates whose content is to be judged next, given what is known of others; none: `settle` can choose.

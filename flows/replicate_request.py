@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from catalog.sources import Policy
+from flows.filter_fields import Filters
 from flows.request_fields import Pattern, explained
 from oci.remote.address import Remote, parse_remote
 from oci.remote.discovery import KINDS, Kind
@@ -51,6 +52,9 @@ class ReplicateRequest(BaseModel):
         title="Keep what is gone",
         description="Go on serving paths that upstream does not serve any longer.",
     )
+    tags: Filters = Field(
+        default_factory=Filters, title="Tags", description="Which tags of each path are taken; by default all."
+    )
     dry_run: bool = Field(default=False, title="Dry run", description="Say what would change, and change nothing.")
 
     @field_validator("upstream")
@@ -92,7 +96,7 @@ class Replica:
     """One path: what became of it, the version it serves now, and the sync's own words."""
 
     path: str
-    action: Literal["added", "updated", "unchanged", "removed", "to sync"]
+    action: Literal["added", "updated", "unchanged", "removed", "left out", "to sync"]
     version: int
     note: str = ""
 

@@ -61,7 +61,7 @@ def test_conditions(conditions: dict[str, object], *, kept: bool, words: str) ->
 
 @pytest.mark.parametrize("word", ["newer", "older"])
 def test_what_says_nothing_of_its_creation_is_neither_newer_nor_older(word: str) -> None:
-    conditions = Conditions(**{f"{word}_than": "1d"})
+    conditions = Conditions(newer_than="1d") if word == "newer" else Conditions(older_than="1d")
     assert conditions.judge(facts(), NOW) == (False, f"creation unknown, so not {word} than 1d")
 
 

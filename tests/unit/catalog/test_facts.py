@@ -6,11 +6,11 @@ import pytest
 
 from catalog.catalog import Catalog
 from catalog.changes import AddManifest, RemoveManifest, SetTag
-from catalog.facts import ATOMIC_SIGNATURE, CREATED, Facts, parse_created
+from catalog.facts import CREATED, Facts, parse_created
 from oci import mediatypes
 from oci.descriptor import Descriptor
 from oci.digest import Digest
-from oci.kinds import SIGSTORE_BUNDLE, SIGSTORE_PREDICATE, signature_tag
+from oci.kinds import ATOMIC_SIGNATURE, SIGSTORE_BUNDLE, SIGSTORE_PREDICATE, signature_tag
 from oci.platform import Platform
 from tests.unit.catalog.conftest import commit_to, push_image, stage_blob, stage_image, stage_index, stage_manifest
 

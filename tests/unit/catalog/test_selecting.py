@@ -7,7 +7,7 @@ import pytest
 
 from catalog.conditions import Conditions
 from catalog.facts import Facts, facts_of
-from catalog.filters import Line, NewestBy, TagFilter
+from catalog.filters import Line, NewestBy, Selection, TagFilter
 from catalog.selecting import Filter
 from oci.digest import Digest
 from oci.kinds import signature_tag
@@ -72,16 +72,32 @@ def test_cosigns_tags_are_no_candidates_where_content_decides() -> None:
     found = facts_by_tag({"1.0": 1, tag: 0})
     assert select(Filter(), found)[0] == ("1.0", tag)
     kept, dropped = select(Filter(TagFilter(newest=1, newest_by="created")), found)
-    assert (kept, dropped[tag]) == (("1.0",), "comes with the image it belongs to")
+    assert (kept, dropped[tag]) == (("1.0",), "comes only with the image it belongs to")
 
 
-def test_a_digest_is_judged_and_not_counted() -> None:
-    found = facts_by_tag({"1.0": 1, "1.1": 2}, signed=("1.0",))
-    by_digest = {one.digest: one for one in found.values()}
-    wanted = Filter(TagFilter(tuple(by_digest), newest=1), Conditions(signed=True))
-    selection = wanted.select_digests([*by_digest, Digest.of(b"not here")], by_digest, NOW)
-    assert dict(selection.rules) == {found["1.0"].digest: "included by its digest, signed"}
-    assert dict(selection.dropped) == {found["1.1"].digest: "not signed"}
+def test_what_is_named_is_judged_and_not_counted() -> None:
+    found = facts_by_tag({"1.0": 1, "1.1": 2, "1.2": 3}, signed=("1.0", "1.1"))
+    wanted = Filter(TagFilter(newest=1), Conditions(signed=True)).of_named
+    selection = wanted.settle(Selection(dict.fromkeys(found, "named")), found, NOW)
+    assert dict(selection.rules) == {"1.0": "named, signed", "1.1": "named, signed"}
+    assert dict(selection.dropped) == {"1.2": "not signed"}
+
+
+@pytest.mark.parametrize(
+    ("conditions", "manifests", "configs"),
+    [
+        (Conditions(), False, False),
+        (Conditions(signed=True), False, False),
+        (Conditions(annotations=("a",)), True, False),
+        (Conditions(labels=("a",)), True, True),
+        (Conditions(types=("helm",)), True, True),
+        (Conditions(older_than="1d"), True, True),
+    ],
+)
+def test_what_has_to_be_read(conditions: Conditions, *, manifests: bool, configs: bool) -> None:
+    wanted = Filter(conditions=conditions)
+    assert (wanted.asks_manifests, wanted.asks_configs) == (manifests, configs)
+    assert Filter(TagFilter(newest=1, newest_by="created"), conditions).asks_configs
 
 
 def judged_one_by_one(wanted: Filter, found: Mapping[str, Facts], *, ahead: int = 0) -> tuple[list[str], list[str]]:
