@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
 
+from catalog.cache_rules import CacheRules
 from catalog.lake import Lake
 from oci.errors import DistributionUnknown
 
 Row = tuple[object, ...]
 _COLUMNS = (
     "path, repository, version, private, description, created_at, updated_at, remote, fresh_seconds, replica_of, "
-    "labels, immutable_tags"
+    "labels, immutable_tags, include_names, exclude_names, bring, max_size, keep_unused_days"
 )
 
 
@@ -24,7 +25,8 @@ class Distribution:
     """What a base path serves; `version` None is the latest. `private`: only those with the right to pull see it.
 
     `remote` is the registry that a cache is for, with or without a scheme and the first parts of names there; then
-    `repository` is empty, and a tag counts as fresh for `fresh_seconds` after upstream was asked. `replica_of` is the host whose
+    `repository` is empty, a tag counts as fresh for `fresh_seconds` after upstream was asked, and `cache` says what it takes and
+    keeps. `replica_of` is the host whose
     distribution of that path is replicated here. Tags that fit one of `immutable_tags` (globs) are neither moved nor deleted by
     clients once they are there.
     """
@@ -41,6 +43,7 @@ class Distribution:
     replica_of: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     immutable_tags: tuple[str, ...] = ()
+    cache: CacheRules = field(default_factory=CacheRules)
 
 
 def distribution_row(found: Distribution) -> Row:
@@ -58,13 +61,20 @@ def distribution_row(found: Distribution) -> Row:
         found.replica_of,
         dict(found.labels),
         list(found.immutable_tags),
+        list(found.cache.include),
+        list(found.cache.exclude),
+        found.cache.bring,
+        found.cache.max_size,
+        found.cache.keep_unused_days,
     )
 
 
 def read_distribution(row: Row) -> Distribution:
     """The distribution of a row."""
-    path, repository, version, private, description, created, updated, remote, fresh, replica_of, labels, immutable = (
-        cast("tuple[Any, ...]", row)
+    path, repository, version, private, description, created, updated, *more = cast("tuple[Any, ...]", row)
+    remote, fresh, replica_of, labels, immutable, include, exclude, bring, max_size, keep_unused_days = more
+    rules = CacheRules(
+        tuple(include or ()), tuple(exclude or ()), bring or "anyone", max_size or 0, keep_unused_days or 0.0
     )
     return Distribution(
         path,
@@ -79,6 +89,7 @@ def read_distribution(row: Row) -> Distribution:
         replica_of or "",
         labels or {},
         tuple(immutable or ()),
+        rules,
     )
 
 

@@ -93,6 +93,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             SELECT repository, tag, digest, sum(pulls)::BIGINT AS pulls, max(last_pulled_at) AS last_pulled_at
             FROM pulls GROUP BY repository, tag, digest""",
     ),
+    (
+        "ALTER TABLE distributions ADD COLUMN include_names VARCHAR[]",
+        "ALTER TABLE distributions ADD COLUMN exclude_names VARCHAR[]",
+        "ALTER TABLE distributions ADD COLUMN bring VARCHAR",
+        "ALTER TABLE distributions ADD COLUMN max_size BIGINT",
+        "ALTER TABLE distributions ADD COLUMN keep_unused_days DOUBLE",
+    ),
 )
 """Each entry takes the schema from its index to the next number; entries never change once released."""
 

@@ -23,6 +23,16 @@ NamePath = Annotated[
 ]
 
 
+class CacheOut(BaseModel):
+    """What a cache takes, who may bring it, and when it lets go; sizes in bytes, 0 for no limit."""
+
+    include: list[str] = []
+    exclude: list[str] = []
+    bring: str = "anyone"
+    max_size: int = 0
+    keep_unused_days: float = 0.0
+
+
 class DistributionOut(BaseModel):
     """A path that content is served at: `version` null is the repository's latest; `remote` is what a cache is for."""
 
@@ -35,6 +45,7 @@ class DistributionOut(BaseModel):
     immutable_tags: list[str] = []
     remote: str = ""
     fresh_seconds: int = 0
+    cache: CacheOut | None = None
 
 
 class DistributionsOut(BaseModel):
@@ -181,7 +192,8 @@ def management_routes(registry: Registry) -> APIRouter:
 
 
 def _distribution_out(one: Distribution) -> DistributionOut:
-    return DistributionOut.model_validate(one, from_attributes=True)
+    made = DistributionOut.model_validate(one, from_attributes=True)
+    return made if one.remote else made.model_copy(update={"cache": None})
 
 
 def _tag_out(snapshot: Snapshot, tag: str, pulls: PullSums) -> TagOut:
