@@ -18,6 +18,7 @@ from catalog.history import History
 from catalog.holdings import Held, Holdings
 from catalog.images import ImageFilter, ImageRow, find_images
 from catalog.lake import Lake
+from catalog.past import PastPaths
 from catalog.pins import Pins
 from catalog.reclaim import Reclaimer
 from catalog.rows import ChangeRow, RepositoryRow, VersionRow
@@ -64,6 +65,7 @@ class Catalog:
         self.sources = Sources(self._lake)
         self.events = Events(self._lake)
         self._snapshots = Snapshots(self._lake, self.distributions, limit=settings.snapshot_cache)
+        self.past = PastPaths(settings.history_path, self.distributions, self._snapshots)
         self._history = History(self._lake)
         self.pins = Pins(self._lake)
         self.squasher = Squasher(self._lake, self._snapshots, self.distributions, self.pins, self._holdings)
@@ -87,11 +89,11 @@ class Catalog:
 
     def cached_served(self, path: str) -> Snapshot | None:
         """What a distribution's path serves, if memory has it and it still is so; None says: call `find_served`."""
-        return self._snapshots.cached_at(path)
+        return self._snapshots.cached_at(path) or self.past.cached(path)
 
     def find_served(self, path: str) -> Snapshot | None:
         """What a distribution's path serves; None when nothing is served there."""
-        return self._snapshots.find_at(path)
+        return self._snapshots.find_at(path) or self.past.find(path)
 
     def cached_manifest(self, digest: Digest) -> bytes | None:
         """A manifest's bytes if memory has them."""

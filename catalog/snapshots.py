@@ -179,6 +179,15 @@ class Snapshots:
             raise NameUnknown(f"no repository {name!r} here")
         return self._timelines.get(name, latest)
 
+    def cached_timeline(self, name: str) -> Timeline | None:
+        """The same if memory has it, and no other process has committed; no I/O."""
+        latest = self._latest.get(name)
+        return self._timelines.cached(name, latest) if latest is not None and self._feed.is_current() else None
+
+    def cached(self, name: str, version: int) -> Snapshot | None:
+        """A version if memory has it, and no other process has committed; no I/O."""
+        return self._kept.get((name, version)) if self._feed.is_current() else None
+
     def number_after(self, base: Snapshot) -> int:
         """The number of the version after this one: never one that a repository of that name has had before."""
         return base.version + 1 if base.version else self._ended.get(base.repository, 0) + 1

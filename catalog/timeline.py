@@ -17,7 +17,7 @@ from oci.errors import InUse, InvalidInput, VersionUnknown
 _KEPT = 256
 """Timelines in memory."""
 
-_NUMBERS = re.compile(r"(\d{1,15})(?:-(\d{1,15}))?")
+NUMBERS_PATTERN = "^([0-9]{1,15})(?:-([0-9]{1,15}))?$"
 
 
 class Made(NamedTuple):
@@ -52,15 +52,21 @@ class Timeline:
 
     def at(self, moment: datetime) -> int:
         """The version that was the latest at a moment, 0 for none yet; raise VersionUnknown when that was deleted since."""
-        place = bisect_right(self._times, moment)
-        if place == 0:
-            return 0
-        found = self.made[place - 1]
-        if found.gone:
+        found = self._made_at(moment)
+        if found is not None and found.gone:
             raise VersionUnknown(
                 f"version {found.number} was the latest of {self.repository} at {moment.isoformat()}, and was deleted since"
             )
-        return found.number
+        return found.number if found is not None else 0
+
+    def number_at(self, moment: datetime) -> int | None:
+        """The same, None for one that is not there or was deleted since."""
+        found = self._made_at(moment)
+        return None if found is None or found.gone else found.number
+
+    def _made_at(self, moment: datetime) -> Made | None:
+        place = bisect_right(self._times, moment)
+        return self.made[place - 1] if place else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +81,10 @@ def parse_numbers(texts: Iterable[str]) -> tuple[range, ...]:
     """Read numbers of versions and ranges of them, `3` and `5-9`; raise InvalidInput."""
     found: list[range] = []
     for text in texts:
-        match = _NUMBERS.fullmatch(text.strip())
+        match = re.fullmatch(NUMBERS_PATTERN, text.strip())
         if match is None:
             raise InvalidInput(f"{text[:40]!r} is no version; expected a number such as 3, or a range such as 5-9")
-        first, last = int(match[1]), int(match[2] or match[1])
-        if first > last:
-            raise InvalidInput(f"the range {text[:40]} ends before it begins")
+        first, last = sorted((int(match[1]), int(match[2] or match[1])))
         found.append(range(first, last + 1))
     if not found:
         raise InvalidInput("name at least one version")
@@ -144,11 +148,10 @@ class Timelines:
 
     def get(self, name: str, latest: int) -> Timeline:
         """A repository's timeline up to its latest version; read only when memory has none that goes so far."""
-        with self._guard:
-            found, drops = self._kept.get(name), self._drops
-            if found is not None and found.latest >= latest:
-                self._kept.move_to_end(name)
-                return found
+        drops = self._drops
+        found = self.cached(name, latest)
+        if found is not None:
+            return found
         made = read_timeline(self._lake, name)
         with self._guard:
             if self._drops == drops:  # else it may be older than what made somebody drop it
@@ -156,6 +159,15 @@ class Timelines:
                 while len(self._kept) > _KEPT:
                     self._kept.popitem(last=False)
         return made
+
+    def cached(self, name: str, latest: int) -> Timeline | None:
+        """The same if memory has it; no I/O."""
+        with self._guard:
+            found = self._kept.get(name)
+            if found is None or found.latest < latest:
+                return None
+            self._kept.move_to_end(name)
+            return found
 
     def drop(self, names: Iterable[str] | None = None) -> None:
         """Forget those of some repositories, or all: versions of theirs were deleted."""
