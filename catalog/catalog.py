@@ -21,6 +21,8 @@ from catalog.holdings import Held, Holdings
 from catalog.images import ImageFilter, ImageRow, find_images
 from catalog.known_facts import read_facts
 from catalog.lake import Lake
+from catalog.past import PastPaths
+from catalog.pins import Pins
 from catalog.pulls import DAYS_APART, PullCount, PullCounts, Pulled, Pulls
 from catalog.reclaim import Reclaimer
 from catalog.rows import ChangeRow, RepositoryRow, VersionRow
@@ -28,7 +30,9 @@ from catalog.settings import Settings
 from catalog.snapshot import Delta, Snapshot, delta_between
 from catalog.snapshots import Snapshots
 from catalog.sources import Sources
+from catalog.squash import Squasher
 from catalog.sweep import Sweeper, SweepReport
+from catalog.timeline import Timeline
 from catalog.uploads import Clock, Uploads
 from catalog.usage import Usage, read_usage
 from oci.descriptor import Descriptor
@@ -66,7 +70,10 @@ class Catalog:
         self.events = Events(self._lake)
         self._pulls = Pulls(self._lake)
         self._snapshots = Snapshots(self._lake, self.distributions, limit=settings.snapshot_entries)
+        self.past = PastPaths(settings.history_path, self.distributions, self._snapshots)
         self._history = History(self._lake)
+        self.pins = Pins(self._lake)
+        self.squasher = Squasher(self._lake, self._snapshots, self.distributions, self.pins, self._holdings)
         self._raw = _RawCache(settings.manifest_cache)
         lookups = Lookups(self._manifest_of, self._size_of, self._history.children)
         self._committer = Committer(self._lake, self._snapshots, self.distributions, self.content, lookups)
@@ -87,11 +94,11 @@ class Catalog:
 
     def cached_served(self, path: str) -> Snapshot | None:
         """What a distribution's path serves, if memory has it and it still is so; None says: call `find_served`."""
-        return self._snapshots.cached_at(path)
+        return self._snapshots.cached_at(path) or self.past.cached(path)
 
     def find_served(self, path: str) -> Snapshot | None:
         """What a distribution's path serves; None when nothing is served there."""
-        return self._snapshots.find_at(path)
+        return self._snapshots.find_at(path) or self.past.find(path)
 
     def cached_manifest(self, digest: Digest) -> bytes | None:
         """A manifest's bytes if memory has them."""
@@ -164,9 +171,13 @@ class Catalog:
         return self._history.version(name, number)
 
     def find_operation(self, name: str, operation_id: str) -> VersionRow | None:
-        """The version that an operation has made in a repository."""
+        """The version that an operation has made in a repository, or that has its changes now."""
         number = find_operation(self._lake, name, operation_id)
-        return None if number is None else self.version(name, number)
+        return self.version(name, number) if number else None
+
+    def timeline(self, name: str) -> Timeline:
+        """All versions that a repository has had, and when; raise NameUnknown."""
+        return self._snapshots.timeline(name)
 
     def changes(self, name: str, number: int) -> list[ChangeRow]:
         """What one version changed, removals first."""

@@ -104,9 +104,10 @@ class Committer:
                 records += some
                 sources += origins
                 if result.changed:
+                    is_first = result.repository not in made and not self._snapshots.has(result.repository)
                     made[result.repository] = result.snapshot
                     is_served = self._distributions.find(result.repository) is not None
-                    if result.version == 1 and not is_served and waiting.commit.serve != "nobody":
+                    if is_first and not is_served and waiting.commit.serve != "nobody":
                         served.append(first_distribution(waiting.commit))
             if made:
                 writer.append("records", record_table(records))
@@ -125,11 +126,12 @@ class Committer:
         name = commit.repository
         base = made.get(name) or self._snapshots.find(name) or Snapshot(name, 0)
         if commit.resumable and (number := find_operation(self._lake, name, commit.operation_id)) is not None:
-            return CommitResult(name, number, changed=False, snapshot=self._snapshots.get(name, number)), [], []
+            done = self._snapshots.get(name, number) if number else base
+            return CommitResult(name, number, changed=False, snapshot=done), [], []
         effect = plan_effect(base, commit, self._lookups)
         if not effect.delta:
             return CommitResult(name, base.version, changed=False, snapshot=base), [], []
-        snapshot = base.forward(base.version + 1, effect.delta)
+        snapshot = base.forward(self._snapshots.number_after(base), effect.delta)
         configs = {manifest.digest: self._read_config(manifest) for manifest in effect.manifests}
         records = effect_records(commit, base, snapshot, effect, configs)
         sources = source_rows(effect.deferred, commit.origin, commit.created_at) if commit.origin else []
@@ -143,9 +145,20 @@ class Committer:
 
 
 def find_operation(lake: Lake, name: str, operation_id: str) -> int | None:
-    """The number of the version that an operation has made in a repository."""
-    rows = lake.read("SELECT number FROM versions WHERE repository = ? AND operation_id = ?", [name, operation_id])
-    return int(str(rows[0][0])) if rows else None
+    """The number of the version that an operation has made in a repository, or that its changes were merged into when that
+    version was deleted; 0 when the whole repository was."""
+    rows = lake.read(
+        "SELECT kind, version FROM records WHERE repository = ? AND operation_id = ? "
+        "AND kind IN ('version', 'squashed', 'deleted') ORDER BY version DESC LIMIT 1",
+        [name, operation_id],
+    )
+    if not rows:
+        return None
+    kind, number = str(rows[0][0]), int(str(rows[0][1]))
+    if kind == "version":
+        return number
+    later = lake.read("SELECT min(number) FROM versions WHERE repository = ? AND number > ?", [name, number])
+    return int(str(later[0][0] or 0))
 
 
 def parse_config(raw: bytes) -> ImageConfig:

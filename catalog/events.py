@@ -32,7 +32,8 @@ class Event:
     detail: Mapping[str, object] = field(default_factory=dict)
 
 
-def _row(event: Event) -> Row:
+def event_row(event: Event) -> Row:
+    """The row of table `acts`."""
     detail = json.dumps(dict(event.detail), default=str) if event.detail else ""
     return (
         event.happened_at,
@@ -86,7 +87,7 @@ class Events:
 
     def record(self, events: Sequence[Event]) -> None:
         """Write events; durable on return."""
-        rows = [_row(event) for event in events]
+        rows = [event_row(event) for event in events]
         with self._lake.write() as writer:
             for start in range(0, len(rows), _WRITTEN_AT_ONCE):
                 writer.insert("acts", rows[start : start + _WRITTEN_AT_ONCE])

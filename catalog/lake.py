@@ -6,7 +6,7 @@ Source: DuckLake specification 1.0. The bookkeeping is one SQLite file, the rows
 import importlib.util
 import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -196,8 +196,12 @@ class Writer:
 
     def delete(self, table: str, column: str, value: object) -> None:
         """Remove the rows whose column has the value."""
+        self.execute(f"DELETE FROM {table} WHERE {column} = ?", [value])
+
+    def execute(self, sql: str, parameters: Sequence[object] = ()) -> None:
+        """Run one statement that writes."""
         self.wrote = True
-        self._cursor.execute(f"DELETE FROM {table} WHERE {column} = ?", [value])
+        self._cursor.execute(sql, parameters)
 
     def clear(self, table: str) -> int:
         """Remove all rows; return how many they were."""
@@ -206,10 +210,25 @@ class Writer:
         return int(row[0]) if row else 0
 
     def describe(
-        self, actor: str, message: str, *, versions: Mapping[str, int] | None = None, distributions: bool = False
+        self,
+        actor: str,
+        message: str,
+        *,
+        versions: Mapping[str, int] | None = None,
+        distributions: bool = False,
+        squashed: Mapping[str, Collection[int]] | None = None,
+        ended: Mapping[str, int] | None = None,
     ) -> None:
-        """Say in DuckLake's own record who commits what; other processes read from it what they must look at again."""
-        note = json.dumps({"versions": dict(versions or {}), "distributions": distributions})
+        """Say in DuckLake's own record who commits what; other processes read from it what they must look at again.
+
+        `squashed` are versions that are no more, `ended` repositories that are no more with the last number they had.
+        """
+        told: dict[str, object] = {"versions": dict(versions or {}), "distributions": distributions}
+        if squashed:
+            told["squashed"] = {name: sorted(numbers) for name, numbers in squashed.items()}
+        if ended:
+            told["ended"] = dict(ended)
+        note = json.dumps(told)
         self._cursor.execute("CALL lake.set_commit_message(?, ?, extra_info => ?)", [actor, message, note])
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from oci.errors import SettingsInvalid
+from oci.reference import is_name
 from oci.remote.address import is_loopback
 
 
@@ -87,6 +88,11 @@ class Settings(BaseSettings):
         (),
         description="Repositories, as globs separated by commas, that take manifests whose parts are not all there.",
     )
+    history_path: str = Field(
+        "history",
+        description="Reserved path of time travel: `history/12/team/app` is version 12 of `team/app`, "
+        "`history/2026-11-01/team/app` what it was when that day ended. Empty: none.",
+    )
     upload_expiry: float = Field(86400.0, gt=0, description="Seconds after which an idle upload session is dropped.")
     lock_timeout: float = Field(60.0, gt=0, description="Seconds to wait for the catalogue's write lock.")
     duckdb_memory: str = Field("1GB", description="Memory that DuckDB may use in one process.")
@@ -119,6 +125,13 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("history_path")
+    @classmethod
+    def _check_history(cls, path: str) -> str:
+        if path and not is_name(path):
+            raise ValueError("expected a path such as history, or nothing")
+        return path
 
     @cached_property
     def root(self) -> Path:

@@ -187,6 +187,12 @@ class Conflict(RequestError):
     retryable = True
 
 
+class InUse(RequestError):
+    """What should go is still needed; the message says by what."""
+
+    code = "DENIED"
+
+
 class QueryInvalid(RequestError):
     """A question to the catalogue is not valid SQL, or not a question."""
 

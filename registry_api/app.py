@@ -32,6 +32,7 @@ from registry_api.registry import Registry
 from registry_api.threads import Threads
 from registry_api.tokens import token_routes
 from registry_api.v2 import DistributionApi
+from registry_api.versions import version_routes
 
 log = logging.getLogger("registry_api")
 _EVENTS_EVERY = 1.0
@@ -98,6 +99,7 @@ def _create_others(registry: Registry, caches: Caches, absent: AbsentChildren, u
     app.include_router(health_routes(registry))
     app.include_router(token_routes(registry))
     app.include_router(management_routes(registry))
+    app.include_router(version_routes(registry))
     app.include_router(administration_routes(registry))
     app.include_router(index_routes(registry))
     return app

@@ -50,6 +50,7 @@ _STATUSES: Mapping[type[EntrepotError], int] = {
     errors.TooManyRequests: 429,
     errors.NotFound: 404,
     errors.Conflict: 409,
+    errors.InUse: 409,
     errors.RemoteError: 502,
     errors.RemoteUnavailable: 503,
     errors.RemoteRateLimited: 429,
