@@ -35,10 +35,11 @@ def load_extensions(connection: duckdb.DuckDBPyConnection) -> None:
 
 def attach_statement(file: Path, data: Path, *, options: str = "") -> str:
     """The SQL that attaches the lake as `lake`."""
-    return f"ATTACH 'ducklake:sqlite:{_quoted(file)}' AS lake (DATA_PATH '{_quoted(data)}/'{options})"
+    return f"ATTACH 'ducklake:sqlite:{quoted(file)}' AS lake (DATA_PATH '{quoted(data)}/'{options})"
 
 
-def _quoted(path: Path) -> str:
+def quoted(path: Path) -> str:
+    """A path within a SQL string."""
     return str(path).replace("'", "''")
 
 
