@@ -1,4 +1,4 @@
--- Tags that lack a platform.
+-- Tags of images that lack a platform.
 -- $platform = "linux/arm64": platform that is wanted
 -- $limit = 1000: rows at most
 WITH offered AS (
