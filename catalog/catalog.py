@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from catalog import query
 from catalog.blobs import BlobStore, LocalBlobStore
 from catalog.changes import Commit, CommitResult, Lookups
 from catalog.commit import Committer, find_operation
@@ -24,6 +23,8 @@ from catalog.lake import Lake
 from catalog.past import PastPaths
 from catalog.pins import Pins
 from catalog.pulls import DAYS_APART, PullCount, PullCounts, Pulled, Pulls
+from catalog.query import Asking, ask_table, limits_of
+from catalog.question import Format, Limits, Question
 from catalog.reclaim import Reclaimer
 from catalog.rows import ChangeRow, RepositoryRow, VersionRow
 from catalog.settings import Settings
@@ -216,17 +217,14 @@ class Catalog:
         """Add up rows of pulls that tell of the same thing; return how many rows went. For upkeep, once a day or so."""
         return self._pulls.compact((datetime.fromtimestamp(self._clock(), UTC) - timedelta(days=DAYS_APART)).date())
 
-    def query(self, sql: str, *, max_rows: int = 100_000, timeout: float = 60.0) -> "pa.Table":
+    def query(self, sql: str, *, max_rows: int | None = None, timeout: float | None = None) -> "pa.Table":
         """Answer a question in SQL, reading only; raise QueryInvalid."""
-        return query.run_query(
-            self._lake.file,
-            self._lake.data,
-            sql,
-            memory=self.settings.duckdb_memory,
-            threads=self.settings.duckdb_threads,
-            max_rows=max_rows,
-            timeout=timeout,
-        )
+        limits = limits_of(self.settings).changed(rows=max_rows, timeout=timeout)
+        return ask_table(self.settings, Question(sql), limits)
+
+    def asking(self, question: Question, limits: Limits, form: Format) -> Asking:
+        """A question on its way, to be answered into a file."""
+        return Asking(self.settings, question, limits, form)
 
     def sweep(self, *, grace: float, dry_run: bool = False) -> SweepReport:
         """Free blobs that no version holds and no lease younger than `grace` seconds protects."""

@@ -35,11 +35,12 @@ def load_extensions(connection: duckdb.DuckDBPyConnection) -> None:
 
 def attach_statement(file: Path, data: Path, *, options: str = "") -> str:
     """The SQL that attaches the lake as `lake`. Its rows are where the folder is now, wherever it was when the lake was made."""
-    places = f"DATA_PATH '{_quoted(data)}/', OVERRIDE_DATA_PATH true"
-    return f"ATTACH 'ducklake:sqlite:{_quoted(file)}' AS lake ({places}{options})"
+    places = f"DATA_PATH '{quoted(data)}/', OVERRIDE_DATA_PATH true"
+    return f"ATTACH 'ducklake:sqlite:{quoted(file)}' AS lake ({places}{options})"
 
 
-def _quoted(path: Path) -> str:
+def quoted(path: Path) -> str:
+    """A path within a SQL string."""
     return str(path).replace("'", "''")
 
 

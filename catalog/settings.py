@@ -104,6 +104,17 @@ class Settings(BaseSettings):
         ge=1,
         description="Tags, manifests and blobs of versions kept in memory, some 300 bytes each; at least one version is.",
     )
+    query_memory: str = Field("1GB", description="Memory that one question in SQL may take; what needs more spills.")
+    query_spill: str = Field("4GB", description="Bytes on disk that one question may spill. 0GB: none.")
+    query_folder: Path | None = Field(
+        None,
+        description="Folder where questions spill and answers are kept until sent. Default: the system's for such files.",
+    )
+    query_threads: int = Field(0, ge=0, description="Threads of one question. 0: one for each core.")
+    query_timeout: float = Field(60.0, gt=0, description="Seconds after which a question is stopped.")
+    query_max_rows: int = Field(100_000, ge=1, description="Rows that an answer may have.")
+    query_max_size: int = Field(256 * 1024 * 1024, ge=1, description="Bytes that an answer may have.")
+    query_concurrency: int = Field(2, ge=1, description="Questions at a time that one serving process answers.")
     manifest_cache: int = Field(64 * 1024 * 1024, ge=0, description="Bytes of manifests kept in memory.")
     signing_key: Path | None = Field(None, description="PEM file of the key that signs where a flow names none.")
     signing_password: SecretStr | None = Field(None, description="Password of the signing key.")

@@ -282,3 +282,7 @@ class StorageCorrupt(LocalError):
 
 class CatalogUnusable(LocalError):
     """The catalogue cannot be opened or written: locked for too long, too new, damaged."""
+
+
+class CatalogOutdated(CatalogUnusable):
+    """The catalogue has another schema than this release, which opening it for writing would bring up to date."""

@@ -28,6 +28,7 @@ from registry_api.image_index import index_routes
 from registry_api.limits import RateLimit
 from registry_api.management import management_routes
 from registry_api.pulls import PullWriter
+from registry_api.queries import query_routes
 from registry_api.registry import Registry
 from registry_api.threads import Threads
 from registry_api.tokens import token_routes
@@ -101,6 +102,7 @@ def _create_others(registry: Registry, caches: Caches, absent: AbsentChildren, u
     app.include_router(management_routes(registry))
     app.include_router(version_routes(registry))
     app.include_router(administration_routes(registry))
+    app.include_router(query_routes(registry))
     app.include_router(index_routes(registry))
     return app
 

@@ -35,6 +35,10 @@ class TooManyTags(errors.InvalidInput):
     code = "TAG_INVALID"
 
 
+class NotAcceptable(errors.InvalidInput):
+    """The client takes no form that the answer can be given in."""
+
+
 _STATUSES: Mapping[type[EntrepotError], int] = {
     errors.EntrepotError: 500,
     errors.RequestError: 400,
@@ -44,6 +48,7 @@ _STATUSES: Mapping[type[EntrepotError], int] = {
     errors.RangeInvalid: 416,
     RequestStalled: 408,
     TooManyTags: 414,
+    NotAcceptable: 406,
     errors.Unsupported: 405,
     errors.Unauthorized: 401,
     errors.Denied: 403,
