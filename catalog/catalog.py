@@ -3,11 +3,13 @@
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from catalog import damage
+from catalog.blob_fate import BlobFate
 from catalog.blobs import BlobStore, LocalBlobStore
 from catalog.changes import Commit, CommitResult, Lookups
 from catalog.commit import Committer, find_operation
@@ -27,6 +29,7 @@ from catalog.query import Asking, ask_table, limits_of
 from catalog.question import Format, Limits, Question
 from catalog.reclaim import Reclaimer
 from catalog.rows import ChangeRow, RepositoryRow, VersionRow
+from catalog.scrub import Scrubber
 from catalog.settings import Settings
 from catalog.snapshot import Delta, Snapshot, delta_between
 from catalog.snapshots import Snapshots
@@ -34,11 +37,12 @@ from catalog.sources import Sources
 from catalog.squash import Squasher
 from catalog.sweep import Sweeper, SweepReport
 from catalog.timeline import Timeline
+from catalog.unknown_files import UnknownFiles, look_for_unknown
 from catalog.uploads import Clock, Uploads
 from catalog.usage import Usage, read_usage
 from oci.descriptor import Descriptor
 from oci.digest import Digest
-from oci.errors import BlobUnknown, ManifestUnknown
+from oci.errors import BlobUnknown, ManifestUnknown, StorageCorrupt
 from oci.manifest import Manifest, parse_manifest
 
 if TYPE_CHECKING:
@@ -62,6 +66,8 @@ class Catalog:
             lock_timeout=settings.lock_timeout,
         )
         self._holdings = Holdings(settings.catalog_file.parent / "holdings.sqlite", busy_timeout=settings.lock_timeout)
+        self.scrubber = Scrubber(self._holdings, store)
+        self._store = store
         self._sweeper = Sweeper(self._lake, self._holdings, store)
         self._reclaimer = Reclaimer(self._lake, self._holdings, store)
         self.uploads = Uploads(store, self._holdings, clock=clock, expiry=settings.upload_expiry)
@@ -121,6 +127,10 @@ class Catalog:
                 raw = self.content.read(digest)
             except BlobUnknown:
                 raise ManifestUnknown(f"manifest {digest} is not held here") from None
+            if (
+                Digest.of(raw, digest.algorithm) != digest
+            ):  # memory would go on serving what a scrub takes from the store
+                raise StorageCorrupt(f"manifest {digest} is damaged in the store; `entrepot scrub` deals with it")
             self._raw.keep(digest, raw)
         return raw
 
@@ -226,9 +236,23 @@ class Catalog:
         """A question on its way, to be answered into a file."""
         return Asking(self.settings, question, limits, form)
 
-    def sweep(self, *, grace: float, dry_run: bool = False) -> SweepReport:
-        """Free blobs that no version holds and no lease younger than `grace` seconds protects."""
-        return self._sweeper.sweep(grace=grace, now=self._clock(), dry_run=dry_run)
+    def sweep(self, *, grace: float, dry_run: bool = False, is_late: Callable[[], bool] = lambda: False) -> SweepReport:
+        """Free blobs that no version holds and no lease younger than `grace` seconds protects; end early once `is_late`."""
+        return self._sweeper.sweep(grace=grace, now=self._clock(), dry_run=dry_run, is_late=is_late)
+
+    def fate(self, digest: Digest, *, grace: float) -> BlobFate:
+        """Why a blob stays or goes."""
+        aside = {fault.digest: fault.reason for fault in self.scrubber.quarantined()}
+        return BlobFate(
+            digest,
+            self._holdings.size(digest),
+            self.hits([digest]),
+            self._holdings.links(digest),
+            bool(self.sources.find(digest)),
+            aside.get(digest, ""),
+            grace,
+            self._clock(),
+        )
 
     def reclaimable(self, repositories: Collection[str], *, keep: float) -> list[Held]:
         """Blobs of these repositories alone that can be fetched again and were fetched more than `keep` seconds ago."""
@@ -237,6 +261,26 @@ class Catalog:
     def reclaim(self, blobs: Sequence[Held], repositories: Collection[str], *, keep: float) -> list[Held]:
         """Forget the bytes of such blobs; return those of which that was done."""
         return self._reclaimer.reclaim(blobs, repositories, since=self._clock() - keep)
+
+    def lost(self) -> list[Digest]:
+        """What scrubs have set aside, and nobody has brought anew."""
+        return [fault.digest for fault in self.scrubber.quarantined()]
+
+    def absent(self) -> list[Digest]:
+        """What versions hold, the store does not, and nothing says where it could be fetched; passes over all changes."""
+        return damage.find_absent(self._lake, self._holdings)
+
+    def uses(self, digest: Digest) -> list[damage.Use]:
+        """The repositories that use a digest, and the upstreams that these were synced from."""
+        return damage.find_uses(self._lake, digest)
+
+    def hits(self, digests: Collection[Digest]) -> list[damage.Hit]:
+        """The versions, tags and paths that need blobs or manifests."""
+        return damage.find_hits(self._lake, self._history, self.distributions, digests)
+
+    def unknown_files(self, *, grace: float, remove: bool) -> UnknownFiles:
+        """What lies in the store and is not held; with `remove`, that which is older than `grace` seconds goes."""
+        return look_for_unknown(self._store, self._holdings, before=self._clock() - grace, remove=remove)
 
     def usage(self) -> Usage:
         """What is held, what repositories share, and what that saves."""

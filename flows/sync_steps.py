@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 
 from catalog.changes import Commit, LatestIs
+from catalog.damage import SYNCED_FROM
 from catalog.filters import TagFilter
 from catalog.snapshot import Snapshot
 from catalog.target import RepositoryTarget
@@ -247,7 +248,7 @@ def _commit(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Committed:
         operation_id=job.operation_id,
         flow_run_id=job.flow_run_id,
         actor="sync-repository",
-        message=f"{mode} sync of {job.request.reference}",
+        message=f"{mode}{SYNCED_FROM}{job.request.reference}",
         created_at=job.clock(),
         resumable=True,
         allow_sparse=bool(job.platforms.wanted),
@@ -263,7 +264,7 @@ def _commit(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Committed:
 def find_incomplete(job: SyncJob, base: Snapshot) -> frozenset[Digest]:
     """The manifests that tags point to, and those within, of which more is wanted now than the base has: further platforms,
     and with the policy `immediate` layers that were left upstream."""
-    elsewhere = _left_upstream(job, base)
+    elsewhere = _left_upstream(job, base) | _lost(job, base)
     kinds = mediatypes.MANIFESTS if elsewhere else mediatypes.INDEXES
     held = [one.digest for one in job.found.values() if one.media_type in kinds and one.digest in base.manifests]
     if not held:
@@ -273,12 +274,12 @@ def find_incomplete(job: SyncJob, base: Snapshot) -> frozenset[Digest]:
     def lacks(digest: Digest) -> bool:
         """Whether a part is missing; in a repository that holds all, no manifest is read for that."""
         media_type, parts = base.manifests[digest].media_type, children.get(digest, ())
-        if not elsewhere.isdisjoint(parts):
+        if digest in elsewhere or not elsewhere.isdisjoint(parts):
             found.add(digest)
         if media_type not in mediatypes.INDEXES:
             return digest in found
         missing = {part for part in parts if part not in base.manifests and part not in base.blobs}
-        if missing:
+        if missing and digest not in elsewhere:
             manifest = job.catalog.read_manifest(digest, media_type)
             missing &= {part.digest for _role, part in job.platforms.children(manifest)}
         deeper = [part for part in parts if part in base.manifests and lacks(part)]
@@ -296,6 +297,11 @@ def _left_upstream(job: SyncJob, base: Snapshot) -> set[Digest]:
     if job.request.policy != "immediate" or job.catalog.sources.is_empty():
         return set()
     return job.catalog.content.missing(base.blobs)
+
+
+def _lost(job: SyncJob, base: Snapshot) -> set[Digest]:
+    """What a scrub has set aside of the base, and nobody has brought anew."""
+    return {digest for digest in job.catalog.lost() if digest in base.blobs or digest in base.manifests}
 
 
 def _children_that_stay(job: SyncJob, base: Snapshot) -> dict[Digest, tuple[Digest, ...]]:

@@ -21,6 +21,7 @@ from flows.cli import (
     reclaim,
     replicate,
     repository,
+    scrub,
     serve,
     sign,
     sync,
@@ -62,6 +63,7 @@ app.command()(sign.attest)
 app.command()(sign.verify)
 app.command()(gc.usage)
 app.command()(gc.gc)
+app.command()(scrub.scrub)
 app.command()(prefetch.prefetch)
 app.command()(reclaim.reclaim)
 app.command()(query.query)
