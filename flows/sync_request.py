@@ -1,12 +1,12 @@
 """What a sync is asked to do: the parameters of the flow, and the form that Prefect's UI makes of them."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from catalog.filters import Line, TagFilter
 from catalog.sources import Policy
-from flows.request_fields import NEWEST_OF, PATTERNS, Pattern, PlatformText, explained
+from flows.request_fields import COMPANIONS, NEWEST_OF, PATTERNS, CompanionText, Pattern, PlatformText, explained
 from oci.reference import Reference, parse_name
 from oci.remote.address import Remote, parse_remote
 
@@ -53,12 +53,7 @@ class SyncRequest(BaseModel):
         title="Platforms",
         description="Of multi-platform images take these only, `os/architecture[/variant]`; none: all.",
     )
-    companions: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(
-        default=("*",),
-        title="Companions",
-        description="What comes along of that which belongs to images without being in them: `signature`, `attestation`, `sbom`, "
-        "or globs of artifact types; none: nothing does.",
-    )
+    companions: tuple[CompanionText, ...] = Field(default=("*",), title="Companions", description=COMPANIONS)
     policy: Policy = Field(
         default="immediate",
         title="Download policy",

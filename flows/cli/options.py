@@ -33,6 +33,17 @@ Platforms = Annotated[
         "--platform", metavar="OS/ARCH", help="Of multi-platform images only these; may be repeated. Digests stay."
     ),
 ]
+CompanionTypes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--companions",
+        metavar="TYPE",
+        help="Of companions only these: signature, attestation, sbom, or globs of artifact types.",
+    ),
+]
+NoCompanions = Annotated[
+    bool, typer.Option("--no-companions", help="Leave signatures, SBOMs and attestations where they are.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 Repository = Annotated[str, typer.Argument(metavar="NAME", help="A repository's name.")]
 

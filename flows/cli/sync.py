@@ -7,7 +7,18 @@ import typer
 
 from flows.cli.flow_runs import read_form, run_here
 from flows.cli.opening import settings_of
-from flows.cli.options import DryRun, Exclude, Home, Include, Json, Newest, NewestOf, Platforms
+from flows.cli.options import (
+    CompanionTypes,
+    DryRun,
+    Exclude,
+    Home,
+    Include,
+    Json,
+    Newest,
+    NewestOf,
+    NoCompanions,
+    Platforms,
+)
 from flows.cli.output import MAX_SHOWN, print_fields, print_json, print_line, print_table, say
 
 if TYPE_CHECKING:
@@ -28,15 +39,8 @@ def sync(
     newest: Newest = None,
     newest_of: NewestOf = "repository",
     platform: Platforms = None,
-    companions: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="TYPE", help="Of companions only these: signature, attestation, sbom, or globs of artifact types."
-        ),
-    ] = None,
-    no_companions: Annotated[
-        bool, typer.Option("--no-companions", help="Leave signatures, SBOMs and attestations upstream.")
-    ] = False,
+    companions: CompanionTypes = None,
+    no_companions: NoCompanions = False,
     policy: Annotated[
         Literal["immediate", "on_demand", "streamed"],
         typer.Option(help="Copy layers now, with the first pull, or with each pull without keeping them."),
