@@ -82,7 +82,7 @@ class PushRequest(BaseModel):
     @model_validator(mode="after")
     def _check_together(self) -> "PushRequest":
         if not self.source:
-            if _has_path(self.target) and self.remote("name").reference.tag:
+            if _has_path(self.target) and parse_remote(self.target).reference.tag:
                 raise ValueError("a target below which paths are pushed has no tag")
             return self
         if self.paths or self.exclude_paths or self.labels or self.private:

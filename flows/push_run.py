@@ -31,8 +31,8 @@ async def run_push(job: PushJob, steps: Steps = PLAIN, *, flow_run_id: str = "")
     """Run a push to its end and say what came of it.
 
     1. Choose paths. 2. Compare each with the target. 3. Push the content of all. 4. When that has failed and is not to be
-    skipped, stop: no tag has changed. 5. Set tags, then delete those that a mirror does not keep. Nothing is remembered between runs: one
-    that was killed is run again, and finds what is there.
+    skipped, stop: no tag has changed. 5. Set tags, then delete those that a mirror does not keep. Nothing is remembered between
+    runs: one that was killed is run again, and finds what is there.
     Raises PushFailed, InvalidInput, NameUnknown, and what the two ends raise.
     """
     started = time.monotonic()

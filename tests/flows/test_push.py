@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,40 +15,48 @@ from catalog.catalog import Catalog, open_catalog
 from catalog.changes import AddManifest, SetTag
 from catalog.distributions import Distribution
 from catalog.settings import Settings, read_settings
+from catalog.sign_atomic import plan_atomic
 from catalog.signatures import stage
 from catalog.upstreams import Upstreams
 from flows.push_job import PushJob
 from flows.push_report import PushFailed, PushResult
 from flows.push_request import PushRequest
 from flows.push_run import run_push
+from oci.descriptor import Descriptor
 from oci.digest import Digest
-from oci.errors import InvalidInput, NameUnknown
+from oci.errors import DigestInvalid, InvalidInput, NameUnknown, RemoteUnavailable
 from oci.manifest import Manifest
-from oci.mediatypes import ACCEPT
+from oci.mediatypes import ACCEPT, OCI_INDEX
 from oci.memory import MemoryStore
 from oci.pack import pack_artifact, pack_image, pack_index
 from oci.platform import Platform
 from oci.remote.fallback import fallback_tag
+from oci.remote.repository import RemoteRepository
+from oci.remote.transport import RemoteTransport
+from oci.signing.atomic import ATOMIC
+from oci.signing.pgp import load_pgp_signer
 from tests.conftest import EntrepotFactory
 from tests.mirror import mirror
 from tests.proxy import Proxy
-from tests.servers import Children, DockerRegistry, get, start_docker_registry
+from tests.servers import Children, DockerRegistry, EntrepotServer, get, start_docker_registry
 from tests.unit.catalog.conftest import commit_to
 from tests.upstream import Upstream
 
+pytestmark = pytest.mark.slow
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 LARGE = bytes(range(256)) * 40_000  # 10 MB, which compression would shrink
 
 Push = Callable[..., PushResult]
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return read_settings(home=tmp_path / "entrepot", upstream_attempts=2)
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return read_settings(home=tmp_path_factory.mktemp("home") / "entrepot", upstream_attempts=2)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def catalog(settings: Settings) -> Iterator[Catalog]:
+    """One for all tests, each of which has repositories of its own."""
     with open_catalog(settings) as opened:
         yield opened
 
@@ -72,6 +80,11 @@ def push(catalog: Catalog) -> Push:
 def registry(module_children: Children) -> DockerRegistry:
     """Tests push to repositories of their own in it."""
     return start_docker_registry(module_children)
+
+
+@pytest.fixture(scope="module")
+def second(module_entrepot_server: EntrepotFactory) -> EntrepotServer:
+    return module_entrepot_server()
 
 
 @pytest.fixture
@@ -125,8 +138,8 @@ def test_paths_keep_their_names_below_a_prefix_and_what_did_not_change_costs_one
 ) -> None:
     made = {name: image(catalog, name, "v1", "shared", name) for name in ("all/app", "all/tool")}
     image(catalog, "all/app", "v2", "shared", "two")
-    planned = push(target=f"{proxy.host}/planned", dry_run=True)
-    result = push(target=f"{proxy.host}/mirror")
+    planned = push(target=f"{proxy.host}/planned", paths=["all/*"], dry_run=True)
+    result = push(target=f"{proxy.host}/mirror", paths=["all/*"])
     assert actions(result) == dict.fromkeys(["all/app:v1", "all/app:v2", "all/tool:v1"], "added")
     assert (planned.moved_items, planned.moved_bytes, planned.mounted) == (
         result.moved_items,
@@ -139,7 +152,7 @@ def test_paths_keep_their_names_below_a_prefix_and_what_did_not_change_costs_one
     assert result.mounted == 1
     assert len(proxy.closed()) == len(set(proxy.closed()))
     proxy.seen.clear()
-    again = push(target=f"{proxy.host}/mirror")
+    again = push(target=f"{proxy.host}/mirror", paths=["all/*"])
     assert set(actions(again).values()) == {"unchanged"}
     assert proxy.counts == {("HEAD", "manifest"): 3, ("GET", "other"): 2}  # one question a repository what it speaks
     assert (again.moved_items, again.moved_bytes) == (0, 0)
@@ -153,19 +166,73 @@ def test_a_new_repository_mounts_what_an_earlier_run_has_pushed(push: Push, cata
     assert result.mounted == 1
 
 
-def test_what_breaks_off_is_taken_up_where_it_stood(push: Push, catalog: Catalog, proxy: Proxy) -> None:
+def big(catalog: Catalog, name: str) -> tuple[Manifest, Digest]:
+    """An artifact of one large blob under `v1`."""
     store = MemoryStore()
-    layer = store.put_blob(LARGE, "application/vnd.oci.image.layer.v1.tar")
-    made = pack_artifact(store, "application/vnd.test", [(layer.media_type, LARGE)])
-    add(catalog, "big/app", store, v1=made)
-    proxy.cuts += [("PATCH", 3_000_000), ("PATCH", 2_500_000)]
-    result = push(source="big/app", target=f"{proxy.host}/big/app")
-    assert actions(result) == {"big/app:v1": "added"}
-    assert digest_at(proxy.host, "big/app", "v1") == made.digest
-    assert get(f"http://{proxy.host}/v2/big/app/blobs/{layer.digest}").content == LARGE
-    assert proxy.counts["PATCH", "upload"] == 3
-    assert ("GET", "upload") in proxy.counts  # it was asked how far it had come
-    assert proxy.uploaded() < len(LARGE) + 1_000_000
+    made = pack_artifact(store, "application/vnd.test", [("application/octet-stream", LARGE)])
+    add(catalog, name, store, v1=made)
+    return made, made.layers[0].digest
+
+
+def test_an_upload_that_breaks_off_is_taken_up_where_it_stood(
+    push: Push, catalog: Catalog, second: EntrepotServer
+) -> None:
+    made, blob = big(catalog, "big/app")
+    with Proxy(second.url) as proxy:
+        catalog.settings.logins[proxy.host] = SecretStr(second.creds)
+        proxy.cuts += [("PATCH", 3_000_000), ("PATCH", 2_500_000)]
+        assert actions(push(source="big/app", target=f"{proxy.host}/big/app")) == {"big/app:v1": "added"}
+        assert proxy.counts["PATCH", "upload"] == 3
+        assert proxy.counts["GET", "upload"] == 2  # it was asked how far it had come
+        assert proxy.uploaded() < len(LARGE) + 200_000
+    assert digest_at(second.host, "big/app", "v1") == made.digest
+    assert get(f"{second.url}/v2/big/app/blobs/{blob}").content == LARGE
+
+
+def test_an_upload_whose_session_cannot_go_on_is_begun_anew(push: Push, catalog: Catalog, proxy: Proxy) -> None:
+    """docker-registry refuses to go on after a break within a request."""
+    _made, blob = big(catalog, "big/anew")
+    proxy.cuts.append(("PATCH", 3_000_000))
+    assert actions(push(source="big/anew", target=f"{proxy.host}/big/anew")) == {"big/anew:v1": "added"}
+    assert proxy.counts["PATCH", "upload"] == 2
+    assert get(f"http://{proxy.host}/v2/big/anew/blobs/{blob}").content == LARGE
+
+
+def test_an_upload_that_never_goes_on_is_given_up(proxy: Proxy) -> None:
+    descriptor = Descriptor("application/octet-stream", Digest.of(LARGE), len(LARGE))
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    async def read(start: int) -> AsyncIterator[bytes]:
+        yield LARGE[start:]
+
+    async def main() -> None:
+        async with RemoteTransport(proxy.host, sleep=sleep, jitter=lambda: 1.0) as transport:
+            await RemoteRepository(transport, "big/never").uploads.upload(descriptor, read)
+
+    proxy.refusals.append(("PATCH", "", 503))
+    with pytest.raises(RemoteUnavailable, match="answered 503"):
+        asyncio.run(main())
+    assert proxy.counts["PATCH", "upload"] == 6  # the first had bytes that no earlier one had
+    assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0]
+
+
+def test_bytes_that_are_not_the_blob_s_are_refused_and_leave_no_session(proxy: Proxy) -> None:
+    descriptor = Descriptor("application/octet-stream", Digest.of(LARGE), len(LARGE))
+
+    async def read(_start: int) -> AsyncIterator[bytes]:
+        yield LARGE[:-1] + b"?"
+
+    async def main() -> None:
+        async with RemoteTransport(proxy.host) as transport:
+            await RemoteRepository(transport, "big/wrong").uploads.upload(descriptor, read)
+
+    with pytest.raises(DigestInvalid, match="expected sha256"):
+        asyncio.run(main())
+    assert proxy.counts["DELETE", "upload"] == 1
+    assert proxy.counts["PUT", "upload"] == 0
 
 
 def test_an_answer_that_was_lost_is_not_sent_twice(push: Push, catalog: Catalog, proxy: Proxy) -> None:
@@ -186,14 +253,13 @@ def test_referrers_are_listed_under_the_fallback_tag_beside_those_of_others(
 
     foreign = MemoryStore()
     theirs = pack_artifact(foreign, "application/spdx+json", [("text/plain", b"theirs")], subject=child)
-    with open_catalog(read_settings(home=catalog.settings.root.parent / "other")) as other:
-        add(other, "signed/app", foreign, keep=theirs)
-        run(other, source="signed/app", target=f"{registry.host}/signed/app")
+    add(catalog, "signed/theirs", foreign, keep=theirs)
+    push(source="signed/theirs", target=f"{registry.host}/signed/app", companions=[])
     tag = fallback_tag(child.digest)
     assert tag not in tags_at(proxy.host, "signed/app")
     listing = {
         "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "mediaType": OCI_INDEX,
         "annotations": {"kept": "yes"},
     }
     raw = json.dumps({**listing, "manifests": [theirs.descriptor.to_json()]}).encode()
@@ -243,15 +309,15 @@ def test_a_list_of_referrers_that_came_with_a_sync_does_not_replace_that_of_the_
     store = MemoryStore()
     made = pack_image(store, [{"file": "with a list"}])
     ours = pack_artifact(store, "application/vnd.test", [("text/plain", b"ours")], subject=made)
-    listing = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json"}
+    listing = {"schemaVersion": 2, "mediaType": OCI_INDEX}
     raw = json.dumps({**listing, "manifests": [ours.descriptor.to_json()]}).encode()
     add(
         catalog,
         "listed/app",
         store,
         v1=made,
-        **{fallback_tag(made.digest): store.put_manifest(raw, listing["mediaType"])},
-    )  # type: ignore[arg-type]
+        **{fallback_tag(made.digest): store.put_manifest(raw, OCI_INDEX)},
+    )
     push(source="listed/app", target=f"{proxy.host}/listed/app", include=["v1"])
     tag = fallback_tag(made.digest)
     assert tags_at(proxy.host, "listed/app") == sorted([tag, "v1"])
@@ -366,7 +432,11 @@ def test_private_paths_are_left_out_and_labels_and_patterns_choose(push: Push, c
         image(catalog, name, "v1", name)
     catalog.distributions.put(Distribution("some/secret", "some/secret", NOW, NOW, private=True), actor="test")
     catalog.distributions.put(Distribution("some/app", "some/app", NOW, NOW, labels={"tier": "prod"}), actor="test")
-    paths = lambda **fields: {one.path for one in push(target=f"{proxy.host}/p", dry_run=True, **fields).paths}  # noqa: E731
+
+    def paths(**fields: object) -> set[str]:
+        chosen = {"paths": ["some/*", "other/*"], **fields}
+        return {one.path for one in push(target=f"{proxy.host}/p", dry_run=True, **chosen).paths}
+
     assert paths() == {"some/app", "other/app"}
     assert paths(private=True) == {"some/app", "some/secret", "other/app"}
     assert paths(paths=["some/*"], private=True, exclude_paths=["*/secret"]) == {"some/app"}
@@ -395,21 +465,34 @@ def test_one_tag_or_digest_goes_under_the_name_that_the_target_gives(
     assert chosen.paths[0].dropped == {"v1": "not among the 1 newest"}
 
 
-def test_another_entrepot_takes_it_all(
-    push: Push, catalog: Catalog, entrepot_server: EntrepotFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    second = entrepot_server()
+def test_another_entrepot_takes_it_all(push: Push, catalog: Catalog, second: EntrepotServer, gpg_home: Path) -> None:
     store = MemoryStore()
     made = pack_image(store, [{"file": "for another"}])
     sbom = pack_artifact(store, "application/spdx+json", [("text/plain", b"sbom")], subject=made)
     add(catalog, "to/app", store, v1=made, v2=made)
     image(catalog, "to/app", "v3")
+    signer = load_pgp_signer((gpg_home / "secret.asc").read_bytes(), None, where="secret.asc")
+    commit_to(
+        catalog,
+        "to/app",
+        *plan_atomic(
+            catalog, catalog.snapshot("to/app"), [made.digest], signer, identity="registry.example/app", timestamp=0
+        ),
+        operation_id="sign",
+    )
     with Proxy(second.url) as proxy:
         catalog.settings.logins[proxy.host] = SecretStr(second.creds)
-        result = push(target=proxy.host)
+        result = push(target=proxy.host, paths=["to/*"])
         assert set(actions(result).values()) == {"added"}
         found = get(f"{second.url}/v2/to/app/referrers/{made.digest}").json()["manifests"]
-        assert [one["digest"] for one in found] == [sbom.digest]
+        assert {one["artifactType"] for one in found} == {sbom.artifact_type, ATOMIC}
+        assert len(found) == 3  # `v1` and `v2` are signed each
+        listed = get(f"{second.url}/extensions/v2/to/app/signatures/{made.digest}").json()["signatures"]
+        assert len(listed) == 2
+        assert len([one for one in proxy.seen if one.path.startswith("/extensions/") and one.method == "PUT"]) == 2
         assert tags_at(second.host, "to/app") == ["v1", "v2", "v3"]  # no fallback tag: the API lists it
+        proxy.seen.clear()
+        assert set(actions(push(target=proxy.host, paths=["to/*"])).values()) == {"unchanged"}
+        assert {one.method for one in proxy.seen} == {"GET", "HEAD"}
         push(source="to/app", target=f"{proxy.host}/to/app", mode="mirror", include=["v1"])
         assert tags_at(second.host, "to/app") == ["v1"]
