@@ -17,6 +17,7 @@ from catalog.upstreams import Upstreams, make_keychain, remote_options
 from flows import progress
 from flows.artifacts import table_artifact
 from flows.concurrency import upstream_slot
+from flows.failures import named
 from flows.opened_catalog import opened_catalog
 from flows.progress import Progress
 from flows.replicate_request import Replica, ReplicateRequest, ReplicateResult
@@ -36,10 +37,9 @@ class ReplicationFailed(RemoteError):
     """Paths could not be synced, so all are served as they were."""
 
     def __init__(self, failed: Mapping[str, str], *, registry: str) -> None:
-        shown = [f"  {path}: {reason}" for path, reason in list(failed.items())[:20]]
         what = "1 path" if len(failed) == 1 else f"{len(failed)} paths"
         super().__init__(
-            "\n".join([f"{what} could not be synced, so everything is served as it was:", *shown]),
+            "\n".join([f"{what} could not be synced, so everything is served as it was:", *named(failed)]),
             registry=registry,
             detail={"failed": dict(failed)},
         )

@@ -2,13 +2,13 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from catalog.sources import Policy
 from flows.filter_fields import Filters
-from flows.request_fields import Pattern, explained
+from flows.request_fields import LabelText, Pattern, explained
 from oci.remote.address import Remote, parse_remote
 from oci.remote.discovery import KINDS, Kind
 
@@ -35,7 +35,7 @@ class ReplicateRequest(BaseModel):
     exclude: tuple[Pattern, ...] = Field(
         default=(), title="Exclude", description="Paths to leave out, as patterns; stronger than include."
     )
-    labels: tuple[Annotated[str, Field(pattern=r"^[^=\s]+(=.*)?$", max_length=300)], ...] = Field(
+    labels: tuple[LabelText, ...] = Field(
         default=(),
         title="Labels",
         description="Labels that a path must have upstream, `KEY` or `KEY=VALUE`; all of them.",

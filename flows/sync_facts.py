@@ -7,9 +7,9 @@ from dataclasses import replace
 from catalog.commit import CONFIGS, MAX_CONFIG, parse_config
 from catalog.facts import Facts, facts_of, is_attestation, is_signature, with_children
 from catalog.rows import ImageConfig
+from flows.failures import each
 from flows.sync_job import Batch, Outcome, Root, SyncJob, is_pinned
 from flows.sync_reading import ReadOnce
-from flows.sync_steps import each
 from oci import mediatypes
 from oci.copy import MAX_DEPTH
 from oci.descriptor import Descriptor

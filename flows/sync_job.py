@@ -12,6 +12,7 @@ from catalog.facts import Facts
 from catalog.filters import Selection
 from catalog.snapshot import Snapshot
 from catalog.sources import Origin, parts_now
+from flows.failures import named
 from flows.metering import Meter
 from flows.progress import Progress
 from flows.sync_plan import COPIED, PlanItem, StagedManifest, SyncPlan
@@ -28,12 +29,9 @@ class TagsFailed(RemoteError):
     """Tags could not be copied, and the sync was asked to change nothing then; `failed` gives each one's reason."""
 
     def __init__(self, repository: str, failed: Mapping[str, str], *, registry: str) -> None:
-        shown = [f"  {tag}: {reason}" for tag, reason in list(failed.items())[:20]]
-        if len(failed) > len(shown):
-            shown.append(f"  … and {len(failed) - len(shown)} more")
         what = "1 tag" if len(failed) == 1 else f"{len(failed)} tags"
         super().__init__(
-            "\n".join([f"{what} could not be copied, so {repository} was left as it is:", *shown]),
+            "\n".join([f"{what} could not be copied, so {repository} was left as it is:", *named(failed)]),
             registry=registry,
             detail={"failed": dict(failed)},
         )

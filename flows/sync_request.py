@@ -1,12 +1,12 @@
 """What a sync is asked to do: the parameters of the flow, and the form that Prefect's UI makes of them."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator
 
 from catalog.sources import Policy
 from flows.filter_fields import Filters
-from flows.request_fields import explained
+from flows.request_fields import COMPANIONS, CompanionText, explained
 from oci.reference import Reference, parse_name
 from oci.remote.address import Remote, parse_remote
 
@@ -32,12 +32,7 @@ class SyncRequest(Filters):
         title="Mode",
         description="`additive` leaves what upstream does not have; `mirror` makes the version exactly what was selected.",
     )
-    companions: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(
-        default=("*",),
-        title="Companions",
-        description="What comes along of that which belongs to images without being in them: `signature`, `attestation`, `sbom`, "
-        "or globs of artifact types; none: nothing does.",
-    )
+    companions: tuple[CompanionText, ...] = Field(default=("*",), title="Companions", description=COMPANIONS)
     policy: Policy = Field(
         default="immediate",
         title="Download policy",

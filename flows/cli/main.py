@@ -17,6 +17,7 @@ from flows.cli import (
     exits,
     gc,
     prefetch,
+    push,
     query,
     reclaim,
     replicate,
@@ -45,6 +46,7 @@ app.command()(up.up)
 app.command()(serve.serve)
 app.command()(sync.sync)
 app.command()(replicate.replicate)
+app.command()(push.push)
 app.command()(build.build)
 app.command()(curate.curate)
 app.command()(bundle.export)

@@ -24,6 +24,17 @@ Exclude = Annotated[
 Explain = Annotated[
     bool, typer.Option("--explain", help="Say for each tag whether it is selected, and by which rule; do nothing.")
 ]
+CompanionTypes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--companions",
+        metavar="TYPE",
+        help="Of companions only these: signature, attestation, sbom, or globs of artifact types.",
+    ),
+]
+NoCompanions = Annotated[
+    bool, typer.Option("--no-companions", help="Leave signatures, SBOMs and attestations where they are.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 Repository = Annotated[str, typer.Argument(metavar="NAME", help="A repository's name.")]
 

@@ -10,7 +10,7 @@ import typer
 from flows.cli.filters import judged, show_judged, with_filters
 from flows.cli.flow_runs import read_form, run_here
 from flows.cli.opening import settings_of
-from flows.cli.options import DryRun, Explain, Home, Json
+from flows.cli.options import CompanionTypes, DryRun, Explain, Home, Json, NoCompanions
 from flows.cli.output import MAX_SHOWN, print_fields, print_json, print_line, print_table, say
 
 if TYPE_CHECKING:
@@ -27,15 +27,8 @@ def sync(
         bool, typer.Option("--mirror/--additive", help="Remove what upstream does not have, or leave it (default).")
     ] = False,
     filters: Mapping[str, object],
-    companions: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="TYPE", help="Of companions only these: signature, attestation, sbom, or globs of artifact types."
-        ),
-    ] = None,
-    no_companions: Annotated[
-        bool, typer.Option("--no-companions", help="Leave signatures, SBOMs and attestations upstream.")
-    ] = False,
+    companions: CompanionTypes = None,
+    no_companions: NoCompanions = False,
     policy: Annotated[
         Literal["immediate", "on_demand", "streamed"],
         typer.Option(help="Copy layers now, with the first pull, or with each pull without keeping them."),
