@@ -11,6 +11,7 @@ from catalog import query
 from catalog.blobs import BlobStore, LocalBlobStore
 from catalog.changes import Commit, CommitResult, Lookups
 from catalog.commit import Committer, find_operation
+from catalog.commit_log import CommitLog
 from catalog.content import ContentStore
 from catalog.distributions import Distributions
 from catalog.events import Events
@@ -202,6 +203,10 @@ class Catalog:
     def reclaim(self, blobs: Sequence[Held], repositories: Collection[str], *, keep: float) -> list[Held]:
         """Forget the bytes of such blobs; return those of which that was done."""
         return self._reclaimer.reclaim(blobs, repositories, since=self._clock() - keep)
+
+    def commit_log(self) -> CommitLog:
+        """The record of commits, for one who follows it; two queries."""
+        return CommitLog(self._lake)
 
     def usage(self) -> Usage:
         """What is held, what repositories share, and what that saves."""

@@ -191,10 +191,27 @@ class Writer:
         self._cursor.execute(f"DELETE FROM {table} WHERE {column} = ?", [value])
 
     def describe(
-        self, actor: str, message: str, *, versions: Mapping[str, int] | None = None, distributions: bool = False
+        self,
+        actor: str,
+        message: str,
+        *,
+        versions: Mapping[str, range] | None = None,
+        distributions: Mapping[str, str] | None = None,
+        acts: int = 0,
     ) -> None:
-        """Say in DuckLake's own record who commits what; other processes read from it what they must look at again."""
-        note = json.dumps({"versions": dict(versions or {}), "distributions": distributions})
+        """Say in DuckLake's own record who commits what; other processes read from it what they must look at again.
+
+        `versions`: repository → the numbers made; `distributions`: path → `set` or `deleted`; `acts`: rows of audit events.
+        """
+        made = versions or {}
+        note = json.dumps(
+            {
+                "versions": {name: numbers[-1] for name, numbers in made.items()},
+                "first": {name: numbers[0] for name, numbers in made.items() if len(numbers) > 1},
+                "distributions": dict(distributions or {}),
+                "acts": acts,
+            }
+        )
         self._cursor.execute("CALL lake.set_commit_message(?, ?, extra_info => ?)", [actor, message, note])
 
 
