@@ -4,6 +4,7 @@ Source: DuckLake's own record (`ducklake_snapshot_changes`), where every commit 
 """
 
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -64,6 +65,9 @@ class CommitLog:
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
         self._feed = NewsFeed(lake)
+        self._reading = threading.Lock()
+        self._looked_at = 0
+        self._last: tuple[tuple[int, int, int], Sequence[CommitNote]] | None = None
 
     def is_current(self) -> bool:
         """Whether nothing was committed since `look`."""
@@ -73,6 +77,7 @@ class CommitLog:
         """Take the record as read up to now; return the position of the last commit."""
         news = self._feed.read()
         self._feed.accept(news)
+        self._looked_at = news.position
         return news.position
 
     def last_position(self) -> int:
@@ -82,7 +87,17 @@ class CommitLog:
         )
 
     def read(self, after: int, *, limit: int) -> Sequence[CommitNote]:
-        """The commits after a position in their order, `limit` at most. Where the record has been cut, it begins later."""
+        """The commits after a position in their order, `limit` at most. Where the record has been cut, it begins later.
+
+        Many who are at one place ask the catalogue once for each `look`.
+        """
+        asked = after, limit, self._looked_at
+        with self._reading:
+            if self._last is None or self._last[0] != asked:
+                self._last = asked, self._read(after, limit)
+            return self._last[1]
+
+    def _read(self, after: int, limit: int) -> Sequence[CommitNote]:
         rows = self._lake.read(
             "SELECT snapshot_id, snapshot_time::TIMESTAMPTZ, commit_extra_info "
             "FROM __ducklake_metadata_lake.ducklake_snapshot JOIN __ducklake_metadata_lake.ducklake_snapshot_changes "

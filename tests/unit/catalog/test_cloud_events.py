@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from catalog.catalog import Catalog
-from catalog.changes import RemoveTag, SetTag
+from catalog.changes import CommitResult, RemoveTag, SetTag
 from catalog.cloud_events import (
     act_told,
     cloud_event,
@@ -15,6 +15,7 @@ from catalog.cloud_events import (
     sign,
     version_told,
 )
+from catalog.commit import _numbers, _Waiting
 from catalog.commit_log import TagChange, VersionMade
 from catalog.distributions import Distribution
 from catalog.events import Event
@@ -80,6 +81,7 @@ def test_every_commit_is_in_the_record_once(catalog: Catalog, open_again: Callab
     assert [note.position for note in notes] == list(range(start + 1, start + 6))
     assert [event.action for event in commits.acts(notes[3].position)] == ["login", "add-rule"]
     assert commits.read(start, limit=2) == notes[:2]
+    assert commits.read(start, limit=2) is commits.read(start, limit=2), "asked once"
     assert commits.look() == notes[-1].position
     assert commits.is_current()
 
@@ -91,9 +93,6 @@ def test_every_commit_is_in_the_record_once(catalog: Catalog, open_again: Callab
 
 
 def test_commits_of_one_transaction_are_all_told(catalog: Catalog) -> None:
-    from catalog.changes import CommitResult
-    from catalog.commit import _numbers, _Waiting
-
     snapshot = push_image(catalog, "team/app", "a", "one").snapshot
     waiting = _Waiting(None)  # type: ignore[arg-type]
     results = [CommitResult("team/app", number, changed=number != 5, snapshot=snapshot) for number in (3, 4, 5)]
