@@ -51,6 +51,10 @@ def parse_upstream(text: str) -> tuple[str, str]:
     host, _, prefix = (rest if separator else text).partition("/")
     if "@" in host:
         raise InvalidInput("an upstream cannot hold a login; logins are read from auth.json or ENTREPOT_LOGINS")
+    if host == host.lower() and host != "localhost" and not set(".:") & set(host):
+        raise InvalidInput(
+            f"{host[:80]!r} is no registry's host; name it in full, such as registry.example or docker.io"
+        )
     registry = f"{scheme}://{host}" if separator else host
     parse_remote(f"{registry}/{prefix or 'name'}")
     return registry, prefix

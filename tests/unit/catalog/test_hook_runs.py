@@ -114,6 +114,8 @@ def test_a_repository_that_is_never_quiet_is_synced_all_the_same() -> None:
         ({"request": {"include": ["v*"]}}, "need whole"),
         ({"upstream": "user:password@registry.example"}, "login"),
         ({"upstream": "Not A Registry"}, "upstream"),
+        ({"upstream": "team"}, "no registry's host"),
+        ({"upstream": ""}, "no registry's host"),
         ({"deployment": "sync"}, "FLOW/DEPLOYMENT"),
         ({"deployment": "a/../../admin"}, "FLOW/DEPLOYMENT"),
         ({"tags": ("re:(",)}, "regular expression"),
