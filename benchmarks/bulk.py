@@ -125,7 +125,8 @@ def fill(settings: Settings, size: Size, *, step: int = 500) -> None:
                 writer.wrote = True
                 for statement in (_IMAGES, _BLOBS, *_RECORDS):
                     cursor.execute(statement, {key: value for key, value in names.items() if f"${key}" in statement})
-                versions = {repository_name(number): -(-size.tags // size.per_version) for number in range(first, last)}
+                numbers = range(1, 1 - (-size.tags // size.per_version))
+                versions = {repository_name(number): numbers for number in range(first, last)}
                 writer.describe("bulk", f"repositories {first} to {last}", versions=versions)
             _hold(settings.catalog_file.parent / "holdings.sqlite", cursor)
         _serve(lake, size)
@@ -153,7 +154,7 @@ def _serve(lake: Lake, size: Size) -> None:
             "false AS private, '' AS description, made_at(r, 1) AS created_at, made_at(r, 1) AS updated_at "
             f"FROM range({size.repositories}::BIGINT) repositories(r)"
         )
-        writer.describe("bulk", "distributions", distributions=True)
+        writer.describe("bulk", "distributions", distributions={repository_name(0): "set"})
 
 
 def keep_manifests(settings: Settings, size: Size, repositories: Sequence[int]) -> None:

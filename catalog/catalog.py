@@ -13,6 +13,7 @@ from catalog.blob_fate import BlobFate
 from catalog.blobs import BlobStore, LocalBlobStore
 from catalog.changes import Commit, CommitResult, Lookups
 from catalog.commit import Committer, find_operation
+from catalog.commit_log import CommitLog
 from catalog.content import ContentStore
 from catalog.distributions import Distributions
 from catalog.events import Events
@@ -281,6 +282,10 @@ class Catalog:
     def unknown_files(self, *, grace: float, remove: bool) -> UnknownFiles:
         """What lies in the store and is not held; with `remove`, that which is older than `grace` seconds goes."""
         return look_for_unknown(self._store, self._holdings, before=self._clock() - grace, remove=remove)
+
+    def commit_log(self) -> CommitLog:
+        """The record of commits, for one who follows it; two queries."""
+        return CommitLog(self._lake)
 
     def usage(self) -> Usage:
         """What is held, what repositories share, and what that saves."""

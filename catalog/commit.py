@@ -115,7 +115,8 @@ class Committer:
                 if sources:
                     writer.append("sources", source_table(sources))
                 actors, operations = _description([waiting.commit for waiting, _ in results])
-                writer.describe(actors, operations, versions=_numbers(made))
+                paths = {one.path: "set" for one in served}
+                writer.describe(actors, operations, versions=_numbers(results), distributions=paths)
         for one in served:
             self._distributions.keep(one)
         self._snapshots.keep(made.values(), before=writer.before, after=writer.after)
@@ -183,5 +184,11 @@ def _description(commits: Iterable[Commit]) -> tuple[str, str]:
     return actors, operations
 
 
-def _numbers(made: dict[str, Snapshot]) -> dict[str, int]:
-    return {name: snapshot.version for name, snapshot in made.items()}
+def _numbers(results: Iterable[tuple[_Waiting, CommitResult]]) -> dict[str, range]:
+    """Which versions a group has made of each repository."""
+    made: dict[str, range] = {}
+    for _, result in results:
+        if result.changed:
+            first = made[result.repository][0] if result.repository in made else result.version
+            made[result.repository] = range(first, result.version + 1)
+    return made

@@ -172,7 +172,8 @@ class Distributions:
                 writer.delete("distributions", "path", path)
             writer.insert("distributions", [distribution_row(one) for one in made])
             names = ", ".join([*(one.path for one in made), *(f"{path} deleted" for path in gone)])
-            writer.describe(actor, f"distributions {names}"[:1000], distributions=True)
+            changed = {**dict.fromkeys(gone, "deleted"), **{one.path: "set" for one in made}}
+            writer.describe(actor, f"distributions {names}"[:1000], distributions=changed)
         with self._guard:
             self._take(
                 {path: one for path, one in self._by_path.items() if path not in gone} | {one.path: one for one in made}

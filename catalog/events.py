@@ -92,7 +92,7 @@ class Events:
             for start in range(0, len(rows), _WRITTEN_AT_ONCE):
                 writer.insert("acts", rows[start : start + _WRITTEN_AT_ONCE])
             actors = ", ".join(dict.fromkeys(event.actor for event in events))
-            writer.describe(actors[:200], f"{len(rows)} event(s)")
+            writer.describe(actors[:200], f"{len(rows)} event(s)", acts=len(rows))
 
     def latest(self, *, limit: int = 100, actor: str = "", name: str = "", action: str = "") -> list[Event]:
         """The newest events, the last first; versions that somebody made are among them."""
@@ -104,10 +104,11 @@ class Events:
             "ORDER BY happened_at DESC LIMIT ?",
             [*given.values(), limit],
         )
-        return [_event(row) for row in rows]
+        return [event_of(row) for row in rows]
 
 
-def _event(row: Row) -> Event:
+def event_of(row: Row) -> Event:
+    """The event of a row."""
     happened_at, actor, action, name, outcome, reason, address, detail = row
     assert isinstance(happened_at, datetime)
     return Event(

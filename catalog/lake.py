@@ -215,16 +215,24 @@ class Writer:
         actor: str,
         message: str,
         *,
-        versions: Mapping[str, int] | None = None,
-        distributions: bool = False,
+        versions: Mapping[str, range] | None = None,
+        distributions: Mapping[str, str] | None = None,
+        acts: int = 0,
         squashed: Mapping[str, Collection[int]] | None = None,
         ended: Mapping[str, int] | None = None,
     ) -> None:
         """Say in DuckLake's own record who commits what; other processes read from it what they must look at again.
 
-        `squashed` are versions that are no more, `ended` repositories that are no more with the last number they had.
+        `versions`: repository → the numbers made; `distributions`: path → `set` or `deleted`; `acts`: rows of audit events;
+        `squashed`: versions that are no more; `ended`: repositories that are no more, with the last number they had.
         """
-        told: dict[str, object] = {"versions": dict(versions or {}), "distributions": distributions}
+        made = versions or {}
+        told: dict[str, object] = {
+            "versions": {name: numbers[-1] for name, numbers in made.items()},
+            "first": {name: numbers[0] for name, numbers in made.items() if len(numbers) > 1},
+            "distributions": dict(distributions or {}),
+            "acts": acts,
+        }
         if squashed:
             told["squashed"] = {name: sorted(numbers) for name, numbers in squashed.items()}
         if ended:

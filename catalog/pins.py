@@ -46,7 +46,7 @@ class Pins:
             detail = {"version": pin.version, "note": pin.note}
             event = Event(pin.created_at, pin.actor, "pin-version", pin.repository, address=address, detail=detail)
             writer.insert("acts", [event_row(event)])
-            writer.describe(pin.actor, f"pin version {pin.version} of {pin.repository}")
+            writer.describe(pin.actor, f"pin version {pin.version} of {pin.repository}", acts=1)
 
     def remove(self, name: str, version: int, *, actor: str, now: datetime, address: str = "") -> None:
         """Let a version go; raise VersionUnknown when it is not pinned."""
@@ -56,4 +56,4 @@ class Pins:
             writer.execute("DELETE FROM pins WHERE repository = ? AND version = ?", [name, version])
             event = Event(now, actor, "unpin-version", name, address=address, detail={"version": version})
             writer.insert("acts", [event_row(event)])
-            writer.describe(actor, f"unpin version {version} of {name}")
+            writer.describe(actor, f"unpin version {version} of {name}", acts=1)

@@ -127,7 +127,7 @@ class Squasher:
             self._clear()
             gone = sorted(plan.targets)
             _record(writer, Event(now, actor, "delete-version", name, address=address, detail={"versions": gone}))
-            writer.describe(actor, f"delete {len(gone)} version(s) of {name}", squashed={name: gone})
+            writer.describe(actor, f"delete {len(gone)} version(s) of {name}", acts=1, squashed={name: gone})
         self._snapshots.forget(name, plan.targets, before=writer.before, after=writer.after)
         return SquashReport(name, plan.targets)
 
@@ -154,7 +154,13 @@ class Squasher:
             writer.delete("distributions", "path", name)
             detail = {"versions": len(found.existing), "last": found.latest}
             _record(writer, Event(now, actor, "delete-repository", name, address=address, detail=detail))
-            writer.describe(actor, f"delete repository {name}", distributions=True, ended={name: found.latest})
+            writer.describe(
+                actor,
+                f"delete repository {name}",
+                distributions={name: "deleted"},
+                acts=1,
+                ended={name: found.latest},
+            )
         self._snapshots.forget(name, None, before=writer.before, after=writer.after)
         self._distributions.reload()
         return SquashReport(name, dict.fromkeys(found.existing, 0))

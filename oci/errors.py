@@ -175,6 +175,10 @@ class AccountUnknown(NotFound):
     """No such user, robot, group, rule or token."""
 
 
+class RecordUnknown(NotFound):
+    """No such hook or subscription."""
+
+
 class ManifestBlobUnknown(RequestError):
     """A manifest names content that the repository does not hold."""
 

@@ -16,6 +16,7 @@ from flows.cli import (
     event,
     exits,
     gc,
+    hook,
     prefetch,
     push,
     query,
@@ -25,6 +26,7 @@ from flows.cli import (
     scrub,
     serve,
     sign,
+    subscription,
     sync,
     tag,
     token,
@@ -60,6 +62,8 @@ app.add_typer(user.groups, name="group")
 app.add_typer(token.group, name="token")
 app.add_typer(access.group, name="access")
 app.add_typer(event.group, name="event")
+app.add_typer(hook.group, name="hook")
+app.add_typer(subscription.group, name="subscription")
 app.command()(sign.sign)
 app.command()(sign.attest)
 app.command()(sign.verify)
