@@ -19,11 +19,13 @@ from oci.reference import is_tag, parse_name, parse_tag
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """What is chosen from a repository here: one tag, one digest, or with neither the tags that filters keep."""
+    """What is chosen from a repository here: one tag, one digest, or with neither the tags that filters keep: its own filter,
+    `wanted`, if it has one."""
 
     repository: str
     tag: str = ""
     digest: Digest | None = None
+    wanted: Filter | None = None
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -89,7 +91,7 @@ def curate(
             if pick.tag or pick.digest:
                 roots.append(_pick_one(chosen, source, pick))
             else:
-                roots += _pick_some(chosen, source, choose(catalog, source, wanted or Filter(), now))
+                roots += _pick_some(chosen, source, choose(catalog, source, pick.wanted or wanted or Filter(), now))
         collect_parts(catalog, source, roots, chosen, platforms or PlatformFilter())
     return chosen
 

@@ -8,6 +8,7 @@ from catalog.catalog import Catalog
 from catalog.changes import Change, Commit, LatestIs
 from catalog.snapshot import Delta, Snapshot
 from flows.sync_plan import PlanItem
+from oci.digest import Digest
 from oci.errors import Conflict
 
 MAX_PLANS = 10
@@ -31,9 +32,16 @@ class Operation:
     not_selected: Mapping[str, str] = field(default_factory=dict)
 
 
+def plan_id(base: Snapshot, changes: Sequence[Change]) -> str:
+    """What a plan is known by: the same for the same changes of the same version of a repository."""
+    lines = sorted(map(repr, changes))
+    return str(Digest.of("\n".join([f"{base.repository}@{base.version}", *lines]).encode()))
+
+
 @dataclass(frozen=True, slots=True)
 class OperationResult:
-    """The end of an operation. `version` is the repository's after it, `changed` whether this run made it."""
+    """The end of an operation. `version` is the repository's after it, `changed` whether this run made it; `plan` is what the
+    plan is known by."""
 
     repository: str
     operation: str
@@ -45,6 +53,7 @@ class OperationResult:
     flow_run_id: str = ""
     notes: tuple[str, ...] = ()
     not_selected: Mapping[str, str] = field(default_factory=dict)
+    plan: str = ""
 
     @property
     def items(self) -> list[PlanItem]:
@@ -88,24 +97,40 @@ class OperationResult:
             "blobs": {"added": len(self.delta.blobs_added), "removed": len(self.delta.blobs_removed)},
             "bytes": {"added": self.delta.bytes_added, "removed": self.delta.bytes_removed},
             "not_selected": dict(self.not_selected),
+            "plan": self.plan or None,
             "flow_run_id": self.flow_run_id or None,
             "notes": list(self.notes),
         }
 
 
 def perform(
-    catalog: Catalog, operation: Operation, *, actor: str, run_id: str, now: datetime, dry_run: bool = False
+    catalog: Catalog,
+    operation: Operation,
+    *,
+    actor: str,
+    run_id: str,
+    now: datetime,
+    dry_run: bool = False,
+    expected: str = "",
 ) -> OperationResult:
-    """Do it, once per `run_id`: a run that is tried again finds what it has made.
+    """Do it, once per `run_id`: a run that is tried again finds what it has made. With `expected`, do that plan or nothing.
 
-    Raises Conflict when the repository never stops moving, and what the plan and the commit raise.
+    Raises Conflict when the repository never stops moving or the plan is not the expected one, and what the plan and the commit
+    raise.
     """
     for _ in range(MAX_PLANS):
         base = catalog.find_snapshot(operation.repository) or Snapshot(operation.repository, 0)
+        changes = tuple(operation.plan(base))
+        made = plan_id(base, changes)
+        if expected and made != expected and catalog.find_operation(operation.repository, run_id) is None:
+            raise Conflict(
+                f"the plan is not {expected} but {made} on version {base.version} of {operation.repository}, for something has "
+                "changed since it was made; nothing was done: look at it again with --dry-run"
+            )
         commit = Commit(
             repository=operation.repository,
             operation=operation.name,
-            changes=tuple(operation.plan(base)),
+            changes=changes,
             requirements=(LatestIs(base.version),),
             operation_id=run_id,
             flow_run_id=run_id,
@@ -130,5 +155,6 @@ def perform(
             run_id,
             operation.notes,
             operation.not_selected,
+            made,
         )
     raise Conflict(f"{operation.repository} was changed by others during {MAX_PLANS} tries in a row; run this again")
