@@ -104,8 +104,12 @@ class SyncJob:
         self._children: tuple[int, Mapping[Digest, tuple[Digest, ...]]] | None = None
         self.listed: frozenset[str] | None = None
         """Every tag of upstream, as far as it was asked for them."""
+        self.candidates: frozenset[str] = frozenset()
+        """What tags alone select, before content is looked at."""
         self.may_lack: set[str] = set()
         """Tags and digests that were named without knowing whether upstream has them."""
+        self.gone: set[str] = set()
+        """Those of them that it does not have."""
         self.found: dict[str, Descriptor] = {}
         self.failed: dict[str, str] = {}
         self.moved: dict[str, Meter] = {}
@@ -172,6 +176,7 @@ class SyncJob:
             for tag, error in outcome.failed.items()
             if tag in self.may_lack and tag not in self.found and isinstance(error, RemoteNotFound)
         }
+        self.gone |= gone
         if gone:
             self.selection = self.selection.with_dropped(dict.fromkeys(gone, "not upstream"))
         self.failed.update({tag: error.message for tag, error in outcome.failed.items() if tag not in gone})

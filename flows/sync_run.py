@@ -39,8 +39,8 @@ async def run_sync(job: SyncJob, steps: Steps = PLAIN) -> SyncResult:
     """Run a sync to its end and say what came of it.
 
     1. What this operation has committed in an earlier try is done. 2. List and select. 3. Resolve by HEAD, and where content
-    decides, select by what is found. 4. Plan on the
-    latest version. 5. Copy what is missing. 6. Commit; when the repository has moved on, go on at 4: nothing is fetched twice.
+    decides, select by what is found. 4. Plan on the latest version. 5. Copy what is missing. 6. Commit; when the repository
+    has moved on, go on at 4: nothing is fetched twice.
     Raises TagsFailed, NothingSelected, Conflict (it never stops moving), and what the two ends raise.
     """
     started = time.monotonic()
@@ -97,15 +97,14 @@ def _check_selected(job: SyncJob) -> None:
         return
     shown = "".join(f"\n  {tag}: {reason}" for tag, reason in list(dropped.items())[:5])
     message = f"none of the {len(dropped)} tags of {job.request.reference} is selected by the filters{shown}"
-    by_patterns = job.wanted.tags.match(dropped).rules or job.request.pinned
-    if job.request.mode == "mirror" or not (job.wanted.asks_content and by_patterns):
+    if job.request.mode == "mirror" or not job.candidates:
         raise NothingSelected(message)
     job.note(message)
 
 
 def _check_named(job: SyncJob) -> None:
     """Say what upstream does not have of that which was named; raise NothingSelected when that is all."""
-    gone = [tag for tag in job.selection.dropped if tag in job.may_lack]
+    gone = [tag for tag in job.selection.dropped if tag in job.gone]
     if gone and not job.selection.kept:
         raise NothingSelected(f"{job.request.reference} has nothing of what include names: {', '.join(gone[:20])}")
     if gone:
@@ -136,6 +135,7 @@ async def select(job: SyncJob, steps: Steps) -> None:
 
     choice = await choose_tags(job.request, list_tags)
     job.selection, job.listed = choice.selection, choice.listed
+    job.candidates = frozenset(choice.selection.kept)
     job.may_lack.update(choice.may_lack)
     if job.wanted.asks_content:
         await select_by_content(job, partial(_resolve, job, steps), partial(_inspect, job, steps))

@@ -46,6 +46,20 @@ def test_a_version_out_of_two_repositories(
     assert narrowed["tags"] == {"nightly": "removed"}
 
 
+def test_conditions_choose_what_is_curated_and_exported(entrepot: Entrepot, tmp_path: Path) -> None:
+    chosen = entrepot.json("curate", "release/app", "a/one", "b/two", "--label", "seed=v*", "--label", "seed!=v2.0")
+    assert chosen["tags"] == {"v1.0": "added", "v1.1": "added"}
+    assert chosen["not_selected"]["b/two:nightly"] == "does not fulfil label seed=v*"
+    exported = entrepot.json("export", str(tmp_path / "part"), "a/one", "b/two", "--label", "seed=v1.1")
+    assert exported["versions"] == [{"repository": "a/one", "version": 3, "since": 0, "tags": 1}]
+    assert exported["blobs"]["count"] == 4  # the manifest, its config, two layers
+    assert exported["not_selected"]["b/two:nightly"] == "does not fulfil label seed=v1.1"
+    nothing = entrepot("export", str(tmp_path / "nothing"), "a/one", "--signed")
+    assert nothing.returncode == 2
+    assert "a/one:v1.0: not signed" in nothing.stderr
+    assert not (tmp_path / "nothing").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

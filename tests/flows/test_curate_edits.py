@@ -49,7 +49,7 @@ class Curating:
 
 @pytest.fixture
 def images(catalog: Catalog) -> dict[str, Descriptor]:
-    """In source/app: images a to d of a shared layer and one of their own; lists i (a, b) and ii (b, c); tags for both, for a and d."""
+    """In source/app: images a to d of a shared layer and one of their own; lists i (a, b) and ii (b, c); four tags."""
     made = {
         letter: replace(
             stage_image(catalog, SOURCE, letter, ("shared", f"own {letter}")),
