@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from catalog import query
 from catalog.blobs import BlobStore, LocalBlobStore
+from catalog.cached import Cached
 from catalog.changes import Commit, CommitResult, Lookups
 from catalog.commit import Committer, find_operation
 from catalog.content import ContentStore
@@ -63,6 +64,7 @@ class Catalog:
         self.sources = Sources(self._lake)
         self.events = Events(self._lake)
         self._pulls = Pulls(self._lake)
+        self.cached = Cached(self._lake, self._holdings, self.distributions, self._pulls)
         self._snapshots = Snapshots(self._lake, self.distributions, limit=settings.snapshot_cache)
         self._history = History(self._lake)
         self._raw = _RawCache(settings.manifest_cache)
@@ -216,7 +218,7 @@ class Catalog:
         return self._sweeper.sweep(grace=grace, now=self._clock(), dry_run=dry_run)
 
     def reclaimable(self, repositories: Collection[str], *, keep: float) -> list[Held]:
-        """Blobs of these repositories alone that can be fetched again and were fetched more than `keep` seconds ago."""
+        """Blobs of these repositories alone that can be fetched again and were neither fetched nor pulled for `keep` seconds."""
         return self._reclaimer.find(repositories, since=self._clock() - keep)
 
     def reclaim(self, blobs: Sequence[Held], repositories: Collection[str], *, keep: float) -> list[Held]:

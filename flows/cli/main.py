@@ -14,6 +14,7 @@ from flows.cli import (
     curate,
     distribution,
     event,
+    evict,
     exits,
     gc,
     prefetch,
@@ -64,6 +65,7 @@ app.command()(gc.usage)
 app.command()(gc.gc)
 app.command()(prefetch.prefetch)
 app.command()(reclaim.reclaim)
+app.command()(evict.evict)
 app.command()(query.query)
 
 
