@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from catalog import query
 from catalog.blobs import BlobStore, LocalBlobStore
-from catalog.cached import Cached
+from catalog.cache_contents import CacheContents
 from catalog.changes import Commit, CommitResult, Lookups
 from catalog.commit import Committer, find_operation
 from catalog.content import ContentStore
@@ -64,7 +64,7 @@ class Catalog:
         self.sources = Sources(self._lake)
         self.events = Events(self._lake)
         self._pulls = Pulls(self._lake)
-        self.cached = Cached(self._lake, self._holdings, self.distributions, self._pulls)
+        self.cache_contents = CacheContents(self._lake, self._holdings, self.distributions, self._pulls)
         self._snapshots = Snapshots(self._lake, self.distributions, limit=settings.snapshot_cache)
         self._history = History(self._lake)
         self._raw = _RawCache(settings.manifest_cache)

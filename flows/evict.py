@@ -39,10 +39,17 @@ class Eviction:
     __slots__ = ("cache", "catalog", "evicted", "gone", "kept", "names", "now", "request", "run_id")
 
     def __init__(
-        self, catalog: Catalog, cache: Distribution, request: EvictRequest, now: datetime, run_id: str
+        self,
+        catalog: Catalog,
+        cache: Distribution,
+        names: Sequence[str],
+        request: EvictRequest,
+        *,
+        now: datetime,
+        run_id: str,
     ) -> None:
-        self.catalog, self.cache, self.request, self.now, self.run_id = catalog, cache, request, now, run_id
-        self.names: Sequence[str] = catalog.cached.repositories(cache.path)
+        self.catalog, self.cache, self.names, self.request = catalog, cache, names, request
+        self.now, self.run_id = now, run_id
         self.evicted: list[Evicted] = []
         self.kept: dict[str, str] = {}
         self.gone: set[tuple[str, Digest]] = set()
@@ -61,7 +68,7 @@ async def evict_unused(eviction: Eviction) -> None:
 
 def _evict_unused(eviction: Eviction) -> None:
     before = eviction.now - timedelta(days=eviction.cache.cache.keep_unused_days)
-    for name, uses in eviction.catalog.cached.uses(eviction.names, eviction.now).items():
+    for name, uses in eviction.catalog.cache_contents.uses(eviction.names, eviction.now).items():
         if uses.may_have_unused(before):
             _evict_from(eviction, name, uses, before)
 
@@ -94,12 +101,13 @@ async def evict_layers(eviction: Eviction) -> CacheState:
     """Free the bytes of layers that only earlier versions hold, where the cache keeps nothing unused; then, as long as the cache
     is above its size, of those that were used longest ago."""
     catalog, rules = eviction.catalog, eviction.cache.cache
-    blobs = await asyncio.to_thread(catalog.cached.blobs, eviction.names)
+    blobs = await asyncio.to_thread(catalog.cache_contents.blobs, eviction.names)
     held = before = sum(one.blob.size for one in blobs)
     free = {one.digest for one in await asyncio.to_thread(catalog.reclaimable, eviction.names, keep=eviction.keep)}
     if rules.keep_unused_days:
         live = {
-            digest for _, digest in await asyncio.to_thread(catalog.cached.live_blobs, eviction.names) - eviction.gone
+            digest
+            for _, digest in await asyncio.to_thread(catalog.cache_contents.live_blobs, eviction.names) - eviction.gone
         }
         chosen = [one.blob for one in blobs if one.blob.digest in free - live]
         held -= await _reclaim(eviction, chosen, "in no latest version")
@@ -142,7 +150,8 @@ async def _run(catalog: Catalog, request: EvictRequest) -> EvictResult:
     for cache in select_caches(catalog.distributions.caches(), request.caches):
         if not cache.cache.max_size and not cache.cache.keep_unused_days:
             continue
-        eviction = await asyncio.to_thread(Eviction, catalog, cache, request, datetime.now(UTC), str(flow_run.id))
+        names = await asyncio.to_thread(catalog.cache_contents.repositories, cache.path)
+        eviction = Eviction(catalog, cache, names, request, now=datetime.now(UTC), run_id=str(flow_run.id))
         if cache.cache.keep_unused_days:
             await evict_unused(eviction)
         states.append(await evict_layers(eviction))

@@ -87,10 +87,10 @@ def test_what_a_cache_has_brought_and_when_it_was_used(catalog: Catalog, clock: 
     commit_to(catalog, "cache/by/hand", operation_id="hand")
     fetched, later = clock.now, datetime.now(UTC) + timedelta(hours=1)
     catalog.record_pulls({Pulled(NAME, "", one): PullCount(1, later)})
-    last = {blob.blob.digest: blob.last_used for blob in catalog.cached.blobs([NAME])}
+    last = {blob.blob.digest: blob.last_used for blob in catalog.cache_contents.blobs([NAME])}
     assert (last[first], last[second]) == (later, fetched)
-    uses = catalog.cached.uses([NAME], later)[NAME]
+    uses = catalog.cache_contents.uses([NAME], later)[NAME]
     assert (uses.of_tag("one"), uses.of_manifest(one)) == (later, later)
     assert uses.of_tag("two") < later
     assert uses.of_manifest(two) < later
-    assert catalog.cached.live_blobs([NAME]) >= {(NAME, first), (NAME, second)}
+    assert catalog.cache_contents.live_blobs([NAME]) >= {(NAME, first), (NAME, second)}

@@ -42,7 +42,7 @@ SELECT repository, digest FROM members
 WHERE kind = 'blob' AND repository IN (SELECT unnest(?::VARCHAR[]))"""
 
 
-class Cached:
+class CacheContents:
     """Reads what lies below caches; usable from any thread."""
 
     def __init__(self, lake: Lake, holdings: Holdings, distributions: Distributions, pulls: Pulls) -> None:
