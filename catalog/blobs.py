@@ -3,14 +3,16 @@
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
 from oci.digest import Digest
-from oci.errors import LocalError, StorageCorrupt, StorageFull
+from oci.errors import DigestInvalid, LocalError, StorageCorrupt, StorageFull
 
+QUARANTINE = "quarantine"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -35,6 +37,31 @@ class BlobReader(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A file or object in the store: its name there, the digest that the name stands for if it does, bytes, and the Unix time of
+    its last change. `aside`: it is in quarantine."""
+
+    name: str
+    digest: Digest | None
+    size: int
+    modified_at: float
+    aside: bool = False
+
+
+def digest_of_name(name: str) -> tuple[Digest | None, bool]:
+    """The digest that a name within the store stands for, and whether it is in quarantine."""
+    parts = name.split("/")
+    aside = parts[0] == QUARANTINE
+    algorithm, *rest = parts[1:] if aside else parts
+    if len(rest) != 2 or not rest[1].startswith(rest[0]):
+        return None, aside
+    try:
+        return Digest.parse(f"{algorithm}:{rest[1]}"), aside
+    except DigestInvalid:
+        return None, aside
 
 
 class BlobStore(Protocol):
@@ -74,6 +101,18 @@ class BlobStore(Protocol):
 
     def delete(self, digest: Digest) -> None:
         """Forget the bytes; nothing happens when there are none."""
+        ...
+
+    def set_aside(self, digest: Digest) -> None:
+        """Move the bytes out of the way into the store's quarantine; nothing happens when there are none."""
+        ...
+
+    def stored(self) -> Iterator[Stored]:
+        """Everything that lies in the store, whether or not it is held; not what is staged."""
+        ...
+
+    def remove_stored(self, name: str) -> None:
+        """Remove what `stored` has named; nothing happens when it is gone."""
         ...
 
     def check(self) -> None:
@@ -205,3 +244,29 @@ class LocalBlobStore:
 
     def delete(self, digest: Digest) -> None:
         self.path(digest).unlink(missing_ok=True)
+
+    def set_aside(self, digest: Digest) -> None:
+        found = self.path(digest)
+        aside = self._folder / QUARANTINE / found.relative_to(self._folder)
+        with storage_errors(self._folder):
+            self._make_folder(aside.parent)
+            with suppress(FileNotFoundError):
+                found.rename(aside)
+            sync_folder(aside.parent)
+            if found.parent.is_dir():
+                sync_folder(found.parent)
+
+    def stored(self) -> Iterator[Stored]:
+        for root, folders, files in os.walk(self._folder):
+            if Path(root) == self._folder:
+                folders[:] = [name for name in folders if name != self._staging.name]
+            for file in files:
+                with suppress(FileNotFoundError):
+                    found = os.lstat(f"{root}/{file}")
+                    name = str(Path(root, file).relative_to(self._folder))
+                    digest, aside = digest_of_name(name)
+                    yield Stored(name, digest, found.st_size, found.st_mtime, aside)
+
+    def remove_stored(self, name: str) -> None:
+        with storage_errors(self._folder):
+            (self._folder / name).unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.client import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
-from catalog.blobs import BlobVanished, check_staging, storage_errors
+from catalog.blobs import QUARANTINE, BlobVanished, Stored, check_staging, digest_of_name, storage_errors
 from oci.digest import Digest
 from oci.errors import SettingsInvalid, StorageCorrupt, StorageUnavailable
 
@@ -127,6 +127,32 @@ class S3BlobStore:
     def delete(self, digest: Digest) -> None:
         with _s3_errors(self._bucket):
             self._client.delete_object(Bucket=self._bucket, Key=self.key(digest))
+
+    def set_aside(self, digest: Digest) -> None:
+        aside = self._place(f"{QUARANTINE}/{digest.algorithm}/{digest.encoded[:2]}/{digest.encoded}")
+        with _s3_errors(self._bucket):
+            try:
+                self._client.copy({"Bucket": self._bucket, "Key": self.key(digest)}, self._bucket, aside)
+            except ClientError as error:
+                if not _is_missing(error):
+                    raise
+            self._client.delete_object(Bucket=self._bucket, Key=self.key(digest))
+
+    def stored(self) -> Iterator[Stored]:
+        start = self._place("")
+        with _s3_errors(self._bucket):
+            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=start):
+                for one in page.get("Contents", ()):
+                    name = one["Key"].removeprefix(start)
+                    digest, aside = digest_of_name(name)
+                    yield Stored(name, digest, int(one["Size"]), one["LastModified"].timestamp(), aside)
+
+    def remove_stored(self, name: str) -> None:
+        with _s3_errors(self._bucket):
+            self._client.delete_object(Bucket=self._bucket, Key=self._place(name))
+
+    def _place(self, name: str) -> str:
+        return f"{self._prefix}/{name}" if self._prefix else name
 
     def check(self) -> None:
         check_staging(self._staging)

@@ -3,36 +3,48 @@
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from catalog import query
+from catalog import damage
+from catalog.blob_fate import BlobFate
 from catalog.blobs import BlobStore, LocalBlobStore
 from catalog.cache_contents import CacheContents
 from catalog.changes import Commit, CommitResult, Lookups
 from catalog.commit import Committer, find_operation
+from catalog.commit_log import CommitLog
 from catalog.content import ContentStore
 from catalog.distributions import Distributions
 from catalog.events import Events
+from catalog.facts import Facts
 from catalog.history import History
 from catalog.holdings import Held, Holdings
 from catalog.images import ImageFilter, ImageRow, find_images
+from catalog.known_facts import read_facts
 from catalog.lake import Lake
+from catalog.past import PastPaths
+from catalog.pins import Pins
 from catalog.pulls import DAYS_APART, PullCount, PullCounts, Pulled, Pulls
+from catalog.query import Asking, ask_table, limits_of
+from catalog.question import Format, Limits, Question
 from catalog.reclaim import Reclaimer
 from catalog.rows import ChangeRow, RepositoryRow, VersionRow
+from catalog.scrub import Scrubber
 from catalog.settings import Settings
 from catalog.snapshot import Delta, Snapshot, delta_between
 from catalog.snapshots import Snapshots
 from catalog.sources import Sources
+from catalog.squash import Squasher
 from catalog.sweep import Sweeper, SweepReport
+from catalog.timeline import Timeline
+from catalog.unknown_files import UnknownFiles, look_for_unknown
 from catalog.uploads import Clock, Uploads
 from catalog.usage import Usage, read_usage
 from oci.descriptor import Descriptor
 from oci.digest import Digest
-from oci.errors import BlobUnknown, ManifestUnknown
+from oci.errors import BlobUnknown, ManifestUnknown, StorageCorrupt
 from oci.manifest import Manifest, parse_manifest
 
 if TYPE_CHECKING:
@@ -56,6 +68,8 @@ class Catalog:
             lock_timeout=settings.lock_timeout,
         )
         self._holdings = Holdings(settings.catalog_file.parent / "holdings.sqlite", busy_timeout=settings.lock_timeout)
+        self.scrubber = Scrubber(self._holdings, store)
+        self._store = store
         self._sweeper = Sweeper(self._lake, self._holdings, store)
         self._reclaimer = Reclaimer(self._lake, self._holdings, store)
         self.uploads = Uploads(store, self._holdings, clock=clock, expiry=settings.upload_expiry)
@@ -65,8 +79,11 @@ class Catalog:
         self.events = Events(self._lake)
         self._pulls = Pulls(self._lake)
         self.cache_contents = CacheContents(self._lake, self._holdings, self.distributions, self._pulls)
-        self._snapshots = Snapshots(self._lake, self.distributions, limit=settings.snapshot_cache)
+        self._snapshots = Snapshots(self._lake, self.distributions, limit=settings.snapshot_entries)
+        self.past = PastPaths(settings.history_path, self.distributions, self._snapshots)
         self._history = History(self._lake)
+        self.pins = Pins(self._lake)
+        self.squasher = Squasher(self._lake, self._snapshots, self.distributions, self.pins, self._holdings)
         self._raw = _RawCache(settings.manifest_cache)
         lookups = Lookups(self._manifest_of, self._size_of, self._history.children)
         self._committer = Committer(self._lake, self._snapshots, self.distributions, self.content, lookups)
@@ -87,11 +104,11 @@ class Catalog:
 
     def cached_served(self, path: str) -> Snapshot | None:
         """What a distribution's path serves, if memory has it and it still is so; None says: call `find_served`."""
-        return self._snapshots.cached_at(path)
+        return self._snapshots.cached_at(path) or self.past.cached(path)
 
     def find_served(self, path: str) -> Snapshot | None:
         """What a distribution's path serves; None when nothing is served there."""
-        return self._snapshots.find_at(path)
+        return self._snapshots.find_at(path) or self.past.find(path)
 
     def cached_manifest(self, digest: Digest) -> bytes | None:
         """A manifest's bytes if memory has them."""
@@ -113,6 +130,10 @@ class Catalog:
                 raw = self.content.read(digest)
             except BlobUnknown:
                 raise ManifestUnknown(f"manifest {digest} is not held here") from None
+            if (
+                Digest.of(raw, digest.algorithm) != digest
+            ):  # memory would go on serving what a scrub takes from the store
+                raise StorageCorrupt(f"manifest {digest} is damaged in the store; `entrepot scrub` deals with it")
             self._raw.keep(digest, raw)
         return raw
 
@@ -164,9 +185,13 @@ class Catalog:
         return self._history.version(name, number)
 
     def find_operation(self, name: str, operation_id: str) -> VersionRow | None:
-        """The version that an operation has made in a repository."""
+        """The version that an operation has made in a repository, or that has its changes now."""
         number = find_operation(self._lake, name, operation_id)
-        return None if number is None else self.version(name, number)
+        return self.version(name, number) if number else None
+
+    def timeline(self, name: str) -> Timeline:
+        """All versions that a repository has had, and when; raise NameUnknown."""
+        return self._snapshots.timeline(name)
 
     def changes(self, name: str, number: int) -> list[ChangeRow]:
         """What one version changed, removals first."""
@@ -179,6 +204,10 @@ class Catalog:
     def children(self, name: str, digests: Iterable[Digest] | None = None) -> dict[Digest, tuple[Digest, ...]]:
         """Children (manifests, configs, layers) of a repository's manifests, of all of them by default; one query."""
         return self._history.children(name, digests)
+
+    def facts(self, snapshot: Snapshot, digests: Collection[Digest]) -> dict[Digest, Facts]:
+        """What conditions of filters look at in manifests of a version; those that it does not hold are left out. One query."""
+        return read_facts(self._lake, snapshot, digests)
 
     def images(self, wanted: ImageFilter) -> list[ImageRow]:
         """Images that repositories have taken in; whether a version still has one, its snapshot tells. One query."""
@@ -201,21 +230,32 @@ class Catalog:
         """Add up rows of pulls that tell of the same thing; return how many rows went. For upkeep, once a day or so."""
         return self._pulls.compact((datetime.fromtimestamp(self._clock(), UTC) - timedelta(days=DAYS_APART)).date())
 
-    def query(self, sql: str, *, max_rows: int = 100_000, timeout: float = 60.0) -> "pa.Table":
+    def query(self, sql: str, *, max_rows: int | None = None, timeout: float | None = None) -> "pa.Table":
         """Answer a question in SQL, reading only; raise QueryInvalid."""
-        return query.run_query(
-            self._lake.file,
-            self._lake.data,
-            sql,
-            memory=self.settings.duckdb_memory,
-            threads=self.settings.duckdb_threads,
-            max_rows=max_rows,
-            timeout=timeout,
-        )
+        limits = limits_of(self.settings).changed(rows=max_rows, timeout=timeout)
+        return ask_table(self.settings, Question(sql), limits)
 
-    def sweep(self, *, grace: float, dry_run: bool = False) -> SweepReport:
-        """Free blobs that no version holds and no lease younger than `grace` seconds protects."""
-        return self._sweeper.sweep(grace=grace, now=self._clock(), dry_run=dry_run)
+    def asking(self, question: Question, limits: Limits, form: Format) -> Asking:
+        """A question on its way, to be answered into a file."""
+        return Asking(self.settings, question, limits, form)
+
+    def sweep(self, *, grace: float, dry_run: bool = False, is_late: Callable[[], bool] = lambda: False) -> SweepReport:
+        """Free blobs that no version holds and no lease younger than `grace` seconds protects; end early once `is_late`."""
+        return self._sweeper.sweep(grace=grace, now=self._clock(), dry_run=dry_run, is_late=is_late)
+
+    def fate(self, digest: Digest, *, grace: float) -> BlobFate:
+        """Why a blob stays or goes."""
+        aside = {fault.digest: fault.reason for fault in self.scrubber.quarantined()}
+        return BlobFate(
+            digest,
+            self._holdings.size(digest),
+            self.hits([digest]),
+            self._holdings.links(digest),
+            bool(self.sources.find(digest)),
+            aside.get(digest, ""),
+            grace,
+            self._clock(),
+        )
 
     def reclaimable(self, repositories: Collection[str], *, keep: float) -> list[Held]:
         """Blobs of these repositories alone that can be fetched again and were neither fetched nor pulled for `keep` seconds."""
@@ -224,6 +264,30 @@ class Catalog:
     def reclaim(self, blobs: Sequence[Held], repositories: Collection[str], *, keep: float) -> list[Held]:
         """Forget the bytes of such blobs; return those of which that was done."""
         return self._reclaimer.reclaim(blobs, repositories, since=self._clock() - keep)
+
+    def lost(self) -> list[Digest]:
+        """What scrubs have set aside, and nobody has brought anew."""
+        return [fault.digest for fault in self.scrubber.quarantined()]
+
+    def absent(self) -> list[Digest]:
+        """What versions hold, the store does not, and nothing says where it could be fetched; passes over all changes."""
+        return damage.find_absent(self._lake, self._holdings)
+
+    def uses(self, digest: Digest) -> list[damage.Use]:
+        """The repositories that use a digest, and the upstreams that these were synced from."""
+        return damage.find_uses(self._lake, digest)
+
+    def hits(self, digests: Collection[Digest]) -> list[damage.Hit]:
+        """The versions, tags and paths that need blobs or manifests."""
+        return damage.find_hits(self._lake, self._history, self.distributions, digests)
+
+    def unknown_files(self, *, grace: float, remove: bool) -> UnknownFiles:
+        """What lies in the store and is not held; with `remove`, that which is older than `grace` seconds goes."""
+        return look_for_unknown(self._store, self._holdings, before=self._clock() - grace, remove=remove)
+
+    def commit_log(self) -> CommitLog:
+        """The record of commits, for one who follows it; two queries."""
+        return CommitLog(self._lake)
 
     def usage(self) -> Usage:
         """What is held, what repositories share, and what that saves."""

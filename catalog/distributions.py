@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from catalog.cache_rules import CacheRules
 from catalog.lake import Lake
-from oci.errors import DistributionUnknown
+from oci.errors import DistributionUnknown, VersionUnknown
 
 Row = tuple[object, ...]
 _COLUMNS = (
@@ -167,15 +167,31 @@ class Distributions:
         if not made and not gone:
             return
         with self._lake.write() as writer:
+            self._check_versions(made)
             for path in (*gone, *(one.path for one in made)):
                 writer.delete("distributions", "path", path)
             writer.insert("distributions", [distribution_row(one) for one in made])
             names = ", ".join([*(one.path for one in made), *(f"{path} deleted" for path in gone)])
-            writer.describe(actor, f"distributions {names}"[:1000], distributions=True)
+            changed = {**dict.fromkeys(gone, "deleted"), **{one.path: "set" for one in made}}
+            writer.describe(actor, f"distributions {names}"[:1000], distributions=changed)
         with self._guard:
             self._take(
                 {path: one for path, one in self._by_path.items() if path not in gone} | {one.path: one for one in made}
             )
+
+    def _check_versions(self, made: Sequence[Distribution]) -> None:
+        """Raise VersionUnknown for one that would serve a version which is not, or no longer, there."""
+        fixed = [one for one in made if one.version]
+        if not fixed:
+            return
+        rows = self._lake.read(
+            "SELECT repository, number FROM versions WHERE repository IN (SELECT unnest(?::VARCHAR[]))",
+            [[one.repository for one in fixed]],
+        )
+        known = set(rows)
+        for one in fixed:
+            if (one.repository, one.version) not in known:
+                raise VersionUnknown(f"{one.repository} has no version {one.version}, which {one.path} should serve")
 
     def delete(self, path: str, *, actor: str) -> None:
         """Serve nothing at a path any more; raise DistributionUnknown."""

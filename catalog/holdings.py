@@ -6,15 +6,18 @@ lakehouse table is not made for (docs/adr/0002-holdings.md).
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from oci.digest import Digest
 from oci.errors import CatalogUnusable
 
-_SCHEMA = """
+_MIGRATIONS = (
+    """
 CREATE TABLE IF NOT EXISTS blobs (
     digest TEXT PRIMARY KEY, size INTEGER NOT NULL, ingested_at REAL NOT NULL
 ) WITHOUT ROWID;
@@ -23,8 +26,24 @@ CREATE TABLE IF NOT EXISTS links (
     PRIMARY KEY (repository, digest)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS links_digest ON links (digest);
-"""
-_SCHEMA_VERSION = 1
+""",
+    # `read_at`: when a scrub last found the bytes right; `vouched_at`: the lake's snapshot as of which a version held it.
+    # `leaving`: blobs that are given up and whose bytes are still to be removed.
+    """
+ALTER TABLE blobs ADD COLUMN read_at REAL;
+ALTER TABLE blobs ADD COLUMN vouched_at INTEGER;
+CREATE TABLE leaving (digest TEXT PRIMARY KEY, size INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE quarantine (
+    digest TEXT PRIMARY KEY, size INTEGER NOT NULL, reason TEXT NOT NULL, found_at REAL NOT NULL, healed_at REAL
+) WITHOUT ROWID;
+CREATE TABLE marks (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
+""",
+)
+"""Each entry takes the schema from its index to the next number."""
+
+_SCHEMA_VERSION = len(_MIGRATIONS)
+_PATIENT_SECONDS = 0.05
+"""How long bytes are removed before uploads get their turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +73,19 @@ class Holdings:
         self._local = threading.local()
         self._writing, self._opening = threading.Lock(), threading.Lock()
         file.parent.mkdir(parents=True, exist_ok=True)
-        connection = self._connection()
+        self._migrate(self._connection())
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
         found = connection.execute("PRAGMA user_version").fetchone()[0]
         if found > _SCHEMA_VERSION:
-            raise CatalogUnusable(f"{file} was written by a newer release (schema {found}); upgrade entrepot")
-        if found < _SCHEMA_VERSION:
-            connection.executescript(f"{_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION};")
+            raise CatalogUnusable(f"{self._file} was written by a newer release (schema {found}); upgrade entrepot")
+        while found < _SCHEMA_VERSION:
+            with self.transaction():  # another process may have been quicker
+                found = connection.execute("PRAGMA user_version").fetchone()[0]
+                if found < _SCHEMA_VERSION:
+                    for statement in filter(str.strip, _MIGRATIONS[found].split(";")):
+                        connection.execute(statement)
+                    connection.execute(f"PRAGMA user_version = {found + 1}")
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
@@ -95,8 +121,13 @@ class Holdings:
         )
         return None if row is None else Link(repository, Digest(digest), row[0], row[1])
 
+    def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a question."""
+        return self._connection().execute(sql, parameters).fetchall()
+
     @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Change the database, alone among all threads and processes; undone when an error leaves it."""
         connection = self._connection()
         with self._writing:
             connection.execute("BEGIN IMMEDIATE")
@@ -114,16 +145,20 @@ class Holdings:
 
         `place` runs within the write transaction, so that no sweep takes away what it has just put down.
         """
-        with self._write() as connection:
+        with self.transaction() as connection:
             place()
             connection.execute(
-                "INSERT INTO blobs VALUES (?, ?, ?) ON CONFLICT (digest) DO NOTHING", (digest, size, now)
+                "INSERT INTO blobs (digest, size, ingested_at) VALUES (?, ?, ?) ON CONFLICT (digest) DO NOTHING",
+                (digest, size, now),
+            )
+            connection.execute(
+                "UPDATE quarantine SET healed_at = ? WHERE digest = ? AND healed_at IS NULL", (now, digest)
             )
             self._write_link(connection, repository, digest, media_type, now)
 
     def add_link(self, repository: str, digest: str, *, media_type: str, now: float) -> bool:
         """Lease a blob to the repository; False, and no lease, when the blob is not held."""
-        with self._write() as connection:
+        with self.transaction() as connection:
             held = connection.execute("SELECT 1 FROM blobs WHERE digest = ?", (digest,)).fetchone() is not None
             if held:
                 self._write_link(connection, repository, digest, media_type, now)
@@ -142,13 +177,6 @@ class Holdings:
         rows = self._connection().execute("SELECT repository FROM links WHERE digest = ?", (digest,))
         return {row[0] for row in rows}
 
-    def held_after(self, last: str, *, limit: int) -> list[Held]:
-        """Up to `limit` blobs in order of digest, after `last`."""
-        rows = self._connection().execute(
-            "SELECT digest, size FROM blobs WHERE digest > ? ORDER BY digest LIMIT ?", (last, limit)
-        )
-        return [Held(Digest(digest), size) for digest, size in rows]
-
     def totals(self) -> tuple[int, int]:
         """How many blobs are held, and their bytes."""
         row = self._connection().execute("SELECT count(*), coalesce(sum(size), 0) FROM blobs").fetchone()
@@ -159,26 +187,76 @@ class Holdings:
         connection = self._connection()
         return [blob for blob in blobs if not _is_leased(connection, blob.digest, since)]
 
-    def remove(self, digest: Digest, delete: Callable[[Digest], None], *, since: float) -> bool:
-        """Forget a blob, its old leases and, by `delete`, its bytes; False, and nothing done, when leased since then."""
-        with self._write() as connection:
-            if _is_leased(connection, digest, since):
-                return False
-            connection.execute("DELETE FROM links WHERE digest = ?", (digest,))
-            removed = connection.execute("DELETE FROM blobs WHERE digest = ?", (digest,)).rowcount > 0
-            delete(digest)
-        return removed
+    def links(self, digest: Digest, *, since: float = 0.0) -> list[Link]:
+        """The leases on a blob that are not older than a Unix time, the oldest first."""
+        rows = self.rows(
+            "SELECT repository, media_type, linked_at FROM links WHERE digest = ? AND linked_at >= ? ORDER BY linked_at",
+            (digest, since),
+        )
+        return [Link(repository, digest, media_type, linked_at) for repository, media_type, linked_at in rows]
+
+    def give_up(self, blobs: Iterable[Held], *, since: float) -> list[Held]:
+        """Forget blobs and their old leases; return those of which that was done: the others were leased since a Unix time, or
+        are not held. Their bytes stay until `remove_left`.
+
+        The record goes first and for good: were the bytes to go first, a process killed between the two would leave a blob that
+        counts as held and is not there.
+        """
+        given_up: list[Held] = []
+        with self.transaction() as connection:
+            for blob in blobs:
+                if _is_leased(connection, blob.digest, since):
+                    continue
+                connection.execute("DELETE FROM links WHERE digest = ?", (blob.digest,))
+                if connection.execute("DELETE FROM blobs WHERE digest = ?", (blob.digest,)).rowcount > 0:
+                    connection.execute("INSERT OR REPLACE INTO leaving VALUES (?, ?)", (blob.digest, blob.size))
+                    given_up.append(blob)
+        return given_up
+
+    def remove_left(self, delete: Callable[[Digest], None]) -> None:
+        """Remove the bytes of all that was given up, by this process or one that was killed; not of what has come in again.
+
+        Each hold of the database lasts moments, so that uploads get their turn.
+        """
+        while self.rows("SELECT 1 FROM leaving LIMIT 1"):
+            with self.transaction() as connection:
+                started = time.monotonic()
+                for (digest,) in connection.execute("SELECT digest FROM leaving LIMIT 200").fetchall():
+                    if connection.execute("SELECT 1 FROM blobs WHERE digest = ?", (digest,)).fetchone() is None:
+                        delete(Digest(digest))
+                    connection.execute("DELETE FROM leaving WHERE digest = ?", (digest,))
+                    if time.monotonic() - started > _PATIENT_SECONDS:
+                        break
 
     def drop_link(self, repository: str, digest: str) -> bool:
         """Let go of one lease; False when there is none."""
-        with self._write() as connection:
+        with self.transaction() as connection:
             ended = connection.execute("DELETE FROM links WHERE repository = ? AND digest = ?", (repository, digest))
         return ended.rowcount > 0
 
-    def drop_links(self, *, before: float) -> None:
-        """Let go of leases older than a Unix time: versions hold by now what is to stay."""
-        with self._write() as connection:
-            connection.execute("DELETE FROM links WHERE linked_at < ?", (before,))
+    def drop_links(self, *, before: float) -> int:
+        """Let go of leases older than a Unix time: versions hold by now what is to stay. Returns how many; in small steps."""
+        old = "SELECT repository, digest FROM links WHERE linked_at < ? LIMIT 5000"
+        dropped = 0
+        while True:
+            with self.transaction() as connection:
+                ended = connection.execute(f"DELETE FROM links WHERE (repository, digest) IN ({old})", (before,))
+            if ended.rowcount <= 0:
+                return dropped
+            dropped += ended.rowcount
+
+    def mark(self, name: str) -> float | None:
+        """A number that upkeep has noted."""
+        found = self.rows("SELECT value FROM marks WHERE name = ?", (name,))
+        return float(found[0][0]) if found else None
+
+    def set_mark(self, name: str, value: float | None) -> None:
+        """Note a number, or forget it."""
+        with self.transaction() as connection:
+            if value is None:
+                connection.execute("DELETE FROM marks WHERE name = ?", (name,))
+            else:
+                connection.execute("INSERT OR REPLACE INTO marks VALUES (?, ?)", (name, value))
 
     def close(self) -> None:
         """Close every thread's connection."""

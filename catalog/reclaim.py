@@ -48,11 +48,8 @@ class Reclaimer:
             batch = blobs[start : start + _LOCKED_BATCH]
             with self._lake.write():
                 still = self._candidates(repositories, since, [blob.digest for blob in batch])
-                freed += [
-                    blob
-                    for blob in batch
-                    if blob.digest in still and self._holdings.remove(blob.digest, self._store.delete, since=since)
-                ]
+                freed += self._holdings.give_up([blob for blob in batch if blob.digest in still], since=since)
+            self._holdings.remove_left(self._store.delete)
         return freed
 
     def _candidates(

@@ -1,6 +1,8 @@
 """The flow `collect-garbage`: frees what nothing holds, while pushes, syncs and pulls go on."""
 
 import asyncio
+import math
+import time
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -17,7 +19,13 @@ from flows.opened_catalog import opened_catalog
 @task(name="sweep-blobs", cache_policy=NO_CACHE)
 async def sweep_blobs(catalog: Catalog, request: GcRequest) -> SweepReport:
     """Find what no version holds and no lease protects, and free it batch by batch."""
-    return await asyncio.to_thread(catalog.sweep, grace=request.grace_hours * 3600, dry_run=request.dry_run)
+    ends = time.monotonic() + 60 * request.max_minutes if request.max_minutes else math.inf
+    return await asyncio.to_thread(
+        catalog.sweep,
+        grace=request.grace_hours * 3600,
+        dry_run=request.dry_run,
+        is_late=lambda: time.monotonic() > ends,
+    )
 
 
 @flow(name="collect-garbage", persist_result=False, validate_parameters=True)
@@ -25,6 +33,6 @@ async def collect_garbage(request: GcRequest) -> "State[GcResult]":
     """Free the blobs that no version holds. Killed at any point, the next run frees the rest."""
     async with opened_catalog() as catalog:
         report = await sweep_blobs(catalog, request)
-    result = GcResult(report, request.dry_run, str(flow_run.id))
+    result = GcResult(report, request.grace_hours * 3600, request.dry_run, str(flow_run.id))
     get_run_logger().info(result.summary())
     return Completed(message=result.summary(), data=result)

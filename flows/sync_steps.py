@@ -1,12 +1,14 @@
 """The steps of a sync as plain functions, each one task of the flow. They know nothing of Prefect."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 
 from catalog.changes import Commit, LatestIs
+from catalog.damage import SYNCED_FROM
 from catalog.filters import TagFilter
 from catalog.snapshot import Snapshot
 from catalog.target import RepositoryTarget
+from flows.failures import each
 from flows.metering import Meter, MeteredTarget, meter, staged_manifest
 from flows.sync_job import Batch, Committed, Outcome, Root, SyncJob, is_pinned
 from flows.sync_plan import StagedManifest, SyncPlan, plan_changes
@@ -14,10 +16,7 @@ from oci import mediatypes
 from oci.copy import GraphCopier
 from oci.descriptor import Descriptor
 from oci.digest import Digest
-from oci.errors import Conflict, EntrepotError, LocalError, RemoteNotFound, RemoteUnauthorized, RemoteUnavailable
-
-MAX_UNAVAILABLE = 10
-"""After so many failures of an unreachable upstream in a row the rest is not tried."""
+from oci.errors import Conflict, EntrepotError, RemoteNotFound
 
 
 async def list_tags(job: SyncJob) -> list[str]:
@@ -247,7 +246,7 @@ def _commit(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Committed:
         operation_id=job.operation_id,
         flow_run_id=job.flow_run_id,
         actor="sync-repository",
-        message=f"{mode} sync of {job.request.reference}",
+        message=f"{mode}{SYNCED_FROM}{job.request.reference}",
         created_at=job.clock(),
         resumable=True,
         allow_sparse=bool(job.platforms.wanted),
@@ -263,7 +262,7 @@ def _commit(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Committed:
 def find_incomplete(job: SyncJob, base: Snapshot) -> frozenset[Digest]:
     """The manifests that tags point to, and those within, of which more is wanted now than the base has: further platforms,
     and with the policy `immediate` layers that were left upstream."""
-    elsewhere = _left_upstream(job, base)
+    elsewhere = _left_upstream(job, base) | _lost(job, base)
     kinds = mediatypes.MANIFESTS if elsewhere else mediatypes.INDEXES
     held = [one.digest for one in job.found.values() if one.media_type in kinds and one.digest in base.manifests]
     if not held:
@@ -273,12 +272,12 @@ def find_incomplete(job: SyncJob, base: Snapshot) -> frozenset[Digest]:
     def lacks(digest: Digest) -> bool:
         """Whether a part is missing; in a repository that holds all, no manifest is read for that."""
         media_type, parts = base.manifests[digest].media_type, children.get(digest, ())
-        if not elsewhere.isdisjoint(parts):
+        if digest in elsewhere or not elsewhere.isdisjoint(parts):
             found.add(digest)
         if media_type not in mediatypes.INDEXES:
             return digest in found
         missing = {part for part in parts if part not in base.manifests and part not in base.blobs}
-        if missing:
+        if missing and digest not in elsewhere:
             manifest = job.catalog.read_manifest(digest, media_type)
             missing &= {part.digest for _role, part in job.platforms.children(manifest)}
         deeper = [part for part in parts if part in base.manifests and lacks(part)]
@@ -298,6 +297,11 @@ def _left_upstream(job: SyncJob, base: Snapshot) -> set[Digest]:
     return job.catalog.content.missing(base.blobs)
 
 
+def _lost(job: SyncJob, base: Snapshot) -> set[Digest]:
+    """What a scrub has set aside of the base, and nobody has brought anew."""
+    return {digest for digest in job.catalog.lost() if digest in base.blobs or digest in base.manifests}
+
+
 def _children_that_stay(job: SyncJob, base: Snapshot) -> dict[Digest, tuple[Digest, ...]]:
     """What the base's manifests are made of, without children of platforms that are not wanted."""
     children = dict(job.children_of(base))
@@ -307,32 +311,3 @@ def _children_that_stay(job: SyncJob, base: Snapshot) -> dict[Digest, tuple[Dige
                 manifest = job.catalog.read_manifest(digest, entry.media_type)
                 children[digest] = tuple(part.digest for _role, part in job.platforms.children(manifest))
     return children
-
-
-async def each(keys: Iterable[str], act: Callable[[str], Awaitable[None]], failed: dict[str, EntrepotError]) -> None:
-    """Act on all keys at once, noting each one's failure; what no other key would survive is raised, the rest cancelled.
-
-    Raised are failures of this installation, refused credentials, and an upstream that fails MAX_UNAVAILABLE times in a row.
-    """
-    in_a_row = 0
-
-    async def guarded(key: str) -> None:
-        nonlocal in_a_row
-        try:
-            await act(key)
-        except (LocalError, RemoteUnauthorized):
-            raise
-        except EntrepotError as error:
-            failed[key] = error
-            in_a_row = in_a_row + 1 if isinstance(error, RemoteUnavailable) else 0
-            if in_a_row >= MAX_UNAVAILABLE:
-                raise
-        else:
-            in_a_row = 0
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for key in keys:
-                group.create_task(guarded(key))
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from None

@@ -82,9 +82,13 @@ async def _size_here(registry: Registry, request: Request, digest: Digest) -> in
 
 
 async def _keep_lease(registry: Registry, request: Request, digest: Digest) -> None:
-    """Renew the lease of a blob that no version holds; raise BlobUnknown when garbage collection was quicker."""
+    """Renew the lease of a blob that no version holds; raise BlobUnknown when garbage collection was quicker, and for one that
+    was lost and can be fetched from nowhere, so that the push brings it."""
     snapshot = registry.catalog.cached_served(request.name)
     if snapshot is not None and digest in snapshot.blobs:
+        is_held = registry.catalog.content.size(digest) is not None
+        if not is_held and not await registry.threads.run(registry.catalog.sources.find, digest):
+            raise BlobUnknown(f"blob {digest} was lost from {request.name}; push it again")
         return
     if not await registry.threads.run(registry.catalog.content.lease, request.repository, digest):
         raise BlobUnknown(f"blob {digest} is not in {request.name}")

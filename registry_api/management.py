@@ -16,7 +16,7 @@ from oci.reference import MAX_NAME, NAME_PATTERN, parse_name
 from registry_api.asking import FAILURES, Asker, Count, Last, ToldErrors, asker_of
 from registry_api.registry import Registry
 
-_NUMBER = 2**53
+NUMBER = 2**53
 NamePath = Annotated[
     str,
     Path(description="A name, slashes included.", json_schema_extra={"pattern": NAME_PATTERN, "maxLength": MAX_NAME}),
@@ -60,7 +60,7 @@ class DistributionIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     repository: str = Field(json_schema_extra={"pattern": NAME_PATTERN, "maxLength": MAX_NAME})
-    version: int | None = Field(None, ge=0, le=_NUMBER)
+    version: int | None = Field(None, ge=0, le=NUMBER)
     private: bool = False
     description: str = Field("", max_length=1000)
     labels: dict[str, str] = Field(default_factory=dict, max_length=100)
@@ -131,7 +131,7 @@ def management_routes(registry: Registry) -> APIRouter:
     async def list_versions(
         name: NamePath,
         n: Count = 100,
-        before: Annotated[int, Query(ge=0, le=_NUMBER, description="Only versions below this.")] = _NUMBER,
+        before: Annotated[int, Query(ge=0, le=NUMBER, description="Only versions below this.")] = NUMBER,
         asker: Asker = asking,
     ) -> list[VersionOut]:
         """A repository's versions, newest first."""
@@ -142,7 +142,7 @@ def management_routes(registry: Registry) -> APIRouter:
     @router.get("/tags/{name:path}", response_model=list[TagOut])
     async def list_tags(
         name: NamePath,
-        version: Annotated[int | None, Query(ge=0, le=_NUMBER, description="Default: the latest.")] = None,
+        version: Annotated[int | None, Query(ge=0, le=NUMBER, description="Default: the latest.")] = None,
         n: Count = 100,
         last: Last = "",
         asker: Asker = asking,

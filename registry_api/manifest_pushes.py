@@ -80,7 +80,7 @@ def _keep(registry: Registry, name: str, manifest: Manifest) -> None:
             f"{name} does not hold {len(missing)} part(s) of the manifest: push these first: {', '.join(missing[:5])}",
             detail={"missing": missing},
         )
-    if manifest.digest not in snapshot.manifests:
+    if manifest.digest not in snapshot.manifests or registry.catalog.content.size(manifest.digest) is None:
         registry.catalog.content.put(manifest.raw, manifest.digest, name, manifest.media_type)
 
 

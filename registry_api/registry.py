@@ -43,6 +43,11 @@ class Registry:
             await self.threads.run(self.catalog.refresh)
         return self.catalog.distributions.find(path)
 
+    def rights_path(self, path: str) -> str:
+        """The path whose rights hold for one: for the past of a path that path, else itself; no I/O."""
+        past = self.catalog.past.parse(path)
+        return path if past is None or self.catalog.distributions.find_cache(path) else past.path
+
     def is_public(self, path: str) -> bool:
         """Whether anybody may pull from a path: from a public distribution, or below a public cache; no I/O."""
         found = self.catalog.distributions.find(path) or self.catalog.distributions.find_cache(path)

@@ -8,6 +8,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from catalog.access_policy import NOBODY, Caller
 from catalog.distributions import Distribution
+from catalog.past import Past
 from oci.digest import Digest
 from oci.errors import BlobUnknown, Denied, EntrepotError, RemoteNotFound, Unauthorized, Unsupported
 from oci.reference import is_name
@@ -82,7 +83,11 @@ class DistributionApi:
         cache = registry.catalog.distributions.find_cache(name)
         if cache is not None and found is not None and found.repository != name:
             cache = None
-        self._check(scope, route, caller, name, found, cache)
+        past = registry.catalog.past.parse(name) if found is None and cache is None else None
+        if past is not None:
+            found = await self._find_past(scope, route, caller, name, past)
+        else:
+            self._check(scope, route, caller, name, found, cache)
         handler = route.handler
         if cache is not None and route.action == "pull":
             handler, warning = await self._below_cache(scope, match, caller, cache, name, handler)
@@ -118,9 +123,7 @@ class DistributionApi:
     ) -> None:
         """Raise what keeps the caller from doing that to what the path leads to."""
         registry = self._registry
-        public = not found.private if found is not None else cache is not None and not cache.private
-        if not (public and route.action == "pull"):
-            registry.gate.check(caller, route.action, name, public=public, address=address_of(scope))
+        self._check_right(scope, route, caller, name, found or cache)
         if route.action in CHANGES:
             check_changeable(route.action, name, found, cache)
             if found is None and registry.catalog.has_repository(name):
@@ -141,6 +144,21 @@ class DistributionApi:
         except Denied as error:
             registry.gate.note_not_brought(caller, name, error, address_of(scope))
             raise
+
+    def _check_right(self, scope: Scope, route: Route, caller: Caller, path: str, found: Distribution | None) -> None:
+        public = found is not None and not found.private
+        if not (public and route.action == "pull"):
+            self._registry.gate.check(caller, route.action, path, public=public, address=address_of(scope))
+
+    async def _find_past(self, scope: Scope, route: Route, caller: Caller, name: str, past: Past) -> Distribution:
+        """What a path of the past serves; the rights are those of the path whose past it is, and nothing can be changed."""
+        registry = self._registry
+        self._check_right(
+            scope, route, caller.with_past(name, past.path), past.path, registry.catalog.past.present(past)
+        )
+        if route.action in CHANGES:
+            raise Denied(f"{name} shows what {past.path} was, which nobody changes; {route.action} to {past.path}")
+        return await registry.threads.run(registry.catalog.past.at, name, past)
 
     async def _ask_upstream(
         self, match: Match, cache: Distribution, name: str, handler: Handler, why_not: EntrepotError | None

@@ -1,5 +1,6 @@
 """`entrepot gc` and `entrepot usage`: what the store holds, and freeing what nothing needs."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -7,7 +8,8 @@ import typer
 from flows.cli.flow_runs import read_form, run_here, show_summary
 from flows.cli.opening import opened
 from flows.cli.options import DryRun, Home, Json
-from flows.cli.output import bytes_text, print_fields, print_json, print_line, print_table
+from flows.cli.output import MAX_SHOWN, bytes_text, print_fields, print_json, print_line, print_table
+from oci.digest import Digest
 
 
 def gc(
@@ -17,6 +19,12 @@ def gc(
         float,
         typer.Option("--grace-hours", help="Keep what was uploaded, mounted or copied within so many hours.", min=0),
     ] = 24.0,
+    max_minutes: Annotated[
+        float | None, typer.Option("--max-minutes", help="End after so long; the next run goes on from there.")
+    ] = None,
+    explain: Annotated[
+        str | None, typer.Option("--explain", metavar="DIGEST", help="Say why this blob stays or goes; do nothing.")
+    ] = None,
     dry_run: DryRun = False,
     home: Home = None,
     as_json: Json = False,
@@ -24,8 +32,32 @@ def gc(
     """Free the blobs that no version of any repository holds; pushes and pulls may go on."""
     from flows.gc_request import GcRequest
 
-    request = read_form(GcRequest, grace_hours=grace_hours, dry_run=dry_run)
-    show_summary(run_here(context, home, "flows.gc", "collect_garbage", request), as_json=as_json)
+    if explain is not None:
+        _explain(explain, home, grace_hours, as_json=as_json)
+        return
+    request = read_form(GcRequest, grace_hours=grace_hours, max_minutes=max_minutes, dry_run=dry_run)
+    result = run_here(context, home, "flows.gc", "collect_garbage", request)
+    if dry_run and not as_json and result.rows():
+        rows = [(digest, "" if size is None else bytes_text(size), why) for digest, size, why in result.rows()]
+        print_table(("DIGEST", "SIZE", "WHY"), rows[:MAX_SHOWN])
+        if len(rows) > MAX_SHOWN:
+            print_line(f"… and {len(rows) - MAX_SHOWN} more (--json has up to 10,000)")
+        print_line("")
+    show_summary(result, as_json=as_json)
+
+
+def _explain(text: str, home: Path | None, grace_hours: float, *, as_json: bool) -> None:
+    with opened(home) as catalog:
+        fate = catalog.fate(Digest.parse(text), grace=grace_hours * 3600)
+    if as_json:
+        document = {"digest": fate.digest, "size": fate.size, "freed": fate.is_freed, "reasons": fate.reasons()}
+        print_json({**document, "hits": [hit.to_json() for hit in fate.hits]})
+        return
+    print_fields({"digest": fate.digest, "size": "not held" if fate.size is None else bytes_text(fate.size)})
+    for reason in fate.reasons():
+        print_line(reason)
+    for hit in fate.hits:
+        print_line(f"tags of {hit.repository}: {', '.join(hit.tags) or 'none'}")
 
 
 def usage(*, home: Home = None, as_json: Json = False) -> None:

@@ -17,13 +17,17 @@ from flows.cli import (
     evict,
     exits,
     gc,
+    hook,
     prefetch,
+    push,
     query,
     reclaim,
     replicate,
     repository,
+    scrub,
     serve,
     sign,
+    subscription,
     sync,
     tag,
     token,
@@ -45,6 +49,7 @@ app.command()(up.up)
 app.command()(serve.serve)
 app.command()(sync.sync)
 app.command()(replicate.replicate)
+app.command()(push.push)
 app.command()(build.build)
 app.command()(curate.curate)
 app.command()(bundle.export)
@@ -58,11 +63,14 @@ app.add_typer(user.groups, name="group")
 app.add_typer(token.group, name="token")
 app.add_typer(access.group, name="access")
 app.add_typer(event.group, name="event")
+app.add_typer(hook.group, name="hook")
+app.add_typer(subscription.group, name="subscription")
 app.command()(sign.sign)
 app.command()(sign.attest)
 app.command()(sign.verify)
 app.command()(gc.usage)
 app.command()(gc.gc)
+app.command()(scrub.scrub)
 app.command()(prefetch.prefetch)
 app.command()(reclaim.reclaim)
 app.command()(evict.evict)

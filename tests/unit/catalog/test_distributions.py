@@ -73,8 +73,12 @@ def test_an_older_catalogue_is_migrated(
         old = open_again()
         made = Commit("team/app", "push", (), "op", "admin", NOW)
         with old._lake.write() as writer:
-            writer.append("records", record_table([version_record(made, Snapshot("team/app", 1), Delta())]))
-    assert open_again().distributions.get("team/app") == Distribution("team/app", "team/app", NOW, NOW)
+            record = version_record(made, Snapshot("team/app", 0), Snapshot("team/app", 1), Delta())
+            del record["base"]  # which is younger
+            writer.append("records", record_table([record]))
+    migrated = open_again()
+    assert migrated.distributions.get("team/app") == Distribution("team/app", "team/app", NOW, NOW)
+    assert [(row.number, row.base) for row in migrated.versions("team/app")] == [(1, 0)]
 
 
 def test_the_rules_of_a_cache_are_kept(catalog: Catalog, open_again: Callable[..., Catalog]) -> None:

@@ -1,0 +1,104 @@
+"""Pushes racing garbage collection, with `kill -9` of either: no tagged image ever loses a blob."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from catalog.catalog import Catalog
+from catalog.settings import read_settings
+from oci.digest import Digest
+
+ROOT = Path(__file__).parents[2]
+ROUNDS = 50
+
+RACE = """
+import os, random, signal, sys, time
+from pathlib import Path
+from catalog.catalog import Catalog
+from catalog.settings import read_settings
+from oci.digest import Digest
+from oci.errors import EntrepotError
+from tests.unit.catalog.conftest import push_image
+
+home, rounds = Path(sys.argv[1]), int(sys.argv[2])
+acknowledged = home.parent / "acknowledged"
+
+def push(turn, beat):
+    with Catalog(read_settings(home=home)) as catalog, acknowledged.open("a") as out:
+        for number in range(10**6):
+            seed = f"{turn}-{number}"
+            orphan = f"layer {random.randrange(40)}"
+            catalog.content.put(orphan.encode(), Digest.of(orphan.encode()), "team/app")
+            layers = tuple(f"layer {random.randrange(40)}" for _ in range(3))
+            try:
+                push_image(catalog, "team/app", f"t{seed}", seed, layers)
+            except EntrepotError:  # the collector was quicker than this push: nothing was acknowledged
+                continue
+            print(f"t{seed}", file=out, flush=True)
+            os.write(beat, b"p")
+
+def collect(turn, beat):
+    with Catalog(read_settings(home=home)) as catalog:
+        while True:
+            if catalog.sweep(grace=1.0).freed_blobs or turn == 0:
+                os.write(beat, b"g")
+            else:
+                time.sleep(0.01)
+
+def start(act, turn):
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            act(turn, writing)
+        finally:
+            os._exit(1)
+    os.close(writing)
+    return child, reading
+
+def stop(child):
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+pusher, pushed = start(push, 0)
+collector, collected = start(collect, 0)
+try:
+    for turn in range(1, rounds + 1):
+        # Whoever was begun last has done something; the other one may be anywhere.
+        os.read(pushed if turn % 2 else collected, 1)
+        time.sleep(random.random() * 0.05)
+        if turn % 2:
+            stop(collector)
+            collector, collected = start(collect, turn)
+        else:
+            stop(pusher)
+            pusher, pushed = start(push, turn)
+finally:
+    stop(pusher)
+    stop(collector)
+"""
+
+
+@pytest.mark.slow
+def test_pushes_racing_gc_with_kills_of_either(tmp_path: Path) -> None:
+    home = tmp_path / "entrepot"
+    Catalog(read_settings(home=home)).close()
+    race = subprocess.run([sys.executable, "-c", RACE, str(home), str(ROUNDS)], cwd=ROOT, timeout=300, check=False)
+    assert race.returncode == 0
+    acknowledged = set((tmp_path / "acknowledged").read_text().split())
+    assert len(acknowledged) >= ROUNDS / 2
+    with Catalog(read_settings(home=home)) as catalog:
+        for _ in range(2):
+            snapshot = catalog.snapshot("team/app")
+            assert acknowledged <= snapshot.tags.keys()
+            for digest, entry in snapshot.manifests.items():
+                assert catalog.read_manifest(digest, entry.media_type).digest == digest
+            for digest in snapshot.blobs:
+                assert Digest.of(catalog.content.read(digest)) == digest
+            catalog.sweep(grace=0.0)
+        assert catalog.absent() == []
+        # A process killed between putting a file down and recording it leaves a file that nobody knows.
+        catalog.unknown_files(grace=-60.0, remove=True)
+        assert catalog.unknown_files(grace=0.0, remove=False).files == 0

@@ -1,0 +1,96 @@
+"""A damaged blob is found while others are pulled, fetched again where that is possible, and else names what it hits."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from catalog.catalog import open_catalog
+from catalog.settings import read_settings
+from oci.digest import Digest
+from oci.memory import MemoryStore
+from oci.pack import pack_image
+from tests.api.conftest import serve
+from tests.cli.commands import Entrepot, PrefectServer
+from tests.conftest import DockerRegistryFactory
+from tests.mirror import upload
+
+NAME = "team/app"
+
+
+def _files(home: Path) -> list[Path]:
+    return [path for path in (home / "blobs" / "sha256").rglob("*") if path.is_file()]
+
+
+@pytest.mark.slow
+def test_damage_is_mended_from_where_the_sync_came(
+    entrepot: Entrepot, prefect: PrefectServer, docker_registry: DockerRegistryFactory
+) -> None:
+    upstream = docker_registry()
+    upload(upstream, NAME, "v1", "one", "two" * 1000)
+    entrepot.json("sync", f"{upstream.host}/{NAME}", NAME)
+    before = {path: path.read_bytes() for path in _files(entrepot.home)}
+    for number, (path, data) in enumerate(before.items()):
+        path.write_bytes(data[:-1] + bytes([data[-1] ^ 1])) if number % 2 else path.unlink()
+    result = entrepot.json("scrub", "--rate", "0")
+    assert result["damaged"].keys() == result["fetched_again"].keys()
+    assert len(result["damaged"]) == len(before) == result["read"]["blobs"]
+    assert (result["lost"], result["hits"]) == ([], [])
+    assert {path: path.read_bytes() for path in _files(entrepot.home)} == before
+    assert prefect.artifacts(result["flow_run_id"]).keys() >= {"table"}
+    assert len(entrepot.json("event", "list", "--action", "quarantine")) == len(before)
+
+    # Without upstream the same damage is a loss, and the next sync brings what is lost, without a new version.
+    upstream.child.kill()
+    for path in before:
+        path.unlink()
+    failed = entrepot("scrub", "--rate", "0")
+    assert failed.returncode == 1
+    assert f"of {NAME} version 1-, tags v1, served at {NAME}" in failed.stderr
+    again = docker_registry(storage=upstream.storage)
+    synced = entrepot.json("sync", f"{again.host}/{NAME}", NAME)
+    assert synced["changed"] is False
+    assert {path: path.read_bytes() for path in _files(entrepot.home)} == before
+    assert entrepot.json("scrub", "--rate", "0")["lost"] == []
+
+
+@pytest.mark.slow
+def test_a_loss_is_named_beside_pulls_and_a_push_heals_it(entrepot: Entrepot, tmp_path: Path) -> None:
+    with serve(entrepot.home) as api:
+        store = MemoryStore()
+        image, other = pack_image(store, [{"a": "damaged"}]), pack_image(store, [{"b": "whole"}])
+        api.push(NAME, "v1", store, image)
+        api.push("other/app", "v1", store, other)
+        digest, whole = image.layers[0].digest, other.layers[0].digest
+        path = entrepot.home / "blobs" / "sha256" / digest.encoded[:2] / digest.encoded
+        assert api.anybody.get(f"/v2/{NAME}/blobs/{digest}").content == store.blobs[digest]
+        path.write_bytes(store.blobs[digest][:-1] + b"?")
+        stop, wrong = threading.Event(), list[int]()
+
+        def pull() -> None:
+            with api.client() as client:
+                while not stop.is_set():
+                    got = client.get(f"/v2/other/app/blobs/{whole}")
+                    if got.content != store.blobs[whole]:
+                        wrong.append(got.status_code)
+
+        thread = threading.Thread(target=pull)
+        thread.start()
+        try:
+            lost = entrepot.json("scrub", "--rate", "10MB", code=1)["error"]["detail"]
+        finally:
+            stop.set()
+            thread.join(30)
+        assert not wrong
+        assert lost["lost"] == [digest]
+        assert lost["hits"] == [
+            {"digest": digest, "repository": NAME, "versions": "1-", "tags": ["v1"], "paths": [NAME]}
+        ]
+        assert api.anybody.get(f"/v2/{NAME}/blobs/{digest}").status_code == 404
+        assert api.admin.head(f"/v2/{NAME}/blobs/{digest}").status_code == 404  # so the push brings it
+        api.push(NAME, "v1", store, image)
+        assert api.anybody.get(f"/v2/{NAME}/blobs/{digest}").content == store.blobs[digest]
+    assert entrepot.json("scrub")["lost"] == []
+    with open_catalog(read_settings(home=entrepot.home)) as catalog:
+        assert catalog.find_snapshot(NAME) is not None
+        assert Digest.of(catalog.content.read(digest)) == digest
