@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 from catalog import damage
 from catalog.blob_fate import BlobFate
 from catalog.blobs import BlobStore, LocalBlobStore
+from catalog.cache_contents import CacheContents
 from catalog.changes import Commit, CommitResult, Lookups
 from catalog.commit import Committer, find_operation
 from catalog.commit_log import CommitLog
@@ -77,6 +78,7 @@ class Catalog:
         self.sources = Sources(self._lake)
         self.events = Events(self._lake)
         self._pulls = Pulls(self._lake)
+        self.cache_contents = CacheContents(self._lake, self._holdings, self.distributions, self._pulls)
         self._snapshots = Snapshots(self._lake, self.distributions, limit=settings.snapshot_entries)
         self.past = PastPaths(settings.history_path, self.distributions, self._snapshots)
         self._history = History(self._lake)
@@ -256,7 +258,7 @@ class Catalog:
         )
 
     def reclaimable(self, repositories: Collection[str], *, keep: float) -> list[Held]:
-        """Blobs of these repositories alone that can be fetched again and were fetched more than `keep` seconds ago."""
+        """Blobs of these repositories alone that can be fetched again and were neither fetched nor pulled for `keep` seconds."""
         return self._reclaimer.find(repositories, since=self._clock() - keep)
 
     def reclaim(self, blobs: Sequence[Held], repositories: Collection[str], *, keep: float) -> list[Held]:

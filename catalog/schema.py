@@ -128,3 +128,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 """Each entry takes the schema from its index to the next number; entries never change once released."""
 
 SCHEMA_VERSION = len(MIGRATIONS)
+
+PULLS_SINCE = next(
+    number
+    for number, entry in enumerate(MIGRATIONS, 1)
+    if any("CREATE TABLE pulls" in statement for statement in entry)
+)
+"""The version of the schema from which on pulls are counted."""

@@ -136,15 +136,15 @@ class Caches:
                 raise NameUnknown(f"neither {cache.remote} nor this cache of it has {name}") from None
             return (), ""
         if said:  # what is known is good for as long as upstream is left alone
-            self._lists.setdefault(name, ())
+            self._keep_list(name, self._lists.get(name, ()))
         return self._lists.get(name, ()), _warning(cache, said)
 
     def _keep_list(self, name: str, tags: tuple[str, ...]) -> None:
         self._lists.pop(name, None)
         self._lists[name] = tags
-        kept = sum(map(len, self._lists.values()))
+        kept = sum(map(len, self._lists.values())) + len(self._lists)
         while kept > _TAGS_KEPT and len(self._lists) > 1:
-            kept -= len(self._lists.popitem(last=False)[1])
+            kept -= len(self._lists.popitem(last=False)[1]) + 1
 
     async def _take(
         self,

@@ -14,6 +14,7 @@ from flows.cli import (
     curate,
     distribution,
     event,
+    evict,
     exits,
     gc,
     hook,
@@ -72,6 +73,7 @@ app.command()(gc.gc)
 app.command()(scrub.scrub)
 app.command()(prefetch.prefetch)
 app.command()(reclaim.reclaim)
+app.command()(evict.evict)
 app.command()(query.query)
 
 

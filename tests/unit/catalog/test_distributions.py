@@ -94,3 +94,31 @@ def test_the_rules_of_a_cache_are_kept(catalog: Catalog, open_again: Callable[..
 def test_rules_that_cannot_be_used_are_refused(rules: dict[str, object]) -> None:
     with pytest.raises(InvalidInput):
         CacheRules(**rules).check()  # type: ignore[arg-type]
+
+
+def test_a_cache_owns_whole_parts_of_paths_and_the_innermost_wins(catalog: Catalog) -> None:
+    for path in ("cache", "cache/inner", "a/b"):
+        catalog.distributions.put(Distribution(path, "", NOW, NOW, remote="registry.example"), actor="admin")
+    owners = {
+        name: found.path if (found := catalog.distributions.find_cache(name)) else None
+        for name in (
+            "cache",
+            "cache/app",
+            "cache/inner",
+            "cache/inner/app",
+            "cache/innermost/app",
+            "cachet/app",
+            "a/bc/d",
+            "a/b/c",
+        )
+    }
+    assert owners == {
+        "cache": None,
+        "cache/app": "cache",
+        "cache/inner": "cache",
+        "cache/inner/app": "cache/inner",
+        "cache/innermost/app": "cache",
+        "cachet/app": None,
+        "a/bc/d": None,
+        "a/b/c": "a/b",
+    }
