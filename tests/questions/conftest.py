@@ -1,7 +1,7 @@
 """One small catalogue, made by pushes, a sync and signing, that all questions are asked of."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,7 +44,7 @@ class Home:
     settings: Settings
     scratch: Path
     images: dict[str, Manifest] = field(default_factory=dict)
-    moment: datetime = datetime.min
+    moment: datetime = field(init=False)
 
     def ask(self, sql: str, parameters: Mapping[str, Value] | None = None, as_of: AsOf = NOW) -> Rows:
         """Answer here, as the process of a question does."""
@@ -60,7 +60,7 @@ class Home:
 
 
 @pytest.fixture(scope="package")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     folder = tmp_path_factory.mktemp("questions")
     (folder / "scratch").mkdir()
     found = Home(read_settings(home=folder / "entrepot"), folder / "scratch")
@@ -68,7 +68,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     _sync(found)
     with open_catalog(found.settings) as catalog:
         _sign(found, catalog)
-    yield found
+    return found
 
 
 def _push(home: Home, folder: Path) -> None:
@@ -138,9 +138,7 @@ def _sign(home: Home, catalog: Catalog) -> None:
         catalog, latest, [home.images["two"].digest], signer, reference="team/app", created=created.isoformat()
     )
     sbom = read_document(b'{"spdxVersion": "SPDX-2.3"}', "https://spdx.dev/Document")
-    changes += plan_attestation(
-        catalog, latest, home.images["one"].digest, sbom, None, created=created.isoformat()
-    )
+    changes += plan_attestation(catalog, latest, home.images["one"].digest, sbom, None, created=created.isoformat())
     catalog.commit(
         Commit(
             repository="team/app",
@@ -151,5 +149,3 @@ def _sign(home: Home, catalog: Catalog) -> None:
             created_at=created,
         )
     )
-
-

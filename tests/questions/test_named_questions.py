@@ -160,7 +160,10 @@ def test_usage(home: Home) -> None:
 def test_growth(home: Home) -> None:
     (row,) = home.named("growth", days=1)
     assert row["versions"] == home.ask("SELECT count(*) AS n FROM versions")[0]["n"]
-    assert row["bytes"] == home.ask("SELECT sum(size)::BIGINT AS n FROM changes WHERE action='add' AND kind<>'tag'")[0]["n"]
+    assert (
+        row["bytes"]
+        == home.ask("SELECT sum(size)::BIGINT AS n FROM changes WHERE action='add' AND kind<>'tag'")[0]["n"]
+    )
     assert row["repositories"] == 5
 
 
