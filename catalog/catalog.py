@@ -4,6 +4,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -185,6 +186,14 @@ class Catalog:
     def children(self, name: str, digests: Iterable[Digest] | None = None) -> dict[Digest, tuple[Digest, ...]]:
         """Children (manifests, configs, layers) of a repository's manifests, of all of them by default; one query."""
         return self._history.children(name, digests)
+
+    def labels(self, name: str, digests: Iterable[Digest]) -> dict[Digest, dict[str, str]]:
+        """The labels in the configs of a repository's images; one query."""
+        return self._history.labels(name, digests)
+
+    def first_seen(self, name: str, digests: Iterable[Digest]) -> dict[Digest, datetime]:
+        """When a repository first got each of these manifests, as far as its versions tell; one query."""
+        return self._history.first_seen(name, digests)
 
     def images(self, wanted: ImageFilter) -> list[ImageRow]:
         """Images that repositories have taken in; whether a version still has one, its snapshot tells. One query."""

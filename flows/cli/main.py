@@ -17,6 +17,7 @@ from flows.cli import (
     exits,
     gc,
     prefetch,
+    promote,
     query,
     reclaim,
     replicate,
@@ -46,6 +47,7 @@ app.command()(sync.sync)
 app.command()(replicate.replicate)
 app.command()(build.build)
 app.command()(curate.curate)
+app.command()(promote.promote)
 app.command()(bundle.export)
 app.command("import")(bundle.import_)
 app.add_typer(repository.group, name="repository")
