@@ -17,14 +17,10 @@ from catalog.signatures import Checked
 from catalog.snapshot import Snapshot
 from oci import mediatypes
 from oci.digest import Digest
-from oci.errors import Denied, TagImmutable
+from oci.errors import PromotionRefused, TagImmutable
 
 _MESSAGE = 4000
 """Characters of the version's message at most; the result of the flow run has everything."""
-
-
-class PromotionRefused(Denied):
-    """A gate did not let some of the content through; `detail` has every verdict."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from catalog.curation import Pick, curate
 from catalog.filters import PlatformFilter
 from catalog.promotion import (
     Gate,
-    PromotionRefused,
     age_gate,
     ask_gates,
     immutable_gate,
@@ -31,7 +30,7 @@ from flows.operation_flow import finish_operation
 from flows.promote_request import PromoteRequest
 from flows.promotion_hook import hook_gate, parse_hook
 from flows.verifiers import check_by_identity, check_by_key
-from oci.errors import Conflict
+from oci.errors import Conflict, PromotionRefused
 from oci.platform import Platform
 
 ACTOR = "promote-content"

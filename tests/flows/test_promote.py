@@ -1,4 +1,4 @@
-"""Promotion: what passes the gates becomes one version of the target, what does not changes nothing; with real services and keys."""
+"""Promotion: what passes the gates becomes one version of the target, else nothing changes; services and keys are real."""
 
 import itertools
 import json
@@ -19,13 +19,12 @@ from pydantic import ValidationError
 from catalog.catalog import Catalog, open_catalog
 from catalog.changes import AddManifest, Change, SetTag
 from catalog.distributions import Distribution
-from catalog.promotion import PromotionRefused
 from catalog.settings import read_settings
 from catalog.sign import plan_signing
 from flows.operation import OperationResult, perform
 from flows.promote import prepare_promotion
 from flows.promote_request import PromoteRequest
-from oci.errors import Conflict, ManifestUnknown
+from oci.errors import Conflict, ManifestUnknown, PromotionRefused
 from oci.signing.keys import Signer
 from tests.cli.commands import Entrepot, PrefectServer
 from tests.unit.catalog.conftest import commit_to, push_image, stage_image, stage_index
