@@ -209,6 +209,14 @@ class Catalog:
         """What conditions of filters look at in manifests of a version; those that it does not hold are left out. One query."""
         return read_facts(self._lake, snapshot, digests)
 
+    def labels(self, name: str, digests: Iterable[Digest]) -> dict[Digest, dict[str, str]]:
+        """The labels in the configs of a repository's images; one query."""
+        return self._history.labels(name, digests)
+
+    def first_seen(self, name: str, digests: Iterable[Digest]) -> dict[Digest, datetime]:
+        """When a repository first got each of these manifests, as far as its versions tell; one query."""
+        return self._history.first_seen(name, digests)
+
     def images(self, wanted: ImageFilter) -> list[ImageRow]:
         """Images that repositories have taken in; whether a version still has one, its snapshot tells. One query."""
         return find_images(self._lake, wanted)

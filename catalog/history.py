@@ -1,6 +1,7 @@
 """What the catalogue tells of its repositories and versions; every method is one query."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import cast
 
 from catalog.lake import Lake
@@ -81,6 +82,25 @@ class History:
         return {
             Digest(parent): tuple(dict.fromkeys(map(Digest, cast("list[str]", children)))) for parent, children in rows
         }
+
+    def labels(self, name: str, digests: Iterable[Digest]) -> dict[Digest, dict[str, str]]:
+        """Manifest to the labels of its config, of the manifests named."""
+        rows = self._lake.read(
+            "SELECT digest, labels FROM manifests WHERE repository = ? AND digest IN (SELECT unnest(?::VARCHAR[]))",
+            [name, [str(digest) for digest in digests]],
+        )
+        return {Digest(digest): dict(cast("dict[str, str]", labels or {})) for digest, labels in rows}
+
+    def first_seen(self, name: str, digests: Iterable[Digest]) -> dict[Digest, datetime]:
+        """Manifest to when the first version that has brought it was made, of the manifests named."""
+        rows = self._lake.read(
+            "SELECT digest, min(versions.created_at) FROM changes JOIN versions "
+            "ON versions.repository = changes.repository AND versions.number = changes.version "
+            "WHERE changes.repository = ? AND kind = 'manifest' AND action = 'add' "
+            "AND digest IN (SELECT unnest(?::VARCHAR[])) GROUP BY digest",
+            [name, [str(digest) for digest in digests]],
+        )
+        return {Digest(digest): cast("datetime", seen) for digest, seen in rows}
 
 
 def version_unknown(name: str, number: int, latest: int) -> VersionUnknown:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from catalog.catalog import Catalog
 from catalog.changes import Change, Commit, LatestIs
+from catalog.promotion import Verdict
 from catalog.snapshot import Delta, Snapshot
 from flows.sync_plan import PlanItem
 from oci.digest import Digest
@@ -19,8 +20,8 @@ MAX_PLANS = 10
 class Operation:
     """What is to be done to a repository: `plan` gives the changes that lead from its latest version to the wanted one.
 
-    `notes` are remarks for whoever reads the result, `not_selected` the reason for each tag that was left out; `allow_sparse`
-    lets the version lack what its source lacked.
+    `notes` are remarks for whoever reads the result, `not_selected` the reason for each tag that was left out, `verdicts` what
+    gates have said; `allow_sparse` lets the version lack what its source lacked.
     """
 
     repository: str
@@ -30,6 +31,7 @@ class Operation:
     allow_sparse: bool = False
     notes: tuple[str, ...] = ()
     not_selected: Mapping[str, str] = field(default_factory=dict)
+    verdicts: tuple[Verdict, ...] = ()
 
 
 def plan_id(base: Snapshot, changes: Sequence[Change]) -> str:
@@ -54,6 +56,7 @@ class OperationResult:
     notes: tuple[str, ...] = ()
     not_selected: Mapping[str, str] = field(default_factory=dict)
     plan: str = ""
+    verdicts: tuple[Verdict, ...] = ()
 
     @property
     def items(self) -> list[PlanItem]:
@@ -100,6 +103,7 @@ class OperationResult:
             "plan": self.plan or None,
             "flow_run_id": self.flow_run_id or None,
             "notes": list(self.notes),
+            **({"gates": [verdict.to_json() for verdict in self.verdicts]} if self.verdicts else {}),
         }
 
 
@@ -156,5 +160,6 @@ def perform(
             operation.notes,
             operation.not_selected,
             made,
+            operation.verdicts,
         )
     raise Conflict(f"{operation.repository} was changed by others during {MAX_PLANS} tries in a row; run this again")

@@ -115,6 +115,10 @@ class TagImmutable(Denied):
     """The tag is there already, and may not be moved or deleted."""
 
 
+class PromotionRefused(Denied):
+    """A gate did not let some of the content through; `detail` has every verdict."""
+
+
 class BlobTooLarge(RequestError):
     """A blob is larger than this registry takes."""
 

@@ -19,6 +19,7 @@ from flows.cli import (
     gc,
     hook,
     prefetch,
+    promote,
     push,
     query,
     reclaim,
@@ -52,6 +53,7 @@ app.command()(replicate.replicate)
 app.command()(push.push)
 app.command()(build.build)
 app.command()(curate.curate)
+app.command()(promote.promote)
 app.command()(bundle.export)
 app.command("import")(bundle.import_)
 app.add_typer(repository.group, name="repository")
