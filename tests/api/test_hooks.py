@@ -175,6 +175,7 @@ def test_a_body_that_is_too_long_is_413_known_hook_or_not(hooked: Api) -> None:
             assert (answer.status_code, codes(answer)) == (413, ["SIZE_INVALID"])
 
 
+@pytest.mark.slow
 def test_too_many_requests_are_429(hooked: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("registry_api.hooks._RATE", 0.2)
     with serve(hooked.catalog.settings.root.parent / "limited") as limited:
@@ -217,6 +218,7 @@ def test_a_run_that_prefect_refuses_is_told_and_holds_up_nothing(
         wait_until(lambda: len(runs_of()) == 1, 10, "the next is started")
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_while_prefect_is_away_and_the_registry_is_killed(
     tmp_path: Path, entrepot_server: Callable[..., EntrepotServer]
 ) -> None:
