@@ -50,7 +50,6 @@ class HookDeliveries:
         mark = await run(self._eventing.queue.mark)
         if mark == self._mark and (self._next_at is None or now < self._next_at):
             return
-        self._mark = mark
         times = [await run(self._plan, now)]
         if now >= self._rest_until:
             due, later = await run(self._eventing.queue.due, now)
@@ -58,6 +57,7 @@ class HookDeliveries:
         else:
             times.append(self._rest_until)
         self._next_at = min((one for one in times if one is not None), default=None)
+        self._mark = mark
 
     def _plan(self, now: float) -> float | None:
         waiting = self._eventing.queue.waiting()
@@ -140,7 +140,7 @@ async def follow_hooks(deliveries: HookDeliveries, eventing: Eventing, *, every:
         try:
             if eventing.records.hooks:
                 await deliveries.step()
-        except (EntrepotError, OSError) as error:
-            log.error("starting runs of hooks failed; it is tried again error=%s", error)  # noqa: TRY400
+        except Exception:  # whatever it is, the next try may go well; a chore that ended would never be missed
+            log.exception("starting runs of hooks failed, it is tried again")
             await asyncio.sleep(_PAUSE)
         await asyncio.sleep(every)

@@ -23,7 +23,7 @@ _BATCH = 100
 _LONGEST_PAUSE = 300.0
 _PAUSE = 5.0
 """Seconds before another try, when it is we who failed."""
-_SLACK = timedelta(hours=1)
+_SLACK = timedelta(days=1)
 """How much earlier than the last commit told a version may say it was made, and still have come after it."""
 
 
@@ -213,7 +213,7 @@ async def follow_commits(tellings: Tellings, *, every: float) -> None:
     while True:
         try:
             await tellings.step()
-        except (EntrepotError, OSError) as error:
-            log.error("telling subscribers failed; it is tried again error=%s", error)  # noqa: TRY400
+        except Exception:  # as above
+            log.exception("telling subscribers failed, it is tried again")
             await asyncio.sleep(_PAUSE)
         await asyncio.sleep(every)
