@@ -52,7 +52,8 @@ def pushing(stage: Stage, quick: bool) -> Iterator[Row]:
 
 
 def syncing(stage: Stage, quick: bool) -> Iterator[Row]:
-    return syncing_rows(stage, rounds=1 if quick else 3, tags=40 if quick else 200, many_tags=100 if quick else 1000)
+    sizes = (40,) if quick else (200, 1_000)
+    return syncing_rows(stage, rounds=1 if quick else 3, sizes=sizes, delays=(0.0, 0.02))
 
 
 def verbs(stage: Stage, quick: bool) -> Iterator[Row]:

@@ -1,23 +1,54 @@
-"""How fast a repository is mirrored: against `skopeo sync`, and against itself when nothing has changed."""
+"""How fast a repository is mirrored, near and far: first and unchanged syncs, in turns with `skopeo sync` and `regsync`."""
 
-from collections.abc import Iterator
+import json
+import sys
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from statistics import median
 
 from benchmarks.content import Image, series
 from benchmarks.rows import Row
 from benchmarks.stage import Prefect, Stage, Sync, sync_command, sync_env, timed_command, timed_sync
 from benchmarks.wire import Connection, Server, push_image
+from tests.servers import DockerRegistry, answers, free_port, tool
+
+_CONCURRENCY = 8
+"""Transfers at a time, ours by default; regsync is told to do as many. skopeo has no such setting for tags."""
+
+_FIRST_GOAL, _AGAIN_GOAL = 2.0, 5.0
+"""How many times quicker than the quicker peer the first sync and an unchanged one are to be where upstream is far."""
 
 
-def syncing_rows(stage: Stage, *, rounds: int, tags: int, many_tags: int) -> Iterator[Row]:
-    """First syncs of `tags` tags in turns with skopeo's, then `many_tags` tags twice."""
+@dataclass
+class _Times:
+    """Seconds by tool, one figure per round."""
+
+    first: dict[str, list[float]] = field(default_factory=dict)
+    again: dict[str, list[float]] = field(default_factory=dict)
+
+    def best(self, times: dict[str, list[float]]) -> tuple[str, tuple[float, ...]]:
+        """The peer that is quicker by its median."""
+        name = min(times, key=lambda one: median(times[one]))
+        return name, tuple(times[name])
+
+
+def syncing_rows(stage: Stage, *, rounds: int, sizes: Sequence[int], delays: Sequence[float]) -> Iterator[Row]:
+    """Sync repositories of so many tags from an upstream that answers after so many seconds."""
     upstream, registry = stage.peer("upstream")
-    fill(upstream, "bench/mirror", list(series("mirror", tags, bases=10, base_size=2_000_000, own_size=200_000)))
+    for tags in sizes:
+        base, own = (2_000_000, 200_000) if tags <= 200 else (200_000, 10_000)
+        fill(upstream, f"bench/t{tags}", list(series(f"t{tags}", tags, bases=10, base_size=base, own_size=own)))
     prefect = stage.prefect()
-    yield from _against_skopeo(stage, registry.host, prefect, rounds, tags)
-    fill(upstream, "bench/many", list(series("many", many_tags, bases=10, base_size=200_000, own_size=10_000)))
-    yield from _unchanged(stage, registry.host, prefect, rounds, many_tags)
+    for delay in delays:
+        host = relayed(stage, registry, delay) if delay else registry.host
+        for tags in sizes:
+            yield from _compared(stage, host, prefect, rounds, tags, delay)
+    home = stage.folder / "sync-alone"
+    source = f"{registry.host}/bench/t{sizes[0]}"
+    alone = timed_command(stage, "sync", sync_command(source, "mirror"), sync_env(home, None))
+    name = f"first sync of {sizes[0]} tags, without a Prefect server"
+    yield Row(name, "s", (alone,), (), None, "less", "the flow starts a server of its own")
 
 
 def fill(server: Server, repository: str, images: list[Image]) -> None:
@@ -32,60 +63,59 @@ def fill(server: Server, repository: str, images: list[Image]) -> None:
         list(pool.map(push, [images[number::4] for number in range(4)]))
 
 
-def _against_skopeo(stage: Stage, upstream: str, prefect: Prefect, rounds: int, tags: int) -> Iterator[Row]:
+def relayed(stage: Stage, registry: DockerRegistry, delay: float) -> str:
+    """host:port of a relay that makes each request to the registry come `delay` seconds later."""
+    port = free_port()
+    command = [sys.executable, "-m", "benchmarks.delay", str(port), str(registry.port), str(delay)]
+    child = stage.children.start("delay", command)
+    child.wait_ready(lambda: answers(f"http://127.0.0.1:{port}/v2/"))
+    return f"127.0.0.1:{port}"
+
+
+def _compared(stage: Stage, host: str, prefect: Prefect, rounds: int, tags: int, delay: float) -> Iterator[Row]:
+    source, times = f"{host}/bench/t{tags}", _Times()
     ours: list[Sync] = []
-    alone: list[float] = []
-    to_registry: list[float] = []
-    to_folder: list[float] = []
-    source = f"{upstream}/bench/mirror"
+    again: list[Sync] = []
     for number in range(rounds):
-        ours.append(timed_sync(stage, source, "mirror", stage.folder / f"sync-{number}", prefect))
-        _, destination = stage.peer(f"destination-{number}")
-        to_registry.append(
-            _skopeo_sync(stage, source, ["--dest", "docker", "--dest-tls-verify=false"], destination.host)
-        )
-        destination.child.stop()
-        to_folder.append(_skopeo_sync(stage, source, ["--dest", "dir"], str(stage.folder / f"folder-{number}")))
-    home = stage.folder / "sync-alone"
-    alone.append(timed_command(stage, "sync", sync_command(source, "mirror"), sync_env(home, None)))
-    whole, inside = tuple(sync.whole for sync in ours), tuple(sync.inside for sync in ours)
-    name = f"first sync of {tags} tags"
-    yield Row(
-        f"{name}, whole command", "s", whole, tuple(to_registry), 1.5, "less", "peer: skopeo sync to docker-registry"
-    )
-    yield Row(f"{name}, inside a running flow", "s", inside, tuple(to_registry), 1.5, "less", "peer: the same")
-    yield Row(f"{name}, against a folder", "s", whole, tuple(to_folder), None, "less", "peer: skopeo sync --dest dir")
-    yield Row(
-        f"{name}, without a Prefect server", "s", tuple(alone), (), None, "less", "the flow starts a server of its own"
-    )
+        home = stage.folder / f"sync-{tags}-{delay}-{number}"
+        ours.append(timed_sync(stage, source, "mirror", home, prefect))
+        again.append(timed_sync(stage, source, "mirror", home, prefect))
+        for name, run in (("skopeo sync", _skopeo), ("regsync", _regsync)):
+            _, destination = stage.peer(f"destination-{tags}-{delay}-{number}-{name[:3]}")
+            for kept in (times.first, times.again):
+                kept.setdefault(name, []).append(run(stage, source, destination.host))
+            destination.child.stop()
+    far = f"{delay * 1000:.0f} ms away" if delay else "near"
+    for what, mine, theirs, goal in (
+        ("first", ours, times.first, _FIRST_GOAL),
+        ("unchanged", again, times.again, _AGAIN_GOAL),
+    ):
+        peer, figures = times.best(theirs)
+        others = ", ".join(f"{name} {median(some):.1f} s" for name, some in theirs.items())
+        name, note = f"{what} sync of {tags:,} tags, upstream {far}", f"peer: {peer} to docker-registry ({others})"
+        inside, whole = tuple(sync.inside for sync in mine), tuple(sync.whole for sync in mine)
+        yield Row(f"{name}, inside a running flow", "s", inside, figures, goal if delay else None, "less", note)
+        yield Row(f"{name}, whole command", "s", whole, figures, None, "less", "the same peer")
 
 
-def _skopeo_sync(stage: Stage, source: str, options: list[str], destination: str) -> float:
+def _skopeo(stage: Stage, source: str, destination: str) -> float:
     client = stage.skopeo()
-    command = [client.binary, *client.options, "sync", "--src", "docker", "--src-tls-verify=false", *options]
-    return timed_command(stage, "skopeo-sync", [*command, source, destination], dict(client.env))
+    options = ["--src", "docker", "--src-tls-verify=false", "--dest", "docker", "--dest-tls-verify=false"]
+    command = [client.binary, *client.options, "sync", *options, source, destination]
+    return timed_command(stage, "skopeo-sync", command, dict(client.env))
 
 
-def _unchanged(stage: Stage, upstream: str, prefect: Prefect, rounds: int, tags: int) -> Iterator[Row]:
-    source, home = f"{upstream}/bench/many", stage.folder / "sync-many"
-    first = timed_sync(stage, source, "many", home, prefect)
-    again = [timed_sync(stage, source, "many", home, prefect) for _ in range(rounds)]
-    name = f"unchanged sync of {tags:,} tags"
-    yield Row(
-        f"{name}, inside a running flow",
-        "s",
-        tuple(sync.inside for sync in again),
-        (first.inside,),
-        20.0,
-        "less",
-        "peer: its own first sync",
-    )
-    yield Row(
-        f"{name}, whole command",
-        "s",
-        tuple(sync.whole for sync in again),
-        (first.whole,),
-        None,
-        "less",
-        f"peer: its own first sync; {median(sync.whole - sync.inside for sync in again):.1f} s of it before and after the flow",
-    )
+def _regsync(stage: Stage, source: str, destination: str) -> float:
+    host, _, repository = source.partition("/")
+    settings = {
+        "version": 1,
+        "creds": [
+            {"registry": one, "tls": "disabled", "reqConcurrent": _CONCURRENCY, "reqPerSec": 0}
+            for one in (host, destination)
+        ],
+        "defaults": {"parallel": _CONCURRENCY},
+        "sync": [{"source": source, "target": f"{destination}/{repository}", "type": "repository"}],
+    }
+    file = stage.folder / "regsync.yml"
+    file.write_text(json.dumps(settings))  # JSON is YAML
+    return timed_command(stage, "regsync", [tool("regsync"), "once", "--config", str(file)], {})

@@ -180,6 +180,12 @@ class Caller(NamedTuple):
         """The same login for what no scope can name: lists over all paths, and blobs wherever they are."""
         return Caller(self.account, self.bounds, self.bounds)
 
+    def with_past(self, asked: str, path: str) -> "Caller":
+        """The same login, good for pulls from a path too when it is good for them from what shows the past of that path."""
+        if self.grants is None or not any(grant.allows("pull", asked) for grant in self.grants):
+            return self
+        return self._replace(grants=(*self.grants, Grant(actions=("pull",), patterns=(path,))))
+
     def narrows(self, action: Action, name: str) -> bool:
         """Whether the login is not good for this, whatever its account may do."""
         return self.grants is not None and not any(grant.allows(action, name) for grant in self.grants)

@@ -1,8 +1,8 @@
 """Writing versions into a bundle; each blob once, however many versions hold it, and verified while it is read."""
 
 import io
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -10,38 +10,95 @@ from catalog.blobs import BlobReader
 from catalog.bundle_files import create_bundle, in_memory
 from catalog.bundle_format import DOCUMENT, BundledVersion, Contents, blob_path, render_contents, render_index
 from catalog.catalog import Catalog
+from catalog.curation import curate_version
+from catalog.filters import PlatformFilter
+from catalog.selecting import Filter
+from catalog.snapshot import Snapshot
 from oci.digest import Digest, new_hasher
 from oci.errors import InvalidInput, StorageCorrupt
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A version to export: by default the latest; what version `since` holds is left out."""
+    """A version to export: by default the latest; what version `since` holds is left out.
+
+    With a filter or platforms, only what they choose of it, and of `since` what they choose of that.
+    """
 
     repository: str
     version: int | None = None
     since: int = 0
+    filter: Filter = field(default_factory=Filter)
+    platforms: PlatformFilter = field(default_factory=PlatformFilter)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the version is wanted."""
+        return self.filter == Filter() and not self.platforms.wanted
 
 
-def collect(catalog: Catalog, wanted: Iterable[Wanted], *, now: datetime) -> Contents:
-    """Say what the bundle will hold; raise NameUnknown, VersionUnknown, or InvalidInput for a repository named twice
-    or one that lacks blobs."""
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What a bundle will hold, and by which rule each `NAME:TAG` is kept or dropped."""
+
+    contents: Contents
+    kept: Mapping[str, str]
+    dropped: Mapping[str, str]
+
+
+def plan_export(catalog: Catalog, wanted: Iterable[Wanted], *, now: datetime) -> Export:
+    """Choose what a bundle holds. A repository of which filters choose nothing is left out.
+
+    Raises NameUnknown, VersionUnknown, or InvalidInput for a repository named twice or one that lacks blobs.
+    """
     versions: list[BundledVersion] = []
     blobs: dict[Digest, int] = {}
+    kept: dict[str, str] = {}
+    dropped: dict[str, str] = {}
+    seen: set[str] = set()
     for one in wanted:
-        if any(found.repository == one.repository for found in versions):
+        if one.repository in seen:
             raise InvalidInput(f"{one.repository} is named twice; a bundle holds one version of each repository")
-        snapshot, base = catalog.snapshot(one.repository, one.version), catalog.snapshot(one.repository, one.since)
+        seen.add(one.repository)
+        chosen = _choose(catalog, one, one.version, now)
+        kept |= chosen.kept
+        dropped |= chosen.dropped
+        snapshot = chosen.snapshot
+        if not snapshot.manifests and not one.is_whole:
+            continue
         versions.append(BundledVersion(one.repository, snapshot.version, one.since, snapshot.tags, snapshot.manifests))
-        blobs |= {digest: entry.size for digest, entry in snapshot.manifests.items() if digest not in base.manifests}
-        added = {digest: size for digest, size in snapshot.blobs.items() if digest not in base.blobs}
-        if left := catalog.content.missing(added):
-            raise InvalidInput(
-                f"{len(left)} blob(s) of {one.repository} version {snapshot.version} were left upstream and are not here: "
-                "sync it with --policy immediate first"
-            )
-        blobs |= added
-    return Contents(tuple(versions), blobs, now.isoformat())
+        blobs |= _new_blobs(catalog, snapshot, _choose(catalog, one, one.since, now).snapshot)
+    return Export(Contents(tuple(versions), blobs, now.isoformat()), kept, dropped)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    snapshot: Snapshot
+    kept: Mapping[str, str] = field(default_factory=dict)
+    dropped: Mapping[str, str] = field(default_factory=dict)
+
+
+def _choose(catalog: Catalog, wanted: Wanted, version: int | None, now: datetime) -> _Chosen:
+    """What is wanted of a version, as if it were all that there is."""
+    source = catalog.snapshot(wanted.repository, version)
+    if wanted.is_whole:
+        return _Chosen(source, {f"{wanted.repository}:{tag}": "every tag is included" for tag in source.sorted_tags})
+    chosen = curate_version(catalog, source, wanted.filter, wanted.platforms, now=now)
+    parts = catalog.children(wanted.repository, chosen.manifests) if chosen.manifests else {}
+    blobs = {part: source.blobs[part] for some in parts.values() for part in some if part in source.blobs}
+    chosen_snapshot = Snapshot(wanted.repository, source.version, chosen.tags, chosen.manifests, blobs)
+    return _Chosen(chosen_snapshot, chosen.kept, chosen.dropped)
+
+
+def _new_blobs(catalog: Catalog, snapshot: Snapshot, base: Snapshot) -> dict[Digest, int]:
+    added = {digest: size for digest, size in snapshot.blobs.items() if digest not in base.blobs}
+    if left := catalog.content.missing(added):
+        raise InvalidInput(
+            f"{len(left)} blob(s) of {snapshot.repository} version {snapshot.version} were left upstream and are not here: "
+            "sync it with --policy immediate first"
+        )
+    manifests = {digest: entry.size for digest, entry in snapshot.manifests.items() if digest not in base.manifests}
+    return manifests | added
 
 
 def write_bundle(catalog: Catalog, contents: Contents, path: Path, on_bytes: Callable[[int], None]) -> None:

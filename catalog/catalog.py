@@ -3,22 +3,31 @@
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from catalog import damage, query
+from catalog import damage
 from catalog.blob_fate import BlobFate
 from catalog.blobs import BlobStore, LocalBlobStore
 from catalog.changes import Commit, CommitResult, Lookups
 from catalog.commit import Committer, find_operation
+from catalog.commit_log import CommitLog
 from catalog.content import ContentStore
 from catalog.distributions import Distributions
 from catalog.events import Events
+from catalog.facts import Facts
 from catalog.history import History
 from catalog.holdings import Held, Holdings
 from catalog.images import ImageFilter, ImageRow, find_images
+from catalog.known_facts import read_facts
 from catalog.lake import Lake
+from catalog.past import PastPaths
+from catalog.pins import Pins
+from catalog.pulls import DAYS_APART, PullCount, PullCounts, Pulled, Pulls
+from catalog.query import Asking, ask_table, limits_of
+from catalog.question import Format, Limits, Question
 from catalog.reclaim import Reclaimer
 from catalog.rows import ChangeRow, RepositoryRow, VersionRow
 from catalog.scrub import Scrubber
@@ -26,7 +35,9 @@ from catalog.settings import Settings
 from catalog.snapshot import Delta, Snapshot, delta_between
 from catalog.snapshots import Snapshots
 from catalog.sources import Sources
+from catalog.squash import Squasher
 from catalog.sweep import Sweeper, SweepReport
+from catalog.timeline import Timeline
 from catalog.unknown_files import UnknownFiles, look_for_unknown
 from catalog.uploads import Clock, Uploads
 from catalog.usage import Usage, read_usage
@@ -65,8 +76,12 @@ class Catalog:
         self.distributions = Distributions(self._lake)
         self.sources = Sources(self._lake)
         self.events = Events(self._lake)
-        self._snapshots = Snapshots(self._lake, self.distributions, limit=settings.snapshot_cache)
+        self._pulls = Pulls(self._lake)
+        self._snapshots = Snapshots(self._lake, self.distributions, limit=settings.snapshot_entries)
+        self.past = PastPaths(settings.history_path, self.distributions, self._snapshots)
         self._history = History(self._lake)
+        self.pins = Pins(self._lake)
+        self.squasher = Squasher(self._lake, self._snapshots, self.distributions, self.pins, self._holdings)
         self._raw = _RawCache(settings.manifest_cache)
         lookups = Lookups(self._manifest_of, self._size_of, self._history.children)
         self._committer = Committer(self._lake, self._snapshots, self.distributions, self.content, lookups)
@@ -87,11 +102,11 @@ class Catalog:
 
     def cached_served(self, path: str) -> Snapshot | None:
         """What a distribution's path serves, if memory has it and it still is so; None says: call `find_served`."""
-        return self._snapshots.cached_at(path)
+        return self._snapshots.cached_at(path) or self.past.cached(path)
 
     def find_served(self, path: str) -> Snapshot | None:
         """What a distribution's path serves; None when nothing is served there."""
-        return self._snapshots.find_at(path)
+        return self._snapshots.find_at(path) or self.past.find(path)
 
     def cached_manifest(self, digest: Digest) -> bytes | None:
         """A manifest's bytes if memory has them."""
@@ -168,9 +183,13 @@ class Catalog:
         return self._history.version(name, number)
 
     def find_operation(self, name: str, operation_id: str) -> VersionRow | None:
-        """The version that an operation has made in a repository."""
+        """The version that an operation has made in a repository, or that has its changes now."""
         number = find_operation(self._lake, name, operation_id)
-        return None if number is None else self.version(name, number)
+        return self.version(name, number) if number else None
+
+    def timeline(self, name: str) -> Timeline:
+        """All versions that a repository has had, and when; raise NameUnknown."""
+        return self._snapshots.timeline(name)
 
     def changes(self, name: str, number: int) -> list[ChangeRow]:
         """What one version changed, removals first."""
@@ -184,21 +203,39 @@ class Catalog:
         """Children (manifests, configs, layers) of a repository's manifests, of all of them by default; one query."""
         return self._history.children(name, digests)
 
+    def facts(self, snapshot: Snapshot, digests: Collection[Digest]) -> dict[Digest, Facts]:
+        """What conditions of filters look at in manifests of a version; those that it does not hold are left out. One query."""
+        return read_facts(self._lake, snapshot, digests)
+
     def images(self, wanted: ImageFilter) -> list[ImageRow]:
         """Images that repositories have taken in; whether a version still has one, its snapshot tells. One query."""
         return find_images(self._lake, wanted)
 
-    def query(self, sql: str, *, max_rows: int = 100_000, timeout: float = 60.0) -> "pa.Table":
+    def pulls(self, name: str) -> PullCounts:
+        """How often a repository's manifests were pulled and when last, by (tag or '', digest); one query."""
+        return self._pulls.read_one(name)
+
+    def pulls_of(self, names: Iterable[str]) -> Mapping[str, PullCounts]:
+        """The same of several repositories, without those that nobody has pulled from; one query."""
+        return self._pulls.read(names)
+
+    def record_pulls(self, counts: Mapping[Pulled, PullCount]) -> None:
+        """Add pulls that were counted; durable on return, and known to this process, so that no request looks for news."""
+        self._pulls.record(counts)
+        self.refresh()
+
+    def compact_pulls(self) -> int:
+        """Add up rows of pulls that tell of the same thing; return how many rows went. For upkeep, once a day or so."""
+        return self._pulls.compact((datetime.fromtimestamp(self._clock(), UTC) - timedelta(days=DAYS_APART)).date())
+
+    def query(self, sql: str, *, max_rows: int | None = None, timeout: float | None = None) -> "pa.Table":
         """Answer a question in SQL, reading only; raise QueryInvalid."""
-        return query.run_query(
-            self._lake.file,
-            self._lake.data,
-            sql,
-            memory=self.settings.duckdb_memory,
-            threads=self.settings.duckdb_threads,
-            max_rows=max_rows,
-            timeout=timeout,
-        )
+        limits = limits_of(self.settings).changed(rows=max_rows, timeout=timeout)
+        return ask_table(self.settings, Question(sql), limits)
+
+    def asking(self, question: Question, limits: Limits, form: Format) -> Asking:
+        """A question on its way, to be answered into a file."""
+        return Asking(self.settings, question, limits, form)
 
     def sweep(self, *, grace: float, dry_run: bool = False, is_late: Callable[[], bool] = lambda: False) -> SweepReport:
         """Free blobs that no version holds and no lease younger than `grace` seconds protects; end early once `is_late`."""
@@ -245,6 +282,10 @@ class Catalog:
     def unknown_files(self, *, grace: float, remove: bool) -> UnknownFiles:
         """What lies in the store and is not held; with `remove`, that which is older than `grace` seconds goes."""
         return look_for_unknown(self._store, self._holdings, before=self._clock() - grace, remove=remove)
+
+    def commit_log(self) -> CommitLog:
+        """The record of commits, for one who follows it; two queries."""
+        return CommitLog(self._lake)
 
     def usage(self) -> Usage:
         """What is held, what repositories share, and what that saves."""

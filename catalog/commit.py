@@ -20,8 +20,11 @@ from oci.manifest import Manifest
 _GROUP = 256
 """How many commits one transaction takes at most."""
 
-_CONFIG_BYTES = 4 * 1024 * 1024
-_CONFIGS = frozenset({mediatypes.OCI_CONFIG, mediatypes.DOCKER_CONFIG})
+MAX_CONFIG = 4 * 1024 * 1024
+"""Bytes of a config; one that is larger is not read."""
+
+CONFIGS = frozenset({mediatypes.OCI_CONFIG, mediatypes.DOCKER_CONFIG})
+"""Media types of image configs."""
 
 
 @dataclass(slots=True)
@@ -101,9 +104,10 @@ class Committer:
                 records += some
                 sources += origins
                 if result.changed:
+                    is_first = result.repository not in made and not self._snapshots.has(result.repository)
                     made[result.repository] = result.snapshot
                     is_served = self._distributions.find(result.repository) is not None
-                    if result.version == 1 and not is_served and waiting.commit.serve != "nobody":
+                    if is_first and not is_served and waiting.commit.serve != "nobody":
                         served.append(first_distribution(waiting.commit))
             if made:
                 writer.append("records", record_table(records))
@@ -111,7 +115,8 @@ class Committer:
                 if sources:
                     writer.append("sources", source_table(sources))
                 actors, operations = _description([waiting.commit for waiting, _ in results])
-                writer.describe(actors, operations, versions=_numbers(made))
+                paths = {one.path: "set" for one in served}
+                writer.describe(actors, operations, versions=_numbers(results), distributions=paths)
         for one in served:
             self._distributions.keep(one)
         self._snapshots.keep(made.values(), before=writer.before, after=writer.after)
@@ -122,11 +127,12 @@ class Committer:
         name = commit.repository
         base = made.get(name) or self._snapshots.find(name) or Snapshot(name, 0)
         if commit.resumable and (number := find_operation(self._lake, name, commit.operation_id)) is not None:
-            return CommitResult(name, number, changed=False, snapshot=self._snapshots.get(name, number)), [], []
+            done = self._snapshots.get(name, number) if number else base
+            return CommitResult(name, number, changed=False, snapshot=done), [], []
         effect = plan_effect(base, commit, self._lookups)
         if not effect.delta:
             return CommitResult(name, base.version, changed=False, snapshot=base), [], []
-        snapshot = base.forward(base.version + 1, effect.delta)
+        snapshot = base.forward(self._snapshots.number_after(base), effect.delta)
         configs = {manifest.digest: self._read_config(manifest) for manifest in effect.manifests}
         records = effect_records(commit, base, snapshot, effect, configs)
         sources = source_rows(effect.deferred, commit.origin, commit.created_at) if commit.origin else []
@@ -134,15 +140,26 @@ class Committer:
 
     def _read_config(self, manifest: Manifest) -> ImageConfig:
         config = manifest.config
-        if config is None or config.media_type not in _CONFIGS or config.size > _CONFIG_BYTES:
+        if config is None or config.media_type not in CONFIGS or config.size > MAX_CONFIG:
             return ImageConfig()
         return parse_config(self._content.read(config.digest))
 
 
 def find_operation(lake: Lake, name: str, operation_id: str) -> int | None:
-    """The number of the version that an operation has made in a repository."""
-    rows = lake.read("SELECT number FROM versions WHERE repository = ? AND operation_id = ?", [name, operation_id])
-    return int(str(rows[0][0])) if rows else None
+    """The number of the version that an operation has made in a repository, or that its changes were merged into when that
+    version was deleted; 0 when the whole repository was."""
+    rows = lake.read(
+        "SELECT kind, version FROM records WHERE repository = ? AND operation_id = ? "
+        "AND kind IN ('version', 'squashed', 'deleted') ORDER BY version DESC LIMIT 1",
+        [name, operation_id],
+    )
+    if not rows:
+        return None
+    kind, number = str(rows[0][0]), int(str(rows[0][1]))
+    if kind == "version":
+        return number
+    later = lake.read("SELECT min(number) FROM versions WHERE repository = ? AND number > ?", [name, number])
+    return int(str(later[0][0] or 0))
 
 
 def parse_config(raw: bytes) -> ImageConfig:
@@ -167,5 +184,11 @@ def _description(commits: Iterable[Commit]) -> tuple[str, str]:
     return actors, operations
 
 
-def _numbers(made: dict[str, Snapshot]) -> dict[str, int]:
-    return {name: snapshot.version for name, snapshot in made.items()}
+def _numbers(results: Iterable[tuple[_Waiting, CommitResult]]) -> dict[str, range]:
+    """Which versions a group has made of each repository."""
+    made: dict[str, range] = {}
+    for _, result in results:
+        if result.changed:
+            first = made[result.repository][0] if result.repository in made else result.version
+            made[result.repository] = range(first, result.version + 1)
+    return made

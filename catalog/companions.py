@@ -41,6 +41,13 @@ WORDS: Mapping[str, Sequence[str]] = {
 }
 """Words that stand for several artifact types. A sigstore bundle may be either of two things, and its type does not say which."""
 
+SIGNATURE_TYPES = (
+    "application/vnd.dev.cosign.artifact.sig*",
+    "application/vnd.cncf.notary.signature",
+    "application/vnd.entrepot.atomic-signature*",
+)
+"""Artifact types, as globs, of what is a signature and nothing else."""
+
 
 @dataclass(frozen=True, slots=True)
 class CompanionFilter:

@@ -2,16 +2,19 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Self
 
 from catalog.catalog import Catalog
+from catalog.choosing import choose
 from catalog.companions import CompanionFilter
-from catalog.filters import PlatformFilter, TagFilter
+from catalog.filters import PlatformFilter, Selection
+from catalog.selecting import Filter
 from catalog.snapshot import ManifestEntry, Snapshot
 from oci import mediatypes
 from oci.digest import Digest
-from oci.errors import Conflict, InvalidInput, ManifestUnknown
-from oci.reference import parse_name, parse_tag
+from oci.errors import Conflict, ManifestUnknown
+from oci.reference import is_tag, parse_name, parse_tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +39,14 @@ class Pick:
 
 @dataclass(slots=True)
 class Curation:
-    """What was chosen: tags, and every manifest that comes with them; `dropped` has the reason for each tag left out."""
+    """What was chosen: tags, and every manifest that comes with them.
+
+    `kept` has for each source (`NAME:TAG` or `NAME@DIGEST`) that was chosen the rule, `dropped` for each one left out the reason.
+    """
 
     tags: dict[str, Digest] = field(default_factory=dict)
     manifests: dict[Digest, ManifestEntry] = field(default_factory=dict)
+    kept: dict[str, str] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
     _from: dict[str, str] = field(default_factory=dict)
 
@@ -62,13 +69,14 @@ def curate(
     catalog: Catalog,
     picks: Iterable[Pick],
     *,
-    tags: TagFilter | None = None,
+    now: datetime,
+    wanted: Filter | None = None,
     platforms: PlatformFilter | None = None,
 ) -> Curation:
     """Collect what the picks name in the latest versions of their repositories, recursively.
 
-    With a tag come its manifest, the children of an index, what refers to any of these, and cosign's tags for them. Filters
-    apply to picks of whole repositories. Raises NameUnknown, ManifestUnknown, Conflict, InvalidInput (nothing is chosen).
+    With a tag come its manifest, the children of an index, what refers to any of these, and cosign's tags for them. The filter
+    applies to picks of whole repositories. Raises NameUnknown, ManifestUnknown, Conflict.
     """
     chosen = Curation()
     by_repository: dict[str, list[Pick]] = {}
@@ -80,18 +88,36 @@ def curate(
         for pick in some:
             if pick.tag or pick.digest:
                 roots.append(_pick_one(chosen, source, pick))
-                continue
-            wanted = tags or TagFilter()
-            selection = wanted.select(source.sorted_tags)
-            chosen.dropped |= {f"{repository}:{tag}": reason for tag, reason in selection.dropped.items()}
-            for tag in selection.kept:
-                chosen.set_tag(tag, source.tags[tag], repository)
-                roots.append(source.tags[tag])
-            roots += [digest for digest in wanted.digests if digest in source.manifests]
-        _Collector(catalog, source, platforms or PlatformFilter()).collect(roots, chosen)
-    if not chosen.manifests:
-        raise InvalidInput("nothing is chosen: no tag is selected by include, exclude and newest")
+            else:
+                roots += _pick_some(chosen, source, choose(catalog, source, wanted or Filter(), now))
+        collect_parts(catalog, source, roots, chosen, platforms or PlatformFilter())
     return chosen
+
+
+def curate_version(
+    catalog: Catalog, source: Snapshot, wanted: Filter, platforms: PlatformFilter, *, now: datetime
+) -> Curation:
+    """Collect what a filter chooses of one version, recursively."""
+    chosen = Curation()
+    roots = _pick_some(chosen, source, choose(catalog, source, wanted, now))
+    collect_parts(catalog, source, roots, chosen, platforms)
+    return chosen
+
+
+def _pick_some(chosen: Curation, source: Snapshot, selection: Selection) -> list[Digest]:
+    repository = source.repository
+    chosen.kept |= {_named(repository, one): rule for one, rule in selection.rules.items()}
+    chosen.dropped |= {_named(repository, one): reason for one, reason in selection.dropped.items()}
+    roots: list[Digest] = []
+    for one in selection.kept:
+        if one in source.tags:
+            chosen.set_tag(one, source.tags[one], repository)
+        roots.append(source.tags.get(one) or Digest(one))
+    return roots
+
+
+def _named(repository: str, one: str) -> str:
+    return f"{repository}{':' if is_tag(one) else '@'}{one}"
 
 
 def _pick_one(chosen: Curation, source: Snapshot, pick: Pick) -> Digest:
@@ -99,9 +125,18 @@ def _pick_one(chosen: Curation, source: Snapshot, pick: Pick) -> Digest:
     if digest is None or digest not in source.manifests:
         near = ", ".join(source.sorted_tags[:5]) or "none"
         raise ManifestUnknown(f"{pick} is not in version {source.version} of {pick.repository}; it has the tags {near}")
+    chosen.kept[str(pick)] = "named"
     if pick.tag:
         chosen.set_tag(pick.tag, digest, pick.repository)
     return digest
+
+
+def collect_parts(
+    catalog: Catalog, source: Snapshot, roots: Sequence[Digest], chosen: Curation, platforms: PlatformFilter
+) -> None:
+    """Add the manifests that `roots` are made of, and their companions."""
+    if roots:
+        _Collector(catalog, source, platforms).collect(roots, chosen)
 
 
 class _Collector:
@@ -124,7 +159,9 @@ class _Collector:
             for tag in CompanionFilter().tags_of(digest):
                 if tag in source.tags:
                     chosen.set_tag(tag, source.tags[tag], source.repository)
-                    chosen.dropped.pop(f"{source.repository}:{tag}", None)
+                    name = f"{source.repository}:{tag}"
+                    chosen.kept.setdefault(name, f"belongs to {digest}")
+                    chosen.dropped.pop(name, None)
                     waiting.append(source.tags[tag])
 
     def _parts(self, digest: Digest, entry: ManifestEntry) -> Sequence[Digest]:

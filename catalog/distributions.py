@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
 
+from catalog.cache_rules import CacheRules
 from catalog.lake import Lake
-from oci.errors import DistributionUnknown
+from oci.errors import DistributionUnknown, VersionUnknown
 
 Row = tuple[object, ...]
 _COLUMNS = (
     "path, repository, version, private, description, created_at, updated_at, remote, fresh_seconds, replica_of, "
-    "labels, immutable_tags"
+    "labels, immutable_tags, include_names, exclude_names, bring, max_size, keep_unused_days"
 )
 
 
@@ -24,7 +25,8 @@ class Distribution:
     """What a base path serves; `version` None is the latest. `private`: only those with the right to pull see it.
 
     `remote` is the registry that a cache is for, with or without a scheme and the first parts of names there; then
-    `repository` is empty, and a tag counts as fresh for `fresh_seconds` after upstream was asked. `replica_of` is the host whose
+    `repository` is empty, a tag counts as fresh for `fresh_seconds` after upstream was asked, and `cache` says what it takes and
+    keeps. `replica_of` is the host whose
     distribution of that path is replicated here. Tags that fit one of `immutable_tags` (globs) are neither moved nor deleted by
     clients once they are there.
     """
@@ -41,6 +43,7 @@ class Distribution:
     replica_of: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     immutable_tags: tuple[str, ...] = ()
+    cache: CacheRules = field(default_factory=CacheRules)
 
 
 def distribution_row(found: Distribution) -> Row:
@@ -58,13 +61,20 @@ def distribution_row(found: Distribution) -> Row:
         found.replica_of,
         dict(found.labels),
         list(found.immutable_tags),
+        list(found.cache.include),
+        list(found.cache.exclude),
+        found.cache.bring,
+        found.cache.max_size,
+        found.cache.keep_unused_days,
     )
 
 
 def read_distribution(row: Row) -> Distribution:
     """The distribution of a row."""
-    path, repository, version, private, description, created, updated, remote, fresh, replica_of, labels, immutable = (
-        cast("tuple[Any, ...]", row)
+    path, repository, version, private, description, created, updated, *more = cast("tuple[Any, ...]", row)
+    remote, fresh, replica_of, labels, immutable, include, exclude, bring, max_size, keep_unused_days = more
+    rules = CacheRules(
+        tuple(include or ()), tuple(exclude or ()), bring or "anyone", max_size or 0, keep_unused_days or 0.0
     )
     return Distribution(
         path,
@@ -79,6 +89,7 @@ def read_distribution(row: Row) -> Distribution:
         replica_of or "",
         labels or {},
         tuple(immutable or ()),
+        rules,
     )
 
 
@@ -156,15 +167,31 @@ class Distributions:
         if not made and not gone:
             return
         with self._lake.write() as writer:
+            self._check_versions(made)
             for path in (*gone, *(one.path for one in made)):
                 writer.delete("distributions", "path", path)
             writer.insert("distributions", [distribution_row(one) for one in made])
             names = ", ".join([*(one.path for one in made), *(f"{path} deleted" for path in gone)])
-            writer.describe(actor, f"distributions {names}"[:1000], distributions=True)
+            changed = {**dict.fromkeys(gone, "deleted"), **{one.path: "set" for one in made}}
+            writer.describe(actor, f"distributions {names}"[:1000], distributions=changed)
         with self._guard:
             self._take(
                 {path: one for path, one in self._by_path.items() if path not in gone} | {one.path: one for one in made}
             )
+
+    def _check_versions(self, made: Sequence[Distribution]) -> None:
+        """Raise VersionUnknown for one that would serve a version which is not, or no longer, there."""
+        fixed = [one for one in made if one.version]
+        if not fixed:
+            return
+        rows = self._lake.read(
+            "SELECT repository, number FROM versions WHERE repository IN (SELECT unnest(?::VARCHAR[]))",
+            [[one.repository for one in fixed]],
+        )
+        known = set(rows)
+        for one in fixed:
+            if (one.repository, one.version) not in known:
+                raise VersionUnknown(f"{one.repository} has no version {one.version}, which {one.path} should serve")
 
     def delete(self, path: str, *, actor: str) -> None:
         """Serve nothing at a path any more; raise DistributionUnknown."""

@@ -32,7 +32,8 @@ class Event:
     detail: Mapping[str, object] = field(default_factory=dict)
 
 
-def _row(event: Event) -> Row:
+def event_row(event: Event) -> Row:
+    """The row of table `acts`."""
     detail = json.dumps(dict(event.detail), default=str) if event.detail else ""
     return (
         event.happened_at,
@@ -86,12 +87,12 @@ class Events:
 
     def record(self, events: Sequence[Event]) -> None:
         """Write events; durable on return."""
-        rows = [_row(event) for event in events]
+        rows = [event_row(event) for event in events]
         with self._lake.write() as writer:
             for start in range(0, len(rows), _WRITTEN_AT_ONCE):
                 writer.insert("acts", rows[start : start + _WRITTEN_AT_ONCE])
             actors = ", ".join(dict.fromkeys(event.actor for event in events))
-            writer.describe(actors[:200], f"{len(rows)} event(s)")
+            writer.describe(actors[:200], f"{len(rows)} event(s)", acts=len(rows))
 
     def latest(self, *, limit: int = 100, actor: str = "", name: str = "", action: str = "") -> list[Event]:
         """The newest events, the last first; versions that somebody made are among them."""
@@ -103,10 +104,11 @@ class Events:
             "ORDER BY happened_at DESC LIMIT ?",
             [*given.values(), limit],
         )
-        return [_event(row) for row in rows]
+        return [event_of(row) for row in rows]
 
 
-def _event(row: Row) -> Event:
+def event_of(row: Row) -> Event:
+    """The event of a row."""
     happened_at, actor, action, name, outcome, reason, address, detail = row
     assert isinstance(happened_at, datetime)
     return Event(

@@ -7,8 +7,9 @@ semantic versions behind `semver:` (`semver:>=1.2 <2`, `semver:^1.4`). As an inc
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from fnmatch import translate
-from typing import Literal
+from typing import Any, Literal
 
 from semver import Version
 
@@ -26,6 +27,9 @@ _ATTESTED = "vnd.docker.reference.digest"
 
 Line = Literal["repository", "major", "minor"]
 """Of what the newest are counted: of all versions, of each major version, or of each `major.minor`."""
+
+NewestBy = Literal["version", "created"]
+"""What makes a tag newer than another: its semantic version, or when what it points to was created."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +66,17 @@ class Selection:
 @dataclass(frozen=True, slots=True)
 class TagFilter:
     """Which tags an operation takes: those that match any of `include` (all, where it is empty) and none of `exclude`; of these
-    the `newest`, by version, of each `line`.
+    the `newest` of each `line`.
 
-    An include may also be a digest: that manifest is taken without a tag. Raises InvalidInput for a pattern that cannot be read.
+    An include may also be a digest: that manifest is taken without a tag. What is newest by creation, content tells: see
+    catalog/selecting.py. Raises InvalidInput for a pattern that cannot be read.
     """
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     newest: int | None = None
     line: Line = "repository"
+    newest_by: NewestBy = "version"
 
     @property
     def digests(self) -> tuple[Digest, ...]:
@@ -85,7 +91,12 @@ class TagFilter:
         return tuple(patterns) if whole else None
 
     def select(self, tags: Iterable[str]) -> Selection:
-        """Choose among tags. One that is listed twice counts once; one that is no version is not among the newest."""
+        """Choose among tags by patterns, and the newest by version. One that is no version is not among the newest."""
+        selection = self.match(tags)
+        return selection if self.newest is None else keep_newest(selection, self.newest, self.line)
+
+    def match(self, tags: Iterable[str]) -> Selection:
+        """Choose among tags by patterns alone. One that is listed twice counts once."""
         patterns = [text for text in self.include if not _is_digest(text)]
         if self.include and not patterns:
             return Selection({}, dict.fromkeys(tags, "matches no include"))
@@ -95,8 +106,6 @@ class TagFilter:
         for tag in dict.fromkeys(tags):
             kept, rule = _judge(tag, included, excluded)
             (rules if kept else dropped)[tag] = rule
-        if self.newest is not None:
-            rules = _keep_newest(rules, self.newest, self.line, dropped)
         return Selection(rules, dropped)
 
 
@@ -108,24 +117,45 @@ def _is_literal(pattern: str) -> bool:
     return is_tag(pattern)  # tags have none of the characters that make a glob, nor a colon
 
 
-def _keep_newest(rules: Mapping[str, str], count: int, line: Line, dropped: dict[str, str]) -> dict[str, str]:
-    lines: dict[tuple[int, ...], list[tuple[Version, str]]] = {}
-    for tag in rules:
+def keep_newest(
+    selection: Selection, count: int, line: Line, *, created: Mapping[str, datetime | None] | None = None
+) -> Selection:
+    """Keep the newest `count` of each line: by version, or else by when what the tags point to was `created`."""
+    dropped: dict[str, str] = {}
+    ages: dict[str, Age] = {}
+    for tag in selection.kept:
         version = parse_version(tag)
-        if version is None:
+        if version is None and (created is None or line != "repository"):
             dropped[tag] = "not a version, so not among the newest"
+        elif created is None:
+            ages[tag] = (version,)
+        elif when := created.get(tag):
+            ages[tag] = (when, version is not None, version or Version(0), tag)
         else:
-            lines.setdefault(_line_of(version, line), []).append((version, tag))
-    newest = {tag for versions in lines.values() for _version, tag in sorted(versions, reverse=True)[:count]}
+            dropped[tag] = "creation unknown, so not among the newest"
+    newest = {tag for tags in newest_first(ages, line) for tag in tags[:count]}
     among = f"among the {count} newest{'' if line == 'repository' else f' of each {line} version'}"
-    for tag in rules:
-        if tag not in newest:
-            dropped.setdefault(tag, f"not {among}")
-    return {tag: f"{rule}, {among}" for tag, rule in rules.items() if tag in newest}
+    among += "" if created is None else ", by creation"
+    dropped |= {tag: f"not {among}" for tag in ages if tag not in newest}
+    rules = {tag: f"{rule}, {among}" for tag, rule in selection.rules.items() if tag in newest}
+    return Selection(rules, {**selection.dropped, **dropped})
+
+
+Age = tuple[Any, ...]
+"""What orders tags of one kind by how new they are, the newest having the greatest."""
+
+
+def newest_first(ages: Mapping[str, Age], line: Line) -> list[list[str]]:
+    """The tags of each line, the newest first."""
+    lines: dict[tuple[int, ...], list[str]] = {}
+    for tag in ages:
+        version = None if line == "repository" else parse_version(tag)
+        lines.setdefault(_line_of(version, line) if version else (), []).append(tag)
+    return [sorted(tags, key=lambda tag: (ages[tag], tag), reverse=True) for tags in lines.values()]
 
 
 def _line_of(version: Version, line: Line) -> tuple[int, ...]:
-    return {"repository": (), "major": (version.major,), "minor": (version.major, version.minor)}[line]
+    return (version.major,) if line == "major" else (version.major, version.minor)
 
 
 Matches = Callable[[str], bool]

@@ -13,9 +13,11 @@ _VERSION_COLUMNS = (
     "tags, manifests, blobs, size_bytes, added, removed"
 )
 _REPOSITORIES = """
-SELECT repository, max(number), arg_max(tags, number), arg_max(manifests, number), arg_max(blobs, number),
-    arg_max(size_bytes, number), min(created_at), max(created_at)
-FROM versions {where} GROUP BY repository ORDER BY repository"""
+SELECT repository, max(version), arg_max(tags, version), arg_max(manifests, version), arg_max(blobs, version),
+    arg_max(size_bytes, version), min(created_at), max(created_at)
+FROM records WHERE kind IN ('version', 'squashed') {where}
+GROUP BY repository HAVING bool_or(kind = 'version') ORDER BY repository"""
+"""The latest version is never squashed, so what has the highest number is it."""
 
 
 class History:
@@ -30,7 +32,7 @@ class History:
 
     def repository(self, name: str) -> RepositoryRow:
         """One repository as of its latest version; raise NameUnknown."""
-        rows = self._lake.read(_REPOSITORIES.format(where="WHERE repository = ?"), [name])
+        rows = self._lake.read(_REPOSITORIES.format(where="AND repository = ?"), [name])
         if not rows:
             raise NameUnknown(f"no repository {name!r} here")
         return _repository(rows[0])
@@ -50,8 +52,7 @@ class History:
             f"SELECT {_VERSION_COLUMNS} FROM versions WHERE repository = ? AND number = ?", [name, number]
         )
         if not rows:
-            latest = self.repository(name).version
-            raise VersionUnknown(f"{name} has no version {number}; its latest is {latest}")
+            raise version_unknown(name, number, self.repository(name).version)
         return _version(rows[0])
 
     def changes(self, name: str, number: int) -> list[ChangeRow]:
@@ -80,6 +81,12 @@ class History:
         return {
             Digest(parent): tuple(dict.fromkeys(map(Digest, cast("list[str]", children)))) for parent, children in rows
         }
+
+
+def version_unknown(name: str, number: int, latest: int) -> VersionUnknown:
+    """The error that says why there is no such version."""
+    was = ", it was deleted" if 0 < number < latest else ""
+    return VersionUnknown(f"{name} has no version {number}{was}; its latest is {latest}")
 
 
 def _repository(row: tuple[object, ...]) -> RepositoryRow:

@@ -6,7 +6,7 @@ Source: DuckLake specification 1.0. The bookkeeping is one SQLite file, the rows
 import importlib.util
 import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -34,11 +34,13 @@ def load_extensions(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def attach_statement(file: Path, data: Path, *, options: str = "") -> str:
-    """The SQL that attaches the lake as `lake`."""
-    return f"ATTACH 'ducklake:sqlite:{_quoted(file)}' AS lake (DATA_PATH '{_quoted(data)}/'{options})"
+    """The SQL that attaches the lake as `lake`. Its rows are where the folder is now, wherever it was when the lake was made."""
+    places = f"DATA_PATH '{quoted(data)}/', OVERRIDE_DATA_PATH true"
+    return f"ATTACH 'ducklake:sqlite:{quoted(file)}' AS lake ({places}{options})"
 
 
-def _quoted(path: Path) -> str:
+def quoted(path: Path) -> str:
+    """A path within a SQL string."""
     return str(path).replace("'", "''")
 
 
@@ -64,10 +66,18 @@ class Lake:
             try:
                 self._root.execute(attach_statement(file, self.data, options=options))
                 self._root.execute("USE lake")
+                self._note_place()
                 self._migrate()
             except duckdb.Error as error:
                 self._root.close()
                 raise CatalogUnusable(f"cannot open the catalogue {file}: {_first_line(error)}") from error
+
+    def _note_place(self) -> None:
+        """Say in the bookkeeping where the rows are now, for other programs that read the lake after its folder was moved."""
+        where = "__ducklake_metadata_lake.ducklake_metadata WHERE key = 'data_path' AND scope IS NULL"
+        found = self._root.execute(f"SELECT value FROM {where}").fetchone()
+        if found is not None and found[0] != f"{self.data}/":
+            self._root.execute(f"UPDATE {where.replace(' WHERE', ' SET value = ? WHERE')}", [f"{self.data}/"])
 
     def _migrate(self) -> None:
         self._root.execute(
@@ -187,14 +197,47 @@ class Writer:
 
     def delete(self, table: str, column: str, value: object) -> None:
         """Remove the rows whose column has the value."""
+        self.execute(f"DELETE FROM {table} WHERE {column} = ?", [value])
+
+    def execute(self, sql: str, parameters: Sequence[object] = ()) -> None:
+        """Run one statement that writes."""
         self.wrote = True
-        self._cursor.execute(f"DELETE FROM {table} WHERE {column} = ?", [value])
+        self._cursor.execute(sql, parameters)
+
+    def clear(self, table: str) -> int:
+        """Remove all rows; return how many they were."""
+        self.wrote = True
+        row = self._cursor.execute(f"DELETE FROM {table}").fetchone()
+        return int(row[0]) if row else 0
 
     def describe(
-        self, actor: str, message: str, *, versions: Mapping[str, int] | None = None, distributions: bool = False
+        self,
+        actor: str,
+        message: str,
+        *,
+        versions: Mapping[str, range] | None = None,
+        distributions: Mapping[str, str] | None = None,
+        acts: int = 0,
+        squashed: Mapping[str, Collection[int]] | None = None,
+        ended: Mapping[str, int] | None = None,
     ) -> None:
-        """Say in DuckLake's own record who commits what; other processes read from it what they must look at again."""
-        note = json.dumps({"versions": dict(versions or {}), "distributions": distributions})
+        """Say in DuckLake's own record who commits what; other processes read from it what they must look at again.
+
+        `versions`: repository → the numbers made; `distributions`: path → `set` or `deleted`; `acts`: rows of audit events;
+        `squashed`: versions that are no more; `ended`: repositories that are no more, with the last number they had.
+        """
+        made = versions or {}
+        told: dict[str, object] = {
+            "versions": {name: numbers[-1] for name, numbers in made.items()},
+            "first": {name: numbers[0] for name, numbers in made.items() if len(numbers) > 1},
+            "distributions": dict(distributions or {}),
+            "acts": acts,
+        }
+        if squashed:
+            told["squashed"] = {name: sorted(numbers) for name, numbers in squashed.items()}
+        if ended:
+            told["ended"] = dict(ended)
+        note = json.dumps(told)
         self._cursor.execute("CALL lake.set_commit_message(?, ?, extra_info => ?)", [actor, message, note])
 
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from catalog.lake import Lake
@@ -17,6 +17,8 @@ _AT_MOST = 1000
 class News:
     """The newest version of each repository changed since the last news were accepted, and whether distributions changed.
 
+    `squashed` are versions that are no more; `ended` repositories that are no more, with the last number they had.
+
     `complete` is False when the record has gaps, and everything known before must be read again. `seen` and `position` are
     the counter's value and the last commit that the news tell of.
     """
@@ -26,6 +28,8 @@ class News:
     versions: Mapping[str, int] = field(default_factory=dict)
     distributions: bool = False
     complete: bool = True
+    squashed: Mapping[str, Collection[int]] = field(default_factory=dict)
+    ended: Mapping[str, int] = field(default_factory=dict)
 
 
 class NewsFeed:
@@ -71,12 +75,17 @@ class NewsFeed:
             return News(value, self._position)
         complete = numbers[-1] == self._position + 1 and len(numbers) == numbers[0] - self._position <= _AT_MOST
         versions: dict[str, int] = {}
+        squashed: dict[str, set[int]] = {}
+        ended: dict[str, int] = {}
         distributions = False
         for _, text in reversed(rows):
             note = json.loads(str(text)) if text else {}
             versions.update(note.get("versions", {}))
+            ended.update(note.get("ended", {}))
+            for name, gone in note.get("squashed", {}).items():
+                squashed.setdefault(name, set()).update(gone)
             distributions = distributions or bool(note.get("distributions"))
-        return News(value, numbers[0], versions, distributions, complete)
+        return News(value, numbers[0], versions, distributions, complete, squashed, ended)
 
     def accept(self, news: News) -> None:
         """Count the news as known; call it once everybody who asks is answered by them."""

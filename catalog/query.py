@@ -1,69 +1,149 @@
-"""Questions in SQL, asked of a read-only copy of the connection that can reach nothing but the catalogue."""
+"""Questions in SQL, each answered by a process of its own that can reach nothing but the catalogue and is ended when it takes
+too much: a question can neither stop nor swell whoever asks, and the record of blobs held is opened by one SQLite library in each
+process (docs/adr/0013-questions-in-sql.md).
+"""
 
+import json
+import os
+import subprocess
+import sys
+import tempfile
 import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
 
-import duckdb
 import pyarrow as pa
+import pyarrow.ipc
 
-from catalog.lake import attach_statement, load_extensions
-from oci.errors import QueryInvalid
+import catalog
+from catalog.query_process import Task
+from catalog.question import Format, Limits, Question
+from catalog.settings import Settings
+from oci.errors import CatalogOutdated, CatalogUnusable, EntrepotError, QueryInvalid
+
+_STARTING = 30.0
+"""Seconds beyond its own limit after which a process is killed that has not ended: it starts, attaches and ends in them."""
+
+_KINDS: Mapping[str, type[EntrepotError]] = {
+    kind.__name__: kind for kind in (QueryInvalid, CatalogOutdated, CatalogUnusable)
+}
 
 
-def run_query(
-    file: Path, data: Path, sql: str, *, memory: str, threads: int, max_rows: int, timeout: float
-) -> pa.Table:
-    """Answer one SELECT-like statement; `timeout` in seconds.
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that is complete: an open file at its beginning, which nobody else can find, and its rows. Close the file."""
 
-    Raises QueryInvalid for what is not one reading statement, fails, takes too long or answers with more than `max_rows`.
-    """
-    connection = duckdb.connect(":memory:", config={"memory_limit": memory, "threads": threads})
+    file: BinaryIO
+    rows: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return os.fstat(self.file.fileno()).st_size
+
+
+def limits_of(settings: Settings) -> Limits:
+    """What the settings let a question take."""
+    return Limits(
+        settings.query_memory,
+        settings.query_threads,
+        settings.query_timeout,
+        settings.query_max_rows,
+        settings.query_max_size,
+        settings.query_spill,
+    )
+
+
+class Asking:
+    """One question on its way; leaving the context ends its process and removes its folder."""
+
+    def __init__(self, settings: Settings, question: Question, limits: Limits, form: Format) -> None:
+        self._folder = tempfile.TemporaryDirectory(
+            prefix="entrepot-query-", dir=settings.query_folder, ignore_cleanup_errors=True
+        )
+        file = settings.catalog_file
+        self._task = Task(file, file.parent / "data", Path(self._folder.name), question, limits, form)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._guard = threading.Lock()
+        self._stopped = False
+
+    def answer(self) -> Answer:
+        """Ask, and wait; raise QueryInvalid, CatalogOutdated or CatalogUnusable."""
+        with self._guard:
+            if self._stopped:
+                raise QueryInvalid("the question was stopped")
+            self._process = _start()
+        late = threading.Timer(self._task.limits.timeout + _STARTING, self._process.kill)
+        late.start()
+        try:
+            told = _ask(self._process, self._task.dump())
+        finally:
+            late.cancel()
+        if "error" in told:
+            raise _KINDS[str(told["kind"])](str(told["error"]))
+        return Answer((self._task.folder / "answer").open("rb"), int(str(told["rows"])))
+
+    def stop(self) -> None:
+        """End the process, from any thread; who waits for the answer gets QueryInvalid."""
+        with self._guard:
+            self._stopped = True
+            if self._process is not None and self._process.returncode is None:
+                self._process.kill()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        if self._process is not None:
+            for pipe in (self._process.stdin, self._process.stdout):
+                assert pipe is not None
+                pipe.close()
+            self._process.wait()
+        self._folder.cleanup()
+
+
+def _start() -> "subprocess.Popen[bytes]":
+    """Start the process, with nothing of our environment but where to find programs and packages: it holds secrets."""
+    root = str(Path(catalog.__file__).resolve().parent.parent)
+    environment = {"PYTHONPATH": root, "PYTHONSAFEPATH": "1", "PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "catalog.query_process"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+        start_new_session=True,
+    )
+
+
+def _ask(process: "subprocess.Popen[bytes]", line: str) -> Mapping[str, object]:
+    """Hand over the task and read what comes back; standard input stays open, for the process ends with it."""
+    assert process.stdin is not None
+    assert process.stdout is not None
     try:
-        _check(connection, sql)
-        load_extensions(connection)
-        connection.execute(attach_statement(file, data, options=", READ_ONLY"))
-        connection.execute("USE lake")
-        connection.execute("SET enable_progress_bar = false")
-        _close_doors(connection, file.parent)
-        return _fetch(connection, sql, max_rows=max_rows, timeout=timeout)
-    finally:
-        connection.close()
-
-
-def _check(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+        process.stdin.write(line.encode() + b"\n")
+        process.stdin.flush()
+    except BrokenPipeError:
+        pass
+    told = process.stdout.read()
     try:
-        statements = connection.extract_statements(sql)
-    except duckdb.Error as error:
-        raise QueryInvalid(f"not valid SQL: {error}") from None
-    if len(statements) != 1:
-        raise QueryInvalid(f"expected one statement, got {len(statements)}")
-    if statements[0].type not in (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN):
-        raise QueryInvalid(f"only questions are answered (SELECT, EXPLAIN, DESCRIBE), not {statements[0].type.name}")
+        found: Mapping[str, object] = json.loads(told)
+    except ValueError:
+        code = process.wait()
+        raise QueryInvalid(
+            f"the process that answers ended early (exit code {code}): the question took more memory or time than it may "
+            "have, or was stopped; narrow it"
+        ) from None
+    return found
 
 
-def _close_doors(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
-    """Leave the statement no file but the catalogue's own, no network and no settings to change."""
-    quoted = str(folder).replace("'", "''")
-    connection.execute(f"SET allowed_directories = ['{quoted}/']")
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
-
-
-def _fetch(connection: duckdb.DuckDBPyConnection, sql: str, *, max_rows: int, timeout: float) -> pa.Table:
-    alarm = threading.Timer(timeout, connection.interrupt)
-    alarm.start()
-    try:
-        reader = connection.execute(sql).to_arrow_reader(10_000)
-        batches, rows = [], 0
-        for batch in reader:
-            batches.append(batch)
-            rows += batch.num_rows
-            if rows > max_rows:
-                raise QueryInvalid(f"the answer has more than {max_rows} rows; add a LIMIT, or aggregate")
-        return pa.Table.from_batches(batches, schema=reader.schema)
-    except duckdb.InterruptException:
-        raise QueryInvalid(f"the question took more than {timeout:g} s and was stopped; narrow it") from None
-    except duckdb.Error as error:
-        raise QueryInvalid(str(error)) from None
-    finally:
-        alarm.cancel()
+def ask_table(settings: Settings, question: Question, limits: Limits) -> pa.Table:
+    """Answer a question as a table in memory."""
+    with Asking(settings, question, limits, "arrow") as asking, asking.answer().file as file:
+        return pyarrow.ipc.open_stream(file).read_all()

@@ -77,10 +77,10 @@ class ImageConfig:
     labels: Mapping[str, str] | None = None
 
 
-def version_record(commit: Commit, snapshot: Snapshot, delta: Delta) -> Record:
+def version_record(commit: Commit, base: Snapshot, snapshot: Snapshot, delta: Delta) -> Record:
     """The record of the version itself."""
     return {
-        "repository": commit.repository, "version": snapshot.version, "action": "add", "kind": "version",
+        "repository": commit.repository, "version": snapshot.version, "base": base.version, "action": "add", "kind": "version",
         "operation": commit.operation, "operation_id": commit.operation_id, "actor": commit.actor,
         "flow_run_id": commit.flow_run_id, "message": commit.message, "created_at": commit.created_at,
         "tags": len(snapshot.tags), "manifests": len(snapshot.manifests), "blobs": len(snapshot.blobs),
@@ -145,7 +145,7 @@ def effect_records(
         found.digest: manifest_details(found, configs.get(found.digest, ImageConfig())) for found in effect.manifests
     }
     changes = change_records(commit.repository, snapshot.version, effect.delta, known, details)
-    return [version_record(commit, snapshot, effect.delta), *changes]
+    return [version_record(commit, base, snapshot, effect.delta), *changes]
 
 
 _TEXTS = pa.map_(pa.string(), pa.string())
@@ -154,7 +154,9 @@ _CHILD = pa.struct(
      ("platform", pa.string())]
 )  # fmt: skip
 _TYPES: dict[str, pa.DataType] = {
-    **dict.fromkeys(("version", "size", "tags", "manifests", "blobs", "size_bytes", "added", "removed"), pa.int64()),
+    **dict.fromkeys(
+        ("version", "base", "size", "tags", "manifests", "blobs", "size_bytes", "added", "removed"), pa.int64()
+    ),
     **dict.fromkeys(("labels", "annotations"), _TEXTS),
     "children": pa.list_(_CHILD),
     "created_at": pa.timestamp("us", tz="UTC"),

@@ -5,7 +5,8 @@ that it adds or removes. Each table more would cost a commit some five milliseco
 that people ask are views of it: `versions`, `changes`, `manifests`, `descriptors`, `members`, `tags`, `repositories`.
 
 Rows of `changes` are the truth about membership: what a version holds is the sum of the changes up to it, `add` counting
-one and `remove` minus one for each (kind, tag, digest).
+one and `remove` minus one for each (kind, tag, digest). A version that was deleted leaves its own row, as `squashed`, or as
+`deleted` when its whole repository went: its number is never used again, and its operation is known to have been done.
 """
 
 _MANIFEST_COLUMNS = (
@@ -83,6 +84,45 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
                 json_object('version', version, 'flow_run_id', flow_run_id, 'added', added,
                     'removed', removed)::VARCHAR
             FROM records WHERE kind = 'version'""",
+    ),
+    (
+        """CREATE TABLE pulls (
+            repository VARCHAR NOT NULL, tag VARCHAR NOT NULL, digest VARCHAR NOT NULL, day DATE NOT NULL,
+            pulls BIGINT NOT NULL, last_pulled_at TIMESTAMPTZ NOT NULL)""",
+        "ALTER TABLE pulls SET SORTED BY (repository)",
+        """CREATE VIEW pull_counts AS
+            SELECT repository, tag, digest, sum(pulls)::BIGINT AS pulls, max(last_pulled_at) AS last_pulled_at
+            FROM pulls GROUP BY repository, tag, digest""",
+    ),
+    (
+        "ALTER TABLE distributions ADD COLUMN include_names VARCHAR[]",
+        "ALTER TABLE distributions ADD COLUMN exclude_names VARCHAR[]",
+        "ALTER TABLE distributions ADD COLUMN bring VARCHAR",
+        "ALTER TABLE distributions ADD COLUMN max_size BIGINT",
+        "ALTER TABLE distributions ADD COLUMN keep_unused_days DOUBLE",
+    ),
+    (
+        "ALTER TABLE records ADD COLUMN base BIGINT",
+        """CREATE OR REPLACE VIEW versions AS
+            SELECT repository, version AS number, coalesce(base, version - 1) AS base, operation, operation_id, actor,
+                flow_run_id, message, created_at, tags, manifests, blobs, size_bytes, added, removed
+            FROM records WHERE kind = 'version'""",
+        """CREATE OR REPLACE VIEW repositories AS
+            SELECT repository AS name, min(created_at) AS created_at FROM records
+            WHERE kind IN ('version', 'squashed') GROUP BY repository HAVING bool_or(kind = 'version')""",
+        """CREATE OR REPLACE VIEW changes AS
+            SELECT repository, version, action, kind, tag, digest, size, media_type, artifact_type, subject
+            FROM records WHERE kind IN ('tag', 'manifest', 'blob')""",
+        """CREATE OR REPLACE VIEW events AS
+            SELECT happened_at, actor, action, name, outcome, reason, address, detail FROM acts
+            UNION ALL
+            SELECT created_at, actor, operation, repository, 'done', message, '',
+                json_object('version', version, 'flow_run_id', flow_run_id, 'added', added,
+                    'removed', removed)::VARCHAR
+            FROM records WHERE kind IN ('version', 'squashed', 'deleted')""",
+        """CREATE TABLE pins (
+            repository VARCHAR NOT NULL, version BIGINT NOT NULL, note VARCHAR NOT NULL, actor VARCHAR NOT NULL,
+            created_at TIMESTAMPTZ NOT NULL)""",
     ),
 )
 """Each entry takes the schema from its index to the next number; entries never change once released."""

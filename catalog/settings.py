@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from oci.errors import SettingsInvalid
+from oci.reference import is_name
 from oci.remote.address import is_loopback
 
 
@@ -87,13 +88,33 @@ class Settings(BaseSettings):
         (),
         description="Repositories, as globs separated by commas, that take manifests whose parts are not all there.",
     )
+    history_path: str = Field(
+        "history",
+        description="Reserved path of time travel: `history/12/team/app` is version 12 of `team/app`, "
+        "`history/2026-11-01/team/app` what it was when that day ended. Empty: none.",
+    )
     upload_expiry: float = Field(86400.0, gt=0, description="Seconds after which an idle upload session is dropped.")
     lock_timeout: float = Field(60.0, gt=0, description="Seconds to wait for the catalogue's write lock.")
     duckdb_memory: str = Field("1GB", description="Memory that DuckDB may use in one process.")
     duckdb_threads: int = Field(
         1, ge=1, description="Threads that DuckDB may use in one process; a commit is fastest with one."
     )
-    snapshot_cache: int = Field(1000, ge=1, description="Versions of repositories kept in memory.")
+    snapshot_entries: int = Field(
+        1_500_000,
+        ge=1,
+        description="Tags, manifests and blobs of versions kept in memory, some 300 bytes each; at least one version is.",
+    )
+    query_memory: str = Field("1GB", description="Memory that one question in SQL may take; what needs more spills.")
+    query_spill: str = Field("4GB", description="Bytes on disk that one question may spill. 0GB: none.")
+    query_folder: Path | None = Field(
+        None,
+        description="Folder where questions spill and answers are kept until sent. Default: the system's for such files.",
+    )
+    query_threads: int = Field(0, ge=0, description="Threads of one question. 0: one for each core.")
+    query_timeout: float = Field(60.0, gt=0, description="Seconds after which a question is stopped.")
+    query_max_rows: int = Field(100_000, ge=1, description="Rows that an answer may have.")
+    query_max_size: int = Field(256 * 1024 * 1024, ge=1, description="Bytes that an answer may have.")
+    query_concurrency: int = Field(2, ge=1, description="Questions at a time that one serving process answers.")
     manifest_cache: int = Field(64 * 1024 * 1024, ge=0, description="Bytes of manifests kept in memory.")
     signing_key: Path | None = Field(None, description="PEM file of the key that signs where a flow names none.")
     signing_password: SecretStr | None = Field(None, description="Password of the signing key.")
@@ -104,12 +125,24 @@ class Settings(BaseSettings):
         None,
         description="File with the OIDC token that signs without a key. Default: SIGSTORE_ID_TOKEN, or the CI's own.",
     )
+    pulls_flush_seconds: float = Field(
+        30.0,
+        gt=0,
+        description="Seconds after which counted pulls are written; a process that is killed loses those of one.",
+    )
     server_processes: int = Field(1, ge=1, description="Processes that serve the registry.")
 
     @field_validator("insecure_registries", "sparse_repositories", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("history_path")
+    @classmethod
+    def _check_history(cls, path: str) -> str:
+        if path and not is_name(path):
+            raise ValueError("expected a path such as history, or nothing")
+        return path
 
     @cached_property
     def root(self) -> Path:

@@ -14,12 +14,13 @@ from catalog.snapshot import Snapshot
 from oci import mediatypes
 from oci.digest import Digest
 from oci.errors import InvalidInput, ManifestUnknown
+from oci.kinds import signature_tag
 from oci.manifest import Manifest
 from oci.memory import MemoryStore
 from oci.pack import pack_artifact
 from oci.signing.dsse import COSIGN_SIGN, make_statement, pack_bundle, sign_statement
 from oci.signing.keys import Signer
-from oci.signing.simple import pack_signatures, sign_simple, signature_tag
+from oci.signing.simple import pack_signatures, sign_simple
 
 _SBOM_TYPES = {"spdxVersion": "application/spdx+json", "bomFormat": "application/vnd.cyclonedx+json"}
 

@@ -8,14 +8,14 @@ from catalog.catalog import Catalog
 from catalog.snapshot import Snapshot
 from oci.digest import Digest
 from oci.errors import EntrepotError, ManifestInvalid
-from oci.kinds import COSIGN_LAYER
+from oci.kinds import COSIGN_LAYER, signature_tag
 from oci.manifest import Manifest
 from oci.memory import MemoryStore
 from oci.signing.atomic import ATOMIC, AtomicSignature, name_of
 from oci.signing.dsse import BUNDLE, COSIGN_SIGN, Envelope, is_about, read_bundle
 from oci.signing.keys import Verifier
 from oci.signing.pgp import PgpVerifier
-from oci.signing.simple import SIGNATURE, SimpleSignature, read_signature, signature_tag
+from oci.signing.simple import SIGNATURE, SimpleSignature, read_signature
 
 if TYPE_CHECKING:
     from oci.signing.keyless import KeylessVerifier  # a second to import

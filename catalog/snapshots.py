@@ -2,64 +2,105 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from catalog.distributions import Distributions
+from catalog.history import version_unknown
 from catalog.lake import Lake
 from catalog.news import NewsFeed
 from catalog.snapshot import Delta, ManifestEntry, Snapshot
+from catalog.timeline import Timeline, Timelines
 from oci.digest import Digest
-from oci.errors import NameUnknown, VersionUnknown
+from oci.errors import Conflict, NameUnknown, VersionUnknown
+
+_TRIES = 10
 
 _STATE = """
 SELECT kind, tag, digest, any_value(size), any_value(media_type), any_value(artifact_type), any_value(subject)
-FROM changes WHERE repository = ? AND version <= ?
+FROM records
+WHERE repository = ? AND (kind IN ('tag', 'manifest', 'blob') AND version <= ? OR kind = 'version' AND version = ?)
 GROUP BY kind, tag, digest HAVING sum(CASE action WHEN 'add' THEN 1 ELSE -1 END) > 0"""
+"""The version's own row comes along: in one look at the lake, so that nobody deletes the version between two."""
 
 _STEP = """
 SELECT kind, tag, digest, any_value(size), any_value(media_type), any_value(artifact_type), any_value(subject),
     sum(CASE action WHEN 'add' THEN 1 ELSE -1 END) AS net
-FROM changes WHERE repository = ? AND version > ? AND version <= ?
+FROM records WHERE repository = ?
+    AND (kind IN ('tag', 'manifest', 'blob') AND version > ? AND version <= ? OR kind = 'version' AND version IN (?, ?))
 GROUP BY kind, tag, digest HAVING net <> 0 ORDER BY net"""
+
+_OVERHEAD = 10
+"""Entries that a snapshot of nothing counts for."""
 
 
 class Snapshots:
-    """Keeps up to `limit` snapshots; usable from any thread. Another process's commit shows at the next look."""
+    """Keeps snapshots of up to `limit` entries in all, usable from any thread. Other processes' commits show at the next look."""
 
     def __init__(self, lake: Lake, distributions: Distributions, *, limit: int) -> None:
         self._lake, self._distributions, self._limit = lake, distributions, limit
         self._kept: OrderedDict[tuple[str, int], Snapshot] = OrderedDict()
+        self._held = 0
         self._guard, self._learning = threading.Lock(), threading.Lock()
         self._names: tuple[str, ...] | None = None
         self._latest: dict[str, int] = {}
+        self._ended: dict[str, int] = {}
+        self._drops = 0
+        self._timelines = Timelines(lake)
         self._feed = NewsFeed(lake)
         self._read_latest()
 
     def _read_latest(self) -> None:
-        rows = self._lake.read("SELECT repository, max(number) FROM versions GROUP BY repository")
+        rows = self._lake.read(
+            "SELECT repository, max(version) FILTER (kind = 'version'), max(version) FILTER (kind = 'deleted') FROM records "
+            "WHERE kind IN ('version', 'deleted') GROUP BY repository"
+        )
         with self._guard:
-            self._latest = {str(name): int(str(number)) for name, number in rows}
+            self._latest = {str(name): int(str(number)) for name, number, _ in rows if number is not None}
+            self._ended = {str(name): int(str(number)) for name, _, number in rows if number is not None}
             self._names = None
 
-    def _take_news(self) -> None:
+    def _take_news(self, *, even_if_current: bool = False) -> None:
         """Learn what was committed. Only then does the feed count as current, so that nobody is told of an older version."""
-        if self._feed.is_current():
+        if self._feed.is_current() and not even_if_current:
             return
         with self._learning:
-            if self._feed.is_current():
+            if self._feed.is_current() and not even_if_current:
                 return
             news = self._feed.read()
             is_new = not news.versions.keys() <= self._latest.keys()
             if is_new or news.distributions or not news.complete:
                 self._distributions.reload()
             if news.complete:
+                for name, gone in news.squashed.items():
+                    self._drop(name, gone)
+                for name, last in news.ended.items():
+                    self._end(name, last)
                 with self._guard:
                     self._names = None if is_new else self._names
                     for name, number in news.versions.items():
-                        self._latest[name] = max(number, self._latest.get(name, 0))
+                        if number > self._ended.get(name, 0):
+                            self._latest[name] = max(number, self._latest.get(name, 0))
             else:
                 self._read_latest()
+                self._drop()
             self._feed.accept(news)
+
+    def _drop(self, name: str = "", gone: Collection[int] | None = None) -> None:
+        """Forget versions that are no more: of a repository some or all, without a name all of everything."""
+        with self._guard:
+            self._drops += 1
+            for kept in [kept for kept in self._kept if name in (kept[0], "") and (gone is None or kept[1] in gone)]:
+                del self._kept[kept]
+        self._timelines.drop([name] if name else None)
+
+    def _end(self, name: str, last: int) -> None:
+        """A repository was deleted, whose last number was that one."""
+        with self._guard:
+            self._ended[name] = max(last, self._ended.get(name, 0))
+            if self._latest.get(name, 0) <= last:
+                self._latest.pop(name, None)
+            self._names = None
+        self._drop(name)
 
     def is_current(self) -> bool:
         """Whether memory knows all that any process has committed; a microsecond, no I/O."""
@@ -85,8 +126,19 @@ class Snapshots:
     def find(self, name: str) -> Snapshot | None:
         """The latest version, None when there is no such repository."""
         self._take_news()
-        number = self._latest.get(name)
-        return None if number is None else self._load(name, number)
+        return self._load_latest(name)
+
+    def _load_latest(self, name: str) -> Snapshot | None:
+        """The latest version, also when others make further ones and delete this one meanwhile."""
+        for _ in range(_TRIES):
+            number = self._latest.get(name)
+            if number is None:
+                return None
+            try:
+                return self._load(name, number)
+            except VersionUnknown:
+                self._take_news(even_if_current=True)
+        raise Conflict(f"versions of {name} are deleted faster than they can be read; try again")
 
     def cached_at(self, path: str) -> Snapshot | None:
         """What a distribution's path serves, if memory has it and no other process committed."""
@@ -104,8 +156,9 @@ class Snapshots:
         found = self._distributions.find(path)
         if found is None or found.remote:
             return None
-        number = self._latest.get(found.repository, 0) if found.version is None else found.version
-        return self._load(found.repository, number)
+        if found.version is None:
+            return self._load_latest(found.repository) or Snapshot(found.repository, 0)
+        return self._load(found.repository, found.version)
 
     def get(self, name: str, version: int | None = None) -> Snapshot:
         """A version, by default the latest; raise NameUnknown or VersionUnknown."""
@@ -114,10 +167,34 @@ class Snapshots:
         if latest is None:
             raise NameUnknown(f"no repository {name!r} here")
         if version is None:
-            return self._load(name, latest)
+            found = self._load_latest(name)
+            if found is None:
+                raise NameUnknown(f"no repository {name!r} here")
+            return found
         if not 0 <= version <= latest:
-            raise VersionUnknown(f"{name} has no version {version}; its latest is {latest}")
+            raise version_unknown(name, version, latest)
         return self._load(name, version)
+
+    def timeline(self, name: str) -> Timeline:
+        """All versions that a repository has had; raise NameUnknown."""
+        self._take_news()
+        latest = self._latest.get(name)
+        if latest is None:
+            raise NameUnknown(f"no repository {name!r} here")
+        return self._timelines.get(name, latest)
+
+    def cached_timeline(self, name: str) -> Timeline | None:
+        """The same if memory has it, and no other process has committed; no I/O."""
+        latest = self._latest.get(name)
+        return self._timelines.cached(name, latest) if latest is not None and self._feed.is_current() else None
+
+    def cached(self, name: str, version: int) -> Snapshot | None:
+        """A version if memory has it, and no other process has committed; no I/O."""
+        return self._kept.get((name, version)) if self._feed.is_current() else None
+
+    def number_after(self, base: Snapshot) -> int:
+        """The number of the version after this one: never one that a repository of that name has had before."""
+        return base.version + 1 if base.version else self._ended.get(base.repository, 0) + 1
 
     def keep(self, snapshots: Iterable[Snapshot], *, before: int, after: int) -> None:
         """Remember versions just made, as the latest of their repositories; the commit moved the counter so."""
@@ -129,11 +206,22 @@ class Snapshots:
                 self._remember(snapshot)
         self._feed.skip_own(before, after)
 
+    def forget(self, name: str, gone: Collection[int] | None, *, before: int, after: int) -> None:
+        """Versions were deleted, all of them for None: the whole repository; the commit moved the counter so."""
+        if gone is None:
+            self._end(name, self._latest.get(name, 0))
+        else:
+            self._drop(name, gone)
+        self._feed.skip_own(before, after)
+
     def _remember(self, snapshot: Snapshot) -> None:
-        self._kept[snapshot.repository, snapshot.version] = snapshot
-        self._kept.move_to_end((snapshot.repository, snapshot.version))
-        while len(self._kept) > self._limit:
-            self._kept.popitem(last=False)
+        key = (snapshot.repository, snapshot.version)
+        if key not in self._kept:
+            self._held += _weight(snapshot)
+        self._kept[key] = snapshot
+        self._kept.move_to_end(key)
+        while self._held > self._limit and len(self._kept) > 1:
+            self._held -= _weight(self._kept.popitem(last=False)[1])
 
     def _load(self, name: str, version: int) -> Snapshot:
         if version == 0:
@@ -144,21 +232,34 @@ class Snapshots:
                 self._kept.move_to_end((name, version))
                 return found
             earlier = max((number for kept, number in self._kept if kept == name and number < version), default=0)
-            base = self._kept.get((name, earlier))
-        made = self._read(name, version) if base is None else self._forward(base, version)
+            base, drops = self._kept.get((name, earlier)), self._drops
+        made = self._forward(base, version) if base is not None else None
+        made = made or self._read(name, version)
         with self._guard:
-            self._remember(made)
+            if self._drops == drops:
+                self._remember(made)
         return made
 
     def _read(self, name: str, version: int) -> Snapshot:
-        tags, manifests, blobs = _sort_out(self._lake.read(_STATE, [name, version]))
+        rows = self._lake.read(_STATE, [name, version, version])
+        if not any(row[0] == "version" for row in rows):
+            raise version_unknown(name, version, self._latest.get(name, 0))
+        tags, manifests, blobs = _sort_out(rows)
         return Snapshot(name, version, tags, manifests, blobs)
 
-    def _forward(self, base: Snapshot, version: int) -> Snapshot:
-        rows = self._lake.read(_STEP, [base.repository, base.version, version])
+    def _forward(self, base: Snapshot, version: int) -> Snapshot | None:
+        """What the changes since make of an earlier version; None when one of the two is no more: then they are others."""
+        rows = self._lake.read(_STEP, [base.repository, base.version, version, base.version, version])
+        if not any(row[0] == "version" and row[7] == 2 for row in rows):
+            return None
         tags, manifests, blobs = _sort_out([row for row in rows if int(str(row[7])) > 0])
         lost_tags, lost_manifests, lost_blobs = _sort_out([row for row in rows if int(str(row[7])) < 0])
         return base.forward(version, Delta(tags, lost_tags, manifests, lost_manifests, blobs, lost_blobs))
+
+
+def _weight(snapshot: Snapshot) -> int:
+    """Entries that a snapshot counts for; what it shares with another version is counted with both."""
+    return len(snapshot.tags) + len(snapshot.manifests) + len(snapshot.blobs) + _OVERHEAD
 
 
 def _sort_out(
@@ -168,6 +269,8 @@ def _sort_out(
     manifests: dict[Digest, ManifestEntry] = {}
     blobs: dict[Digest, int] = {}
     for kind, tag, digest_text, size, media_type, artifact_type, subject, *_ in rows:
+        if kind == "version":
+            continue
         digest = Digest(digest_text)
         if kind == "tag":
             tags[str(tag)] = digest

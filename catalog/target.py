@@ -125,12 +125,12 @@ class RepositorySource:
         self._snapshot.resolve(descriptor.digest)
         return await asyncio.to_thread(self._catalog.read_manifest, descriptor.digest, descriptor.media_type)
 
-    async def read_blob(self, descriptor: Descriptor) -> AsyncIterator[bytes]:
-        """Yield a blob of the version."""
+    async def read_blob(self, descriptor: Descriptor, start: int = 0) -> AsyncIterator[bytes]:
+        """Yield a blob of the version, its bytes from `start` on."""
         if descriptor.digest not in self._snapshot.blobs:
             raise BlobUnknown(f"blob {descriptor.digest} is not in {self.name}")
         with self._catalog.content.open(descriptor.digest) as reader:
-            offset = 0
+            offset = start
             while offset < reader.size:
                 chunk = await asyncio.to_thread(reader.read_at, offset, _READ)
                 offset += len(chunk)

@@ -37,7 +37,7 @@ class Upstreams:
         self._keychain, self._options = make_keychain(settings), remote_options(settings)
         self._kept: OrderedDict[str, RemoteTransport] = OrderedDict()
 
-    async def repository(self, remote: Remote) -> RemoteRepository:
+    async def repository(self, remote: Remote, *, for_push: bool = False) -> RemoteRepository:
         """Speak for a remote's repository, with the login that there is for it now."""
         key = str(remote.repository_only())
         if key not in self._kept:
@@ -46,7 +46,7 @@ class Upstreams:
         self._kept.move_to_end(key)
         if len(self._kept) > _KEPT:
             self._kept.popitem(last=False)  # not closed: a copy may be using it; it closes when that one ends
-        return RemoteRepository(self._kept[key], remote.reference.repository)
+        return RemoteRepository(self._kept[key], remote.reference.repository, for_push=for_push)
 
     def _connect(self, remote: Remote) -> RemoteTransport:
         reference = remote.reference

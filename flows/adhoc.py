@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from filelock import FileLock
 
+from catalog.running import find_running
 from catalog.settings import Settings
 from flows.prefect_home import is_answering, prefect_environment, quiet_environment, server_environment
 from flows.processes import Processes, free_port
 from flows.progress import Progress, watched
-from flows.running import find_running
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State

@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from catalog.bundle_export import Wanted, collect, write_bundle
+from catalog.bundle_export import Export, plan_export, write_bundle
 from catalog.bundle_format import Contents
 from catalog.catalog import Catalog
 from flows import progress
@@ -18,6 +18,7 @@ from flows.artifacts import progress_artifact
 from flows.bundle_request import ExportRequest, ExportResult
 from flows.opened_catalog import opened_catalog
 from flows.progress import Progress
+from oci.errors import InvalidInput
 
 
 @task(name="write-bundle", cache_policy=NO_CACHE)
@@ -26,16 +27,23 @@ async def write(catalog: Catalog, contents: Contents, bundle: Path, shown: Progr
     await asyncio.to_thread(write_bundle, catalog, contents, bundle, shown.receive)
 
 
+def check_chosen(export: Export) -> None:
+    """Raise InvalidInput when a bundle would hold nothing."""
+    if not export.contents.versions:
+        shown = "".join(f"\n  {name}: {reason}" for name, reason in list(export.dropped.items())[:5])
+        raise InvalidInput(f"there is nothing to export: the filters select none of the tags{shown}")
+
+
 @flow(name="export-repositories", persist_result=False, validate_parameters=True)
 async def export_repositories(request: ExportRequest) -> "State[ExportResult]":
     """Write a bundle: a folder or tar that is an OCI image layout too. It appears whole or not at all."""
     shown = progress.watched.get() or Progress()
     async with opened_catalog() as catalog:
-        wanted = [Wanted(name, request.version, request.since) for name in request.repositories]
-        contents = await asyncio.to_thread(collect, catalog, wanted, now=datetime.now(UTC))
+        export = await asyncio.to_thread(plan_export, catalog, request.versions(), now=datetime.now(UTC))
+        check_chosen(export)
         shown.begin("exporting", 0)
         async with progress_artifact("export", request.bundle.name, shown):
-            await write(catalog, contents, request.bundle.expanduser().absolute(), shown)
-    result = ExportResult(request.bundle, contents, str(flow_run.id))
+            await write(catalog, export.contents, request.bundle.expanduser().absolute(), shown)
+    result = ExportResult(request.bundle, export.contents, str(flow_run.id), export.dropped)
     get_run_logger().info(result.summary())
     return Completed(message=result.summary(), data=result)

@@ -1,22 +1,23 @@
 """What an export and an import are asked to do, and what came of them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from catalog.bundle_export import Wanted
 from catalog.bundle_format import Contents
+from flows.filter_fields import Filters
 from flows.operation import OperationResult
 from flows.progress import format_bytes
 from flows.request_fields import RepositoryName
 from flows.sync_request import Mode
 
 
-class ExportRequest(BaseModel):
-    """Write versions of repositories into a bundle, to be carried where no network goes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+class ExportRequest(Filters):
+    """Write versions of repositories, or what filters choose of them, into a bundle, to be carried where no network goes."""
 
     bundle: Path = Field(
         title="Bundle",
@@ -35,6 +36,10 @@ class ExportRequest(BaseModel):
         if len(self.repositories) > 1 and (self.version is not None or self.since):
             raise ValueError("version and since are for a bundle of one repository")
         return self
+
+    def versions(self) -> list[Wanted]:
+        """What is wanted of each repository."""
+        return [Wanted(name, self.version, self.since, self.wanted, self.platform_filter) for name in self.repositories]
 
 
 class ImportRequest(BaseModel):
@@ -58,6 +63,7 @@ class ExportResult:
     bundle: Path
     contents: Contents
     flow_run_id: str
+    not_selected: Mapping[str, str] = field(default_factory=dict)
 
     def summary(self) -> str:
         """One line for a log, a flow run's state and a terminal."""
@@ -76,6 +82,7 @@ class ExportResult:
                 for one in self.contents.versions
             ],
             "blobs": {"count": len(self.contents.blobs), "bytes": self.contents.bytes},
+            "not_selected": dict(self.not_selected),
             "flow_run_id": self.flow_run_id or None,
         }
 

@@ -1,26 +1,24 @@
 """The flow `curate-repository`: a version from a chosen set of tags and digests."""
 
+from datetime import UTC, datetime
+
 from prefect import flow
 from prefect.client.schemas.objects import State
 
 from catalog.catalog import Catalog
-from catalog.curation import Pick, curate
-from catalog.filters import PlatformFilter
 from catalog.restore import plan_towards
-from flows.curate_request import CurateRequest
+from flows.curate_request import CurateRequest, choose_content
 from flows.operation import Operation, OperationResult
 from flows.operation_flow import run_operation
-from oci.platform import Platform
+from oci.errors import InvalidInput
 
 
-def prepare_curation(catalog: Catalog, request: CurateRequest) -> Operation:
-    """Choose; raises what `curate` raises."""
-    chosen = curate(
-        catalog,
-        [Pick.parse(text) for text in request.sources],
-        tags=request.tag_filter,
-        platforms=PlatformFilter(tuple(Platform.parse(text) for text in request.platforms)),
-    )
+def prepare_curation(catalog: Catalog, request: CurateRequest, *, now: datetime) -> Operation:
+    """Choose; raises what `curate` raises, and InvalidInput when nothing is chosen."""
+    chosen = choose_content(catalog, request, now=now)
+    if not chosen.manifests:
+        shown = "".join(f"\n  {name}: {reason}" for name, reason in list(chosen.dropped.items())[:5])
+        raise InvalidInput(f"nothing is chosen: the filters select none of the tags{shown}")
     wanted = chosen.as_snapshot(request.repository)
     return Operation(
         repository=request.repository,
@@ -41,5 +39,7 @@ def prepare_curation(catalog: Catalog, request: CurateRequest) -> Operation:
 async def curate_repository(request: CurateRequest) -> "State[OperationResult]":
     """Make one version of what is chosen, recursively: images, children of indexes, signatures and other companions."""
     return await run_operation(
-        lambda catalog: prepare_curation(catalog, request), actor="curate-repository", dry_run=request.dry_run
+        lambda catalog: prepare_curation(catalog, request, now=datetime.now(UTC)),
+        actor="curate-repository",
+        dry_run=request.dry_run,
     )

@@ -80,7 +80,7 @@ async def fetch_blobs(job: PrefetchJob) -> None:
         async def fetch(blob: Absent) -> None:
             async with slots:
                 try:
-                    await _fetch(job, upstreams, blob)
+                    await fetch_blob(job.catalog, upstreams, blob)
                 except (RemoteError, BlobUnknown) as error:
                     job.failed[str(blob.digest)] = error.message
                 else:
@@ -94,9 +94,10 @@ async def fetch_blobs(job: PrefetchJob) -> None:
         get_run_logger().warning("%s: %s", digest, reason)
 
 
-async def _fetch(job: PrefetchJob, upstreams: Upstreams, blob: Absent) -> None:
-    """Try one source after the other; raise BlobUnknown where there is none, or what the last one failed with."""
-    target = RepositoryTarget(job.catalog, blob.snapshot)
+async def fetch_blob(catalog: Catalog, upstreams: Upstreams, blob: Absent) -> None:
+    """Fetch a blob into the store, from one source after the other; raise BlobUnknown where there is none, or what the last one
+    failed with."""
+    target = RepositoryTarget(catalog, blob.snapshot)
     wanted = Descriptor("application/octet-stream", blob.digest, blob.size)
     failure: RemoteError | None = None
     for source in blob.sources:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from flows.failures import named
 from flows.progress import format_bytes
 from flows.request_fields import Pattern
 from oci.errors import RemoteError
@@ -28,11 +29,8 @@ class PrefetchFailed(RemoteError):
     """Some layers could not be fetched; the others are here. `detail` gives each one's reason."""
 
     def __init__(self, failed: Mapping[str, str], fetched: int) -> None:
-        shown = [f"  {digest}: {reason}" for digest, reason in list(failed.items())[:20]]
-        if len(failed) > len(shown):
-            shown.append(f"  … and {len(failed) - len(shown)} more")
         super().__init__(
-            "\n".join([f"{len(failed)} blobs could not be fetched; {fetched} were, and stay:", *shown]),
+            "\n".join([f"{len(failed)} blobs could not be fetched; {fetched} were, and stay:", *named(failed)]),
             detail={"failed": dict(failed)},
         )
 

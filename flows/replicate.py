@@ -17,6 +17,7 @@ from catalog.upstreams import Upstreams, make_keychain, remote_options
 from flows import progress
 from flows.artifacts import table_artifact
 from flows.concurrency import upstream_slot
+from flows.failures import named
 from flows.opened_catalog import opened_catalog
 from flows.progress import Progress
 from flows.replicate_request import Replica, ReplicateRequest, ReplicateResult
@@ -25,6 +26,7 @@ from flows.sync_job import SyncJob
 from flows.sync_report import SyncResult
 from flows.sync_request import SyncRequest
 from flows.sync_run import run_sync
+from flows.sync_select import NothingSelected
 from oci.errors import LocalError, RemoteError
 from oci.remote.discovery import Kind, Served, discover
 
@@ -35,10 +37,9 @@ class ReplicationFailed(RemoteError):
     """Paths could not be synced, so all are served as they were."""
 
     def __init__(self, failed: Mapping[str, str], *, registry: str) -> None:
-        shown = [f"  {path}: {reason}" for path, reason in list(failed.items())[:20]]
         what = "1 path" if len(failed) == 1 else f"{len(failed)} paths"
         super().__init__(
-            "\n".join([f"{what} could not be synced, so everything is served as it was:", *shown]),
+            "\n".join([f"{what} could not be synced, so everything is served as it was:", *named(failed)]),
             registry=registry,
             detail={"failed": dict(failed)},
         )
@@ -71,7 +72,7 @@ def _switch(
 ) -> list[Replica]:
     catalog.refresh()
     here = {one.path: one for one in catalog.distributions.all()}
-    wanted = [(served, results[served.path].version) for served in plan.wanted]
+    wanted = [(served, results[served.path].version) for served in plan.wanted if served.path in results]
     made = switch(here, wanted, request.host, datetime.now(UTC))
     catalog.distributions.switch(made, plan.gone, actor=ACTOR)
     switched = {one.path for one in made}
@@ -103,7 +104,10 @@ async def replicate_registry(request: ReplicateRequest) -> "State[ReplicateResul
 async def _run(
     request: ReplicateRequest, settings: Settings, catalog: Catalog, upstreams: Upstreams
 ) -> ReplicateResult:
-    """1. Discover. 2. Plan. 3. Sync each path, going on when one fails. 4. Switch, unless one has failed."""
+    """1. Discover. 2. Plan. 3. Sync each path, going on when one fails. 4. Switch, unless one has failed.
+
+    A path of which filters select nothing is left out; where it has been replicated, it is served as it was.
+    """
     # 1
     kind, served = await discover_distributions(settings, request)
     # 2
@@ -121,12 +125,15 @@ async def _run(
     # 3
     results: dict[str, SyncResult] = {}
     failed: dict[str, str] = {}
+    left_out: list[Replica] = []
     for one in plan.wanted:
         try:
             results[one.path] = await _sync(request, one, catalog, upstreams)
             log.info(results[one.path].summary())
         except LocalError:
             raise
+        except NothingSelected as error:
+            left_out.append(Replica(one.path, "left out", 0, error.message))
         except RemoteError as error:
             log.warning("%s: %s", one.path, error.message)
             failed[one.path] = error.message
@@ -138,12 +145,14 @@ async def _run(
         replicas += [Replica(path, "removed", 0, "not served upstream any longer") for path in plan.gone]
     else:
         replicas = await switch_distributions(catalog, request, plan, results)
+    replicas += left_out
     return ReplicateResult(request.host, kind, tuple(replicas), plan.not_selected, request.dry_run, str(flow_run.id))
 
 
 async def _sync(request: ReplicateRequest, one: Served, catalog: Catalog, upstreams: Upstreams) -> SyncResult:
     """Make a version that nobody is served yet."""
     wanted = SyncRequest(
+        **request.tags.model_dump(),
         remote=str(request.remote(one.path)),
         repository=one.path,
         mode="mirror",

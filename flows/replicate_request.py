@@ -2,12 +2,13 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from catalog.sources import Policy
-from flows.request_fields import Pattern, explained
+from flows.filter_fields import Filters
+from flows.request_fields import LabelText, Pattern, explained
 from oci.remote.address import Remote, parse_remote
 from oci.remote.discovery import KINDS, Kind
 
@@ -34,7 +35,7 @@ class ReplicateRequest(BaseModel):
     exclude: tuple[Pattern, ...] = Field(
         default=(), title="Exclude", description="Paths to leave out, as patterns; stronger than include."
     )
-    labels: tuple[Annotated[str, Field(pattern=r"^[^=\s]+(=.*)?$", max_length=300)], ...] = Field(
+    labels: tuple[LabelText, ...] = Field(
         default=(),
         title="Labels",
         description="Labels that a path must have upstream, `KEY` or `KEY=VALUE`; all of them.",
@@ -50,6 +51,9 @@ class ReplicateRequest(BaseModel):
         default=False,
         title="Keep what is gone",
         description="Go on serving paths that upstream does not serve any longer.",
+    )
+    tags: Filters = Field(
+        default_factory=Filters, title="Tags", description="Which tags of each path are taken; by default all."
     )
     dry_run: bool = Field(default=False, title="Dry run", description="Say what would change, and change nothing.")
 
@@ -92,7 +96,7 @@ class Replica:
     """One path: what became of it, the version it serves now, and the sync's own words."""
 
     path: str
-    action: Literal["added", "updated", "unchanged", "removed", "to sync"]
+    action: Literal["added", "updated", "unchanged", "removed", "left out", "to sync"]
     version: int
     note: str = ""
 

@@ -41,6 +41,17 @@ def checked(parse: Callable[[str], object]) -> Callable[[str], str]:
 Pattern = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(checked(parse_pattern))]
 """A pattern of tags, in the language of catalog/filters.py."""
 
+LabelText = Annotated[str, Field(pattern=r"^[^=\s]+(=.*)?$", max_length=300)]
+"""A label that something must have, `KEY` or `KEY=VALUE`."""
+
+CompanionText = Annotated[str, Field(min_length=1, max_length=200)]
+"""A word or glob of catalog/companions.py."""
+
+COMPANIONS = (
+    "What comes along of that which belongs to images without being in them: `signature`, `attestation`, `sbom`, or globs of "
+    "artifact types; none: nothing does."
+)
+
 PlatformText = Annotated[str, AfterValidator(checked(Platform.parse))]
 """`os/architecture[/variant]`."""
 

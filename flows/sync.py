@@ -16,12 +16,13 @@ from catalog.catalog import Catalog
 from catalog.settings import read_settings
 from catalog.snapshot import Snapshot
 from catalog.upstreams import open_upstream
-from flows import progress, sync_steps
+from flows import progress, sync_facts, sync_steps
 from flows.artifacts import progress_artifact, result_artifact
 from flows.concurrency import upstream_slot
 from flows.opened_catalog import opened_catalog
-from flows.sync_job import Batch, Committed, Outcome, SyncJob, TagsFailed, Upstream
+from flows.sync_job import Batch, Committed, Outcome, SyncJob, TagsFailed
 from flows.sync_plan import PlanItem, SyncPlan
+from flows.sync_reading import Upstream
 from flows.sync_report import SyncResult
 from flows.sync_request import SyncRequest
 from flows.sync_run import Steps, run_sync
@@ -65,6 +66,12 @@ async def resolve_batch(job: SyncJob, batch: Batch) -> Outcome:
     return _or_retry(await _in_batch(sync_steps.resolve_batch, job, batch), job)
 
 
+@task(name="inspect-content", **RETRIED)
+async def read_facts(job: SyncJob, batch: Batch) -> Outcome:
+    """Find out what conditions look at in what a batch of tags points to."""
+    return _or_retry(await _in_batch(sync_facts.read_facts, job, batch), job)
+
+
 @task(name="measure-content", **RETRIED)
 async def measure_batch(job: SyncJob, batch: Batch) -> Outcome:
     """Find out what copying a batch would move."""
@@ -93,6 +100,7 @@ async def commit_version(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Commit
 STEPS = Steps(
     list_tags=list_tags,
     resolve_batch=resolve_batch,
+    read_facts=read_facts,
     measure_batch=measure_batch,
     copy_batch=copy_batch,
     commit_version=commit_version,

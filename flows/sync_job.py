@@ -3,45 +3,35 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Literal
 
 from catalog.catalog import Catalog
 from catalog.changes import CommitResult
 from catalog.companions import CompanionFilter
-from catalog.filters import PlatformFilter, Selection
+from catalog.facts import Facts
+from catalog.filters import Selection
 from catalog.snapshot import Snapshot
 from catalog.sources import Origin, parts_now
+from flows.failures import named
 from flows.metering import Meter
 from flows.progress import Progress
 from flows.sync_plan import COPIED, PlanItem, StagedManifest, SyncPlan
+from flows.sync_reading import ReadOnce, Upstream
 from flows.sync_request import SyncRequest
 from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import EntrepotError, RemoteError, RemoteNotFound
 from oci.manifest import Manifest
-from oci.platform import Platform
 from oci.reference import is_tag
-from oci.target import Source
-
-
-class Upstream(Source, Protocol):
-    """A Source that can say what refers to a manifest."""
-
-    async def referrers(self, digest: Digest) -> Sequence[Descriptor]:
-        """Manifests whose subject is `digest`, none where the registry keeps no such list."""
-        ...
 
 
 class TagsFailed(RemoteError):
     """Tags could not be copied, and the sync was asked to change nothing then; `failed` gives each one's reason."""
 
     def __init__(self, repository: str, failed: Mapping[str, str], *, registry: str) -> None:
-        shown = [f"  {tag}: {reason}" for tag, reason in list(failed.items())[:20]]
-        if len(failed) > len(shown):
-            shown.append(f"  … and {len(failed) - len(shown)} more")
         what = "1 tag" if len(failed) == 1 else f"{len(failed)} tags"
         super().__init__(
-            "\n".join([f"{what} could not be copied, so {repository} was left as it is:", *shown]),
+            "\n".join([f"{what} could not be copied, so {repository} was left as it is:", *named(failed)]),
             registry=registry,
             detail={"failed": dict(failed)},
         )
@@ -73,6 +63,7 @@ class Outcome:
     failed: dict[str, EntrepotError] = field(default_factory=dict)
     moved: dict[str, Meter] = field(default_factory=dict)
     staged: dict[Digest, StagedManifest] = field(default_factory=dict)
+    facts: dict[Digest, Facts] = field(default_factory=dict)
 
     @property
     def retryable(self) -> bool:
@@ -95,11 +86,18 @@ class SyncJob:
         progress: Progress | None = None,
         serve: Literal["public", "nobody"] = "public",
     ) -> None:
-        self.request, self.catalog, self.source = request, catalog, source
+        self.request, self.catalog, self.wanted = request, catalog, request.wanted
         self.operation_id, self.flow_run_id, self.clock = operation_id, flow_run_id, clock
         self.progress, self.serve = progress or Progress(), serve
+        self.now = clock()
+        """The moment from which ages are counted."""
         self.concurrency = catalog.settings.copy_concurrency
-        self.platforms = PlatformFilter(tuple(Platform.parse(text) for text in request.platforms))
+        self.source = source
+        if self.wanted.asks_content:
+            self.source = ReadOnce(
+                source, catalog, self.target, stage=not request.dry_run, concurrency=self.concurrency
+            )
+        self.platforms = request.platform_filter
         self.companions = CompanionFilter(request.companions)
         self.incomplete: frozenset[Digest] = frozenset()
         self.selection = Selection()
@@ -113,6 +111,10 @@ class SyncJob:
         self.moved: dict[str, Meter] = {}
         self.staged: dict[Digest, StagedManifest] = {}
         self.referrers: dict[Digest, Sequence[Descriptor]] = {}
+        self.facts: dict[Digest, Facts] = {}
+        """What the conditions look at in what tags point to."""
+        self.held_facts: dict[Digest, Facts] = {}
+        """The same where it is held here, and only upstream can tell whether it is signed by now."""
         self.notes: list[str] = []
 
     def parts(self, manifest: Manifest) -> Iterable[tuple[str, Descriptor]]:
@@ -150,12 +152,15 @@ class SyncJob:
 
     def root_batches(self, base: Snapshot, plan: SyncPlan, tags: Collection[str] | None = None) -> list[Batch]:
         """What the plan wants copied, or of that what `tags` point to; each digest once, `batch_size` at a time."""
+        wanted = [item.tag for item in plan.of(*COPIED) if tags is None or item.tag in tags]
+        return self.batches_of(wanted, base)
+
+    def batches_of(self, tags: Iterable[str], base: Snapshot | None = None) -> list[Batch]:
+        """What tags point to, each digest once, `batch_size` at a time."""
         wanting: dict[Digest, list[str]] = {}
-        for item in plan.of(*COPIED):
-            if tags is not None and item.tag not in tags:
-                continue
-            wanting.setdefault(self.found[item.tag].digest, []).append(item.tag)
-        roots = [Root(self.found[tags[0]], tuple(tags)) for tags in wanting.values()]
+        for tag in tags:
+            wanting.setdefault(self.found[tag].digest, []).append(tag)
+        roots = [Root(self.found[some[0]], tuple(some)) for some in wanting.values()]
         size = self.request.batch_size
         return [Batch(roots=roots[start : start + size], base=base) for start in range(0, len(roots), size)]
 
@@ -171,6 +176,7 @@ class SyncJob:
             self.selection = self.selection.with_dropped(dict.fromkeys(gone, "not upstream"))
         self.failed.update({tag: error.message for tag, error in outcome.failed.items() if tag not in gone})
         self.staged.update(outcome.staged)
+        self.facts.update(outcome.facts)
         self.charge(outcome)
 
     def charge(self, outcome: Outcome) -> None:

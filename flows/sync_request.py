@@ -1,12 +1,12 @@
 """What a sync is asked to do: the parameters of the flow, and the form that Prefect's UI makes of them."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
-from catalog.filters import Line, TagFilter
 from catalog.sources import Policy
-from flows.request_fields import NEWEST_OF, PATTERNS, Pattern, PlatformText, explained
+from flows.filter_fields import Filters
+from flows.request_fields import COMPANIONS, CompanionText, explained
 from oci.reference import Reference, parse_name
 from oci.remote.address import Remote, parse_remote
 
@@ -14,11 +14,8 @@ Mode = Literal["additive", "mirror"]
 OnError = Literal["fail", "skip"]
 
 
-class SyncRequest(BaseModel):
+class SyncRequest(Filters):
     """Copy tags of one upstream repository into one repository here. It holds no credentials: those come from settings."""
-
-    # A value that does not fit may hold a password typed in by mistake, so errors do not repeat it.
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     remote: str = Field(
         title="Remote",
@@ -35,30 +32,7 @@ class SyncRequest(BaseModel):
         title="Mode",
         description="`additive` leaves what upstream does not have; `mirror` makes the version exactly what was selected.",
     )
-    include: tuple[Pattern, ...] = Field(
-        default=(), title="Include", description=f"Tags to take; none: every tag. {PATTERNS}"
-    )
-    exclude: tuple[Pattern, ...] = Field(
-        default=(), title="Exclude", description="Tags to leave out, as patterns; stronger than include."
-    )
-    newest: int | None = Field(
-        default=None,
-        ge=1,
-        title="Newest",
-        description="Of the tags selected so far, take only so many of the highest semantic versions.",
-    )
-    newest_of: Line = Field(default="repository", title="Newest of", description=NEWEST_OF)
-    platforms: tuple[PlatformText, ...] = Field(
-        default=(),
-        title="Platforms",
-        description="Of multi-platform images take these only, `os/architecture[/variant]`; none: all.",
-    )
-    companions: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(
-        default=("*",),
-        title="Companions",
-        description="What comes along of that which belongs to images without being in them: `signature`, `attestation`, `sbom`, "
-        "or globs of artifact types; none: nothing does.",
-    )
+    companions: tuple[CompanionText, ...] = Field(default=("*",), title="Companions", description=COMPANIONS)
     policy: Policy = Field(
         default="immediate",
         title="Download policy",
@@ -107,11 +81,6 @@ class SyncRequest(BaseModel):
     def target(self) -> str:
         """The name of the repository here."""
         return self.repository or self.reference.repository
-
-    @property
-    def tag_filter(self) -> TagFilter:
-        """Which tags are taken of those upstream has."""
-        return TagFilter(self.include, self.exclude, self.newest, self.newest_of)
 
     @property
     def pinned(self) -> str | None:

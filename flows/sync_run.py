@@ -4,15 +4,17 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from catalog.changes import CommitResult
 from catalog.snapshot import Snapshot
-from flows import sync_steps
+from flows import sync_facts, sync_steps
+from flows.sync_content import select_by_content
 from flows.sync_job import Batch, Committed, Outcome, SyncJob
 from flows.sync_plan import COPIED, SyncPlan, plan_sync
 from flows.sync_report import SyncResult
-from flows.sync_select import choose_tags
-from oci.errors import Conflict, InvalidInput
+from flows.sync_select import NothingSelected, choose_tags
+from oci.errors import Conflict
 
 MAX_PLANS = 10
 """How often a sync plans anew because somebody else made a version meanwhile."""
@@ -24,6 +26,7 @@ class Steps:
 
     list_tags: Callable[[SyncJob], Awaitable[Sequence[str]]] = sync_steps.list_tags
     resolve_batch: Callable[[SyncJob, Batch], Awaitable[Outcome]] = sync_steps.resolve_batch
+    read_facts: Callable[[SyncJob, Batch], Awaitable[Outcome]] = sync_facts.read_facts
     measure_batch: Callable[[SyncJob, Batch], Awaitable[Outcome]] = sync_steps.measure_batch
     copy_batch: Callable[[SyncJob, Batch], Awaitable[Outcome]] = sync_steps.copy_batch
     commit_version: Callable[[SyncJob, SyncPlan, Snapshot], Awaitable[Committed]] = sync_steps.commit_version
@@ -35,9 +38,10 @@ PLAIN = Steps()
 async def run_sync(job: SyncJob, steps: Steps = PLAIN) -> SyncResult:
     """Run a sync to its end and say what came of it.
 
-    1. What this operation has committed in an earlier try is done. 2. List and select. 3. Resolve by HEAD. 4. Plan on the
+    1. What this operation has committed in an earlier try is done. 2. List and select. 3. Resolve by HEAD, and where content
+    decides, select by what is found. 4. Plan on the
     latest version. 5. Copy what is missing. 6. Commit; when the repository has moved on, go on at 4: nothing is fetched twice.
-    Raises TagsFailed, InvalidInput (no tag is selected), Conflict (it never stops moving), and what the two ends raise.
+    Raises TagsFailed, NothingSelected, Conflict (it never stops moving), and what the two ends raise.
     """
     started = time.monotonic()
     # 1
@@ -46,11 +50,10 @@ async def run_sync(job: SyncJob, steps: Steps = PLAIN) -> SyncResult:
         job.note("an earlier try of this flow run has made the version")
         snapshot = await asyncio.to_thread(job.catalog.snapshot, job.target, done.number)
         return SyncResult.of(job, SyncPlan(done.base, ()), CommitResult(job.target, done.number, True, snapshot), 0.0)
-    # 2
-    await _select(job, steps)
-    # 3
-    await _resolve(job, steps, job.selection.kept)
+    # 2 and 3
+    await select(job, steps)
     _check_named(job)
+    _check_selected(job)
     for _ in range(MAX_PLANS):
         # 4
         base = await asyncio.to_thread(job.catalog.find_snapshot, job.target) or Snapshot(job.target, 0)
@@ -78,11 +81,33 @@ async def _resolve(job: SyncJob, steps: Steps, tags: Sequence[str]) -> None:
     job.check_failures()
 
 
+async def _inspect(job: SyncJob, steps: Steps, keys: Sequence[str]) -> None:
+    if keys:
+        job.progress.begin("inspecting", len(keys))
+    for batch in job.batches_of(keys):
+        job.take(await steps.read_facts(job, batch))
+    job.check_failures()
+
+
+def _check_selected(job: SyncJob) -> None:
+    """Raise NothingSelected when upstream has tags and none is selected; that conditions fit nothing just now is no failure,
+    unless a mirror would become empty."""
+    dropped = job.selection.dropped
+    if job.selection.rules or not dropped:
+        return
+    shown = "".join(f"\n  {tag}: {reason}" for tag, reason in list(dropped.items())[:5])
+    message = f"none of the {len(dropped)} tags of {job.request.reference} is selected by the filters{shown}"
+    by_patterns = job.wanted.tags.match(dropped).rules or job.request.pinned
+    if job.request.mode == "mirror" or not (job.wanted.asks_content and by_patterns):
+        raise NothingSelected(message)
+    job.note(message)
+
+
 def _check_named(job: SyncJob) -> None:
-    """Say what upstream does not have of that which was named; raise InvalidInput when that is all."""
+    """Say what upstream does not have of that which was named; raise NothingSelected when that is all."""
     gone = [tag for tag in job.selection.dropped if tag in job.may_lack]
     if gone and not job.selection.kept:
-        raise InvalidInput(f"{job.request.reference} has nothing of what include names: {', '.join(gone[:20])}")
+        raise NothingSelected(f"{job.request.reference} has nothing of what include names: {', '.join(gone[:20])}")
     if gone:
         job.note(f"upstream does not have {', '.join(gone[:20])}, which include names")
 
@@ -102,7 +127,9 @@ async def _add_companions(job: SyncJob, steps: Steps, base: Snapshot) -> Sequenc
     return added
 
 
-async def _select(job: SyncJob, steps: Steps) -> None:
+async def select(job: SyncJob, steps: Steps) -> None:
+    """Choose tags, and find out where they point."""
+
     async def list_tags() -> Sequence[str]:
         job.progress.begin("listing", 0)
         return await steps.list_tags(job)
@@ -110,6 +137,10 @@ async def _select(job: SyncJob, steps: Steps) -> None:
     choice = await choose_tags(job.request, list_tags)
     job.selection, job.listed = choice.selection, choice.listed
     job.may_lack.update(choice.may_lack)
+    if job.wanted.asks_content:
+        await select_by_content(job, partial(_resolve, job, steps), partial(_inspect, job, steps))
+    else:
+        await _resolve(job, steps, job.selection.kept)
 
 
 def _plan(job: SyncJob, base: Snapshot) -> SyncPlan:

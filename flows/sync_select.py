@@ -4,11 +4,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from catalog.filters import Selection
-from catalog.settings import Settings
-from catalog.upstreams import open_upstream
 from flows.sync_job import pinned_tags
 from flows.sync_request import SyncRequest
 from oci.errors import InvalidInput
+
+
+class NothingSelected(InvalidInput):
+    """Upstream has tags, and filters select none of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,33 +24,17 @@ class Choice:
 
 
 async def choose_tags(request: SyncRequest, list_tags: Callable[[], Awaitable[Sequence[str]]]) -> Choice:
-    """Select; raise InvalidInput when upstream has tags and none is selected."""
+    """Select by tags alone; what they point to is looked at later, if it decides."""
     pinned = pinned_tags(request)
     if pinned:
         return Choice(Selection(dict.fromkeys(pinned, "named by the remote")))
-    wanted = request.tag_filter
+    wanted = request.wanted.tags
     digests = {str(digest): "included by its digest" for digest in wanted.digests}
     if wanted.named is not None:
-        selection = wanted.select(wanted.named)
+        selection = request.wanted.candidates(wanted.named)
         whole = Selection({**selection.rules, **digests}, selection.dropped)
         return Choice(whole, may_lack=frozenset([*wanted.named, *digests]))
     listed = await list_tags()
-    selection = wanted.select(listed)
-    if listed and not selection.rules and not digests:
-        shown = ", ".join(list(listed)[:5])
-        raise InvalidInput(
-            f"none of the {len(listed)} tags of {request.reference} is selected by include, exclude and newest; "
-            f"it has, for example: {shown}"
-        )
+    selection = request.wanted.candidates(listed)
     whole = Selection({**selection.rules, **digests}, selection.dropped)
     return Choice(whole, listed=frozenset(listed), may_lack=frozenset(digests))
-
-
-async def explain_sync(settings: Settings, request: SyncRequest) -> Selection:
-    """Say which tags a sync would take and why, at the cost of one listing; companions are not looked for."""
-    async with open_upstream(settings, request.upstream) as source:
-
-        async def list_tags() -> Sequence[str]:
-            return [tag async for tag in source.tags()]
-
-        return (await choose_tags(request, list_tags)).selection

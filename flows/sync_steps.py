@@ -1,13 +1,14 @@
 """The steps of a sync as plain functions, each one task of the flow. They know nothing of Prefect."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 
 from catalog.changes import Commit, LatestIs
 from catalog.damage import SYNCED_FROM
 from catalog.filters import TagFilter
 from catalog.snapshot import Snapshot
 from catalog.target import RepositoryTarget
+from flows.failures import each
 from flows.metering import Meter, MeteredTarget, meter, staged_manifest
 from flows.sync_job import Batch, Committed, Outcome, Root, SyncJob, is_pinned
 from flows.sync_plan import StagedManifest, SyncPlan, plan_changes
@@ -15,10 +16,7 @@ from oci import mediatypes
 from oci.copy import GraphCopier
 from oci.descriptor import Descriptor
 from oci.digest import Digest
-from oci.errors import Conflict, EntrepotError, LocalError, RemoteNotFound, RemoteUnauthorized, RemoteUnavailable
-
-MAX_UNAVAILABLE = 10
-"""After so many failures of an unreachable upstream in a row the rest is not tried."""
+from oci.errors import Conflict, EntrepotError, RemoteNotFound
 
 
 async def list_tags(job: SyncJob) -> list[str]:
@@ -313,32 +311,3 @@ def _children_that_stay(job: SyncJob, base: Snapshot) -> dict[Digest, tuple[Dige
                 manifest = job.catalog.read_manifest(digest, entry.media_type)
                 children[digest] = tuple(part.digest for _role, part in job.platforms.children(manifest))
     return children
-
-
-async def each(keys: Iterable[str], act: Callable[[str], Awaitable[None]], failed: dict[str, EntrepotError]) -> None:
-    """Act on all keys at once, noting each one's failure; what no other key would survive is raised, the rest cancelled.
-
-    Raised are failures of this installation, refused credentials, and an upstream that fails MAX_UNAVAILABLE times in a row.
-    """
-    in_a_row = 0
-
-    async def guarded(key: str) -> None:
-        nonlocal in_a_row
-        try:
-            await act(key)
-        except (LocalError, RemoteUnauthorized):
-            raise
-        except EntrepotError as error:
-            failed[key] = error
-            in_a_row = in_a_row + 1 if isinstance(error, RemoteUnavailable) else 0
-            if in_a_row >= MAX_UNAVAILABLE:
-                raise
-        else:
-            in_a_row = 0
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for key in keys:
-                group.create_task(guarded(key))
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from None

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPSHandler, ProxyHandler, build_opener
 
 from catalog.access import ensure_administrator, password_file
+from catalog.running import Running, write_running
 from catalog.settings import Settings, check_address
 from flows import demo
 from flows.prefect_home import (
@@ -24,7 +25,6 @@ from flows.prefect_home import (
 )
 from flows.processes import Child, Processes, check_port_is_free
 from flows.pull_line import registry_url
-from flows.running import Running, write_running
 from oci.remote.address import is_loopback
 
 SERVER_SECONDS, READY_SECONDS = 120.0, 60.0

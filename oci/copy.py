@@ -20,6 +20,10 @@ Parts = Callable[[Manifest], Iterable[tuple[str, Descriptor]]]
 """Gives the parts of a manifest, each with its role."""
 
 
+Transfer = Callable[[Descriptor], Awaitable[None]]
+"""Moves one blob that the target lacks."""
+
+
 @dataclass(slots=True)
 class CopyReport:
     """What a copy moved and what it found in place; `moved_bytes` counts blobs and manifests written."""
@@ -39,13 +43,21 @@ class GraphCopier:
     """Copies graphs between one source and one target; each digest once, `concurrency` transfers at a time.
 
     One copier serves a whole batch of roots, so that what they share is looked at once. Use it within one event loop.
-    `parts` says which parts of a manifest are copied, all by default.
+    `parts` says which parts of a manifest are copied, all by default; `transfer` moves blobs in another way than by reading the
+    source once from end to end and writing that.
     """
 
     def __init__(
-        self, source: Source, target: Target, *, concurrency: int = 8, parts: Parts = Manifest.children
+        self,
+        source: Source,
+        target: Target,
+        *,
+        concurrency: int = 8,
+        parts: Parts = Manifest.children,
+        transfer: Transfer | None = None,
     ) -> None:
         self._source, self._target, self._parts = source, target, parts
+        self._transfer = transfer or self._read_and_write
         self._slots = asyncio.Semaphore(concurrency)
         self._begun: dict[Digest, asyncio.Task[None]] = {}
         self.report = CopyReport()
@@ -107,13 +119,16 @@ class GraphCopier:
                 self.report.skipped += 1
                 return
             try:
-                async with aclosing(self._source.read_blob(descriptor)) as chunks:  # type: ignore[type-var]
-                    await self._target.write_blob(descriptor, chunks)
+                await self._transfer(descriptor)
             except (DigestInvalid, SizeInvalid) as error:
                 raise RemoteCorrupt(
                     f"sent a blob that is not its descriptor's: {error}", registry=self._source.name
                 ) from error
         self.report.count(descriptor.size)
+
+    async def _read_and_write(self, descriptor: Descriptor) -> None:
+        async with aclosing(self._source.read_blob(descriptor)) as chunks:  # type: ignore[type-var]
+            await self._target.write_blob(descriptor, chunks)
 
 
 async def copy_graph(source: Source, target: Target, root: Descriptor, *, concurrency: int = 8) -> CopyReport:

@@ -175,6 +175,10 @@ class AccountUnknown(NotFound):
     """No such user, robot, group, rule or token."""
 
 
+class RecordUnknown(NotFound):
+    """No such hook or subscription."""
+
+
 class ManifestBlobUnknown(RequestError):
     """A manifest names content that the repository does not hold."""
 
@@ -185,6 +189,12 @@ class Conflict(RequestError):
     """What the change was planned on is no longer so: plan again."""
 
     retryable = True
+
+
+class InUse(RequestError):
+    """What should go is still needed; the message says by what."""
+
+    code = "DENIED"
 
 
 class QueryInvalid(RequestError):
@@ -276,3 +286,7 @@ class StorageCorrupt(LocalError):
 
 class CatalogUnusable(LocalError):
     """The catalogue cannot be opened or written: locked for too long, too new, damaged."""
+
+
+class CatalogOutdated(CatalogUnusable):
+    """The catalogue has another schema than this release, which opening it for writing would bring up to date."""

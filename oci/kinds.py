@@ -3,11 +3,19 @@
 from collections.abc import Mapping
 
 from oci import mediatypes
+from oci.digest import Digest
 from oci.manifest import Manifest
+
+COSIGN_SIGNATURE = "cosign-signature"
+KINDS = ("image", "index", "helm", "flatpak", "bootable", COSIGN_SIGNATURE, "attestation", "sbom", "artifact")
+"""The words for what a manifest is for."""
 
 HELM_CONFIG = "application/vnd.cncf.helm.config.v1+json"
 COSIGN_LAYER = "application/vnd.dev.cosign.simplesigning.v1+json"
 SIGSTORE_BUNDLE = "application/vnd.dev.sigstore.bundle"
+SIGSTORE_PREDICATE = "dev.sigstore.bundle.predicateType"
+ATOMIC_SIGNATURE = "application/vnd.entrepot.atomic-signature.v1"
+"""Media type and artifact type under which an Atomic signature is kept, referring to its manifest."""
 _ATTESTATIONS = ("application/vnd.in-toto", "application/vnd.dsse.envelope")
 _SBOMS = ("application/spdx", "text/spdx", "application/vnd.cyclonedx", "application/vnd.syft")
 _BOOTABLE = ("containers.bootc", "ostree.bootable")
@@ -15,10 +23,7 @@ FLATPAK_LABEL = "org.flatpak.ref"
 
 
 def kind_of(manifest: Manifest, labels: Mapping[str, str] | None = None) -> str:
-    """Name a manifest's kind; `labels` are those of its image config, where it has one.
-
-    One of: index, image, helm, flatpak, bootable, cosign-signature, attestation, sbom, artifact.
-    """
+    """Name a manifest's kind, one of KINDS; `labels` are those of its image config, where it has one."""
     artifact = _artifact_kind(manifest)
     if artifact:
         return artifact
@@ -39,15 +44,24 @@ def _artifact_kind(manifest: Manifest) -> str:
     if manifest.config and manifest.config.media_type == HELM_CONFIG:
         return "helm"
     if COSIGN_LAYER in layers:
-        return "cosign-signature"
+        return COSIGN_SIGNATURE
     if any(kind.startswith(SIGSTORE_BUNDLE) for kind in [manifest.artifact_type, *layers]):
-        predicate = manifest.annotations.get("dev.sigstore.bundle.predicateType", "")
-        is_signature = not predicate or predicate == "https://sigstore.dev/cosign/sign/v1"
-        return "cosign-signature" if is_signature else "attestation"
+        return bundle_kind(manifest.annotations)
     for kinds, name in ((_ATTESTATIONS, "attestation"), (_SBOMS, "sbom")):
         if any(kind.startswith(kinds) for kind in [manifest.artifact_type, *layers]):
             return name
     return ""
+
+
+def bundle_kind(annotations: Mapping[str, str]) -> str:
+    """What a sigstore bundle is, told from its annotations: a signature, unless it states something else."""
+    predicate = annotations.get(SIGSTORE_PREDICATE, "")
+    return COSIGN_SIGNATURE if predicate in ("", "https://sigstore.dev/cosign/sign/v1") else "attestation"
+
+
+def signature_tag(digest: Digest) -> str:
+    """The tag under which cosign looks for signatures of a manifest."""
+    return f"{digest.algorithm}-{digest.encoded}.sig"
 
 
 def _is_image(manifest: Manifest) -> bool:

@@ -50,6 +50,7 @@ def pack_image(
     annotations: Mapping[str, str] | None = None,
     subject: Manifest | None = None,
     docker: bool = False,
+    created: str = "1970-01-01T00:00:00Z",
 ) -> Manifest:
     """Put an image of gzip layers into the store; `config` is the config's own `config` object (Cmd, Labels, …)."""
     platform = platform or Platform("linux", "amd64")
@@ -57,7 +58,7 @@ def pack_image(
     layer_type = mediatypes.DOCKER_LAYER_GZIP if docker else mediatypes.OCI_LAYER_GZIP
     packed = [store.put_blob(gzip.compress(tar, mtime=0), layer_type) for tar in tars]
     document: dict[str, object] = {
-        "created": "1970-01-01T00:00:00Z",
+        "created": created,
         **platform.to_json(),
         "config": dict(config or {}),
         "rootfs": {"type": "layers", "diff_ids": [Digest.of(tar) for tar in tars]},

@@ -8,7 +8,7 @@ from catalog.sources import Origin
 from catalog.upstreams import Upstreams
 from oci import mediatypes
 from oci.digest import Digest
-from oci.errors import DigestInvalid
+from oci.errors import DigestInvalid, RemoteUnavailable
 from registry_api.errors import ChildLeftOut
 from registry_api.questions import Question, Questions
 from registry_api.recent import Recent
@@ -35,18 +35,10 @@ class AbsentChildren:
         snapshot = registry.catalog.cached_served(found.path) or await registry.find_served(found.path)
         if snapshot is None or reference in snapshot.manifests:
             return
-        try:
-            digest = Digest.parse(reference)
-        except DigestInvalid:
-            return
-        key = (snapshot.repository, snapshot.version)
-        absent = self._absent.get(key)
-        if absent is None:
-            absent = await registry.threads.run(_find_absent, registry, snapshot)
-            self._absent.keep(key, absent)
-        parent = absent.get(digest)
+        parent = await self.parent_of(registry, snapshot, reference)
         if parent is None:
             return
+        digest = Digest(reference)
         origin = None
         if found.version is None:
             origin = await registry.threads.run(registry.catalog.sources.origin_of, snapshot.blobs)
@@ -55,6 +47,8 @@ class AbsentChildren:
                 f"{digest} is named by the index {parent}, but {found.path} was made without it; a sync of all platforms, or on "
                 "demand, has it"
             )
+        if registry.catalog.settings.read_only:
+            raise RemoteUnavailable(f"this registry is read-only now, and brings no further part of the index {parent}")
 
         async def ask() -> None:
             latest = await registry.find_served(found.path) or snapshot
@@ -74,6 +68,19 @@ class AbsentChildren:
             )
 
         await self._questions.ask(Question(found.path, reference), ask, fresh=60.0, is_here=False)
+
+    async def parent_of(self, registry: Registry, snapshot: Snapshot, reference: str) -> Digest | None:
+        """An index of a version that names a manifest which the version has not got; None when there is no such index."""
+        try:
+            digest = Digest.parse(reference)
+        except DigestInvalid:
+            return None
+        key = (snapshot.repository, snapshot.version)
+        absent = self._absent.get(key)
+        if absent is None:
+            absent = await registry.threads.run(_find_absent, registry, snapshot)
+            self._absent.keep(key, absent)
+        return absent.get(digest)
 
     async def close(self) -> None:
         """Break off what is under way."""

@@ -196,6 +196,26 @@ class Gate:
         self._note(caller.account, action, name, f"no rule lets {caller.account} {action} {name}", address)
         raise Denied(f"{caller.account} may not {action} {name}, or it is not here")
 
+    def why_not_bring(self, caller: Caller, cache: Distribution, name: str) -> Unauthorized | Denied | None:
+        """Why a caller who may pull below a cache may not bring what is not there yet.
+
+        What counts is all that the login is good for, since clients ask for tokens that are good for pulls alone.
+        """
+        wanted = cache.cache.bring
+        if wanted == "anyone":
+            return None
+        if caller.account == ANONYMOUS:
+            return LoginNeeded(f"{name} is not here as asked for; to bring it from {cache.remote} takes a login")
+        if wanted == "users" or self.decide(caller.unscoped, "push", name, public=False).allowed:
+            return None
+        return Denied(
+            f"{caller.account} may pull what the cache {cache.path} has, and bring nothing new: no rule lets them push {name}"
+        )
+
+    def note_not_brought(self, caller: Caller, name: str, error: Denied, address: str) -> None:
+        """Keep as an audit event that somebody asked for something new in a cache, and may not."""
+        self._note(caller.account, "bring", name, error.message, address)
+
     def check_admin(self, caller: Caller, address: str, what: str) -> None:
         """Raise Unauthorized or Denied for whoever may not administer everything."""
         if caller.account == ANONYMOUS:

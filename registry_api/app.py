@@ -21,16 +21,23 @@ from registry_api.access import Gate
 from registry_api.administration import administration_routes
 from registry_api.caches import Caches
 from registry_api.errors import RouteUnknown, error_response
+from registry_api.event_chores import run_event_chores
+from registry_api.event_routes import event_routes
+from registry_api.eventing import Eventing, open_eventing
 from registry_api.fetches import Fetches
 from registry_api.health import health_routes
+from registry_api.hooks import hook_routes
 from registry_api.identity_tokens import IdentityTokens, identity_client
 from registry_api.image_index import index_routes
 from registry_api.limits import RateLimit
 from registry_api.management import management_routes
+from registry_api.pulls import PullWriter
+from registry_api.queries import query_routes
 from registry_api.registry import Registry
 from registry_api.threads import Threads
 from registry_api.tokens import token_routes
 from registry_api.v2 import DistributionApi
+from registry_api.versions import version_routes
 
 log = logging.getLogger("registry_api")
 _EVENTS_EVERY = 1.0
@@ -58,7 +65,7 @@ def create_app(catalog: Catalog, *, now: Now = _now, make_id: Callable[[], str] 
     caches, absent = Caches(upstreams), AbsentChildren(upstreams)
     distribution, others = (
         DistributionApi(registry, caches, absent),
-        _create_others(registry, caches, absent, upstreams),
+        _create_others(registry, caches, absent, upstreams, open_eventing(settings)),
     )
 
     async def entrepot(scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,10 +77,14 @@ def create_app(catalog: Catalog, *, now: Now = _now, make_id: Callable[[], str] 
     return entrepot
 
 
-def _create_others(registry: Registry, caches: Caches, absent: AbsentChildren, upstreams: Upstreams) -> FastAPI:
+def _create_others(
+    registry: Registry, caches: Caches, absent: AbsentChildren, upstreams: Upstreams, eventing: Eventing
+) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        chores = [asyncio.create_task(_sweep_uploads(registry)), asyncio.create_task(_write_events(registry))]
+        pulls = PullWriter(registry)
+        running = (_sweep_uploads(registry), _write_events(registry), pulls.run(), run_event_chores(registry, eventing))
+        chores = [asyncio.create_task(one) for one in running]
         try:
             yield
         finally:
@@ -81,12 +92,14 @@ def _create_others(registry: Registry, caches: Caches, absent: AbsentChildren, u
                 chore.cancel()
             await asyncio.gather(*chores, return_exceptions=True)
             await _flush_events(registry)
+            await pulls.close()
             await registry.gate.identities.close()
             await caches.close()
             await absent.close()
             await registry.fetches.close()
             await upstreams.close()
             registry.threads.close()
+            eventing.queue.close()
 
     # No documentation pages: FastAPI's load their scripts from another host.
     app = FastAPI(title="Entrepôt", version="1", docs_url=None, redoc_url=None, lifespan=lifespan)
@@ -95,7 +108,11 @@ def _create_others(registry: Registry, caches: Caches, absent: AbsentChildren, u
     app.include_router(health_routes(registry))
     app.include_router(token_routes(registry))
     app.include_router(management_routes(registry))
+    app.include_router(version_routes(registry))
     app.include_router(administration_routes(registry))
+    app.include_router(query_routes(registry))
+    app.include_router(hook_routes(registry, eventing))
+    app.include_router(event_routes(registry, eventing))
     app.include_router(index_routes(registry))
     return app
 

@@ -1,6 +1,6 @@
 """What every route of the management API has in common: who asks, what they may, and how errors are told."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from catalog.access_policy import Action, Caller
 from catalog.administration import Administration
-from catalog.events import Event
+from catalog.events import Event, Outcome
 from oci.errors import EntrepotError, Unsupported
 from registry_api.access import address_of
 from registry_api.challenges import BASIC
@@ -36,7 +36,7 @@ class ErrorsOut(BaseModel):
 
 
 FAILURES: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorsOut} for status in (400, 401, 403, 404, 405, 409, 422, 429, 503)
+    status: {"model": ErrorsOut} for status in (400, 401, 403, 404, 405, 406, 409, 422, 429, 503)
 }
 
 
@@ -81,12 +81,22 @@ class Asker:
         """An audit event of theirs."""
         return Event(self.registry.now(), self.caller.account, action, name, address=self.address, detail=detail)
 
+    def note(
+        self, action: str, name: str, *, detail: Mapping[str, object], outcome: Outcome = "done", reason: str = ""
+    ) -> None:
+        """Have an audit event of theirs written within a second."""
+        self.registry.gate.events.note(
+            Event(self.registry.now(), self.caller.account, action, name, outcome, reason, self.address, detail)
+        )
 
-def asker_of(registry: Registry) -> Callable[[Request], Awaitable[Asker]]:
+
+def asker_of(registry: Registry, *, changes: bool = True) -> Callable[[Request], Awaitable[Asker]]:
+    """Who asks, for routes; `changes` False says that what is not a GET changes nothing either."""
+
     async def ask(request: Request) -> Asker:
         caller = await registry.gate.identify(request.scope)
         registry.rate.spend(caller.account or address_of(request.scope))
-        if request.method not in {"GET", "HEAD"} and registry.catalog.settings.read_only:
+        if changes and request.method not in {"GET", "HEAD"} and registry.catalog.settings.read_only:
             raise Unsupported("this registry is read-only now")
         await registry.find_distribution("")  # so that what other processes made is known
         return Asker(registry, caller, address_of(request.scope))

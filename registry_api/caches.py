@@ -2,7 +2,8 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 from catalog.changes import Change, SetTag
 from catalog.distributions import Distribution
@@ -11,7 +12,7 @@ from catalog.sources import Origin
 from catalog.upstreams import Upstreams
 from oci.descriptor import Descriptor
 from oci.digest import Digest
-from oci.errors import NameUnknown, RemoteNotFound
+from oci.errors import EntrepotError, NameUnknown, RemoteNotFound
 from oci.remote.address import Remote, parse_remote
 from oci.remote.repository import RemoteRepository
 from registry_api.questions import Question, Questions
@@ -48,12 +49,14 @@ class Caches:
                 return f"{cache.path}/{name}", namespace
         return name, None
 
-    async def bring(self, registry: Registry, cache: Distribution, name: str, reference: str) -> str:
+    async def bring(
+        self, registry: Registry, cache: Distribution, name: str, reference: str, why_not: EntrepotError | None = None
+    ) -> str:
         """Make sure that the repository holds what upstream has under the reference, if that is to be had.
 
         Does nothing for a digest that is here and for a tag that is fresh. A tag that is here is served as it is when upstream
         fails, and a warning for the client is returned; otherwise the RemoteError is raised, as it is when upstream says that
-        there is no such thing.
+        there is no such thing. `why_not` is what keeps this request from asking upstream, and counts as what upstream has said.
         """
         is_digest = ":" in reference
 
@@ -74,12 +77,26 @@ class Caches:
                 changes = () if is_digest else (SetTag(reference, root.digest),)
                 await self._take(registry, cache, snapshot, source, [root], changes)
 
-        question = Question(name, reference)
-        return _warning(
-            cache, await self._questions.ask(question, ask, fresh=float(cache.fresh_seconds), is_here=is_here)
-        )
+        return _warning(cache, await self._ask(cache, Question(name, reference), ask, why_not, is_here=is_here))
 
-    async def bring_referrers(self, registry: Registry, cache: Distribution, name: str, subject: str) -> str:
+    async def _ask(
+        self,
+        cache: Distribution,
+        question: Question,
+        ask: Callable[[], Coroutine[Any, Any, None]],
+        why_not: EntrepotError | None,
+        *,
+        is_here: bool,
+    ) -> str:
+        if why_not is None:
+            return await self._questions.ask(question, ask, fresh=float(cache.fresh_seconds), is_here=is_here)
+        if isinstance(why_not, RemoteNotFound) or not is_here:
+            raise why_not
+        return "" if self._questions.is_fresh(question) else str(why_not)
+
+    async def bring_referrers(
+        self, registry: Registry, cache: Distribution, name: str, subject: str, why_not: EntrepotError | None = None
+    ) -> str:
         """Make sure that the repository holds what upstream lists as referring to a manifest; a warning says that it may not."""
         digest = Digest.parse(subject)
         snapshot = await registry.find_served(name) or Snapshot(name, 0)
@@ -93,12 +110,14 @@ class Caches:
 
         question = Question(name, f"referrers {digest}")
         try:
-            said = await self._questions.ask(question, ask, fresh=float(cache.fresh_seconds), is_here=True)
+            said = await self._ask(cache, question, ask, why_not, is_here=True)
         except RemoteNotFound as error:  # listed, and not there
-            said = str(error)
+            said = "" if error is why_not else str(error)
         return _warning(cache, said)
 
-    async def list_tags(self, registry: Registry, cache: Distribution, name: str) -> tuple[Sequence[str], str]:
+    async def list_tags(
+        self, registry: Registry, cache: Distribution, name: str, why_not: EntrepotError | None = None
+    ) -> tuple[Sequence[str], str]:
         """The tags that upstream lists, and a warning when it could not be asked; raise NameUnknown when there are none."""
         is_here = name in self._lists or await registry.find_served(name) is not None
 
@@ -107,15 +126,17 @@ class Caches:
             self._keep_list(name, tuple([tag async for tag in source.tags()]))
 
         question = Question(name, "tags/list")
+        if name not in self._lists:  # dropped from memory, or another process's: asked for however fresh it was
+            self._questions.forget(question)
         try:
-            # A list that was dropped from memory, or is another process's, is asked for however fresh it was.
-            fresh = float(cache.fresh_seconds) if name in self._lists else 0.0
-            said = await self._questions.ask(question, ask, fresh=fresh, is_here=is_here)
+            said = await self._ask(cache, question, ask, why_not, is_here=is_here)
         except RemoteNotFound:
             self._lists.pop(name, None)
             if await registry.find_served(name) is None:
                 raise NameUnknown(f"neither {cache.remote} nor this cache of it has {name}") from None
             return (), ""
+        if said:  # what is known is good for as long as upstream is left alone
+            self._lists.setdefault(name, ())
         return self._lists.get(name, ()), _warning(cache, said)
 
     def _keep_list(self, name: str, tags: tuple[str, ...]) -> None:
@@ -153,7 +174,7 @@ class Caches:
 
 
 def _warning(cache: Distribution, said: str) -> str:
-    return f"{cache.remote} cannot be reached; this is what it had before" if said else ""
+    return f"{cache.remote} was not asked or cannot be reached; this is what it had before" if said else ""
 
 
 def remote_below(cache: Distribution, name: str) -> Remote:

@@ -35,6 +35,10 @@ class TooManyTags(errors.InvalidInput):
     code = "TAG_INVALID"
 
 
+class NotAcceptable(errors.InvalidInput):
+    """The client takes no form that the answer can be given in."""
+
+
 _STATUSES: Mapping[type[EntrepotError], int] = {
     errors.EntrepotError: 500,
     errors.RequestError: 400,
@@ -44,12 +48,14 @@ _STATUSES: Mapping[type[EntrepotError], int] = {
     errors.RangeInvalid: 416,
     RequestStalled: 408,
     TooManyTags: 414,
+    NotAcceptable: 406,
     errors.Unsupported: 405,
     errors.Unauthorized: 401,
     errors.Denied: 403,
     errors.TooManyRequests: 429,
     errors.NotFound: 404,
     errors.Conflict: 409,
+    errors.InUse: 409,
     errors.RemoteError: 502,
     errors.RemoteUnavailable: 503,
     errors.RemoteRateLimited: 429,

@@ -201,7 +201,7 @@ class Fetches:
                     fetch.advance(session.offset)
             session = await opening
             fetch.begin(session)
-            if source.policy == "streamed":
+            if source.policy == "streamed" or self._catalog.settings.read_only:  # passed through, and not kept
                 await unbroken(session.verify, fetch.digest, fetch.size, pool=self._threads.files)
             else:
                 await unbroken(session.finish, fetch.digest, fetch.size, pool=self._threads.files)

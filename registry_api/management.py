@@ -8,17 +8,29 @@ from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.distributions import Distribution
+from catalog.pulls import PullSums, sum_pulls
 from catalog.rows import RepositoryRow, VersionRow
+from catalog.snapshot import Snapshot
 from oci.errors import Conflict
 from oci.reference import MAX_NAME, NAME_PATTERN, parse_name
 from registry_api.asking import FAILURES, Asker, Count, Last, ToldErrors, asker_of
 from registry_api.registry import Registry
 
-_NUMBER = 2**53
+NUMBER = 2**53
 NamePath = Annotated[
     str,
     Path(description="A name, slashes included.", json_schema_extra={"pattern": NAME_PATTERN, "maxLength": MAX_NAME}),
 ]
+
+
+class CacheOut(BaseModel):
+    """What a cache takes, who may bring it, and when it lets go; sizes in bytes, 0 for no limit."""
+
+    include: list[str] = []
+    exclude: list[str] = []
+    bring: str = "anyone"
+    max_size: int = 0
+    keep_unused_days: float = 0.0
 
 
 class DistributionOut(BaseModel):
@@ -33,6 +45,7 @@ class DistributionOut(BaseModel):
     immutable_tags: list[str] = []
     remote: str = ""
     fresh_seconds: int = 0
+    cache: CacheOut | None = None
 
 
 class DistributionsOut(BaseModel):
@@ -47,7 +60,7 @@ class DistributionIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     repository: str = Field(json_schema_extra={"pattern": NAME_PATTERN, "maxLength": MAX_NAME})
-    version: int | None = Field(None, ge=0, le=_NUMBER)
+    version: int | None = Field(None, ge=0, le=NUMBER)
     private: bool = False
     description: str = Field("", max_length=1000)
     labels: dict[str, str] = Field(default_factory=dict, max_length=100)
@@ -85,12 +98,14 @@ class VersionOut(BaseModel):
 
 
 class TagOut(BaseModel):
-    """A tag and what it points to."""
+    """A tag and what it points to; `pulls` are those of the tag, and by digest of what it points to."""
 
     tag: str
     digest: str
     media_type: str
     size: int
+    pulls: int = 0
+    last_pulled_at: datetime | None = None
 
 
 def management_routes(registry: Registry) -> APIRouter:
@@ -116,7 +131,7 @@ def management_routes(registry: Registry) -> APIRouter:
     async def list_versions(
         name: NamePath,
         n: Count = 100,
-        before: Annotated[int, Query(ge=0, le=_NUMBER, description="Only versions below this.")] = _NUMBER,
+        before: Annotated[int, Query(ge=0, le=NUMBER, description="Only versions below this.")] = NUMBER,
         asker: Asker = asking,
     ) -> list[VersionOut]:
         """A repository's versions, newest first."""
@@ -127,7 +142,7 @@ def management_routes(registry: Registry) -> APIRouter:
     @router.get("/tags/{name:path}", response_model=list[TagOut])
     async def list_tags(
         name: NamePath,
-        version: Annotated[int | None, Query(ge=0, le=_NUMBER, description="Default: the latest.")] = None,
+        version: Annotated[int | None, Query(ge=0, le=NUMBER, description="Default: the latest.")] = None,
         n: Count = 100,
         last: Last = "",
         asker: Asker = asking,
@@ -135,12 +150,8 @@ def management_routes(registry: Registry) -> APIRouter:
         """A version's tags in ASCII order."""
         asker.check("pull", parse_name(name))
         snapshot = await run(catalog.snapshot, name, version)
-        found = [(tag, snapshot.tags[tag]) for tag in snapshot.tags_after(last, n)]
-        entries = snapshot.manifests
-        return [
-            TagOut(tag=tag, digest=digest, media_type=entries[digest].media_type, size=entries[digest].size)
-            for tag, digest in found
-        ]
+        pulls = sum_pulls(await run(catalog.pulls, name))
+        return [_tag_out(snapshot, tag, pulls) for tag in snapshot.tags_after(last, n)]
 
     @router.get("/distributions", response_model=DistributionsOut)
     async def list_distributions(*, caches: bool = False, asker: Asker = asking) -> DistributionsOut:
@@ -181,7 +192,21 @@ def management_routes(registry: Registry) -> APIRouter:
 
 
 def _distribution_out(one: Distribution) -> DistributionOut:
-    return DistributionOut.model_validate(one, from_attributes=True)
+    made = DistributionOut.model_validate(one, from_attributes=True)
+    return made if one.remote else made.model_copy(update={"cache": None})
+
+
+def _tag_out(snapshot: Snapshot, tag: str, pulls: PullSums) -> TagOut:
+    digest = snapshot.tags[tag]
+    entry, pulled = snapshot.manifests[digest], pulls.of_tag(tag, digest)
+    return TagOut(
+        tag=tag,
+        digest=digest,
+        media_type=entry.media_type,
+        size=entry.size,
+        pulls=pulled.pulls if pulled else 0,
+        last_pulled_at=pulled.last_pulled_at if pulled else None,
+    )
 
 
 def _repository_out(row: RepositoryRow) -> RepositoryOut:

@@ -6,6 +6,7 @@ from catalog.snapshot import Snapshot
 from oci.digest import Digest
 from oci.errors import DigestInvalid, ManifestUnknown
 from registry_api.messages import API_VERSION, Answer, Headers, Request, with_headers
+from registry_api.pulls import note_pull
 from registry_api.registry import Registry
 
 
@@ -15,10 +16,12 @@ async def get_manifest(registry: Registry, request: Request) -> Answer:
     digest = resolve(snapshot, request.reference)
     entry = snapshot.manifests[digest]
     if is_unchanged(request, digest):
+        note_pull(registry, request.repository, request.reference, digest)
         return Answer(304, not_modified_headers(digest))
     raw = registry.catalog.cached_manifest(digest)
     if raw is None:
         raw = await registry.threads.run(registry.catalog.raw_manifest, digest)
+    note_pull(registry, request.repository, request.reference, digest)
     return Answer(200, _headers(digest, entry.media_type, entry.size), raw)
 
 

@@ -45,6 +45,14 @@ class Questions:
         self._absent: Recent[Question, _Absent] = Recent(_REMEMBERED)
         self._running: dict[Question, asyncio.Task[None]] = {}
 
+    def is_fresh(self, question: Question) -> bool:
+        """Whether the last answer is fresh still."""
+        return self._clock() < (self._fresh_until.get(question) or 0.0)
+
+    def forget(self, question: Question) -> None:
+        """Count the last answer as no longer fresh."""
+        self._fresh_until.forget(question)
+
     async def ask(
         self, question: Question, ask: Callable[[], Coroutine[Any, Any, None]], *, fresh: float, is_here: bool
     ) -> str:
@@ -53,11 +61,10 @@ class Questions:
         Without anything here, what asking raises is raised. With it only RemoteNotFound is: upstream says there is no such thing.
         That is remembered too, for a minute at most, or `fresh` if it is less.
         """
-        now = self._clock()
-        if is_here and now < (self._fresh_until.get(question) or 0.0):
+        if is_here and self.is_fresh(question):
             return ""
         absent = self._absent.get(question)
-        if absent is not None and now < absent.until:
+        if absent is not None and self._clock() < absent.until:
             raise absent.error.with_traceback(None)
         task = self._running.get(question)
         if task is None:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from catalog.catalog import Catalog
 from catalog.distributions import Distribution
+from catalog.pulls import PullCounter
 from catalog.snapshot import Snapshot
 from oci.digest import Digest
 from oci.errors import NameUnknown
@@ -33,11 +34,19 @@ class Registry:
     described: "Recent[tuple[Digest, str], bytes]" = field(default_factory=lambda: Recent(20_000))
     """The descriptors of referrers, as JSON, by digest and media type."""
 
+    pulls: PullCounter = field(default_factory=PullCounter)
+    """The pulls that are not written yet."""
+
     async def find_distribution(self, path: str) -> Distribution | None:
         """What is served at a path, as all processes know it by now; None for nothing."""
         if not self.catalog.is_current():
             await self.threads.run(self.catalog.refresh)
         return self.catalog.distributions.find(path)
+
+    def rights_path(self, path: str) -> str:
+        """The path whose rights hold for one: for the past of a path that path, else itself; no I/O."""
+        past = self.catalog.past.parse(path)
+        return path if past is None or self.catalog.distributions.find_cache(path) else past.path
 
     def is_public(self, path: str) -> bool:
         """Whether anybody may pull from a path: from a public distribution, or below a public cache; no I/O."""

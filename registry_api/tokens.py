@@ -140,9 +140,13 @@ def grant_scopes(registry: Registry, subject: Subject, scopes: Sequence[Scope]) 
         if scope.kind != "repository":
             lists.append(scope)
             continue
-        public = registry.is_public(scope.name)
+        path = registry.rights_path(scope.name)
+        public = registry.is_public(path)
+        who = caller if path == scope.name else caller.with_past(scope.name, path)
         for action in wanted_actions(scope):
-            if registry.gate.decide(caller, action, scope.name, public=public).allowed:
+            if action != "pull" and path != scope.name:
+                continue
+            if registry.gate.decide(who, action, path, public=public).allowed:
                 granted.setdefault(scope.name, []).append(action)
     return [Scope("repository", name, tuple(dict.fromkeys(some))) for name, some in granted.items()] + lists[:1]
 

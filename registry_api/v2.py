@@ -8,7 +8,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 from catalog.access_policy import NOBODY, Caller
 from catalog.distributions import Distribution
-from oci.errors import Denied, EntrepotError, Unauthorized, Unsupported
+from catalog.past import Past
+from oci.digest import Digest
+from oci.errors import BlobUnknown, Denied, EntrepotError, RemoteNotFound, Unauthorized, Unsupported
 from oci.reference import is_name
 from registry_api.absent_children import AbsentChildren
 from registry_api.access import CHANGES, LoginNeeded, ScopeMissing, address_of, check_changeable
@@ -16,11 +18,13 @@ from registry_api.bodies import ClientGone
 from registry_api.caches import Caches
 from registry_api.challenges import challenge, scopes_for
 from registry_api.errors import ChildLeftOut, RequestStalled, Stopping, error_answer, internal_answer, row_of
+from registry_api.leave import why_not_ask
 from registry_api.listings import list_tags_with
 from registry_api.messages import Answer, Headers, Request, Sendable, find_header
 from registry_api.registry import Registry
 from registry_api.routes import (
     BASE,
+    BLOB,
     MANIFEST,
     REFERRERS,
     ROUTES,
@@ -79,10 +83,14 @@ class DistributionApi:
         cache = registry.catalog.distributions.find_cache(name)
         if cache is not None and found is not None and found.repository != name:
             cache = None
-        self._check(scope, route, caller, name, found, cache)
+        past = registry.catalog.past.parse(name) if found is None and cache is None else None
+        if past is not None:
+            found = await self._find_past(scope, route, caller, name, past)
+        else:
+            self._check(scope, route, caller, name, found, cache)
         handler = route.handler
         if cache is not None and route.action == "pull":
-            handler, warning = await self._ask_upstream(match, cache, name, handler)
+            handler, warning = await self._below_cache(scope, match, caller, cache, name, handler)
             if warning:
                 more.append((b"warning", _warning(warning).encode()))
             found = await registry.find_distribution(name)
@@ -115,9 +123,7 @@ class DistributionApi:
     ) -> None:
         """Raise what keeps the caller from doing that to what the path leads to."""
         registry = self._registry
-        public = not found.private if found is not None else cache is not None and not cache.private
-        if not (public and route.action == "pull"):
-            registry.gate.check(caller, route.action, name, public=public, address=address_of(scope))
+        self._check_right(scope, route, caller, name, found or cache)
         if route.action in CHANGES:
             check_changeable(route.action, name, found, cache)
             if found is None and registry.catalog.has_repository(name):
@@ -125,18 +131,61 @@ class DistributionApi:
                     f"nothing serves the repository {name}; `entrepot distribution create` makes a path for it"
                 )
 
+    async def _below_cache(
+        self, scope: Scope, match: Match, caller: Caller, cache: Distribution, name: str, handler: Handler
+    ) -> tuple[Handler, str]:
+        """See what keeps the request from asking upstream, and let it ask if nothing does."""
+        registry = self._registry
+        why_not = why_not_ask(registry, cache, name, caller)
+        if isinstance(why_not, Unauthorized | Denied) and await self._is_child(name, match):
+            why_not = None  # a part of what is here
+        try:
+            return await self._ask_upstream(match, cache, name, handler, why_not)
+        except Denied as error:
+            registry.gate.note_not_brought(caller, name, error, address_of(scope))
+            raise
+
+    def _check_right(self, scope: Scope, route: Route, caller: Caller, path: str, found: Distribution | None) -> None:
+        public = found is not None and not found.private
+        if not (public and route.action == "pull"):
+            self._registry.gate.check(caller, route.action, path, public=public, address=address_of(scope))
+
+    async def _find_past(self, scope: Scope, route: Route, caller: Caller, name: str, past: Past) -> Distribution:
+        """What a path of the past serves; the rights are those of the path whose past it is, and nothing can be changed."""
+        registry = self._registry
+        self._check_right(
+            scope, route, caller.with_past(name, past.path), past.path, registry.catalog.past.present(past)
+        )
+        if route.action in CHANGES:
+            raise Denied(f"{name} shows what {past.path} was, which nobody changes; {route.action} to {past.path}")
+        return await registry.threads.run(registry.catalog.past.at, name, past)
+
     async def _ask_upstream(
-        self, match: Match, cache: Distribution, name: str, handler: Handler
+        self, match: Match, cache: Distribution, name: str, handler: Handler, why_not: EntrepotError | None
     ) -> tuple[Handler, str]:
         """Bring what is asked for below a cache; return what answers then, and a warning when that may be stale."""
+        registry = self._registry
         if match.pattern == MANIFEST:
-            return handler, await self._caches.bring(self._registry, cache, name, match.reference)
+            return handler, await self._caches.bring(registry, cache, name, match.reference, why_not)
         if match.pattern == REFERRERS:
-            return handler, await self._caches.bring_referrers(self._registry, cache, name, match.reference)
+            return handler, await self._caches.bring_referrers(registry, cache, name, match.reference, why_not)
         if match.pattern == TAGS:
-            tags, warning = await self._caches.list_tags(self._registry, cache, name)
+            tags, warning = await self._caches.list_tags(registry, cache, name, why_not)
             return partial(list_tags_with, tags), warning
+        if match.pattern == BLOB and isinstance(why_not, RemoteNotFound):
+            digest = Digest.parse(match.reference)
+            if registry.catalog.content.size(digest) is None:
+                raise BlobUnknown(why_not.message)
         return handler, ""
+
+    async def _is_child(self, name: str, match: Match) -> bool:
+        """Whether a manifest is asked for that an index here names."""
+        if match.pattern != MANIFEST or ":" not in match.reference:
+            return False
+        snapshot = await self._registry.find_served(name)
+        return (
+            snapshot is not None and await self._absent.parent_of(self._registry, snapshot, match.reference) is not None
+        )
 
     async def _identify(self, scope: Scope) -> Caller:
         registry = self._registry

@@ -286,13 +286,12 @@ def _error(status: int, code: str, message: str) -> Reply:
     return _json(status, f'{{"errors":[{{"code":"{code}","message":"{message}"}}]}}'.encode())
 
 
-class _Server:
-    """uvicorn on a thread and a free port."""
+class LoopbackServer:
+    """uvicorn on a thread and a free port, serving an ASGI application."""
 
-    def __init__(self, answer: Callable[[str, str, str, Mapping[str, str]], Reply]) -> None:
-        self._answer = answer
+    def __init__(self, app: Any) -> None:
         config = uvicorn.Config(
-            self._app, host="127.0.0.1", port=0, log_level="critical", lifespan="off", ws="none", interface="asgi3"
+            app, host="127.0.0.1", port=0, log_level="critical", lifespan="off", ws="none", interface="asgi3"
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
@@ -305,12 +304,20 @@ class _Server:
         self._thread.start()
         while not self._server.started:
             if not self._thread.is_alive():
-                raise RuntimeError("the upstream did not start")
+                raise RuntimeError("the server did not start")
             time.sleep(0.005)
 
     def stop(self) -> None:
         self._server.should_exit = self._server.force_exit = True
         self._thread.join(10)
+
+
+class _Server(LoopbackServer):
+    """Answers from a function."""
+
+    def __init__(self, answer: Callable[[str, str, str, Mapping[str, str]], Reply]) -> None:
+        self._answer = answer
+        super().__init__(self._app)
 
     async def _app(self, scope: Any, _receive: Any, send: Any) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}

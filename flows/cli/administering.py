@@ -17,6 +17,7 @@ from oci.errors import InvalidInput
 if TYPE_CHECKING:
     from catalog.administration import Administration
     from catalog.catalog import Catalog
+    from catalog.event_desk import EventDesk
 
 ACTOR = "command line"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -39,6 +40,18 @@ def administering(home: Path | None) -> "Iterator[tuple[Administration, Catalog]
             say(f"made the administrator {ADMINISTRATOR}; the password is in {password_file(catalog.settings)}")
         access = AccessStore(catalog.settings)
         yield Administration(access, catalog.events, actor=ACTOR, now=lambda: datetime.now(UTC)), catalog
+
+
+@contextmanager
+def event_desk(home: Path | None) -> "Iterator[tuple[EventDesk, Catalog]]":
+    """What changes hooks and subscriptions, and the open catalogue."""
+    from catalog.event_desk import EventDesk
+    from catalog.event_queue import EventQueue, events_file
+    from catalog.event_records import event_records_file
+
+    with opened(home, may_be_new=True) as catalog, EventQueue(events_file(catalog.settings)) as queue:
+        records = event_records_file(catalog.settings)
+        yield EventDesk(records, queue, catalog.events, actor=ACTOR, now=lambda: datetime.now(UTC)), catalog
 
 
 def read_lifetime(text: str | None) -> timedelta | None:

@@ -1,17 +1,22 @@
 """`entrepot export` and `entrepot import`: bundles, for where no network goes."""
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from flows.cli.filters import judged, show_judged, with_filters
 from flows.cli.flow_runs import read_form, run_here, show_operation, show_summary
-from flows.cli.options import DryRun, Home, Json
+from flows.cli.opening import opened
+from flows.cli.options import DryRun, Explain, Home, Json
 from flows.cli.output import print_json, print_line
 
 Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A file ending in .tar, or a folder.")]
 
 
+@with_filters
 def export(
     context: typer.Context,
     bundle: Bundle,
@@ -23,13 +28,23 @@ def export(
     since: Annotated[
         int, typer.Option("--since", metavar="N", help="Leave out what this version holds already.", min=0)
     ] = 0,
+    filters: Mapping[str, object],
+    explain: Explain = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Write versions of repositories into a bundle, which is an OCI image layout too."""
+    """Write versions of repositories, or what filters choose of them, into a bundle, which is an OCI image layout too."""
     from flows.bundle_request import ExportRequest
 
-    request = read_form(ExportRequest, bundle=bundle, repositories=names, version=version, since=since)
+    request = read_form(ExportRequest, bundle=bundle, repositories=names, version=version, since=since, **filters)
+    if explain:
+        from catalog.bundle_export import plan_export
+        from catalog.filters import Selection
+
+        with opened(home) as catalog:
+            planned = plan_export(catalog, request.versions(), now=datetime.now(UTC))
+        show_judged(judged(Selection(planned.kept, planned.dropped)), as_json=as_json)
+        return
     show_summary(run_here(context, home, "flows.bundle_export", "export_repositories", request), as_json=as_json)
 
 

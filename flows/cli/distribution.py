@@ -1,10 +1,12 @@
 """`entrepot distribution`: the paths that clients pull from and push to."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows.cli import cache_rules
 from flows.cli.opening import opened
 from flows.cli.options import Home, Json, new_group
 from flows.cli.output import print_fields, print_json, print_line, print_table, row_json, time_text
@@ -69,6 +71,7 @@ def show_distribution(path: DistributionPath, *, home: Home = None, as_json: Jso
             "serves": _served_text(found),
             "version": _version_text(found),
             "access": _access_text(found),
+            **(cache_rules.rule_fields(found.cache) if found.remote else {}),
             "description": found.description,
             "labels": " ".join(f"{key}={value}" for key, value in found.labels.items()),
             "immutable tags": " ".join(found.immutable_tags),
@@ -85,6 +88,11 @@ def create_distribution(
     *,
     remote: Remote = "",
     freshness: Freshness = None,
+    include: cache_rules.Include = None,
+    exclude: cache_rules.Exclude = None,
+    bring: cache_rules.WhoBrings = None,
+    max_size: cache_rules.MaxSize = None,
+    keep_unused_days: cache_rules.KeepUnused = None,
     version: Version = None,
     private: Private = None,
     description: Description = None,
@@ -95,6 +103,7 @@ def create_distribution(
 ) -> None:
     """Serve a repository at a further path, its latest version or the one of --version; or with --remote, make the path a
     cache of another registry, below which its repositories are pulled through."""
+    from catalog.cache_rules import CacheRules
     from catalog.distributions import Distribution
     from oci.errors import Conflict, InvalidInput
     from oci.reference import parse_name
@@ -106,8 +115,9 @@ def create_distribution(
         parse_remote(f"{remote}/name")
         if version is not None:
             raise InvalidInput("a cache has no version; --version goes with a repository")
-    elif freshness is not None:
-        raise InvalidInput("--freshness goes with --remote")
+    asked = cache_rules.rules_asked(include, exclude, bring, max_size, keep_unused_days)
+    if not remote and (freshness is not None or asked):
+        raise InvalidInput(f"--freshness, {cache_rules.OPTIONS} go with --remote")
     now = datetime.now(UTC)
     fresh = FRESHNESS if freshness is None else freshness
     with opened(home, may_be_new=bool(remote)) as catalog:
@@ -123,6 +133,7 @@ def create_distribution(
             fresh if remote else 0,
             labels=_read_labels(labels),
             immutable_tags=tuple(filter(None, immutable or ())),
+            cache=replace(CacheRules(), **asked).check(),
         )
         catalog.refresh()
         if catalog.distributions.find(path) is not None:
@@ -141,6 +152,11 @@ def set_distribution(
     repository: Annotated[str | None, typer.Option(metavar="NAME", help="Serve another repository.")] = None,
     version: Version = None,
     freshness: Freshness = None,
+    include: cache_rules.Include = None,
+    exclude: cache_rules.Exclude = None,
+    bring: cache_rules.WhoBrings = None,
+    max_size: cache_rules.MaxSize = None,
+    keep_unused_days: cache_rules.KeepUnused = None,
     latest: Annotated[bool, typer.Option("--latest", help="Serve the latest version again.")] = False,
     private: Private = None,
     description: Description = None,
@@ -150,8 +166,6 @@ def set_distribution(
     as_json: Json = False,
 ) -> None:
     """Change what a path serves; clients see it with their next request."""
-    from dataclasses import replace
-
     from oci.errors import InvalidInput
 
     if latest and version is not None:
@@ -160,8 +174,9 @@ def set_distribution(
         found = catalog.distributions.get(path)
         if found.remote and (repository or latest or version is not None):
             raise InvalidInput(f"{path} is a cache of {found.remote}; it serves no repository and has no version")
-        if not found.remote and freshness is not None:
-            raise InvalidInput(f"{path} is no cache; --freshness is for caches")
+        asked = cache_rules.rules_asked(include, exclude, bring, max_size, keep_unused_days)
+        if not found.remote and (freshness is not None or asked):
+            raise InvalidInput(f"{path} is no cache; --freshness, {cache_rules.OPTIONS} are for caches")
         made = replace(
             found,
             repository=repository or found.repository,
@@ -171,6 +186,7 @@ def set_distribution(
             fresh_seconds=found.fresh_seconds if freshness is None else freshness,
             labels=found.labels if labels is None else _read_labels(labels),
             immutable_tags=found.immutable_tags if immutable is None else tuple(filter(None, immutable)),
+            cache=replace(found.cache, **asked).check(),
             updated_at=datetime.now(UTC),
         )
         _put(catalog, made)

@@ -16,7 +16,9 @@ from flows.cli import (
     event,
     exits,
     gc,
+    hook,
     prefetch,
+    push,
     query,
     reclaim,
     replicate,
@@ -24,6 +26,7 @@ from flows.cli import (
     scrub,
     serve,
     sign,
+    subscription,
     sync,
     tag,
     token,
@@ -45,6 +48,7 @@ app.command()(up.up)
 app.command()(serve.serve)
 app.command()(sync.sync)
 app.command()(replicate.replicate)
+app.command()(push.push)
 app.command()(build.build)
 app.command()(curate.curate)
 app.command()(bundle.export)
@@ -58,6 +62,8 @@ app.add_typer(user.groups, name="group")
 app.add_typer(token.group, name="token")
 app.add_typer(access.group, name="access")
 app.add_typer(event.group, name="event")
+app.add_typer(hook.group, name="hook")
+app.add_typer(subscription.group, name="subscription")
 app.command()(sign.sign)
 app.command()(sign.attest)
 app.command()(sign.verify)

@@ -1,7 +1,7 @@
 """Options that many commands take, the same everywhere."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -18,20 +18,22 @@ Include = Annotated[
     ),
 ]
 Exclude = Annotated[
-    list[str] | None, typer.Option("--exclude", metavar="PATTERN", help="Tags to leave out; stronger than --include.")
+    list[str] | None,
+    typer.Option("--exclude", metavar="PATTERN", help="Tags to leave out; stronger than those to take."),
 ]
-Newest = Annotated[
-    int | None, typer.Option("--newest", metavar="N", help="Of those only the N highest semantic versions.", min=1)
+Explain = Annotated[
+    bool, typer.Option("--explain", help="Say for each tag whether it is selected, and by which rule; do nothing.")
 ]
-NewestOf = Annotated[
-    Literal["repository", "major", "minor"],
-    typer.Option("--newest-of", help="Count the newest of all versions, of each major one, or of each minor one."),
-]
-Platforms = Annotated[
+CompanionTypes = Annotated[
     list[str] | None,
     typer.Option(
-        "--platform", metavar="OS/ARCH", help="Of multi-platform images only these; may be repeated. Digests stay."
+        "--companions",
+        metavar="TYPE",
+        help="Of companions only these: signature, attestation, sbom, or globs of artifact types.",
     ),
+]
+NoCompanions = Annotated[
+    bool, typer.Option("--no-companions", help="Leave signatures, SBOMs and attestations where they are.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 Repository = Annotated[str, typer.Argument(metavar="NAME", help="A repository's name.")]

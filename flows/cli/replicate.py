@@ -1,14 +1,18 @@
 """`entrepot replicate`: serve what another installation serves."""
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Literal
 
 import typer
 
+from flows.cli.filters import with_filters
 from flows.cli.flow_runs import read_form, run_here
 from flows.cli.options import DryRun, Home, Json
 from flows.cli.output import print_fields, print_json, print_line, print_table
 
 
+@partial(with_filters, flags={"include": "--tags-include", "exclude": "--tags-exclude", "labels": "--tags-label"})
 def replicate(
     context: typer.Context,
     upstream: Annotated[
@@ -37,12 +41,14 @@ def replicate(
     keep_gone: Annotated[
         bool, typer.Option("--keep-gone", help="Go on serving paths that upstream does not serve any longer.")
     ] = False,
+    filters: Mapping[str, object],
     dry_run: DryRun = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Serve here what an Entrepôt, a Pulp or a plain registry serves: the same paths, digests and privacy.
 
+    Of each path the tags are taken that filters choose: --include and --label choose paths, --tags-include and --tags-label tags.
     Each path is synced, then all are switched to their new versions at once; when one fails, nothing is switched.
     """
     from flows.replicate_request import ReplicateRequest
@@ -57,6 +63,7 @@ def replicate(
         pulp_filter=pulp_filter,
         policy=policy,
         keep_gone=keep_gone,
+        tags=filters,
         dry_run=dry_run,
     )
     result = run_here(context, home, "flows.replicate", "replicate_registry", request)

@@ -1,7 +1,9 @@
-"""`entrepot repository`: which repositories there are."""
+"""`entrepot repository`: which repositories there are, and deleting one."""
+
+from datetime import UTC, datetime
 
 from flows.cli.opening import opened
-from flows.cli.options import Home, Json, Repository, new_group
+from flows.cli.options import DryRun, Home, Json, Repository, new_group
 from flows.cli.output import bytes_text, print_fields, print_json, print_table, row_json, time_text
 
 group = new_group("Repositories: named series of versions.")
@@ -55,3 +57,13 @@ def show_repository(name: Repository, *, home: Home = None, as_json: Json = Fals
             "flow run": latest.flow_run_id,
         }
     )
+
+
+@group.command("delete")
+def delete_repository(name: Repository, *, dry_run: DryRun = False, home: Home = None, as_json: Json = False) -> None:
+    """Delete a repository with all its versions and its own path; `entrepot gc` frees what no other holds."""
+    from flows.cli.version import ACTOR, show_squash
+
+    with opened(home) as catalog:
+        report = catalog.squasher.delete_repository(name, actor=ACTOR, now=datetime.now(UTC), dry_run=dry_run)
+    show_squash(report, as_json=as_json)

@@ -1,20 +1,23 @@
 """`entrepot sync`: run the sync flow from here and say what came of it."""
 
 import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from flows.cli.filters import judged, show_judged, with_filters
 from flows.cli.flow_runs import read_form, run_here
 from flows.cli.opening import settings_of
-from flows.cli.options import DryRun, Exclude, Home, Include, Json, Newest, NewestOf, Platforms
+from flows.cli.options import CompanionTypes, DryRun, Explain, Home, Json, NoCompanions
 from flows.cli.output import MAX_SHOWN, print_fields, print_json, print_line, print_table, say
 
 if TYPE_CHECKING:
-    from catalog.filters import Selection
     from flows.sync_report import SyncResult
 
 
+@with_filters
 def sync(
     context: typer.Context,
     remote: Annotated[str, typer.Argument(metavar="REMOTE", help="registry.example/team/app[:tag][@digest]")],
@@ -23,20 +26,9 @@ def sync(
     mirror: Annotated[
         bool, typer.Option("--mirror/--additive", help="Remove what upstream does not have, or leave it (default).")
     ] = False,
-    include: Include = None,
-    exclude: Exclude = None,
-    newest: Newest = None,
-    newest_of: NewestOf = "repository",
-    platform: Platforms = None,
-    companions: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="TYPE", help="Of companions only these: signature, attestation, sbom, or globs of artifact types."
-        ),
-    ] = None,
-    no_companions: Annotated[
-        bool, typer.Option("--no-companions", help="Leave signatures, SBOMs and attestations upstream.")
-    ] = False,
+    filters: Mapping[str, object],
+    companions: CompanionTypes = None,
+    no_companions: NoCompanions = False,
     policy: Annotated[
         Literal["immediate", "on_demand", "streamed"],
         typer.Option(help="Copy layers now, with the first pull, or with each pull without keeping them."),
@@ -46,9 +38,7 @@ def sync(
         typer.Option(help="When a tag cannot be copied: change nothing, or make a version of the others."),
     ] = "fail",
     dry_run: DryRun = False,
-    explain: Annotated[
-        bool, typer.Option("--explain", help="Say for each tag whether it is selected, and by which rule; do nothing.")
-    ] = False,
+    explain: Explain = False,
     batch_size: Annotated[int, typer.Option(help="Tags that one task of the flow works on.", min=1, max=10_000)] = 200,
     home: Home = None,
     as_json: Json = False,
@@ -64,35 +54,21 @@ def sync(
         remote=remote,
         repository=name,
         mode="mirror" if mirror else "additive",
-        include=include or (),
-        exclude=exclude or (),
-        newest=newest,
-        newest_of=newest_of,
+        **filters,
         companions=() if no_companions else tuple(companions or ("*",)),
-        platforms=platform or (),
         policy=policy,
         on_error=on_error,
         dry_run=dry_run,
         batch_size=batch_size,
     )
     if explain:
-        from flows.sync_select import explain_sync
+        from flows.sync_explain import explain_sync
 
-        show_selection(asyncio.run(explain_sync(settings_of(home), request)), as_json=as_json)
+        selection = asyncio.run(explain_sync(settings_of(home), request, now=datetime.now(UTC)))
+        show_judged(judged(selection), as_json=as_json)
         return
     result = run_here(context, home, "flows.sync", "sync_repository", request)
     show_result(result, as_json=as_json)
-
-
-def show_selection(selection: "Selection", *, as_json: bool) -> None:
-    """Print each tag with the rule that keeps or drops it."""
-    judged = [(tag, True, rule) for tag, rule in selection.rules.items()]
-    judged += [(tag, False, rule) for tag, rule in selection.dropped.items()]
-    if as_json:
-        print_json([{"tag": tag, "selected": kept, "rule": rule} for tag, kept, rule in judged])
-        return
-    print_table(("TAG", "SELECTED", "RULE"), [(tag, "yes" if kept else "no", rule) for tag, kept, rule in judged])
-    print_line(f"{len(selection.rules)} of {len(judged)} tags are selected")
 
 
 def show_result(result: "SyncResult", *, as_json: bool) -> None:

@@ -6,7 +6,7 @@ import typer
 
 from flows.cli.opening import opened
 from flows.cli.options import Home, Json, Repository, new_group
-from flows.cli.output import print_json, print_table
+from flows.cli.output import print_json, print_table, time_text
 
 group = new_group("Tags: names of manifests in a version.")
 
@@ -19,9 +19,13 @@ def list_tags(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """List a version's tags in order."""
+    """List a version's tags in order, with their pulls: those of the tag, and by digest of what it points to."""
+    from catalog.pulls import sum_pulls
+
     with opened(home) as catalog:
         snapshot = catalog.snapshot(name, version)
+        pulls = sum_pulls(catalog.pulls(name))
+    pulled = {tag: pulls.of_tag(tag, digest) for tag, digest in snapshot.tags.items()}
     found = [(tag, snapshot.tags[tag], snapshot.manifests[snapshot.tags[tag]]) for tag in snapshot.sorted_tags]
     if as_json:
         tags = [
@@ -31,9 +35,23 @@ def list_tags(
                 "media_type": entry.media_type,
                 "artifact_type": entry.artifact_type,
                 "size": entry.size,
+                "pulls": count.pulls if (count := pulled[tag]) else 0,
+                "last_pulled_at": count.last_pulled_at if count else None,
             }
             for tag, digest, entry in found
         ]
         print_json({"repository": name, "version": snapshot.version, "tags": tags})
         return
-    print_table(("TAG", "DIGEST", "MEDIA TYPE"), [(tag, digest, entry.media_type) for tag, digest, entry in found])
+    print_table(
+        ("TAG", "DIGEST", "MEDIA TYPE", "PULLS", "LAST PULLED"),
+        [
+            (
+                tag,
+                digest,
+                entry.media_type,
+                count.pulls if (count := pulled[tag]) else 0,
+                time_text(count.last_pulled_at) if count else "never",
+            )
+            for tag, digest, entry in found
+        ],
+    )

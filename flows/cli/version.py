@@ -1,5 +1,6 @@
-"""`entrepot version`: what each version holds and changed."""
+"""`entrepot version`: what each version holds and changed; restoring, pinning and deleting them."""
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,9 +11,13 @@ from flows.cli.options import DryRun, Home, Json, Repository, new_group
 from flows.cli.output import bytes_text, print_fields, print_json, print_line, print_table, row_json, time_text
 
 if TYPE_CHECKING:
-    from catalog.snapshot import Delta
+    from catalog.sboms import PackageDiff
+    from catalog.squash import SquashReport
+    from catalog.version_diff import VersionDiff, VersionRef
 
 group = new_group("Versions: what a repository held after each operation; they never change.")
+ACTOR = "command line"
+Pinned = Annotated[int, typer.Argument(metavar="NUMBER", help="A version.", min=1)]
 Number = Annotated[int | None, typer.Argument(metavar="[NUMBER]", help="A version; default: the latest.", min=0)]
 
 
@@ -21,14 +26,15 @@ def list_versions(name: Repository, *, home: Home = None, as_json: Json = False)
     """List a repository's versions, newest first."""
     with opened(home) as catalog:
         rows = catalog.versions(name)
+        pinned = {pin.version: pin.note for pin in catalog.pins.of(name)}
     if as_json:
-        print_json([row_json(row) for row in rows])
+        print_json([{**row_json(row), "pinned": row.number in pinned} for row in rows])
         return
     print_table(
-        ("VERSION", "OPERATION", "ACTOR", "CREATED", "TAGS", "SIZE", "ADDED", "REMOVED", "FLOW RUN"),
+        ("VERSION", "OPERATION", "ACTOR", "CREATED", "TAGS", "SIZE", "ADDED", "REMOVED", "PINNED", "FLOW RUN"),
         [
             (row.number, row.operation, row.actor, time_text(row.created_at), row.tags, bytes_text(row.size_bytes), row.added,
-             row.removed, row.flow_run_id)
+             row.removed, "yes" if row.number in pinned else "", row.flow_run_id)
             for row in rows
         ],
     )  # fmt: skip
@@ -40,8 +46,15 @@ def show_version(name: Repository, number: Number = None, *, home: Home = None, 
     with opened(home) as catalog:
         row = catalog.version(name, catalog.repository(name).version if number is None else number)
         changes = catalog.changes(name, row.number)
+        pin = next((pin for pin in catalog.pins.of(name) if pin.version == row.number), None)
     if as_json:
-        print_json({**row_json(row), "changes": [row_json(change) for change in changes]})
+        print_json(
+            {
+                **row_json(row),
+                "pin": row_json(pin) if pin else None,
+                "changes": [row_json(change) for change in changes],
+            }
+        )
         return
     print_fields(
         {
@@ -54,6 +67,7 @@ def show_version(name: Repository, number: Number = None, *, home: Home = None, 
             "flow run": row.flow_run_id,
             "message": row.message,
             "created": time_text(row.created_at),
+            "pinned": (pin.note or "yes") if pin else "",
             "tags": row.tags,
             "manifests": row.manifests,
             "blobs": row.blobs,
@@ -69,23 +83,47 @@ def show_version(name: Repository, number: Number = None, *, home: Home = None, 
 
 @group.command("diff")
 def diff_versions(
-    name: Repository,
-    old: Annotated[int, typer.Argument(metavar="OLD", help="The version to start from.", min=0)],
-    new: Annotated[
-        int | None, typer.Argument(metavar="[NEW]", help="The other one; default: the latest.", min=0)
+    first: Annotated[str, typer.Argument(metavar="NAME[@OLD]", help="A repository, or a version of it.")],
+    second: Annotated[
+        str, typer.Argument(metavar="OLD|NAME[@NEW]", help="A version of the same repository, or another repository's.")
+    ],
+    third: Annotated[
+        int | None, typer.Argument(metavar="[NEW]", help="With OLD, the other version; default: the latest.", min=0)
     ] = None,
     *,
+    packages: Annotated[
+        bool, typer.Option("--packages/--no-packages", help="Compare the packages of moved tags by their SBOMs.")
+    ] = True,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Show what leads from one version to another."""
+    """Show what leads from one version to another, of one repository or of two."""
+    from catalog import version_diff
+
+    old, new = _read_ends(first, second, third)
     with opened(home) as catalog:
-        before, after = catalog.snapshot(name, old), catalog.snapshot(name, new)
-        delta = catalog.diff(before, after)
+        found = version_diff.diff_versions(catalog, old, new, packages=packages)
     if as_json:
-        print_json({"repository": name, "old": before.version, "new": after.version, **delta_json(delta)})
-        return
-    moved = delta.tags_added.keys() & delta.tags_removed.keys()
+        print_json(found.to_json())
+    else:
+        _print_diff(found)
+
+
+def _read_ends(first: str, second: str, third: int | None) -> "tuple[VersionRef, VersionRef]":
+    """The two versions that `diff` is asked for: `NAME OLD [NEW]` or `NAME[@OLD] NAME[@NEW]`; raise InvalidInput."""
+    from catalog.version_diff import VersionRef
+    from oci.errors import InvalidInput
+
+    if second.isdecimal() and "@" not in first:
+        name = VersionRef.parse(first).repository
+        return VersionRef.parse(f"{name}@{second}"), VersionRef(name, third)
+    if third is not None:
+        raise InvalidInput("write NAME OLD NEW for two versions of one repository, or NAME@OLD NAME@NEW")
+    return VersionRef.parse(first), VersionRef.parse(second)
+
+
+def _print_diff(found: "VersionDiff") -> None:
+    delta, moved = found.delta, set(found.moved)
     rows: list[tuple[str, str, str]] = [
         *(("added", tag, digest) for tag, digest in delta.tags_added.items() if tag not in moved),
         *(("moved", tag, delta.tags_added[tag]) for tag in moved),
@@ -93,11 +131,29 @@ def diff_versions(
     ]
     rows.sort(key=lambda row: row[1])
     print_table(("CHANGE", "TAG", "DIGEST"), rows)
+    for tag, packages in found.packages.items():
+        print_line("")
+        print_line(f"packages of {tag}:")
+        print_table(("CHANGE", "PACKAGE", "FROM", "TO"), _package_rows(packages))
+    if found.without_packages:
+        print_line(f"no SBOM to compare by: {', '.join(found.without_packages[:10])}")
     print_line(
         f"manifests: {len(delta.manifests_added)} added, {len(delta.manifests_removed)} removed; "
         f"blobs: {len(delta.blobs_added)} added, {len(delta.blobs_removed)} removed; "
         f"{bytes_text(delta.bytes_added)} added, {bytes_text(delta.bytes_removed)} removed"
     )
+
+
+def _package_rows(found: "PackageDiff") -> list[tuple[str, str, str, str]]:
+    def text(versions: frozenset[str]) -> str:
+        return ", ".join(sorted(versions))
+
+    rows = [
+        *(("added", name, "", text(versions)) for name, versions in found.added.items()),
+        *(("changed", name, text(old), text(new)) for name, (old, new) in found.changed.items()),
+        *(("removed", name, text(versions), "") for name, versions in found.removed.items()),
+    ]
+    return sorted(rows, key=lambda row: row[1])
 
 
 @group.command("restore")
@@ -117,17 +173,65 @@ def restore_version(
     show_operation(run_here(context, home, "flows.restore", "restore_version", request), as_json=as_json)
 
 
-def delta_json(delta: "Delta") -> dict[str, object]:
-    """A difference for programs; sizes in bytes."""
-    moved = delta.tags_added.keys() & delta.tags_removed.keys()
-    return {
-        "tags_added": {tag: digest for tag, digest in delta.tags_added.items() if tag not in moved},
-        "tags_removed": {tag: digest for tag, digest in delta.tags_removed.items() if tag not in moved},
-        "tags_moved": {tag: {"from": delta.tags_removed[tag], "to": delta.tags_added[tag]} for tag in sorted(moved)},
-        "manifests_added": sorted(delta.manifests_added),
-        "manifests_removed": sorted(delta.manifests_removed),
-        "blobs_added": sorted(delta.blobs_added),
-        "blobs_removed": sorted(delta.blobs_removed),
-        "bytes_added": delta.bytes_added,
-        "bytes_removed": delta.bytes_removed,
-    }
+@group.command("pin")
+def pin_version(
+    name: Repository,
+    number: Pinned,
+    *,
+    note: Annotated[str, typer.Option("--note", metavar="TEXT", help="What it is kept for.")] = "",
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Keep a version from being deleted, by whomever and whatever."""
+    from catalog.pins import Pin
+
+    made = Pin(name, number, note, ACTOR, datetime.now(UTC))
+    with opened(home) as catalog:
+        catalog.pins.add(made)
+    if as_json:
+        print_json(row_json(made))
+    else:
+        print_line(f"pinned: version {number} of {name}")
+
+
+@group.command("unpin")
+def unpin_version(name: Repository, number: Pinned, *, home: Home = None, as_json: Json = False) -> None:
+    """Let a pinned version go; it stays until somebody deletes it."""
+    with opened(home) as catalog:
+        catalog.pins.remove(name, number, actor=ACTOR, now=datetime.now(UTC))
+    if as_json:
+        print_json({"repository": name, "version": number, "pinned": False})
+    else:
+        print_line(f"unpinned: version {number} of {name}")
+
+
+@group.command("delete")
+def delete_versions(
+    name: Repository,
+    numbers: Annotated[list[str], typer.Argument(metavar="NUMBER…", help="Versions, and ranges of them such as 5-9.")],
+    *,
+    dry_run: DryRun = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Delete versions; the others stay exactly what they are, and `entrepot gc` frees what no version holds then."""
+    from catalog.timeline import parse_numbers
+
+    wanted = parse_numbers(numbers)
+    with opened(home) as catalog:
+        report = catalog.squasher.delete_versions(name, wanted, actor=ACTOR, now=datetime.now(UTC), dry_run=dry_run)
+    show_squash(report, as_json=as_json)
+
+
+def show_squash(report: "SquashReport", *, as_json: bool) -> None:
+    """Tell what was deleted, or would be."""
+    if as_json:
+        print_json(report.to_json())
+        return
+    told = f"{len(report.merged)} version(s) of {report.repository}: {', '.join(map(str, report.deleted[:20]))}"
+    if report.dry_run:
+        print_line(
+            f"would delete {told}; gc could free {report.free_blobs} blobs then, {bytes_text(report.free_bytes or 0)}"
+        )
+    else:
+        print_line(f"deleted {told}; `entrepot gc` frees what no version holds any more")

@@ -48,7 +48,7 @@ class Authorizer:
         self._challenge = challenges.get("bearer") or challenges.get("basic") or self._challenge
 
     async def header(self, scope: str) -> str | None:
-        """The Authorization for a scope; None where the remote asks for none, or we have nothing to give."""
+        """The Authorization for a scope, or several with blanks between; None where the remote asks for none, or we have none."""
         challenge = self._challenge
         if challenge is None:
             return None
@@ -131,6 +131,6 @@ def _token_request(url: httpx.URL, challenge: Challenge, scope: str, credential:
         }
         return httpx.Request("POST", url, data=form)
     query: list[tuple[str, str | int | float | bool | None]] = [("service", service)] if service else []
-    query.extend([("scope", scope)] if scope else [])
+    query.extend(("scope", one) for one in scope.split())
     headers = {"Authorization": _basic(credential)} if credential else {}
     return httpx.Request("GET", url.copy_merge_params(query), headers=headers)

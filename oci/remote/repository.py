@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import AsyncIterator, Mapping
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import httpx
 
 from oci import mediatypes
 from oci.descriptor import UNKNOWN_SIZE, Descriptor
-from oci.digest import Digest, new_hasher
+from oci.digest import Digest
 from oci.errors import (
     DigestInvalid,
     ManifestInvalid,
@@ -16,11 +16,13 @@ from oci.errors import (
     RemoteNotFound,
     RemoteRefused,
     RemoteUnavailable,
-    SizeInvalid,
 )
 from oci.manifest import MAX_BYTES, Manifest, parse_manifest, plain_media_type
 from oci.reference import parse_name, parse_tag
+from oci.remote.extension import SignatureExtension
+from oci.remote.fallback import fallback_tag
 from oci.remote.transport import RemoteTransport
+from oci.remote.upload import BlobUploads
 
 _MAX_PAGES = 100_000
 _RESUMES = 100
@@ -29,13 +31,18 @@ _FRUITLESS = 3
 
 
 class RemoteRepository:
-    """Speaks for one repository through its registry's transport."""
+    """Speaks for one repository through its registry's transport; `for_push` asks for that right from the first request on."""
 
-    def __init__(self, transport: RemoteTransport, name: str) -> None:
+    def __init__(self, transport: RemoteTransport, name: str, *, for_push: bool = False) -> None:
         self._transport, self.repository = transport, parse_name(name)
         self._pull, self._push = f"repository:{name}:pull", f"repository:{name}:pull,push"
+        if for_push:
+            self._pull = self._push  # a login that may push is told 404 where others are told 401
+        self.uploads = BlobUploads(transport, self.repository, self._push)
+        self.signatures = SignatureExtension(transport, self.repository, self._push)
         self._listed: frozenset[str] | None = None
-        self._has_referrers_api = True
+        self.has_referrers_api = True
+        """Whether the registry has it, as far as it was asked for referrers."""
 
     @property
     def name(self) -> str:
@@ -104,13 +111,13 @@ class RemoteRepository:
             raise self._corrupt(f"manifest {reference} is {manifest.media_type}, but was announced as {media_type}")
         return manifest
 
-    async def read_blob(self, descriptor: Descriptor) -> AsyncIterator[bytes]:
-        """Yield a blob's bytes; a break in the middle is mended by asking for the rest. The reader verifies the digest."""
-        offset, fruitless = 0, 0
+    async def read_blob(self, descriptor: Descriptor, start: int = 0) -> AsyncIterator[bytes]:
+        """Yield a blob's bytes from `start` on; a break is mended by asking for the rest. The reader verifies the digest."""
+        offset, fruitless = start, 0
         for resumed in range(_RESUMES):
-            start = offset
+            before = offset
             try:
-                async for chunk in self._read_from(descriptor, start):
+                async for chunk in self._read_from(descriptor, before):
                     offset += len(chunk)
                     if descriptor.size != UNKNOWN_SIZE and offset > descriptor.size:
                         raise self._corrupt(f"sent more than the {descriptor.size} bytes of blob {descriptor.digest}")
@@ -125,7 +132,7 @@ class RemoteRepository:
                     f"broke off blob {descriptor.digest} after {offset} bytes: {error or type(error).__name__}"
                 )
                 broken.__cause__ = error
-            fruitless = 0 if offset > start else fruitless + 1
+            fruitless = 0 if offset > before else fruitless + 1
             if fruitless == _FRUITLESS or resumed == _RESUMES - 1:
                 raise broken
             await self._transport.pause(fruitless)
@@ -149,23 +156,27 @@ class RemoteRepository:
 
         That a registry lacks the API is asked once, and a fallback tag that a listing has not shown is not asked for.
         """
-        if self._has_referrers_api:
+        if self.has_referrers_api:
             found: list[Descriptor] = []
             try:
                 async for page in self._pages(self._path(f"referrers/{digest}"), self._pull):
                     found += self._entries(page)
             except (RemoteNotFound, RemoteRefused):
-                self._has_referrers_api = False
+                self.has_referrers_api = False
             else:
                 return found
-        tag = f"{digest.algorithm}-{digest.encoded}"[:128]
+        tag = fallback_tag(digest)
         if self._listed is not None and tag not in self._listed:
             return []
+        index = await self.find_manifest(tag)
+        return list(index.manifests) if index and index.is_index else []
+
+    async def find_manifest(self, reference: str) -> Manifest | None:
+        """What a tag or digest text points to; None for nothing."""
         try:
-            index = await self._get_manifest(tag, "")
+            return await self._get_manifest(reference, "")
         except RemoteNotFound:
-            return []
-        return list(index.manifests) if index.is_index else []
+            return None
 
     def _entries(self, page: Mapping[str, object]) -> list[Descriptor]:
         entries = page.get("manifests") or []
@@ -223,28 +234,7 @@ class RemoteRepository:
 
     async def write_blob(self, descriptor: Descriptor, chunks: AsyncIterator[bytes]) -> None:
         """Upload a blob in one stream; raise SizeInvalid or DigestInvalid where the bytes are not the descriptor's."""
-        opened = await self._transport.request(
-            "POST", self._path("blobs/uploads/"), scope=self._push, headers={"Content-Length": "0"}
-        )
-        location = opened.headers.get("location")
-        if not location:
-            raise self._corrupt("opened an upload without saying where")
-        url = opened.request.url.join(location)
-        query = urlencode({"digest": descriptor.digest})
-        target = f"{url}{'&' if url.query else '?'}{query}"
-        headers = {"Content-Type": "application/octet-stream"}
-        if descriptor.size != UNKNOWN_SIZE:
-            headers["Content-Length"] = str(descriptor.size)
-        async with self._transport.stream(
-            "PUT", target, scope=self._push, headers=headers, content=_verified(descriptor, chunks)
-        ):
-            pass
-
-    async def mount(self, descriptor: Descriptor, source: str) -> bool:
-        """Ask the registry to take a blob over from another of its repositories; whether it did."""
-        query = urlencode({"mount": descriptor.digest, "from": source})
-        response = await self._transport.request("POST", self._path(f"blobs/uploads/?{query}"), scope=self._push)
-        return response.status_code == 201
+        await self.uploads.upload(descriptor, lambda _offset: chunks, once=True)
 
     async def write_manifest(self, manifest: Manifest) -> None:
         """Put a manifest under its digest."""
@@ -253,6 +243,11 @@ class RemoteRepository:
     async def write_tag(self, tag: str, manifest: Manifest) -> None:
         """Put a manifest under a tag."""
         await self._put_manifest(manifest, parse_tag(tag))
+
+    async def delete(self, reference: str) -> None:
+        """Delete a tag, or a manifest with its tags; raise RemoteNotFound, or RemoteRefused where that is not done."""
+        scope = f"repository:{self.repository}:pull,push,delete"
+        await self._transport.request("DELETE", self._path(f"manifests/{reference}"), scope=scope)
 
     async def _put_manifest(self, manifest: Manifest, reference: str) -> None:
         response = await self._transport.request(
@@ -271,19 +266,3 @@ class RemoteRepository:
 
     def _unavailable(self, message: str) -> RemoteUnavailable:
         return RemoteUnavailable(message, registry=self._transport.host)
-
-
-async def _verified(descriptor: Descriptor, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Pass the bytes on, and break the request off where they are not the descriptor's."""
-    hasher, size = new_hasher(descriptor.digest.algorithm), 0
-    async for chunk in chunks:
-        size += len(chunk)
-        if descriptor.size != UNKNOWN_SIZE and size > descriptor.size:
-            raise SizeInvalid(f"expected {descriptor.size} bytes of {descriptor.digest}, got more")
-        hasher.update(chunk)
-        yield chunk
-    if descriptor.size not in (UNKNOWN_SIZE, size):
-        raise SizeInvalid(f"expected {descriptor.size} bytes of {descriptor.digest}, got {size}")
-    found = Digest.from_hasher(descriptor.digest.algorithm, hasher)
-    if found != descriptor.digest:
-        raise DigestInvalid(f"expected {descriptor.digest}, but the {size} bytes are {found}")

@@ -62,6 +62,7 @@ class RemoteTransport:
         self._only_basic = only_basic
         self._connecting = asyncio.Lock()
         self._base = ""
+        self._takes_signatures = False
 
     async def request(
         self,
@@ -100,6 +101,11 @@ class RemoteTransport:
         finally:
             await response.aclose()
 
+    async def takes_signatures(self) -> bool:
+        """Whether the registry has the extension for Atomic signatures."""
+        await self._connect()
+        return self._takes_signatures
+
     async def _connect(self) -> str:
         """Find out once which scheme the registry speaks and how it wants us to authenticate."""
         async with self._connecting:
@@ -127,6 +133,7 @@ class RemoteTransport:
             self._authorizer.learn(["Basic"] if self._only_basic else response.headers.get_list("www-authenticate"))
             if response.status_code not in (200, 401):
                 raise await self._failure(response, "GET", "/v2/")
+            self._takes_signatures = response.headers.get("x-registry-supports-signatures") == "1"
             return f"{scheme}://{self.host}"
         raise AssertionError("there is always a scheme")
 
@@ -242,9 +249,9 @@ class RemoteTransport:
             kind = RemoteUnavailable
         return kind(message, registry=self.host, status=status, retry_after=retry_after)
 
-    async def pause(self, attempt: int) -> None:
-        """Wait before taking up again what broke off; longer with each attempt."""
-        await self._sleep(self._jitter() * min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0**attempt))
+    async def pause(self, attempt: int, error: RemoteError | None = None) -> None:
+        """Wait before taking up again what broke off; longer with each attempt, or as long as the remote has asked for."""
+        await self._sleep(self._pause(attempt, error or RemoteUnavailable("")))
 
     async def close(self) -> None:
         """Close all connections."""

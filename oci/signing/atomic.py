@@ -10,13 +10,13 @@ import re
 from dataclasses import dataclass
 
 from oci.digest import Digest
+from oci.kinds import ATOMIC_SIGNATURE
 from oci.manifest import Manifest
 from oci.memory import MemoryStore
 from oci.pack import pack_artifact
 from oci.signing.openpgp import SignatureInvalid, literal_of
 
-ATOMIC = "application/vnd.entrepot.atomic-signature.v1"
-"""Media type and artifact type under which a signature is kept, referring to its manifest."""
+ATOMIC = ATOMIC_SIGNATURE
 
 _NAME = "entrepot.atomic-signature.name"
 _TYPE = "atomic container signature"

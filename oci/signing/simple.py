@@ -36,11 +36,6 @@ class SimpleSignature:
         return verifier.verifies(self.signature, self.payload)
 
 
-def signature_tag(digest: Digest) -> str:
-    """The tag under which cosign looks for signatures of a manifest."""
-    return f"{digest.algorithm}-{digest.encoded}.sig"
-
-
 def sign_simple(digest: Digest, reference: str, signer: Signer) -> SimpleSignature:
     """Sign a manifest; `reference` is the name that the payload says it has."""
     critical = {

@@ -8,6 +8,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.core.result import Ok
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from catalog.access import AccessStore
 from catalog.access_policy import parse_grant
@@ -15,6 +16,7 @@ from catalog.administration import Administration
 from tests.api.conftest import Api, codes, serve, simple_manifest
 
 PASSWORD = "correct horse"
+JUDGED_FURTHER = {("POST", "/api/v1/hooks"), ("POST", "/api/v1/subscriptions")}
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,12 @@ def cases(api: Api, check: Callable[[Any], None], examples: int) -> int:
 
 
 def test_any_request_is_answered_as_the_description_says(managed: Api) -> None:
-    assert cases(managed, lambda case: case.call_and_validate(auth=("admin", managed.password)), 25) >= 15
+    def check(case: Any) -> None:
+        # What these take goes beyond what a schema can say: patterns that compile, fields that exclude each other.
+        left_out = [positive_data_acceptance] if (case.method, case.path) in JUDGED_FURTHER else []
+        case.call_and_validate(auth=("admin", managed.password), excluded_checks=left_out)
+
+    assert cases(managed, check, 25) >= 23
 
 
 def test_nobody_administers(managed: Api) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from catalog.bundle_export import Wanted, collect
+from catalog.bundle_export import Wanted, plan_export
 from catalog.sources import Policy
 from oci.digest import Digest
 from oci.errors import InvalidInput
@@ -197,7 +197,7 @@ def test_an_immediate_sync_fetches_what_was_left(tmp_path: Path, upstream: Upstr
         assert api.catalog.usage().upstream == len(LAYER) + image.layers[0].size
         assert api.catalog.usage().loose == 0
         with pytest.raises(InvalidInput, match=r"2 blob\(s\) of team/app version 1 were left upstream"):
-            collect(api.catalog, [Wanted(NAME)], now=datetime.now(UTC))
+            plan_export(api.catalog, [Wanted(NAME)], now=datetime.now(UTC))
         result = mirror(tmp_path / "entrepot", f"{upstream.host}/{NAME}")
         assert api.catalog.usage().upstream == 0
         assert (result.counts["completed"], result.changed) == (2, False)

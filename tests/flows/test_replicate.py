@@ -208,3 +208,25 @@ def test_a_plain_registry(docker_registry: DockerRegistryFactory, entrepot: Entr
     index = upload(registry, "team/app", "v1", "one")
     assert actions(entrepot.json("replicate", registry.host, "--policy", "on_demand")) == {"team/app": "added"}
     assert [one["digest"] for one in entrepot.json("tag", "list", "team/app")["tags"]] == [index.digest]
+
+
+def test_filters_choose_tags_of_each_path_and_a_path_without_any_is_left_out(entrepot: Entrepot) -> None:
+    stores = {}
+    for name, stage in (("team/a", "prod"), ("team/b", "test")):
+        stores[name] = MemoryStore()
+        for tag in ("v1", "v2"):
+            image = pack_image(stores[name], [{"file": name + tag}], config={"Labels": {"stage": stage}})
+            stores[name].put_tag(tag, image.digest)
+    with Upstream(stores) as upstream:
+        upstream.faults.append(catalog_of(*stores))
+        chosen = ("replicate", upstream.host, "--tags-label", "stage=prod", "--tags-exclude", "v2")
+        result = entrepot.json(*chosen)
+        assert actions(result) == {"team/a": "added", "team/b": "left out"}
+        (left_out,) = [one for one in result["distributions"] if one["path"] == "team/b"]
+        assert "v1: does not fulfil label stage=prod" in left_out["note"]
+        assert [row["tag"] for row in entrepot.json("tag", "list", "team/a")["tags"]] == ["v1"]
+        assert [one["path"] for one in entrepot.json("distribution", "list")] == ["team/a"]
+        narrowed = entrepot.json("replicate", upstream.host, "--tags-include", "v2", "--newest", "1", "--signed")
+        assert set(actions(narrowed).values()) == {"left out"}
+        assert [row["tag"] for row in entrepot.json("tag", "list", "team/a")["tags"]] == ["v1"]
+        assert actions(entrepot.json(*chosen)) == {"team/a": "unchanged", "team/b": "left out"}

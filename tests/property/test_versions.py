@@ -2,20 +2,28 @@
 
 import shutil
 import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from catalog.catalog import Catalog
 from catalog.changes import AddManifest, Change, RemoveManifest, RemoveTag, SetTag
+from catalog.pins import Pin
+from catalog.restore import plan_towards
 from catalog.settings import read_settings
+from catalog.squash import SquashReport
 from oci.digest import Digest
+from oci.errors import InUse, VersionUnknown
 from tests.unit.catalog.conftest import commit_to, stage_image
 
 IMAGES = 6
 TAGS = ("a", "b", "c")
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
 Model = tuple[dict[str, Digest], frozenset[Digest]]
 
 
@@ -31,7 +39,10 @@ class Versions(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(prefix="entrepot-versions-"))
         self.catalog = Catalog(read_settings(home=self.folder))
         self.reader = Catalog(read_settings(home=self.folder))
-        self.model: list[Model] = [({}, frozenset())]
+        self.model: dict[int, Model] = {0: ({}, frozenset())}
+        self.latest = 0
+        self.gone: set[int] = set()
+        self.pinned: set[int] = set()
 
     @initialize()
     def stage(self) -> None:
@@ -60,16 +71,65 @@ class Versions(RuleBasedStateMachine):
                 changes += [AddManifest(image), SetTag(tag, image.digest)]
             else:
                 changes.append(RemoveTag(tag) if kind == "untag" else RemoveManifest(image.digest))
-        before, after = self.model[-1], self.expected(changes)
+        self.make(changes, self.expected(changes))
+
+    def make(self, changes: Sequence[Change], after: Model) -> None:
+        before = self.model[self.latest]
         result = commit_to(self.catalog, "repo", *changes)
         assert result.changed == (before != after)
         if before != after:
-            self.model.append(after)
-        assert result.version == len(self.model) - 1
+            self.latest += 1
+            self.model[self.latest] = after
+        assert result.version == self.latest
+
+    @rule(data=st.data())
+    def restore(self, data: st.DataObject) -> None:
+        if not self.latest:
+            return
+        number = data.draw(st.sampled_from(sorted(self.model)))
+        wanted = self.catalog.snapshot("repo", number)
+        self.make(plan_towards(self.catalog.snapshot("repo"), wanted), self.model[number])
+
+    @rule(data=st.data())
+    def pin(self, data: st.DataObject) -> None:
+        if not self.latest:
+            return
+        number = data.draw(st.sampled_from(sorted(self.model.keys() - {0})))
+        if number in self.pinned:
+            self.pinned.remove(number)
+            self.reader.pins.remove("repo", number, actor="tester", now=NOW)
+        else:
+            self.pinned.add(number)
+            self.reader.pins.add(Pin("repo", number, "", "tester", NOW))
+
+    @rule(data=st.data())
+    def delete(self, data: st.DataObject) -> None:
+        if not self.latest:
+            return
+        numbers = data.draw(st.sets(st.integers(1, self.latest), min_size=1, max_size=3))
+
+        def do(*, dry_run: bool) -> SquashReport:
+            wanted = [range(number, number + 1) for number in numbers]
+            return self.reader.squasher.delete_versions("repo", wanted, actor="tester", now=NOW, dry_run=dry_run)
+
+        if numbers & (self.pinned | {self.latest}) or not numbers <= self.model.keys():
+            with pytest.raises((InUse, VersionUnknown)):
+                do(dry_run=False)
+            return
+        before, planned = self.loose(), do(dry_run=True)
+        assert do(dry_run=False).deleted == sorted(numbers)
+        for number in numbers:
+            del self.model[number]
+        self.gone |= numbers
+        assert planned.free_blobs == len(self.loose() - before)
+
+    def loose(self) -> set[Digest]:
+        """What garbage collection would free."""
+        return {blob.digest for blob in self.catalog.sweep(grace=-1, dry_run=True).freed}
 
     def expected(self, changes: list[Change]) -> Model:
         """All additions count before removals, removals yield to additions, tag changes are taken in order."""
-        tags, manifests = dict(self.model[-1][0]), set(self.model[-1][1])
+        tags, manifests = dict(self.model[self.latest][0]), set(self.model[self.latest][1])
         added = {change.descriptor.digest for change in changes if isinstance(change, AddManifest)}
         manifests = (manifests - {change.digest for change in changes if isinstance(change, RemoveManifest)}) | added
         tags = {tag: digest for tag, digest in tags.items() if digest in manifests}
@@ -82,10 +142,13 @@ class Versions(RuleBasedStateMachine):
 
     @invariant()
     def every_version_is_as_it_was(self) -> None:
-        if len(self.model) == 1:
+        if not self.latest:
             return  # no repository yet
-        for number, (tags, manifests) in enumerate(self.model):
-            for catalog in (self.catalog, self.reader):
+        for catalog in (self.catalog, self.reader):
+            for number in self.gone:
+                with pytest.raises(VersionUnknown):
+                    catalog.snapshot("repo", number)
+            for number, (tags, manifests) in self.model.items():
                 snapshot = catalog.snapshot("repo", number)
                 assert dict(snapshot.tags) == tags
                 assert snapshot.manifests.keys() == manifests

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
@@ -46,10 +46,29 @@ def stage_blob(catalog: Catalog, repository: str, data: bytes) -> dict[str, obje
     return {"digest": digest, "size": len(data)}
 
 
-def stage_image(catalog: Catalog, repository: str, seed: str, layers: tuple[str, ...] = ()) -> Descriptor:
-    """Put config, layers and manifest of a small image into the content store; the layers are shared by their text."""
-    config = json.dumps({"os": "linux", "architecture": "amd64", "config": {"Labels": {"seed": seed}}}).encode()
+def stage_image(
+    catalog: Catalog,
+    repository: str,
+    seed: str,
+    layers: tuple[str, ...] = (),
+    *,
+    created: str = "",
+    labels: dict[str, str] | None = None,
+    **fields: object,
+) -> Descriptor:
+    """Put config, layers and manifest of a small image into the content store; the layers are shared by their text.
+
+    `fields` are further ones of the manifest.
+    """
+    config_document = {
+        "os": "linux",
+        "architecture": "amd64",
+        "config": {"Labels": {"seed": seed, **(labels or {})}},
+        **({"created": created} if created else {}),
+    }
+    config = json.dumps(config_document).encode()
     document = {
+        **fields,
         "schemaVersion": 2,
         "mediaType": mediatypes.OCI_MANIFEST,
         "config": {"mediaType": mediatypes.OCI_CONFIG, **stage_blob(catalog, repository, config)},
@@ -93,6 +112,9 @@ def commit_to(catalog: Catalog, repository: str, *changes: Change, **fields: obj
     return catalog.commit(Commit(repository=repository, changes=changes, **values))  # type: ignore[arg-type]
 
 
-def push_image(catalog: Catalog, repository: str, tag: str, seed: str, layers: tuple[str, ...] = ()) -> CommitResult:
-    descriptor = stage_image(catalog, repository, seed, layers)
+def push_image(
+    catalog: Catalog, repository: str, tag: str, seed: str, layers: tuple[str, ...] = (), **content: Any
+) -> CommitResult:
+    """Give a tag to a new image; `content` is more of what `stage_image` takes."""
+    descriptor = stage_image(catalog, repository, seed, layers, **content)
     return commit_to(catalog, repository, AddManifest(descriptor), SetTag(tag, descriptor.digest), operation_id=seed)

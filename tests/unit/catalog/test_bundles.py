@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from catalog.bundle_export import Wanted, collect, write_bundle
+from catalog.bundle_export import Export, Wanted, plan_export, write_bundle
 from catalog.bundle_format import DOCUMENT, BundleInvalid, Contents, blob_path, parse_contents, render_contents
 from catalog.bundle_import import read_contents, stage_bundle
 from catalog.catalog import Catalog
 from catalog.changes import RemoveTag
+from catalog.conditions import Conditions
+from catalog.filters import TagFilter
 from catalog.restore import plan_towards
+from catalog.selecting import Filter
 from catalog.settings import read_settings
 from catalog.snapshot import Snapshot
 from oci.digest import Digest
@@ -28,7 +31,7 @@ FORMS = ("bundle.tar", "bundle")
 
 
 def export(catalog: Catalog, path: Path, *names: str, since: int = 0) -> Contents:
-    contents = collect(catalog, [Wanted(name, since=since) for name in names], now=NOW)
+    contents = plan_export(catalog, [Wanted(name, since=since) for name in names], now=NOW).contents
     write_bundle(catalog, contents, path, lambda _count: None)
     return contents
 
@@ -216,3 +219,39 @@ def test_a_link_in_a_folder(filled: Catalog, other: Catalog, tmp_path: Path) -> 
     (tmp_path / "bundle" / LAYER).symlink_to("/etc/passwd")
     refused(other, tmp_path / "bundle", "which is no plain file")
     shutil.rmtree(tmp_path / "bundle")
+
+
+def test_a_filter_exports_a_part_and_builds_on_the_same_part(filled: Catalog, other: Catalog, tmp_path: Path) -> None:
+    push_image(filled, "team/app", "v3", "three", ("shared", "of three"), labels={"stage": "prod"})
+
+    def wanted(version: int | None, since: int, *patterns: str) -> Export:
+        chosen = Filter(TagFilter(patterns))
+        return plan_export(filled, [Wanted("team/app", version, since, chosen)], now=NOW)
+
+    first = wanted(2, 0, "v1", "v3")
+    assert first.dropped == {"team/app:v2": "matches no include"}
+    write_bundle(filled, first.contents, tmp_path / "first.tar", lambda _count: None)
+    take_in(other, tmp_path / "first.tar")
+    assert set(other.snapshot("team/app").tags) == {"v1"}
+    second = wanted(None, 2, "v1", "v3")
+    assert Digest.of(b"of three") in second.contents.blobs
+    assert not {Digest.of(b"shared"), Digest.of(b"of one"), Digest.of(b"of two")} & second.contents.blobs.keys()
+    write_bundle(filled, second.contents, tmp_path / "second.tar", lambda _count: None)
+    take_in(other, tmp_path / "second.tar")
+    theirs, ours = other.snapshot("team/app"), filled.snapshot("team/app")
+    assert theirs.tags == {tag: ours.tags[tag] for tag in ("v1", "v3")}
+    assert other.content.read(Digest.of(b"of three")) == b"of three"
+
+
+def test_of_a_part_that_builds_on_more_than_was_exported_nothing_is_left_out(filled: Catalog) -> None:
+    part = plan_export(filled, [Wanted("team/app", 2, 1, Filter(TagFilter(("v2",))))], now=NOW)
+    assert {Digest.of(b"shared"), Digest.of(b"of two")} <= part.contents.blobs.keys()
+
+
+def test_conditions_choose_what_is_exported_and_may_leave_a_repository_out(filled: Catalog) -> None:
+    push_image(filled, "team/app", "v3", "three", labels={"stage": "prod"})
+    chosen = Filter(conditions=Conditions(labels=("stage=prod",)))
+    export = plan_export(filled, [Wanted(name, filter=chosen) for name in ("team/app", "tools/helper")], now=NOW)
+    assert [(one.repository, set(one.tags)) for one in export.contents.versions] == [("team/app", {"v3"})]
+    assert export.dropped["tools/helper:v1"] == "does not fulfil label stage=prod"
+    assert export.kept == {"team/app:v3": "every tag is included, label stage=prod"}

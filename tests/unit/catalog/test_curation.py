@@ -1,27 +1,38 @@
 """What is chosen comes with all that belongs to it, once."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from catalog.catalog import Catalog
 from catalog.changes import AddManifest, SetTag
+from catalog.conditions import Conditions
 from catalog.curation import Curation, Pick, curate
 from catalog.filters import PlatformFilter, TagFilter
 from catalog.restore import plan_towards
+from catalog.selecting import Filter
 from catalog.snapshot import Snapshot
 from oci import mediatypes
 from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import Conflict, InvalidInput, ManifestUnknown, NameInvalid, NameUnknown
+from oci.kinds import signature_tag
 from oci.platform import Platform
 from tests.unit.catalog.conftest import commit_to, push_image, stage_image, stage_index, stage_manifest
 
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
 
 
 def choose(
-    catalog: Catalog, *picks: str, platforms: tuple[Platform, ...] = (), tags: TagFilter | None = None
+    catalog: Catalog,
+    *picks: str,
+    platforms: tuple[Platform, ...] = (),
+    tags: TagFilter | None = None,
+    conditions: Conditions = Conditions(),  # noqa: B008  # a frozen value
 ) -> Curation:
-    return curate(catalog, map(Pick.parse, picks), platforms=PlatformFilter(platforms), tags=tags)
+    wanted = Filter(tags or TagFilter(), conditions)
+    return curate(catalog, map(Pick.parse, picks), now=NOW, wanted=wanted, platforms=PlatformFilter(platforms))
 
 
 def make(catalog: Catalog, target: str, chosen: Curation, *, additive: bool = False) -> Snapshot:
@@ -122,8 +133,7 @@ def test_what_cannot_be_chosen_is_told(catalog: Catalog) -> None:
         choose(catalog, f"a/one@{Digest.of(b'nothing')}")
     with pytest.raises(NameUnknown, match="c/three"):
         choose(catalog, "c/three")
-    with pytest.raises(InvalidInput, match="nothing is chosen"):
-        choose(catalog, "a/one", tags=TagFilter(("w*",)))
+    assert not choose(catalog, "a/one", tags=TagFilter(("w*",))).manifests
     with pytest.raises(NameInvalid):
         Pick.parse("Not A Name:v1")
     assert str(Pick.parse(f"a/one:v1@{Digest.of(b'x')}")) == f"a/one:v1@{Digest.of(b'x')}"
@@ -135,3 +145,34 @@ def test_a_digest_among_the_includes_is_chosen_without_a_tag(catalog: Catalog) -
     push_image(catalog, "team/app", "v2", "two")
     chosen = choose(catalog, "team/app", tags=TagFilter((digest, Digest.of(b"not here"))))
     assert (chosen.tags, set(chosen.manifests)) == ({}, {digest})
+
+
+def test_conditions_choose_by_content_and_companions_come_along(catalog: Catalog) -> None:
+    push_image(catalog, "team/app", "v1", "one", created="2026-02-27T00:00:00Z", labels={"stage": "prod"})
+    push_image(catalog, "team/app", "v2", "two", created="2026-02-28T00:00:00Z", labels={"stage": "test"})
+    push_image(catalog, "team/app", "v3", "three", created="2026-01-01T00:00:00Z", labels={"stage": "prod"})
+    tags = catalog.snapshot("team/app").tags
+    signature = signature_tag(tags["v1"])
+    push_image(catalog, "team/app", signature, "signature", created="2026-02-28T00:00:00Z")
+    conditions = Conditions(labels=("stage=prod",), newer_than="7d")
+    chosen = choose(catalog, "team/app", f"team/app@{tags['v2']}", conditions=conditions)
+    assert set(chosen.tags) == {"v1", signature}
+    assert chosen.kept == {
+        "team/app:v1": "every tag is included, label stage=prod, newer than 7d",
+        f"team/app:{signature}": f"belongs to {tags['v1']}",
+        f"team/app@{tags['v2']}": "named",
+    }
+    assert chosen.dropped == {
+        "team/app:v2": "does not fulfil label stage=prod",
+        "team/app:v3": "created 2026-01-01 00:00, not newer than 7d",
+    }
+    assert set(choose(catalog, "team/app", conditions=Conditions(signed=True)).tags) == {"v1", signature}
+    by_creation = TagFilter(newest=1, newest_by="created")
+    assert set(choose(catalog, "team/app", tags=by_creation).tags) == {"v2"}
+
+
+def test_conditions_hold_for_a_digest_among_the_includes_too(catalog: Catalog) -> None:
+    push_image(catalog, "team/app", "v1", "one")
+    digest = catalog.snapshot("team/app").tags["v1"]
+    chosen = choose(catalog, "team/app", tags=TagFilter((digest,)), conditions=Conditions(signed=True))
+    assert (chosen.manifests, chosen.dropped[f"team/app@{digest}"]) == ({}, "not signed")

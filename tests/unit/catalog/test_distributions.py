@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 import pytest
 
 from catalog import schema
+from catalog.cache_rules import CacheRules
 from catalog.catalog import Catalog
 from catalog.changes import Commit
 from catalog.distributions import Distribution
 from catalog.rows import record_table, version_record
 from catalog.snapshot import Delta, Snapshot
-from oci.errors import DistributionUnknown
+from oci.errors import DistributionUnknown, InvalidInput
 from tests.unit.catalog.conftest import push_image
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -72,5 +73,24 @@ def test_an_older_catalogue_is_migrated(
         old = open_again()
         made = Commit("team/app", "push", (), "op", "admin", NOW)
         with old._lake.write() as writer:
-            writer.append("records", record_table([version_record(made, Snapshot("team/app", 1), Delta())]))
-    assert open_again().distributions.get("team/app") == Distribution("team/app", "team/app", NOW, NOW)
+            record = version_record(made, Snapshot("team/app", 0), Snapshot("team/app", 1), Delta())
+            del record["base"]  # which is younger
+            writer.append("records", record_table([record]))
+    migrated = open_again()
+    assert migrated.distributions.get("team/app") == Distribution("team/app", "team/app", NOW, NOW)
+    assert [(row.number, row.base) for row in migrated.versions("team/app")] == [(1, 0)]
+
+
+def test_the_rules_of_a_cache_are_kept(catalog: Catalog, open_again: Callable[..., Catalog]) -> None:
+    rules = CacheRules(("team/*",), ("re:.*/x",), "rule", 50_000_000_000, 30.5)
+    made = Distribution("cache", "", NOW, NOW, remote="registry.example", fresh_seconds=7, cache=rules)
+    catalog.distributions.put(made, actor="admin")
+    assert open_again().distributions.get("cache") == made
+
+
+@pytest.mark.parametrize(
+    "rules", [{"include": ("re:[",)}, {"exclude": ("re:(",)}, {"max_size": -1}, {"keep_unused_days": -0.1}]
+)
+def test_rules_that_cannot_be_used_are_refused(rules: dict[str, object]) -> None:
+    with pytest.raises(InvalidInput):
+        CacheRules(**rules).check()  # type: ignore[arg-type]

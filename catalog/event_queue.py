@@ -1,0 +1,298 @@
+"""What waits between us and others: events that hooks took in, flow runs to be started, and how far each subscriber was told.
+
+A small SQLite database beside the catalogue, for rows that come and go (docs/adr/0011-events.md).
+"""
+
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from catalog.settings import Settings
+from oci.errors import CatalogUnusable
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS events (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, hook TEXT NOT NULL, action TEXT NOT NULL, repository TEXT NOT NULL,
+    tag TEXT NOT NULL, digest TEXT NOT NULL, received_at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS seen (
+    hook TEXT NOT NULL, key TEXT NOT NULL, digest TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (hook, key)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS seen_at ON seen (at);
+CREATE TABLE IF NOT EXISTS runs (
+    key TEXT PRIMARY KEY, hook TEXT NOT NULL, deployment TEXT NOT NULL, parameters TEXT NOT NULL,
+    attempts INTEGER NOT NULL, next_at REAL NOT NULL, created_at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS cursors (
+    subscription TEXT PRIMARY KEY, position INTEGER NOT NULL, told INTEGER NOT NULL, since REAL NOT NULL,
+    delivered INTEGER NOT NULL, failures INTEGER NOT NULL, error TEXT NOT NULL);
+"""
+_SCHEMA_VERSION = 1
+MOST_WAITING = 10_000
+"""Events, and runs, that may wait; beyond that the oldest are dropped."""
+SAME_WITHIN = 60.0
+"""Seconds in which a tag that is pushed again with the same digest is the same event told twice."""
+_REMEMBERED = 3600.0
+"""Seconds for which an event's id is known."""
+
+Action = Literal["push", "delete", "many"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What an upstream tells: a tag was pushed or deleted, or `many` were; `tag`, `digest` and `event_id` may be empty."""
+
+    repository: str
+    tag: str = ""
+    digest: str = ""
+    action: Action = "push"
+    event_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An event that a hook took in; times are Unix seconds."""
+
+    id: int
+    hook: str
+    pushed: Pushed
+    received_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A flow run to be started; `key` makes a second try find the first."""
+
+    key: str
+    hook: str
+    deployment: str
+    parameters: Mapping[str, Any]
+    created_at: float
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of events that came in: how many wait now, were known already, and of how many older ones were dropped."""
+
+    kept: int
+    known: int
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far a subscriber was told: all of the commits up to `position`, and `told` events of the next; how it went."""
+
+    position: int
+    told: int
+    since: datetime
+    delivered: int = 0
+    failures: int = 0
+    error: str = ""
+
+
+def events_file(settings: Settings) -> Path:
+    """Where a home keeps it."""
+    return settings.root / "events.sqlite"
+
+
+class EventQueue:
+    """The database; usable from any thread and process, durable when a method returns."""
+
+    def __init__(self, file: Path, *, busy_timeout: float = 60.0) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+        self._guard = threading.Lock()
+        self._writer, self._looker = (
+            sqlite3.connect(file, timeout=busy_timeout, isolation_level=None, check_same_thread=False) for _ in range(2)
+        )
+        self._writer.execute("PRAGMA journal_mode = WAL")
+        self._writer.execute("PRAGMA synchronous = FULL")
+        found = self._writer.execute("PRAGMA user_version").fetchone()[0]
+        if found > _SCHEMA_VERSION:
+            raise CatalogUnusable(f"{file} was written by a newer release (schema {found}); upgrade entrepot")
+        if found < _SCHEMA_VERSION:
+            self._writer.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._guard:
+            try:
+                self._writer.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._writer
+                    self._writer.execute("COMMIT")
+                except BaseException:
+                    self._writer.execute("ROLLBACK")
+                    raise
+            except sqlite3.Error as error:
+                raise CatalogUnusable(f"the queue of events cannot be used: {error}") from error
+
+    def _read(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        with self._guard:
+            try:
+                return self._writer.execute(sql, parameters).fetchall()
+            except sqlite3.Error as error:
+                raise CatalogUnusable(f"the queue of events cannot be used: {error}") from error
+
+    def mark(self) -> int:
+        """A number that moves with every write of any process; some microseconds."""
+        with self._guard:
+            return int(self._looker.execute("PRAGMA data_version").fetchone()[0])
+
+    # --- events in ---
+
+    def take(self, hook: str, events: Iterable[Pushed], now: float) -> Taken:
+        """Keep events that are not known yet; durable on return."""
+        kept = known = 0
+        with self._transaction() as database:
+            database.execute("DELETE FROM seen WHERE at < ?", [now - _REMEMBERED])
+            for one in events:
+                if _is_known(database, hook, one, now):
+                    known += 1
+                    continue
+                kept += 1
+                database.execute(
+                    "INSERT INTO events (hook, action, repository, tag, digest, received_at) VALUES (?, ?, ?, ?, ?, ?)",
+                    [hook, one.action, one.repository, one.tag, one.digest, now],
+                )
+            dropped = _bound(database, "events", "id")
+        return Taken(kept, known, dropped)
+
+    def waiting(self) -> list[Waiting]:
+        """The events that wait, as they came."""
+        rows = self._read("SELECT id, hook, repository, tag, digest, action, received_at FROM events ORDER BY id")
+        return [Waiting(key, hook, Pushed(*pushed), at) for key, hook, *pushed, at in rows]
+
+    def plan(self, runs: Iterable[Run], done: Iterable[int]) -> int:
+        """Put runs in the place of the events `done`, all at once; return how many older runs were dropped."""
+        with self._transaction() as database:
+            database.executemany(
+                "INSERT INTO runs VALUES (?, ?, ?, ?, 0, ?, ?)",
+                [
+                    (one.key, one.hook, one.deployment, json.dumps(one.parameters), one.created_at, one.created_at)
+                    for one in runs
+                ],
+            )
+            database.executemany("DELETE FROM events WHERE id = ?", [(one,) for one in done])
+            return _bound(database, "runs", "created_at")
+
+    def due(self, now: float) -> tuple[list[Run], float | None]:
+        """The runs to be started now, the oldest first, and when the next of the others is due."""
+        rows = self._read(
+            "SELECT key, hook, deployment, parameters, created_at, attempts FROM runs WHERE next_at <= ? "
+            "ORDER BY created_at LIMIT 100",
+            [now],
+        )
+        later = self._read("SELECT min(next_at) FROM runs WHERE next_at > ?", [now])[0][0]
+        runs = [Run(key, hook, name, json.loads(text), at, attempts) for key, hook, name, text, at, attempts in rows]
+        return runs, later
+
+    def postpone(self, run: Run, until: float) -> None:
+        """Try to start a run again later."""
+        with self._transaction() as database:
+            database.execute("UPDATE runs SET attempts = attempts + 1, next_at = ? WHERE key = ?", [until, run.key])
+
+    def finish(self, run: Run) -> None:
+        """Forget a run, which was started or never will be."""
+        with self._transaction() as database:
+            database.execute("DELETE FROM runs WHERE key = ?", [run.key])
+
+    def forget_hook(self, hook: str) -> None:
+        """Forget all of a hook."""
+        with self._transaction() as database:
+            for table in ("events", "runs", "seen"):
+                database.execute(f"DELETE FROM {table} WHERE hook = ?", [hook])
+
+    def backlog(self, hook: str) -> tuple[int, int]:
+        """How many events and runs of a hook wait."""
+        counts = (self._read(f"SELECT count(*) FROM {table} WHERE hook = ?", [hook]) for table in ("events", "runs"))
+        events, runs = (rows[0][0] for rows in counts)
+        return events, runs
+
+    # --- events out ---
+
+    def begin(self, subscription: str, position: int, now: datetime) -> None:
+        """Tell a subscriber of what comes after a position."""
+        with self._transaction() as database:
+            database.execute(
+                "INSERT OR REPLACE INTO cursors VALUES (?, ?, 0, ?, 0, 0, '')",
+                [subscription, position, now.timestamp()],
+            )
+
+    def cursor(self, subscription: str) -> Cursor | None:
+        """How far a subscriber was told."""
+        rows = self._read(
+            "SELECT position, told, since, delivered, failures, error FROM cursors WHERE subscription = ?",
+            [subscription],
+        )
+        return next(
+            (Cursor(at, told, datetime.fromtimestamp(since, UTC), *rest) for at, told, since, *rest in rows), None
+        )
+
+    def move(self, subscription: str, cursor: Cursor) -> None:
+        """Keep how far a subscriber was told; one that was removed meanwhile stays so."""
+        with self._transaction() as database:
+            database.execute(
+                "UPDATE cursors SET position = ?, told = ?, since = ?, delivered = ?, failures = ?, error = ? "
+                "WHERE subscription = ?",
+                [
+                    cursor.position, cursor.told, cursor.since.timestamp(), cursor.delivered, cursor.failures,
+                    cursor.error, subscription,
+                ],
+            )  # fmt: skip
+
+    def end(self, subscription: str) -> None:
+        """Forget a subscriber."""
+        with self._transaction() as database:
+            database.execute("DELETE FROM cursors WHERE subscription = ?", [subscription])
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._guard:
+            self._writer.close()
+            self._looker.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _is_known(database: sqlite3.Connection, hook: str, one: Pushed, now: float) -> bool:
+    """Whether an event came before: by its id, or as the last that was told of its tag; then remember it."""
+    known = False
+    if one.event_id:
+        known = _seen(database, hook, f"id {one.event_id}", now) is not None
+        _remember(database, hook, f"id {one.event_id}", "", now)
+    if one.digest and one.action != "many":
+        key, content = f"tag {one.repository}:{one.tag}", f"{one.action} {one.digest}"
+        last = _seen(database, hook, key, now - SAME_WITHIN)
+        known = known or last == content
+        if not known:
+            _remember(database, hook, key, content, now)
+    return known
+
+
+def _seen(database: sqlite3.Connection, hook: str, key: str, since: float) -> str | None:
+    row = database.execute("SELECT digest, at FROM seen WHERE hook = ? AND key = ?", [hook, key]).fetchone()
+    return None if row is None or (key.startswith("tag ") and row[1] < since) else str(row[0])
+
+
+def _remember(database: sqlite3.Connection, hook: str, key: str, content: str, now: float) -> None:
+    database.execute("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?)", [hook, key, content, now])
+
+
+def _bound(database: sqlite3.Connection, table: str, order: str) -> int:
+    """Drop the oldest rows beyond the limit; return how many."""
+    return database.execute(
+        f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} ORDER BY {order} DESC LIMIT -1 OFFSET ?)",
+        [MOST_WAITING],
+    ).rowcount

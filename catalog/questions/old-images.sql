@@ -1,0 +1,6 @@
+-- Tags whose image was built more than so many days ago, the oldest first.
+-- $days = 365: age
+-- $limit = 100: rows at most
+SELECT created, date_diff('day', created, moment()) AS days, repository, tag, digest
+FROM images JOIN tags USING (repository, digest) WHERE created < moment() - to_days($days)
+ORDER BY created, repository, tag LIMIT $limit

@@ -1,0 +1,6 @@
+-- Manifests that have no tag, are in no index and refer to nothing.
+-- $limit = 1000: rows at most
+SELECT repository, digest, kind, size, version FROM manifests
+ANTI JOIN tags USING (repository, digest)
+ANTI JOIN (SELECT repository, digest FROM descriptors WHERE role = 'manifest') USING (repository, digest)
+WHERE subject = '' ORDER BY repository, digest LIMIT $limit

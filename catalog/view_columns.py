@@ -1,0 +1,213 @@
+"""The columns of the documented views, with their types and meanings: docs/sql.md is made of them, a test compares them."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Column(NamedTuple):
+    """A column of a view; `kind` is DuckDB's name of its type."""
+
+    name: str
+    kind: str
+    meaning: str
+
+
+_TEXTS = "MAP(VARCHAR, VARCHAR)"
+_REPOSITORY = Column("repository", "VARCHAR", "repository")
+_SINCE = Column("version", "BIGINT", "version of the repository that brought it")
+
+MEANINGS: Mapping[str, str] = {
+    "repositories": "one row for each repository",
+    "versions": "one row for each version, and the operation that made it",
+    "changes": "what each version added and removed",
+    "tags": "the tags that are there, and what they point to",
+    "manifests": "the manifests that are there, of any kind",
+    "images": "the manifests that are images of one platform, with what their config says",
+    "descriptors": "what manifests are made of",
+    "layers": "the layers of manifests, the lowest first",
+    "referrers": "signatures, SBOMs, attestations and whatever else refers to a manifest, by subject or by cosign's tags",
+    "members": "all that is there: tags, manifests and blobs (configs, layers)",
+    "blobs": "one row for each blob that is in the store or can be fetched from upstream; as of now, always",
+    "usage": "bytes of all versions of each repository",
+    "distributions": "the paths that clients use; as of now, always",
+    "sources": "where blobs can be fetched that syncs have left upstream; as of now, always",
+    "events": "the audit trail: who did what to what, and who was refused; versions are among them",
+    "pulls": "pulls by tag and digest, where they are counted; as of now, always",
+}
+
+COLUMNS: Mapping[str, tuple[Column, ...]] = {
+    "repositories": (
+        Column("name", "VARCHAR", "repository"),
+        Column("version", "BIGINT", "its latest version"),
+        Column("tags", "BIGINT", "how many that holds"),
+        Column("manifests", "BIGINT", "how many that holds"),
+        Column("blobs", "BIGINT", "how many that holds"),
+        Column("size_bytes", "BIGINT", "their bytes, each blob once"),
+        Column("created_at", "TIMESTAMP WITH TIME ZONE", "when version 1 was made"),
+        Column("updated_at", "TIMESTAMP WITH TIME ZONE", "when the latest was made"),
+    ),
+    "versions": (
+        _REPOSITORY,
+        Column("number", "BIGINT", "the version, from 1"),
+        Column("base", "BIGINT", "the version that it changed"),
+        Column("operation", "VARCHAR", "what made it: push, sync, curate and so on"),
+        Column("operation_id", "VARCHAR", "names the attempt"),
+        Column("actor", "VARCHAR", "who made it"),
+        Column("flow_run_id", "VARCHAR", "Prefect's flow run, if any"),
+        Column("message", "VARCHAR", "what the operation says of it"),
+        Column("created_at", "TIMESTAMP WITH TIME ZONE", "when it was made"),
+        Column("tags", "BIGINT", "how many it holds"),
+        Column("manifests", "BIGINT", "how many it holds"),
+        Column("blobs", "BIGINT", "how many it holds"),
+        Column("size_bytes", "BIGINT", "their bytes, each blob once"),
+        Column("added", "BIGINT", "tags, manifests and blobs that it added"),
+        Column("removed", "BIGINT", "tags, manifests and blobs that it removed"),
+    ),
+    "changes": (
+        _REPOSITORY,
+        Column("version", "BIGINT", "the version"),
+        Column("action", "VARCHAR", "add or remove; a moved tag is both"),
+        Column("kind", "VARCHAR", "tag, manifest or blob"),
+        Column("tag", "VARCHAR", "empty unless a tag"),
+        Column("digest", "VARCHAR", "the content, or what the tag points to"),
+        Column("size", "BIGINT", "its bytes"),
+        Column("media_type", "VARCHAR", "of a manifest or tag"),
+        Column("artifact_type", "VARCHAR", "of a manifest or tag"),
+        Column("subject", "VARCHAR", "what a manifest refers to"),
+    ),
+    "tags": (
+        _REPOSITORY,
+        Column("tag", "VARCHAR", "tag"),
+        Column("digest", "VARCHAR", "manifest that it points to"),
+        Column("media_type", "VARCHAR", "of that manifest"),
+        Column("version", "BIGINT", "version of the repository that set or moved it"),
+    ),
+    "manifests": (
+        _REPOSITORY,
+        Column("digest", "VARCHAR", "digest"),
+        Column(
+            "kind",
+            "VARCHAR",
+            "image, index, helm, flatpak, bootable, cosign-signature, attestation, sbom or artifact",
+        ),
+        Column("media_type", "VARCHAR", "media type"),
+        Column("artifact_type", "VARCHAR", "artifact type, if any"),
+        Column("size", "BIGINT", "bytes of the manifest itself"),
+        Column("subject", "VARCHAR", "manifest that it refers to, if any"),
+        Column("os", "VARCHAR", "of an image"),
+        Column("architecture", "VARCHAR", "of an image"),
+        Column("variant", "VARCHAR", "of an image"),
+        Column("created", "VARCHAR", "as the image's config says"),
+        Column("labels", _TEXTS, "of the image's config"),
+        Column("annotations", _TEXTS, "of the manifest"),
+        Column(
+            "children",
+            "STRUCT(role VARCHAR, digest VARCHAR, media_type VARCHAR, size BIGINT, platform VARCHAR)[]",
+            "what it is made of; `descriptors` has them as rows",
+        ),
+        _SINCE,
+    ),
+    "images": (
+        _REPOSITORY,
+        Column("digest", "VARCHAR", "digest of the manifest"),
+        Column("kind", "VARCHAR", "image, flatpak or bootable"),
+        Column("media_type", "VARCHAR", "media type"),
+        Column("os", "VARCHAR", "operating system"),
+        Column("architecture", "VARCHAR", "architecture"),
+        Column("variant", "VARCHAR", "variant of the architecture, if any"),
+        Column("created", "TIMESTAMP WITH TIME ZONE", "as its config says; NULL where it says nothing that is a time"),
+        Column("layers", "BIGINT", "how many"),
+        Column("size_bytes", "BIGINT", "bytes to pull: manifest, config and layers"),
+        Column("base_layer", "VARCHAR", "digest of its lowest layer"),
+        Column("base_name", "VARCHAR", "image that it was built on, by annotation or label; empty where none says"),
+        Column("labels", _TEXTS, "of its config"),
+        Column("annotations", _TEXTS, "of its manifest"),
+        _SINCE,
+    ),
+    "descriptors": (
+        _REPOSITORY,
+        Column("parent", "VARCHAR", "manifest"),
+        Column("position", "BIGINT", "place among its parts, from 0"),
+        Column("role", "VARCHAR", "manifest, config or layer"),
+        Column("digest", "VARCHAR", "the part"),
+        Column("media_type", "VARCHAR", "its media type"),
+        Column("size", "BIGINT", "its bytes"),
+        Column("platform", "VARCHAR", "of a manifest in an index"),
+    ),
+    "layers": (
+        _REPOSITORY,
+        Column("manifest", "VARCHAR", "manifest that has it"),
+        Column("position", "BIGINT", "place among its layers, from 0"),
+        Column("digest", "VARCHAR", "the layer"),
+        Column("media_type", "VARCHAR", "its media type"),
+        Column("size", "BIGINT", "its bytes, compressed as stored"),
+    ),
+    "referrers": (
+        _REPOSITORY,
+        Column("subject", "VARCHAR", "manifest that it is about, here or not"),
+        Column("digest", "VARCHAR", "the manifest that refers"),
+        Column("kind", "VARCHAR", "as of a manifest: cosign-signature, attestation, sbom, artifact and so on"),
+        Column("artifact_type", "VARCHAR", "artifact type; empty for cosign's tags"),
+        Column("is_signature", "BOOLEAN", "whether it is a signature; who made it, `entrepot verify` tells"),
+        Column("via", "VARCHAR", "subject, or tag: cosign's tags such as sha256-….sig"),
+        _SINCE,
+    ),
+    "members": (
+        _REPOSITORY,
+        Column("kind", "VARCHAR", "tag, manifest or blob"),
+        Column("tag", "VARCHAR", "empty unless a tag"),
+        Column("digest", "VARCHAR", "the content, or what the tag points to"),
+        Column("size", "BIGINT", "its bytes"),
+        Column("media_type", "VARCHAR", "of a manifest or tag"),
+        Column("artifact_type", "VARCHAR", "of a manifest or tag"),
+        Column("subject", "VARCHAR", "what a manifest refers to"),
+        Column("since", "BIGINT", "version of the repository that brought it"),
+    ),
+    "blobs": (
+        Column("digest", "VARCHAR", "digest; manifests are among them"),
+        Column("size", "BIGINT", "bytes"),
+        Column("held", "BOOLEAN", "whether it is in the store; if not, it is fetched when asked for"),
+        Column("ingested_at", "TIMESTAMP WITH TIME ZONE", "when it came into the store"),
+    ),
+    "usage": (
+        _REPOSITORY,
+        Column("bytes", "BIGINT", "of all its versions, each blob once"),
+        Column("shared", "BIGINT", "the part that other repositories hold too"),
+        Column("own", "BIGINT", "the part that only it holds"),
+    ),
+    "distributions": (
+        Column("path", "VARCHAR", "path that clients use"),
+        Column("repository", "VARCHAR", "what is served there"),
+        Column("version", "BIGINT", "the version that it is pinned to; NULL: the latest"),
+        Column("private", "BOOLEAN", "whether pulls need a login"),
+        Column("description", "VARCHAR", "description"),
+        Column("labels", _TEXTS, "labels"),
+        Column("remote", "VARCHAR", "registry that it is a cache of, if any"),
+        Column("created_at", "TIMESTAMP WITH TIME ZONE", "when it was made"),
+        Column("updated_at", "TIMESTAMP WITH TIME ZONE", "when it was changed last"),
+    ),
+    "sources": (
+        Column("digest", "VARCHAR", "blob"),
+        Column("size", "BIGINT", "its bytes"),
+        Column("remote", "VARCHAR", "upstream repository that has it"),
+        Column("policy", "VARCHAR", "on_demand or streamed"),
+        Column("created_at", "TIMESTAMP WITH TIME ZONE", "when it was left there"),
+    ),
+    "events": (
+        Column("happened_at", "TIMESTAMP WITH TIME ZONE", "when"),
+        Column("actor", "VARCHAR", "who"),
+        Column("action", "VARCHAR", "did what: push, sync, login, create-user and so on"),
+        Column("name", "VARCHAR", "to what"),
+        Column("outcome", "VARCHAR", "done or refused"),
+        Column("reason", "VARCHAR", "why"),
+        Column("address", "VARCHAR", "from where"),
+        Column("detail", "VARCHAR", "more, as JSON"),
+    ),
+    "pulls": (
+        _REPOSITORY,
+        Column("tag", "VARCHAR", "tag that was asked for; empty for a digest"),
+        Column("digest", "VARCHAR", "manifest"),
+        Column("pulls", "BIGINT", "how often"),
+        Column("last_pulled_at", "TIMESTAMP WITH TIME ZONE", "the last time"),
+    ),
+}

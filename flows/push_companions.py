@@ -1,0 +1,95 @@
+"""What belongs to pushed images: referrers, which a registry without their API needs listed, and Atomic signatures."""
+
+import asyncio
+from collections.abc import Sequence
+
+from catalog.signatures import atomic_signatures
+from catalog.snapshot import Snapshot
+from flows.push_job import PathPush
+from flows.push_plan import Children, made_of
+from flows.push_target import charge
+from oci.copy import GraphCopier
+from oci.descriptor import Descriptor
+from oci.digest import Digest
+from oci.remote.fallback import fallback_tag, list_referrers, referrer_entry
+from oci.remote.repository import RemoteRepository
+from oci.signing.atomic import ATOMIC
+
+
+class Companions:
+    """Pushes the companions of one path's images; each manifest's once."""
+
+    def __init__(
+        self, one: PathPush, snapshot: Snapshot, children: Children, remote: RemoteRepository, copier: GraphCopier
+    ) -> None:
+        self._one, self._job = one, one.job
+        self._snapshot, self._children, self._remote, self._copier = snapshot, children, remote, copier
+        self._seen: set[Digest] = set()
+
+    async def push(self, root: Digest) -> None:
+        """Push what refers to a manifest that the target has by now, to the manifests within, and to these referrers again.
+
+        It costs one request for each manifest that has referrers here, and none for others.
+        """
+        waiting = [root]
+        while waiting:
+            for subject in list(made_of(self._snapshot, self._children, waiting.pop(), self._seen)):
+                referrers = referrers_of(self._one, self._snapshot, self._children, subject)
+                if any(map(self._is_atomic, referrers)) and await self._remote.signatures.is_there():
+                    await self._add_signatures(subject)
+                    referrers = [digest for digest in referrers if not self._is_atomic(digest)]
+                if referrers:
+                    await self._push_referrers(subject, referrers)
+                    waiting += referrers
+
+    async def _push_referrers(self, subject: Digest, referrers: Sequence[Digest]) -> None:
+        there = {one.digest for one in await self._remote.referrers(subject)}
+        missing = [self._descriptor(digest) for digest in referrers if digest not in there]
+        for descriptor in missing:
+            await self._copier.copy(descriptor)
+        unlisted = (
+            missing if not self._remote.has_referrers_api else [one for one in missing if not self._names(one, subject)]
+        )
+        if unlisted and not self._job.request.dry_run:
+            read = self._job.catalog.read_manifest
+            entries = [referrer_entry(await asyncio.to_thread(read, one.digest, one.media_type)) for one in unlisted]
+            await list_referrers(self._remote, subject, entries, where=self._one.route.remote.host)
+
+    async def _add_signatures(self, subject: Digest) -> None:
+        found = await asyncio.to_thread(atomic_signatures, self._job.catalog, self._snapshot, subject)
+        there = await self._remote.signatures.names(subject)
+        for signature in found:
+            if signature.name not in there:
+                if not self._job.request.dry_run:
+                    await self._remote.signatures.put(subject, signature.to_json())
+                charge(len(signature.content))
+
+    def _is_atomic(self, digest: Digest) -> bool:
+        return self._snapshot.manifests[digest].artifact_type == ATOMIC
+
+    def _names(self, referrer: Descriptor, subject: Digest) -> bool:
+        """Whether a referrer says itself what it is about, so that the API lists it."""
+        return self._snapshot.manifests[referrer.digest].subject == subject
+
+    def _descriptor(self, digest: Digest) -> Descriptor:
+        entry = self._snapshot.manifests[digest]
+        return Descriptor(entry.media_type, digest, entry.size)
+
+
+def referrers_of(one: PathPush, snapshot: Snapshot, children: Children, subject: Digest) -> list[Digest]:
+    """The wanted referrers of a manifest: those that name it, and those that its list under the fallback tag has."""
+    companions = one.job.companions
+    if not companions.patterns:
+        return []
+    found = dict.fromkeys(snapshot.referrers.get(subject, ()))
+    listed = snapshot.tags.get(fallback_tag(subject))
+    if listed is not None:
+        found |= dict.fromkeys(digest for digest in children.get(listed, ()) if digest in snapshot.manifests)
+    return [digest for digest in found if companions.takes(snapshot.manifests[digest].artifact_type)]
+
+
+def has_referrers(one: PathPush, snapshot: Snapshot, children: Children, root: Digest) -> bool:
+    """Whether anything refers to a manifest or to one within."""
+    if not snapshot.referrers and not any(tag.startswith(("sha256-", "sha512-")) for tag in snapshot.tags):
+        return False
+    return any(referrers_of(one, snapshot, children, digest) for digest in made_of(snapshot, children, root, set()))

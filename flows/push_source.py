@@ -1,0 +1,73 @@
+"""A version here as the source of a push: what was left upstream is fetched on the way."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+from catalog.catalog import Catalog
+from catalog.snapshot import Snapshot
+from catalog.target import RepositorySource
+from catalog.upstreams import Upstreams
+from flows.prefetch import Absent, fetch_blob
+from oci.descriptor import Descriptor
+from oci.errors import BlobUnknown, RemoteError
+from oci.manifest import Manifest
+
+
+class PushSource(RepositorySource):
+    """Reads one version of a repository, each blob from any byte on and as often as is asked."""
+
+    def __init__(self, catalog: Catalog, snapshot: Snapshot, upstreams: Upstreams) -> None:
+        super().__init__(catalog, snapshot)
+        self._here, self._version, self._upstreams = catalog, snapshot, upstreams
+        self.is_sparse = False
+        """Whether a manifest was seen whose parts are not all in the version."""
+
+    def parts(self, manifest: Manifest) -> list[tuple[str, Descriptor]]:
+        """What a manifest is made of, as far as the version has it."""
+        version = self._version
+        parts = [
+            part
+            for part in manifest.children()
+            if part[1].digest in version.manifests or part[1].digest in version.blobs
+        ]
+        self.is_sparse = self.is_sparse or len(parts) < len(list(manifest.children()))
+        return list(parts)
+
+    async def read_blob(self, descriptor: Descriptor, start: int = 0) -> AsyncIterator[bytes]:
+        """Yield a blob from `start` on. One that came on demand and is not here is fetched first, and kept; one that is streamed
+        passes through."""
+        digest = descriptor.digest
+        chunks = super().read_blob(descriptor, start)
+        if digest in self._version.blobs and self._here.content.size(digest) is None:
+            absent = await asyncio.to_thread(self._absent, descriptor)
+            kept = tuple(source for source in absent.sources if source.policy != "streamed")
+            if kept:
+                await fetch_blob(self._here, self._upstreams, absent._replace(sources=kept))
+            else:
+                chunks = self._pass(absent, descriptor, start)
+        async with aclosing(chunks):  # type: ignore[type-var]  # an async generator can be closed
+            async for chunk in chunks:
+                yield chunk
+
+    def _absent(self, descriptor: Descriptor) -> Absent:
+        blobs, digest = self._version.blobs, descriptor.digest
+        missing = self._here.content.missing(blobs)
+        return Absent(self._version, digest, blobs[digest], self._here.sources.find(digest, missing))
+
+    async def _pass(self, absent: Absent, descriptor: Descriptor, start: int) -> AsyncIterator[bytes]:
+        """From one source after the other; what breaks is taken up at the next one."""
+        place = start
+        failure: RemoteError | None = None
+        for source in absent.sources:
+            upstream = await self._upstreams.repository(source.remote)
+            try:
+                async with aclosing(upstream.read_blob(descriptor, place)) as chunks:  # type: ignore[type-var]
+                    async for chunk in chunks:
+                        place += len(chunk)
+                        yield chunk
+            except RemoteError as error:
+                failure = error
+            else:
+                return
+        raise failure or BlobUnknown(f"blob {descriptor.digest} is not here, and nothing says where it can be fetched")

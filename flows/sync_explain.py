@@ -1,0 +1,37 @@
+"""What a sync would select, and why, without doing it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from catalog.catalog import open_catalog
+from catalog.filters import Selection
+from catalog.settings import Settings
+from catalog.upstreams import open_upstream
+from flows.sync_job import SyncJob
+from flows.sync_reading import Upstream
+from flows.sync_request import SyncRequest
+from flows.sync_run import PLAIN, select
+from flows.sync_select import choose_tags
+
+
+async def explain_sync(settings: Settings, request: SyncRequest, *, now: datetime) -> Selection:
+    """Say which tags a sync would take and why, at the cost of one listing, and of reading what decides where content does.
+
+    Companions are not looked for.
+    """
+    async with open_upstream(settings, request.upstream) as source:
+        if request.wanted.asks_content:
+            return await _explain_content(settings, request, source, now)
+
+        async def list_tags() -> Sequence[str]:
+            return [tag async for tag in source.tags()]
+
+        return (await choose_tags(request, list_tags)).selection
+
+
+async def _explain_content(settings: Settings, request: SyncRequest, source: Upstream, now: datetime) -> Selection:
+    only_look = request.model_copy(update={"dry_run": True, "on_error": "skip"})
+    with open_catalog(settings) as catalog:
+        job = SyncJob(only_look, catalog, source, operation_id="explain", clock=lambda: now)
+        await select(job, PLAIN)
+    return job.selection.with_dropped({tag: f"cannot be read: {reason}" for tag, reason in job.failed.items()})

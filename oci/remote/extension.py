@@ -1,0 +1,43 @@
+"""Atomic signatures by a registry's extension API. Source: containers/image, docs/signature-protocols.md."""
+
+import json
+
+from oci.digest import Digest
+from oci.errors import RemoteCorrupt, RemoteNotFound
+from oci.remote.transport import RemoteTransport
+
+
+class SignatureExtension:
+    """Reads and writes the signatures of one repository's manifests."""
+
+    def __init__(self, transport: RemoteTransport, repository: str, scope: str) -> None:
+        self._transport, self._repository, self._scope = transport, repository, scope
+
+    async def is_there(self) -> bool:
+        """Whether the registry has the extension."""
+        return await self._transport.takes_signatures()
+
+    async def names(self, digest: Digest) -> set[str]:
+        """The names of the signatures that a manifest has."""
+        try:
+            response = await self._transport.request("GET", self._path(digest), scope=self._scope)
+        except RemoteNotFound:
+            return set()
+        try:
+            found = json.loads(response.content)["signatures"] or ()
+            return {str(one["name"]) for one in found}
+        except (ValueError, KeyError, TypeError):
+            raise RemoteCorrupt("lists signatures that are none", registry=self._transport.host) from None
+
+    async def put(self, digest: Digest, signature: dict[str, object]) -> None:
+        """Add one; the object is what the extension's answers hold."""
+        await self._transport.request(
+            "PUT",
+            self._path(digest),
+            scope=self._scope,
+            headers={"Content-Type": "application/json"},
+            content=json.dumps(signature).encode(),
+        )
+
+    def _path(self, digest: Digest) -> str:
+        return f"/extensions/v2/{self._repository}/signatures/{digest}"

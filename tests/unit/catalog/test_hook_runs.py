@@ -1,0 +1,221 @@
+"""Which flow runs events come to; and the queue that keeps them till Prefect has them."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from catalog import event_queue
+from catalog.event_queue import Cursor, EventQueue, Pushed, Run, Waiting
+from catalog.event_records import Hook, Subscription, read_record
+from catalog.hook_runs import LONGEST, is_wanted, plan_runs, requests_of, target_of
+from oci.errors import InvalidInput
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+A, B = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
+
+
+def hook(**fields: Any) -> Hook:
+    return read_record(Hook, {"name": "up", "upstream": "registry.example", "created_at": NOW, **fields})
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Iterator[EventQueue]:
+    with EventQueue(tmp_path / "events.sqlite") as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("fields", "pushed", "expected"),
+    [
+        ({}, Pushed("team/app", "v1"), True),
+        ({}, Pushed("team/app", "", A), False),
+        ({"whole": True}, Pushed("team/app", "", A), True),
+        ({}, Pushed("team/app", "v1", action="delete"), False),
+        ({"whole": True}, Pushed("team/app", "v1", action="delete"), True),
+        ({}, Pushed("team/app", action="many"), True),
+        ({"upstream": "registry.example/team"}, Pushed("team/app", "v1"), True),
+        ({"upstream": "registry.example/team"}, Pushed("teammates/app", "v1"), False),
+        ({"upstream": "registry.example/team/app"}, Pushed("team/app", "v1"), True),
+        ({"repositories": ("team/**",)}, Pushed("other/app", "v1"), False),
+        ({"repositories": ("other/*", "team/**")}, Pushed("team/a/b", "v1"), True),
+        ({"tags": ("v*",)}, Pushed("team/app", "latest"), False),
+        ({"tags": ("semver:>=1.2",)}, Pushed("team/app", "v1.3.0"), True),
+        ({"tags": ("semver:>=1.2",), "whole": True}, Pushed("team/app", "v1.1.0"), False),
+    ],
+)
+def test_a_hook_is_for_what_lies_under_its_upstream_and_fits(
+    fields: dict[str, Any], pushed: Pushed, expected: bool
+) -> None:
+    assert is_wanted(hook(**fields), pushed) is expected
+
+
+@pytest.mark.parametrize(
+    ("upstream", "target", "repository", "expected"),
+    [
+        ("registry.example", "", "team/app", "team/app"),
+        ("registry.example", "mirror", "team/app", "mirror/team/app"),
+        ("registry.example/team", "mirror/t", "team/app", "mirror/t/app"),
+        ("registry.example/team/app", "app", "team/app", "app"),
+        ("http://127.0.0.1:5000/team", "x", "team/a/b", "x/a/b"),
+    ],
+)
+def test_names_here(upstream: str, target: str, repository: str, expected: str) -> None:
+    assert target_of(hook(upstream=upstream, target=target), repository) == expected
+
+
+def test_what_is_asked_of_the_sync() -> None:
+    events = [Pushed("team/app", "v2"), Pushed("team/app", "v1"), Pushed("team/app", "v2")]
+    some = hook(upstream="http://127.0.0.1:5000", request={"policy": "on_demand"}, tags=("v*",))
+    (request,) = requests_of(some, "team/app", events)
+    assert request == {
+        "policy": "on_demand", "remote": "http://127.0.0.1:5000/team/app", "repository": "team/app", "include": ["v1", "v2"],
+    }  # fmt: skip
+    assert requests_of(some, "team/app", [*events, Pushed("team/app", action="many")])[0]["include"] == ["v*"]
+    (whole,) = requests_of(hook(whole=True, request={"mode": "mirror", "include": ["v*"]}), "team/app", events)
+    assert (whole["mode"], whole["include"]) == ("mirror", ["v*"])
+    many = [Pushed("team/app", f"v{number}") for number in range(1200)]
+    assert [len(one["include"]) for one in requests_of(some, "team/app", many)] == [500, 500, 200]
+
+
+def test_pushes_of_one_repository_within_seconds_are_one_run() -> None:
+    ids = map(str, count(1))
+    waiting = [
+        Waiting(1, "up", Pushed("team/app", "v1"), 100.0),
+        Waiting(2, "up", Pushed("team/other", "v1"), 100.0),
+        Waiting(3, "up", Pushed("team/app", "v2"), 102.0),
+        Waiting(4, "gone", Pushed("team/app", "v2"), 102.0),
+    ]
+    hooks = {"up": hook()}
+    early = plan_runs(hooks, waiting, 102.5, lambda: next(ids))
+    assert (early.runs, early.done, early.next_at) == ((), (4,), 103.0)
+    first = plan_runs(hooks, waiting, 103.0, lambda: next(ids))
+    assert [(run.key, run.parameters["request"]["remote"]) for run in first.runs] == [
+        ("1", "registry.example/team/other")
+    ]
+    assert (first.done, first.next_at) == ((4, 2), 105.0)
+    second = plan_runs(hooks, waiting, 105.0, lambda: next(ids))
+    assert [run.parameters["request"]["include"] for run in second.runs] == [["v1", "v2"], ["v1"]]
+
+
+def test_a_repository_that_is_never_quiet_is_synced_all_the_same() -> None:
+    waiting = [Waiting(n, "up", Pushed("team/app", f"v{n}"), 100.0 + n) for n in range(31)]
+    assert plan_runs({"up": hook()}, waiting, 100.0 + LONGEST, lambda: "key").done == tuple(range(31))
+
+
+@pytest.mark.parametrize(
+    ("fields", "said_of_it"),
+    [
+        ({"request": {"remote": "evil.example/x"}}, "come from the event"),
+        ({"request": {"mode": "mirror"}}, "needs whole"),
+        ({"request": {"include": ["v*"]}}, "need whole"),
+        ({"upstream": "user:password@registry.example"}, "login"),
+        ({"upstream": "Not A Registry"}, "upstream"),
+        ({"upstream": "team"}, "no registry's host"),
+        ({"upstream": ""}, "no registry's host"),
+        ({"deployment": "sync"}, "FLOW/DEPLOYMENT"),
+        ({"deployment": "a/../../admin"}, "FLOW/DEPLOYMENT"),
+        ({"tags": ("re:(",)}, "regular expression"),
+        ({"repositories": ("TEAM",)}, "pattern"),
+        ({"target": "UPPER"}, "repository name"),
+        ({"name": "a/b"}, "name"),
+    ],
+)
+def test_a_hook_that_could_not_work_is_refused(fields: dict[str, Any], said_of_it: str) -> None:
+    with pytest.raises(InvalidInput, match=said_of_it) as caught:
+        hook(**fields)
+    assert "password" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"url": "file:///etc/passwd"},
+        {"url": "https://user:password@receiver.example/"},
+        {"events": ("version.made",)},
+        {"events": ()},
+        {"secret_env": "A", "secret_file": "/b"},
+        {"secret_env": "A B"},
+        {"format": "distribution", "events": ("act.*",)},
+    ],
+)
+def test_a_subscription_that_could_not_work_is_refused(fields: dict[str, Any]) -> None:
+    good = {"id": "1", "url": "https://receiver.example/hook", "created_at": NOW}
+    assert read_record(Subscription, good).covers("any/thing")
+    with pytest.raises(InvalidInput) as caught:
+        read_record(Subscription, {**good, **fields})
+    assert "password" not in str(caught.value)
+
+
+# --- the queue ---
+
+
+def test_an_event_that_is_told_twice_waits_once(queue: EventQueue) -> None:
+    one = Pushed("team/app", "v1", A, event_id="1")
+    assert queue.take("up", [one, one], 100.0).kept == 1
+    assert queue.take("up", [one], 3000.0).known == 1, "by its id"
+    assert queue.take("up", [Pushed("team/app", "v1", A, event_id="2")], 110.0).known == 1, "by tag and digest"
+    assert queue.take("up", [Pushed("team/app", "v1", A, event_id="3")], 200.0).kept == 1, "later it is another push"
+    assert queue.take("other", [one], 100.0).kept == 1, "hooks are apart"
+    assert len(queue.waiting()) == 3
+
+
+def test_a_tag_that_goes_back_is_told(queue: EventQueue) -> None:
+    moves = [Pushed("team/app", "v1", digest) for digest in (A, B, A)]
+    assert queue.take("up", moves, 100.0).kept == 3
+    gone = [Pushed("team/app", "v1", A, "delete"), Pushed("team/app", "v1", A)]
+    assert queue.take("up", gone, 101.0).kept == 2
+    assert queue.take("up", [Pushed("team/app", "latest")] * 2, 102.0).kept == 2, "without a digest nothing is the same"
+
+
+def test_the_oldest_are_dropped_and_counted(queue: EventQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_queue, "MOST_WAITING", 3)
+    assert queue.take("up", [Pushed("a", f"v{n}") for n in range(3)], 1.0).dropped == 0
+    assert queue.take("up", [Pushed("a", f"v{n}") for n in range(3, 5)], 1.0).dropped == 2
+    assert [one.pushed.tag for one in queue.waiting()] == ["v2", "v3", "v4"]
+    runs = [Run(str(n), "up", "f/d", {}, float(n)) for n in range(5)]
+    assert queue.plan(runs, []) == 2
+    assert [run.key for run in queue.due(10.0)[0]] == ["2", "3", "4"]
+
+
+def test_runs_take_the_place_of_their_events_and_wait_out_failures(queue: EventQueue, tmp_path: Path) -> None:
+    queue.take("up", [Pushed("a", "v1"), Pushed("a", "v2")], 1.0)
+    first, second = queue.waiting()
+    queue.plan([Run("k", "up", "f/d", {"request": {"remote": "r/a"}}, 5.0)], [first.id])
+    assert queue.waiting() == [second]
+    with EventQueue(tmp_path / "events.sqlite") as again:  # as after a kill
+        assert again.due(4.0) == ([], 5.0)
+        (run,), later = again.due(5.0)
+        assert (run.parameters, later) == ({"request": {"remote": "r/a"}}, None)
+        mark = queue.mark()
+        again.postpone(run, 9.0)
+        assert queue.mark() != mark
+    assert queue.due(5.0) == ([], 9.0)
+    (run,), _ = queue.due(9.0)
+    assert run.attempts == 1
+    assert queue.backlog("up") == (1, 1)
+    queue.finish(run)
+    queue.forget_hook("up")
+    assert queue.backlog("up") == (0, 0)
+    mark = queue.mark()
+    queue.waiting()
+    assert queue.mark() == mark
+
+
+def test_a_subscribers_place_is_kept(queue: EventQueue) -> None:
+    assert queue.cursor("s") is None
+    queue.begin("s", 7, NOW)
+    assert queue.cursor("s") == Cursor(7, 0, NOW)
+    queue.move("s", Cursor(8, 2, NOW, 5, 1, "answered 500"))
+    assert queue.cursor("s") == Cursor(8, 2, NOW, 5, 1, "answered 500")
+    queue.end("s")
+    queue.move("s", Cursor(9, 0, NOW))
+    assert queue.cursor("s") is None
+
+
+def test_the_queue_is_readable_by_its_owner_alone(queue: EventQueue, tmp_path: Path) -> None:
+    queue.take("up", [Pushed("a", "v1")], 1.0)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.glob("events.sqlite*")} == {0o600}
