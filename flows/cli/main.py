@@ -17,6 +17,7 @@ from flows.cli import (
     exits,
     gc,
     hook,
+    maintain,
     prefetch,
     push,
     query,
@@ -70,6 +71,7 @@ app.command()(sign.verify)
 app.command()(gc.usage)
 app.command()(gc.gc)
 app.command()(scrub.scrub)
+app.command()(maintain.maintain)
 app.command()(prefetch.prefetch)
 app.command()(reclaim.reclaim)
 app.command()(query.query)
