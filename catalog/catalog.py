@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -40,6 +40,7 @@ from catalog.squash import Squasher
 from catalog.sweep import Sweeper, SweepReport
 from catalog.timeline import Timeline
 from catalog.unknown_files import UnknownFiles, look_for_unknown
+from catalog.upkeep import Step, Upkeep
 from catalog.uploads import Clock, Uploads
 from catalog.usage import Usage, read_usage
 from oci.descriptor import Descriptor
@@ -292,6 +293,11 @@ class Catalog:
     def unknown_files(self, *, grace: float, remove: bool) -> UnknownFiles:
         """What lies in the store and is not held; with `remove`, that which is older than `grace` seconds goes."""
         return look_for_unknown(self._store, self._holdings, before=self._clock() - grace, remove=remove)
+
+    def maintain(self, *, keep_snapshots: float, grace: float) -> Iterator[Step]:
+        """Do the lake's upkeep step by step, and tell of each; versions stay as they are. Durations in seconds."""
+        upkeep = Upkeep(self._lake, self._holdings, self.uploads, self.compact_pulls)
+        return upkeep.steps(keep_snapshots=keep_snapshots, grace=grace, now=self._clock())
 
     def commit_log(self) -> CommitLog:
         """The record of commits, for one who follows it; two queries."""

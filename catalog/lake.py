@@ -6,6 +6,7 @@ Source: DuckLake specification 1.0. The bookkeeping is one SQLite file, the rows
 import importlib.util
 import json
 import threading
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -131,6 +132,16 @@ class Lake:
                     writer.after = self.sequence.finish()
                 else:
                     self.sequence.restore(before)
+
+    def maintain(self, sql: str, parameters: Sequence[object] = ()) -> tuple[list[Row], float]:
+        """Run one statement of DuckLake's upkeep under the lock; return its rows, and for how many seconds the lock was held.
+
+        No version changes by it, so nobody has to look for news.
+        """
+        with self._locked():
+            began = time.monotonic()
+            rows = self.read(sql, parameters)
+            return rows, time.monotonic() - began
 
     def heal_sequence(self) -> bool:
         """End the commit of a writer that died in it; False when a writer is alive."""

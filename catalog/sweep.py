@@ -18,7 +18,7 @@ from catalog.lake import Lake
 from catalog.lake_record import read_position, read_since
 from oci.digest import Digest
 
-_BATCH = 100_000
+_BATCH = 250_000
 """Blobs that one scan of the changes looks for; it bounds the memory."""
 
 _LOCKED_BATCH = 200

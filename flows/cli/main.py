@@ -18,6 +18,7 @@ from flows.cli import (
     exits,
     gc,
     hook,
+    maintain,
     prefetch,
     promote,
     push,
@@ -73,6 +74,7 @@ app.command()(sign.verify)
 app.command()(gc.usage)
 app.command()(gc.gc)
 app.command()(scrub.scrub)
+app.command()(maintain.maintain)
 app.command()(prefetch.prefetch)
 app.command()(reclaim.reclaim)
 app.command()(evict.evict)

@@ -29,9 +29,10 @@ def push(turn, beat):
     with Catalog(read_settings(home=home)) as catalog, acknowledged.open("a") as out:
         for number in range(10**6):
             seed = f"{turn}-{number}"
-            orphan = f"layer {random.randrange(40)}"
-            catalog.content.put(orphan.encode(), Digest.of(orphan.encode()), "team/app")
-            layers = tuple(f"layer {random.randrange(40)}" for _ in range(3))
+            for orphan in (f"layer {turn} {number}", f"layer {turn} {number} that nothing needs"):
+                catalog.content.put(orphan.encode(), Digest.of(orphan.encode()), "team/app")
+            # Of late, so that the collector may be about to free them.
+            layers = tuple(f"layer {turn} {max(0, number - random.randrange(60))}" for _ in range(3))
             try:
                 push_image(catalog, "team/app", f"t{seed}", seed, layers)
             except EntrepotError:  # the collector was quicker than this push: nothing was acknowledged
@@ -85,7 +86,7 @@ finally:
 def test_pushes_racing_gc_with_kills_of_either(tmp_path: Path) -> None:
     home = tmp_path / "entrepot"
     Catalog(read_settings(home=home)).close()
-    race = subprocess.run([sys.executable, "-c", RACE, str(home), str(ROUNDS)], cwd=ROOT, timeout=300, check=False)
+    race = subprocess.run([sys.executable, "-c", RACE, str(home), str(ROUNDS)], cwd=ROOT, timeout=900, check=False)
     assert race.returncode == 0
     acknowledged = set((tmp_path / "acknowledged").read_text().split())
     assert len(acknowledged) >= ROUNDS / 2

@@ -1,0 +1,83 @@
+"""What an upkeep is asked to do, and what came of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from catalog.upkeep import Step
+
+
+class MaintainRequest(BaseModel):
+    """Keep the catalogue small and quick: flush, merge, rewrite, expire, clean."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    keep_days: float = Field(
+        default=30.0,
+        ge=0.0,
+        title="Keep snapshots (days)",
+        description="How long DuckLake's own snapshots are kept, for questions as of a time. Versions stay for ever.",
+    )
+    grace_hours: float = Field(
+        default=24.0,
+        ge=0.0,
+        title="Grace period (hours)",
+        description="Leases that are older end; files that were not needed for so long are removed.",
+    )
+    max_minutes: float | None = Field(
+        default=None,
+        gt=0.0,
+        title="At most (minutes)",
+        description="End after so long; the next run goes on from there.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """All steps of one name: how many, what they did in all, and the longest that one of them kept a push waiting, in seconds."""
+
+    name: str
+    steps: int
+    done: int
+    longest: float
+
+
+@dataclass(frozen=True, slots=True)
+class MaintainResult:
+    """The end of an upkeep."""
+
+    done: tuple[Done, ...]
+    finished: bool
+    flow_run_id: str
+
+    def summary(self) -> str:
+        """One line for a log, a flow run's state and a terminal."""
+        counts = ", ".join(f"{one.name} {one.done}" for one in self.done if one.done) or "nothing to do"
+        longest = max((one.longest for one in self.done), default=0.0)
+        said = f"{counts}; no push waited longer than {longest:.2f} s for it"
+        return said if self.finished else f"{said}; the time was up, and the next run goes on from there"
+
+    def rows(self) -> list[Mapping[str, object]]:
+        """The table of the steps."""
+        return [
+            {"step": one.name, "times": one.steps, "done": one.done, "longest hold (s)": round(one.longest, 3)}
+            for one in self.done
+        ]
+
+    def to_json(self) -> dict[str, object]:
+        """The same for programs."""
+        steps = {
+            one.name: {"times": one.steps, "done": one.done, "longest_hold_seconds": one.longest} for one in self.done
+        }
+        return {"steps": steps, "finished": self.finished, "flow_run_id": self.flow_run_id or None}
+
+
+def add_up(steps: Sequence[Step]) -> tuple[Done, ...]:
+    """The steps by name, in the order in which they came first."""
+    names = dict.fromkeys(step.name for step in steps)
+    return tuple(
+        Done(name, len(some), sum(step.done for step in some), max(step.seconds for step in some))
+        for name in names
+        if (some := [step for step in steps if step.name == name])
+    )
