@@ -129,7 +129,7 @@ class Committer:
         snapshot = base.forward(base.version + 1, effect.delta)
         configs = {manifest.digest: self._read_config(manifest) for manifest in effect.manifests}
         records = effect_records(commit, base, snapshot, effect, configs)
-        sources = source_rows(effect.deferred, commit.origin, commit.created_at) if commit.origin else []
+        sources = source_rows(effect.deferred, commit.created_at)
         return CommitResult(name, snapshot.version, changed=True, snapshot=snapshot), records, sources
 
     def _read_config(self, manifest: Manifest) -> ImageConfig:

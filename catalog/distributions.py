@@ -15,7 +15,7 @@ from oci.errors import DistributionUnknown
 Row = tuple[object, ...]
 _COLUMNS = (
     "path, repository, version, private, description, created_at, updated_at, remote, fresh_seconds, replica_of, "
-    "labels, immutable_tags"
+    "labels, immutable_tags, replica_mark"
 )
 
 
@@ -25,8 +25,8 @@ class Distribution:
 
     `remote` is the registry that a cache is for, with or without a scheme and the first parts of names there; then
     `repository` is empty, and a tag counts as fresh for `fresh_seconds` after upstream was asked. `replica_of` is the host whose
-    distribution of that path is replicated here. Tags that fit one of `immutable_tags` (globs) are neither moved nor deleted by
-    clients once they are there.
+    distribution of that path is replicated here, `replica_mark` what of it was replicated last. Tags that fit one of
+    `immutable_tags` (globs) are neither moved nor deleted by clients once they are there.
     """
 
     path: str
@@ -41,6 +41,7 @@ class Distribution:
     replica_of: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     immutable_tags: tuple[str, ...] = ()
+    replica_mark: str = ""
 
 
 def distribution_row(found: Distribution) -> Row:
@@ -58,14 +59,14 @@ def distribution_row(found: Distribution) -> Row:
         found.replica_of,
         dict(found.labels),
         list(found.immutable_tags),
+        found.replica_mark,
     )
 
 
 def read_distribution(row: Row) -> Distribution:
     """The distribution of a row."""
-    path, repository, version, private, description, created, updated, remote, fresh, replica_of, labels, immutable = (
-        cast("tuple[Any, ...]", row)
-    )
+    path, repository, version, private, description, created, updated, *more = cast("tuple[Any, ...]", row)
+    remote, fresh, replica_of, labels, immutable, mark = more
     return Distribution(
         path,
         repository,
@@ -79,6 +80,7 @@ def read_distribution(row: Row) -> Distribution:
         replica_of or "",
         labels or {},
         tuple(immutable or ()),
+        mark or "",
     )
 
 

@@ -84,6 +84,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
                     'removed', removed)::VARCHAR
             FROM records WHERE kind = 'version'""",
     ),
+    ("ALTER TABLE distributions ADD COLUMN replica_mark VARCHAR",),
 )
 """Each entry takes the schema from its index to the next number; entries never change once released."""
 

@@ -4,7 +4,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
-from catalog.distributions import Distributions
+from catalog.distributions import Distribution, Distributions
 from catalog.lake import Lake
 from catalog.news import NewsFeed
 from catalog.snapshot import Delta, ManifestEntry, Snapshot
@@ -82,6 +82,10 @@ class Snapshots:
                 names = self._names = tuple(sorted(self._latest))
         return names
 
+    def number_at(self, found: Distribution) -> int:
+        """The number of the version that a distribution serves, as far as memory knows; 0 for none."""
+        return self._latest.get(found.repository, 0) if found.version is None else found.version
+
     def find(self, name: str) -> Snapshot | None:
         """The latest version, None when there is no such repository."""
         self._take_news()
@@ -95,8 +99,7 @@ class Snapshots:
         found = self._distributions.find(path)
         if found is None or found.remote:
             return None
-        number = self._latest.get(found.repository, 0) if found.version is None else found.version
-        return self._kept.get((found.repository, number))
+        return self._kept.get((found.repository, self.number_at(found)))
 
     def find_at(self, path: str) -> Snapshot | None:
         """What a distribution's path serves; None when nothing is served there."""
@@ -104,8 +107,7 @@ class Snapshots:
         found = self._distributions.find(path)
         if found is None or found.remote:
             return None
-        number = self._latest.get(found.repository, 0) if found.version is None else found.version
-        return self._load(found.repository, number)
+        return self._load(found.repository, self.number_at(found))
 
     def get(self, name: str, version: int | None = None) -> Snapshot:
         """A version, by default the latest; raise NameUnknown or VersionUnknown."""

@@ -4,15 +4,17 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from catalog.changes import CommitResult
 from catalog.snapshot import Snapshot
 from flows import sync_steps
-from flows.sync_job import Batch, Committed, Outcome, SyncJob
+from flows.sync_blend import Member, blended_of
+from flows.sync_job import Batch, Committed, Outcome, SyncJob, Upstream
 from flows.sync_plan import COPIED, SyncPlan, plan_sync
 from flows.sync_report import SyncResult
-from flows.sync_select import choose_tags
-from oci.errors import Conflict, InvalidInput
+from flows.sync_select import Choice, check_chosen, choose_tags
+from oci.errors import Conflict, InvalidInput, RemoteError, RemoteUnauthorized
 
 MAX_PLANS = 10
 """How often a sync plans anew because somebody else made a version meanwhile."""
@@ -22,7 +24,7 @@ MAX_PLANS = 10
 class Steps:
     """The steps as they are to be run: plainly, or as tasks that are shown and retried."""
 
-    list_tags: Callable[[SyncJob], Awaitable[Sequence[str]]] = sync_steps.list_tags
+    list_tags: Callable[[SyncJob, Upstream], Awaitable[Sequence[str]]] = sync_steps.list_tags
     resolve_batch: Callable[[SyncJob, Batch], Awaitable[Outcome]] = sync_steps.resolve_batch
     measure_batch: Callable[[SyncJob, Batch], Awaitable[Outcome]] = sync_steps.measure_batch
     copy_batch: Callable[[SyncJob, Batch], Awaitable[Outcome]] = sync_steps.copy_batch
@@ -103,24 +105,45 @@ async def _add_companions(job: SyncJob, steps: Steps, base: Snapshot) -> Sequenc
 
 
 async def _select(job: SyncJob, steps: Steps) -> None:
-    async def list_tags() -> Sequence[str]:
-        job.progress.begin("listing", 0)
-        return await steps.list_tags(job)
-
-    choice = await choose_tags(job.request, list_tags)
+    blended = blended_of(job)
+    members = blended.members if blended else (Member(job.request, job.source),)
+    choices: list[Choice] = []
+    for member in members:
+        try:
+            choices.append(await choose_tags(member.request, partial(_list, job, steps, member.source)))
+        except RemoteError as error:
+            if not choices or job.request.on_error == "fail" or isinstance(error, RemoteUnauthorized):
+                raise
+            job.is_cut_short = True
+            job.note(
+                f"{error.message}; what {member.name} and the remotes after it have stays as it is, and nothing is removed"
+            )
+            break
+    choice = blended.take(choices) if blended else choices[0]
+    check_chosen(job.request, choice)
     job.selection, job.listed = choice.selection, choice.listed
     job.may_lack.update(choice.may_lack)
 
 
+async def _list(job: SyncJob, steps: Steps, source: Upstream) -> Sequence[str]:
+    job.progress.begin("listing", 0)
+    return await steps.list_tags(job, source)
+
+
 def _plan(job: SyncJob, base: Snapshot) -> SyncPlan:
-    return plan_sync(
+    plan = plan_sync(
         base,
         job.found,
-        mode=job.request.mode,
+        mode=job.mode,
         failed=job.failed,
         dropped=job.selection.dropped,
         incomplete=job.incomplete,
     )
+    blended = blended_of(job)
+    if blended is None:
+        return plan
+    origins = {tag: blended.members[number].name for tag, number in blended.tagged.items()}
+    return plan.told(origins)
 
 
 async def _move(job: SyncJob, steps: Steps, base: Snapshot, tags: Sequence[str] | None = None) -> None:

@@ -4,8 +4,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from catalog.filters import Selection
-from catalog.settings import Settings
-from catalog.upstreams import open_upstream
 from flows.sync_job import pinned_tags
 from flows.sync_request import SyncRequest
 from oci.errors import InvalidInput
@@ -22,7 +20,7 @@ class Choice:
 
 
 async def choose_tags(request: SyncRequest, list_tags: Callable[[], Awaitable[Sequence[str]]]) -> Choice:
-    """Select; raise InvalidInput when upstream has tags and none is selected."""
+    """Select among the tags of one remote."""
     pinned = pinned_tags(request)
     if pinned:
         return Choice(Selection(dict.fromkeys(pinned, "named by the remote")))
@@ -34,21 +32,15 @@ async def choose_tags(request: SyncRequest, list_tags: Callable[[], Awaitable[Se
         return Choice(whole, may_lack=frozenset([*wanted.named, *digests]))
     listed = await list_tags()
     selection = wanted.select(listed)
-    if listed and not selection.rules and not digests:
-        shown = ", ".join(list(listed)[:5])
-        raise InvalidInput(
-            f"none of the {len(listed)} tags of {request.reference} is selected by include, exclude and newest; "
-            f"it has, for example: {shown}"
-        )
     whole = Selection({**selection.rules, **digests}, selection.dropped)
     return Choice(whole, listed=frozenset(listed), may_lack=frozenset(digests))
 
 
-async def explain_sync(settings: Settings, request: SyncRequest) -> Selection:
-    """Say which tags a sync would take and why, at the cost of one listing; companions are not looked for."""
-    async with open_upstream(settings, request.upstream) as source:
-
-        async def list_tags() -> Sequence[str]:
-            return [tag async for tag in source.tags()]
-
-        return (await choose_tags(request, list_tags)).selection
+def check_chosen(request: SyncRequest, choice: Choice) -> None:
+    """Raise InvalidInput when upstream has tags and none is selected."""
+    if choice.listed and not choice.selection.rules:
+        shown = ", ".join(sorted(choice.listed)[:5])
+        raise InvalidInput(
+            f"none of the {len(choice.listed)} tags of {request.reference} is selected by include, exclude and newest; "
+            f"it has, for example: {shown}"
+        )

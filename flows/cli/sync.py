@@ -31,6 +31,12 @@ def sync(
     remote: Annotated[str, typer.Argument(metavar="REMOTE", help="registry.example/team/app[:tag][@digest]")],
     name: Annotated[str, typer.Argument(metavar="[NAME]", help="Repository here; default: the upstream's name.")] = "",
     *,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="REMOTE", help="Blend this remote in, after those before it; repeatable. First come, first served."
+        ),
+    ] = None,
     mirror: Annotated[
         bool, typer.Option("--mirror/--additive", help="Remove what upstream does not have, or leave it (default).")
     ] = False,
@@ -66,6 +72,7 @@ def sync(
     request = read_form(
         SyncRequest,
         remote=remote,
+        also=also or (),
         repository=name,
         mode="mirror" if mirror else "additive",
         include=include or (),
@@ -80,7 +87,7 @@ def sync(
         batch_size=batch_size,
     )
     if explain:
-        from flows.sync_select import explain_sync
+        from flows.sync_explain import explain_sync
 
         show_selection(asyncio.run(explain_sync(settings_of(home), request)), as_json=as_json)
         return
