@@ -24,7 +24,7 @@ from flows.push_request import PushRequest
 from flows.push_run import run_push
 from oci.descriptor import Descriptor
 from oci.digest import Digest
-from oci.errors import DigestInvalid, InvalidInput, NameUnknown, RemoteUnavailable
+from oci.errors import DigestInvalid, InvalidInput, NameUnknown, RemoteUnauthorized, RemoteUnavailable
 from oci.manifest import Manifest
 from oci.mediatypes import ACCEPT, OCI_INDEX
 from oci.memory import MemoryStore
@@ -383,6 +383,30 @@ def test_content_that_fails_leaves_every_tag_as_it_was(push: Push, catalog: Cata
     proxy.refusals, proxy.seen = [], []
     push(target=proxy.host, paths=["both/*"])
     assert proxy.closed() == []  # its blobs had arrived already
+
+
+def test_a_path_that_the_login_may_not_push_to_fails_by_itself_where_failures_are_skipped(
+    push: Push, catalog: Catalog, proxy: Proxy
+) -> None:
+    for name in ("rights/denied", "rights/granted"):
+        image(catalog, name, "v1", name)
+    proxy.refusals = [("HEAD", "/rights/denied/", 403)]
+    with pytest.raises(RemoteUnauthorized):
+        push(target=proxy.host, paths=["rights/*"])
+    result = push(target=proxy.host, paths=["rights/*"], on_error="skip")
+    assert actions(result) == {"rights/denied:v1": "failed", "rights/granted:v1": "added"}
+    with pytest.raises(PushFailed, match="no tag was set"):
+        push(target=proxy.host, paths=["rights/denied"], on_error="skip")
+
+
+def test_a_mirror_of_nothing_deletes_nothing(push: Push, catalog: Catalog, proxy: Proxy) -> None:
+    image(catalog, "nothing/app", "v1")
+    push(source="nothing/app", target=f"{proxy.host}/nothing/app")
+    with pytest.raises(InvalidInput, match="no tag of nothing/app is selected"):
+        push(source="nothing/app", target=f"{proxy.host}/nothing/app", include=["w*"], mode="mirror")
+    left = push(target=proxy.host, paths=["nothing/*"], include=["w*"], mode="mirror")
+    assert "left alone" in left.notes[0]
+    assert tags_at(proxy.host, "nothing/app") == ["v1"]
 
 
 def test_killed_and_run_again_uploads_nothing_twice(push: Push, catalog: Catalog, proxy: Proxy) -> None:
