@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -409,22 +411,21 @@ def test_a_mirror_of_nothing_deletes_nothing(push: Push, catalog: Catalog, proxy
     assert tags_at(proxy.host, "nothing/app") == ["v1"]
 
 
-def test_killed_and_run_again_uploads_nothing_twice(push: Push, catalog: Catalog, proxy: Proxy) -> None:
+def test_killed_and_run_again_uploads_nothing_twice(
+    push: Push, catalog: Catalog, proxy: Proxy, children: Children
+) -> None:
     store = MemoryStore()
     tags = {f"v{number}": pack_image(store, [{"shared": "all"}, {"own": str(number)}]) for number in range(10)}
     add(catalog, "killed/app", store, **tags)
-
-    for after in (3, 11, 17):
-        request = PushRequest.model_validate({"source": "killed/app", "target": f"{proxy.host}/killed/app"})
-
-        async def broken(stop_at: int = after, request: PushRequest = request) -> None:
-            async with Upstreams(catalog.settings) as upstreams:
-                run = asyncio.ensure_future(run_push(PushJob(request, catalog, upstreams)))
-                proxy.after_closed(stop_at, run.get_loop().call_soon_threadsafe, run.cancel)
-                await asyncio.gather(run, return_exceptions=True)
-
-        asyncio.run(broken())
-    push(source="killed/app", target=f"{proxy.host}/killed/app")
+    target = f"{proxy.host}/killed/app"
+    for after in (3, 11):
+        command = [sys.executable, "-m", "tests.flows.push_once", str(catalog.settings.root), "killed/app", target]
+        child = children.add("push", command)
+        child.start()
+        proxy.after_closed(after, child.signal, signal.SIGKILL)
+        assert child.wait(120) == -signal.SIGKILL
+    assert tags_at(proxy.host, "killed/app") == []
+    push(source="killed/app", target=target)
     assert {tag: digest_at(proxy.host, "killed/app", tag) for tag in tags} == {
         tag: one.digest for tag, one in tags.items()
     }
