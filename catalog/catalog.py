@@ -1,5 +1,6 @@
 """The catalogue as the faces see it: content, snapshots, commits and questions behind one object."""
 
+import hashlib
 import threading
 import time
 from collections import OrderedDict
@@ -16,7 +17,7 @@ from catalog.changes import Commit, CommitResult, Lookups
 from catalog.commit import Committer, find_operation
 from catalog.commit_log import CommitLog
 from catalog.content import ContentStore
-from catalog.distributions import Distributions
+from catalog.distributions import Distribution, Distributions
 from catalog.events import Events
 from catalog.facts import Facts
 from catalog.history import History
@@ -110,6 +111,14 @@ class Catalog:
     def find_served(self, path: str) -> Snapshot | None:
         """What a distribution's path serves; None when nothing is served there."""
         return self._snapshots.find_at(path) or self.past.find(path)
+
+    def content_marks(self, served: Iterable[Distribution]) -> dict[str, str]:
+        """By path a text that is another one as soon as the path serves another version; one query."""
+        self.refresh()
+        versions = {one.path: (one.repository, self._snapshots.number_at(one)) for one in served}
+        made = self._history.makers(list(dict.fromkeys(versions.values())))
+        texts = {path: f"{name} {number} {made.get((name, number))}" for path, (name, number) in versions.items()}
+        return {path: hashlib.sha256(text.encode()).hexdigest()[:32] for path, text in texts.items()}
 
     def cached_manifest(self, digest: Digest) -> bytes | None:
         """A manifest's bytes if memory has them."""

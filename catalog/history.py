@@ -1,6 +1,6 @@
 """What the catalogue tells of its repositories and versions; every method is one query."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import cast
 
@@ -55,6 +55,18 @@ class History:
         if not rows:
             raise version_unknown(name, number, self.repository(name).version)
         return _version(rows[0])
+
+    def makers(self, wanted: Sequence[tuple[str, int]]) -> dict[tuple[str, int], str]:
+        """Of versions, by repository and number, the operations that made them and when, as one text; one query."""
+        if not wanted:
+            return {}
+        names, numbers = zip(*wanted, strict=True)
+        rows = self._lake.read(
+            "SELECT repository, number, operation_id, epoch_us(created_at) FROM versions JOIN "
+            "(SELECT unnest(?::VARCHAR[]) AS repository, unnest(?::BIGINT[]) AS number) USING (repository, number)",
+            [list(names), list(numbers)],
+        )
+        return {(str(name), int(str(number))): f"{operation} {when}" for name, number, operation, when in rows}
 
     def changes(self, name: str, number: int) -> list[ChangeRow]:
         """What one version changed, removals first; raise NameUnknown or VersionUnknown."""

@@ -124,6 +124,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             repository VARCHAR NOT NULL, version BIGINT NOT NULL, note VARCHAR NOT NULL, actor VARCHAR NOT NULL,
             created_at TIMESTAMPTZ NOT NULL)""",
     ),
+    ("ALTER TABLE distributions ADD COLUMN replica_mark VARCHAR",),
 )
 """Each entry takes the schema from its index to the next number; entries never change once released."""
 

@@ -4,7 +4,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Sequence
 
-from catalog.distributions import Distributions
+from catalog.distributions import Distribution, Distributions
 from catalog.history import version_unknown
 from catalog.lake import Lake
 from catalog.news import NewsFeed
@@ -123,6 +123,10 @@ class Snapshots:
                 names = self._names = tuple(sorted(self._latest))
         return names
 
+    def number_at(self, found: Distribution) -> int:
+        """The number of the version that a distribution serves, as far as memory knows; 0 for none."""
+        return self._latest.get(found.repository, 0) if found.version is None else found.version
+
     def find(self, name: str) -> Snapshot | None:
         """The latest version, None when there is no such repository."""
         self._take_news()
@@ -147,8 +151,7 @@ class Snapshots:
         found = self._distributions.find(path)
         if found is None or found.remote:
             return None
-        number = self._latest.get(found.repository, 0) if found.version is None else found.version
-        return self._kept.get((found.repository, number))
+        return self._kept.get((found.repository, self.number_at(found)))
 
     def find_at(self, path: str) -> Snapshot | None:
         """What a distribution's path serves; None when nothing is served there."""

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from catalog.sources import Policy
 from flows.filter_fields import Filters
 from flows.request_fields import LabelText, Pattern, explained
+from oci.digest import Digest
 from oci.remote.address import Remote, parse_remote
 from oci.remote.discovery import KINDS, Kind
 
@@ -79,6 +80,18 @@ class ReplicateRequest(BaseModel):
     def remote(self, path: str) -> Remote:
         """A path of the upstream."""
         return parse_remote(f"{self.upstream}/{path}")
+
+    @property
+    def manner(self) -> str:
+        """How a path is replicated, as one text: a path whose content is the same is another replica by another manner."""
+        if self.tags == Filters():
+            return self.policy
+        return f"{self.policy} {Digest.of(self.tags.model_dump_json().encode()).encoded[:32]}"
+
+    @property
+    def depends_on_time(self) -> bool:
+        """Whether the same content may be selected otherwise tomorrow."""
+        return bool(self.tags.newer_than or self.tags.older_than)
 
     @property
     def host(self) -> str:

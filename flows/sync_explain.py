@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 
 from catalog.catalog import open_catalog
 from catalog.filters import Selection
 from catalog.settings import Settings
-from catalog.upstreams import open_upstream
+from flows.sync_blend import BlendedUpstream, members_of, open_source
 from flows.sync_job import SyncJob
 from flows.sync_reading import Upstream
 from flows.sync_request import SyncRequest
@@ -15,18 +16,21 @@ from flows.sync_select import choose_tags
 
 
 async def explain_sync(settings: Settings, request: SyncRequest, *, now: datetime) -> Selection:
-    """Say which tags a sync would take and why, at the cost of one listing, and of reading what decides where content does.
+    """Say which tags a sync would take and why, at the cost of one listing of each remote, and of reading what decides where
+    content does.
 
     Companions are not looked for.
     """
-    async with open_upstream(settings, request.upstream) as source:
+    async with open_source(settings, request) as source:
         if request.wanted.asks_content:
             return await _explain_content(settings, request, source, now)
+        members = members_of(request, source)
+        choices = [await choose_tags(one.request, partial(_list, one.source)) for one in members]
+        return (source.take(choices) if isinstance(source, BlendedUpstream) else choices[0]).selection
 
-        async def list_tags() -> Sequence[str]:
-            return [tag async for tag in source.tags()]
 
-        return (await choose_tags(request, list_tags)).selection
+async def _list(source: Upstream) -> Sequence[str]:
+    return [tag async for tag in source.tags()]
 
 
 async def _explain_content(settings: Settings, request: SyncRequest, source: Upstream, now: datetime) -> Selection:

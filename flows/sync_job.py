@@ -17,7 +17,7 @@ from flows.metering import Meter
 from flows.progress import Progress
 from flows.sync_plan import COPIED, PlanItem, StagedManifest, SyncPlan
 from flows.sync_reading import ReadOnce, Upstream
-from flows.sync_request import SyncRequest
+from flows.sync_request import Mode, SyncRequest, asked_for
 from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import EntrepotError, RemoteError, RemoteNotFound
@@ -92,7 +92,7 @@ class SyncJob:
         self.now = clock()
         """The moment from which ages are counted."""
         self.concurrency = catalog.settings.copy_concurrency
-        self.source = source
+        self.upstream = self.source = source
         if self.wanted.asks_content:
             self.source = ReadOnce(
                 source, catalog, self.target, stage=not request.dry_run, concurrency=self.concurrency
@@ -120,6 +120,13 @@ class SyncJob:
         self.held_facts: dict[Digest, Facts] = {}
         """The same where it is held here, and only upstream can tell whether it is signed by now."""
         self.notes: list[str] = []
+        self.is_cut_short = False
+        """Whether a remote is down, so that it and those after it were left out: what they have stays as it is."""
+
+    @property
+    def mode(self) -> Mode:
+        """What becomes of tags that were not found: while a remote is down, nobody knows whether it has them."""
+        return "additive" if self.is_cut_short else self.request.mode
 
     def parts(self, manifest: Manifest) -> Iterable[tuple[str, Descriptor]]:
         """What is copied with a manifest; raise InvalidInput when an index has no platform that is wanted."""
@@ -128,10 +135,8 @@ class SyncJob:
 
     @property
     def origin(self) -> Origin | None:
-        """Where layers can be fetched that are not copied."""
-        if self.request.policy == "immediate":
-            return None
-        return Origin(str(self.request.upstream.repository_only()), self.request.policy)
+        """Where layers can be fetched that are not copied; of several remotes, the first."""
+        return origin_of(self.request)
 
     @property
     def target(self) -> str:
@@ -209,6 +214,11 @@ class SyncJob:
         return charged.bytes if charged else 0
 
 
+def origin_of(request: SyncRequest) -> Origin | None:
+    """Where layers of a request's remote can be fetched that are not copied."""
+    return None if request.policy == "immediate" else Origin(str(request.upstream.repository_only()), request.policy)
+
+
 Committed = CommitResult | None
 """None: the repository has moved on meanwhile, so that the plan must be made again."""
 
@@ -220,4 +230,4 @@ def pinned_tags(request: SyncRequest) -> tuple[str, ...]:
 
 def is_pinned(request: SyncRequest, tag: str) -> bool:
     """Whether the remote says which digest the tag points to, so that upstream is not asked."""
-    return request.reference.digest is not None or not is_tag(tag)
+    return not is_tag(tag) or asked_for(request, tag) != tag

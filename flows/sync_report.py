@@ -32,6 +32,7 @@ class SyncResult:
     seconds: float
     flow_run_id: str
     notes: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, job: SyncJob, plan: SyncPlan, committed: CommitResult | None, seconds: float) -> "SyncResult":
@@ -51,6 +52,7 @@ class SyncResult:
             seconds=seconds,
             flow_run_id=job.flow_run_id,
             notes=tuple(job.notes),
+            also=tuple(str(one.reference) for one in job.request.each_alone()[1:]),
         )
 
     @property
@@ -77,6 +79,7 @@ class SyncResult:
         return {
             "repository": self.repository,
             "remote": self.remote,
+            "also": list(self.also),
             "mode": self.mode,
             "dry_run": self.dry_run,
             "base_version": self.base,

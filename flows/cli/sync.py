@@ -23,6 +23,12 @@ def sync(
     remote: Annotated[str, typer.Argument(metavar="REMOTE", help="registry.example/team/app[:tag][@digest]")],
     name: Annotated[str, typer.Argument(metavar="[NAME]", help="Repository here; default: the upstream's name.")] = "",
     *,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="REMOTE", help="Blend this remote in, after those before it; repeatable. First come, first served."
+        ),
+    ] = None,
     mirror: Annotated[
         bool, typer.Option("--mirror/--additive", help="Remove what upstream does not have, or leave it (default).")
     ] = False,
@@ -52,6 +58,7 @@ def sync(
     request = read_form(
         SyncRequest,
         remote=remote,
+        also=also or (),
         repository=name,
         mode="mirror" if mirror else "additive",
         **filters,

@@ -28,12 +28,13 @@ FindCredential = Callable[[], Credential | None]
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A path that an upstream serves content at."""
+    """A path that an upstream serves content at; `content`, where it tells that, is another text once it serves other content."""
 
     path: str
     private: bool = False
     description: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    content: str = ""
 
 
 async def discover(
@@ -109,6 +110,7 @@ def _served(one: Mapping[str, object], path: str, labels: str, host: str) -> Ser
         bool(one.get("private")),
         str(one.get("description") or ""),
         {str(name): str(value if value is not None else "") for name, value in found.items()},
+        str(one.get("content") or "") if path == "path" else "",
     )
 
 

@@ -384,4 +384,4 @@ async def test_plain_steps_are_what_run_sync_uses(sync: Syncer, upstream: Memory
     upstream.image("v1")
     job = sync.job()
     assert (await run_sync(job)).version == 1
-    assert await sync_steps.list_tags(job) == ["v1"]
+    assert await sync_steps.list_tags(job, job.source) == ["v1"]

@@ -11,9 +11,11 @@ from catalog.cache_rules import CacheRules
 from catalog.catalog import Catalog
 from catalog.changes import Commit
 from catalog.distributions import Distribution
+from catalog.replicas import current_version, switch
 from catalog.rows import record_table, version_record
 from catalog.snapshot import Delta, Snapshot
 from oci.errors import DistributionUnknown, InvalidInput
+from oci.remote.discovery import Served
 from tests.unit.catalog.conftest import push_image
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -122,3 +124,38 @@ def test_a_cache_owns_whole_parts_of_paths_and_the_innermost_wins(catalog: Catal
         "a/bc/d": None,
         "a/b/c": "a/b",
     }
+
+
+def test_a_content_mark_is_another_one_for_another_version(
+    catalog: Catalog, open_again: Callable[..., Catalog]
+) -> None:
+    push_image(catalog, "team/app", "v1", "one")
+    catalog.distributions.put(Distribution("stable/app", "team/app", NOW, NOW, version=1), actor="admin")
+
+    def marks(one: Catalog) -> dict[str, str]:
+        return one.content_marks(one.distributions.all())
+
+    first = marks(catalog)
+    assert first["team/app"] == first["stable/app"]
+    assert marks(open_again()) == first
+    push_image(catalog, "team/app", "v2", "two")
+    second = marks(catalog)
+    assert (second["stable/app"], second["team/app"] != first["team/app"]) == (first["stable/app"], True)
+    assert len(second["team/app"]) == 32
+
+
+def test_a_replica_is_current_while_content_policy_and_version_are_those_of_the_last_time() -> None:
+    served = Served("team/app", content="a")
+    (made,) = switch({}, [(served, 3)], "upstream.example", NOW)
+    assert current_version(made, served, "immediate") == 3
+    assert current_version(made, served, "on_demand") is None
+    assert current_version(made, replace(served, content="b"), "immediate") is None
+    assert current_version(replace(made, version=2), served, "immediate") is None
+    assert current_version(replace(made, version=None), served, "immediate") is None
+    assert current_version(None, served, "immediate") is None
+    silent = Served("team/app")
+    (told_nothing,) = switch({}, [(silent, 3)], "upstream.example", NOW)
+    assert current_version(told_nothing, silent, "immediate") is None
+    later = NOW.replace(year=2027)
+    (marked,) = switch({"team/app": made}, [(replace(served, content="b"), 3)], "upstream.example", later)
+    assert marked.updated_at == NOW
