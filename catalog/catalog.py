@@ -19,6 +19,7 @@ from catalog.holdings import Held, Holdings
 from catalog.images import ImageFilter, ImageRow, find_images
 from catalog.lake import Lake
 from catalog.reclaim import Reclaimer
+from catalog.remotes import Remotes
 from catalog.rows import ChangeRow, RepositoryRow, VersionRow
 from catalog.settings import Settings
 from catalog.snapshot import Delta, Snapshot, delta_between
@@ -58,9 +59,10 @@ class Catalog:
         self.uploads = Uploads(store, self._holdings, clock=clock, expiry=settings.upload_expiry)
         self.content = ContentStore(store, self._holdings, self.uploads, clock=clock)
         self.distributions = Distributions(self._lake)
+        self.remotes = Remotes(self._lake)
         self.sources = Sources(self._lake)
         self.events = Events(self._lake)
-        self._snapshots = Snapshots(self._lake, self.distributions, limit=settings.snapshot_cache)
+        self._snapshots = Snapshots(self._lake, self.distributions, self.remotes, limit=settings.snapshot_cache)
         self._history = History(self._lake)
         self._raw = _RawCache(settings.manifest_cache)
         lookups = Lookups(self._manifest_of, self._size_of, self._history.children)

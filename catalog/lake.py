@@ -191,10 +191,16 @@ class Writer:
         self._cursor.execute(f"DELETE FROM {table} WHERE {column} = ?", [value])
 
     def describe(
-        self, actor: str, message: str, *, versions: Mapping[str, int] | None = None, distributions: bool = False
+        self,
+        actor: str,
+        message: str,
+        *,
+        versions: Mapping[str, int] | None = None,
+        distributions: bool = False,
+        remotes: bool = False,
     ) -> None:
         """Say in DuckLake's own record who commits what; other processes read from it what they must look at again."""
-        note = json.dumps({"versions": dict(versions or {}), "distributions": distributions})
+        note = json.dumps({"versions": dict(versions or {}), "distributions": distributions, "remotes": remotes})
         self._cursor.execute("CALL lake.set_commit_message(?, ?, extra_info => ?)", [actor, message, note])
 
 

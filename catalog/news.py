@@ -15,7 +15,8 @@ _AT_MOST = 1000
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """The newest version of each repository changed since the last news were accepted, and whether distributions changed.
+    """The newest version of each repository changed since the last news were accepted, and whether distributions or
+    remotes changed.
 
     `complete` is False when the record has gaps, and everything known before must be read again. `seen` and `position` are
     the counter's value and the last commit that the news tell of.
@@ -25,6 +26,7 @@ class News:
     position: int
     versions: Mapping[str, int] = field(default_factory=dict)
     distributions: bool = False
+    remotes: bool = False
     complete: bool = True
 
 
@@ -71,12 +73,13 @@ class NewsFeed:
             return News(value, self._position)
         complete = numbers[-1] == self._position + 1 and len(numbers) == numbers[0] - self._position <= _AT_MOST
         versions: dict[str, int] = {}
-        distributions = False
+        distributions = remotes = False
         for _, text in reversed(rows):
             note = json.loads(str(text)) if text else {}
             versions.update(note.get("versions", {}))
             distributions = distributions or bool(note.get("distributions"))
-        return News(value, numbers[0], versions, distributions, complete)
+            remotes = remotes or bool(note.get("remotes"))
+        return News(value, numbers[0], versions, distributions, remotes, complete)
 
     def accept(self, news: News) -> None:
         """Count the news as known; call it once everybody who asks is answered by them."""

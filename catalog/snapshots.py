@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from catalog.distributions import Distributions
 from catalog.lake import Lake
 from catalog.news import NewsFeed
+from catalog.remotes import Remotes
 from catalog.snapshot import Delta, ManifestEntry, Snapshot
 from oci.digest import Digest
 from oci.errors import NameUnknown, VersionUnknown
@@ -26,8 +27,8 @@ GROUP BY kind, tag, digest HAVING net <> 0 ORDER BY net"""
 class Snapshots:
     """Keeps up to `limit` snapshots; usable from any thread. Another process's commit shows at the next look."""
 
-    def __init__(self, lake: Lake, distributions: Distributions, *, limit: int) -> None:
-        self._lake, self._distributions, self._limit = lake, distributions, limit
+    def __init__(self, lake: Lake, distributions: Distributions, remotes: Remotes, *, limit: int) -> None:
+        self._lake, self._distributions, self._remotes, self._limit = lake, distributions, remotes, limit
         self._kept: OrderedDict[tuple[str, int], Snapshot] = OrderedDict()
         self._guard, self._learning = threading.Lock(), threading.Lock()
         self._names: tuple[str, ...] | None = None
@@ -52,6 +53,8 @@ class Snapshots:
             is_new = not news.versions.keys() <= self._latest.keys()
             if is_new or news.distributions or not news.complete:
                 self._distributions.reload()
+            if news.remotes or not news.complete:
+                self._remotes.reload()
             if news.complete:
                 with self._guard:
                     self._names = None if is_new else self._names

@@ -75,7 +75,7 @@ async def fetch_blobs(job: PrefetchJob) -> None:
     """Fetch them, each once, and go on when one fails."""
     slots = asyncio.Semaphore(job.catalog.settings.copy_concurrency)
     job.progress.begin("fetching layers", 0)
-    async with Upstreams(job.catalog.settings) as upstreams:
+    async with Upstreams(job.catalog.settings, job.catalog.remotes) as upstreams:
 
         async def fetch(blob: Absent) -> None:
             async with slots:

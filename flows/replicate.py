@@ -12,8 +12,8 @@ from prefect.states import Completed
 
 from catalog.catalog import Catalog
 from catalog.replicas import ReplicaPlan, plan_replicas, switch
-from catalog.settings import Settings, read_settings
-from catalog.upstreams import Upstreams, make_keychain, remote_options
+from catalog.settings import read_settings
+from catalog.upstreams import Upstreams
 from flows import progress
 from flows.artifacts import table_artifact
 from flows.concurrency import upstream_slot
@@ -45,14 +45,11 @@ class ReplicationFailed(RemoteError):
 
 
 @task(name="discover-distributions", **RETRIED)
-async def discover_distributions(settings: Settings, request: ReplicateRequest) -> tuple[Kind, list[Served]]:
+async def discover_distributions(upstreams: Upstreams, request: ReplicateRequest) -> tuple[Kind, list[Served]]:
     """Ask what upstream serves."""
-    remote, keychain = request.remote("name"), make_keychain(settings)
     return await discover(
-        remote.host,
-        scheme=remote.scheme,
-        options=remote_options(settings),
-        find_credential=lambda: keychain.find(remote.host),
+        request.host,
+        lambda only_basic: upstreams.new_transport(request.remote("name"), only_basic=only_basic),
         kinds=request.kinds,
         pulp_query=request.pulp_filter,
     )
@@ -94,18 +91,20 @@ async def replicate_registry(request: ReplicateRequest) -> "State[ReplicateResul
     When one fails, everything is served as it was; run again, and what was copied is not copied again.
     """
     settings = read_settings()
-    async with opened_catalog(settings) as catalog, Upstreams(settings) as upstreams, upstream_slot(request.host):
-        result = await _run(request, settings, catalog, upstreams)
+    async with (
+        opened_catalog(settings) as catalog,
+        Upstreams(settings, catalog.remotes) as upstreams,
+        upstream_slot(request.host),
+    ):
+        result = await _run(request, catalog, upstreams)
     await table_artifact("replicate", request.host, result.summary(), [one.to_json() for one in result.replicas])
     return Completed(message=result.summary(), data=result)
 
 
-async def _run(
-    request: ReplicateRequest, settings: Settings, catalog: Catalog, upstreams: Upstreams
-) -> ReplicateResult:
+async def _run(request: ReplicateRequest, catalog: Catalog, upstreams: Upstreams) -> ReplicateResult:
     """1. Discover. 2. Plan. 3. Sync each path, going on when one fails. 4. Switch, unless one has failed."""
     # 1
-    kind, served = await discover_distributions(settings, request)
+    kind, served = await discover_distributions(upstreams, request)
     # 2
     plan = plan_replicas(
         catalog.distributions.all(),

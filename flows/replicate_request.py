@@ -45,7 +45,7 @@ class ReplicateRequest(BaseModel):
         title="Pulp filter",
         description='Of a Pulp, an expression that it applies itself (its parameter `q`), such as `pulp_label_select="prod"`.',
     )
-    policy: Policy = Field(default="immediate", title="Download policy", description="As for a sync.")
+    policy: Policy | None = Field(default=None, title="Download policy", description="As for a sync.")
     keep_gone: bool = Field(
         default=False,
         title="Keep what is gone",

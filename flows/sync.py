@@ -131,7 +131,10 @@ async def sync_repository(request: SyncRequest) -> "State[SyncResult]":
     Run again after any failure: what is held already is not copied again, and a version is not made twice.
     """
     settings = read_settings()
-    async with opened_catalog(settings) as catalog, open_upstream(settings, request.upstream) as source:
+    async with (
+        opened_catalog(settings) as catalog,
+        open_upstream(settings, catalog.remotes, request.upstream) as source,
+    ):
         result = await _run(request, catalog, source)
     return Completed(message=result.summary(), data=result)
 

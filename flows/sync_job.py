@@ -10,7 +10,7 @@ from catalog.changes import CommitResult
 from catalog.companions import CompanionFilter
 from catalog.filters import PlatformFilter, Selection
 from catalog.snapshot import Snapshot
-from catalog.sources import Origin, parts_now
+from catalog.sources import Origin, Policy, parts_now
 from flows.metering import Meter
 from flows.progress import Progress
 from flows.sync_plan import COPIED, PlanItem, StagedManifest, SyncPlan
@@ -96,6 +96,7 @@ class SyncJob:
         serve: Literal["public", "nobody"] = "public",
     ) -> None:
         self.request, self.catalog, self.source = request, catalog, source
+        self.policy = request.policy or _default_policy(catalog, request)
         self.operation_id, self.flow_run_id, self.clock = operation_id, flow_run_id, clock
         self.progress, self.serve = progress or Progress(), serve
         self.concurrency = catalog.settings.copy_concurrency
@@ -118,14 +119,14 @@ class SyncJob:
     def parts(self, manifest: Manifest) -> Iterable[tuple[str, Descriptor]]:
         """What is copied with a manifest; raise InvalidInput when an index has no platform that is wanted."""
         parts = self.platforms.children_of_some(manifest)
-        return parts if self.request.policy == "immediate" else parts_now(parts, manifest)
+        return parts if self.policy == "immediate" else parts_now(parts, manifest)
 
     @property
     def origin(self) -> Origin | None:
         """Where layers can be fetched that are not copied."""
-        if self.request.policy == "immediate":
+        if self.policy == "immediate":
             return None
-        return Origin(str(self.request.upstream.repository_only()), self.request.policy)
+        return Origin(str(self.request.upstream.repository_only()), self.policy)
 
     @property
     def target(self) -> str:
@@ -196,6 +197,12 @@ class SyncJob:
     def _bytes_of(self, item: PlanItem) -> int:
         charged = self.moved.get(item.tag)
         return charged.bytes if charged else 0
+
+
+def _default_policy(catalog: Catalog, request: SyncRequest) -> Policy:
+    """What is recorded for the remote."""
+    record = catalog.remotes.select(request.reference)
+    return (record and record.policy) or "immediate"
 
 
 Committed = CommitResult | None

@@ -59,11 +59,11 @@ class SyncRequest(BaseModel):
         description="What comes along of that which belongs to images without being in them: `signature`, `attestation`, `sbom`, "
         "or globs of artifact types; none: nothing does.",
     )
-    policy: Policy = Field(
-        default="immediate",
+    policy: Policy | None = Field(
+        default=None,
         title="Download policy",
         description="When layers are copied: `immediate` now; `on_demand` with the first pull, and then kept; `streamed` with "
-        "each pull, and never kept.",
+        "each pull, and never kept. Empty: what is recorded for the remote, else `immediate`.",
     )
     dry_run: bool = Field(default=False, title="Dry run", description="Stop after the plan; nothing is changed.")
     on_error: OnError = Field(

@@ -293,7 +293,7 @@ def find_incomplete(job: SyncJob, base: Snapshot) -> frozenset[Digest]:
 
 def _left_upstream(job: SyncJob, base: Snapshot) -> set[Digest]:
     """The base's blobs that are not in the store and should be."""
-    if job.request.policy != "immediate" or job.catalog.sources.is_empty():
+    if job.policy != "immediate" or job.catalog.sources.is_empty():
         return set()
     return job.catalog.content.missing(base.blobs)
 

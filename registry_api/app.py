@@ -28,6 +28,7 @@ from registry_api.image_index import index_routes
 from registry_api.limits import RateLimit
 from registry_api.management import management_routes
 from registry_api.registry import Registry
+from registry_api.remotes import remote_routes
 from registry_api.threads import Threads
 from registry_api.tokens import token_routes
 from registry_api.v2 import DistributionApi
@@ -50,7 +51,7 @@ def create_app(catalog: Catalog, *, now: Now = _now, make_id: Callable[[], str] 
     """Return the application over an open catalogue, which the caller closes after it has ended."""
     threads = Threads()
     settings = catalog.settings
-    upstreams = Upstreams(settings)
+    upstreams = Upstreams(settings, catalog.remotes)
     identities = IdentityTokens(lambda: identity_client(settings))
     gate = Gate(AccessStore(settings), catalog.events, threads, now, identities)
     fetches = Fetches(catalog, threads, upstreams)
@@ -96,6 +97,7 @@ def _create_others(registry: Registry, caches: Caches, absent: AbsentChildren, u
     app.include_router(token_routes(registry))
     app.include_router(management_routes(registry))
     app.include_router(administration_routes(registry))
+    app.include_router(remote_routes(registry))
     app.include_router(index_routes(registry))
     return app
 

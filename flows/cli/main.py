@@ -19,6 +19,7 @@ from flows.cli import (
     prefetch,
     query,
     reclaim,
+    remote,
     replicate,
     repository,
     serve,
@@ -52,6 +53,7 @@ app.add_typer(repository.group, name="repository")
 app.add_typer(version.group, name="version")
 app.add_typer(tag.group, name="tag")
 app.add_typer(distribution.group, name="distribution")
+app.add_typer(remote.group, name="remote")
 app.add_typer(user.group, name="user")
 app.add_typer(user.groups, name="group")
 app.add_typer(token.group, name="token")

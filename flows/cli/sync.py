@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from flows.cli.flow_runs import read_form, run_here
-from flows.cli.opening import settings_of
+from flows.cli.opening import opened
 from flows.cli.options import DryRun, Exclude, Home, Include, Json, Newest, NewestOf, Platforms
 from flows.cli.output import MAX_SHOWN, print_fields, print_json, print_line, print_table, say
 
@@ -38,9 +38,12 @@ def sync(
         bool, typer.Option("--no-companions", help="Leave signatures, SBOMs and attestations upstream.")
     ] = False,
     policy: Annotated[
-        Literal["immediate", "on_demand", "streamed"],
-        typer.Option(help="Copy layers now, with the first pull, or with each pull without keeping them."),
-    ] = "immediate",
+        Literal["immediate", "on_demand", "streamed"] | None,
+        typer.Option(
+            help="Copy layers now, with the first pull, or with each pull without keeping them. Default: what is recorded for "
+            "the remote, else immediate."
+        ),
+    ] = None,
     on_error: Annotated[
         Literal["fail", "skip"],
         typer.Option(help="When a tag cannot be copied: change nothing, or make a version of the others."),
@@ -78,7 +81,9 @@ def sync(
     if explain:
         from flows.sync_select import explain_sync
 
-        show_selection(asyncio.run(explain_sync(settings_of(home), request)), as_json=as_json)
+        with opened(home, may_be_new=True) as catalog:  # it knows how the remote is spoken to
+            selection = asyncio.run(explain_sync(catalog, request))
+        show_selection(selection, as_json=as_json)
         return
     result = run_here(context, home, "flows.sync", "sync_repository", request)
     show_result(result, as_json=as_json)

@@ -7,7 +7,8 @@ import random
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -26,6 +27,7 @@ from oci.remote.address import is_loopback
 from oci.remote.auth import Authorizer
 from oci.remote.keychain import Credential
 from oci.remote.options import RemoteOptions
+from oci.remote.traffic import Traffic
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 5
@@ -39,7 +41,8 @@ Content = bytes | AsyncIterator[bytes] | None
 class RemoteTransport:
     """Sends requests to one registry; an async context manager. `sleep`, `jitter` (0..1) and `clock` can be given by tests.
 
-    `only_basic` sends the login itself whatever the registry asks for: to other APIs at the same host.
+    `traffic` is what it shares with other connections to the same remote. `only_basic` sends the login itself whatever the
+    registry asks for: to other APIs at the same host.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class RemoteTransport:
         options: RemoteOptions | None = None,
         find_credential: Callable[[], Credential | None] = lambda: None,
         only_basic: bool = False,
+        traffic: Traffic | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
@@ -58,8 +62,14 @@ class RemoteTransport:
         self._options = options or RemoteOptions()
         self._sleep, self._jitter, self._clock = sleep, jitter, clock
         self._client = _make_client(self._options)
+        # Other hosts, to which blobs are redirected or that give tokens, never see the client certificate.
+        self._elsewhere = (
+            _make_client(replace(self._options, client_cert=None, client_key=None))
+            if self._options.client_cert
+            else self._client
+        )
         self._authorizer = Authorizer(host, find=find_credential, send=self._send_for_token, clock=clock)
-        self._only_basic = only_basic
+        self._only_basic, self._traffic = only_basic, traffic or Traffic()
         self._connecting = asyncio.Lock()
         self._base = ""
 
@@ -92,13 +102,15 @@ class RemoteTransport:
         content: Content = None,
     ) -> AsyncIterator[httpx.Response]:
         """Send, and give the answer with its body unread; an iterator's `content` is sent once and never again."""
-        base = await self._connect()
-        url = httpx.URL(base).join(path)
-        response = await self._send(method, url, scope, dict(headers or {}), content)
-        try:
-            yield response
-        finally:
-            await response.aclose()
+        # What is sent may come from the same remote, whose slots are then needed to read it.
+        async with self._traffic.slot() if _is_repeatable(content) else nullcontext():
+            base = await self._connect()
+            url = httpx.URL(base).join(path)
+            response = await self._send(method, url, scope, dict(headers or {}), content)
+            try:
+                yield response
+            finally:
+                await response.aclose()
 
     async def _connect(self) -> str:
         """Find out once which scheme the registry speaks and how it wants us to authenticate."""
@@ -143,7 +155,7 @@ class RemoteTransport:
             self._authorizer.learn(response.headers.get_list("www-authenticate"))
             await response.aclose()
             self._authorizer.forget(scope)
-            if is_again or (content is not None and not isinstance(content, bytes)):
+            if is_again or not _is_repeatable(content):
                 raise await self._authorizer.refusal()
         if response.status_code >= 400 and response.status_code != 416:
             raise await self._failure(response, method, url.path)
@@ -161,7 +173,7 @@ class RemoteTransport:
     ) -> httpx.Response:
         """Try until there is an answer that trying again would not mend; with `once`, do not try again."""
         deadline = self._clock() + self._options.total_timeout
-        attempts = 1 if once or (content is not None and not isinstance(content, bytes)) else self._options.attempts
+        attempts = 1 if once or not _is_repeatable(content) else self._options.attempts
         for attempt in range(1, attempts + 1):
             try:
                 response = await self._follow(method, url, authorization, headers, content)
@@ -193,11 +205,13 @@ class RemoteTransport:
         """Send and follow redirects; credentials go to the registry itself and to no other place."""
         origin = _origin(url)
         for _ in range(_MAX_REDIRECTS + 1):
-            sent = dict(headers)
+            is_registry = self._is_registry(url)
+            sent = {**dict(self._options.headers if is_registry else ()), **headers}
             if _origin(url) == origin and (value := await authorization()):
                 sent["Authorization"] = value
-            request = self._client.build_request(method, url, headers=sent, content=content)
-            response = await self._client.send(request, stream=True)
+            client = self._client if is_registry else self._elsewhere
+            request = client.build_request(method, url, headers=sent, content=content)
+            response = await client.send(request, stream=True)
             location = response.headers.get("location")
             if response.status_code not in _REDIRECTS or not location or method not in ("GET", "HEAD"):
                 return response
@@ -209,6 +223,11 @@ class RemoteTransport:
                 )
             url = target
         raise RemoteRefused(f"redirects more than {_MAX_REDIRECTS} times", registry=self.host)
+
+    def _is_registry(self, url: httpx.URL) -> bool:
+        """Whether a URL is of the registry itself, and not of one it sends us to."""
+        base = httpx.URL(self._base or f"{url.scheme}://{self.host}")
+        return _origin(url) == _origin(base)
 
     async def _send_for_token(self, request: httpx.Request) -> httpx.Response:
         """Ask a token service, which may be another host; its credentials are in the request."""
@@ -249,6 +268,7 @@ class RemoteTransport:
     async def close(self) -> None:
         """Close all connections."""
         await self._client.aclose()
+        await self._elsewhere.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -259,17 +279,26 @@ class RemoteTransport:
         await self.close()
 
 
+def _is_repeatable(content: Content) -> bool:
+    """Whether a request with this content can be sent again."""
+    return content is None or isinstance(content, bytes)
+
+
 async def _no_authorization() -> str | None:
     return None
 
 
 def _make_client(options: RemoteOptions) -> httpx.AsyncClient:
     context = ssl.create_default_context()
-    if options.ca_file:
-        context.load_verify_locations(cafile=options.ca_file)
+    for ca_file in filter(None, (options.ca_file, options.own_ca_file)):
+        context.load_verify_locations(cafile=ca_file)
+    if options.client_cert:
+        # Without a password, OpenSSL would ask for that of an encrypted key on the terminal.
+        context.load_cert_chain(options.client_cert, options.client_key, password="")
     return httpx.AsyncClient(
         verify=context,
         proxy=options.proxy or None,
+        trust_env=not options.direct,
         follow_redirects=False,
         headers={"User-Agent": "entrepot", "Accept-Encoding": "identity"},
         limits=httpx.Limits(max_connections=options.connections, max_keepalive_connections=options.connections),

@@ -1,0 +1,28 @@
+"""`entrepot remote`: records of upstreams, made, changed piece by piece, and deleted."""
+
+from pathlib import Path
+
+from tests.cli.commands import Entrepot
+from tests.servers import Certificate, Children
+
+
+def test_a_record_is_made_changed_and_deleted(tmp_path: Path, children: Children, certificate: Certificate) -> None:
+    entrepot = Entrepot(tmp_path / "home", children)
+    made = entrepot.json(
+        "remote", "set", "index.docker.io", "--policy", "on_demand", "--ca-file", str(certificate.ca_file),
+        "--header", "X-Key=env:KEY", "--concurrency", "3",
+    )  # fmt: skip
+    assert (made["key"], made["policy"], made["headers"]) == ("docker.io", "on_demand", {"X-Key": "env:KEY"})
+    changed = entrepot.json("remote", "set", "docker.io", "--ca-file", "", "--description", "the Hub")
+    assert (changed["ca_file"], changed["concurrency"], changed["created_at"]) == ("", 3, made["created_at"])
+    assert entrepot.json("remote", "show", "registry-1.docker.io") == changed
+    assert entrepot.json("remote", "list") == [changed]
+    for option, value in (("--header", "X-Key=secret"), ("--ca-file", "/absent"), ("--proxy", "http://me:secret@p:1")):
+        done = entrepot("remote", "set", "docker.io", option, value)
+        assert done.returncode == 2
+        assert "secret" not in done.stderr
+    assert entrepot("remote", "delete", "docker.io").stdout == "deleted: docker.io\n"
+    assert entrepot("remote", "show", "docker.io").returncode == 1
+    assert [event["action"] for event in entrepot.json("event", "list", "--name", "docker.io")] == [
+        "delete-remote", "set-remote", "set-remote",
+    ]  # fmt: skip
