@@ -65,7 +65,7 @@ class Catalog:
         self._snapshots = Snapshots(self._lake, self.distributions, self.remotes, limit=settings.snapshot_cache)
         self._history = History(self._lake)
         self._raw = _RawCache(settings.manifest_cache)
-        lookups = Lookups(self._manifest_of, self._size_of, self._history.children)
+        lookups = Lookups(self._manifest_of, self._size_of, self._is_held, self._history.children)
         self._committer = Committer(self._lake, self._snapshots, self.distributions, self.content, lookups)
 
     # --- serving ---
@@ -123,6 +123,9 @@ class Catalog:
     def _size_of(self, digest: Digest) -> int | None:
         size = self.content.size(digest)
         return self.sources.size(digest) if size is None else size
+
+    def _is_held(self, digest: Digest) -> bool:
+        return self.content.size(digest) is not None
 
     def repository_names(self) -> Sequence[str]:
         """All repositories' names in ASCII order, from memory."""

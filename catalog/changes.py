@@ -131,11 +131,12 @@ class CommitResult:
 
 @dataclass(frozen=True, slots=True)
 class Lookups:
-    """What the rule asks of the stores: a manifest by descriptor, the size of a blob that is held or can be fetched,
-    manifests' children."""
+    """What the rule asks of the stores: a manifest by descriptor, the size of a blob that is held or can be fetched, whether it
+    is held, manifests' children."""
 
     manifest: Callable[[Descriptor], Manifest]
     blob_size: Callable[[Digest], int | None]
+    is_held: Callable[[Digest], bool]
     children: Callable[[str, Iterable[Digest]], Mapping[Digest, tuple[Digest, ...]]]
 
 
@@ -237,8 +238,10 @@ def _blobs_needed(
         for blob in required_blobs(manifest):
             size = base.blobs.get(blob.digest)
             size = lookups.blob_size(blob.digest) if size is None else size
-            if size is None and blob.digest in later:
-                size = deferred[blob.digest] = blob.size
+            if blob.digest in later and (
+                size is None or (blob.digest not in base.blobs and not lookups.is_held(blob.digest))
+            ):
+                size = deferred[blob.digest] = blob.size if size is None else size
             if size is None:
                 absent.append(blob.digest)
             elif blob.size not in (size, UNKNOWN_SIZE):

@@ -93,8 +93,9 @@ def check_record(record: RemoteRecord) -> RemoteRecord:
         raise InvalidInput(f"{record.policy[:40]!r} is no download policy; {', '.join(get_args(Policy))}")
     if record.rate:
         parse_rate(record.rate)
-    for mirror in record.mirrors:
-        parse_mirror(mirror)
+    for mirror in map(parse_mirror, record.mirrors):
+        if "@" in mirror.place:
+            raise InvalidInput("a mirror is a registry without a login, tag or digest")
     if max(len(record.description), len(record.headers), len(record.mirrors)) > _MOST:
         raise InvalidInput(f"a remote has {_MOST} characters of description, headers and mirrors at most")
     return record

@@ -160,4 +160,4 @@ async def _sync(request: ReplicateRequest, one: Served, catalog: Catalog, upstre
         progress=progress.watched.get() or Progress(),
         serve="nobody",
     )
-    return await run_sync(job, STEPS)
+    return (await run_sync(job, STEPS)).with_wait(upstreams.waited)

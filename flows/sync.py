@@ -15,12 +15,12 @@ from prefect.tasks import Task, exponential_backoff
 from catalog.catalog import Catalog
 from catalog.settings import read_settings
 from catalog.snapshot import Snapshot
-from catalog.upstreams import open_upstream
+from catalog.upstreams import Upstreams
 from flows import progress, sync_steps
 from flows.artifacts import progress_artifact, result_artifact
 from flows.concurrency import upstream_slot
 from flows.opened_catalog import opened_catalog
-from flows.sync_job import Batch, Committed, Outcome, SyncJob, TagsFailed, Upstream
+from flows.sync_job import Batch, Committed, Outcome, SyncJob, TagsFailed
 from flows.sync_plan import PlanItem, SyncPlan
 from flows.sync_report import SyncResult
 from flows.sync_request import SyncRequest
@@ -133,19 +133,19 @@ async def sync_repository(request: SyncRequest) -> "State[SyncResult]":
     settings = read_settings()
     async with (
         opened_catalog(settings) as catalog,
-        open_upstream(settings, catalog.remotes, request.upstream) as source,
+        Upstreams(settings, catalog.remotes) as upstreams,
     ):
-        result = await _run(request, catalog, source)
+        result = await _run(request, catalog, upstreams)
     return Completed(message=result.summary(), data=result)
 
 
-async def _run(request: SyncRequest, catalog: Catalog, source: Upstream) -> SyncResult:
+async def _run(request: SyncRequest, catalog: Catalog, upstreams: Upstreams) -> SyncResult:
     log = get_run_logger()
     run_id = str(flow_run.id)
     job = SyncJob(
         request,
         catalog,
-        source,
+        await upstreams.repository(request.upstream),
         operation_id=run_id,
         flow_run_id=run_id,
         clock=lambda: datetime.now(UTC),
@@ -154,7 +154,7 @@ async def _run(request: SyncRequest, catalog: Catalog, source: Upstream) -> Sync
     log.info("%s sync of %s into %s", request.mode, request.reference, job.target)
     try:
         async with upstream_slot(request.reference.registry), progress_artifact("sync", job.target, job.progress):
-            result = await run_sync(job, STEPS)
+            result = (await run_sync(job, STEPS)).with_wait(upstreams.waited)
     except TagsFailed as error:
         items = [PlanItem(tag, "failed", reason=reason) for tag, reason in error.failed.items()]
         await result_artifact("sync", job.target, error.message.partition("\n")[0], items)

@@ -51,7 +51,7 @@ def create_app(catalog: Catalog, *, now: Now = _now, make_id: Callable[[], str] 
     """Return the application over an open catalogue, which the caller closes after it has ended."""
     threads = Threads()
     settings = catalog.settings
-    upstreams = Upstreams(settings, catalog.remotes)
+    upstreams = Upstreams(settings, catalog.remotes, interactive=True)
     identities = IdentityTokens(lambda: identity_client(settings))
     gate = Gate(AccessStore(settings), catalog.events, threads, now, identities)
     fetches = Fetches(catalog, threads, upstreams)

@@ -36,6 +36,9 @@ class RemoteIn(BaseModel):
     client_key: str = _FILE
     headers: dict[str, str] = Field(default_factory=dict, max_length=100)
     concurrency: int = Field(0, ge=0, le=10_000)
+    mirrors: tuple[str, ...] = Field((), max_length=100)
+    rate: str = Field("", max_length=40)
+    bandwidth: int = Field(0, ge=0, le=2**53)
 
 
 class RemoteOut(RemoteIn):

@@ -1,5 +1,6 @@
 """How upstreams are spoken to, as settings and the record of the remote say."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -7,6 +8,8 @@ from pathlib import Path
 @dataclass(frozen=True, slots=True)
 class RemoteOptions:
     """Times in seconds; `attempts` counts the first try; `connections` bounds what one remote holds open.
+
+    A Retry-After longer than `retry_patience` is not waited for.
 
     `ca_file` is trusted for all remotes, `own_ca_file` for this one besides. `direct` is for no proxy, whatever the environment
     names. The client certificate and `headers`, which may hold secrets, are shown to the registry itself and to no other host.
@@ -17,6 +20,7 @@ class RemoteOptions:
     total_timeout: float = 3600.0
     attempts: int = 5
     connections: int = 16
+    retry_patience: float = math.inf
     proxy: str = field(default="", repr=False)
     direct: bool = False
     ca_file: Path | None = None

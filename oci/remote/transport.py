@@ -27,7 +27,7 @@ from oci.remote.address import is_loopback
 from oci.remote.auth import Authorizer
 from oci.remote.keychain import Credential
 from oci.remote.options import RemoteOptions
-from oci.remote.traffic import Traffic
+from oci.remote.traffic import Gate, Traffic
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 5
@@ -41,7 +41,8 @@ Content = bytes | AsyncIterator[bytes] | None
 class RemoteTransport:
     """Sends requests to one registry; an async context manager. `sleep`, `jitter` (0..1) and `clock` can be given by tests.
 
-    `traffic` is what it shares with other connections to the same remote. `only_basic` sends the login itself whatever the
+    `traffic` is what it shares with other connections to the same remote, `report` is told of each answer and each error.
+    `only_basic` sends the login itself whatever the
     registry asks for: to other APIs at the same host.
     """
 
@@ -54,11 +55,12 @@ class RemoteTransport:
         find_credential: Callable[[], Credential | None] = lambda: None,
         only_basic: bool = False,
         traffic: Traffic | None = None,
+        report: Callable[[RemoteError | None], None] = lambda _error: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.host, self._scheme = host, scheme
+        self.host, self._scheme, self.report = host, scheme, report
         self._options = options or RemoteOptions()
         self._sleep, self._jitter, self._clock = sleep, jitter, clock
         self._client = _make_client(self._options)
@@ -82,13 +84,16 @@ class RemoteTransport:
         headers: Mapping[str, str] | None = None,
         content: bytes | None = None,
         limit: int = _ANSWER_BYTES,
+        once: bool = False,
     ) -> httpx.Response:
         """Send and read the whole answer of up to `limit` bytes; raise a RemoteError for any status of 400 and above."""
-        async with self.stream(method, path, scope=scope, headers=headers, content=content) as response:
+        async with self.stream(method, path, scope=scope, headers=headers, content=content, once=once) as response:
             try:
                 await _read_bounded(response, limit, self.host)
             except httpx.TransportError as error:
-                raise _unavailable(error, self.host) from error
+                broken = _unavailable(error, self.host)
+                self.report(broken)
+                raise broken from error
             return response
 
     @asynccontextmanager
@@ -100,26 +105,35 @@ class RemoteTransport:
         scope: str,
         headers: Mapping[str, str] | None = None,
         content: Content = None,
+        once: bool = False,
     ) -> AsyncIterator[httpx.Response]:
-        """Send, and give the answer with its body unread; an iterator's `content` is sent once and never again."""
+        """Send, and give the answer with its body unread; an iterator's `content` is sent once and never again.
+
+        With `once` nothing is tried again, for there is somebody else to ask.
+        """
         # What is sent may come from the same remote, whose slots are then needed to read it.
         async with self._traffic.slot() if _is_repeatable(content) else nullcontext():
-            base = await self._connect()
-            url = httpx.URL(base).join(path)
-            response = await self._send(method, url, scope, dict(headers or {}), content)
+            try:
+                base = await self._connect(once=once)
+                url = httpx.URL(base).join(path)
+                response = await self._send(method, url, scope, dict(headers or {}), content, once=once)
+            except RemoteError as error:
+                self.report(error)
+                raise
+            self.report(None)
             try:
                 yield response
             finally:
                 await response.aclose()
 
-    async def _connect(self) -> str:
+    async def _connect(self, *, once: bool) -> str:
         """Find out once which scheme the registry speaks and how it wants us to authenticate."""
         async with self._connecting:
             if not self._base:
-                self._base = await self._ping()
+                self._base = await self._ping(once=once)
             return self._base
 
-    async def _ping(self) -> str:
+    async def _ping(self, *, once: bool) -> str:
         may_be_plain = is_loopback(self.host) or self.host in self._options.insecure_registries
         if self._scheme == "http" and not may_be_plain:
             raise RemoteRefused(
@@ -130,26 +144,28 @@ class RemoteTransport:
             try:
                 url = httpx.URL(f"{scheme}://{self.host}/v2/")
                 is_guess = scheme != schemes[-1]
-                response = await self._retried("GET", url, _no_authorization, {}, None, once=is_guess)
+                response = await self._retried("GET", url, _no_authorization, {}, None, once=once or is_guess)
             except RemoteUnavailable:
                 if scheme == schemes[-1]:
                     raise
                 continue
-            await response.aclose()
-            self._authorizer.learn(["Basic"] if self._only_basic else response.headers.get_list("www-authenticate"))
             if response.status_code not in (200, 401):
                 raise await self._failure(response, "GET", "/v2/")
+            await response.aclose()
+            self._authorizer.learn(["Basic"] if self._only_basic else response.headers.get_list("www-authenticate"))
             return f"{scheme}://{self.host}"
         raise AssertionError("there is always a scheme")
 
     async def _send(
-        self, method: str, url: httpx.URL, scope: str, headers: dict[str, str], content: Content
+        self, method: str, url: httpx.URL, scope: str, headers: dict[str, str], content: Content, *, once: bool
     ) -> httpx.Response:
         async def authorization() -> str | None:
             return await self._authorizer.header(scope)
 
         for is_again in (False, True):
-            response = await self._retried(method, url, authorization, headers, content)
+            response = await self._retried(
+                method, url, authorization, headers, content, once=once, gate=self._traffic.gate
+            )
             if response.status_code != 401:
                 break
             self._authorizer.learn(response.headers.get_list("www-authenticate"))
@@ -170,23 +186,35 @@ class RemoteTransport:
         content: Content,
         *,
         once: bool = False,
+        gate: Gate | None = None,
     ) -> httpx.Response:
         """Try until there is an answer that trying again would not mend; with `once`, do not try again."""
         deadline = self._clock() + self._options.total_timeout
         attempts = 1 if once or not _is_repeatable(content) else self._options.attempts
         for attempt in range(1, attempts + 1):
+            if gate is not None:
+                await gate.admit(method, url.path, 0.0 if once else deadline - self._clock())
             try:
                 response = await self._follow(method, url, authorization, headers, content)
+                if gate is not None:
+                    await self._learn(gate, method, url.path, response)
                 if response.status_code not in (408, 429) and response.status_code < 500:
                     return response
                 error: RemoteError = await self._failure(response, method, url.path)
             except httpx.TransportError as broken:
                 error = _unavailable(broken, self.host)
             pause = self._pause(attempt, error)
-            if attempt == attempts or self._clock() + pause > deadline:
+            is_long = (error.retry_after or 0.0) > self._options.retry_patience
+            if attempt == attempts or is_long or self._clock() + pause > deadline:
                 raise error
             await self._sleep(pause)
         raise AssertionError("the last attempt returns or raises")
+
+    async def _learn(self, gate: Gate, method: str, path: str, response: httpx.Response) -> None:
+        """Let the gate know what the registry's answer tells; that of a place it has redirected to tells nothing."""
+        if self._is_registry(response.request.url):
+            retry_after = parse_retry_after(response.headers.get("retry-after"), now=time.time())
+            await gate.learn(method, path, response.status_code, response.headers, retry_after)
 
     def _pause(self, attempt: int, error: RemoteError) -> float:
         """Seconds before the next attempt: what the remote asks for, else exponential with full jitter."""
@@ -260,6 +288,10 @@ class RemoteTransport:
         elif status >= 500 or status == 408:
             kind = RemoteUnavailable
         return kind(message, registry=self.host, status=status, retry_after=retry_after)
+
+    async def passed(self, count: int) -> None:
+        """Count bytes of a blob on their way, and wait where the remote's bandwidth is limited."""
+        await self._traffic.passed(count)
 
     async def pause(self, attempt: int) -> None:
         """Wait before taking up again what broke off; longer with each attempt."""

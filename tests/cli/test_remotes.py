@@ -15,7 +15,9 @@ def test_a_record_is_made_changed_and_deleted(tmp_path: Path, children: Children
     assert (made["key"], made["policy"], made["headers"]) == ("docker.io", "on_demand", {"X-Key": "env:KEY"})
     changed = entrepot.json("remote", "set", "docker.io", "--ca-file", "", "--description", "the Hub")
     assert (changed["ca_file"], changed["concurrency"], changed["created_at"]) == ("", 3, made["created_at"])
-    assert entrepot.json("remote", "show", "registry-1.docker.io") == changed
+    shown = entrepot.json("remote", "show", "registry-1.docker.io")
+    assert {name: shown[name] for name in changed} == changed
+    assert shown["budget"]["limit"] is None
     assert entrepot.json("remote", "list") == [changed]
     for option, value in (("--header", "X-Key=secret"), ("--ca-file", "/absent"), ("--proxy", "http://me:secret@p:1")):
         done = entrepot("remote", "set", "docker.io", option, value)
