@@ -110,7 +110,8 @@ def set_remote(
 ) -> None:
     """Record how a registry is spoken to, or change that: what no option names stays, and '' empties it.
 
-    It counts for the next request of whoever runs. The record of the longest prefix that fits is the one that counts.
+    It counts for the next request of a registry that runs, and for the next run of a flow. The record of the longest prefix that
+    fits is the one that counts.
     """
     from catalog.remotes import RemoteRecord, check_record, parse_key
 

@@ -131,6 +131,8 @@ class RemoteRepository:
         """Yield a blob's bytes from `start` on; a break is mended by asking for the rest. The reader verifies the digest."""
         offset, fruitless = start, 0
         for resumed in range(_RESUMES):
+            if offset and offset == descriptor.size:
+                return  # it broke off behind its last byte
             begun = offset
             try:
                 async for chunk in self._read_from(descriptor, begun):

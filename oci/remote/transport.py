@@ -42,8 +42,7 @@ class RemoteTransport:
     """Sends requests to one registry; an async context manager. `sleep`, `jitter` (0..1) and `clock` can be given by tests.
 
     `traffic` is what it shares with other connections to the same remote, `report` is told of each answer and each error.
-    `only_basic` sends the login itself whatever the
-    registry asks for: to other APIs at the same host.
+    `only_basic` sends the login itself whatever the registry asks for: to other APIs at the same host.
     """
 
     def __init__(

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from catalog.budgets import BudgetFile
+from catalog.budgets import BudgetFile, SharedBudget
 from catalog.distributions import Distribution
 from catalog.remotes import RemoteRecord
 from oci.descriptor import Descriptor
+from oci.errors import RemoteRateLimited
 from oci.memory import MemoryStore
 from oci.pack import pack_image
 from oci.remote.budget import Budget
@@ -136,6 +137,29 @@ def test_a_file_that_cannot_be_read_is_as_if_nothing_were_known(tmp_path: Path) 
     assert file.read() == Budget()
     file.change(lambda budget: replace(budget, limit=7))
     assert BudgetFile(tmp_path, "registry.example:5000/team").read().limit == 7
+
+
+def test_how_long_a_sync_was_held_is_told(tmp_path: Path, upstream: Upstream) -> None:
+    now, file = [1000.0], BudgetFile(tmp_path, upstream.host)
+    file.change(lambda budget: replace(budget, closed_until=1030.0, closed_all=True))
+
+    async def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    sync, client = (
+        SharedBudget(file, upstream.host, interactive=waits, clock=lambda: now[0], sleep=sleep)
+        for waits in (False, True)
+    )
+    with pytest.raises(RemoteRateLimited) as refused:
+        asyncio.run(client.admit("GET", "/v2/", 3600.0))
+    assert (refused.value.retry_after, client.waited) == (30.0, 0.0)
+    with pytest.raises(RemoteRateLimited):
+        asyncio.run(sync.admit("GET", "/v2/", 29.0))
+    asyncio.run(sync.admit("GET", "/v2/", 3600.0))
+    assert sync.waited == 30.0
+    result = mirror(tmp_path / "entrepot", f"{upstream.host}/{NAME}:v1")
+    assert result.with_wait(0.5).notes == ()
+    assert result.with_wait(sync.waited).notes == ("waited 30 s, for upstream allows no more requests",)
 
 
 def test_bandwidth_is_of_all_streams_together(upstream: Upstream) -> None:
