@@ -31,6 +31,7 @@ from catalog.pulls import DAYS_APART, PullCount, PullCounts, Pulled, Pulls
 from catalog.query import Asking, ask_table, limits_of
 from catalog.question import Format, Limits, Question
 from catalog.reclaim import Reclaimer
+from catalog.remotes import Remotes
 from catalog.rows import ChangeRow, RepositoryRow, VersionRow
 from catalog.scrub import Scrubber
 from catalog.settings import Settings
@@ -77,17 +78,18 @@ class Catalog:
         self.uploads = Uploads(store, self._holdings, clock=clock, expiry=settings.upload_expiry)
         self.content = ContentStore(store, self._holdings, self.uploads, clock=clock)
         self.distributions = Distributions(self._lake)
+        self.remotes = Remotes(self._lake)
         self.sources = Sources(self._lake)
         self.events = Events(self._lake)
         self._pulls = Pulls(self._lake)
         self.cache_contents = CacheContents(self._lake, self._holdings, self.distributions, self._pulls)
-        self._snapshots = Snapshots(self._lake, self.distributions, limit=settings.snapshot_entries)
+        self._snapshots = Snapshots(self._lake, self.distributions, self.remotes, limit=settings.snapshot_entries)
         self.past = PastPaths(settings.history_path, self.distributions, self._snapshots)
         self._history = History(self._lake)
         self.pins = Pins(self._lake)
         self.squasher = Squasher(self._lake, self._snapshots, self.distributions, self.pins, self._holdings)
         self._raw = _RawCache(settings.manifest_cache)
-        lookups = Lookups(self._manifest_of, self._size_of, self._history.children)
+        lookups = Lookups(self._manifest_of, self._size_of, self._is_held, self._history.children)
         self._committer = Committer(self._lake, self._snapshots, self.distributions, self.content, lookups)
 
     # --- serving ---
@@ -157,6 +159,9 @@ class Catalog:
     def _size_of(self, digest: Digest) -> int | None:
         size = self.content.size(digest)
         return self.sources.size(digest) if size is None else size
+
+    def _is_held(self, digest: Digest) -> bool:
+        return self.content.size(digest) is not None
 
     def repository_names(self) -> Sequence[str]:
         """All repositories' names in ASCII order, from memory."""

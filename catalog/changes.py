@@ -133,11 +133,12 @@ class CommitResult:
 
 @dataclass(frozen=True, slots=True)
 class Lookups:
-    """What the rule asks of the stores: a manifest by descriptor, the size of a blob that is held or can be fetched,
-    manifests' children."""
+    """What the rule asks of the stores: a manifest by descriptor, the size of a blob that is held or can be fetched, whether it
+    is held, manifests' children."""
 
     manifest: Callable[[Descriptor], Manifest]
     blob_size: Callable[[Digest], int | None]
+    is_held: Callable[[Digest], bool]
     children: Callable[[str, Iterable[Digest]], Mapping[Digest, tuple[Digest, ...]]]
 
 
@@ -239,8 +240,8 @@ def _blobs_needed(
         for blob in required_blobs(manifest):
             size = base.blobs.get(blob.digest)
             size = lookups.blob_size(blob.digest) if size is None else size
-            if size is None and origin and blob.digest in later:
-                size = blob.size
+            if origin and blob.digest in later and not (blob.digest in base.blobs or lookups.is_held(blob.digest)):
+                size = blob.size if size is None else size
                 deferred.setdefault(blob.digest, (size, origin))
             if size is None:
                 absent.append(blob.digest)

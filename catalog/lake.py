@@ -231,11 +231,13 @@ class Writer:
         acts: int = 0,
         squashed: Mapping[str, Collection[int]] | None = None,
         ended: Mapping[str, int] | None = None,
+        remotes: bool = False,
     ) -> None:
         """Say in DuckLake's own record who commits what; other processes read from it what they must look at again.
 
         `versions`: repository → the numbers made; `distributions`: path → `set` or `deleted`; `acts`: rows of audit events;
-        `squashed`: versions that are no more; `ended`: repositories that are no more, with the last number they had.
+        `squashed`: versions that are no more; `ended`: repositories that are no more, with the last number they had; `remotes`:
+        that records of remotes changed.
         """
         made = versions or {}
         told: dict[str, object] = {
@@ -243,6 +245,7 @@ class Writer:
             "first": {name: numbers[0] for name, numbers in made.items() if len(numbers) > 1},
             "distributions": dict(distributions or {}),
             "acts": acts,
+            "remotes": remotes,
         }
         if squashed:
             told["squashed"] = {name: sorted(numbers) for name, numbers in squashed.items()}

@@ -8,6 +8,7 @@ from catalog.distributions import Distribution, Distributions
 from catalog.history import version_unknown
 from catalog.lake import Lake
 from catalog.news import NewsFeed
+from catalog.remotes import Remotes
 from catalog.snapshot import Delta, ManifestEntry, Snapshot
 from catalog.timeline import Timeline, Timelines
 from oci.digest import Digest
@@ -36,8 +37,8 @@ _OVERHEAD = 10
 class Snapshots:
     """Keeps snapshots of up to `limit` entries in all, usable from any thread. Other processes' commits show at the next look."""
 
-    def __init__(self, lake: Lake, distributions: Distributions, *, limit: int) -> None:
-        self._lake, self._distributions, self._limit = lake, distributions, limit
+    def __init__(self, lake: Lake, distributions: Distributions, remotes: Remotes, *, limit: int) -> None:
+        self._lake, self._distributions, self._remotes, self._limit = lake, distributions, remotes, limit
         self._kept: OrderedDict[tuple[str, int], Snapshot] = OrderedDict()
         self._held = 0
         self._guard, self._learning = threading.Lock(), threading.Lock()
@@ -70,6 +71,8 @@ class Snapshots:
             is_new = not news.versions.keys() <= self._latest.keys()
             if is_new or news.distributions or not news.complete:
                 self._distributions.reload()
+            if news.remotes or not news.complete:
+                self._remotes.reload()
             if news.complete:
                 for name, gone in news.squashed.items():
                     self._drop(name, gone)

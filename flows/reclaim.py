@@ -33,7 +33,7 @@ class ReclaimJob:
 async def check_sources(job: ReclaimJob) -> None:
     """Ask upstream for each blob, by HEAD, and keep what it does not give."""
     slots = asyncio.Semaphore(job.catalog.settings.copy_concurrency)
-    async with Upstreams(job.catalog.settings) as upstreams:
+    async with Upstreams(job.catalog.settings, job.catalog.remotes) as upstreams:
 
         async def check(blob: Held) -> None:
             async with slots:

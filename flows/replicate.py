@@ -13,8 +13,8 @@ from prefect.states import Completed
 
 from catalog.catalog import Catalog
 from catalog.replicas import ReplicaPlan, current_version, plan_replicas, switch
-from catalog.settings import Settings, read_settings
-from catalog.upstreams import Upstreams, make_keychain, remote_options
+from catalog.settings import read_settings
+from catalog.upstreams import Upstreams
 from flows import progress
 from flows.artifacts import table_artifact
 from flows.concurrency import upstream_slot
@@ -58,14 +58,11 @@ class ReplicationFailed(RemoteError):
 
 
 @task(name="discover-distributions", **RETRIED)
-async def discover_distributions(settings: Settings, request: ReplicateRequest) -> tuple[Kind, list[Served]]:
+async def discover_distributions(upstreams: Upstreams, request: ReplicateRequest) -> tuple[Kind, list[Served]]:
     """Ask what upstream serves."""
-    remote, keychain = request.remote("name"), make_keychain(settings)
     return await discover(
-        remote.host,
-        scheme=remote.scheme,
-        options=remote_options(settings),
-        find_credential=lambda: keychain.find(remote.host),
+        request.host,
+        lambda only_basic: upstreams.new_transport(request.remote("name"), only_basic=only_basic),
         kinds=request.kinds,
         pulp_query=request.pulp_filter,
     )
@@ -85,7 +82,7 @@ def _switch(
     catalog.refresh()
     here = {one.path: one for one in catalog.distributions.all()}
     wanted = [(served, synced[served.path].version) for served in plan.wanted if served.path in synced]
-    made = switch(here, wanted, request.host, datetime.now(UTC), request.manner)
+    made = switch(here, wanted, request.host, datetime.now(UTC), _manner(catalog, request))
     catalog.distributions.switch(made, plan.gone, actor=ACTOR)
     updated = {one.path for one in made if one.path in here and one.updated_at != here[one.path].updated_at}
     replicas: list[Replica] = []
@@ -107,21 +104,23 @@ async def replicate_registry(request: ReplicateRequest) -> "State[ReplicateResul
     When one fails, everything is served as it was; run again, and what was copied is not copied again.
     """
     settings = read_settings()
-    async with opened_catalog(settings) as catalog, Upstreams(settings) as upstreams, upstream_slot(request.host):
-        result = await _run(request, settings, catalog, upstreams)
+    async with (
+        opened_catalog(settings) as catalog,
+        Upstreams(settings, catalog.remotes) as upstreams,
+        upstream_slot(request.host),
+    ):
+        result = await _run(request, catalog, upstreams)
     await table_artifact("replicate", request.host, result.summary(), [one.to_json() for one in result.replicas])
     return Completed(message=result.summary(), data=result)
 
 
-async def _run(
-    request: ReplicateRequest, settings: Settings, catalog: Catalog, upstreams: Upstreams
-) -> ReplicateResult:
+async def _run(request: ReplicateRequest, catalog: Catalog, upstreams: Upstreams) -> ReplicateResult:
     """1. Discover. 2. Plan. 3. Sync each path that is not the same, going on when one fails. 4. Switch, unless one has failed.
 
     A path of which filters select nothing is left out; where it has been replicated, it is served as it was.
     """
     # 1
-    kind, served = await discover_distributions(settings, request)
+    kind, served = await discover_distributions(upstreams, request)
     # 2
     plan = plan_replicas(
         catalog.distributions.all(),
@@ -135,12 +134,12 @@ async def _run(
     log = get_run_logger()
     log.info("%s serves %d paths (%s), %d are wanted", request.host, len(served), kind, len(plan.wanted))
     # 3
-    here = {one.path: one for one in catalog.distributions.all()}
+    here, manner = {one.path: one for one in catalog.distributions.all()}, _manner(catalog, request)
     synced: dict[str, Synced] = {}
     failed: dict[str, str] = {}
     left_out: list[Replica] = []
     for one in plan.wanted:
-        current = None if request.depends_on_time else current_version(here.get(one.path), one, request.manner)
+        current = None if request.depends_on_time else current_version(here.get(one.path), one, manner)
         if current is not None:
             synced[one.path] = Synced(current, UNCHANGED, is_current=True)
             continue
@@ -170,6 +169,11 @@ async def _run(
     return ReplicateResult(request.host, kind, tuple(replicas), plan.not_selected, request.dry_run, str(flow_run.id))
 
 
+def _manner(catalog: Catalog, request: ReplicateRequest) -> str:
+    record = catalog.remotes.select(request.remote("name").reference)
+    return request.manner((record and record.policy) or "immediate")
+
+
 async def _sync(request: ReplicateRequest, one: Served, catalog: Catalog, upstreams: Upstreams) -> SyncResult:
     """Make a version that nobody is served yet."""
     wanted = SyncRequest(
@@ -191,4 +195,4 @@ async def _sync(request: ReplicateRequest, one: Served, catalog: Catalog, upstre
         progress=progress.watched.get() or Progress(),
         serve="nobody",
     )
-    return await run_sync(job, STEPS)
+    return (await run_sync(job, STEPS)).with_wait(upstreams.waited)

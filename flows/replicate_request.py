@@ -47,7 +47,7 @@ class ReplicateRequest(BaseModel):
         title="Pulp filter",
         description='Of a Pulp, an expression that it applies itself (its parameter `q`), such as `pulp_label_select="prod"`.',
     )
-    policy: Policy = Field(default="immediate", title="Download policy", description="As for a sync.")
+    policy: Policy | None = Field(default=None, title="Download policy", description="As for a sync.")
     keep_gone: bool = Field(
         default=False,
         title="Keep what is gone",
@@ -81,12 +81,15 @@ class ReplicateRequest(BaseModel):
         """A path of the upstream."""
         return parse_remote(f"{self.upstream}/{path}")
 
-    @property
-    def manner(self) -> str:
-        """How a path is replicated, as one text: a path whose content is the same is another replica by another manner."""
+    def manner(self, recorded: Policy) -> str:
+        """How a path is replicated, as one text: a path whose content is the same is another replica by another manner.
+
+        `recorded` is the policy of the remote's record, which holds where the request names none.
+        """
+        policy = self.policy or recorded
         if self.tags == Filters():
-            return self.policy
-        return f"{self.policy} {Digest.of(self.tags.model_dump_json().encode()).encoded[:32]}"
+            return policy
+        return f"{policy} {Digest.of(self.tags.model_dump_json().encode()).encoded[:32]}"
 
     @property
     def depends_on_time(self) -> bool:

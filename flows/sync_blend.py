@@ -4,20 +4,20 @@ Why a remote that is down stops those after it: docs/adr/0010-blended-remotes.md
 """
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from catalog.filters import Selection
-from catalog.settings import Settings
 from catalog.upstreams import Upstreams
 from flows.sync_job import SyncJob
 from flows.sync_reading import Upstream
 from flows.sync_request import SyncRequest, asked_for
 from flows.sync_select import Choice
+from oci.copy import Blamable
 from oci.descriptor import Descriptor
 from oci.digest import Digest
-from oci.errors import RemoteNotFound
+from oci.errors import RemoteCorrupt, RemoteNotFound
 from oci.manifest import Manifest
 
 
@@ -172,6 +172,11 @@ class BlendedUpstream:
         if missing is not None:
             raise missing
 
+    def blame(self, error: RemoteCorrupt, digest: Digest) -> bool:
+        """Tell the remote that a blob of it was another one; whether it has another place to have it from."""
+        source = (self.home_of(digest) or self.members[0]).source
+        return isinstance(source, Blamable) and source.blame(error, digest)
+
     async def referrers(self, digest: Digest) -> Sequence[Descriptor]:
         """What refers to a manifest where it came from."""
         home = self.home_of(digest) or self.members[0]
@@ -195,9 +200,7 @@ def members_of(request: SyncRequest, source: Upstream) -> tuple[Member, ...]:
     return source.members if isinstance(source, BlendedUpstream) else (Member(request, source),)
 
 
-@asynccontextmanager
-async def open_source(settings: Settings, request: SyncRequest) -> AsyncIterator[Upstream]:
-    """Open the remote that a sync asks, or all of them as one."""
-    async with Upstreams(settings) as upstreams:
-        members = [Member(one, await upstreams.repository(one.upstream)) for one in request.each_alone()]
-        yield BlendedUpstream(members) if len(members) > 1 else members[0].source
+async def source_of(upstreams: Upstreams, request: SyncRequest) -> Upstream:
+    """The remote that a sync asks, or all of them as one."""
+    members = [Member(one, await upstreams.repository(one.upstream)) for one in request.each_alone()]
+    return BlendedUpstream(members) if len(members) > 1 else members[0].source

@@ -11,7 +11,7 @@ from catalog.companions import CompanionFilter
 from catalog.facts import Facts
 from catalog.filters import Selection
 from catalog.snapshot import Snapshot
-from catalog.sources import Origin, parts_now
+from catalog.sources import Origin, Policy, parts_now
 from flows.failures import named
 from flows.metering import Meter
 from flows.progress import Progress
@@ -87,6 +87,7 @@ class SyncJob:
         serve: Literal["public", "nobody"] = "public",
     ) -> None:
         self.request, self.catalog, self.wanted = request, catalog, request.wanted
+        self.policy = request.policy or default_policy(catalog, request)
         self.operation_id, self.flow_run_id, self.clock = operation_id, flow_run_id, clock
         self.progress, self.serve = progress or Progress(), serve
         self.now = clock()
@@ -131,12 +132,12 @@ class SyncJob:
     def parts(self, manifest: Manifest) -> Iterable[tuple[str, Descriptor]]:
         """What is copied with a manifest; raise InvalidInput when an index has no platform that is wanted."""
         parts = self.platforms.children_of_some(manifest)
-        return parts if self.request.policy == "immediate" else parts_now(parts, manifest)
+        return parts if self.policy == "immediate" else parts_now(parts, manifest)
 
     @property
     def origin(self) -> Origin | None:
         """Where layers can be fetched that are not copied; of several remotes, the first."""
-        return origin_of(self.request)
+        return origin_of(self.request, self.policy)
 
     @property
     def target(self) -> str:
@@ -214,9 +215,15 @@ class SyncJob:
         return charged.bytes if charged else 0
 
 
-def origin_of(request: SyncRequest) -> Origin | None:
+def origin_of(request: SyncRequest, policy: Policy) -> Origin | None:
     """Where layers of a request's remote can be fetched that are not copied."""
-    return None if request.policy == "immediate" else Origin(str(request.upstream.repository_only()), request.policy)
+    return None if policy == "immediate" else Origin(str(request.upstream.repository_only()), policy)
+
+
+def default_policy(catalog: Catalog, request: SyncRequest) -> Policy:
+    """What is recorded for the remote."""
+    record = catalog.remotes.select(request.reference)
+    return (record and record.policy) or "immediate"
 
 
 Committed = CommitResult | None

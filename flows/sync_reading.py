@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 
 from catalog.catalog import Catalog
+from oci.copy import Blamable
 from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import RemoteCorrupt, RemoteNotFound
@@ -121,6 +122,10 @@ class ReadOnce:
             async with self._slots:
                 self._referrers[digest] = await self._source.referrers(digest)
         return self._referrers[digest]
+
+    def blame(self, error: RemoteCorrupt, digest: Digest) -> bool:
+        """Tell upstream that a blob was another one; whether it has another place to have it from."""
+        return isinstance(self._source, Blamable) and self._source.blame(error, digest)
 
     def read_blob(self, descriptor: Descriptor) -> AsyncIterator[bytes]:
         """Read it from upstream."""

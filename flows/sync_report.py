@@ -1,7 +1,7 @@
 """What came of a sync, and how it is shown: as JSON, as a table, as one line."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from catalog.changes import CommitResult
 from flows.progress import format_bytes
@@ -54,6 +54,12 @@ class SyncResult:
             notes=tuple(job.notes),
             also=tuple(str(one.reference) for one in job.request.each_alone()[1:]),
         )
+
+    def with_wait(self, seconds: float) -> "SyncResult":
+        """The same, noting that upstream allowed no more requests for a while."""
+        if seconds < 1:
+            return self
+        return replace(self, notes=(*self.notes, f"waited {seconds:.0f} s, for upstream allows no more requests"))
 
     @property
     def counts(self) -> dict[str, int]:

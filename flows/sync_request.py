@@ -40,11 +40,11 @@ class SyncRequest(Filters):
         description="`additive` leaves what upstream does not have; `mirror` makes the version exactly what was selected.",
     )
     companions: tuple[CompanionText, ...] = Field(default=("*",), title="Companions", description=COMPANIONS)
-    policy: Policy = Field(
-        default="immediate",
+    policy: Policy | None = Field(
+        default=None,
         title="Download policy",
         description="When layers are copied: `immediate` now; `on_demand` with the first pull, and then kept; `streamed` with "
-        "each pull, and never kept.",
+        "each pull, and never kept. Empty: what is recorded for the remote, else `immediate`.",
     )
     dry_run: bool = Field(default=False, title="Dry run", description="Stop after the plan; nothing is changed.")
     on_error: OnError = Field(

@@ -276,7 +276,7 @@ def _origins(job: SyncJob) -> dict[Digest, Origin]:
     """Where layers can be fetched of manifests that came from another remote than the first."""
     blended = blended_of(job)
     homes = {digest: blended.home_of(digest) for digest in job.staged} if blended and job.origin else {}
-    found = {digest: origin_of(home.request) for digest, home in homes.items() if home is not None}
+    found = {digest: origin_of(home.request, job.policy) for digest, home in homes.items() if home is not None}
     return {digest: origin for digest, origin in found.items() if origin is not None}
 
 
@@ -313,7 +313,7 @@ def find_incomplete(job: SyncJob, base: Snapshot) -> frozenset[Digest]:
 
 def _left_upstream(job: SyncJob, base: Snapshot) -> set[Digest]:
     """The base's blobs that are not in the store and should be."""
-    if job.request.policy != "immediate" or job.catalog.sources.is_empty():
+    if job.policy != "immediate" or job.catalog.sources.is_empty():
         return set()
     return job.catalog.content.missing(base.blobs)
 

@@ -169,6 +169,12 @@ class DistributionUnknown(NotFound):
     code = "NAME_UNKNOWN"
 
 
+class RemoteUnknown(NotFound):
+    """Nothing is recorded about such a remote."""
+
+    code = "NAME_UNKNOWN"
+
+
 class VersionUnknown(NotFound):
     """No such version of the repository."""
 
@@ -259,6 +265,10 @@ class RemoteNotFound(RemoteError):
 
 class RemoteRefused(RemoteError):
     """The upstream answered a request with an error that trying again does not mend."""
+
+
+class RemoteUnusable(RemoteError):
+    """The record of a remote names a file or variable that is not there, or cannot be used."""
 
 
 class RemoteCorrupt(RemoteError):

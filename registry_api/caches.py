@@ -13,14 +13,12 @@ from catalog.upstreams import Upstreams
 from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import EntrepotError, NameUnknown, RemoteNotFound
+from oci.reference import registry_name
 from oci.remote.address import Remote, parse_remote
 from oci.remote.repository import RemoteRepository
 from registry_api.questions import Question, Questions
 from registry_api.registry import Registry
 from registry_api.taking import take_manifests
-
-_HUB = dict.fromkeys(("docker.io", "index.docker.io", "registry-1.docker.io"), "docker.io")
-"""The names that one registry goes by."""
 
 _REFERRERS_AT_MOST = 200
 """Referrers of one manifest that are brought here with one question."""
@@ -42,10 +40,10 @@ class Caches:
 
         Source: distribution-spec (development head), parameter `ns`; containerd sends it to the mirrors of a registry.
         """
-        wanted = _HUB.get(namespace, namespace)
+        wanted = registry_name(namespace)
         for cache in registry.catalog.distributions.caches():
             remote = parse_remote(f"{cache.remote}/name").reference
-            if remote.repository in {"name", "library/name"} and _HUB.get(remote.registry, remote.registry) == wanted:
+            if remote.repository in {"name", "library/name"} and registry_name(remote.registry) == wanted:
                 return f"{cache.path}/{name}", namespace
         return name, None
 

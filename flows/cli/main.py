@@ -24,6 +24,7 @@ from flows.cli import (
     push,
     query,
     reclaim,
+    remote,
     replicate,
     repository,
     scrub,
@@ -61,6 +62,7 @@ app.add_typer(repository.group, name="repository")
 app.add_typer(version.group, name="version")
 app.add_typer(tag.group, name="tag")
 app.add_typer(distribution.group, name="distribution")
+app.add_typer(remote.group, name="remote")
 app.add_typer(user.group, name="user")
 app.add_typer(user.groups, name="group")
 app.add_typer(token.group, name="token")

@@ -9,7 +9,7 @@ import typer
 
 from flows.cli.filters import judged, show_judged, with_filters
 from flows.cli.flow_runs import read_form, run_here
-from flows.cli.opening import settings_of
+from flows.cli.opening import opened
 from flows.cli.options import CompanionTypes, DryRun, Explain, Home, Json, NoCompanions
 from flows.cli.output import MAX_SHOWN, print_fields, print_json, print_line, print_table, say
 
@@ -36,9 +36,12 @@ def sync(
     companions: CompanionTypes = None,
     no_companions: NoCompanions = False,
     policy: Annotated[
-        Literal["immediate", "on_demand", "streamed"],
-        typer.Option(help="Copy layers now, with the first pull, or with each pull without keeping them."),
-    ] = "immediate",
+        Literal["immediate", "on_demand", "streamed"] | None,
+        typer.Option(
+            help="Copy layers now, with the first pull, or with each pull without keeping them. Default: what is recorded for "
+            "the remote, else immediate."
+        ),
+    ] = None,
     on_error: Annotated[
         Literal["fail", "skip"],
         typer.Option(help="When a tag cannot be copied: change nothing, or make a version of the others."),
@@ -71,7 +74,8 @@ def sync(
     if explain:
         from flows.sync_explain import explain_sync
 
-        selection = asyncio.run(explain_sync(settings_of(home), request, now=datetime.now(UTC)))
+        with opened(home, may_be_new=True) as catalog:  # it knows how the remote is spoken to
+            selection = asyncio.run(explain_sync(catalog, request, now=datetime.now(UTC)))
         show_judged(judged(selection), as_json=as_json)
         return
     result = run_here(context, home, "flows.sync", "sync_repository", request)

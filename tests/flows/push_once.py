@@ -15,7 +15,7 @@ from flows.push_run import run_push
 async def main(home: Path, source: str, target: str) -> None:
     settings = read_settings(home=home)
     with open_catalog(settings) as catalog:
-        async with Upstreams(settings) as upstreams:
+        async with Upstreams(settings, catalog.remotes) as upstreams:
             await run_push(PushJob(PushRequest(source=source, target=target), catalog, upstreams))
 
 

@@ -201,4 +201,4 @@ def test_exactly_the_plan_that_was_looked_at_is_done_or_nothing(curating: Curati
 )
 def test_forms_that_make_no_sense(curating: Curating, request_: dict[str, object], said: str) -> None:
     with pytest.raises((ValueError, EntrepotError), match=said):
-        curating(TARGET, **request_)  # type: ignore[arg-type]  # the name is no field of theirs
+        curating(TARGET, **request_)

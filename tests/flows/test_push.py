@@ -67,7 +67,7 @@ def run(catalog: Catalog, **fields: object) -> PushResult:
     """Push without Prefect."""
 
     async def whole() -> PushResult:
-        async with Upstreams(catalog.settings) as upstreams:
+        async with Upstreams(catalog.settings, catalog.remotes) as upstreams:
             return await run_push(PushJob(PushRequest.model_validate(fields), catalog, upstreams))
 
     return asyncio.run(whole())

@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from catalog.catalog import Catalog
 from catalog.filters import Selection
-from flows.sync_blend import BlendedUpstream, Member, blend, open_source
+from catalog.upstreams import Upstreams
+from flows.sync_blend import BlendedUpstream, Member, blend, source_of
 from flows.sync_explain import explain_sync
 from flows.sync_job import SyncJob, TagsFailed
 from flows.sync_report import SyncResult
@@ -219,7 +220,8 @@ def test_two_real_registries_and_one_that_fails(docker_registry: DockerRegistryF
 
         def run(operation: str) -> SyncResult:
             async def whole() -> SyncResult:
-                async with open_source(catalog.settings, request) as source:
+                async with Upstreams(catalog.settings, catalog.remotes) as upstreams:
+                    source = await source_of(upstreams, request)
                     return await run_sync(
                         SyncJob(request, catalog, source, operation_id=operation, clock=at_a_fixed_time)
                     )
@@ -229,7 +231,7 @@ def test_two_real_registries_and_one_that_fails(docker_registry: DockerRegistryF
         run("one")
         wanted = {"v1": ours.digest, "v2": theirs.digest, "v3": store.tagged["v3"]}
         assert catalog.snapshot(NAME).tags == wanted
-        explained = asyncio.run(explain_sync(catalog.settings, request, now=at_a_fixed_time()))
+        explained = asyncio.run(explain_sync(catalog, request, now=at_a_fixed_time()))
         assert explained.kept == ("v1", "v2", "v3")
         assert explained.dropped == {f"{two.host}/apps/app:v1": f"shadowed by {one.host}/team/app"}
         three.forget()
