@@ -14,11 +14,11 @@ from flows.sync_job import SyncJob
 from flows.sync_reading import Upstream
 from flows.sync_request import SyncRequest, asked_for
 from flows.sync_select import Choice
-from oci.copy import Blamable
 from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import RemoteCorrupt, RemoteNotFound
 from oci.manifest import Manifest
+from oci.target import Blamable
 
 
 class Member(NamedTuple):

@@ -6,12 +6,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 
 from catalog.catalog import Catalog
-from oci.copy import Blamable
 from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import RemoteCorrupt, RemoteNotFound
 from oci.manifest import Manifest, parse_manifest
-from oci.target import Source
+from oci.target import Blamable, Source
 
 MAX_KEPT = 64 * 1024 * 1024
 """Bytes that are kept in memory where nothing may be stored."""
