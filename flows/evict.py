@@ -33,7 +33,7 @@ _SHOWN = 1000
 class Eviction:
     """One cache's eviction under way. No dataclass, so that Prefect does not walk through it looking for other tasks' results.
 
-    `gone` are the blobs, with their repositories, that went with what was unused from its latest version.
+    `gone` are the blobs, with their repositories, that a dry run would take from the latest versions.
     """
 
     __slots__ = ("cache", "catalog", "evicted", "gone", "kept", "names", "now", "request", "run_id")
@@ -94,7 +94,8 @@ def _evict_from(eviction: Eviction, name: str, uses: Uses, before: datetime) -> 
     unused = planned[-1]
     eviction.evicted += [Evicted(path, "tag", name, tag, reason) for tag, reason in unused.tags.items()]
     eviction.evicted += [Evicted(path, "manifest", name, one, reason) for one, reason in unused.manifests.items()]
-    eviction.gone |= {(name, digest) for digest in done.delta.blobs_removed}
+    if done.dry_run:
+        eviction.gone |= {(name, digest) for digest in done.delta.blobs_removed}
 
 
 async def evict_layers(eviction: Eviction) -> CacheState:
