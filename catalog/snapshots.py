@@ -206,18 +206,23 @@ class Snapshots:
         """Remember versions just made, as the latest of their repositories; the commit moved the counter so."""
         with self._guard:
             for snapshot in snapshots:
-                if snapshot.repository not in self._latest:
+                name, number = snapshot.repository, snapshot.version
+                if number < self._latest.get(name, 0) or number <= self._ended.get(name, 0):
+                    continue  # others have made further ones meanwhile, and may have deleted this one
+                if name not in self._latest:
                     self._names = None
-                self._latest[snapshot.repository] = max(snapshot.version, self._latest.get(snapshot.repository, 0))
+                self._latest[name] = number
                 self._remember(snapshot)
         self._feed.skip_own(before, after)
 
-    def forget(self, name: str, gone: Collection[int] | None, *, before: int, after: int) -> None:
-        """Versions were deleted, all of them for None: the whole repository; the commit moved the counter so."""
-        if gone is None:
-            self._end(name, self._latest.get(name, 0))
-        else:
-            self._drop(name, gone)
+    def forget(self, name: str, gone: Collection[int], *, before: int, after: int) -> None:
+        """Versions were deleted; the commit moved the counter so."""
+        self._drop(name, gone)
+        self._feed.skip_own(before, after)
+
+    def end(self, name: str, last: int, *, before: int, after: int) -> None:
+        """A repository was deleted, whose last number was that one; the commit moved the counter so."""
+        self._end(name, last)
         self._feed.skip_own(before, after)
 
     def _remember(self, snapshot: Snapshot) -> None:
