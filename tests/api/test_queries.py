@@ -158,4 +158,4 @@ def test_accept_of_nothing_that_we_have() -> None:
     with pytest.raises(NotAcceptable):
         choose_format("text/html")
     with pytest.raises(InvalidInput):
-        read_question(QueryIn())
+        read_question(QueryIn.model_validate({}))
