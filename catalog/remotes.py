@@ -14,13 +14,14 @@ from catalog.lake import Lake
 from catalog.sources import Policy
 from oci.errors import InvalidInput, RemoteUnknown
 from oci.reference import Reference, parse_registry, registry_name
+from oci.remote.lookaside import parse_lookaside
 from oci.remote.mirror import parse_mirror
 from oci.remote.rate import parse_rate
 
 Row = tuple[object, ...]
 _COLUMNS = (
     "key, created_at, updated_at, description, policy, proxy, ca_file, client_cert, client_key, headers, concurrency, "
-    "mirrors, rate, bandwidth"
+    "mirrors, rate, bandwidth, lookaside"
 )
 NO_PROXY = "none"
 """The proxy of a remote that is reached directly whatever the settings say."""
@@ -41,7 +42,8 @@ class RemoteRecord:
 
     `key` is `registry[:port][/prefix]`. `headers` are names with references, `env:NAME` or `file:PATH`; `proxy` is a URL, such a
     reference, or `none`. `concurrency` is requests at a time and `bandwidth` bytes a second, both of one process; `rate` is
-    requests in a time, of all processes together. `mirrors` are registries, each perhaps with `,digest-only`.
+    requests in a time, of all processes together. `mirrors` are registries, each perhaps with `,digest-only`. `lookaside` is the
+    URL below which the Atomic signatures of its images lie.
     """
 
     key: str
@@ -58,6 +60,7 @@ class RemoteRecord:
     mirrors: tuple[str, ...] = ()
     rate: str = ""
     bandwidth: int = 0
+    lookaside: str = ""
 
     @property
     def prefix(self) -> str:
@@ -93,6 +96,8 @@ def check_record(record: RemoteRecord) -> RemoteRecord:
         raise InvalidInput(f"{record.policy[:40]!r} is no download policy; {', '.join(get_args(Policy))}")
     if record.rate:
         parse_rate(record.rate)
+    if record.lookaside:
+        parse_lookaside(record.lookaside)
     for mirror in map(parse_mirror, record.mirrors):
         if "@" in mirror.place:
             raise InvalidInput("a mirror is a registry without a login, tag or digest")
@@ -171,7 +176,7 @@ class Remotes:
 def _row(one: RemoteRecord) -> Row:
     return (
         one.key, one.created_at, one.updated_at, one.description, one.policy, one.proxy, one.ca_file, one.client_cert,
-        one.client_key, dict(one.headers), one.concurrency, list(one.mirrors), one.rate, one.bandwidth,
+        one.client_key, dict(one.headers), one.concurrency, list(one.mirrors), one.rate, one.bandwidth, one.lookaside,
     )  # fmt: skip
 
 

@@ -130,7 +130,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             key VARCHAR NOT NULL, created_at TIMESTAMPTZ NOT NULL, updated_at TIMESTAMPTZ NOT NULL,
             description VARCHAR NOT NULL, policy VARCHAR NOT NULL, proxy VARCHAR NOT NULL, ca_file VARCHAR NOT NULL,
             client_cert VARCHAR NOT NULL, client_key VARCHAR NOT NULL, headers MAP(VARCHAR, VARCHAR) NOT NULL,
-            concurrency BIGINT NOT NULL, mirrors VARCHAR[] NOT NULL, rate VARCHAR NOT NULL, bandwidth BIGINT NOT NULL)""",
+            concurrency BIGINT NOT NULL, mirrors VARCHAR[] NOT NULL, rate VARCHAR NOT NULL, bandwidth BIGINT NOT NULL,
+            lookaside VARCHAR NOT NULL)""",
     ),
 )
 """Each entry takes the schema from its index to the next number; entries never change once released."""

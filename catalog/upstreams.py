@@ -20,10 +20,12 @@ from oci.reference import registry_name
 from oci.remote.address import Remote
 from oci.remote.health import HealthBook
 from oci.remote.keychain import Credential, Keychain, login_files
+from oci.remote.lookaside import Lookaside
 from oci.remote.mirror import Mirror, mirrored, parse_mirror
 from oci.remote.mirrored import MirroredRepository, Place
 from oci.remote.rate import parse_rate
 from oci.remote.repository import RemoteRepository
+from oci.remote.signed import SignedRepository
 from oci.remote.traffic import Traffic
 from oci.remote.transport import RemoteTransport
 
@@ -75,6 +77,13 @@ class Upstreams:
             return origin
         places = [await self._place(parse_mirror(text), remote, record) for text in record.mirrors]
         return MirroredRepository(origin, places, self._health)
+
+    async def signed(self, remote: Remote) -> SignedRepository:
+        """The same with the Atomic signatures of its manifests among what refers to them."""
+        repository, record = await self.repository(remote), self._remotes.select(remote.reference)
+        base = record.lookaside if record else ""
+        name = remote.reference.repository
+        return SignedRepository(repository, Lookaside(repository.transport, base, name) if base else None)
 
     async def _place(self, mirror: Mirror, remote: Remote, record: RemoteRecord) -> Place:
         """A mirror of a repository; it is spoken to as its own record says, whose mirrors do not count."""

@@ -188,7 +188,7 @@ async def _sync(request: ReplicateRequest, one: Served, catalog: Catalog, upstre
     job = SyncJob(
         wanted,
         catalog,
-        await upstreams.repository(wanted.upstream),
+        await upstreams.signed(wanted.upstream),
         operation_id=run_id,
         flow_run_id=run_id,
         clock=lambda: datetime.now(UTC),

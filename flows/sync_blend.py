@@ -202,5 +202,5 @@ def members_of(request: SyncRequest, source: Upstream) -> tuple[Member, ...]:
 
 async def source_of(upstreams: Upstreams, request: SyncRequest) -> Upstream:
     """The remote that a sync asks, or all of them as one."""
-    members = [Member(one, await upstreams.repository(one.upstream)) for one in request.each_alone()]
+    members = [Member(one, await upstreams.signed(one.upstream)) for one in request.each_alone()]
     return BlendedUpstream(members) if len(members) > 1 else members[0].source

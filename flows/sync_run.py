@@ -17,6 +17,7 @@ from flows.sync_reading import Upstream
 from flows.sync_report import SyncResult
 from flows.sync_select import Choice, NothingSelected, choose_tags
 from oci.errors import Conflict, RemoteError, RemoteUnauthorized
+from oci.remote.signed import SignedRepository
 
 MAX_PLANS = 10
 """How often a sync plans anew because somebody else made a version meanwhile."""
@@ -68,12 +69,20 @@ async def run_sync(job: SyncJob, steps: Steps = PLAIN) -> SyncResult:
         plan = _plan(job, base)
         if job.request.dry_run:
             return SyncResult.of(job, plan, None, time.monotonic() - started)
+        _note_refused(job)
         # 6
         job.progress.begin("committing", 0)
         committed = await steps.commit_version(job, plan, base)
         if committed is not None:
             return SyncResult.of(job, plan, committed, time.monotonic() - started)
     raise Conflict(f"{job.target} was changed by others during {MAX_PLANS} tries in a row; run the sync again")
+
+
+def _note_refused(job: SyncJob) -> None:
+    """Say what was found in the place of signatures and is none."""
+    for member in members_of(job.request, job.upstream):
+        for text in member.source.refused if isinstance(member.source, SignedRepository) else ():
+            job.note(f"{member.name} has a signature that is none: {text}")
 
 
 async def _resolve(job: SyncJob, steps: Steps, tags: Sequence[str]) -> None:

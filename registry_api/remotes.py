@@ -39,6 +39,7 @@ class RemoteIn(BaseModel):
     mirrors: tuple[str, ...] = Field((), max_length=100)
     rate: str = Field("", max_length=40)
     bandwidth: int = Field(0, ge=0, le=2**53)
+    lookaside: str = Field("", max_length=1000)
 
 
 class RemoteOut(RemoteIn):

@@ -105,6 +105,12 @@ def set_remote(
             help="A registry that has the same content, asked before this one; may be repeated, in order; all of them anew.",
         ),
     ] = None,
+    lookaside: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Where the Atomic signatures of its images lie, as containers-registries.d has it."
+        ),
+    ] = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -127,6 +133,7 @@ def set_remote(
         "concurrency": concurrency,
         "rate": rate,
         "bandwidth": None if bandwidth is None else _read_bandwidth(bandwidth),
+        "lookaside": lookaside,
         "mirrors": None if mirror is None else tuple(filter(None, mirror)),
     }
     given = {name: value for name, value in wanted.items() if value is not None}

@@ -1,8 +1,6 @@
 """One remote's connection: retries, redirects, time-outs and authorization, the same for every request."""
 
 import asyncio
-import email.utils
-import json
 import random
 import ssl
 import time
@@ -15,7 +13,6 @@ from typing import Self
 import httpx
 
 from oci.errors import (
-    RemoteCorrupt,
     RemoteError,
     RemoteNotFound,
     RemoteRateLimited,
@@ -24,6 +21,7 @@ from oci.errors import (
     RemoteUnavailable,
 )
 from oci.remote.address import is_loopback
+from oci.remote.answers import parse_retry_after, read_bounded, said_by, unavailable
 from oci.remote.auth import Authorizer
 from oci.remote.keychain import Credential
 from oci.remote.options import RemoteOptions
@@ -33,7 +31,6 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 5
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _ANSWER_BYTES = 16 * 1024 * 1024
-_MESSAGE_CHARACTERS = 300
 
 Content = bytes | AsyncIterator[bytes] | None
 
@@ -89,9 +86,9 @@ class RemoteTransport:
         """Send and read the whole answer of up to `limit` bytes; raise a RemoteError for any status of 400 and above."""
         async with self.stream(method, path, scope=scope, headers=headers, content=content, once=once) as response:
             try:
-                await _read_bounded(response, limit, self.host)
+                await read_bounded(response, limit, self.host)
             except httpx.TransportError as error:
-                broken = _unavailable(error, self.host)
+                broken = unavailable(error, self.host)
                 self.report(broken)
                 raise broken from error
             return response
@@ -125,6 +122,22 @@ class RemoteTransport:
                 yield response
             finally:
                 await response.aclose()
+
+    async def fetch(self, url: str, *, limit: int) -> bytes | None:
+        """A small document at another place that belongs to the registry, asked for without a login; None when there is none."""
+        response = await self._retried("GET", httpx.URL(url), _no_authorization, {}, None)
+        if response.status_code in (404, 410):
+            await response.aclose()
+            return None
+        if response.status_code >= 400:
+            raise await self._failure(response, "GET", httpx.URL(url).path)
+        try:
+            await read_bounded(response, limit, self.host)
+        except httpx.TransportError as error:
+            raise unavailable(error, self.host) from error
+        finally:
+            await response.aclose()
+        return response.content
 
     async def takes_signatures(self) -> bool:
         """Whether the registry has the extension for Atomic signatures."""
@@ -208,7 +221,7 @@ class RemoteTransport:
                     return response
                 error: RemoteError = await self._failure(response, method, url.path)
             except httpx.TransportError as broken:
-                error = _unavailable(broken, self.host)
+                error = unavailable(broken, self.host)
             pause = self._pause(attempt, error)
             is_long = (error.retry_after or 0.0) > self._options.retry_patience
             if attempt == attempts or is_long or self._clock() + pause > deadline:
@@ -272,14 +285,14 @@ class RemoteTransport:
         content = await request.aread()
         response = await self._retried(request.method, request.url, _no_authorization, headers, content or None)
         try:
-            await _read_bounded(response, _ANSWER_BYTES, self.host)
+            await read_bounded(response, _ANSWER_BYTES, self.host)
         finally:
             await response.aclose()
         return response
 
     async def _failure(self, response: httpx.Response, method: str, path: str) -> RemoteError:
         """The error for an answer of 400 and above, with the remote's own words."""
-        said = await _said(response)
+        said = await said_by(response)
         await response.aclose()
         status = response.status_code
         message = f"{method} {path} answered {status}{': ' + said if said else ''}"
@@ -349,46 +362,3 @@ def _make_client(options: RemoteOptions) -> httpx.AsyncClient:
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
     port = url.port or {"http": 80, "https": 443}.get(url.scheme)
     return url.scheme, url.host, port
-
-
-def _unavailable(error: httpx.TransportError, host: str) -> RemoteUnavailable:
-    if isinstance(error, httpx.ConnectTimeout):
-        return RemoteUnavailable("cannot be reached in time; check the address and the network", registry=host)
-    if isinstance(error, httpx.TimeoutException):
-        return RemoteUnavailable("was silent for too long (ENTREPOT_READ_TIMEOUT)", registry=host)
-    if isinstance(error, httpx.ConnectError):
-        return RemoteUnavailable(f"cannot be reached: {error}", registry=host)
-    return RemoteUnavailable(f"broke off: {error or type(error).__name__}", registry=host)
-
-
-async def _read_bounded(response: httpx.Response, limit: int, host: str) -> None:
-    """Read the body into `response.content`; raise RemoteCorrupt beyond `limit` bytes."""
-    body = bytearray()
-    async for chunk in response.aiter_raw():
-        body += chunk
-        if len(body) > limit:
-            raise RemoteCorrupt(f"sent more than {limit} bytes for {response.request.url.path}", registry=host)
-    response._content = bytes(body)  # noqa: SLF001  # httpx has no bounded read of its own
-
-
-async def _said(response: httpx.Response) -> str:
-    """The messages of the error document, bounded; empty where there is none."""
-    try:
-        await _read_bounded(response, 64 * 1024, "")
-        errors = json.loads(response.content)["errors"]
-        text = "; ".join(f"{error.get('code', '')} {error.get('message', '')}".strip() for error in errors)
-    except (RemoteCorrupt, httpx.TransportError, ValueError, KeyError, TypeError, AttributeError):
-        return ""
-    return "".join(character for character in text if character.isprintable())[:_MESSAGE_CHARACTERS]
-
-
-def parse_retry_after(value: str | None, *, now: float) -> float | None:
-    """Seconds to wait, from a number or an HTTP date; None for neither. Source: RFC 9110 section 10.2.3."""
-    if not value:
-        return None
-    if value.strip().isdecimal():
-        return float(value)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now)
-    except (TypeError, ValueError):
-        return None
