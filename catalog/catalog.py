@@ -28,6 +28,7 @@ from catalog.pins import Pins
 from catalog.pulls import DAYS_APART, PullCount, PullCounts, Pulled, Pulls
 from catalog.query import Asking, ask_table, limits_of
 from catalog.question import Format, Limits, Question
+from catalog.quotas import Quotas
 from catalog.reclaim import Reclaimer
 from catalog.rows import ChangeRow, RepositoryRow, VersionRow
 from catalog.scrub import Scrubber
@@ -75,17 +76,18 @@ class Catalog:
         self.uploads = Uploads(store, self._holdings, clock=clock, expiry=settings.upload_expiry)
         self.content = ContentStore(store, self._holdings, self.uploads, clock=clock)
         self.distributions = Distributions(self._lake)
+        self.quotas = Quotas(self._lake)
         self.sources = Sources(self._lake)
         self.events = Events(self._lake)
         self._pulls = Pulls(self._lake)
-        self._snapshots = Snapshots(self._lake, self.distributions, limit=settings.snapshot_entries)
+        self._snapshots = Snapshots(self._lake, self.distributions, self.quotas, limit=settings.snapshot_entries)
         self.past = PastPaths(settings.history_path, self.distributions, self._snapshots)
         self._history = History(self._lake)
         self.pins = Pins(self._lake)
         self.squasher = Squasher(self._lake, self._snapshots, self.distributions, self.pins, self._holdings)
         self._raw = _RawCache(settings.manifest_cache)
         lookups = Lookups(self._manifest_of, self._size_of, self._history.children)
-        self._committer = Committer(self._lake, self._snapshots, self.distributions, self.content, lookups)
+        self._committer = Committer(self._lake, self._snapshots, self.distributions, self.content, lookups, self.quotas)
 
     # --- serving ---
 

@@ -231,11 +231,14 @@ class Writer:
         acts: int = 0,
         squashed: Mapping[str, Collection[int]] | None = None,
         ended: Mapping[str, int] | None = None,
+        totals: Mapping[str, tuple[int, int]] | None = None,
+        quotas: bool = False,
     ) -> None:
         """Say in DuckLake's own record who commits what; other processes read from it what they must look at again.
 
         `versions`: repository → the numbers made; `distributions`: path → `set` or `deleted`; `acts`: rows of audit events;
-        `squashed`: versions that are no more; `ended`: repositories that are no more, with the last number they had.
+        `squashed`: versions that are no more; `ended`: repositories that are no more, with the last number they had;
+        `totals`: tags and bytes of the latest of `versions`; `quotas`: some were changed.
         """
         made = versions or {}
         told: dict[str, object] = {
@@ -248,6 +251,10 @@ class Writer:
             told["squashed"] = {name: sorted(numbers) for name, numbers in squashed.items()}
         if ended:
             told["ended"] = dict(ended)
+        if totals:
+            told["totals"] = dict(totals)
+        if quotas:
+            told["quotas"] = True
         note = json.dumps(told)
         self._cursor.execute("CALL lake.set_commit_message(?, ?, extra_info => ?)", [actor, message, note])
 

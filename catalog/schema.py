@@ -124,6 +124,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             repository VARCHAR NOT NULL, version BIGINT NOT NULL, note VARCHAR NOT NULL, actor VARCHAR NOT NULL,
             created_at TIMESTAMPTZ NOT NULL)""",
     ),
+    (
+        """CREATE TABLE quotas (
+            pattern VARCHAR NOT NULL, max_bytes BIGINT, max_tags BIGINT, warn_bytes BIGINT, warn_tags BIGINT)""",
+    ),
 )
 """Each entry takes the schema from its index to the next number; entries never change once released."""
 

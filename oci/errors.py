@@ -115,6 +115,10 @@ class TagImmutable(Denied):
     """The tag is there already, and may not be moved or deleted."""
 
 
+class QuotaExceeded(Denied):
+    """A namespace would hold more than its quota allows."""
+
+
 class BlobTooLarge(RequestError):
     """A blob is larger than this registry takes."""
 
@@ -169,6 +173,10 @@ class VersionUnknown(NotFound):
     """No such version of the repository."""
 
     code = "NAME_UNKNOWN"
+
+
+class QuotaUnknown(NotFound):
+    """No such quota."""
 
 
 class AccountUnknown(NotFound):

@@ -21,6 +21,7 @@ from flows.cli import (
     prefetch,
     push,
     query,
+    quota,
     reclaim,
     replicate,
     repository,
@@ -62,6 +63,7 @@ app.add_typer(user.group, name="user")
 app.add_typer(user.groups, name="group")
 app.add_typer(token.group, name="token")
 app.add_typer(access.group, name="access")
+app.add_typer(quota.group, name="quota")
 app.add_typer(event.group, name="event")
 app.add_typer(hook.group, name="hook")
 app.add_typer(subscription.group, name="subscription")
