@@ -30,6 +30,8 @@ from catalog.query import Asking, ask_table, limits_of
 from catalog.question import Format, Limits, Question
 from catalog.quotas import Quotas
 from catalog.reclaim import Reclaimer
+from catalog.retention import Times, read_times
+from catalog.retention_rules import RetentionRules
 from catalog.rows import ChangeRow, RepositoryRow, VersionRow
 from catalog.scrub import Scrubber
 from catalog.settings import Settings
@@ -77,6 +79,7 @@ class Catalog:
         self.content = ContentStore(store, self._holdings, self.uploads, clock=clock)
         self.distributions = Distributions(self._lake)
         self.quotas = Quotas(self._lake)
+        self.retention_rules = RetentionRules(self._lake)
         self.sources = Sources(self._lake)
         self.events = Events(self._lake)
         self._pulls = Pulls(self._lake)
@@ -294,6 +297,10 @@ class Catalog:
     def commit_log(self) -> CommitLog:
         """The record of commits, for one who follows it; two queries."""
         return CommitLog(self._lake)
+
+    def times(self, name: str) -> Times:
+        """When a repository's tags were set, and its manifests came or lost a tag; one query."""
+        return read_times(self._lake, name)
 
     def usage(self) -> Usage:
         """What is held, what repositories share, and what that saves."""

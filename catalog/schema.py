@@ -128,6 +128,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """CREATE TABLE quotas (
             pattern VARCHAR NOT NULL, max_bytes BIGINT, max_tags BIGINT, warn_bytes BIGINT, warn_tags BIGINT)""",
     ),
+    ("CREATE TABLE retention_rules (name VARCHAR NOT NULL, rule VARCHAR NOT NULL)",),
 )
 """Each entry takes the schema from its index to the next number; entries never change once released."""
 

@@ -179,6 +179,10 @@ class QuotaUnknown(NotFound):
     """No such quota."""
 
 
+class RuleUnknown(NotFound):
+    """No such rule of retention."""
+
+
 class AccountUnknown(NotFound):
     """No such user, robot, group, rule or token."""
 

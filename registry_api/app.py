@@ -35,6 +35,7 @@ from registry_api.pulls import PullWriter
 from registry_api.queries import query_routes
 from registry_api.quotas import quota_routes
 from registry_api.registry import Registry
+from registry_api.retention import retention_routes
 from registry_api.threads import Threads
 from registry_api.tokens import token_routes
 from registry_api.v2 import DistributionApi
@@ -112,6 +113,7 @@ def _create_others(
     app.include_router(version_routes(registry))
     app.include_router(administration_routes(registry))
     app.include_router(quota_routes(registry))
+    app.include_router(retention_routes(registry))
     app.include_router(query_routes(registry))
     app.include_router(hook_routes(registry, eventing))
     app.include_router(event_routes(registry, eventing))

@@ -25,6 +25,7 @@ from flows.cli import (
     reclaim,
     replicate,
     repository,
+    retention,
     scrub,
     serve,
     sign,
@@ -64,6 +65,7 @@ app.add_typer(user.groups, name="group")
 app.add_typer(token.group, name="token")
 app.add_typer(access.group, name="access")
 app.add_typer(quota.group, name="quota")
+app.add_typer(retention.group, name="retention")
 app.add_typer(event.group, name="event")
 app.add_typer(hook.group, name="hook")
 app.add_typer(subscription.group, name="subscription")

@@ -45,6 +45,19 @@ def test_tags_are_refused_with_the_manifest_and_warned_of_before(api: Api) -> No
     assert api.put_manifest("team/app", "t3", raw).status_code == 201
 
 
+def test_rules_of_retention_by_http(api: Api) -> None:
+    wanted = {"name": "few", "pattern": "team/**", "newest": 3, "untagged_after": "30d"}
+    assert api.anybody.get("/api/v1/retention").status_code == 401
+    made = api.admin.put("/api/v1/retention/few", json=wanted)
+    assert made.status_code == 200, made.text
+    assert made.json().items() >= wanted.items()
+    assert api.admin.put("/api/v1/retention/other", json=wanted).status_code == 400
+    assert api.admin.put("/api/v1/retention/few", json={**wanted, "untagged_after": "soon"}).status_code == 400
+    assert [rule["name"] for rule in api.admin.get("/api/v1/retention").json()] == ["few"]
+    assert api.admin.delete("/api/v1/retention/few").status_code == 204
+    assert api.admin.delete("/api/v1/retention/few").status_code == 404
+
+
 def test_quotas_by_http(api: Api) -> None:
     wanted = {"pattern": "team/**", "max_bytes": 10**9, "warn_tags": 5}
     assert api.anybody.put("/api/v1/quotas", json=wanted).status_code == 401
