@@ -30,8 +30,11 @@ from catalog.pins import Pins
 from catalog.pulls import DAYS_APART, PullCount, PullCounts, Pulled, Pulls
 from catalog.query import Asking, ask_table, limits_of
 from catalog.question import Format, Limits, Question
+from catalog.quotas import Quotas
 from catalog.reclaim import Reclaimer
 from catalog.remotes import Remotes
+from catalog.retention import Times, read_times
+from catalog.retention_rules import RetentionRules
 from catalog.rows import ChangeRow, RepositoryRow, VersionRow
 from catalog.scrub import Scrubber
 from catalog.settings import Settings
@@ -79,18 +82,22 @@ class Catalog:
         self.content = ContentStore(store, self._holdings, self.uploads, clock=clock)
         self.distributions = Distributions(self._lake)
         self.remotes = Remotes(self._lake)
+        self.quotas = Quotas(self._lake)
+        self.retention_rules = RetentionRules(self._lake)
         self.sources = Sources(self._lake)
         self.events = Events(self._lake)
         self._pulls = Pulls(self._lake)
         self.cache_contents = CacheContents(self._lake, self._holdings, self.distributions, self._pulls)
-        self._snapshots = Snapshots(self._lake, self.distributions, self.remotes, limit=settings.snapshot_entries)
+        self._snapshots = Snapshots(
+            self._lake, self.distributions, self.remotes, self.quotas, limit=settings.snapshot_entries
+        )
         self.past = PastPaths(settings.history_path, self.distributions, self._snapshots)
         self._history = History(self._lake)
         self.pins = Pins(self._lake)
         self.squasher = Squasher(self._lake, self._snapshots, self.distributions, self.pins, self._holdings)
         self._raw = _RawCache(settings.manifest_cache)
         lookups = Lookups(self._manifest_of, self._size_of, self._is_held, self._history.children)
-        self._committer = Committer(self._lake, self._snapshots, self.distributions, self.content, lookups)
+        self._committer = Committer(self._lake, self._snapshots, self.distributions, self.content, lookups, self.quotas)
 
     # --- serving ---
 
@@ -316,6 +323,10 @@ class Catalog:
     def commit_log(self) -> CommitLog:
         """The record of commits, for one who follows it; two queries."""
         return CommitLog(self._lake)
+
+    def times(self, name: str) -> Times:
+        """When a repository's tags were set, and its manifests came or lost a tag; one query."""
+        return read_times(self._lake, name)
 
     def usage(self) -> Usage:
         """What is held, what repositories share, and what that saves."""

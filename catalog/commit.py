@@ -9,6 +9,7 @@ from catalog.changes import Commit, CommitResult, Lookups, plan_effect
 from catalog.content import ContentStore
 from catalog.distributions import Distribution, Distributions, distribution_row
 from catalog.lake import Lake
+from catalog.quotas import Quotas, total_of
 from catalog.rows import ImageConfig, Record, effect_records, first_distribution, record_table
 from catalog.snapshot import Snapshot
 from catalog.snapshots import Snapshots
@@ -47,9 +48,10 @@ class Committer:
         distributions: Distributions,
         content: ContentStore,
         lookups: Lookups,
+        quotas: Quotas,
     ) -> None:
         self._lake, self._snapshots, self._content, self._lookups = lake, snapshots, content, lookups
-        self._distributions = distributions
+        self._distributions, self._quotas = distributions, quotas
         self._queue: list[_Waiting] = []
         self._guard, self._leading = threading.Lock(), threading.Lock()
 
@@ -72,7 +74,10 @@ class Committer:
 
     def preview(self, commit: Commit) -> CommitResult:
         """What a commit would make now; nothing is written. Raises what `commit` raises."""
-        return self._plan(commit, {})[0]
+        result = self._plan(commit, {})[0]
+        if result.changed:
+            self._quotas.begin().take(result.repository, total_of(result.snapshot))
+        return result
 
     def _commit_group(self, group: Sequence[_Waiting]) -> None:
         """Every member is done afterwards, whatever happens."""
@@ -94,9 +99,13 @@ class Committer:
         served: list[Distribution] = []
         sources: list[Row] = []
         with self._lake.write() as writer:
+            self._snapshots.refresh()
+            fitting = self._quotas.begin()
             for waiting in group:
                 try:
                     result, some, origins = self._plan(waiting.commit, made)
+                    if result.changed:
+                        fitting.take(result.repository, total_of(result.snapshot))
                 except EntrepotError as error:
                     waiting.error = error
                     continue
@@ -116,7 +125,9 @@ class Committer:
                     writer.append("sources", source_table(sources))
                 actors, operations = _description([waiting.commit for waiting, _ in results])
                 paths = {one.path: "set" for one in served}
-                writer.describe(actors, operations, versions=_numbers(results), distributions=paths)
+                writer.describe(
+                    actors, operations, versions=_numbers(results), distributions=paths, totals=fitting.made
+                )
         for one in served:
             self._distributions.keep(one)
         self._snapshots.keep(made.values(), before=writer.before, after=writer.after)

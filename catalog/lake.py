@@ -232,12 +232,14 @@ class Writer:
         squashed: Mapping[str, Collection[int]] | None = None,
         ended: Mapping[str, int] | None = None,
         remotes: bool = False,
+        totals: Mapping[str, tuple[int, int]] | None = None,
+        quotas: bool = False,
     ) -> None:
         """Say in DuckLake's own record who commits what; other processes read from it what they must look at again.
 
         `versions`: repository → the numbers made; `distributions`: path → `set` or `deleted`; `acts`: rows of audit events;
-        `squashed`: versions that are no more; `ended`: repositories that are no more, with the last number they had; `remotes`:
-        that records of remotes changed.
+        `squashed`: versions that are no more; `ended`: repositories that are no more, with the last number they had;
+        `totals`: tags and bytes of the latest of `versions`; `remotes`, `quotas`: some were changed.
         """
         made = versions or {}
         told: dict[str, object] = {
@@ -251,6 +253,10 @@ class Writer:
             told["squashed"] = {name: sorted(numbers) for name, numbers in squashed.items()}
         if ended:
             told["ended"] = dict(ended)
+        if totals:
+            told["totals"] = dict(totals)
+        if quotas:
+            told["quotas"] = True
         note = json.dumps(told)
         self._cursor.execute("CALL lake.set_commit_message(?, ?, extra_info => ?)", [actor, message, note])
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from catalog.lake import Lake
+from catalog.totals import Total
 
 _PATIENCE = 2.0
 """Seconds a commit may be under way before we look whether its writer is still alive."""
@@ -20,6 +21,8 @@ class News:
 
     `squashed` are versions that are no more; `ended` repositories that are no more, with the last number they had.
 
+    `totals` has what the newest of `versions` hold, None where the record does not say; `quotas`: some were changed.
+
     `complete` is False when the record has gaps, and everything known before must be read again. `seen` and `position` are
     the counter's value and the last commit that the news tell of.
     """
@@ -32,6 +35,8 @@ class News:
     complete: bool = True
     squashed: Mapping[str, Collection[int]] = field(default_factory=dict)
     ended: Mapping[str, int] = field(default_factory=dict)
+    totals: Mapping[str, Total | None] = field(default_factory=dict)
+    quotas: bool = False
 
 
 class NewsFeed:
@@ -79,16 +84,23 @@ class NewsFeed:
         versions: dict[str, int] = {}
         squashed: dict[str, set[int]] = {}
         ended: dict[str, int] = {}
-        distributions = remotes = False
+        totals: dict[str, Total | None] = {}
+        distributions = remotes = quotas = False
         for _, text in reversed(rows):
             note = json.loads(str(text)) if text else {}
-            versions.update(note.get("versions", {}))
+            made = note.get("versions", {})
+            versions.update(made)
+            told = note.get("totals", {})
+            totals.update({name: Total(*told[name]) if name in told else None for name in made})
+            quotas = quotas or bool(note.get("quotas"))
             ended.update(note.get("ended", {}))
             for name, gone in note.get("squashed", {}).items():
                 squashed.setdefault(name, set()).update(gone)
             distributions = distributions or bool(note.get("distributions"))
             remotes = remotes or bool(note.get("remotes"))
-        return News(value, numbers[0], versions, distributions, remotes, complete, squashed, ended)
+        return News(
+            value, numbers[0], versions, distributions, remotes, complete, squashed, ended, totals=totals, quotas=quotas
+        )
 
     def accept(self, news: News) -> None:
         """Count the news as known; call it once everybody who asks is answered by them."""

@@ -133,6 +133,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             concurrency BIGINT NOT NULL, mirrors VARCHAR[] NOT NULL, rate VARCHAR NOT NULL, bandwidth BIGINT NOT NULL,
             lookaside VARCHAR NOT NULL)""",
     ),
+    (
+        """CREATE TABLE quotas (
+            pattern VARCHAR NOT NULL, max_bytes BIGINT, max_tags BIGINT, warn_bytes BIGINT, warn_tags BIGINT)""",
+    ),
+    ("CREATE TABLE retention_rules (name VARCHAR NOT NULL, rule VARCHAR NOT NULL)",),
 )
 """Each entry takes the schema from its index to the next number; entries never change once released."""
 

@@ -8,9 +8,11 @@ from catalog.distributions import Distribution, Distributions
 from catalog.history import version_unknown
 from catalog.lake import Lake
 from catalog.news import NewsFeed
+from catalog.quotas import Quotas, total_of
 from catalog.remotes import Remotes
 from catalog.snapshot import Delta, ManifestEntry, Snapshot
 from catalog.timeline import Timeline, Timelines
+from catalog.totals import Total
 from oci.digest import Digest
 from oci.errors import Conflict, NameUnknown, VersionUnknown
 
@@ -37,8 +39,11 @@ _OVERHEAD = 10
 class Snapshots:
     """Keeps snapshots of up to `limit` entries in all, usable from any thread. Other processes' commits show at the next look."""
 
-    def __init__(self, lake: Lake, distributions: Distributions, remotes: Remotes, *, limit: int) -> None:
-        self._lake, self._distributions, self._remotes, self._limit = lake, distributions, remotes, limit
+    def __init__(
+        self, lake: Lake, distributions: Distributions, remotes: Remotes, quotas: Quotas, *, limit: int
+    ) -> None:
+        self._lake, self._distributions, self._limit = lake, distributions, limit
+        self._remotes, self._quotas = remotes, quotas
         self._kept: OrderedDict[tuple[str, int], Snapshot] = OrderedDict()
         self._held = 0
         self._guard, self._learning = threading.Lock(), threading.Lock()
@@ -52,13 +57,18 @@ class Snapshots:
 
     def _read_latest(self) -> None:
         rows = self._lake.read(
-            "SELECT repository, max(version) FILTER (kind = 'version'), max(version) FILTER (kind = 'deleted') FROM records "
-            "WHERE kind IN ('version', 'deleted') GROUP BY repository"
+            "SELECT repository, max(version) FILTER (kind = 'version'), max(version) FILTER (kind = 'deleted'), "
+            "arg_max(tags, version) FILTER (kind = 'version'), arg_max(size_bytes, version) FILTER (kind = 'version') "
+            "FROM records WHERE kind IN ('version', 'deleted') GROUP BY repository"
         )
         with self._guard:
-            self._latest = {str(name): int(str(number)) for name, number, _ in rows if number is not None}
-            self._ended = {str(name): int(str(number)) for name, _, number in rows if number is not None}
+            self._latest = {str(name): int(str(number)) for name, number, *_ in rows if number is not None}
+            self._ended = {str(name): int(str(number)) for name, _, number, *_ in rows if number is not None}
             self._names = None
+        totals = {
+            str(row[0]): Total(int(str(row[3] or 0)), int(str(row[4] or 0))) for row in rows if row[1] is not None
+        }
+        self._quotas.totals.replace(totals)
 
     def _take_news(self, *, even_if_current: bool = False) -> None:
         """Learn what was committed. Only then does the feed count as current, so that nobody is told of an older version."""
@@ -73,7 +83,9 @@ class Snapshots:
                 self._distributions.reload()
             if news.remotes or not news.complete:
                 self._remotes.reload()
-            if news.complete:
+            if news.quotas or not news.complete:
+                self._quotas.reload()
+            if news.complete and None not in news.totals.values():
                 for name, gone in news.squashed.items():
                     self._drop(name, gone)
                 for name, last in news.ended.items():
@@ -83,6 +95,9 @@ class Snapshots:
                     for name, number in news.versions.items():
                         if number > self._ended.get(name, 0):
                             self._latest[name] = max(number, self._latest.get(name, 0))
+                for name, total in news.totals.items():
+                    if total is not None and self._latest.get(name) == news.versions[name]:
+                        self._quotas.totals.move(name, total)
             else:
                 self._read_latest()
                 self._drop()
@@ -103,6 +118,8 @@ class Snapshots:
             if self._latest.get(name, 0) <= last:
                 self._latest.pop(name, None)
             self._names = None
+        if name not in self._latest:
+            self._quotas.totals.end(name)
         self._drop(name)
 
     def is_current(self) -> bool:
@@ -213,6 +230,8 @@ class Snapshots:
                     self._names = None
                 self._latest[name] = number
                 self._remember(snapshot)
+                if self._latest[snapshot.repository] == snapshot.version:
+                    self._quotas.totals.move(snapshot.repository, total_of(snapshot))
         self._feed.skip_own(before, after)
 
     def forget(self, name: str, gone: Collection[int], *, before: int, after: int) -> None:

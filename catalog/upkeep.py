@@ -16,7 +16,7 @@ _META = "__ducklake_metadata_lake"
 _SNAPSHOTS = 500
 """Snapshots that expire in one hold of the lock."""
 
-_SMALL = 16_000_000
+_SMALL = 1_000_000
 """Bytes: files above that are not merged any more: one merge, of one partition's small files, stays within memory and moments."""
 
 _REWRITTEN = 0.25

@@ -7,6 +7,7 @@ import threading
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -34,6 +35,7 @@ class Uploads:
         self._store, self._holdings, self._clock, self._expiry = store, holdings, clock, expiry
         self._states: OrderedDict[str, tuple[int, Hasher]] = OrderedDict()
         self._guard = threading.Lock()
+        self._owners: dict[str, str] = {}
 
     def begin(self, repository: str) -> "UploadSession":
         """Open a new, empty session for a repository."""
@@ -71,6 +73,16 @@ class Uploads:
         """How many sessions of a repository are open."""
         return sum(path.name.endswith(f"-{_owner(repository)}") for path in self._store.staging.iterdir())
 
+    def bytes_open(self, is_counted: Callable[[str], bool]) -> int:
+        """Bytes that have come in open sessions of the repositories that count, as far as this process has met them."""
+        total = 0
+        for path in self._store.staging.iterdir():
+            repository = self._owners.get(path.name.rpartition("-")[2])
+            if repository is not None and is_counted(repository):
+                with suppress(FileNotFoundError):
+                    total += path.stat().st_size
+        return total
+
     def sweep(self, now: float) -> int:
         """Drop sessions that nobody has touched for the expiry time; return how many."""
         dropped = 0
@@ -94,7 +106,9 @@ class Uploads:
         """A session is found only under the repository it was begun for."""
         if len(session_id) != 32 or session_id.strip("0123456789abcdef"):
             raise UploadUnknown(f"not an upload session: {session_id[:100]!r}")
-        return self._store.staging / f"{session_id}-{_owner(repository)}"
+        owner = _owner(repository)
+        self._owners[owner] = repository
+        return self._store.staging / f"{session_id}-{owner}"
 
     def _remember(self, session_id: str, offset: int, hasher: Hasher) -> None:
         with self._guard:

@@ -16,7 +16,7 @@ from flows.sync_plan import COPIED, SyncPlan, plan_sync
 from flows.sync_reading import Upstream
 from flows.sync_report import SyncResult
 from flows.sync_select import Choice, NothingSelected, choose_tags
-from oci.errors import Conflict, RemoteError, RemoteUnauthorized
+from oci.errors import Conflict, QuotaExceeded, RemoteError, RemoteUnauthorized
 from oci.remote.signed import SignedRepository
 
 MAX_PLANS = 10
@@ -62,6 +62,7 @@ async def run_sync(job: SyncJob, steps: Steps = PLAIN) -> SyncResult:
         base = await asyncio.to_thread(job.catalog.find_snapshot, job.target) or Snapshot(job.target, 0)
         job.incomplete = await asyncio.to_thread(sync_steps.find_incomplete, job, base)
         await _add_companions(job, steps, base)
+        _check_quota(job, base)
         # 5
         await _move(job, steps, base)
         while added := await _add_companions(job, steps, base):  # of children that were not known before
@@ -111,6 +112,20 @@ def _check_selected(job: SyncJob) -> None:
     if job.mode == "mirror" or not job.candidates:
         raise NothingSelected(message)
     job.note(message)
+
+
+def _check_quota(job: SyncJob, base: Snapshot) -> None:
+    """Raise QuotaExceeded before anything is copied that could not be committed, as far as the plan says; a dry run notes it."""
+    plan = _plan(job, base)
+    counts = plan.counts()
+    is_growing = job.request.mode == "additive"  # a mirror may give back more than it takes
+    size = sum(item.size for item in plan.of("added", "moved")) if is_growing else 0
+    try:
+        job.catalog.quotas.check_room(job.target, tags=counts["added"] - counts["removed"], size=size)
+    except QuotaExceeded as error:
+        if not job.request.dry_run:
+            raise
+        job.note(error.message)
 
 
 def _check_named(job: SyncJob) -> None:

@@ -119,6 +119,10 @@ class PromotionRefused(Denied):
     """A gate did not let some of the content through; `detail` has every verdict."""
 
 
+class QuotaExceeded(Denied):
+    """A namespace would hold more than its quota allows."""
+
+
 class BlobTooLarge(RequestError):
     """A blob is larger than this registry takes."""
 
@@ -179,6 +183,14 @@ class VersionUnknown(NotFound):
     """No such version of the repository."""
 
     code = "NAME_UNKNOWN"
+
+
+class QuotaUnknown(NotFound):
+    """No such quota."""
+
+
+class RuleUnknown(NotFound):
+    """No such rule of retention."""
 
 
 class AccountUnknown(NotFound):

@@ -33,8 +33,10 @@ from registry_api.limits import RateLimit
 from registry_api.management import management_routes
 from registry_api.pulls import PullWriter
 from registry_api.queries import query_routes
+from registry_api.quotas import quota_routes
 from registry_api.registry import Registry
 from registry_api.remotes import remote_routes
+from registry_api.retention import retention_routes
 from registry_api.threads import Threads
 from registry_api.tokens import token_routes
 from registry_api.v2 import DistributionApi
@@ -111,6 +113,8 @@ def _create_others(
     app.include_router(management_routes(registry))
     app.include_router(version_routes(registry))
     app.include_router(administration_routes(registry))
+    app.include_router(quota_routes(registry))
+    app.include_router(retention_routes(registry))
     app.include_router(query_routes(registry))
     app.include_router(hook_routes(registry, eventing))
     app.include_router(event_routes(registry, eventing))

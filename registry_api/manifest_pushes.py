@@ -15,7 +15,8 @@ from oci.reference import parse_tag
 from registry_api.bodies import read_whole
 from registry_api.errors import TooManyTags
 from registry_api.manifests import check_digest
-from registry_api.messages import Answer, Request, empty_answer
+from registry_api.messages import Answer, Request, empty_answer, warning_value
+from registry_api.quota_warnings import quota_warnings
 from registry_api.registry import Registry
 
 MAX_TAGS = 10
@@ -47,7 +48,7 @@ async def put_manifest(registry: Registry, request: Request) -> Answer:
         except ManifestUnknown:  # it was deleted, and its bytes collected, between the two
             if not tries_left:
                 raise
-    return _created(request.name, manifest, tags if by_digest else ())
+    return _created(request.name, manifest, tags if by_digest else (), quota_warnings(registry, request))
 
 
 def _tags_of(request: Request, by_digest: Digest | None) -> Sequence[str]:
@@ -101,7 +102,7 @@ def _is_usable(registry: Registry, snapshot: Snapshot, digest: Digest) -> bool:
     return content.linked(name, digest) and content.lease(name, digest)
 
 
-def _created(name: str, manifest: Manifest, tags: Sequence[str]) -> Answer:
+def _created(name: str, manifest: Manifest, tags: Sequence[str], warnings: Sequence[str]) -> Answer:
     headers: list[tuple[bytes, str]] = [
         (b"location", f"/v2/{name}/manifests/{manifest.digest}"),
         (b"docker-content-digest", manifest.digest),
@@ -109,6 +110,7 @@ def _created(name: str, manifest: Manifest, tags: Sequence[str]) -> Answer:
     if manifest.subject:
         headers.append((b"oci-subject", manifest.subject.digest))
     headers.extend((b"oci-tag", tag) for tag in tags)
+    headers.extend((b"warning", warning_value(text)) for text in warnings)
     return empty_answer(201, *headers)
 
 

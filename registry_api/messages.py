@@ -117,3 +117,8 @@ def json_answer(body: bytes, *pairs: tuple[bytes, str], status: int = 200) -> An
     """An answer whose body is JSON already."""
     kind = (b"content-type", "application/json; charset=utf-8")
     return Answer(status, with_headers(kind, (b"content-length", str(len(body))), *pairs), body)
+
+
+def warning_value(text: str) -> str:
+    """The value of a Warning header. Source: distribution-spec, "Warnings"; RFC 9111 section 5.5."""
+    return f'299 - "{text}"'.encode("ascii", "replace").decode()

@@ -31,6 +31,8 @@ class Registry:
     rate: RateLimit
     opened: "Recent[Digest, None]" = field(default_factory=lambda: Recent(10_000))
     """Blobs whose folders the system has in memory, so that opening them again takes no disk."""
+    warned: "Recent[str, None]" = field(default_factory=lambda: Recent(1_000))
+    """The patterns of quotas whose soft limit is known to be exceeded."""
     described: "Recent[tuple[Digest, str], bytes]" = field(default_factory=lambda: Recent(20_000))
     """The descriptors of referrers, as JSON, by digest and media type."""
 

@@ -1,8 +1,9 @@
 """Upload sessions; their state is all in the path, for some clients drop queries. Source: distribution-spec, "Pushing blobs"."""
 
 import asyncio
+from functools import partial
 
-from catalog.access_policy import Caller
+from catalog.access_policy import Caller, matches
 from catalog.uploads import UploadSession
 from oci.digest import Digest, check_algorithm
 from oci.errors import (
@@ -46,6 +47,7 @@ async def post_upload(registry: Registry, request: Request) -> Answer:
     if wanted is not None:
         return await _take_whole(registry, request, Digest.parse(wanted))
     await _check_open_sessions(registry, request.repository)
+    await _check_quota(registry, request, 0)
     session = await registry.threads.run(registry.catalog.uploads.begin, request.repository)
     session.close()
     return _progress(202, request, session)
@@ -104,6 +106,7 @@ async def _check_open_sessions(registry: Registry, repository: str) -> None:
 
 async def _take_whole(registry: Registry, request: Request, digest: Digest) -> Answer:
     """Take a blob in with one request; nothing stays of one that breaks off, for nobody knows its session."""
+    await _check_quota(registry, request, request.content_length or 0)
     with Intake(
         await registry.threads.run(registry.catalog.uploads.begin, request.repository), registry.threads
     ) as intake:
@@ -184,7 +187,10 @@ async def _take_chunk(registry: Registry, intake: Intake, request: Request) -> N
 
 
 async def _feed(registry: Registry, intake: Intake, request: Request, *, expected: int | None = None) -> None:
-    """Append the body; raise BlobTooLarge, and drop the session, when the blob is above the limit of the settings."""
+    """Append the body; raise BlobTooLarge, and drop the session, when the blob is above the limit of the settings; raise
+    QuotaExceeded when what is announced does not fit."""
+    if request.content_length:
+        await _check_quota(registry, request, request.content_length)
     limit = registry.catalog.settings.max_blob_size
     announced = request.content_length
     if not limit:
@@ -197,6 +203,20 @@ async def _feed(registry: Registry, intake: Intake, request: Request, *, expecte
     except BlobTooLarge:
         await intake.cancel()
         raise
+
+
+async def _check_quota(registry: Registry, request: Request, announced: int) -> None:
+    """Raise QuotaExceeded when the namespace is full, or when so many bytes more are not to fit beside other open uploads.
+
+    That is early advice; what counts is checked when the manifest comes."""
+    quotas, uploads = registry.catalog.quotas, registry.catalog.uploads
+    if quotas.covering(request.repository):
+
+        def under_way(pattern: str) -> int:
+            return uploads.bytes_open(lambda name: matches(pattern, name))
+
+        check = partial(quotas.check_room, request.repository, size=max(announced, 1), under_way=under_way)
+        await registry.threads.run(check)
 
 
 def _location(request: Request, session: UploadSession) -> str:

@@ -20,7 +20,7 @@ from registry_api.challenges import challenge, scopes_for
 from registry_api.errors import ChildLeftOut, RequestStalled, Stopping, error_answer, internal_answer, row_of
 from registry_api.leave import why_not_ask
 from registry_api.listings import list_tags_with
-from registry_api.messages import Answer, Headers, Request, Sendable, find_header
+from registry_api.messages import Answer, Headers, Request, Sendable, find_header, warning_value
 from registry_api.registry import Registry
 from registry_api.routes import (
     BASE,
@@ -92,7 +92,7 @@ class DistributionApi:
         if cache is not None and route.action == "pull":
             handler, warning = await self._below_cache(scope, match, caller, cache, name, handler)
             if warning:
-                more.append((b"warning", _warning(warning).encode()))
+                more.append((b"warning", warning_value(warning).encode()))
             found = await registry.find_distribution(name)
         elif found is not None and match.pattern == MANIFEST and route.action == "pull" and ":" in match.reference:
             snapshot = registry.catalog.cached_served(name)
@@ -204,7 +204,7 @@ class DistributionApi:
         if status == 401 and error.side == "request":
             return error_answer(error, (b"www-authenticate", self._challenge(scope, error)), SUPPORTED)
         if isinstance(error, ChildLeftOut):
-            return error_answer(error, (b"warning", _warning(error.message)))
+            return error_answer(error, (b"warning", warning_value(error.message)))
         if status < 500:
             return error_answer(error)
         reference = self._registry.make_id()
@@ -223,11 +223,6 @@ class DistributionApi:
         if not said and (find_header(scope, b"authorization") or b"").lower().startswith(b"bearer"):
             said = "insufficient_scope" if isinstance(error, LoginNeeded) else "invalid_token"
         return challenge(self._registry.catalog.settings, scope, scopes, error=said)
-
-
-def _warning(text: str) -> str:
-    """The value of a Warning header. Source: distribution-spec, "Warnings"; RFC 9111 section 5.5."""
-    return f'299 - "{text}"'.encode("ascii", "replace").decode()
 
 
 def _parameter(scope: Scope, name: str) -> str | None:

@@ -23,10 +23,12 @@ from flows.cli import (
     promote,
     push,
     query,
+    quota,
     reclaim,
     remote,
     replicate,
     repository,
+    retention,
     scrub,
     serve,
     sign,
@@ -67,6 +69,8 @@ app.add_typer(user.group, name="user")
 app.add_typer(user.groups, name="group")
 app.add_typer(token.group, name="token")
 app.add_typer(access.group, name="access")
+app.add_typer(quota.group, name="quota")
+app.add_typer(retention.group, name="retention")
 app.add_typer(event.group, name="event")
 app.add_typer(hook.group, name="hook")
 app.add_typer(subscription.group, name="subscription")

@@ -5,11 +5,12 @@ import asyncio
 import pytest
 
 from catalog.catalog import Catalog
+from catalog.quotas import Quota
 from flows import sync_steps
 from flows.sync_job import SyncJob, TagsFailed
 from flows.sync_run import Steps, run_sync
 from oci import mediatypes
-from oci.errors import Conflict, RemoteCorrupt, RemoteNotFound, RemoteUnauthorized, RemoteUnavailable
+from oci.errors import Conflict, QuotaExceeded, RemoteCorrupt, RemoteNotFound, RemoteUnauthorized, RemoteUnavailable
 from oci.pack import pack_artifact, pack_image, pack_index
 from oci.platform import Platform
 from tests.flows.conftest import NAME, REMOTE, MemoryUpstream, Syncer
@@ -385,3 +386,15 @@ async def test_plain_steps_are_what_run_sync_uses(sync: Syncer, upstream: Memory
     job = sync.job()
     assert (await run_sync(job)).version == 1
     assert await sync_steps.list_tags(job, job.source) == ["v1"]
+
+
+async def test_a_sync_that_does_not_fit_its_quota_copies_nothing(sync: Syncer, upstream: MemoryUpstream) -> None:
+    for number in range(3):
+        upstream.image(f"v{number}")
+    sync.catalog.quotas.put(Quota("team/**", max_tags=2), actor="test")
+    with pytest.raises(QuotaExceeded, match="may hold 2 tags"):
+        await sync()
+    assert upstream.count("read_manifest") == upstream.count("read_blob") == 0
+    noted = await sync(dry_run=True)
+    assert any("may hold 2 tags" in note for note in noted.notes)
+    assert (await sync(include=["v0", "v1"])).changed

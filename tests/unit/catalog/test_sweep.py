@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,81 @@ def test_a_commit_that_comes_between_saves_its_blobs(
     monkeypatch.setattr(sweeper, "_without_version", commit_in_between)
     assert timed.sweep(grace=DAY).freed == []
     assert other.content.read(descriptor.digest)
+
+
+def test_what_was_vouched_for_is_not_looked_at_again_until_versions_are_deleted(
+    timed: Catalog, now: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push_image(timed, "team/app", "a", "one")
+    push_image(timed, "team/app", "a", "two")
+    sweeper, looked = timed._sweeper, list[int]()
+    look = sweeper._without_version
+
+    def counted(batch: list[Held], *repository: str) -> list[Held]:
+        looked.append(len(batch))
+        return look(batch, *repository)
+
+    monkeypatch.setattr(sweeper, "_without_version", counted)
+    now[0] += 2 * DAY
+    timed.sweep(grace=DAY)
+    assert looked == [6]
+    timed.sweep(grace=DAY)
+    assert looked == [6]  # nothing is new
+    push_image(timed, "team/app", "a", "three")
+    now[0] += 2 * DAY
+    timed.sweep(grace=DAY)
+    assert looked == [6, 3]
+    timed.squasher.delete_versions("team/app", [range(1, 2)], actor="test", now=datetime.now(UTC))
+    timed.sweep(grace=DAY)
+    assert looked == [6, 3, 9]
+    first = Digest(timed.snapshot("team/app").tags["a"])
+    commit_to(timed, "team/app", RemoveManifest(first), operation_id="remove")
+    timed.squasher.delete_versions("team/app", [range(2, 4)], actor="test", now=datetime.now(UTC))
+    planned = timed.sweep(grace=DAY, dry_run=True)
+    freed = timed.sweep(grace=DAY)
+    assert freed.freed_blobs == planned.freed_blobs > 0
+    assert (freed.freed, freed.freed_bytes) == (planned.freed, planned.freed_bytes)
+    assert timed.absent() == []
+
+
+def test_a_sweep_whose_time_is_up_goes_on_with_the_next(
+    timed: Catalog, now: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("catalog.sweep._BATCH", 3)
+    for number in range(8):
+        loose = str(number).encode()
+        timed.content.put(loose, Digest.of(loose), "team/app")
+    now[0] += 2 * DAY
+    first = timed.sweep(grace=DAY, is_late=lambda: True)
+    assert (first.finished, first.freed_blobs) == (False, 3)
+    second = timed.sweep(grace=DAY)
+    assert (second.finished, second.freed_blobs) == (True, 5)
+
+
+def test_bytes_that_a_killed_sweep_left_go_with_the_next_and_not_what_came_again(
+    timed: Catalog, now: list[float], home: Path
+) -> None:
+    data = {name: name.encode() for name in ("goes", "comes again")}
+    for loose in data.values():
+        timed.content.put(loose, Digest.of(loose), "team/app")
+    given_up = timed._holdings.give_up([Held(Digest.of(one), len(one)) for one in data.values()], since=now[0] + 1)
+    assert len(given_up) == 2  # and here the sweep is killed: no byte is removed yet
+    timed.content.put(data["comes again"], Digest.of(data["comes again"]), "team/app")
+    timed.sweep(grace=DAY)
+    assert timed.content.read(Digest.of(data["comes again"])) == data["comes again"]
+    assert not list((home / "blobs").rglob(Digest.of(data["goes"]).encoded))
+
+
+def test_why_a_blob_stays_or_goes(timed: Catalog, now: list[float]) -> None:
+    push_image(timed, "team/app", "a", "one", ("layer",))
+    loose = b"nothing needs it"
+    timed.content.put(loose, Digest.of(loose), "team/tools")
+    fate = timed.fate(Digest.of(loose), grace=DAY)
+    assert not fate.is_freed
+    assert fate.reasons() == ["leased to team/tools until 1970-01-13 13:46:40 UTC"]
+    now[0] += 2 * DAY
+    assert timed.fate(Digest.of(loose), grace=DAY).is_freed
+    held = timed.fate(Digest.of(b"layer"), grace=DAY)
+    assert (held.is_freed, held.reasons()) == (False, ["held by version 1- of team/app"])
+    assert held.hits[0].tags == ("a",)
+    assert timed.fate(Digest.of(b"unknown"), grace=DAY).reasons() == ["not held here"]
