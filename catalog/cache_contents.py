@@ -7,7 +7,7 @@ from typing import cast
 from catalog.distributions import Distributions
 from catalog.eviction import UsedBlob, Uses
 from catalog.holdings import Held, Holdings
-from catalog.lake import Lake
+from catalog.lake import Lake, listed
 from catalog.pulls import Pulls, sum_pulls
 from catalog.schema import PULLS_SINCE
 from oci.digest import Digest
@@ -20,26 +20,26 @@ _COUNTED_SINCE = "SELECT min(applied_at) FROM schema_versions WHERE number = ?"
 _MEMBERS = """
 SELECT members.repository, kind, tag, digest, created_at FROM members
 JOIN versions ON versions.repository = members.repository AND number = since
-WHERE kind <> 'blob' AND members.repository IN (SELECT unnest(?::VARCHAR[]))"""
+WHERE kind <> 'blob' AND members.repository IN (SELECT unnest(string_split(?, ' ')))"""
 
 _BLOBS = """
 WITH pulled AS (
     SELECT repository, digest, max(last_pulled_at) AS at FROM pulls
-    WHERE repository IN (SELECT unnest($1::VARCHAR[])) GROUP BY ALL),
+    WHERE repository IN (SELECT unnest(string_split($1, ' '))) GROUP BY ALL),
 parts AS (
-    SELECT DISTINCT repository, parent, digest FROM descriptors WHERE repository IN (SELECT unnest($1::VARCHAR[]))),
+    SELECT DISTINCT repository, parent, digest FROM descriptors WHERE repository IN (SELECT unnest(string_split($1, ' ')))),
 used AS (
     SELECT parts.digest, max(pulled.at) AS at FROM parts
     JOIN pulled ON pulled.repository = parts.repository AND pulled.digest IN (parts.parent, '') GROUP BY parts.digest)
 SELECT held.digest, used.at FROM (
     SELECT DISTINCT digest FROM changes
-    WHERE action = 'add' AND kind <> 'tag' AND repository IN (SELECT unnest($1::VARCHAR[]))) AS held
+    WHERE action = 'add' AND kind <> 'tag' AND repository IN (SELECT unnest(string_split($1, ' ')))) AS held
 LEFT JOIN used USING (digest)"""
 
 
 _LIVE = """
 SELECT repository, digest FROM members
-WHERE kind = 'blob' AND repository IN (SELECT unnest(?::VARCHAR[]))"""
+WHERE kind = 'blob' AND repository IN (SELECT unnest(string_split(?, ' ')))"""
 
 
 class CacheContents:
@@ -63,7 +63,7 @@ class CacheContents:
         nothing = sum_pulls({})
         tags: dict[str, dict[str, datetime]] = {}
         manifests: dict[str, dict[Digest, datetime]] = {}
-        for name, kind, tag, digest, brought in self._lake.read(_MEMBERS, [list(names)]):
+        for name, kind, tag, digest, brought in self._lake.read(_MEMBERS, [listed(names)]):
             pulls, since = sums.get(str(name), nothing), max(cast("datetime", brought), counted_since)
             if kind == "tag":
                 last = pulls.last_of_tag(str(tag), str(digest))
@@ -76,7 +76,7 @@ class CacheContents:
     def blobs(self, names: Iterable[str]) -> list[UsedBlob]:
         """The blobs and manifests in the store that versions of these repositories hold, each with its last use. One query."""
         found: list[UsedBlob] = []
-        for digest, pulled in self._lake.read(_BLOBS, [list(names)]):
+        for digest, pulled in self._lake.read(_BLOBS, [listed(names)]):
             kept = self._holdings.ingested(str(digest))
             if kept is not None:
                 fetched = datetime.fromtimestamp(kept[1], UTC)
@@ -86,4 +86,4 @@ class CacheContents:
 
     def live_blobs(self, names: Iterable[str]) -> set[tuple[str, Digest]]:
         """The blobs that the latest versions of these repositories hold, each with its repository. One query."""
-        return {(str(name), Digest(digest)) for name, digest in self._lake.read(_LIVE, [list(names)])}
+        return {(str(name), Digest(digest)) for name, digest in self._lake.read(_LIVE, [listed(names)])}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from catalog.distributions import Distribution, Distributions
 from catalog.history import History
 from catalog.holdings import Holdings
-from catalog.lake import Lake
+from catalog.lake import Lake, listed
 from oci.digest import Digest
 from oci.errors import EntrepotError
 from oci.remote.address import Remote, parse_remote
@@ -57,8 +57,8 @@ def find_hits(lake: Lake, history: History, distributions: Distributions, digest
     for start in range(0, len(wanted), _NAMED):
         rows = lake.read(
             "SELECT repository, digest, version, action FROM changes "
-            "WHERE kind <> 'tag' AND list_contains(?::VARCHAR[], digest) ORDER BY repository, digest, version",
-            [[str(one) for one in wanted[start : start + _NAMED]]],
+            "WHERE kind <> 'tag' AND digest IN (SELECT unnest(string_split(?, ' '))) ORDER BY repository, digest, version",
+            [listed(wanted[start : start + _NAMED])],
         )
         changes: dict[str, dict[Digest, list[tuple[int, str]]]] = defaultdict(lambda: defaultdict(list))
         for repository, digest, version, action in rows:
@@ -163,9 +163,10 @@ def find_uses(lake: Lake, digest: Digest) -> list[Use]:
         [digest, _NAMED],
     )
     notes = lake.read(
-        "SELECT repository, message FROM versions WHERE operation = 'sync' AND list_contains(?::VARCHAR[], repository) "
+        "SELECT repository, message FROM versions "
+        "WHERE operation = 'sync' AND repository IN (SELECT unnest(string_split(?, ' '))) "
         "GROUP BY repository, message ORDER BY max(number) DESC",
-        [[str(name) for name, _ in rows]],
+        [listed(str(name) for name, _ in rows)],
     )
     upstreams: dict[str, list[Remote]] = defaultdict(list)
     for name, message in notes:

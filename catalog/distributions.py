@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from catalog.cache_rules import CacheRules
-from catalog.lake import Lake
+from catalog.lake import Lake, listed
 from oci.errors import DistributionUnknown, VersionUnknown
 
 Row = tuple[object, ...]
@@ -187,8 +187,8 @@ class Distributions:
         if not fixed:
             return
         rows = self._lake.read(
-            "SELECT repository, number FROM versions WHERE repository IN (SELECT unnest(?::VARCHAR[]))",
-            [[one.repository for one in fixed]],
+            "SELECT repository, number FROM versions WHERE repository IN (SELECT unnest(string_split(?, ' ')))",
+            [listed(one.repository for one in fixed)],
         )
         known = set(rows)
         for one in fixed:

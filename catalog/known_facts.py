@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import cast
 
 from catalog.facts import Facts, facts_of, is_attestation, is_signature, with_children
-from catalog.lake import Lake
+from catalog.lake import Lake, listed
 from catalog.snapshot import Snapshot
 from oci.digest import Digest
 from oci.kinds import signature_tag
@@ -33,7 +33,7 @@ def read_facts(lake: Lake, snapshot: Snapshot, digests: Collection[Digest]) -> d
     signing = [referrer for digest in wanted for referrer in snapshot.referrers.get(digest, ())]
     if not wanted:
         return {}
-    asked = " ".join({*wanted, *signing})  # a list is bound 100 times as slowly
+    asked = listed({*wanted, *signing})
     rows = lake.read(_FACTS, [snapshot.repository, asked])
     family = _Family(snapshot, {Digest(row[0]): row for row in rows})
     return {digest: family.facts(digest) for digest in wanted}

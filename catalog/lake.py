@@ -7,7 +7,7 @@ import importlib.util
 import json
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -21,6 +21,14 @@ from oci.errors import CatalogUnusable
 
 _EXTENSIONS = ("sqlite_scanner", "ducklake")
 Row = tuple[object, ...]
+
+
+def listed(texts: Iterable[str]) -> str:
+    """Many texts without blanks as one parameter, which a question reads as `string_split(?, ' ')`.
+
+    DuckDB takes some 0.2 ms for each element of a list that is bound to it: a hundred times as long.
+    """
+    return " ".join(texts)
 
 
 def load_extensions(connection: duckdb.DuckDBPyConnection) -> None:

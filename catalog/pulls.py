@@ -12,7 +12,7 @@ from typing import NamedTuple, cast
 
 import pyarrow as pa
 
-from catalog.lake import Lake
+from catalog.lake import Lake, listed
 
 DAYS_APART = 90
 """Days for which `compact` leaves the pulls of each day apart from those of the next."""
@@ -158,8 +158,8 @@ class Pulls:
         found: dict[str, dict[tuple[str, str], PullCount]] = {}
         rows = self._lake.read(
             "SELECT repository, tag, digest, pulls, last_pulled_at FROM pull_counts "
-            "WHERE repository IN (SELECT unnest(?::VARCHAR[]))",
-            [list(repositories)],
+            "WHERE repository IN (SELECT unnest(string_split(?, ' ')))",
+            [listed(repositories)],
         )
         for repository, tag, digest, pulls, last in rows:
             counts = found.setdefault(str(repository), {})

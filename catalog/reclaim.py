@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from catalog.blobs import BlobStore
 from catalog.holdings import Held, Holdings
-from catalog.lake import Lake
+from catalog.lake import Lake, listed
 from oci.digest import Digest
 
 _LOCKED_BATCH = 200
@@ -15,7 +15,7 @@ SELECT digest FROM (
     SELECT digest, list(DISTINCT repository) AS repositories FROM changes
     WHERE kind = 'blob' AND action = 'add' AND digest IN (SELECT digest FROM sources WHERE policy = 'on_demand'){among}
     GROUP BY digest
-) WHERE list_has_all(?::VARCHAR[], repositories)"""
+) WHERE list_has_all(string_split(?, ' '), repositories)"""
 
 _PULLED = """
 WITH recent AS (SELECT DISTINCT repository, digest FROM pulls WHERE last_pulled_at >= make_timestamptz(?::BIGINT))
@@ -55,10 +55,10 @@ class Reclaimer:
     def _candidates(
         self, repositories: Iterable[str], since: float, among: Sequence[Digest] | None = None
     ) -> set[Digest]:
-        parameters: list[object] = [list(repositories)]
+        parameters: list[object] = [listed(repositories)]
         if among is not None:
-            parameters.insert(0, [str(digest) for digest in among])
-        sql = _RECLAIMABLE.format(among="" if among is None else " AND list_contains(?::VARCHAR[], digest)")
+            parameters.insert(0, listed(among))
+        sql = _RECLAIMABLE.format(among="" if among is None else " AND digest IN (SELECT unnest(string_split(?, ' ')))")
         found = {Digest(str(row[0])) for row in self._lake.read(sql, parameters)}
         pulled = self._lake.read(_PULLED, [int(since * 1_000_000)]) if found else ()
         return found.difference(str(row[0]) for row in pulled)

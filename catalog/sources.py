@@ -10,7 +10,7 @@ from typing import Literal, cast
 
 import pyarrow as pa
 
-from catalog.lake import Lake
+from catalog.lake import Lake, listed
 from oci.descriptor import UNKNOWN_SIZE, Descriptor
 from oci.digest import Digest
 from oci.kinds import kind_of
@@ -86,9 +86,9 @@ class Sources:
             return known
         wanted = [str(digest), *islice((str(one) for one in others), _ASKED_FOR)]
         rows = self._lake.read(
-            "SELECT digest, remote, policy FROM sources WHERE list_contains(?::VARCHAR[], digest) "
+            "SELECT digest, remote, policy FROM sources WHERE digest IN (SELECT unnest(string_split(?, ' '))) "
             "GROUP BY ALL ORDER BY digest, max(created_at) DESC",
-            [wanted],
+            [listed(wanted)],
         )
         found: dict[Digest, list[BlobSource]] = {}
         for one, remote, policy in rows:
@@ -116,8 +116,9 @@ class Sources:
         """Where a repository with these blobs came from on demand, as far as some of them were left there; one query."""
         some = [str(one) for one in islice(blobs, _ASKED_FOR)]
         rows = self._lake.read(
-            "SELECT remote, policy FROM sources WHERE list_contains(?::VARCHAR[], digest) ORDER BY created_at DESC LIMIT 1",
-            [some],
+            "SELECT remote, policy FROM sources WHERE digest IN (SELECT unnest(string_split(?, ' '))) "
+            "ORDER BY created_at DESC LIMIT 1",
+            [listed(some)],
         )
         return BlobSource(parse_remote(str(rows[0][0])), cast("Policy", rows[0][1])) if rows else None
 

@@ -72,6 +72,7 @@ def test_an_older_catalogue_is_migrated(
         patch.setattr("catalog.lake.MIGRATIONS", schema.MIGRATIONS[:1])
         patch.setattr("catalog.lake.SCHEMA_VERSION", 1)
         patch.setattr("catalog.distributions.Distributions.reload", lambda _: None)
+        patch.setattr("catalog.quotas.Quotas.reload", lambda _: None)
         patch.setattr("catalog.remotes.Remotes.reload", lambda _: None)
         old = open_again()
         made = Commit("team/app", "push", (), "op", "admin", NOW)
