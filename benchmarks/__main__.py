@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks.growth import growth_rows
 from benchmarks.load import WRK
 from benchmarks.memory import memory_rows
 from benchmarks.patience import patience_rows
@@ -56,6 +57,10 @@ def syncing(stage: Stage, quick: bool) -> Iterator[Row]:
     return syncing_rows(stage, rounds=1 if quick else 3, sizes=sizes, delays=(0.0, 0.02))
 
 
+def growth(stage: Stage, quick: bool) -> Iterator[Row]:
+    return growth_rows(stage, sizes=(1_000,) if quick else (10_000, 100_000, 1_000_000))
+
+
 def verbs(stage: Stage, quick: bool) -> Iterator[Row]:
     return verb_rows(stage, rounds=1 if quick else 3, layers=4 if quick else 32)
 
@@ -70,6 +75,7 @@ SECTIONS: dict[str, Callable[[Stage, bool], Iterator[Row]]] = {
     "patience": patience,
     "pushing": pushing,
     "syncing": syncing,
+    "growth": growth,
     "verbs": verbs,
     "memory": memory,
 }

@@ -142,7 +142,7 @@ def _hold(holdings: Path, cursor: duckdb.DuckDBPyConnection) -> None:
     connection = sqlite3.connect(holdings)
     connection.execute("PRAGMA synchronous = OFF")
     with connection:
-        connection.executemany("INSERT OR IGNORE INTO blobs VALUES (?, ?, 0)", rows)
+        connection.executemany("INSERT OR IGNORE INTO blobs (digest, size, ingested_at) VALUES (?, ?, 0)", rows)
     connection.close()
 
 
