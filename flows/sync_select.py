@@ -3,8 +3,9 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from catalog.catalog import Catalog
 from catalog.filters import Selection
+from catalog.remotes import Remotes
+from catalog.settings import Settings
 from catalog.upstreams import open_upstream
 from flows.sync_job import pinned_tags
 from flows.sync_request import SyncRequest
@@ -44,9 +45,9 @@ async def choose_tags(request: SyncRequest, list_tags: Callable[[], Awaitable[Se
     return Choice(whole, listed=frozenset(listed), may_lack=frozenset(digests))
 
 
-async def explain_sync(catalog: Catalog, request: SyncRequest) -> Selection:
+async def explain_sync(settings: Settings, remotes: Remotes | None, request: SyncRequest) -> Selection:
     """Say which tags a sync would take and why, at the cost of one listing; companions are not looked for."""
-    async with open_upstream(catalog.settings, catalog.remotes, request.upstream) as source:
+    async with open_upstream(settings, remotes, request.upstream) as source:
 
         async def list_tags() -> Sequence[str]:
             return [tag async for tag in source.tags()]

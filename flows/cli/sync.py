@@ -1,12 +1,13 @@
 """`entrepot sync`: run the sync flow from here and say what came of it."""
 
 import asyncio
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from flows.cli.flow_runs import read_form, run_here
-from flows.cli.opening import opened
+from flows.cli.opening import opened, settings_of
 from flows.cli.options import DryRun, Exclude, Home, Include, Json, Newest, NewestOf, Platforms
 from flows.cli.output import MAX_SHOWN, print_fields, print_json, print_line, print_table, say
 
@@ -81,8 +82,10 @@ def sync(
     if explain:
         from flows.sync_select import explain_sync
 
-        with opened(home, may_be_new=True) as catalog:  # it knows how the remote is spoken to
-            selection = asyncio.run(explain_sync(catalog, request))
+        settings = settings_of(home)
+        with opened(home) if settings.catalog_file.exists() else nullcontext() as catalog:
+            remotes = catalog.remotes if catalog else None
+            selection = asyncio.run(explain_sync(settings, remotes, request))
         show_selection(selection, as_json=as_json)
         return
     result = run_here(context, home, "flows.sync", "sync_repository", request)
