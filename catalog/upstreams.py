@@ -42,7 +42,7 @@ class _Key(NamedTuple):
 
 
 @asynccontextmanager
-async def open_upstream(settings: Settings, remotes: Remotes, remote: Remote) -> AsyncIterator[RemoteRepository]:
+async def open_upstream(settings: Settings, remotes: Remotes | None, remote: Remote) -> AsyncIterator[RemoteRepository]:
     """Open the remote's repository, with the login that settings or login files have for it; raise SettingsInvalid."""
     async with Upstreams(settings, remotes) as upstreams:
         yield await upstreams.repository(remote)
@@ -52,10 +52,11 @@ class Upstreams:
     """Connections to upstreams, kept for the repositories asked for last; an async context manager.
 
     Each repository has its own, for each may have another login. `interactive`: clients wait for what is asked; they go before
-    syncs, and are told rather than kept waiting when upstream allows no more. Use it within one event loop.
+    syncs, and are told rather than kept waiting when upstream allows no more. Without a catalogue there are no `remotes`. Use it
+    within one event loop.
     """
 
-    def __init__(self, settings: Settings, remotes: Remotes, *, interactive: bool = False) -> None:
+    def __init__(self, settings: Settings, remotes: Remotes | None, *, interactive: bool = False) -> None:
         options = settings_options(settings)
         self._options = replace(options, retry_patience=SHORT) if interactive else options
         self._keychain, self._remotes = make_keychain(settings), remotes
@@ -72,7 +73,7 @@ class Upstreams:
         """
         name = remote.reference.repository
         origin = RemoteRepository(await self._transport(remote), name, for_push=for_push)
-        record = self._remotes.select(remote.reference)
+        record = self._record_of(remote)
         if for_push or record is None or not record.mirrors:
             return origin
         places = [await self._place(parse_mirror(text), remote, record) for text in record.mirrors]
@@ -80,7 +81,7 @@ class Upstreams:
 
     async def signed(self, remote: Remote) -> SignedRepository:
         """The same with the Atomic signatures of its manifests among what refers to them."""
-        repository, record = await self.repository(remote), self._remotes.select(remote.reference)
+        repository, record = await self.repository(remote), self._record_of(remote)
         base = record.lookaside if record else ""
         name = remote.reference.repository
         return SignedRepository(repository, Lookaside(repository.transport, base, name) if base else None)
@@ -102,8 +103,11 @@ class Upstreams:
             self._connect, key, self._traffic_of(key.remote, key.record), only_basic=only_basic
         )
 
+    def _record_of(self, remote: Remote) -> RemoteRecord | None:
+        return self._remotes.select(remote.reference) if self._remotes else None
+
     def _key(self, remote: Remote) -> _Key:
-        record = self._remotes.select(remote.reference)
+        record = self._record_of(remote)
         return _Key(remote.repository_only(), record, file_stamps(record) if record else ())
 
     async def _transport(self, remote: Remote) -> RemoteTransport:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,7 +10,7 @@ import typer
 
 from flows.cli.filters import judged, show_judged, with_filters
 from flows.cli.flow_runs import read_form, run_here
-from flows.cli.opening import opened
+from flows.cli.opening import opened, settings_of
 from flows.cli.options import CompanionTypes, DryRun, Explain, Home, Json, NoCompanions
 from flows.cli.output import MAX_SHOWN, print_fields, print_json, print_line, print_table, say
 
@@ -74,8 +75,10 @@ def sync(
     if explain:
         from flows.sync_explain import explain_sync
 
-        with opened(home, may_be_new=True) as catalog:  # it knows how the remote is spoken to
-            selection = asyncio.run(explain_sync(catalog, request, now=datetime.now(UTC)))
+        settings = settings_of(home)
+        needs_catalog = settings.catalog_file.exists() or request.wanted.asks_content
+        with opened(home, may_be_new=True) if needs_catalog else nullcontext() as catalog:
+            selection = asyncio.run(explain_sync(settings, catalog, request, now=datetime.now(UTC)))
         show_judged(judged(selection), as_json=as_json)
         return
     result = run_here(context, home, "flows.sync", "sync_repository", request)
