@@ -1,5 +1,6 @@
 """The catalogue as the faces see it: content, snapshots, commits and questions behind one object."""
 
+import hashlib
 import threading
 import time
 from collections import OrderedDict
@@ -11,11 +12,12 @@ from typing import TYPE_CHECKING, Self
 from catalog import damage
 from catalog.blob_fate import BlobFate
 from catalog.blobs import BlobStore, LocalBlobStore
+from catalog.cache_contents import CacheContents
 from catalog.changes import Commit, CommitResult, Lookups
 from catalog.commit import Committer, find_operation
 from catalog.commit_log import CommitLog
 from catalog.content import ContentStore
-from catalog.distributions import Distributions
+from catalog.distributions import Distribution, Distributions
 from catalog.events import Events
 from catalog.facts import Facts
 from catalog.history import History
@@ -30,6 +32,7 @@ from catalog.query import Asking, ask_table, limits_of
 from catalog.question import Format, Limits, Question
 from catalog.quotas import Quotas
 from catalog.reclaim import Reclaimer
+from catalog.remotes import Remotes
 from catalog.retention import Times, read_times
 from catalog.retention_rules import RetentionRules
 from catalog.rows import ChangeRow, RepositoryRow, VersionRow
@@ -78,18 +81,22 @@ class Catalog:
         self.uploads = Uploads(store, self._holdings, clock=clock, expiry=settings.upload_expiry)
         self.content = ContentStore(store, self._holdings, self.uploads, clock=clock)
         self.distributions = Distributions(self._lake)
+        self.remotes = Remotes(self._lake)
         self.quotas = Quotas(self._lake)
         self.retention_rules = RetentionRules(self._lake)
         self.sources = Sources(self._lake)
         self.events = Events(self._lake)
         self._pulls = Pulls(self._lake)
-        self._snapshots = Snapshots(self._lake, self.distributions, self.quotas, limit=settings.snapshot_entries)
+        self.cache_contents = CacheContents(self._lake, self._holdings, self.distributions, self._pulls)
+        self._snapshots = Snapshots(
+            self._lake, self.distributions, self.remotes, self.quotas, limit=settings.snapshot_entries
+        )
         self.past = PastPaths(settings.history_path, self.distributions, self._snapshots)
         self._history = History(self._lake)
         self.pins = Pins(self._lake)
         self.squasher = Squasher(self._lake, self._snapshots, self.distributions, self.pins, self._holdings)
         self._raw = _RawCache(settings.manifest_cache)
-        lookups = Lookups(self._manifest_of, self._size_of, self._history.children)
+        lookups = Lookups(self._manifest_of, self._size_of, self._is_held, self._history.children)
         self._committer = Committer(self._lake, self._snapshots, self.distributions, self.content, lookups, self.quotas)
 
     # --- serving ---
@@ -113,6 +120,14 @@ class Catalog:
     def find_served(self, path: str) -> Snapshot | None:
         """What a distribution's path serves; None when nothing is served there."""
         return self._snapshots.find_at(path) or self.past.find(path)
+
+    def content_marks(self, served: Iterable[Distribution]) -> dict[str, str]:
+        """By path a text that is another one as soon as the path serves another version; one query."""
+        self.refresh()
+        versions = {one.path: (one.repository, self._snapshots.number_at(one)) for one in served}
+        made = self._history.makers(list(dict.fromkeys(versions.values())))
+        texts = {path: f"{name} {number} {made.get((name, number))}" for path, (name, number) in versions.items()}
+        return {path: hashlib.sha256(text.encode()).hexdigest()[:32] for path, text in texts.items()}
 
     def cached_manifest(self, digest: Digest) -> bytes | None:
         """A manifest's bytes if memory has them."""
@@ -151,6 +166,9 @@ class Catalog:
     def _size_of(self, digest: Digest) -> int | None:
         size = self.content.size(digest)
         return self.sources.size(digest) if size is None else size
+
+    def _is_held(self, digest: Digest) -> bool:
+        return self.content.size(digest) is not None
 
     def repository_names(self) -> Sequence[str]:
         """All repositories' names in ASCII order, from memory."""
@@ -213,6 +231,14 @@ class Catalog:
         """What conditions of filters look at in manifests of a version; those that it does not hold are left out. One query."""
         return read_facts(self._lake, snapshot, digests)
 
+    def labels(self, name: str, digests: Iterable[Digest]) -> dict[Digest, dict[str, str]]:
+        """The labels in the configs of a repository's images; one query."""
+        return self._history.labels(name, digests)
+
+    def first_seen(self, name: str, digests: Iterable[Digest]) -> dict[Digest, datetime]:
+        """When a repository first got each of these manifests, as far as its versions tell; one query."""
+        return self._history.first_seen(name, digests)
+
     def images(self, wanted: ImageFilter) -> list[ImageRow]:
         """Images that repositories have taken in; whether a version still has one, its snapshot tells. One query."""
         return find_images(self._lake, wanted)
@@ -262,7 +288,7 @@ class Catalog:
         )
 
     def reclaimable(self, repositories: Collection[str], *, keep: float) -> list[Held]:
-        """Blobs of these repositories alone that can be fetched again and were fetched more than `keep` seconds ago."""
+        """Blobs of these repositories alone that can be fetched again and were neither fetched nor pulled for `keep` seconds."""
         return self._reclaimer.find(repositories, since=self._clock() - keep)
 
     def reclaim(self, blobs: Sequence[Held], repositories: Collection[str], *, keep: float) -> list[Held]:

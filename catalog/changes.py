@@ -1,7 +1,7 @@
 """The words of a commit: changes, requirements, and the pure rule that turns them into what one version changes."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Literal
@@ -99,8 +99,9 @@ class Commit:
 
     `operation_id` is fixed before the first try; with `resumable`, a version made under it before is returned instead of
     made again. `allow_sparse` lets an index in whose children are not all here, `allow_absent` any manifest whose blobs are
-    not: they are no part of the version then; `origin` layers that are fetched from there
-    when they are asked for. `serve` says who may pull the repository from its own path if this is its first version.
+    not: they are no part of the version then; `origin` layers that are fetched from there when they are asked for, `origins`,
+    by manifest, those of manifests that came from elsewhere. `serve` says who may pull the repository from its own path if this
+    is its first version.
     """
 
     repository: str
@@ -116,6 +117,7 @@ class Commit:
     allow_sparse: bool = False
     allow_absent: bool = False
     origin: Origin | None = None
+    origins: Mapping[Digest, Origin] = field(default_factory=dict)
     serve: Literal["public", "private", "nobody"] = "public"
 
 
@@ -131,21 +133,22 @@ class CommitResult:
 
 @dataclass(frozen=True, slots=True)
 class Lookups:
-    """What the rule asks of the stores: a manifest by descriptor, the size of a blob that is held or can be fetched,
-    manifests' children."""
+    """What the rule asks of the stores: a manifest by descriptor, the size of a blob that is held or can be fetched, whether it
+    is held, manifests' children."""
 
     manifest: Callable[[Descriptor], Manifest]
     blob_size: Callable[[Digest], int | None]
+    is_held: Callable[[Digest], bool]
     children: Callable[[str, Iterable[Digest]], Mapping[Digest, tuple[Digest, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What a commit comes to on its base; `manifests` are those it brings, `deferred` blobs left at the commit's origin."""
+    """What a commit comes to on its base; `manifests` are those it brings, `deferred` blobs left upstream: size, and where."""
 
     delta: Delta
     manifests: tuple[Manifest, ...]
-    deferred: Mapping[Digest, int]
+    deferred: Mapping[Digest, tuple[int, Origin]]
 
 
 def plan_effect(base: Snapshot, commit: Commit, lookups: Lookups) -> Effect:
@@ -226,19 +229,20 @@ def _children_missing(manifests: Iterable[Manifest], is_present: Callable[[Diges
 
 def _blobs_needed(
     base: Snapshot, manifests: Iterable[Manifest], lookups: Lookups, commit: Commit
-) -> tuple[dict[Digest, int], dict[Digest, int], list[str]]:
-    """The blobs that manifests need with their sizes, those of them that are left at the commit's origin, and what is absent."""
-    may_be_elsewhere = commit.origin is not None
+) -> tuple[dict[Digest, int], dict[Digest, tuple[int, Origin]], list[str]]:
+    """The blobs that manifests need with their sizes, those of them that are left at an origin, and what is absent."""
     needed: dict[Digest, int] = {}
-    deferred: dict[Digest, int] = {}
+    deferred: dict[Digest, tuple[int, Origin]] = {}
     absent: list[str] = []
     for manifest in manifests:
-        later = {layer.digest for layer in manifest.layers if layer.size != UNKNOWN_SIZE} if may_be_elsewhere else set()
+        origin = commit.origins.get(manifest.digest, commit.origin)
+        later = {layer.digest for layer in manifest.layers if layer.size != UNKNOWN_SIZE} if origin else set()
         for blob in required_blobs(manifest):
             size = base.blobs.get(blob.digest)
             size = lookups.blob_size(blob.digest) if size is None else size
-            if size is None and blob.digest in later:
-                size = deferred[blob.digest] = blob.size
+            if origin and blob.digest in later and not (blob.digest in base.blobs or lookups.is_held(blob.digest)):
+                size = blob.size if size is None else size
+                deferred.setdefault(blob.digest, (size, origin))
             if size is None:
                 absent.append(blob.digest)
             elif blob.size not in (size, UNKNOWN_SIZE):

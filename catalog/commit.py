@@ -146,7 +146,7 @@ class Committer:
         snapshot = base.forward(self._snapshots.number_after(base), effect.delta)
         configs = {manifest.digest: self._read_config(manifest) for manifest in effect.manifests}
         records = effect_records(commit, base, snapshot, effect, configs)
-        sources = source_rows(effect.deferred, commit.origin, commit.created_at) if commit.origin else []
+        sources = source_rows(effect.deferred, commit.created_at)
         return CommitResult(name, snapshot.version, changed=True, snapshot=snapshot), records, sources
 
     def _read_config(self, manifest: Manifest) -> ImageConfig:

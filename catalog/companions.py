@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from oci.digest import Digest
+from oci.kinds import ATOMIC_SIGNATURE
 
 _TYPES_BY_END: Mapping[str, str] = {
     "": "",
@@ -24,6 +25,7 @@ WORDS: Mapping[str, Sequence[str]] = {
         "application/vnd.dev.cosign.simplesigning*",
         "application/vnd.dev.sigstore.bundle*",
         "application/vnd.cncf.notary.signature",
+        ATOMIC_SIGNATURE,
     ),
     "attestation": (
         "application/vnd.dev.cosign.artifact.att*",

@@ -1,6 +1,6 @@
 """Curating: a set of tags and digests chosen from repositories, with all that belongs to them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Self
@@ -19,11 +19,13 @@ from oci.reference import is_tag, parse_name, parse_tag
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """What is chosen from a repository here: one tag, one digest, or with neither the tags that filters keep."""
+    """What is chosen from a repository here: one tag, one digest, or with neither the tags that filters keep: its own filter,
+    `wanted`, if it has one."""
 
     repository: str
     tag: str = ""
     digest: Digest | None = None
+    wanted: Filter | None = None
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -72,8 +74,9 @@ def curate(
     now: datetime,
     wanted: Filter | None = None,
     platforms: PlatformFilter | None = None,
+    versions: Mapping[str, int] | None = None,
 ) -> Curation:
-    """Collect what the picks name in the latest versions of their repositories, recursively.
+    """Collect what the picks name in their repositories, recursively; in the latest versions where `versions` names no other.
 
     With a tag come its manifest, the children of an index, what refers to any of these, and cosign's tags for them. The filter
     applies to picks of whole repositories. Raises NameUnknown, ManifestUnknown, Conflict.
@@ -83,13 +86,13 @@ def curate(
     for pick in picks:
         by_repository.setdefault(pick.repository, []).append(pick)
     for repository, some in by_repository.items():
-        source = catalog.snapshot(repository)
+        source = catalog.snapshot(repository, (versions or {}).get(repository))
         roots: list[Digest] = []
         for pick in some:
             if pick.tag or pick.digest:
                 roots.append(_pick_one(chosen, source, pick))
             else:
-                roots += _pick_some(chosen, source, choose(catalog, source, wanted or Filter(), now))
+                roots += _pick_some(chosen, source, choose(catalog, source, pick.wanted or wanted or Filter(), now))
         collect_parts(catalog, source, roots, chosen, platforms or PlatformFilter())
     return chosen
 

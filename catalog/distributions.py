@@ -16,7 +16,7 @@ from oci.errors import DistributionUnknown, VersionUnknown
 Row = tuple[object, ...]
 _COLUMNS = (
     "path, repository, version, private, description, created_at, updated_at, remote, fresh_seconds, replica_of, "
-    "labels, immutable_tags, include_names, exclude_names, bring, max_size, keep_unused_days"
+    "labels, immutable_tags, include_names, exclude_names, bring, max_size, keep_unused_days, replica_mark"
 )
 
 
@@ -26,9 +26,8 @@ class Distribution:
 
     `remote` is the registry that a cache is for, with or without a scheme and the first parts of names there; then
     `repository` is empty, a tag counts as fresh for `fresh_seconds` after upstream was asked, and `cache` says what it takes and
-    keeps. `replica_of` is the host whose
-    distribution of that path is replicated here. Tags that fit one of `immutable_tags` (globs) are neither moved nor deleted by
-    clients once they are there.
+    keeps. `replica_of` is the host whose distribution of that path is replicated here, `replica_mark` what of it was replicated
+    last. Tags that fit one of `immutable_tags` (globs) are neither moved nor deleted by clients once they are there.
     """
 
     path: str
@@ -44,6 +43,7 @@ class Distribution:
     labels: Mapping[str, str] = field(default_factory=dict)
     immutable_tags: tuple[str, ...] = ()
     cache: CacheRules = field(default_factory=CacheRules)
+    replica_mark: str = ""
 
 
 def distribution_row(found: Distribution) -> Row:
@@ -66,13 +66,14 @@ def distribution_row(found: Distribution) -> Row:
         found.cache.bring,
         found.cache.max_size,
         found.cache.keep_unused_days,
+        found.replica_mark,
     )
 
 
 def read_distribution(row: Row) -> Distribution:
     """The distribution of a row."""
     path, repository, version, private, description, created, updated, *more = cast("tuple[Any, ...]", row)
-    remote, fresh, replica_of, labels, immutable, include, exclude, bring, max_size, keep_unused_days = more
+    remote, fresh, replica_of, labels, immutable, include, exclude, bring, max_size, keep_unused_days, mark = more
     rules = CacheRules(
         tuple(include or ()), tuple(exclude or ()), bring or "anyone", max_size or 0, keep_unused_days or 0.0
     )
@@ -90,6 +91,7 @@ def read_distribution(row: Row) -> Distribution:
         labels or {},
         tuple(immutable or ()),
         rules,
+        mark or "",
     )
 
 

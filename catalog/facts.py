@@ -16,10 +16,10 @@ from fnmatch import fnmatchcase
 
 from catalog.companions import WORDS
 from oci.digest import Digest
-from oci.kinds import ATOMIC_SIGNATURE, COSIGN_SIGNATURE, SIGSTORE_BUNDLE
+from oci.kinds import COSIGN_SIGNATURE, SIGSTORE_BUNDLE
 
 CREATED = "org.opencontainers.image.created"
-_SIGNATURE_TYPES = (*(glob for glob in WORDS["signature"] if not glob.startswith(SIGSTORE_BUNDLE)), ATOMIC_SIGNATURE)
+_SIGNATURE_TYPES = tuple(glob for glob in WORDS["signature"] if not glob.startswith(SIGSTORE_BUNDLE))
 _NOT_SAID = frozenset({datetime(1, 1, 1, tzinfo=UTC), datetime(1970, 1, 1, tzinfo=UTC)})
 
 Values = Mapping[str, frozenset[str]]

@@ -105,6 +105,11 @@ class Holdings:
         row = self._connection().execute("SELECT size FROM blobs WHERE digest = ?", (digest,)).fetchone()
         return None if row is None else int(row[0])
 
+    def ingested(self, digest: str) -> tuple[int, float] | None:
+        """Bytes of a blob that is held, and since when in Unix seconds; None for one that is not."""
+        row = self._connection().execute("SELECT size, ingested_at FROM blobs WHERE digest = ?", (digest,)).fetchone()
+        return None if row is None else (int(row[0]), float(row[1]))
+
     def link(self, repository: str, digest: str) -> Link | None:
         """The repository's lease on a blob that is held."""
         row = (

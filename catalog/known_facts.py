@@ -15,7 +15,7 @@ WITH RECURSIVE own AS MATERIALIZED (
         list_filter(children, lambda child: child.role = 'manifest') AS children
     FROM manifests WHERE repository = ?
 ), wanted(digest) AS (
-    SELECT unnest(?::VARCHAR[])
+    SELECT unnest(string_split(?, ' '))
     UNION
     SELECT unnest(list_transform(own.children, lambda child: child.digest)) FROM own JOIN wanted USING (digest)
 )
@@ -33,7 +33,8 @@ def read_facts(lake: Lake, snapshot: Snapshot, digests: Collection[Digest]) -> d
     signing = [referrer for digest in wanted for referrer in snapshot.referrers.get(digest, ())]
     if not wanted:
         return {}
-    rows = lake.read(_FACTS, [snapshot.repository, list(dict.fromkeys([*wanted, *signing]))])
+    asked = " ".join({*wanted, *signing})  # a list is bound 100 times as slowly
+    rows = lake.read(_FACTS, [snapshot.repository, asked])
     family = _Family(snapshot, {Digest(row[0]): row for row in rows})
     return {digest: family.facts(digest) for digest in wanted}
 

@@ -231,6 +231,7 @@ class Writer:
         acts: int = 0,
         squashed: Mapping[str, Collection[int]] | None = None,
         ended: Mapping[str, int] | None = None,
+        remotes: bool = False,
         totals: Mapping[str, tuple[int, int]] | None = None,
         quotas: bool = False,
     ) -> None:
@@ -238,7 +239,7 @@ class Writer:
 
         `versions`: repository → the numbers made; `distributions`: path → `set` or `deleted`; `acts`: rows of audit events;
         `squashed`: versions that are no more; `ended`: repositories that are no more, with the last number they had;
-        `totals`: tags and bytes of the latest of `versions`; `quotas`: some were changed.
+        `totals`: tags and bytes of the latest of `versions`; `remotes`, `quotas`: some were changed.
         """
         made = versions or {}
         told: dict[str, object] = {
@@ -246,6 +247,7 @@ class Writer:
             "first": {name: numbers[0] for name, numbers in made.items() if len(numbers) > 1},
             "distributions": dict(distributions or {}),
             "acts": acts,
+            "remotes": remotes,
         }
         if squashed:
             told["squashed"] = {name: sorted(numbers) for name, numbers in squashed.items()}

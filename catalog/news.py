@@ -16,7 +16,8 @@ _AT_MOST = 1000
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """The newest version of each repository changed since the last news were accepted, and whether distributions changed.
+    """The newest version of each repository changed since the last news were accepted, and whether distributions or
+    remotes changed.
 
     `squashed` are versions that are no more; `ended` repositories that are no more, with the last number they had.
 
@@ -30,6 +31,7 @@ class News:
     position: int
     versions: Mapping[str, int] = field(default_factory=dict)
     distributions: bool = False
+    remotes: bool = False
     complete: bool = True
     squashed: Mapping[str, Collection[int]] = field(default_factory=dict)
     ended: Mapping[str, int] = field(default_factory=dict)
@@ -83,7 +85,7 @@ class NewsFeed:
         squashed: dict[str, set[int]] = {}
         ended: dict[str, int] = {}
         totals: dict[str, Total | None] = {}
-        distributions = quotas = False
+        distributions = remotes = quotas = False
         for _, text in reversed(rows):
             note = json.loads(str(text)) if text else {}
             made = note.get("versions", {})
@@ -95,7 +97,10 @@ class NewsFeed:
             for name, gone in note.get("squashed", {}).items():
                 squashed.setdefault(name, set()).update(gone)
             distributions = distributions or bool(note.get("distributions"))
-        return News(value, numbers[0], versions, distributions, complete, squashed, ended, totals, quotas)
+            remotes = remotes or bool(note.get("remotes"))
+        return News(
+            value, numbers[0], versions, distributions, remotes, complete, squashed, ended, totals=totals, quotas=quotas
+        )
 
     def accept(self, news: News) -> None:
         """Count the news as known; call it once everybody who asks is answered by them."""

@@ -1,4 +1,4 @@
-"""Time travel: below a reserved path any version of what a path serves, by number or date (docs/adr/0012-time-travel.md).
+"""Time travel: below a reserved path any version of what a path serves, by number or date (docs/adr/0012-history.md).
 
 `history/12/team/app` is version 12 of what `team/app` serves, `history/2026-11-01/team/app` the version that was the latest when
 that day ended (UTC), `history/2026-11-01t12.30.05z/team/app` that of a second.

@@ -108,16 +108,19 @@ class Asking:
         self._folder.cleanup()
 
 
-def _start() -> "subprocess.Popen[bytes]":
-    """Start the process, with nothing of our environment but where to find programs and packages: it holds secrets."""
+def environment(ours: Mapping[str, str]) -> dict[str, str]:
+    """What the process gets of our environment: where to find programs and packages, for the rest holds secrets. Pure."""
     root = str(Path(catalog.__file__).resolve().parent.parent)
-    environment = {"PYTHONPATH": root, "PYTHONSAFEPATH": "1", "PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8"}
+    return {"PYTHONPATH": root, "PYTHONSAFEPATH": "1", "PATH": ours.get("PATH", ""), "LANG": "C.UTF-8"}
+
+
+def _start() -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         [sys.executable, "-m", "catalog.query_process"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env=environment,
+        env=environment(os.environ),
         start_new_session=True,
     )
 

@@ -69,18 +69,21 @@ def load_task(line: str) -> Task:
     )
 
 
-def limit_process(limits: Limits) -> None:
-    """Have the system end this process when it takes far more than it should: the last resort."""
-    threads = limits.threads or os.cpu_count() or 1
-    bounds = {
+def plan_bounds(limits: Limits, *, cores: int) -> dict[int, int]:
+    """What the system is to let this process take, by kind of limit: more than it should, less than would hurt. Pure."""
+    return {
         resource.RLIMIT_AS: 2 * bytes_of(limits.memory) + _OVERHEAD,
-        resource.RLIMIT_CPU: int(limits.timeout * threads) + 10,
+        resource.RLIMIT_CPU: int(limits.timeout * (limits.threads or cores)) + 10,
         resource.RLIMIT_FSIZE: max(limits.size * 2, bytes_of(limits.spill)) + 2**20,
         resource.RLIMIT_CORE: 0,
     }
-    for kind, bound in bounds.items():
+
+
+def limit_process(limits: Limits) -> None:
+    """Have the system end this process when it takes far more than it should: the last resort."""
+    for kind, wanted in plan_bounds(limits, cores=os.cpu_count() or 1).items():
         hard = resource.getrlimit(kind)[1]
-        bound = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
+        bound = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(kind, (bound, bound))
     os.nice(5)  # who pulls goes first
 

@@ -17,6 +17,13 @@ SELECT digest FROM (
     GROUP BY digest
 ) WHERE list_has_all(?::VARCHAR[], repositories)"""
 
+_PULLED = """
+WITH recent AS (SELECT DISTINCT repository, digest FROM pulls WHERE last_pulled_at >= make_timestamptz(?::BIGINT))
+SELECT DISTINCT unnest(children).digest FROM records WHERE kind = 'manifest' AND action = 'add' AND
+    ((repository, digest) IN (SELECT (repository, digest) FROM recent)
+        OR repository IN (SELECT repository FROM recent WHERE digest = ''))"""
+"""What manifests have that were pulled since a time; the pulls of a repository that could not be told apart are of all it has."""
+
 
 class Reclaimer:
     """Forgets bytes that upstream has too, of repositories that were chosen for it."""
@@ -25,11 +32,11 @@ class Reclaimer:
         self._lake, self._holdings, self._store = lake, holdings, store
 
     def find(self, repositories: Collection[str], *, since: float) -> list[Held]:
-        """The blobs in the store that came on demand, that no other repository's version holds, and that no lease since a Unix
-        time protects; the largest first."""
+        """The blobs in the store that came on demand, that no other repository's version holds, and that neither a lease nor a
+        pull since a Unix time protects; the largest first."""
         held = [
             Held(digest, size)
-            for digest in self._candidates(repositories)
+            for digest in self._candidates(repositories, since)
             if (size := self._holdings.size(digest)) is not None
         ]
         return sorted(self._holdings.without_lease(held, since=since), key=lambda blob: -blob.size)
@@ -40,14 +47,18 @@ class Reclaimer:
         for start in range(0, len(blobs), _LOCKED_BATCH):
             batch = blobs[start : start + _LOCKED_BATCH]
             with self._lake.write():
-                still = self._candidates(repositories, [blob.digest for blob in batch])
+                still = self._candidates(repositories, since, [blob.digest for blob in batch])
                 freed += self._holdings.give_up([blob for blob in batch if blob.digest in still], since=since)
             self._holdings.remove_left(self._store.delete)
         return freed
 
-    def _candidates(self, repositories: Iterable[str], among: Sequence[Digest] | None = None) -> set[Digest]:
+    def _candidates(
+        self, repositories: Iterable[str], since: float, among: Sequence[Digest] | None = None
+    ) -> set[Digest]:
         parameters: list[object] = [list(repositories)]
         if among is not None:
             parameters.insert(0, [str(digest) for digest in among])
         sql = _RECLAIMABLE.format(among="" if among is None else " AND list_contains(?::VARCHAR[], digest)")
-        return {Digest(str(row[0])) for row in self._lake.read(sql, parameters)}
+        found = {Digest(str(row[0])) for row in self._lake.read(sql, parameters)}
+        pulled = self._lake.read(_PULLED, [int(since * 1_000_000)]) if found else ()
+        return found.difference(str(row[0]) for row in pulled)

@@ -49,6 +49,18 @@ def plan_replicas(
     return ReplicaPlan(wanted, gone, tuple(sorted(known - {one.path for one in wanted})))
 
 
+def mark_of(served: Served, policy: str, version: int) -> str:
+    """What is remembered of a replication: which content, copied how far, became which version; empty where that is not told."""
+    return f"{served.content} {policy} {version}" if served.content else ""
+
+
+def current_version(here: Distribution | None, served: Served, policy: str) -> int | None:
+    """The version here that holds what a path serves upstream; None where it has to be synced to know that."""
+    if here is None or here.version is None or not here.replica_mark:
+        return None
+    return here.version if here.replica_mark == mark_of(served, policy, here.version) else None
+
+
 def has_labels(labels: Mapping[str, str], wanted: Iterable[str]) -> bool:
     """Whether all that is wanted is there: `KEY` with any value, `KEY=VALUE` with that one."""
     for text in wanted:
@@ -59,9 +71,16 @@ def has_labels(labels: Mapping[str, str], wanted: Iterable[str]) -> bool:
 
 
 def switch(
-    here: Mapping[str, Distribution], wanted: Iterable[tuple[Served, int]], upstream: str, now: datetime
+    here: Mapping[str, Distribution],
+    wanted: Iterable[tuple[Served, int]],
+    upstream: str,
+    now: datetime,
+    policy: str = "immediate",
 ) -> list[Distribution]:
-    """The distributions that serve each wanted path's version here; those that serve it already are left out."""
+    """The distributions that serve each wanted path's version here; those that serve it already are left out.
+
+    One of which only the mark is new is not updated for its readers, and keeps its time.
+    """
     switched: list[Distribution] = []
     for served, version in wanted:
         old = here.get(served.path, Distribution(served.path, served.path, now, now))
@@ -72,8 +91,8 @@ def switch(
             description=served.description,
             labels=dict(served.labels),
             replica_of=upstream,
-            updated_at=old.updated_at,
         )
-        if new != old:
-            switched.append(replace(new, updated_at=now))
+        marked = replace(new, replica_mark=mark_of(served, policy, version))
+        if marked != old:
+            switched.append(marked if new == old else replace(marked, updated_at=now))
     return switched

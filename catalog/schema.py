@@ -124,6 +124,15 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             repository VARCHAR NOT NULL, version BIGINT NOT NULL, note VARCHAR NOT NULL, actor VARCHAR NOT NULL,
             created_at TIMESTAMPTZ NOT NULL)""",
     ),
+    ("ALTER TABLE distributions ADD COLUMN replica_mark VARCHAR",),
+    (
+        """CREATE TABLE remotes (
+            key VARCHAR NOT NULL, created_at TIMESTAMPTZ NOT NULL, updated_at TIMESTAMPTZ NOT NULL,
+            description VARCHAR NOT NULL, policy VARCHAR NOT NULL, proxy VARCHAR NOT NULL, ca_file VARCHAR NOT NULL,
+            client_cert VARCHAR NOT NULL, client_key VARCHAR NOT NULL, headers MAP(VARCHAR, VARCHAR) NOT NULL,
+            concurrency BIGINT NOT NULL, mirrors VARCHAR[] NOT NULL, rate VARCHAR NOT NULL, bandwidth BIGINT NOT NULL,
+            lookaside VARCHAR NOT NULL)""",
+    ),
     (
         """CREATE TABLE quotas (
             pattern VARCHAR NOT NULL, max_bytes BIGINT, max_tags BIGINT, warn_bytes BIGINT, warn_tags BIGINT)""",
@@ -133,3 +142,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 """Each entry takes the schema from its index to the next number; entries never change once released."""
 
 SCHEMA_VERSION = len(MIGRATIONS)
+
+PULLS_SINCE = next(
+    number
+    for number, entry in enumerate(MIGRATIONS, 1)
+    if any("CREATE TABLE pulls" in statement for statement in entry)
+)
+"""The version of the schema from which on pulls are counted."""

@@ -97,11 +97,15 @@ class Filter:
         return keep_newest(judged, self.tags.newest, self.tags.line, created=created)
 
     def _judge(self, candidates: Selection, facts: Mapping[str, Facts], now: datetime) -> Selection:
-        """Candidates of which nothing is known are left to what is counted afterwards."""
+        """Judge each candidate. One of which nothing is known is not taken, unless newer ones decide about it."""
         rules: dict[str, str] = {}
         dropped: dict[str, str] = {}
+        is_counted = self.tags.newest is not None
         for tag, rule in candidates.rules.items():
             found = facts.get(tag)
-            kept, words = self.conditions.judge(found, now) if found else (True, "")
-            (rules if kept else dropped)[tag] = f"{rule}, {words}" if kept and words else rule if kept else words
+            kept, words = self.conditions.judge(found, now) if found else (is_counted, "nothing is known of it")
+            if not kept:
+                dropped[tag] = words
+            else:
+                rules[tag] = f"{rule}, {words}" if found and words else rule
         return Selection(rules, {**candidates.dropped, **dropped})

@@ -93,6 +93,16 @@ class Settings(BaseSettings):
         description="Reserved path of time travel: `history/12/team/app` is version 12 of `team/app`, "
         "`history/2026-11-01/team/app` what it was when that day ended. Empty: none.",
     )
+    promotion_hook: str = Field(
+        "",
+        description="URL of a policy service that every promotion asks: it is sent the plan and allows or refuses it.",
+    )
+    promotion_hook_token: SecretStr | None = Field(
+        None, description="Bearer token that the promotion hook is sent; no other hook is."
+    )
+    promotion_hook_timeout: float = Field(
+        30.0, gt=0, description="Seconds after which no answer of a hook is a refusal."
+    )
     upload_expiry: float = Field(86400.0, gt=0, description="Seconds after which an idle upload session is dropped.")
     lock_timeout: float = Field(60.0, gt=0, description="Seconds to wait for the catalogue's write lock.")
     duckdb_memory: str = Field("1GB", description="Memory that DuckDB may use in one process.")

@@ -4,11 +4,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Sequence
 
-from catalog.distributions import Distributions
+from catalog.distributions import Distribution, Distributions
 from catalog.history import version_unknown
 from catalog.lake import Lake
 from catalog.news import NewsFeed
 from catalog.quotas import Quotas, total_of
+from catalog.remotes import Remotes
 from catalog.snapshot import Delta, ManifestEntry, Snapshot
 from catalog.timeline import Timeline, Timelines
 from catalog.totals import Total
@@ -38,8 +39,11 @@ _OVERHEAD = 10
 class Snapshots:
     """Keeps snapshots of up to `limit` entries in all, usable from any thread. Other processes' commits show at the next look."""
 
-    def __init__(self, lake: Lake, distributions: Distributions, quotas: Quotas, *, limit: int) -> None:
-        self._lake, self._distributions, self._quotas, self._limit = lake, distributions, quotas, limit
+    def __init__(
+        self, lake: Lake, distributions: Distributions, remotes: Remotes, quotas: Quotas, *, limit: int
+    ) -> None:
+        self._lake, self._distributions, self._limit = lake, distributions, limit
+        self._remotes, self._quotas = remotes, quotas
         self._kept: OrderedDict[tuple[str, int], Snapshot] = OrderedDict()
         self._held = 0
         self._guard, self._learning = threading.Lock(), threading.Lock()
@@ -77,6 +81,8 @@ class Snapshots:
             is_new = not news.versions.keys() <= self._latest.keys()
             if is_new or news.distributions or not news.complete:
                 self._distributions.reload()
+            if news.remotes or not news.complete:
+                self._remotes.reload()
             if news.quotas or not news.complete:
                 self._quotas.reload()
             if news.complete and None not in news.totals.values():
@@ -137,6 +143,10 @@ class Snapshots:
                 names = self._names = tuple(sorted(self._latest))
         return names
 
+    def number_at(self, found: Distribution) -> int:
+        """The number of the version that a distribution serves, as far as memory knows; 0 for none."""
+        return self._latest.get(found.repository, 0) if found.version is None else found.version
+
     def find(self, name: str) -> Snapshot | None:
         """The latest version, None when there is no such repository."""
         self._take_news()
@@ -161,8 +171,7 @@ class Snapshots:
         found = self._distributions.find(path)
         if found is None or found.remote:
             return None
-        number = self._latest.get(found.repository, 0) if found.version is None else found.version
-        return self._kept.get((found.repository, number))
+        return self._kept.get((found.repository, self.number_at(found)))
 
     def find_at(self, path: str) -> Snapshot | None:
         """What a distribution's path serves; None when nothing is served there."""
@@ -214,20 +223,25 @@ class Snapshots:
         """Remember versions just made, as the latest of their repositories; the commit moved the counter so."""
         with self._guard:
             for snapshot in snapshots:
-                if snapshot.repository not in self._latest:
+                name, number = snapshot.repository, snapshot.version
+                if number < self._latest.get(name, 0) or number <= self._ended.get(name, 0):
+                    continue  # others have made further ones meanwhile, and may have deleted this one
+                if name not in self._latest:
                     self._names = None
-                self._latest[snapshot.repository] = max(snapshot.version, self._latest.get(snapshot.repository, 0))
+                self._latest[name] = number
                 self._remember(snapshot)
                 if self._latest[snapshot.repository] == snapshot.version:
                     self._quotas.totals.move(snapshot.repository, total_of(snapshot))
         self._feed.skip_own(before, after)
 
-    def forget(self, name: str, gone: Collection[int] | None, *, before: int, after: int) -> None:
-        """Versions were deleted, all of them for None: the whole repository; the commit moved the counter so."""
-        if gone is None:
-            self._end(name, self._latest.get(name, 0))
-        else:
-            self._drop(name, gone)
+    def forget(self, name: str, gone: Collection[int], *, before: int, after: int) -> None:
+        """Versions were deleted; the commit moved the counter so."""
+        self._drop(name, gone)
+        self._feed.skip_own(before, after)
+
+    def end(self, name: str, last: int, *, before: int, after: int) -> None:
+        """A repository was deleted, whose last number was that one; the commit moved the counter so."""
+        self._end(name, last)
         self._feed.skip_own(before, after)
 
     def _remember(self, snapshot: Snapshot) -> None:

@@ -56,9 +56,9 @@ def parts_now(parts: Iterable[tuple[str, Descriptor]], manifest: Manifest) -> It
     return ((role, part) for role, part in parts if is_companion or role != "layer" or part.size == UNKNOWN_SIZE)
 
 
-def source_rows(deferred: Mapping[Digest, int], origin: Origin, now: datetime) -> list[Row]:
-    """The rows of table `sources`."""
-    return [(digest, size, origin.remote, origin.policy, now) for digest, size in deferred.items()]
+def source_rows(deferred: Mapping[Digest, tuple[int, Origin]], now: datetime) -> list[Row]:
+    """The rows of table `sources`, of blobs with their sizes and where each was left."""
+    return [(digest, size, origin.remote, origin.policy, now) for digest, (size, origin) in deferred.items()]
 
 
 def source_table(rows: Sequence[Row]) -> pa.Table:

@@ -151,7 +151,7 @@ class Squasher:
             writer.execute(
                 "UPDATE records SET kind = 'deleted' WHERE repository = ? AND kind IN ('version', 'squashed')", [name]
             )
-            writer.delete("distributions", "path", name)
+            writer.execute("DELETE FROM distributions WHERE path = ? AND repository = ?", [name, name])
             detail = {"versions": len(found.existing), "last": found.latest}
             _record(writer, Event(now, actor, "delete-repository", name, address=address, detail=detail))
             writer.describe(
@@ -161,7 +161,7 @@ class Squasher:
                 acts=1,
                 ended={name: found.latest},
             )
-        self._snapshots.forget(name, None, before=writer.before, after=writer.after)
+        self._snapshots.end(name, found.latest, before=writer.before, after=writer.after)
         self._distributions.reload()
         return SquashReport(name, dict.fromkeys(found.existing, 0))
 

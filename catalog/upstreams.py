@@ -1,61 +1,169 @@
-"""Upstreams as the settings say they are to be spoken to."""
+"""Upstreams as the settings and their records say they are to be spoken to."""
 
 import asyncio
 import os
+import ssl
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
+from catalog.budgets import SHORT, BudgetFile, SharedBudget
+from catalog.remote_options import Stamps, file_stamps, record_options, settings_options, unusable
+from catalog.remotes import RemoteRecord, Remotes
 from catalog.settings import Settings
+from catalog.sources import BlobSource
 from oci.errors import SettingsInvalid
+from oci.reference import registry_name
 from oci.remote.address import Remote
+from oci.remote.health import HealthBook
 from oci.remote.keychain import Credential, Keychain, login_files
-from oci.remote.options import RemoteOptions
+from oci.remote.lookaside import Lookaside
+from oci.remote.mirror import Mirror, mirrored, parse_mirror
+from oci.remote.mirrored import MirroredRepository, Place
+from oci.remote.rate import parse_rate
 from oci.remote.repository import RemoteRepository
+from oci.remote.signed import SignedRepository
+from oci.remote.traffic import Traffic
 from oci.remote.transport import RemoteTransport
 
 _KEPT = 1000
 """Repositories whose connections are kept."""
 
 
+class _Key(NamedTuple):
+    """What makes a connection another one: a record that was changed, or a file that it names, means a new one."""
+
+    remote: Remote
+    record: RemoteRecord | None
+    stamps: Stamps
+
+
 @asynccontextmanager
-async def open_upstream(settings: Settings, remote: Remote) -> AsyncIterator[RemoteRepository]:
+async def open_upstream(settings: Settings, remotes: Remotes, remote: Remote) -> AsyncIterator[RemoteRepository]:
     """Open the remote's repository, with the login that settings or login files have for it; raise SettingsInvalid."""
-    async with Upstreams(settings) as upstreams:
+    async with Upstreams(settings, remotes) as upstreams:
         yield await upstreams.repository(remote)
 
 
 class Upstreams:
     """Connections to upstreams, kept for the repositories asked for last; an async context manager.
 
-    Each repository has its own, for each may have another login. Use it within one event loop.
+    Each repository has its own, for each may have another login. `interactive`: clients wait for what is asked; they go before
+    syncs, and are told rather than kept waiting when upstream allows no more. Use it within one event loop.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._keychain, self._options = make_keychain(settings), remote_options(settings)
-        self._kept: OrderedDict[str, RemoteTransport] = OrderedDict()
+    def __init__(self, settings: Settings, remotes: Remotes, *, interactive: bool = False) -> None:
+        options = settings_options(settings)
+        self._options = replace(options, retry_patience=SHORT) if interactive else options
+        self._keychain, self._remotes = make_keychain(settings), remotes
+        self._kept: OrderedDict[_Key, RemoteTransport] = OrderedDict()
+        self._traffic: dict[tuple[str, RemoteRecord | None], Traffic] = {}
+        self._budgets: list[SharedBudget] = []
+        self._root, self._interactive = settings.root, interactive
+        self._health = HealthBook()
 
     async def repository(self, remote: Remote, *, for_push: bool = False) -> RemoteRepository:
-        """Speak for a remote's repository, with the login that there is for it now."""
-        key = str(remote.repository_only())
+        """Speak for a remote's repository, with the login and the record that there are for it now; raise RemoteUnusable.
+
+        What is pushed goes to the remote itself, whatever mirrors it has.
+        """
+        name = remote.reference.repository
+        origin = RemoteRepository(await self._transport(remote), name, for_push=for_push)
+        record = self._remotes.select(remote.reference)
+        if for_push or record is None or not record.mirrors:
+            return origin
+        places = [await self._place(parse_mirror(text), remote, record) for text in record.mirrors]
+        return MirroredRepository(origin, places, self._health)
+
+    async def signed(self, remote: Remote) -> SignedRepository:
+        """The same with the Atomic signatures of its manifests among what refers to them."""
+        repository, record = await self.repository(remote), self._remotes.select(remote.reference)
+        base = record.lookaside if record else ""
+        name = remote.reference.repository
+        return SignedRepository(repository, Lookaside(repository.transport, base, name) if base else None)
+
+    async def _place(self, mirror: Mirror, remote: Remote, record: RemoteRecord) -> Place:
+        """A mirror of a repository; it is spoken to as its own record says, whose mirrors do not count."""
+        where = mirrored(mirror, remote.reference, record.prefix)
+        repository = RemoteRepository(await self._transport(where), where.reference.repository)
+        return Place(repository, mirror.digest_only)
+
+    def in_order(self, sources: Iterable[BlobSource]) -> list[BlobSource]:
+        """Sources of a blob in their order, those that have failed of late last."""
+        return self._health.in_order(sources, lambda source: source.remote.host)
+
+    async def new_transport(self, remote: Remote, *, only_basic: bool = False) -> RemoteTransport:
+        """A further connection, which the caller closes; `only_basic` is for other APIs at the same host."""
+        key = self._key(remote)
+        return await asyncio.to_thread(
+            self._connect, key, self._traffic_of(key.remote, key.record), only_basic=only_basic
+        )
+
+    def _key(self, remote: Remote) -> _Key:
+        record = self._remotes.select(remote.reference)
+        return _Key(remote.repository_only(), record, file_stamps(record) if record else ())
+
+    async def _transport(self, remote: Remote) -> RemoteTransport:
+        """The connection that a repository is spoken to by."""
+        key = self._key(remote)
         if key not in self._kept:
-            made = await asyncio.to_thread(self._connect, remote)  # it reads certificates
+            traffic = self._traffic_of(key.remote, key.record)
+            made = await asyncio.to_thread(self._connect, key, traffic)  # it reads certificates
             self._kept.setdefault(key, made)
         self._kept.move_to_end(key)
         if len(self._kept) > _KEPT:
             self._kept.popitem(last=False)  # not closed: a copy may be using it; it closes when that one ends
-        return RemoteRepository(self._kept[key], remote.reference.repository, for_push=for_push)
+        return self._kept[key]
 
-    def _connect(self, remote: Remote) -> RemoteTransport:
-        reference = remote.reference
-        return RemoteTransport(
-            reference.registry,
-            scheme=remote.scheme,
-            options=self._options,
-            find_credential=lambda: self._keychain.find(reference.registry, reference.repository),
-        )
+    def _traffic_of(self, remote: Remote, record: RemoteRecord | None) -> Traffic:
+        """What all connections share that a record is for, or to a registry without one."""
+        name = record.key if record else registry_name(remote.host)
+        if (name, record) not in self._traffic:
+            budget = SharedBudget(
+                BudgetFile(self._root, name),
+                remote.host,
+                interactive=self._interactive,
+                rate=parse_rate(record.rate) if record and record.rate else None,
+            )
+            self._budgets.append(budget)
+            self._traffic[name, record] = Traffic(
+                concurrency=record.concurrency if record else 0,
+                bandwidth=record.bandwidth if record else 0,
+                gate=budget,
+            )
+        return self._traffic[name, record]
+
+    @property
+    def waited(self) -> float:
+        """Seconds that requests were held because upstreams allow no more, the longest of all upstreams."""
+        return max((budget.waited for budget in self._budgets), default=0.0)
+
+    def _connect(self, key: _Key, traffic: Traffic, *, only_basic: bool = False) -> RemoteTransport:
+        reference, record = key.remote.reference, key.record
+        options = record_options(self._options, record, os.environ) if record else self._options
+        try:
+            return RemoteTransport(
+                reference.registry,
+                scheme=key.remote.scheme,
+                options=options,
+                only_basic=only_basic,
+                traffic=traffic,
+                report=lambda error: self._health.note(reference.registry, error),
+                find_credential=lambda: self._keychain.find(reference.registry, reference.repository),
+            )
+        except (ssl.SSLError, OSError) as error:
+            if record is None:
+                raise SettingsInvalid(f"ENTREPOT_CA_FILE cannot be used: {type(error).__name__}") from None
+            raise unusable(record, "its certificates cannot be used") from None
+        except ValueError:  # httpx does not name the value, and neither do we: it may hold a password
+            raise (
+                unusable(record, "its proxy cannot be used")
+                if record
+                else SettingsInvalid("ENTREPOT_PROXY is no URL of a proxy")
+            ) from None
 
     async def close(self) -> None:
         """Close all connections."""
@@ -70,22 +178,6 @@ class Upstreams:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-
-
-def remote_options(settings: Settings) -> RemoteOptions:
-    """The settings that concern upstreams."""
-    if settings.ca_file is not None and not settings.ca_file.is_file():
-        raise SettingsInvalid(f"ENTREPOT_CA_FILE is {settings.ca_file}, which is not a file")
-    return RemoteOptions(
-        connect_timeout=settings.connect_timeout,
-        read_timeout=settings.read_timeout,
-        total_timeout=settings.total_timeout,
-        attempts=settings.upstream_attempts,
-        connections=settings.copy_concurrency,
-        proxy=settings.proxy,
-        ca_file=settings.ca_file,
-        insecure_registries=settings.insecure_registries,
-    )
 
 
 def make_keychain(settings: Settings) -> Keychain:

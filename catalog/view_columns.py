@@ -102,7 +102,7 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         Column("annotations", _TEXTS, "of the manifest"),
         Column(
             "children",
-            "STRUCT(role VARCHAR, digest VARCHAR, media_type VARCHAR, size BIGINT, platform VARCHAR)[]",
+            'STRUCT("role" VARCHAR, digest VARCHAR, media_type VARCHAR, size BIGINT, platform VARCHAR)[]',
             "what it is made of; `descriptors` has them as rows",
         ),
         _SINCE,

@@ -1,8 +1,8 @@
 """How many flow runs talk to one upstream at a time, over all workers: a Prefect concurrency limit each."""
 
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx
 from prefect import get_client, get_run_logger
@@ -37,6 +37,15 @@ async def _ensure_limit(registry: str) -> None:
         return  # another flow has just made it
     except (PrefectException, httpx.HTTPError) as error:
         get_run_logger().warning("no concurrency limit for %s: %s", registry, error)
+
+
+@asynccontextmanager
+async def upstream_slots(registries: Iterable[str]) -> AsyncIterator[None]:
+    """Hold one slot of each upstream's limit; always in the same order, so that no two runs wait for each other."""
+    async with AsyncExitStack() as stack:
+        for registry in sorted(set(registries)):
+            await stack.enter_async_context(upstream_slot(registry))
+        yield
 
 
 @asynccontextmanager

@@ -6,8 +6,10 @@ from datetime import datetime
 
 from catalog.catalog import Catalog
 from catalog.changes import Change, Commit, LatestIs
+from catalog.promotion import Verdict
 from catalog.snapshot import Delta, Snapshot
 from flows.sync_plan import PlanItem
+from oci.digest import Digest
 from oci.errors import Conflict
 
 MAX_PLANS = 10
@@ -18,8 +20,8 @@ MAX_PLANS = 10
 class Operation:
     """What is to be done to a repository: `plan` gives the changes that lead from its latest version to the wanted one.
 
-    `notes` are remarks for whoever reads the result, `not_selected` the reason for each tag that was left out; `allow_sparse`
-    lets the version lack what its source lacked.
+    `notes` are remarks for whoever reads the result, `not_selected` the reason for each tag that was left out, `verdicts` what
+    gates have said; `allow_sparse` lets the version lack what its source lacked.
     """
 
     repository: str
@@ -29,11 +31,19 @@ class Operation:
     allow_sparse: bool = False
     notes: tuple[str, ...] = ()
     not_selected: Mapping[str, str] = field(default_factory=dict)
+    verdicts: tuple[Verdict, ...] = ()
+
+
+def plan_id(base: Snapshot, changes: Sequence[Change]) -> str:
+    """What a plan is known by: the same for the same changes of the same version of a repository."""
+    lines = sorted(map(repr, changes))
+    return str(Digest.of("\n".join([f"{base.repository}@{base.version}", *lines]).encode()))
 
 
 @dataclass(frozen=True, slots=True)
 class OperationResult:
-    """The end of an operation. `version` is the repository's after it, `changed` whether this run made it."""
+    """The end of an operation. `version` is the repository's after it, `changed` whether this run made it; `plan` is what the
+    plan is known by."""
 
     repository: str
     operation: str
@@ -45,6 +55,8 @@ class OperationResult:
     flow_run_id: str = ""
     notes: tuple[str, ...] = ()
     not_selected: Mapping[str, str] = field(default_factory=dict)
+    plan: str = ""
+    verdicts: tuple[Verdict, ...] = ()
 
     @property
     def items(self) -> list[PlanItem]:
@@ -88,24 +100,41 @@ class OperationResult:
             "blobs": {"added": len(self.delta.blobs_added), "removed": len(self.delta.blobs_removed)},
             "bytes": {"added": self.delta.bytes_added, "removed": self.delta.bytes_removed},
             "not_selected": dict(self.not_selected),
+            "plan": self.plan or None,
             "flow_run_id": self.flow_run_id or None,
             "notes": list(self.notes),
+            **({"gates": [verdict.to_json() for verdict in self.verdicts]} if self.verdicts else {}),
         }
 
 
 def perform(
-    catalog: Catalog, operation: Operation, *, actor: str, run_id: str, now: datetime, dry_run: bool = False
+    catalog: Catalog,
+    operation: Operation,
+    *,
+    actor: str,
+    run_id: str,
+    now: datetime,
+    dry_run: bool = False,
+    expected: str = "",
 ) -> OperationResult:
-    """Do it, once per `run_id`: a run that is tried again finds what it has made.
+    """Do it, once per `run_id`: a run that is tried again finds what it has made. With `expected`, do that plan or nothing.
 
-    Raises Conflict when the repository never stops moving, and what the plan and the commit raise.
+    Raises Conflict when the repository never stops moving or the plan is not the expected one, and what the plan and the commit
+    raise.
     """
     for _ in range(MAX_PLANS):
         base = catalog.find_snapshot(operation.repository) or Snapshot(operation.repository, 0)
+        changes = tuple(operation.plan(base))
+        made = plan_id(base, changes)
+        if expected and made != expected and catalog.find_operation(operation.repository, run_id) is None:
+            raise Conflict(
+                f"the plan is not {expected} but {made} on version {base.version} of {operation.repository}, for something has "
+                "changed since it was made; nothing was done: look at it again with --dry-run"
+            )
         commit = Commit(
             repository=operation.repository,
             operation=operation.name,
-            changes=tuple(operation.plan(base)),
+            changes=changes,
             requirements=(LatestIs(base.version),),
             operation_id=run_id,
             flow_run_id=run_id,
@@ -130,5 +159,7 @@ def perform(
             run_id,
             operation.notes,
             operation.not_selected,
+            made,
+            operation.verdicts,
         )
     raise Conflict(f"{operation.repository} was changed by others during {MAX_PLANS} tries in a row; run this again")

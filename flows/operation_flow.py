@@ -17,27 +17,36 @@ from flows.operation import Operation, OperationResult, perform
 
 
 @task(name="commit-version", cache_policy=NO_CACHE)
-async def commit_operation(catalog: Catalog, operation: Operation, actor: str, *, dry_run: bool) -> OperationResult:
+async def commit_operation(
+    catalog: Catalog, operation: Operation, actor: str, *, dry_run: bool, expected: str = ""
+) -> OperationResult:
     """Plan the operation on the latest version, and make the new one."""
     return await asyncio.to_thread(
-        perform, catalog, operation, actor=actor, run_id=str(flow_run.id), now=datetime.now(UTC), dry_run=dry_run
+        perform,
+        catalog,
+        operation,
+        actor=actor,
+        run_id=str(flow_run.id),
+        now=datetime.now(UTC),
+        dry_run=dry_run,
+        expected=expected,
     )
 
 
 async def run_operation(
-    prepare: Callable[[Catalog], Operation], *, actor: str, dry_run: bool = False
+    prepare: Callable[[Catalog], Operation], *, actor: str, dry_run: bool = False, expected: str = ""
 ) -> "State[OperationResult]":
     """Open the catalogue, prepare the operation, perform it, and leave its table; called by a flow."""
     async with opened_catalog() as catalog:
         operation = await asyncio.to_thread(prepare, catalog)
-        return await finish_operation(catalog, operation, actor=actor, dry_run=dry_run)
+        return await finish_operation(catalog, operation, actor=actor, dry_run=dry_run, expected=expected)
 
 
 async def finish_operation(
-    catalog: Catalog, operation: Operation, *, actor: str, dry_run: bool = False
+    catalog: Catalog, operation: Operation, *, actor: str, dry_run: bool = False, expected: str = ""
 ) -> "State[OperationResult]":
     """Perform an operation, leave its table, and give the state that a flow ends with."""
-    result = await commit_operation(catalog, operation, actor, dry_run=dry_run)
+    result = await commit_operation(catalog, operation, actor, dry_run=dry_run, expected=expected)
     for note in result.notes:
         get_run_logger().warning(note)
     await result_artifact(operation.name, operation.repository, result.summary(), result.items)

@@ -23,7 +23,7 @@ from flows.prefetch_request import PrefetchFailed, PrefetchRequest, PrefetchResu
 from flows.progress import Progress
 from oci.descriptor import Descriptor
 from oci.digest import Digest
-from oci.errors import BlobUnknown, DigestInvalid, RemoteError, SizeInvalid
+from oci.errors import BlobUnknown, DigestInvalid, RemoteCorrupt, RemoteError, SizeInvalid
 
 
 class Absent(NamedTuple):
@@ -75,7 +75,7 @@ async def fetch_blobs(job: PrefetchJob) -> None:
     """Fetch them, each once, and go on when one fails."""
     slots = asyncio.Semaphore(job.catalog.settings.copy_concurrency)
     job.progress.begin("fetching layers", 0)
-    async with Upstreams(job.catalog.settings) as upstreams:
+    async with Upstreams(job.catalog.settings, job.catalog.remotes) as upstreams:
 
         async def fetch(blob: Absent) -> None:
             async with slots:
@@ -100,13 +100,17 @@ async def fetch_blob(catalog: Catalog, upstreams: Upstreams, blob: Absent) -> No
     target = RepositoryTarget(catalog, blob.snapshot)
     wanted = Descriptor("application/octet-stream", blob.digest, blob.size)
     failure: RemoteError | None = None
-    for source in blob.sources:
+    waiting = upstreams.in_order(blob.sources)
+    while waiting:
+        source = waiting.pop(0)
         upstream = await upstreams.repository(source.remote)
         try:
             async with aclosing(upstream.read_blob(wanted)) as chunks:  # type: ignore[type-var]  # an async generator
                 await target.write_blob(wanted, chunks)
         except (DigestInvalid, SizeInvalid) as error:
-            failure = RemoteError(f"sent another blob: {error}", registry=source.remote.host)
+            failure = RemoteCorrupt(f"sent another blob: {error}", registry=source.remote.host)
+            if upstream.blame(failure, blob.digest):
+                waiting.insert(0, source)
         except RemoteError as error:
             failure = error
         else:

@@ -58,7 +58,7 @@ async def push_repositories(request: PushRequest) -> "State[PushResult]":
     """
     settings = read_settings()
     log = get_run_logger()
-    async with opened_catalog(settings) as catalog, Upstreams(settings) as upstreams:
+    async with opened_catalog(settings) as catalog, Upstreams(settings, catalog.remotes) as upstreams:
         job = PushJob(request, catalog, upstreams, progress.watched.get())
         try:
             async with upstream_slot(request.host), progress_artifact("push", request.target, job.progress):

@@ -16,7 +16,7 @@ from flows.sync_plan import PlanItem
 from oci.copy import GraphCopier
 from oci.descriptor import Descriptor
 from oci.digest import Digest
-from oci.errors import EntrepotError, ManifestUnknown, RemoteNotFound, RemoteRefused, RemoteUnauthorized
+from oci.errors import EntrepotError, InvalidInput, ManifestUnknown, RemoteNotFound, RemoteRefused, RemoteUnauthorized
 from oci.reference import is_tag
 from oci.remote.repository import RemoteRepository
 
@@ -26,6 +26,9 @@ async def compare(one: PathPush) -> None:
     snapshot, children = await one.open()
     chosen = await asyncio.to_thread(_choose, one, snapshot, children)
     one.wanted, one.dropped = dict(chosen.roots), dict(chosen.dropped)
+    if not one.wanted:
+        _leave_alone(one, snapshot)
+        return
     remote = await one.remote()
     there: dict[str, Digest | None] = {}
     slots = asyncio.Semaphore(one.job.catalog.settings.copy_concurrency)
@@ -47,6 +50,16 @@ async def compare(one: PathPush) -> None:
     unchanged = [item.digest for item in one.of("unchanged") if item.digest]
     one.job.neighbours.add_later(remote.repository, lambda: one.blobs_of(unchanged))
     one.has_referrers = any(has_referrers(one, snapshot, children, digest) for digest in set(unchanged))
+
+
+def _leave_alone(one: PathPush, snapshot: Snapshot) -> None:
+    """Nothing is selected: no reason for a mirror to delete all that the target has. Raise InvalidInput for the one source."""
+    if one.job.request.source and snapshot.tags:
+        shown = ", ".join(snapshot.sorted_tags[:5])
+        raise InvalidInput(
+            f"no tag of {one.route.path} is selected by include, exclude and newest; it has, for example: {shown}"
+        )
+    one.job.note(f"nothing of {one.route.path} is selected, so the target was left alone there")
 
 
 def _choose(one: PathPush, snapshot: Snapshot, children: Children) -> Wanted:

@@ -24,9 +24,8 @@ class ReclaimJob:
 
     __slots__ = ("blobs", "catalog", "keep", "kept", "names")
 
-    def __init__(self, catalog: Catalog, names: Sequence[str], keep: float) -> None:
-        self.catalog, self.names, self.keep = catalog, names, keep
-        self.blobs: Sequence[Held] = catalog.reclaimable(names, keep=keep)
+    def __init__(self, catalog: Catalog, names: Sequence[str], keep: float, blobs: Sequence[Held]) -> None:
+        self.catalog, self.names, self.keep, self.blobs = catalog, names, keep, blobs
         self.kept: dict[str, str] = {}
 
 
@@ -34,7 +33,7 @@ class ReclaimJob:
 async def check_sources(job: ReclaimJob) -> None:
     """Ask upstream for each blob, by HEAD, and keep what it does not give."""
     slots = asyncio.Semaphore(job.catalog.settings.copy_concurrency)
-    async with Upstreams(job.catalog.settings) as upstreams:
+    async with Upstreams(job.catalog.settings, job.catalog.remotes) as upstreams:
 
         async def check(blob: Held) -> None:
             async with slots:
@@ -76,11 +75,17 @@ async def reclaim_space(request: ReclaimRequest) -> "State[ReclaimResult]":
     return Completed(message=result.summary(), data=result)
 
 
+async def reclaim_blobs(job: ReclaimJob, *, check: bool, dry_run: bool) -> None:
+    """Free the job's blobs, without those that upstream does not give; `job.blobs` are those that went, or would."""
+    if check and job.blobs:
+        await check_sources(job)
+    if not dry_run and job.blobs:
+        await forget_bytes(job)
+
+
 async def _run(catalog: Catalog, request: ReclaimRequest) -> ReclaimResult:
     names = select_names(catalog.repository_names(), include=request.repositories)
-    job = await asyncio.to_thread(ReclaimJob, catalog, names, request.keep_hours * 3600)
-    if request.check and job.blobs:
-        await check_sources(job)
-    if not request.dry_run and job.blobs:
-        await forget_bytes(job)
+    keep = request.keep_hours * 3600
+    job = ReclaimJob(catalog, names, keep, await asyncio.to_thread(catalog.reclaimable, names, keep=keep))
+    await reclaim_blobs(job, check=request.check, dry_run=request.dry_run)
     return ReclaimResult(tuple(job.blobs), job.kept, request.dry_run, str(flow_run.id))

@@ -22,7 +22,10 @@ class ReclaimRequest(BaseModel):
         examples=["cache/*"],
     )
     keep_hours: float = Field(
-        default=24.0, ge=0.0, title="Keep (hours)", description="What was fetched later than so long ago stays."
+        default=24.0,
+        ge=0.0,
+        title="Keep (hours)",
+        description="What was fetched or pulled later than so long ago stays.",
     )
     check: bool = Field(
         default=True,

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -11,9 +12,9 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from catalog.catalog import Catalog
-from catalog.replicas import ReplicaPlan, plan_replicas, switch
-from catalog.settings import Settings, read_settings
-from catalog.upstreams import Upstreams, make_keychain, remote_options
+from catalog.replicas import ReplicaPlan, current_version, plan_replicas, switch
+from catalog.settings import read_settings
+from catalog.upstreams import Upstreams
 from flows import progress
 from flows.artifacts import table_artifact
 from flows.concurrency import upstream_slot
@@ -33,6 +34,17 @@ from oci.remote.discovery import Kind, Served, discover
 ACTOR = "replicate-registry"
 
 
+UNCHANGED = "upstream serves what it served at the last replication"
+
+
+class Synced(NamedTuple):
+    """What there is of a path: the version that holds it, how that came about, and whether upstream was not even asked."""
+
+    version: int
+    note: str
+    is_current: bool = False
+
+
 class ReplicationFailed(RemoteError):
     """Paths could not be synced, so all are served as they were."""
 
@@ -46,14 +58,11 @@ class ReplicationFailed(RemoteError):
 
 
 @task(name="discover-distributions", **RETRIED)
-async def discover_distributions(settings: Settings, request: ReplicateRequest) -> tuple[Kind, list[Served]]:
+async def discover_distributions(upstreams: Upstreams, request: ReplicateRequest) -> tuple[Kind, list[Served]]:
     """Ask what upstream serves."""
-    remote, keychain = request.remote("name"), make_keychain(settings)
     return await discover(
-        remote.host,
-        scheme=remote.scheme,
-        options=remote_options(settings),
-        find_credential=lambda: keychain.find(remote.host),
+        request.host,
+        lambda only_basic: upstreams.new_transport(request.remote("name"), only_basic=only_basic),
         kinds=request.kinds,
         pulp_query=request.pulp_filter,
     )
@@ -61,25 +70,25 @@ async def discover_distributions(settings: Settings, request: ReplicateRequest) 
 
 @task(name="switch-distributions", cache_policy=NO_CACHE)
 async def switch_distributions(
-    catalog: Catalog, request: ReplicateRequest, plan: ReplicaPlan, results: Mapping[str, SyncResult]
+    catalog: Catalog, request: ReplicateRequest, plan: ReplicaPlan, synced: Mapping[str, Synced]
 ) -> list[Replica]:
     """Serve the new versions, all from one moment on."""
-    return await asyncio.to_thread(_switch, catalog, request, plan, results)
+    return await asyncio.to_thread(_switch, catalog, request, plan, synced)
 
 
 def _switch(
-    catalog: Catalog, request: ReplicateRequest, plan: ReplicaPlan, results: Mapping[str, SyncResult]
+    catalog: Catalog, request: ReplicateRequest, plan: ReplicaPlan, synced: Mapping[str, Synced]
 ) -> list[Replica]:
     catalog.refresh()
     here = {one.path: one for one in catalog.distributions.all()}
-    wanted = [(served, results[served.path].version) for served in plan.wanted if served.path in results]
-    made = switch(here, wanted, request.host, datetime.now(UTC))
+    wanted = [(served, synced[served.path].version) for served in plan.wanted if served.path in synced]
+    made = switch(here, wanted, request.host, datetime.now(UTC), _manner(catalog, request))
     catalog.distributions.switch(made, plan.gone, actor=ACTOR)
-    switched = {one.path for one in made}
+    updated = {one.path for one in made if one.path in here and one.updated_at != here[one.path].updated_at}
     replicas: list[Replica] = []
-    for path, result in results.items():
-        action = ("updated" if path in here else "added") if path in switched else "unchanged"
-        replicas.append(Replica(path, action, result.version, result.summary()))  # type: ignore[arg-type]  # two of its words
+    for path, one in synced.items():
+        action = "added" if path not in here else "updated" if path in updated else "unchanged"
+        replicas.append(Replica(path, action, one.version, one.note))  # type: ignore[arg-type]  # three of its words
     return replicas + [Replica(path, "removed", 0, "not served upstream any longer") for path in plan.gone]
 
 
@@ -95,21 +104,23 @@ async def replicate_registry(request: ReplicateRequest) -> "State[ReplicateResul
     When one fails, everything is served as it was; run again, and what was copied is not copied again.
     """
     settings = read_settings()
-    async with opened_catalog(settings) as catalog, Upstreams(settings) as upstreams, upstream_slot(request.host):
-        result = await _run(request, settings, catalog, upstreams)
+    async with (
+        opened_catalog(settings) as catalog,
+        Upstreams(settings, catalog.remotes) as upstreams,
+        upstream_slot(request.host),
+    ):
+        result = await _run(request, catalog, upstreams)
     await table_artifact("replicate", request.host, result.summary(), [one.to_json() for one in result.replicas])
     return Completed(message=result.summary(), data=result)
 
 
-async def _run(
-    request: ReplicateRequest, settings: Settings, catalog: Catalog, upstreams: Upstreams
-) -> ReplicateResult:
-    """1. Discover. 2. Plan. 3. Sync each path, going on when one fails. 4. Switch, unless one has failed.
+async def _run(request: ReplicateRequest, catalog: Catalog, upstreams: Upstreams) -> ReplicateResult:
+    """1. Discover. 2. Plan. 3. Sync each path that is not the same, going on when one fails. 4. Switch, unless one has failed.
 
     A path of which filters select nothing is left out; where it has been replicated, it is served as it was.
     """
     # 1
-    kind, served = await discover_distributions(settings, request)
+    kind, served = await discover_distributions(upstreams, request)
     # 2
     plan = plan_replicas(
         catalog.distributions.all(),
@@ -123,13 +134,19 @@ async def _run(
     log = get_run_logger()
     log.info("%s serves %d paths (%s), %d are wanted", request.host, len(served), kind, len(plan.wanted))
     # 3
-    results: dict[str, SyncResult] = {}
+    here, manner = {one.path: one for one in catalog.distributions.all()}, _manner(catalog, request)
+    synced: dict[str, Synced] = {}
     failed: dict[str, str] = {}
     left_out: list[Replica] = []
     for one in plan.wanted:
+        current = None if request.depends_on_time else current_version(here.get(one.path), one, manner)
+        if current is not None:
+            synced[one.path] = Synced(current, UNCHANGED, is_current=True)
+            continue
         try:
-            results[one.path] = await _sync(request, one, catalog, upstreams)
-            log.info(results[one.path].summary())
+            result = await _sync(request, one, catalog, upstreams)
+            synced[one.path] = Synced(result.version, result.summary())
+            log.info(result.summary())
         except LocalError:
             raise
         except NothingSelected as error:
@@ -141,12 +158,20 @@ async def _run(
         raise ReplicationFailed(failed, registry=request.host)
     # 4
     if request.dry_run:
-        replicas = [Replica(path, "to sync", result.version, result.summary()) for path, result in results.items()]
+        replicas = [
+            Replica(path, "unchanged" if one.is_current else "to sync", one.version, one.note)
+            for path, one in synced.items()
+        ]
         replicas += [Replica(path, "removed", 0, "not served upstream any longer") for path in plan.gone]
     else:
-        replicas = await switch_distributions(catalog, request, plan, results)
+        replicas = await switch_distributions(catalog, request, plan, synced)
     replicas += left_out
     return ReplicateResult(request.host, kind, tuple(replicas), plan.not_selected, request.dry_run, str(flow_run.id))
+
+
+def _manner(catalog: Catalog, request: ReplicateRequest) -> str:
+    record = catalog.remotes.select(request.remote("name").reference)
+    return request.manner((record and record.policy) or "immediate")
 
 
 async def _sync(request: ReplicateRequest, one: Served, catalog: Catalog, upstreams: Upstreams) -> SyncResult:
@@ -163,11 +188,11 @@ async def _sync(request: ReplicateRequest, one: Served, catalog: Catalog, upstre
     job = SyncJob(
         wanted,
         catalog,
-        await upstreams.repository(wanted.upstream),
+        await upstreams.signed(wanted.upstream),
         operation_id=run_id,
         flow_run_id=run_id,
         clock=lambda: datetime.now(UTC),
         progress=progress.watched.get() or Progress(),
         serve="nobody",
     )
-    return await run_sync(job, STEPS)
+    return (await run_sync(job, STEPS)).with_wait(upstreams.waited)

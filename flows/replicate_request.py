@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from catalog.sources import Policy
 from flows.filter_fields import Filters
 from flows.request_fields import LabelText, Pattern, explained
+from oci.digest import Digest
 from oci.remote.address import Remote, parse_remote
 from oci.remote.discovery import KINDS, Kind
 
@@ -46,7 +47,7 @@ class ReplicateRequest(BaseModel):
         title="Pulp filter",
         description='Of a Pulp, an expression that it applies itself (its parameter `q`), such as `pulp_label_select="prod"`.',
     )
-    policy: Policy = Field(default="immediate", title="Download policy", description="As for a sync.")
+    policy: Policy | None = Field(default=None, title="Download policy", description="As for a sync.")
     keep_gone: bool = Field(
         default=False,
         title="Keep what is gone",
@@ -79,6 +80,21 @@ class ReplicateRequest(BaseModel):
     def remote(self, path: str) -> Remote:
         """A path of the upstream."""
         return parse_remote(f"{self.upstream}/{path}")
+
+    def manner(self, recorded: Policy) -> str:
+        """How a path is replicated, as one text: a path whose content is the same is another replica by another manner.
+
+        `recorded` is the policy of the remote's record, which holds where the request names none.
+        """
+        policy = self.policy or recorded
+        if self.tags == Filters():
+            return policy
+        return f"{policy} {Digest.of(self.tags.model_dump_json().encode()).encoded[:32]}"
+
+    @property
+    def depends_on_time(self) -> bool:
+        """Whether the same content may be selected otherwise tomorrow."""
+        return bool(self.tags.newer_than or self.tags.older_than)
 
     @property
     def host(self) -> str:

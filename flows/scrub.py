@@ -58,7 +58,7 @@ class ScrubJob:
 async def read_blobs(job: ScrubJob) -> None:
     """Read what is due, blob by blob; what is damaged is set aside and fetched again where it can be."""
     blobs, size = job.total
-    async with Upstreams(job.catalog.settings) as upstreams:
+    async with Upstreams(job.catalog.settings, job.catalog.remotes) as upstreams:
         while (faults := await asyncio.to_thread(_read_some, job)) is not None:
             job.progress.phase = (
                 f"read {job.result.blobs} of {blobs} blobs, {format_bytes(job.result.bytes)} of {format_bytes(size)}"

@@ -15,11 +15,12 @@ from prefect.tasks import Task, exponential_backoff
 from catalog.catalog import Catalog
 from catalog.settings import read_settings
 from catalog.snapshot import Snapshot
-from catalog.upstreams import open_upstream
+from catalog.upstreams import Upstreams
 from flows import progress, sync_facts, sync_steps
 from flows.artifacts import progress_artifact, result_artifact
-from flows.concurrency import upstream_slot
+from flows.concurrency import upstream_slots
 from flows.opened_catalog import opened_catalog
+from flows.sync_blend import source_of
 from flows.sync_job import Batch, Committed, Outcome, SyncJob, TagsFailed
 from flows.sync_plan import PlanItem, SyncPlan
 from flows.sync_reading import Upstream
@@ -53,10 +54,10 @@ RETRIED: Mapping[str, Any] = {
 
 
 @task(name="list-tags", **RETRIED)
-async def list_tags(job: SyncJob) -> Sequence[str]:
-    """List every tag of upstream."""
-    tags = await sync_steps.list_tags(job)
-    get_run_logger().info("%s has %d tags", job.request.reference, len(tags))
+async def list_tags(job: SyncJob, source: Upstream) -> Sequence[str]:
+    """List every tag of an upstream."""
+    tags = await sync_steps.list_tags(job, source)
+    get_run_logger().info("%s has %d tags", source.name, len(tags))
     return tags
 
 
@@ -139,18 +140,18 @@ async def sync_repository(request: SyncRequest) -> "State[SyncResult]":
     Run again after any failure: what is held already is not copied again, and a version is not made twice.
     """
     settings = read_settings()
-    async with opened_catalog(settings) as catalog, open_upstream(settings, request.upstream) as source:
-        result = await _run(request, catalog, source)
+    async with opened_catalog(settings) as catalog, Upstreams(settings, catalog.remotes) as upstreams:
+        result = await _run(request, catalog, upstreams)
     return Completed(message=result.summary(), data=result)
 
 
-async def _run(request: SyncRequest, catalog: Catalog, source: Upstream) -> SyncResult:
+async def _run(request: SyncRequest, catalog: Catalog, upstreams: Upstreams) -> SyncResult:
     log = get_run_logger()
     run_id = str(flow_run.id)
     job = SyncJob(
         request,
         catalog,
-        source,
+        await source_of(upstreams, request),
         operation_id=run_id,
         flow_run_id=run_id,
         clock=lambda: datetime.now(UTC),
@@ -158,8 +159,9 @@ async def _run(request: SyncRequest, catalog: Catalog, source: Upstream) -> Sync
     )
     log.info("%s sync of %s into %s", request.mode, request.reference, job.target)
     try:
-        async with upstream_slot(request.reference.registry), progress_artifact("sync", job.target, job.progress):
-            result = await run_sync(job, STEPS)
+        hosts = [one.reference.registry for one in request.each_alone()]
+        async with upstream_slots(hosts), progress_artifact("sync", job.target, job.progress):
+            result = (await run_sync(job, STEPS)).with_wait(upstreams.waited)
     except TagsFailed as error:
         items = [PlanItem(tag, "failed", reason=reason) for tag, reason in error.failed.items()]
         await result_artifact("sync", job.target, error.message.partition("\n")[0], items)

@@ -9,7 +9,7 @@ from flows.sync_facts import needs_signature
 from flows.sync_job import SyncJob
 from oci.reference import is_tag
 
-MAX_AHEAD = 200
+MAX_AHEAD = 1000
 """How many older tags are looked at at once, at most, where the newest that fulfil conditions are wanted."""
 
 Act = Callable[[Sequence[str]], Awaitable[None]]

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 
-from catalog.catalog import open_catalog
+from catalog.catalog import Catalog
 from catalog.filters import Selection
-from catalog.settings import Settings
-from catalog.upstreams import open_upstream
+from catalog.upstreams import Upstreams
+from flows.sync_blend import BlendedUpstream, members_of, source_of
 from flows.sync_job import SyncJob
 from flows.sync_reading import Upstream
 from flows.sync_request import SyncRequest
@@ -14,24 +15,27 @@ from flows.sync_run import PLAIN, select
 from flows.sync_select import choose_tags
 
 
-async def explain_sync(settings: Settings, request: SyncRequest, *, now: datetime) -> Selection:
-    """Say which tags a sync would take and why, at the cost of one listing, and of reading what decides where content does.
+async def explain_sync(catalog: Catalog, request: SyncRequest, *, now: datetime) -> Selection:
+    """Say which tags a sync would take and why, at the cost of one listing of each remote, and of reading what decides where
+    content does.
 
     Companions are not looked for.
     """
-    async with open_upstream(settings, request.upstream) as source:
+    async with Upstreams(catalog.settings, catalog.remotes) as upstreams:
+        source = await source_of(upstreams, request)
         if request.wanted.asks_content:
-            return await _explain_content(settings, request, source, now)
-
-        async def list_tags() -> Sequence[str]:
-            return [tag async for tag in source.tags()]
-
-        return (await choose_tags(request, list_tags)).selection
+            return await _explain_content(catalog, request, source, now)
+        members = members_of(request, source)
+        choices = [await choose_tags(one.request, partial(_list, one.source)) for one in members]
+        return (source.take(choices) if isinstance(source, BlendedUpstream) else choices[0]).selection
 
 
-async def _explain_content(settings: Settings, request: SyncRequest, source: Upstream, now: datetime) -> Selection:
+async def _list(source: Upstream) -> Sequence[str]:
+    return [tag async for tag in source.tags()]
+
+
+async def _explain_content(catalog: Catalog, request: SyncRequest, source: Upstream, now: datetime) -> Selection:
     only_look = request.model_copy(update={"dry_run": True, "on_error": "skip"})
-    with open_catalog(settings) as catalog:
-        job = SyncJob(only_look, catalog, source, operation_id="explain", clock=lambda: now)
-        await select(job, PLAIN)
+    job = SyncJob(only_look, catalog, source, operation_id="explain", clock=lambda: now)
+    await select(job, PLAIN)
     return job.selection.with_dropped({tag: f"cannot be read: {reason}" for tag, reason in job.failed.items()})

@@ -11,13 +11,13 @@ from catalog.companions import CompanionFilter
 from catalog.facts import Facts
 from catalog.filters import Selection
 from catalog.snapshot import Snapshot
-from catalog.sources import Origin, parts_now
+from catalog.sources import Origin, Policy, parts_now
 from flows.failures import named
 from flows.metering import Meter
 from flows.progress import Progress
 from flows.sync_plan import COPIED, PlanItem, StagedManifest, SyncPlan
 from flows.sync_reading import ReadOnce, Upstream
-from flows.sync_request import SyncRequest
+from flows.sync_request import Mode, SyncRequest, asked_for
 from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import EntrepotError, RemoteError, RemoteNotFound
@@ -87,12 +87,13 @@ class SyncJob:
         serve: Literal["public", "nobody"] = "public",
     ) -> None:
         self.request, self.catalog, self.wanted = request, catalog, request.wanted
+        self.policy = request.policy or default_policy(catalog, request)
         self.operation_id, self.flow_run_id, self.clock = operation_id, flow_run_id, clock
         self.progress, self.serve = progress or Progress(), serve
         self.now = clock()
         """The moment from which ages are counted."""
         self.concurrency = catalog.settings.copy_concurrency
-        self.source = source
+        self.upstream = self.source = source
         if self.wanted.asks_content:
             self.source = ReadOnce(
                 source, catalog, self.target, stage=not request.dry_run, concurrency=self.concurrency
@@ -104,8 +105,12 @@ class SyncJob:
         self._children: tuple[int, Mapping[Digest, tuple[Digest, ...]]] | None = None
         self.listed: frozenset[str] | None = None
         """Every tag of upstream, as far as it was asked for them."""
+        self.candidates: frozenset[str] = frozenset()
+        """What tags alone select, before content is looked at."""
         self.may_lack: set[str] = set()
         """Tags and digests that were named without knowing whether upstream has them."""
+        self.gone: set[str] = set()
+        """Those of them that it does not have."""
         self.found: dict[str, Descriptor] = {}
         self.failed: dict[str, str] = {}
         self.moved: dict[str, Meter] = {}
@@ -116,18 +121,23 @@ class SyncJob:
         self.held_facts: dict[Digest, Facts] = {}
         """The same where it is held here, and only upstream can tell whether it is signed by now."""
         self.notes: list[str] = []
+        self.is_cut_short = False
+        """Whether a remote is down, so that it and those after it were left out: what they have stays as it is."""
+
+    @property
+    def mode(self) -> Mode:
+        """What becomes of tags that were not found: while a remote is down, nobody knows whether it has them."""
+        return "additive" if self.is_cut_short else self.request.mode
 
     def parts(self, manifest: Manifest) -> Iterable[tuple[str, Descriptor]]:
         """What is copied with a manifest; raise InvalidInput when an index has no platform that is wanted."""
         parts = self.platforms.children_of_some(manifest)
-        return parts if self.request.policy == "immediate" else parts_now(parts, manifest)
+        return parts if self.policy == "immediate" else parts_now(parts, manifest)
 
     @property
     def origin(self) -> Origin | None:
-        """Where layers can be fetched that are not copied."""
-        if self.request.policy == "immediate":
-            return None
-        return Origin(str(self.request.upstream.repository_only()), self.request.policy)
+        """Where layers can be fetched that are not copied; of several remotes, the first."""
+        return origin_of(self.request, self.policy)
 
     @property
     def target(self) -> str:
@@ -172,6 +182,7 @@ class SyncJob:
             for tag, error in outcome.failed.items()
             if tag in self.may_lack and tag not in self.found and isinstance(error, RemoteNotFound)
         }
+        self.gone |= gone
         if gone:
             self.selection = self.selection.with_dropped(dict.fromkeys(gone, "not upstream"))
         self.failed.update({tag: error.message for tag, error in outcome.failed.items() if tag not in gone})
@@ -204,6 +215,17 @@ class SyncJob:
         return charged.bytes if charged else 0
 
 
+def origin_of(request: SyncRequest, policy: Policy) -> Origin | None:
+    """Where layers of a request's remote can be fetched that are not copied."""
+    return None if policy == "immediate" else Origin(str(request.upstream.repository_only()), policy)
+
+
+def default_policy(catalog: Catalog, request: SyncRequest) -> Policy:
+    """What is recorded for the remote."""
+    record = catalog.remotes.select(request.reference)
+    return (record and record.policy) or "immediate"
+
+
 Committed = CommitResult | None
 """None: the repository has moved on meanwhile, so that the plan must be made again."""
 
@@ -215,4 +237,4 @@ def pinned_tags(request: SyncRequest) -> tuple[str, ...]:
 
 def is_pinned(request: SyncRequest, tag: str) -> bool:
     """Whether the remote says which digest the tag points to, so that upstream is not asked."""
-    return request.reference.digest is not None or not is_tag(tag)
+    return not is_tag(tag) or asked_for(request, tag) != tag

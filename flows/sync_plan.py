@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from catalog.changes import AddManifest, Change, RemoveManifest, RemoveTag, SetTag
@@ -39,6 +39,16 @@ class SyncPlan:
 
     base: int
     items: tuple[PlanItem, ...]
+
+    def told(self, origins: Mapping[str, str]) -> "SyncPlan":
+        """The same with the name of the remote that each tag was found at in its reason."""
+        items = (
+            replace(item, reason=f"{item.reason}, from {origins[item.tag]}")
+            if item.tag in origins and item.action not in ("removed", "failed")
+            else item
+            for item in self.items
+        )
+        return SyncPlan(self.base, tuple(items))
 
     def counts(self) -> Counter[str]:
         """How many items there are of each action."""

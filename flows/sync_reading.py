@@ -10,7 +10,7 @@ from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import RemoteCorrupt, RemoteNotFound
 from oci.manifest import Manifest, parse_manifest
-from oci.target import Source
+from oci.target import Blamable, Source
 
 MAX_KEPT = 64 * 1024 * 1024
 """Bytes that are kept in memory where nothing may be stored."""
@@ -121,6 +121,10 @@ class ReadOnce:
             async with self._slots:
                 self._referrers[digest] = await self._source.referrers(digest)
         return self._referrers[digest]
+
+    def blame(self, error: RemoteCorrupt, digest: Digest) -> bool:
+        """Tell upstream that a blob was another one; whether it has another place to have it from."""
+        return isinstance(self._source, Blamable) and self._source.blame(error, digest)
 
     def read_blob(self, descriptor: Descriptor) -> AsyncIterator[bytes]:
         """Read it from upstream."""

@@ -1,7 +1,7 @@
 """What came of a sync, and how it is shown: as JSON, as a table, as one line."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from catalog.changes import CommitResult
 from flows.progress import format_bytes
@@ -32,6 +32,7 @@ class SyncResult:
     seconds: float
     flow_run_id: str
     notes: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, job: SyncJob, plan: SyncPlan, committed: CommitResult | None, seconds: float) -> "SyncResult":
@@ -51,7 +52,14 @@ class SyncResult:
             seconds=seconds,
             flow_run_id=job.flow_run_id,
             notes=tuple(job.notes),
+            also=tuple(str(one.reference) for one in job.request.each_alone()[1:]),
         )
+
+    def with_wait(self, seconds: float) -> "SyncResult":
+        """The same, noting that upstream allowed no more requests for a while."""
+        if seconds < 1:
+            return self
+        return replace(self, notes=(*self.notes, f"waited {seconds:.0f} s, for upstream allows no more requests"))
 
     @property
     def counts(self) -> dict[str, int]:
@@ -77,6 +85,7 @@ class SyncResult:
         return {
             "repository": self.repository,
             "remote": self.remote,
+            "also": list(self.also),
             "mode": self.mode,
             "dry_run": self.dry_run,
             "base_version": self.base,

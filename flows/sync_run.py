@@ -9,12 +9,15 @@ from functools import partial
 from catalog.changes import CommitResult
 from catalog.snapshot import Snapshot
 from flows import sync_facts, sync_steps
+from flows.sync_blend import blended_of, members_of
 from flows.sync_content import select_by_content
 from flows.sync_job import Batch, Committed, Outcome, SyncJob
 from flows.sync_plan import COPIED, SyncPlan, plan_sync
+from flows.sync_reading import Upstream
 from flows.sync_report import SyncResult
-from flows.sync_select import NothingSelected, choose_tags
-from oci.errors import Conflict, QuotaExceeded
+from flows.sync_select import Choice, NothingSelected, choose_tags
+from oci.errors import Conflict, QuotaExceeded, RemoteError, RemoteUnauthorized
+from oci.remote.signed import SignedRepository
 
 MAX_PLANS = 10
 """How often a sync plans anew because somebody else made a version meanwhile."""
@@ -24,7 +27,7 @@ MAX_PLANS = 10
 class Steps:
     """The steps as they are to be run: plainly, or as tasks that are shown and retried."""
 
-    list_tags: Callable[[SyncJob], Awaitable[Sequence[str]]] = sync_steps.list_tags
+    list_tags: Callable[[SyncJob, Upstream], Awaitable[Sequence[str]]] = sync_steps.list_tags
     resolve_batch: Callable[[SyncJob, Batch], Awaitable[Outcome]] = sync_steps.resolve_batch
     read_facts: Callable[[SyncJob, Batch], Awaitable[Outcome]] = sync_facts.read_facts
     measure_batch: Callable[[SyncJob, Batch], Awaitable[Outcome]] = sync_steps.measure_batch
@@ -39,8 +42,8 @@ async def run_sync(job: SyncJob, steps: Steps = PLAIN) -> SyncResult:
     """Run a sync to its end and say what came of it.
 
     1. What this operation has committed in an earlier try is done. 2. List and select. 3. Resolve by HEAD, and where content
-    decides, select by what is found. 4. Plan on the
-    latest version. 5. Copy what is missing. 6. Commit; when the repository has moved on, go on at 4: nothing is fetched twice.
+    decides, select by what is found. 4. Plan on the latest version. 5. Copy what is missing. 6. Commit; when the repository
+    has moved on, go on at 4: nothing is fetched twice.
     Raises TagsFailed, NothingSelected, Conflict (it never stops moving), and what the two ends raise.
     """
     started = time.monotonic()
@@ -67,12 +70,20 @@ async def run_sync(job: SyncJob, steps: Steps = PLAIN) -> SyncResult:
         plan = _plan(job, base)
         if job.request.dry_run:
             return SyncResult.of(job, plan, None, time.monotonic() - started)
+        _note_refused(job)
         # 6
         job.progress.begin("committing", 0)
         committed = await steps.commit_version(job, plan, base)
         if committed is not None:
             return SyncResult.of(job, plan, committed, time.monotonic() - started)
     raise Conflict(f"{job.target} was changed by others during {MAX_PLANS} tries in a row; run the sync again")
+
+
+def _note_refused(job: SyncJob) -> None:
+    """Say what was found in the place of signatures and is none."""
+    for member in members_of(job.request, job.upstream):
+        for text in member.source.refused if isinstance(member.source, SignedRepository) else ():
+            job.note(f"{member.name} has a signature that is none: {text}")
 
 
 async def _resolve(job: SyncJob, steps: Steps, tags: Sequence[str]) -> None:
@@ -98,8 +109,7 @@ def _check_selected(job: SyncJob) -> None:
         return
     shown = "".join(f"\n  {tag}: {reason}" for tag, reason in list(dropped.items())[:5])
     message = f"none of the {len(dropped)} tags of {job.request.reference} is selected by the filters{shown}"
-    by_patterns = job.wanted.tags.match(dropped).rules or job.request.pinned
-    if job.request.mode == "mirror" or not (job.wanted.asks_content and by_patterns):
+    if job.mode == "mirror" or not job.candidates:
         raise NothingSelected(message)
     job.note(message)
 
@@ -120,7 +130,7 @@ def _check_quota(job: SyncJob, base: Snapshot) -> None:
 
 def _check_named(job: SyncJob) -> None:
     """Say what upstream does not have of that which was named; raise NothingSelected when that is all."""
-    gone = [tag for tag in job.selection.dropped if tag in job.may_lack]
+    gone = [tag for tag in job.selection.dropped if tag in job.gone]
     if gone and not job.selection.kept:
         raise NothingSelected(f"{job.request.reference} has nothing of what include names: {', '.join(gone[:20])}")
     if gone:
@@ -144,13 +154,22 @@ async def _add_companions(job: SyncJob, steps: Steps, base: Snapshot) -> Sequenc
 
 async def select(job: SyncJob, steps: Steps) -> None:
     """Choose tags, and find out where they point."""
-
-    async def list_tags() -> Sequence[str]:
-        job.progress.begin("listing", 0)
-        return await steps.list_tags(job)
-
-    choice = await choose_tags(job.request, list_tags)
+    blended = blended_of(job)
+    choices: list[Choice] = []
+    for member in members_of(job.request, job.upstream):
+        try:
+            choices.append(await choose_tags(member.request, partial(_list, job, steps, member.source)))
+        except RemoteError as error:
+            if not choices or job.request.on_error == "fail" or isinstance(error, RemoteUnauthorized):
+                raise
+            job.is_cut_short = True
+            job.note(
+                f"{error.message}; what {member.name} and the remotes after it have stays as it is, and nothing is removed"
+            )
+            break
+    choice = blended.take(choices) if blended else choices[0]
     job.selection, job.listed = choice.selection, choice.listed
+    job.candidates = frozenset(choice.selection.kept)
     job.may_lack.update(choice.may_lack)
     if job.wanted.asks_content:
         await select_by_content(job, partial(_resolve, job, steps), partial(_inspect, job, steps))
@@ -158,15 +177,25 @@ async def select(job: SyncJob, steps: Steps) -> None:
         await _resolve(job, steps, job.selection.kept)
 
 
+async def _list(job: SyncJob, steps: Steps, source: Upstream) -> Sequence[str]:
+    job.progress.begin("listing", 0)
+    return await steps.list_tags(job, source)
+
+
 def _plan(job: SyncJob, base: Snapshot) -> SyncPlan:
-    return plan_sync(
+    plan = plan_sync(
         base,
         job.found,
-        mode=job.request.mode,
+        mode=job.mode,
         failed=job.failed,
         dropped=job.selection.dropped,
         incomplete=job.incomplete,
     )
+    blended = blended_of(job)
+    if blended is None:
+        return plan
+    origins = {tag: blended.members[number].name for tag, number in blended.tagged.items()}
+    return plan.told(origins)
 
 
 async def _move(job: SyncJob, steps: Steps, base: Snapshot, tags: Sequence[str] | None = None) -> None:

@@ -24,7 +24,7 @@ class Choice:
 
 
 async def choose_tags(request: SyncRequest, list_tags: Callable[[], Awaitable[Sequence[str]]]) -> Choice:
-    """Select by tags alone; what they point to is looked at later, if it decides."""
+    """Select among the tags of one remote by tags alone; what they point to is looked at later, if it decides."""
     pinned = pinned_tags(request)
     if pinned:
         return Choice(Selection(dict.fromkeys(pinned, "named by the remote")))

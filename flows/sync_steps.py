@@ -7,11 +7,15 @@ from catalog.changes import Commit, LatestIs
 from catalog.damage import SYNCED_FROM
 from catalog.filters import TagFilter
 from catalog.snapshot import Snapshot
+from catalog.sources import Origin
 from catalog.target import RepositoryTarget
 from flows.failures import each
 from flows.metering import Meter, MeteredTarget, meter, staged_manifest
-from flows.sync_job import Batch, Committed, Outcome, Root, SyncJob, is_pinned
+from flows.sync_blend import blended_of
+from flows.sync_job import Batch, Committed, Outcome, Root, SyncJob, is_pinned, origin_of
 from flows.sync_plan import StagedManifest, SyncPlan, plan_changes
+from flows.sync_reading import Upstream
+from flows.sync_request import asked_for
 from oci import mediatypes
 from oci.copy import GraphCopier
 from oci.descriptor import Descriptor
@@ -19,9 +23,9 @@ from oci.digest import Digest
 from oci.errors import Conflict, EntrepotError, RemoteNotFound
 
 
-async def list_tags(job: SyncJob) -> list[str]:
-    """Return every tag of upstream, in its order."""
-    return [tag async for tag in job.source.tags()]
+async def list_tags(_job: SyncJob, source: Upstream) -> list[str]:
+    """Return every tag of an upstream, in its order."""
+    return [tag async for tag in source.tags()]
 
 
 async def resolve_batch(job: SyncJob, batch: Batch) -> Outcome:
@@ -32,7 +36,7 @@ async def resolve_batch(job: SyncJob, batch: Batch) -> Outcome:
 
     async def resolve(tag: str) -> None:
         async with slots:
-            found[tag] = await job.source.resolve(job.request.reference.digest or tag)
+            found[tag] = await job.source.resolve(tag if blended_of(job) else asked_for(job.request, tag))
         job.progress.done += 1
 
     await each(batch.tags, resolve, outcome.failed)
@@ -123,7 +127,8 @@ async def _copy_moved(
     copied: tuple[str, ...] = ()
     for tag in root.tags:
         try:
-            now = root.descriptor if is_pinned(job.request, tag) else await job.source.resolve(tag)
+            pinned = not blended_of(job) and is_pinned(job.request, tag)
+            now = root.descriptor if pinned else await job.source.resolve(tag)
             if now.digest == root.descriptor.digest:
                 outcome.failed[tag] = error
             else:
@@ -146,14 +151,18 @@ def companion_tags(job: SyncJob, base: Snapshot) -> dict[str, str]:
             known = tag in job.found or tag in job.failed or tag in job.may_lack
             if not known and _may_be_upstream(job, base, digest, tag):
                 candidates[tag] = f"belongs to {digest}"
+                if (blended := blended_of(job)) is not None:
+                    blended.look_beside(tag, digest)
     wanted = TagFilter(exclude=job.request.exclude).select(candidates).rules
     return {tag: rule for tag, rule in candidates.items() if tag in wanted}
 
 
 def _may_be_upstream(job: SyncJob, base: Snapshot, digest: Digest, tag: str) -> bool:
     """Whether it is worth asking for a tag: it was listed; or nothing was, and its subject is new, or a mirror has the tag."""
-    if job.listed is not None:
-        return tag in job.listed
+    blended = blended_of(job)
+    listed = blended.listed_beside(digest) if blended else job.listed
+    if listed is not None:
+        return tag in listed
     return digest not in base.manifests or (job.request.mode == "mirror" and tag in base.tags)
 
 
@@ -192,7 +201,10 @@ def collect_staged(
             manifest = job.catalog.read_manifest(digest, descriptor.media_type)
             found = staged_manifest(manifest, job.platforms.children)
         staged[digest] = found
-        waiting += [*found.manifests, *job.referrers.get(digest, ())]
+        further = [*found.manifests, *job.referrers.get(digest, ())]
+        if (blended := blended_of(job)) is not None:
+            blended.inherit(digest, (one.digest for one in further))
+        waiting += further
     return staged
 
 
@@ -235,7 +247,7 @@ async def commit_version(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Commit
 
 
 def _commit(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Committed:
-    mode = job.request.mode
+    mode = job.mode
     children = _children_that_stay(job, base) if mode == "mirror" and base.manifests else {}
     changes = plan_changes(base, plan, mode=mode, staged=job.staged, children=children)
     commit = Commit(
@@ -246,17 +258,26 @@ def _commit(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Committed:
         operation_id=job.operation_id,
         flow_run_id=job.flow_run_id,
         actor="sync-repository",
-        message=f"{mode}{SYNCED_FROM}{job.request.reference}",
+        message=f"{mode}{SYNCED_FROM}{', '.join(map(str, (one.reference for one in job.request.each_alone())))}"[:1000],
         created_at=job.clock(),
         resumable=True,
         allow_sparse=bool(job.platforms.wanted),
         origin=job.origin,
+        origins=_origins(job),
         serve=job.serve,
     )
     try:
         return job.catalog.commit(commit)
     except Conflict:
         return None
+
+
+def _origins(job: SyncJob) -> dict[Digest, Origin]:
+    """Where layers can be fetched of manifests that came from another remote than the first."""
+    blended = blended_of(job)
+    homes = {digest: blended.home_of(digest) for digest in job.staged} if blended and job.origin else {}
+    found = {digest: origin_of(home.request, job.policy) for digest, home in homes.items() if home is not None}
+    return {digest: origin for digest, origin in found.items() if origin is not None}
 
 
 def find_incomplete(job: SyncJob, base: Snapshot) -> frozenset[Digest]:
@@ -292,7 +313,7 @@ def find_incomplete(job: SyncJob, base: Snapshot) -> frozenset[Digest]:
 
 def _left_upstream(job: SyncJob, base: Snapshot) -> set[Digest]:
     """The base's blobs that are not in the store and should be."""
-    if job.request.policy != "immediate" or job.catalog.sources.is_empty():
+    if job.policy != "immediate" or job.catalog.sources.is_empty():
         return set()
     return job.catalog.content.missing(base.blobs)
 

@@ -10,7 +10,7 @@ from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import DigestInvalid, RemoteCorrupt, SizeInvalid
 from oci.manifest import Manifest
-from oci.target import Source, Target
+from oci.target import Blamable, Source, Target
 
 MAX_DEPTH = 16
 """How deep indexes may nest; deeper is taken for an attack."""
@@ -118,13 +118,20 @@ class GraphCopier:
             if await self._target.has(descriptor):
                 self.report.skipped += 1
                 return
-            try:
-                await self._transfer(descriptor)
-            except (DigestInvalid, SizeInvalid) as error:
-                raise RemoteCorrupt(
-                    f"sent a blob that is not its descriptor's: {error}", registry=self._source.name
-                ) from error
+            while not await self._moved(descriptor):
+                pass
         self.report.count(descriptor.size)
+
+    async def _moved(self, descriptor: Descriptor) -> bool:
+        """Move a blob; False when other bytes came, and there is another place to try."""
+        try:
+            await self._transfer(descriptor)
+        except (DigestInvalid, SizeInvalid) as error:
+            wrong = RemoteCorrupt(f"sent a blob that is not its descriptor's: {error}", registry=self._source.name)
+            if isinstance(self._source, Blamable) and self._source.blame(wrong, descriptor.digest):
+                return False
+            raise wrong from error
+        return True
 
     async def _read_and_write(self, descriptor: Descriptor) -> None:
         async with aclosing(self._source.read_blob(descriptor)) as chunks:  # type: ignore[type-var]

@@ -115,6 +115,10 @@ class TagImmutable(Denied):
     """The tag is there already, and may not be moved or deleted."""
 
 
+class PromotionRefused(Denied):
+    """A gate did not let some of the content through; `detail` has every verdict."""
+
+
 class QuotaExceeded(Denied):
     """A namespace would hold more than its quota allows."""
 
@@ -165,6 +169,12 @@ class UploadUnknown(NotFound):
 
 class DistributionUnknown(NotFound):
     """Nothing is served at such a path."""
+
+    code = "NAME_UNKNOWN"
+
+
+class RemoteUnknown(NotFound):
+    """Nothing is recorded about such a remote."""
 
     code = "NAME_UNKNOWN"
 
@@ -267,6 +277,10 @@ class RemoteNotFound(RemoteError):
 
 class RemoteRefused(RemoteError):
     """The upstream answered a request with an error that trying again does not mend."""
+
+
+class RemoteUnusable(RemoteError):
+    """The record of a remote names a file or variable that is not there, or cannot be used."""
 
 
 class RemoteCorrupt(RemoteError):

@@ -12,8 +12,8 @@ NAME_PATTERN = f"^{_NAME.pattern}$"
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:.]+\])(?::[0-9]{1,5})?")
 MAX_NAME = 255
-DOCKER_HUB = "registry-1.docker.io"
-_DOCKER_NAMES = frozenset({"docker.io", "index.docker.io", DOCKER_HUB})
+DOCKER_HUB, DOCKER_HUB_NAME = "registry-1.docker.io", "docker.io"
+_DOCKER_NAMES = frozenset({DOCKER_HUB_NAME, "index.docker.io", DOCKER_HUB})
 
 
 def is_name(text: str) -> bool:
@@ -73,6 +73,20 @@ def parse_reference(text: str) -> Reference:
     if not _HOST.fullmatch(registry):
         raise NameInvalid(f"not a registry host: {registry[:200]!r} in {text[:300]!r}")
     return Reference(registry, parse_name(name), parse_tag(tag) if colon else None, digest)
+
+
+def parse_registry(text: str) -> tuple[str, str]:
+    """Read `host[:port][/prefix]` as host, by the name that people use, and prefix, which may be empty. Raise NameInvalid."""
+    host, slash, prefix = text.partition("/")
+    is_host = bool(_HOST.fullmatch(host)) and _split_host(f"{host}/name")[0] == host
+    if not is_host or (slash and not prefix):
+        raise NameInvalid(f"not a registry: {text[:200]!r}; write host[:port], or host[:port]/prefix")
+    return registry_name(host), parse_name(prefix) if prefix else ""
+
+
+def registry_name(host: str) -> str:
+    """The name by which people know a registry: Docker Hub has several, and is dialled by none of those they use."""
+    return DOCKER_HUB_NAME if host in _DOCKER_NAMES else host
 
 
 def _split_host(text: str) -> tuple[str, str]:

@@ -1,9 +1,11 @@
 """The two ends of every copy. A pull, push, sync, export, import or replication chooses a Source and a Target."""
 
 from collections.abc import AsyncIterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from oci.descriptor import Descriptor
+from oci.digest import Digest
+from oci.errors import RemoteCorrupt
 from oci.manifest import Manifest
 
 
@@ -27,6 +29,15 @@ class Source(Protocol):
 
     def tags(self) -> AsyncIterator[str]:
         """Yield every tag in the order of the source."""
+        ...
+
+
+@runtime_checkable
+class Blamable(Protocol):
+    """A Source that wants to know when it has given wrong bytes."""
+
+    def blame(self, error: RemoteCorrupt, digest: Digest) -> bool:
+        """Take note that the bytes last read for a blob were not it; whether reading it again may give others."""
         ...
 
 

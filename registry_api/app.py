@@ -35,6 +35,7 @@ from registry_api.pulls import PullWriter
 from registry_api.queries import query_routes
 from registry_api.quotas import quota_routes
 from registry_api.registry import Registry
+from registry_api.remotes import remote_routes
 from registry_api.retention import retention_routes
 from registry_api.threads import Threads
 from registry_api.tokens import token_routes
@@ -59,7 +60,7 @@ def create_app(catalog: Catalog, *, now: Now = _now, make_id: Callable[[], str] 
     """Return the application over an open catalogue, which the caller closes after it has ended."""
     threads = Threads()
     settings = catalog.settings
-    upstreams = Upstreams(settings)
+    upstreams = Upstreams(settings, catalog.remotes, interactive=True)
     identities = IdentityTokens(lambda: identity_client(settings))
     gate = Gate(AccessStore(settings), catalog.events, threads, now, identities)
     fetches = Fetches(catalog, threads, upstreams)
@@ -117,6 +118,7 @@ def _create_others(
     app.include_router(query_routes(registry))
     app.include_router(hook_routes(registry, eventing))
     app.include_router(event_routes(registry, eventing))
+    app.include_router(remote_routes(registry))
     app.include_router(index_routes(registry))
     return app
 

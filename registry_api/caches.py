@@ -13,14 +13,12 @@ from catalog.upstreams import Upstreams
 from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import EntrepotError, NameUnknown, RemoteNotFound
+from oci.reference import registry_name
 from oci.remote.address import Remote, parse_remote
 from oci.remote.repository import RemoteRepository
 from registry_api.questions import Question, Questions
 from registry_api.registry import Registry
 from registry_api.taking import take_manifests
-
-_HUB = dict.fromkeys(("docker.io", "index.docker.io", "registry-1.docker.io"), "docker.io")
-"""The names that one registry goes by."""
 
 _REFERRERS_AT_MOST = 200
 """Referrers of one manifest that are brought here with one question."""
@@ -42,10 +40,10 @@ class Caches:
 
         Source: distribution-spec (development head), parameter `ns`; containerd sends it to the mirrors of a registry.
         """
-        wanted = _HUB.get(namespace, namespace)
+        wanted = registry_name(namespace)
         for cache in registry.catalog.distributions.caches():
             remote = parse_remote(f"{cache.remote}/name").reference
-            if remote.repository in {"name", "library/name"} and _HUB.get(remote.registry, remote.registry) == wanted:
+            if remote.repository in {"name", "library/name"} and registry_name(remote.registry) == wanted:
                 return f"{cache.path}/{name}", namespace
         return name, None
 
@@ -136,15 +134,15 @@ class Caches:
                 raise NameUnknown(f"neither {cache.remote} nor this cache of it has {name}") from None
             return (), ""
         if said:  # what is known is good for as long as upstream is left alone
-            self._lists.setdefault(name, ())
+            self._keep_list(name, self._lists.get(name, ()))
         return self._lists.get(name, ()), _warning(cache, said)
 
     def _keep_list(self, name: str, tags: tuple[str, ...]) -> None:
         self._lists.pop(name, None)
         self._lists[name] = tags
-        kept = sum(map(len, self._lists.values()))
+        kept = sum(map(len, self._lists.values())) + len(self._lists)
         while kept > _TAGS_KEPT and len(self._lists) > 1:
-            kept -= len(self._lists.popitem(last=False)[1])
+            kept -= len(self._lists.popitem(last=False)[1]) + 1
 
     async def _take(
         self,

@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from contextlib import aclosing, asynccontextmanager
 
 from catalog.catalog import Catalog
-from catalog.sources import BlobSource
+from catalog.sources import BlobSource, Policy
 from catalog.unbroken import unbroken
 from catalog.uploads import UploadSession
 from catalog.upstreams import Upstreams
 from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import BlobUnknown, DigestInvalid, EntrepotError, RemoteCorrupt, RemoteError, SizeInvalid
+from oci.remote.repository import RemoteRepository
 from registry_api.threads import Threads
 
 log = logging.getLogger("registry_api")
@@ -176,24 +177,44 @@ class Fetches:
             raise
 
     async def _fetch_from_any(self, fetch: Fetch, sources: Sequence[BlobSource], repository: str) -> None:
-        """Try one source after the other, as long as no byte of a failed one has been sent on."""
-        for number, source in enumerate(sources, 1):
-            try:
-                await self._fetch(fetch, source, repository)
-            except RemoteError as error:
-                if number == len(sources) or fetch.readable > 0:
-                    raise
-                log.warning("fetch failed digest=%s remote=%s error=%s", fetch.digest, source.remote, error)
-            else:
-                return
+        """Try one source after the other; where one breaks off, the next goes on, and the hash goes on over what both send.
 
-    async def _fetch(self, fetch: Fetch, source: BlobSource, repository: str) -> None:
-        upstream = await self._upstreams.repository(source.remote)
-        wanted = Descriptor("application/octet-stream", fetch.digest, fetch.size)
+        A blob that turns out to be wrong is fetched anew only as long as no byte of it has been sent on.
+        """
         # While upstream is asked, a session is opened.
         opening = asyncio.create_task(self._threads.run(self._catalog.uploads.begin, repository))
+        waiting = list(self._upstreams.in_order(sources))
         try:
-            async with aclosing(upstream.read_blob(wanted)) as chunks:  # type: ignore[type-var]  # an async generator
+            while waiting:
+                source = waiting.pop(0)
+                upstream = await self._upstreams.repository(source.remote)
+                try:
+                    await self._fetch(fetch, upstream if not waiting else upstream.hurried(), source.policy, opening)
+                except RemoteCorrupt as error:
+                    if upstream.blame(error, fetch.digest):
+                        waiting.insert(0, source)
+                    if not waiting or fetch.readable > 0:
+                        raise
+                    log.warning("fetch failed digest=%s remote=%s error=%s", fetch.digest, source.remote, error)
+                    (await opening).cancel()
+                    opening = asyncio.create_task(self._threads.run(self._catalog.uploads.begin, repository))
+                except RemoteError as error:
+                    if not waiting:
+                        raise
+                    log.warning("fetch failed digest=%s remote=%s error=%s", fetch.digest, source.remote, error)
+                else:
+                    return
+        finally:
+            (await opening).cancel()
+
+    async def _fetch(
+        self, fetch: Fetch, upstream: RemoteRepository, policy: Policy, opening: "asyncio.Task[UploadSession]"
+    ) -> None:
+        """Go on with a blob where the session ends, to its end; raise a RemoteError."""
+        wanted = Descriptor("application/octet-stream", fetch.digest, fetch.size)
+        start = (await opening).offset if opening.done() else 0
+        try:
+            async with aclosing(upstream.read_blob(wanted, start)) as chunks:  # type: ignore[type-var]  # an async generator
                 async for piece in _in_pieces(chunks):
                     session = await opening
                     fetch.begin(session)
@@ -201,14 +222,12 @@ class Fetches:
                     fetch.advance(session.offset)
             session = await opening
             fetch.begin(session)
-            if source.policy == "streamed" or self._catalog.settings.read_only:  # passed through, and not kept
+            if policy == "streamed" or self._catalog.settings.read_only:  # passed through, and not kept
                 await unbroken(session.verify, fetch.digest, fetch.size, pool=self._threads.files)
             else:
                 await unbroken(session.finish, fetch.digest, fetch.size, pool=self._threads.files)
         except (DigestInvalid, SizeInvalid) as error:
-            raise RemoteCorrupt(f"sent another blob: {error}", registry=source.remote.host) from error
-        finally:
-            (await opening).cancel()
+            raise RemoteCorrupt(f"sent another blob: {error}", registry=upstream.host) from error
 
     async def close(self) -> None:
         """Break off what is under way."""

@@ -9,7 +9,7 @@ import httpx
 from catalog.event_queue import Run
 from catalog.events import Event
 from catalog.hook_runs import plan_runs
-from oci.errors import EntrepotError, RemoteRefused
+from oci.errors import EntrepotError, RemoteRefused, RemoteUnavailable
 from registry_api.eventing import Eventing
 from registry_api.prefect_api import find_api_url, prefect_client, start_run
 from registry_api.registry import Registry
@@ -24,7 +24,12 @@ _GIVE_UP = 7 * 86_400.0
 
 def pause_after(attempts: int) -> float:
     """Seconds to wait after so many failed attempts."""
-    return min(float(2**attempts), _LONGEST_PAUSE)
+    return min(float(2 ** min(attempts, 20)), _LONGEST_PAUSE)
+
+
+def _is_away(error: EntrepotError) -> bool:
+    """Whether Prefect as a whole did not answer, or not as Prefect does."""
+    return isinstance(error, RemoteUnavailable) and error.status is None
 
 
 class HookDeliveries:
@@ -36,6 +41,7 @@ class HookDeliveries:
         self._url = ""
         self._mark: int | None = None
         self._next_at: float | None = None
+        self._failures, self._rest_until = 0, 0.0
 
     async def step(self) -> None:
         """Look whether something is due, and do it: without news in the queue that is a glance."""
@@ -44,12 +50,14 @@ class HookDeliveries:
         mark = await run(self._eventing.queue.mark)
         if mark == self._mark and (self._next_at is None or now < self._next_at):
             return
+        times = [await run(self._plan, now)]
+        if now >= self._rest_until:
+            due, later = await run(self._eventing.queue.due, now)
+            times += [await self._start(due), later]
+        else:
+            times.append(self._rest_until)
+        self._next_at = min((one for one in times if one is not None), default=None)
         self._mark = mark
-        planned_next = await run(self._plan, now)
-        due, later = await run(self._eventing.queue.due, now)
-        failed = await self._start(due)
-        times = [one for one in (planned_next, later, failed, now if len(due) > 1 and failed is None else None) if one]
-        self._next_at = min(times, default=None)
 
     def _plan(self, now: float) -> float | None:
         waiting = self._eventing.queue.waiting()
@@ -65,29 +73,44 @@ class HookDeliveries:
         return plan.next_at
 
     async def _start(self, due: list[Run]) -> float | None:
-        """Start runs in turn; one that Prefect refuses is dropped. Return when to try again, if that is needed."""
+        """Start runs in turn; return when to try the first of those again that could not be started."""
         soonest: float | None = None
         for one in due:
-            now = self._registry.now().timestamp()
             try:
                 run_id = await start_run(await self._prefect(), one)
-            except RemoteRefused as error:
-                self._note(one.hook, "start-run", one.deployment, error.message, refused=True)
             except EntrepotError as error:
-                if now - one.created_at < _GIVE_UP:
-                    until = now + pause_after(one.attempts)
-                    soonest = min(soonest or until, until)
-                    log.warning(
-                        "a run could not be started, it is tried again hook=%s deployment=%s error=%s",
-                        one.hook, one.deployment, error,
-                    )  # fmt: skip
-                    await self._registry.threads.run(self._eventing.queue.postpone, one, until)
-                    continue
-                self._note(one.hook, "start-run", one.deployment, f"given up: {error.message}", refused=True)
+                until = await self._put_off(one, error)
+                if until is not None and _is_away(error):
+                    return until
+                soonest = min(filter(None, (soonest, until)), default=None)
             else:
                 self._note(one.hook, "start-run", one.deployment, "", flow_run_id=run_id)
-            await self._registry.threads.run(self._eventing.queue.finish, one)
+                await self._registry.threads.run(self._eventing.queue.finish, one)
+                self._failures = 0
         return soonest
+
+    async def _put_off(self, run: Run, error: EntrepotError) -> float | None:
+        """Return when to try again; None for a run that is dropped, since Prefect refuses it or it is too old."""
+        now = self._registry.now().timestamp()
+        is_old = now - run.created_at > _GIVE_UP
+        if isinstance(error, RemoteRefused) or is_old:
+            reason = f"{'given up: ' if is_old else ''}{error}"
+            self._note(run.hook, "start-run", run.deployment, reason, refused=True)
+            await self._registry.threads.run(self._eventing.queue.finish, run)
+            return None
+        log.warning(
+            "a run could not be started, it is tried again hook=%s deployment=%s error=%s",
+            run.hook,
+            run.deployment,
+            error,
+        )
+        if _is_away(error):  # then nobody else's run can be started either
+            self._failures += 1
+            self._rest_until = now + pause_after(self._failures)
+            return self._rest_until
+        until = now + pause_after(run.attempts)
+        await self._registry.threads.run(self._eventing.queue.postpone, run, until)
+        return until
 
     async def _prefect(self) -> httpx.AsyncClient:
         settings = self._registry.catalog.settings
@@ -117,7 +140,7 @@ async def follow_hooks(deliveries: HookDeliveries, eventing: Eventing, *, every:
         try:
             if eventing.records.hooks:
                 await deliveries.step()
-        except (EntrepotError, OSError) as error:
-            log.error("starting runs of hooks failed; it is tried again error=%s", error)  # noqa: TRY400
+        except Exception:  # whatever it is, the next try may go well; a chore that ended would never be missed
+            log.exception("starting runs of hooks failed, it is tried again")
             await asyncio.sleep(_PAUSE)
         await asyncio.sleep(every)

@@ -59,15 +59,16 @@ def hook_routes(registry: Registry, eventing: Eventing) -> APIRouter:
         except ClientGone:
             return Response(status_code=400)
         hook = eventing.records.hooks.get(name)
-        if not is_proven(hook, scope, raw, token) or hook is None:
+        run = registry.threads.run
+        if not await run(is_proven, hook, scope, raw, token) or hook is None:
             known = hook.name if hook else ""
             event = Event(now, "", "hook", known, "refused", reason="wrong secret", address=address_of(scope))
             registry.gate.events.note(event)
             raise RecordUnknown("there is no such hook, or its secret is another")
         delivery_id = (find_header(scope, _DELIVERY_ID) or b"").decode("latin-1")
-        told = parse_events(hook.kind, raw, delivery_id=delivery_id)
+        told = await run(parse_events, hook.kind, raw, delivery_id=delivery_id)
         wanted = [one for one in told if is_wanted(hook, one)]
-        taken = await registry.threads.run(eventing.queue.take, name, wanted, now.timestamp())
+        taken = await run(eventing.queue.take, name, wanted, now.timestamp())
         _tell_dropped(registry, name, taken)
         return TakenOut(accepted=taken.kept, duplicates=taken.known, ignored=len(told) - len(wanted))
 

@@ -48,10 +48,16 @@ class DistributionOut(BaseModel):
     cache: CacheOut | None = None
 
 
+class ListedDistribution(DistributionOut):
+    """`content` is another text as soon as the path serves another version."""
+
+    content: str
+
+
 class DistributionsOut(BaseModel):
     """The distributions that the asker may pull from, by path."""
 
-    distributions: list[DistributionOut]
+    distributions: list[ListedDistribution]
 
 
 class DistributionIn(BaseModel):
@@ -162,7 +168,9 @@ def management_routes(registry: Registry) -> APIRouter:
             for one in catalog.distributions.all()
             if (one.remote and asker.may("admin", one.path) if caches else registry.gate.may_pull(asker.caller, one))
         ]
-        return DistributionsOut(distributions=[_distribution_out(one) for one in found])
+        marks = await run(catalog.content_marks, found)
+        listed = [ListedDistribution(**_distribution_out(one).model_dump(), content=marks[one.path]) for one in found]
+        return DistributionsOut(distributions=listed)
 
     @router.put("/distributions/{path:path}", response_model=DistributionOut, status_code=200)
     async def put_distribution(path: NamePath, wanted: DistributionIn, asker: Asker = asking) -> DistributionOut:

@@ -85,13 +85,12 @@ class Questions:
             raise TooManyRequests("other questions are being answered; ask again in a moment", retry_after=2.0)
         self._left -= 1
         try:
-            with self._registry.catalog.asking(question, limits, form) as asking:
-                return await self._wait(request, asking)
+            return await self._wait(request, self._registry.catalog.asking(question, limits, form))
         finally:
             self._left += 1
 
     async def _wait(self, request: Request, asking: Asking) -> Answer:
-        waiting = asyncio.ensure_future(self._registry.threads.run(asking.answer))
+        waiting = asyncio.ensure_future(self._registry.threads.run(_answer, asking))
         try:
             while not (await asyncio.wait({waiting}, timeout=_LOOK_EVERY))[0]:
                 if await request.is_disconnected():
@@ -101,6 +100,11 @@ class Questions:
             if not waiting.done():
                 asking.stop()
                 await asyncio.wait({waiting})
+
+
+def _answer(asking: Asking) -> Answer:
+    with asking:
+        return asking.answer()
 
 
 def query_routes(registry: Registry) -> APIRouter:

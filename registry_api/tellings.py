@@ -23,7 +23,7 @@ _BATCH = 100
 _LONGEST_PAUSE = 300.0
 _PAUSE = 5.0
 """Seconds before another try, when it is we who failed."""
-_SLACK = timedelta(hours=1)
+_SLACK = timedelta(days=1)
 """How much earlier than the last commit told a version may say it was made, and still have come after it."""
 
 
@@ -75,10 +75,14 @@ class Telling:
 
     async def follow(self, source: str) -> None:
         """Tell for ever; what fails of ours is logged and tried again."""
+        is_settled = False
         while True:
             await self.news.wait()
             self.news.clear()
             try:
+                if not is_settled:
+                    await self._settle()
+                    is_settled = True
                 while await self._tell_batch(source):
                     pass
             except Exception:  # whatever it is, the next try may go well; a task that ended would never be missed
@@ -86,14 +90,20 @@ class Telling:
                 await asyncio.sleep(_PAUSE)
                 self.news.set()
 
+    async def _settle(self) -> None:
+        """Begin now where there is no place, or one that the catalogue has not reached: it was restored from a backup."""
+        run, queue, key = self._registry.threads.run, self._eventing.queue, self._subscription.id
+        cursor, last = await run(queue.cursor, key), await run(self._commits.last_position)
+        if cursor is None or cursor.position > last:
+            log.warning("a subscriber is told from now on, its place was lost subscription=%s", key)
+            await run(queue.begin, key, last, self._registry.now())
+
     async def _tell_batch(self, source: str) -> bool:
-        """Tell of the next commits; False when there are none. A subscriber without a place begins now."""
+        """Tell of the next commits; False when there are no more."""
         run, queue, key = self._registry.threads.run, self._eventing.queue, self._subscription.id
         cursor = await run(queue.cursor, key)
         if cursor is None:
-            position = await run(self._commits.last_position)
-            await run(queue.begin, key, position, self._registry.now())
-            return True
+            return False  # it is being removed
         notes = await run(self._commits.read, cursor.position, limit=_BATCH)
         if is_cut(notes, cursor):
             log.warning("the record of commits was cut; a subscriber may be told twice subscription=%s", key)
@@ -203,7 +213,7 @@ async def follow_commits(tellings: Tellings, *, every: float) -> None:
     while True:
         try:
             await tellings.step()
-        except (EntrepotError, OSError) as error:
-            log.error("telling subscribers failed; it is tried again error=%s", error)  # noqa: TRY400
+        except Exception:  # as above
+            log.exception("telling subscribers failed, it is tried again")
             await asyncio.sleep(_PAUSE)
         await asyncio.sleep(every)

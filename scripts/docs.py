@@ -13,7 +13,9 @@ from pydantic_core import PydanticUndefined
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
+from catalog.questions import named_questions
 from catalog.settings import Settings
+from catalog.view_columns import COLUMNS, MEANINGS
 from flows.cli.exits import EXIT_CODES
 from flows.cli.main import app
 from oci import errors
@@ -175,12 +177,46 @@ def _meaning(option: TyperOption) -> str:
     return f"{text} Default: {option.default}.".strip()
 
 
+# --- questions in SQL ------------------------------------------------------------------------------------------
+
+
+def views_table() -> str:
+    """Every documented view with its columns."""
+    return "\n\n".join(
+        f"### `{view}`\n\n{_sentence(MEANINGS[view])}\n\n"
+        + table(("column", "type", "meaning"), ((f"`{one.name}`", f"`{one.kind}`", one.meaning) for one in columns))
+        for view, columns in COLUMNS.items()
+    )
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def questions_table() -> str:
+    """Every question that comes with us: what it answers, what can be set, its SQL."""
+    return "\n\n".join(
+        "\n\n".join(
+            part
+            for part in (
+                f"### `{one.name}`",
+                f"{one.title}.",
+                "\n".join(f"- `${part.name}`: {part.meaning}, by default `{part.default}`" for part in one.parameters),
+                f"```sql\n{one.sql}\n```",
+            )
+            if part
+        )
+        for one in named_questions().values()
+    )
+
+
 # --- the files -------------------------------------------------------------------------------------------------
 
 GENERATED: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "docs/settings.md": {"settings": settings_table},
     "docs/errors.md": {"errors": errors_table},
     "docs/cli.md": {"commands": command_reference},
+    "docs/sql.md": {"views": views_table, "questions": questions_table},
 }
 
 

@@ -29,7 +29,7 @@ def mirror(home: Path, remote: str, **fields: object) -> SyncResult:
 
     async def run() -> SyncResult:
         with open_catalog(settings) as catalog:
-            async with open_upstream(settings, request.upstream) as source:
+            async with open_upstream(settings, catalog.remotes, request.upstream) as source:
                 job = SyncJob(request, catalog, source, operation_id=uuid4().hex, clock=lambda: datetime.now(UTC))
                 return await run_sync(job)
 

@@ -61,7 +61,8 @@ Fault = Callable[[Seen, Reply], Reply | None]
 class Upstream:
     """Serves `repositories` by name; a context manager. `faults` see each request with the good reply and may change it."""
 
-    def __init__(self, repositories: Mapping[str, MemoryStore], *, page: int = 1000) -> None:
+    def __init__(self, repositories: Mapping[str, MemoryStore], *, page: int = 1000, **tls: Any) -> None:
+        """`tls` are uvicorn's options `ssl_…`."""
         self.repositories, self._page = dict(repositories), page
         self.faults: list[Fault] = []
         self.seen: list[Seen] = []
@@ -69,13 +70,17 @@ class Upstream:
         self.bearer = False
         self.has_referrers = False
         self.token_lifetime = 60
+        self.most_at_once = 0
         self._tokens: dict[str, float] = {}
-        self._server = _Server(self._answer)
+        self._server = _Server(self._answer, tls, self._note_busy)
 
     @property
     def host(self) -> str:
         """127.0.0.1:PORT."""
         return f"127.0.0.1:{self._server.port}"
+
+    def _note_busy(self, count: int) -> None:
+        self.most_at_once = max(self.most_at_once, count)
 
     @property
     def counts(self) -> Counter[tuple[str, Route]]:
@@ -289,9 +294,16 @@ def _error(status: int, code: str, message: str) -> Reply:
 class LoopbackServer:
     """uvicorn on a thread and a free port, serving an ASGI application."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any, tls: Mapping[str, Any] | None = None) -> None:
         config = uvicorn.Config(
-            app, host="127.0.0.1", port=0, log_level="critical", lifespan="off", ws="none", interface="asgi3"
+            app,
+            host="127.0.0.1",
+            port=0,
+            log_level="critical",
+            lifespan="off",
+            ws="none",
+            interface="asgi3",
+            **(tls or {}),
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
@@ -315,11 +327,24 @@ class LoopbackServer:
 class _Server(LoopbackServer):
     """Answers from a function."""
 
-    def __init__(self, answer: Callable[[str, str, str, Mapping[str, str]], Reply]) -> None:
-        self._answer = answer
-        super().__init__(self._app)
+    def __init__(
+        self,
+        answer: Callable[[str, str, str, Mapping[str, str]], Reply],
+        tls: Mapping[str, Any],
+        note_busy: Callable[[int], None],
+    ) -> None:
+        self._answer, self._note_busy, self._busy = answer, note_busy, 0
+        super().__init__(self._app, tls)
 
-    async def _app(self, scope: Any, _receive: Any, send: Any) -> None:
+    async def _app(self, scope: Any, receive: Any, send: Any) -> None:
+        self._busy += 1
+        self._note_busy(self._busy)
+        try:
+            await self._answer_one(scope, receive, send)
+        finally:
+            self._busy -= 1
+
+    async def _answer_one(self, scope: Any, _receive: Any, send: Any) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         reply = self._answer(scope["method"], scope["path"], scope["query_string"].decode(), headers)
         if reply.wait:

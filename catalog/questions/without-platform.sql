@@ -4,7 +4,7 @@
 WITH offered AS (
     SELECT repository, digest, os || '/' || architecture AS platform FROM images
     UNION ALL
-    SELECT repository, parent, platform FROM descriptors WHERE role = 'manifest'
+    SELECT repository, digest, (unnest(children)).platform FROM manifests WHERE kind IN ('index', 'artifact')
 )
 SELECT repository, tag, string_agg(DISTINCT platform, ', ' ORDER BY platform) AS platforms
 FROM tags JOIN offered USING (repository, digest)

@@ -96,9 +96,11 @@ def explain(
         policy = desk.policy
         if account:
             find_account(policy, account)
-        found = catalog.distributions.find(parse_name(name)) or catalog.distributions.find_cache(name)
+        past = catalog.past.parse(parse_name(name))
+        path = past.path if past is not None else name
+        found = catalog.distributions.find(path) or catalog.distributions.find_cache(path)
         public = found is not None and not found.private
-        decided = decide_access(policy, Caller(account), wanted[0], name, public=public)
+        decided = decide_access(policy, Caller(account), wanted[0], path, public=public)
     if as_json:
         print_json({"user": user, "action": action, "name": name, "allowed": decided.allowed, "reason": decided.reason})
         return

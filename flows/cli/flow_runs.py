@@ -94,6 +94,8 @@ def show_operation(result: "OperationResult", *, as_json: bool) -> None:
                 print_line(f"… and {len(result.items) - MAX_SHOWN} more (--json has all)")
             print_line("")
         print_line(result.summary())
+        if result.dry_run and result.plan:
+            print_fields({"plan": result.plan})
         if result.flow_run_id:
             print_fields({"flow run": result.flow_run_id})
     for note in result.notes:

@@ -14,15 +14,18 @@ from flows.cli import (
     curate,
     distribution,
     event,
+    evict,
     exits,
     gc,
     hook,
     maintain,
     prefetch,
+    promote,
     push,
     query,
     quota,
     reclaim,
+    remote,
     replicate,
     repository,
     retention,
@@ -54,12 +57,14 @@ app.command()(replicate.replicate)
 app.command()(push.push)
 app.command()(build.build)
 app.command()(curate.curate)
+app.command()(promote.promote)
 app.command()(bundle.export)
 app.command("import")(bundle.import_)
 app.add_typer(repository.group, name="repository")
 app.add_typer(version.group, name="version")
 app.add_typer(tag.group, name="tag")
 app.add_typer(distribution.group, name="distribution")
+app.add_typer(remote.group, name="remote")
 app.add_typer(user.group, name="user")
 app.add_typer(user.groups, name="group")
 app.add_typer(token.group, name="token")
@@ -78,6 +83,7 @@ app.command()(scrub.scrub)
 app.command()(maintain.maintain)
 app.command()(prefetch.prefetch)
 app.command()(reclaim.reclaim)
+app.command()(evict.evict)
 app.command()(query.query)
 
 

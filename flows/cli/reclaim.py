@@ -15,7 +15,9 @@ def reclaim(
         list[str], typer.Argument(metavar="PATTERN...", help="Repositories: globs like 'cache/*', or re:REGEX.")
     ],
     *,
-    keep_hours: Annotated[float, typer.Option(help="Keep what was fetched within so many hours.", min=0)] = 24.0,
+    keep_hours: Annotated[
+        float, typer.Option(help="Keep what was fetched or pulled within so many hours.", min=0)
+    ] = 24.0,
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="Ask upstream first, and keep what it has no longer (default).")
     ] = True,

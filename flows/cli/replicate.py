@@ -36,8 +36,9 @@ def replicate(
         str, typer.Option(metavar="EXPRESSION", help="Of a Pulp: what its parameter `q` takes; with --kind pulp.")
     ] = "",
     policy: Annotated[
-        Literal["immediate", "on_demand", "streamed"], typer.Option(help="When layers are copied, as for a sync.")
-    ] = "immediate",
+        Literal["immediate", "on_demand", "streamed"] | None,
+        typer.Option(help="When layers are copied, as for a sync."),
+    ] = None,
     keep_gone: Annotated[
         bool, typer.Option("--keep-gone", help="Go on serving paths that upstream does not serve any longer.")
     ] = False,

@@ -1,7 +1,5 @@
 """`entrepot sign`, `attest` and `verify`: who vouches for content."""
 
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,10 +11,7 @@ from flows.cli.options import Exclude, Home, Include, Json
 from flows.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
-    from catalog.catalog import Catalog
-    from catalog.signatures import Checked
-    from catalog.snapshot import Snapshot
-    from oci.digest import Digest
+    from flows.verifiers import Check
 
 Source = Annotated[str, typer.Argument(metavar="SOURCE", help="NAME:TAG or NAME@DIGEST; NAME: its tags, filtered.")]
 Key = Annotated[
@@ -162,26 +157,14 @@ def verify(
 
 def _check_by(
     home: Path | None, key: Path | None, identity: str, issuer: str, trust_config: Path | None
-) -> "tuple[Callable[[Catalog, Snapshot, Digest], Checked], str]":
+) -> "tuple[Check, str]":
     """How one manifest is checked, and by what; raise InvalidInput, KeyInvalid."""
-    from catalog.signatures import check_atomic, check_keyless, check_signatures
     from flows.cli.opening import settings_of
-    from flows.sign_request import read_trust
+    from flows.verifiers import check_by_identity, check_by_key
     from oci.errors import InvalidInput
-    from oci.signing.keys import KeyInvalid, load_verifier
-    from oci.signing.pgp import is_pgp, load_pgp_verifier
 
     if bool(key) == bool(identity) or bool(identity) != bool(issuer):
         raise InvalidInput("verify by --key FILE, or by --identity NAME and --issuer URL")
     if key is None:
-        from oci.signing.keyless import KeylessVerifier, Who
-
-        trust = read_trust(settings_of(home), trust_config)
-        return partial(check_keyless, verifier=KeylessVerifier(trust, Who(identity, issuer))), identity
-    try:
-        data = key.read_bytes()
-    except OSError as error:
-        raise KeyInvalid(f"the key {key} cannot be read: {error.strerror}") from None
-    if is_pgp(data):
-        return partial(check_atomic, verifier=load_pgp_verifier(data, where=str(key))), str(key)
-    return partial(check_signatures, verifier=load_verifier(data, where=str(key))), str(key)
+        return check_by_identity(settings_of(home), identity, issuer, trust_config), identity
+    return check_by_key(key), str(key)

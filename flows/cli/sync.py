@@ -9,7 +9,7 @@ import typer
 
 from flows.cli.filters import judged, show_judged, with_filters
 from flows.cli.flow_runs import read_form, run_here
-from flows.cli.opening import settings_of
+from flows.cli.opening import opened
 from flows.cli.options import CompanionTypes, DryRun, Explain, Home, Json, NoCompanions
 from flows.cli.output import MAX_SHOWN, print_fields, print_json, print_line, print_table, say
 
@@ -23,6 +23,12 @@ def sync(
     remote: Annotated[str, typer.Argument(metavar="REMOTE", help="registry.example/team/app[:tag][@digest]")],
     name: Annotated[str, typer.Argument(metavar="[NAME]", help="Repository here; default: the upstream's name.")] = "",
     *,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="REMOTE", help="Blend this remote in, after those before it; repeatable. First come, first served."
+        ),
+    ] = None,
     mirror: Annotated[
         bool, typer.Option("--mirror/--additive", help="Remove what upstream does not have, or leave it (default).")
     ] = False,
@@ -30,9 +36,12 @@ def sync(
     companions: CompanionTypes = None,
     no_companions: NoCompanions = False,
     policy: Annotated[
-        Literal["immediate", "on_demand", "streamed"],
-        typer.Option(help="Copy layers now, with the first pull, or with each pull without keeping them."),
-    ] = "immediate",
+        Literal["immediate", "on_demand", "streamed"] | None,
+        typer.Option(
+            help="Copy layers now, with the first pull, or with each pull without keeping them. Default: what is recorded for "
+            "the remote, else immediate."
+        ),
+    ] = None,
     on_error: Annotated[
         Literal["fail", "skip"],
         typer.Option(help="When a tag cannot be copied: change nothing, or make a version of the others."),
@@ -52,6 +61,7 @@ def sync(
     request = read_form(
         SyncRequest,
         remote=remote,
+        also=also or (),
         repository=name,
         mode="mirror" if mirror else "additive",
         **filters,
@@ -64,7 +74,8 @@ def sync(
     if explain:
         from flows.sync_explain import explain_sync
 
-        selection = asyncio.run(explain_sync(settings_of(home), request, now=datetime.now(UTC)))
+        with opened(home, may_be_new=True) as catalog:  # it knows how the remote is spoken to
+            selection = asyncio.run(explain_sync(catalog, request, now=datetime.now(UTC)))
         show_judged(judged(selection), as_json=as_json)
         return
     result = run_here(context, home, "flows.sync", "sync_repository", request)

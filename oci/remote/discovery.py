@@ -4,15 +4,13 @@ Source: Pulp Container's REST API, "distributions"; docker's registry API, "_cat
 """
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import quote
 
 from oci.errors import NameInvalid, RemoteCorrupt, RemoteNotFound
 from oci.reference import parse_name
-from oci.remote.keychain import Credential
-from oci.remote.options import RemoteOptions
 from oci.remote.transport import RemoteTransport
 
 Kind = Literal["entrepot", "pulp", "catalog"]
@@ -23,40 +21,37 @@ PULP = "/pulp/api/v3/distributions/container/container/"
 _PATHS: Mapping[Kind, str] = {"entrepot": ENTREPOT, "pulp": f"{PULP}?limit=100", "catalog": "/v2/_catalog?n=1000"}
 _MAX_PAGES = 10_000
 
-FindCredential = Callable[[], Credential | None]
+Connect = Callable[[bool], Awaitable[RemoteTransport]]
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A path that an upstream serves content at."""
+    """A path that an upstream serves content at; `content`, where it tells that, is another text once it serves other content."""
 
     path: str
     private: bool = False
     description: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    content: str = ""
 
 
 async def discover(
     host: str,
+    connect: Connect,
     *,
-    scheme: str = "",
-    options: RemoteOptions | None = None,
-    find_credential: FindCredential = lambda: None,
     kinds: tuple[Kind, ...] = KINDS,
     pulp_query: str = "",
 ) -> tuple[Kind, list[Served]]:
     """Ask for the paths that a host serves, by the first of the kinds of API that it has; return which that was.
 
+    `connect` makes a new connection, one that sends the login itself where it is called with True.
     `pulp_query` is an expression of Pulp's own (parameter `q`), which Pulp applies.
 
     Raises RemoteNotFound when it has none of them, RemoteUnauthorized, RemoteCorrupt, and what a request raises.
     """
     for kind in kinds:
         # The APIs take Basic logins, whatever the registry beside them wants.
-        transport = RemoteTransport(
-            host, scheme=scheme, options=options, find_credential=find_credential, only_basic=kind != "catalog"
-        )
-        async with transport:
+        async with await connect(kind != "catalog") as transport:
             try:
                 query = f"&q={quote(pulp_query, safe='')}" if pulp_query and kind == "pulp" else ""
                 pages = [page async for page in _pages(transport, f"{_PATHS[kind]}{query}", host)]
@@ -109,6 +104,7 @@ def _served(one: Mapping[str, object], path: str, labels: str, host: str) -> Ser
         bool(one.get("private")),
         str(one.get("description") or ""),
         {str(name): str(value if value is not None else "") for name, value in found.items()},
+        str(one.get("content") or "") if path == "path" else "",
     )
 
 

@@ -1,6 +1,7 @@
 """Atomic signatures by a registry's extension API. Source: containers/image, docs/signature-protocols.md."""
 
 import json
+from collections.abc import Mapping
 
 from oci.digest import Digest
 from oci.errors import RemoteCorrupt, RemoteNotFound
@@ -20,14 +21,26 @@ class SignatureExtension:
     async def names(self, digest: Digest) -> set[str]:
         """The names of the signatures that a manifest has."""
         try:
+            return {str(one["name"]) for one in await self.read(digest)}
+        except KeyError:
+            raise self._corrupt() from None
+
+    async def read(self, digest: Digest) -> list[Mapping[str, object]]:
+        """The signatures that a manifest has, as the extension's answers hold them; none for one that is not there."""
+        try:
             response = await self._transport.request("GET", self._path(digest), scope=self._scope)
         except RemoteNotFound:
-            return set()
+            return []
         try:
-            found = json.loads(response.content)["signatures"] or ()
-            return {str(one["name"]) for one in found}
+            found = json.loads(response.content)["signatures"] or []
         except (ValueError, KeyError, TypeError):
-            raise RemoteCorrupt("lists signatures that are none", registry=self._transport.host) from None
+            raise self._corrupt() from None
+        if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+            raise self._corrupt()
+        return found
+
+    def _corrupt(self) -> RemoteCorrupt:
+        return RemoteCorrupt("lists signatures that are none", registry=self._transport.host)
 
     async def put(self, digest: Digest, signature: dict[str, object]) -> None:
         """Add one; the object is what the extension's answers hold."""

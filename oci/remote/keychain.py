@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from oci.errors import RemoteUnauthorized
-from oci.reference import DOCKER_HUB
+from oci.reference import DOCKER_HUB, DOCKER_HUB_NAME
 
-_HUB_KEYS = ("docker.io", "https://index.docker.io/v1/", "index.docker.io")
+_HUB_KEYS = (DOCKER_HUB_NAME, "https://index.docker.io/v1/", "index.docker.io")
 _HELPER_SECONDS = 30.0
 
 
@@ -72,8 +72,9 @@ def parse_login(text: str) -> Credential:
 def _keys(host: str, repository: str) -> Iterator[str]:
     """Keys a file may hold the login under, the most exact first."""
     parts = repository.split("/") if repository else []
+    names = (host, DOCKER_HUB_NAME) if host == DOCKER_HUB else (host,)
     for count in range(len(parts), 0, -1):
-        yield "/".join([host, *parts[:count]])
+        yield from ("/".join([name, *parts[:count]]) for name in names)
     yield host
     if host == DOCKER_HUB:
         yield from _HUB_KEYS

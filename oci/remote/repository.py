@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Mapping
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -33,8 +34,10 @@ _FRUITLESS = 3
 class RemoteRepository:
     """Speaks for one repository through its registry's transport; `for_push` asks for that right from the first request on."""
 
-    def __init__(self, transport: RemoteTransport, name: str, *, for_push: bool = False) -> None:
-        self._transport, self.repository = transport, parse_name(name)
+    def __init__(
+        self, transport: RemoteTransport, name: str, *, for_push: bool = False, is_patient: bool = True
+    ) -> None:
+        self._transport, self.repository, self.is_patient = transport, parse_name(name), is_patient
         self._pull, self._push = f"repository:{name}:pull", f"repository:{name}:pull,push"
         if for_push:
             self._pull = self._push  # a login that may push is told 404 where others are told 401
@@ -48,6 +51,28 @@ class RemoteRepository:
     def name(self) -> str:
         """host/repository."""
         return f"{self._transport.host}/{self.repository}"
+
+    @property
+    def host(self) -> str:
+        """The registry."""
+        return self._transport.host
+
+    @property
+    def transport(self) -> RemoteTransport:
+        """What its requests are sent by."""
+        return self._transport
+
+    def hurried(self) -> "RemoteRepository":
+        """The same, for when there is somebody else to ask: it fails with the first failure."""
+        return RemoteRepository(self._transport, self.repository, is_patient=False)
+
+    def blame(self, error: RemoteCorrupt, _digest: Digest) -> bool:
+        """Take note that the blob it has sent was another one; False: there is no other place to have it from."""
+        self._transport.report(error)
+        return False
+
+    async def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        return await self._transport.request(method, path, once=not self.is_patient, **options)
 
     def _path(self, rest: str) -> str:
         return f"/v2/{self.repository}/{rest}"
@@ -70,7 +95,7 @@ class RemoteRepository:
         """Return what a tag or digest points to now, by one HEAD where the registry answers it fully."""
         path, headers = self._path(f"manifests/{reference}"), {"Accept": mediatypes.ACCEPT}
         try:
-            response = await self._transport.request("HEAD", path, scope=self._pull, headers=headers)
+            response = await self._request("HEAD", path, scope=self._pull, headers=headers)
         except RemoteRefused:  # some registries refuse HEAD: 405, 400
             return (await self._get_manifest(reference, "")).descriptor
         found, size = response.headers.get("docker-content-digest"), response.headers.get("content-length")
@@ -96,7 +121,7 @@ class RemoteRepository:
 
     async def _get_manifest(self, reference: str, media_type: str) -> Manifest:
         path, headers = self._path(f"manifests/{reference}"), {"Accept": mediatypes.ACCEPT}
-        response = await self._transport.request("GET", path, scope=self._pull, headers=headers, limit=MAX_BYTES)
+        response = await self._request("GET", path, scope=self._pull, headers=headers, limit=MAX_BYTES)
         carried = response.headers.get("content-type", "")
         algorithm = reference.partition(":")[0] if ":" in reference else "sha256"
         try:
@@ -115,36 +140,39 @@ class RemoteRepository:
         """Yield a blob's bytes from `start` on; a break is mended by asking for the rest. The reader verifies the digest."""
         offset, fruitless = start, 0
         for resumed in range(_RESUMES):
-            before = offset
+            if offset and offset == descriptor.size:
+                return  # it broke off behind its last byte
+            begun = offset
             try:
-                async for chunk in self._read_from(descriptor, before):
+                async for chunk in self._read_from(descriptor, begun):
                     offset += len(chunk)
                     if descriptor.size != UNKNOWN_SIZE and offset > descriptor.size:
                         raise self._corrupt(f"sent more than the {descriptor.size} bytes of blob {descriptor.digest}")
                     yield chunk
                 if descriptor.size in (UNKNOWN_SIZE, offset):
                     return
-                broken: Exception = self._unavailable(
-                    f"ended blob {descriptor.digest} after {offset} bytes of {descriptor.size}"
-                )
+                broken = self._unavailable(f"ended blob {descriptor.digest} after {offset} bytes of {descriptor.size}")
             except httpx.TransportError as error:
                 broken = self._unavailable(
                     f"broke off blob {descriptor.digest} after {offset} bytes: {error or type(error).__name__}"
                 )
                 broken.__cause__ = error
-            fruitless = 0 if offset > before else fruitless + 1
-            if fruitless == _FRUITLESS or resumed == _RESUMES - 1:
+            self._transport.report(broken)
+            fruitless = 0 if offset > begun else fruitless + 1
+            if fruitless == _FRUITLESS or resumed == _RESUMES - 1 or not self.is_patient:
                 raise broken
             await self._transport.pause(fruitless)
 
     async def _read_from(self, descriptor: Descriptor, offset: int) -> AsyncIterator[bytes]:
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         path = self._path(f"blobs/{descriptor.digest}")
-        async with self._transport.stream("GET", path, scope=self._pull, headers=headers) as response:
+        once = not self.is_patient
+        async with self._transport.stream("GET", path, scope=self._pull, headers=headers, once=once) as response:
             if response.status_code == 416:
                 raise self._corrupt(f"has fewer than {offset} bytes of blob {descriptor.digest}")
             skip = 0 if response.status_code == 206 else offset
             async for chunk in response.aiter_raw():
+                await self._transport.passed(len(chunk))
                 if skip:
                     dropped = min(skip, len(chunk))
                     skip, chunk = skip - dropped, chunk[dropped:]  # what we have already
@@ -194,7 +222,7 @@ class RemoteRepository:
             if path in seen or len(seen) > _MAX_PAGES:
                 raise self._corrupt(f"pages its list in a loop at {path[:200]}")
             seen.add(path)
-            response = await self._transport.request("GET", path, scope=scope)
+            response = await self._request("GET", path, scope=scope)
             try:
                 page = json.loads(response.content)
             except ValueError as error:
@@ -213,7 +241,7 @@ class RemoteRepository:
     async def offers(self, digest: Digest) -> bool:
         """Whether the registry would give the blob, by HEAD."""
         try:
-            await self._transport.request("HEAD", self._path(f"blobs/{digest}"), scope=self._pull)
+            await self._request("HEAD", self._path(f"blobs/{digest}"), scope=self._pull)
         except RemoteNotFound:
             return False
         return True

@@ -131,12 +131,19 @@ class BlobUploads:
         self, method: str, url: str, headers: dict[str, str], sending: "_Sending", offset: int
     ) -> httpx.Response:
         async with (
-            aclosing(sending.content(offset)) as content,  # type: ignore[type-var]  # an async generator can be closed
+            aclosing(self._paced(sending.content(offset))) as content,  # type: ignore[type-var]  # it can be closed
             self._transport.stream(method, url, scope=self._scope, headers=headers, content=content) as response,
         ):
             if response.status_code == 416:
                 raise _OutOfStepError(f"does not take bytes from {offset} on")
             return response
+
+    async def _paced(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The same, as fast as the remote's bandwidth allows."""
+        async with aclosing(chunks) as open_chunks:  # type: ignore[type-var]  # an async generator can be closed
+            async for chunk in open_chunks:
+                await self._transport.passed(len(chunk))
+                yield chunk
 
     async def _ask(self, session: httpx.URL, sending: "_Sending") -> tuple[httpx.URL | None, int]:
         """The session and how many bytes it has; no session where it is gone, or has what we did not send."""

@@ -40,8 +40,11 @@ def managed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 
 
 def cases(api: Api, check: Callable[[Any], None], examples: int) -> int:
-    """Make up requests to every operation that /openapi.json describes, and check each; return how many operations."""
-    schema = schemathesis.openapi.from_url(f"{api.url}/openapi.json").include(path_regex="^/api/v1")
+    """Make up requests to every operation that /openapi.json describes, and check each; return how many operations.
+
+    Not to /query: what is a question no schema tells, and each takes a process.
+    """
+    schema = schemathesis.openapi.from_url(f"{api.url}/openapi.json").include(path_regex="^/api/v1/(?!query)")
     operations = [found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)]
     for operation in operations:
 

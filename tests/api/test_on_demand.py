@@ -206,3 +206,48 @@ def test_an_immediate_sync_fetches_what_was_left(tmp_path: Path, upstream: Upstr
         assert mirror(tmp_path / "entrepot", f"{upstream.host}/{NAME}").counts["unchanged"] == 2
         assert get(api, LAYER).content == LAYER
         assert blob_gets(upstream, LAYER) == 1
+
+
+@pytest.fixture
+def second(store: MemoryStore) -> Iterator[Upstream]:
+    with Upstream({NAME: store}) as running:
+        yield running
+
+
+@contextmanager
+def of_two(tmp_path: Path, first: Upstream, second: Upstream, **changes: object) -> Iterator[Api]:
+    """A registry that knows the layer at `second`, and at `first`, which is asked first."""
+    mirror(tmp_path / "entrepot", f"{second.host}/{NAME}", policy="on_demand", repository="other/app")
+    mirror(tmp_path / "entrepot", f"{first.host}/{NAME}", policy="on_demand")
+    with serve(tmp_path / "entrepot", upstream_attempts=1, **changes) as api:
+        yield api
+
+
+def test_where_one_source_breaks_off_the_next_goes_on(tmp_path: Path, upstream: Upstream, second: Upstream) -> None:
+    upstream.cut(Digest.of(LAYER), after=1_500_000, times=99)
+    with of_two(tmp_path, upstream, second) as api:
+        answer = get(api, LAYER)
+        assert (answer.status_code, answer.content) == (200, LAYER)
+        assert blob_gets(upstream, LAYER) == 1
+        (asked,) = [seen.headers.get("range", "") for seen in second.seen if seen.reference == Digest.of(LAYER)]
+        assert asked.startswith("bytes=")
+        wait_until(lambda: api.catalog.content.size(Digest.of(LAYER)) == len(LAYER), 10, "it is kept")
+        assert staged(tmp_path) == []
+
+
+def test_two_halves_that_do_not_fit_are_never_sent_whole(tmp_path: Path, upstream: Upstream, second: Upstream) -> None:
+    upstream.cut(Digest.of(LAYER), after=1_500_000, times=99)
+    second.faults.append(lambda seen, good: spoilt(good) if seen.reference == Digest.of(LAYER) else None)
+    with of_two(tmp_path, upstream, second) as api:
+        received = bytearray()
+        with pytest.raises(httpx.RemoteProtocolError, match="without sending complete"):
+            read_into(api, received)
+        assert len(received) < len(LAYER)
+        assert api.catalog.content.size(Digest.of(LAYER)) is None
+        assert staged(tmp_path) == []
+
+
+def spoilt(good: Reply) -> Reply:
+    """The same with another last byte."""
+    good.body = good.body[:-1] + bytes([good.body[-1] ^ 1])
+    return good

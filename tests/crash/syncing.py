@@ -17,7 +17,7 @@ def sync(home: str, remote: str, operation_id: str) -> None:
     async def whole() -> None:
         settings, request = read_settings(home=home), SyncRequest(remote=remote, mode="mirror", batch_size=8)
         with open_catalog(settings) as catalog:
-            async with open_upstream(settings, request.upstream) as source:
+            async with open_upstream(settings, catalog.remotes, request.upstream) as source:
                 job = SyncJob(request, catalog, source, operation_id=operation_id, clock=lambda: datetime.now(UTC))
                 await run_sync(job)
 

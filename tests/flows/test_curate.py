@@ -46,6 +46,20 @@ def test_a_version_out_of_two_repositories(
     assert narrowed["tags"] == {"nightly": "removed"}
 
 
+def test_conditions_choose_what_is_curated_and_exported(entrepot: Entrepot, tmp_path: Path) -> None:
+    chosen = entrepot.json("curate", "release/app", "a/one", "b/two", "--label", "seed=v*", "--label", "seed!=v2.0")
+    assert chosen["tags"] == {"v1.0": "added", "v1.1": "added"}
+    assert chosen["not_selected"]["b/two:nightly"] == "does not fulfil label seed=v*"
+    exported = entrepot.json("export", str(tmp_path / "part"), "a/one", "b/two", "--label", "seed=v1.1")
+    assert exported["versions"] == [{"repository": "a/one", "version": 3, "since": 0, "tags": 1}]
+    assert exported["blobs"]["count"] == 4  # the manifest, its config, two layers
+    assert exported["not_selected"]["b/two:nightly"] == "does not fulfil label seed=v1.1"
+    nothing = entrepot("export", str(tmp_path / "nothing"), "a/one", "--signed")
+    assert nothing.returncode == 2
+    assert "a/one:v1.0: not signed" in nothing.stderr
+    assert not (tmp_path / "nothing").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -62,3 +76,24 @@ def test_what_is_wrong_changes_nothing(entrepot: Entrepot, arguments: tuple[str,
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert [row["name"] for row in entrepot.json("repository", "list")] == ["a/one", "b/two"]
+
+
+def test_a_list_edits_and_a_plan_that_was_looked_at(entrepot: Entrepot, tmp_path: Path) -> None:
+    listed = tmp_path / "release.yaml"
+    listed.write_text(
+        "sources:\n  - repository: a/one\n    include: ['semver:>=1']\n    newest: 2\n  - b/two:nightly\ntag: ['latest=v2.0']\n"
+    )
+    arguments = ("curate", "release/app", "--from", str(listed), "--untag", "nightly")
+    planned = entrepot(*arguments, "--dry-run")
+    assert planned.returncode == 0, planned.stderr
+    plan = next(line.split()[-1] for line in planned.stdout.splitlines() if line.startswith("plan "))
+    done = entrepot.json(*arguments, "--expect", plan)
+    assert (done["version"], done["tags"]) == (1, {"latest": "added", "v1.1": "added", "v2.0": "added"})
+    assert done["manifests"]["added"] == 3
+    late = entrepot("curate", "release/app", "--remove", "v1.1", "--expect", plan)
+    assert late.returncode == 1
+    assert "nothing was done" in late.stderr
+    assert entrepot.json("curate", "release/app", "--remove", "v1.1")["tags"] == {"v1.1": "removed"}
+    listed.write_text("repository: other/app\nsources: [a/one]\n")
+    wrong = entrepot("curate", "release/app", "--from", str(listed))
+    assert (wrong.returncode, "is for other/app, not for release/app" in wrong.stderr) == (2, True)

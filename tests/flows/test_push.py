@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +26,7 @@ from flows.push_request import PushRequest
 from flows.push_run import run_push
 from oci.descriptor import Descriptor
 from oci.digest import Digest
-from oci.errors import DigestInvalid, InvalidInput, NameUnknown, RemoteUnavailable
+from oci.errors import DigestInvalid, InvalidInput, NameUnknown, RemoteUnauthorized, RemoteUnavailable
 from oci.manifest import Manifest
 from oci.mediatypes import ACCEPT, OCI_INDEX
 from oci.memory import MemoryStore
@@ -65,7 +67,7 @@ def run(catalog: Catalog, **fields: object) -> PushResult:
     """Push without Prefect."""
 
     async def whole() -> PushResult:
-        async with Upstreams(catalog.settings) as upstreams:
+        async with Upstreams(catalog.settings, catalog.remotes) as upstreams:
             return await run_push(PushJob(PushRequest.model_validate(fields), catalog, upstreams))
 
     return asyncio.run(whole())
@@ -385,22 +387,45 @@ def test_content_that_fails_leaves_every_tag_as_it_was(push: Push, catalog: Cata
     assert proxy.closed() == []  # its blobs had arrived already
 
 
-def test_killed_and_run_again_uploads_nothing_twice(push: Push, catalog: Catalog, proxy: Proxy) -> None:
+def test_a_path_that_the_login_may_not_push_to_fails_by_itself_where_failures_are_skipped(
+    push: Push, catalog: Catalog, proxy: Proxy
+) -> None:
+    for name in ("rights/denied", "rights/granted"):
+        image(catalog, name, "v1", name)
+    proxy.refusals = [("HEAD", "/rights/denied/", 403)]
+    with pytest.raises(RemoteUnauthorized):
+        push(target=proxy.host, paths=["rights/*"])
+    result = push(target=proxy.host, paths=["rights/*"], on_error="skip")
+    assert actions(result) == {"rights/denied:v1": "failed", "rights/granted:v1": "added"}
+    with pytest.raises(PushFailed, match="no tag was set"):
+        push(target=proxy.host, paths=["rights/denied"], on_error="skip")
+
+
+def test_a_mirror_of_nothing_deletes_nothing(push: Push, catalog: Catalog, proxy: Proxy) -> None:
+    image(catalog, "nothing/app", "v1")
+    push(source="nothing/app", target=f"{proxy.host}/nothing/app")
+    with pytest.raises(InvalidInput, match="no tag of nothing/app is selected"):
+        push(source="nothing/app", target=f"{proxy.host}/nothing/app", include=["w*"], mode="mirror")
+    left = push(target=proxy.host, paths=["nothing/*"], include=["w*"], mode="mirror")
+    assert "left alone" in left.notes[0]
+    assert tags_at(proxy.host, "nothing/app") == ["v1"]
+
+
+def test_killed_and_run_again_uploads_nothing_twice(
+    push: Push, catalog: Catalog, proxy: Proxy, children: Children
+) -> None:
     store = MemoryStore()
     tags = {f"v{number}": pack_image(store, [{"shared": "all"}, {"own": str(number)}]) for number in range(10)}
     add(catalog, "killed/app", store, **tags)
-
-    for after in (3, 11, 17):
-        request = PushRequest.model_validate({"source": "killed/app", "target": f"{proxy.host}/killed/app"})
-
-        async def broken(stop_at: int = after, request: PushRequest = request) -> None:
-            async with Upstreams(catalog.settings) as upstreams:
-                run = asyncio.ensure_future(run_push(PushJob(request, catalog, upstreams)))
-                proxy.after_closed(stop_at, run.get_loop().call_soon_threadsafe, run.cancel)
-                await asyncio.gather(run, return_exceptions=True)
-
-        asyncio.run(broken())
-    push(source="killed/app", target=f"{proxy.host}/killed/app")
+    target = f"{proxy.host}/killed/app"
+    for after in (3, 11):
+        command = [sys.executable, "-m", "tests.flows.push_once", str(catalog.settings.root), "killed/app", target]
+        child = children.add("push", command)
+        child.start()
+        proxy.after_closed(after, child.signal, signal.SIGKILL)
+        assert child.wait(120) == -signal.SIGKILL
+    assert tags_at(proxy.host, "killed/app") == []
+    push(source="killed/app", target=target)
     assert {tag: digest_at(proxy.host, "killed/app", tag) for tag in tags} == {
         tag: one.digest for tag, one in tags.items()
     }

@@ -9,9 +9,12 @@ import pytest
 
 from catalog.catalog import open_catalog
 from catalog.distributions import Distribution
+from catalog.replicas import switch
 from catalog.settings import read_settings
+from flows.replicate import UNCHANGED
 from oci.memory import MemoryStore
 from oci.pack import pack_image
+from oci.remote.discovery import Served
 from tests.cli.commands import Entrepot, PrefectServer
 from tests.conftest import DockerRegistryFactory, EntrepotFactory
 from tests.mirror import upload
@@ -58,7 +61,7 @@ def test_an_entrepot_and_again(
 
     entrepot.env["ENTREPOT_LOGINS"] = json.dumps({first.host: first.creds})
     planned = entrepot.json("replicate", first.host, "--dry-run")
-    assert actions(planned) == dict.fromkeys(["stable/app", "team/app", "team/secret"], "to sync")
+    assert actions(planned) == {"stable/app": "to sync", "team/app": "unchanged", "team/secret": "to sync"}
     labelled = entrepot.json("replicate", first.host, "--dry-run", "--label", "tier=prod", "--label", "eu")
     assert actions(labelled) == {"stable/app": "to sync"}
     result = entrepot.json("replicate", first.host)
@@ -81,6 +84,7 @@ def test_an_entrepot_and_again(
     before = entrepot.json("distribution", "list")
     again = entrepot.json("replicate", first.host)
     assert set(actions(again).values()) == {"unchanged"}
+    assert {one["note"] for one in again["distributions"]} == {UNCHANGED}  # by what the list says, without a sync
     assert entrepot.json("distribution", "list") == before
     assert [one["number"] for one in entrepot.json("version", "list", "team/app")] == [1]
 
@@ -123,6 +127,37 @@ def test_one_that_fails_leaves_all_as_they_were(entrepot: Entrepot) -> None:
         upstream.faults[1:] = []
         assert actions(entrepot.json("replicate", upstream.host)) == dict.fromkeys(stores, "updated")
         assert [one["version"] for one in entrepot.json("distribution", "list")] == [2, 2]
+
+
+def test_what_an_entrepot_serves_unchanged_costs_its_list_alone(entrepot: Entrepot) -> None:
+    paths = [f"many/path-{number}" for number in range(100)]
+    contents = {path: f"content of {path}" for path in paths}
+    store = MemoryStore()
+    store.put_tag("v1", pack_image(store, [{"file": "new"}]).digest)
+    with Upstream({"many/path-7": store}) as upstream:
+
+        def served(seen: Seen, _good: Reply) -> Reply | None:
+            if seen.path != "/api/v1/distributions":
+                return None
+            listed = [{"path": path, "content": content} for path, content in contents.items()]
+            return Reply(200, json.dumps({"distributions": listed}).encode())
+
+        upstream.faults.append(served)
+        with open_catalog(read_settings(home=entrepot.home)) as catalog:
+            wanted = [(Served(path, content=content), 1) for path, content in contents.items()]
+            catalog.distributions.switch(switch({}, wanted, upstream.host, NOW), [], actor="test")
+        again = entrepot.json("replicate", upstream.host)
+        assert set(actions(again).values()) == {"unchanged"}
+        assert [one.path for one in upstream.seen] == ["/v2/", "/api/v1/distributions"]
+
+        upstream.forget()
+        contents["many/path-7"] = "another"
+        notes = {one["path"]: one["note"] for one in entrepot.json("replicate", upstream.host)["distributions"]}
+        assert [path for path, note in notes.items() if note != UNCHANGED] == ["many/path-7"]
+        assert {one.name for one in upstream.seen} == {"", "many/path-7"}
+        upstream.forget()
+        entrepot("replicate", upstream.host, "--policy", "on_demand", "--include", "many/path-8")
+        assert ("GET", "tags") in upstream.counts  # another policy is another question
 
 
 def catalog_of(*names: str):  # type: ignore[no-untyped-def]  # a fault of the upstream

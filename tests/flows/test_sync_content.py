@@ -213,7 +213,9 @@ async def test_a_tag_that_is_named_and_a_digest_fulfil_conditions_too(sync: Sync
     image, other = put(upstream, "v1", stage="test"), put(upstream, "v2", stage="prod")
     with pytest.raises(NothingSelected, match="v1: does not fulfil label stage=prod"):
         await sync(remote=f"{upstream.name}:v1", labels=["stage=prod"], mode="mirror")
-    result = await sync(include=[image.digest, other.digest], labels=["stage=prod"])
+    result = await sync(include=[image.digest, other.digest, "v9"], labels=["stage=prod"])
+    assert result.notes == ("upstream does not have v9, which include names",)
+    assert result.dropped.pop("v9") == "not upstream"  # type: ignore[attr-defined]  # a dictionary
     assert set(sync.snapshot().manifests) == {other.digest}
     assert result.dropped == {image.digest: "does not fulfil label stage=prod"}
     await sync(include=[image.digest, "v*"], newest=1, newest_by="created", on_error="skip", mode="additive")
@@ -225,9 +227,13 @@ async def test_that_nothing_fulfils_conditions_is_a_remark_unless_a_mirror_would
 ) -> None:
     put(upstream, "v1", days=100)
     await sync()
-    result = await sync(newer_than="7d")
-    assert (result.changed, result.version) == (False, 1)
-    assert "none of the 1 tags" in result.notes[0]
+    digest = sync.snapshot().tags["v1"]
+    for narrowed in ({}, {"include": [digest]}, {"remote": f"{upstream.name}:v1"}):
+        result = await sync(newer_than="7d", **narrowed)
+        assert (result.changed, result.version) == (False, 1)
+        assert "none of the 1 tags" in result.notes[0]
+    with pytest.raises(NothingSelected, match="matches no include"):
+        await sync(newer_than="7d", include=["w*"])
     with pytest.raises(NothingSelected, match="not newer than 7d"):
         await sync(mode="mirror", newer_than="7d")
     assert set(sync.snapshot().tags) == {"v1"}

@@ -48,7 +48,7 @@ def sync(tmp_path: Path, upstream: Upstream) -> Iterator[Sync]:
         def run(**request: object) -> SyncResult:
             async def whole() -> SyncResult:
                 asked = SyncRequest.model_validate({"remote": f"{upstream.host}/{NAME}", **request})
-                async with open_upstream(settings, asked.upstream) as source:
+                async with open_upstream(settings, catalog.remotes, asked.upstream) as source:
                     job = SyncJob(asked, catalog, source, operation_id=uuid4().hex, clock=at_a_fixed_time)
                     return await run_sync(job)
 

@@ -57,7 +57,7 @@ def sync(catalog: Catalog, settings: Settings, upstream: Upstream) -> Sync:
     def run(*, name: str = NAME, other: Settings | None = None, **request: object) -> SyncResult:
         async def whole() -> SyncResult:
             asked = SyncRequest.model_validate({"remote": f"{upstream.host}/{name}", **request})
-            async with open_upstream(other or settings, asked.upstream) as source:
+            async with open_upstream(other or settings, catalog.remotes, asked.upstream) as source:
                 job = SyncJob(asked, catalog, source, operation_id=uuid4().hex, clock=at_a_fixed_time)
                 return await run_sync(job)
 

@@ -85,6 +85,22 @@ def test_a_sync_is_recorded_with_its_tasks_progress_and_table(
     assert limits[f"upstream-{upstream.host.replace(':', '-')}"] == 4
 
 
+def test_conditions_are_looked_at_by_a_task_and_their_reasons_are_told(
+    entrepot: Entrepot, prefect: PrefectServer, upstream: Upstream, store: MemoryStore
+) -> None:
+    for tag, stage in (("v1", "prod"), ("v2", "test")):
+        packed = pack_image(store, [{"file": tag}], config={"Labels": {"stage": stage}})
+        store.put_tag(tag, packed.digest)
+    result = entrepot.json("sync", f"{upstream.host}/{NAME}", "--label", "stage=prod", "--batch-size", "1")
+    assert {item["tag"]: item["action"] for item in result["items"]} == {"v1": "added"}
+    assert result["not_selected"] == {"v2": "does not fulfil label stage=prod"}
+    names = [task["name"].rpartition("-")[0] for task in prefect.task_runs(result["flow_run_id"])]
+    assert (names.count("inspect-content"), names.count("copy-content")) == (2, 1)
+    refused = entrepot("sync", f"{upstream.host}/{NAME}", "--mirror", "--label", "stage=none")
+    assert refused.returncode == 2
+    assert "v1: does not fulfil label stage=none" in refused.stderr
+
+
 def test_a_failed_sync_names_the_bad_tags_everywhere(
     entrepot: Entrepot, prefect: PrefectServer, upstream: Upstream, store: MemoryStore
 ) -> None:

@@ -385,7 +385,7 @@ async def test_plain_steps_are_what_run_sync_uses(sync: Syncer, upstream: Memory
     upstream.image("v1")
     job = sync.job()
     assert (await run_sync(job)).version == 1
-    assert await sync_steps.list_tags(job) == ["v1"]
+    assert await sync_steps.list_tags(job, job.source) == ["v1"]
 
 
 async def test_a_sync_that_does_not_fit_its_quota_copies_nothing(sync: Syncer, upstream: MemoryUpstream) -> None:

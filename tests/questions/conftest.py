@@ -44,7 +44,7 @@ class Home:
     settings: Settings
     scratch: Path
     images: dict[str, Manifest] = field(default_factory=dict)
-    moment: datetime = datetime(1, 1, 1, tzinfo=UTC)
+    moment: datetime = field(init=False)
 
     def ask(self, sql: str, parameters: Mapping[str, Value] | None = None, as_of: AsOf = NOW) -> Rows:
         """Answer here, as the process of a question does."""

@@ -14,17 +14,19 @@ from catalog.bundle_export import Export, Wanted, plan_export, write_bundle
 from catalog.bundle_format import DOCUMENT, BundleInvalid, Contents, blob_path, parse_contents, render_contents
 from catalog.bundle_import import read_contents, stage_bundle
 from catalog.catalog import Catalog
-from catalog.changes import RemoveTag
+from catalog.changes import AddManifest, RemoveTag, SetTag
 from catalog.conditions import Conditions
-from catalog.filters import TagFilter
+from catalog.filters import PlatformFilter, TagFilter
 from catalog.restore import plan_towards
 from catalog.selecting import Filter
 from catalog.settings import read_settings
 from catalog.snapshot import Snapshot
+from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import Conflict, InvalidInput, LocalError, NameUnknown, StorageCorrupt
 from oci.layout import Layout
-from tests.unit.catalog.conftest import commit_to, push_image
+from oci.platform import Platform
+from tests.unit.catalog.conftest import commit_to, push_image, stage_image, stage_index
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 FORMS = ("bundle.tar", "bundle")
@@ -255,3 +257,21 @@ def test_conditions_choose_what_is_exported_and_may_leave_a_repository_out(fille
     assert [(one.repository, set(one.tags)) for one in export.contents.versions] == [("team/app", {"v3"})]
     assert export.dropped["tools/helper:v1"] == "does not fulfil label stage=prod"
     assert export.kept == {"team/app:v3": "every tag is included, label stage=prod"}
+
+
+def test_chosen_platforms_leave_an_index_its_digest_and_can_be_imported(
+    catalog: Catalog, other: Catalog, tmp_path: Path
+) -> None:
+    platforms = (Platform("linux", "amd64"), Platform("linux", "arm64"))
+    images = [stage_image(catalog, "team/app", str(platform)) for platform in platforms]
+    children = [
+        Descriptor(image.media_type, image.digest, image.size, platform=platform)
+        for image, platform in zip(images, platforms, strict=True)
+    ]
+    index = stage_index(catalog, "team/app", children)
+    commit_to(catalog, "team/app", *map(AddManifest, (*images, index)), SetTag("v1", index.digest))
+    wanted = Wanted("team/app", platforms=PlatformFilter(platforms[:1]))
+    write_bundle(catalog, plan_export(catalog, [wanted], now=NOW).contents, tmp_path / "part", lambda _count: None)
+    take_in(other, tmp_path / "part")
+    assert other.snapshot("team/app").tags == {"v1": index.digest}
+    assert set(other.snapshot("team/app").manifests) == {index.digest, images[0].digest}

@@ -11,9 +11,11 @@ from catalog.cache_rules import CacheRules
 from catalog.catalog import Catalog
 from catalog.changes import Commit
 from catalog.distributions import Distribution
+from catalog.replicas import current_version, switch
 from catalog.rows import record_table, version_record
 from catalog.snapshot import Delta, Snapshot
 from oci.errors import DistributionUnknown, InvalidInput
+from oci.remote.discovery import Served
 from tests.unit.catalog.conftest import push_image
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -70,6 +72,7 @@ def test_an_older_catalogue_is_migrated(
         patch.setattr("catalog.lake.MIGRATIONS", schema.MIGRATIONS[:1])
         patch.setattr("catalog.lake.SCHEMA_VERSION", 1)
         patch.setattr("catalog.distributions.Distributions.reload", lambda _: None)
+        patch.setattr("catalog.remotes.Remotes.reload", lambda _: None)
         old = open_again()
         made = Commit("team/app", "push", (), "op", "admin", NOW)
         with old._lake.write() as writer:
@@ -94,3 +97,66 @@ def test_the_rules_of_a_cache_are_kept(catalog: Catalog, open_again: Callable[..
 def test_rules_that_cannot_be_used_are_refused(rules: dict[str, object]) -> None:
     with pytest.raises(InvalidInput):
         CacheRules(**rules).check()  # type: ignore[arg-type]
+
+
+def test_a_cache_owns_whole_parts_of_paths_and_the_innermost_wins(catalog: Catalog) -> None:
+    for path in ("cache", "cache/inner", "a/b"):
+        catalog.distributions.put(Distribution(path, "", NOW, NOW, remote="registry.example"), actor="admin")
+    owners = {
+        name: found.path if (found := catalog.distributions.find_cache(name)) else None
+        for name in (
+            "cache",
+            "cache/app",
+            "cache/inner",
+            "cache/inner/app",
+            "cache/innermost/app",
+            "cachet/app",
+            "a/bc/d",
+            "a/b/c",
+        )
+    }
+    assert owners == {
+        "cache": None,
+        "cache/app": "cache",
+        "cache/inner": "cache",
+        "cache/inner/app": "cache/inner",
+        "cache/innermost/app": "cache",
+        "cachet/app": None,
+        "a/bc/d": None,
+        "a/b/c": "a/b",
+    }
+
+
+def test_a_content_mark_is_another_one_for_another_version(
+    catalog: Catalog, open_again: Callable[..., Catalog]
+) -> None:
+    push_image(catalog, "team/app", "v1", "one")
+    catalog.distributions.put(Distribution("stable/app", "team/app", NOW, NOW, version=1), actor="admin")
+
+    def marks(one: Catalog) -> dict[str, str]:
+        return one.content_marks(one.distributions.all())
+
+    first = marks(catalog)
+    assert first["team/app"] == first["stable/app"]
+    assert marks(open_again()) == first
+    push_image(catalog, "team/app", "v2", "two")
+    second = marks(catalog)
+    assert (second["stable/app"], second["team/app"] != first["team/app"]) == (first["stable/app"], True)
+    assert len(second["team/app"]) == 32
+
+
+def test_a_replica_is_current_while_content_policy_and_version_are_those_of_the_last_time() -> None:
+    served = Served("team/app", content="a")
+    (made,) = switch({}, [(served, 3)], "upstream.example", NOW)
+    assert current_version(made, served, "immediate") == 3
+    assert current_version(made, served, "on_demand") is None
+    assert current_version(made, replace(served, content="b"), "immediate") is None
+    assert current_version(replace(made, version=2), served, "immediate") is None
+    assert current_version(replace(made, version=None), served, "immediate") is None
+    assert current_version(None, served, "immediate") is None
+    silent = Served("team/app")
+    (told_nothing,) = switch({}, [(silent, 3)], "upstream.example", NOW)
+    assert current_version(told_nothing, silent, "immediate") is None
+    later = NOW.replace(year=2027)
+    (marked,) = switch({"team/app": made}, [(replace(served, content="b"), 3)], "upstream.example", later)
+    assert marked.updated_at == NOW

@@ -137,3 +137,9 @@ def test_looking_ahead_takes_fewer_rounds() -> None:
     wanted = Filter(TagFilter(newest=1), Conditions(signed=True))
     assert len(wanted.to_judge(tuple(found), {}, ahead=8)) == 8
     assert judged_one_by_one(wanted, found, ahead=8)[0] == ["1.0"]
+
+
+def test_what_nothing_is_known_of_is_not_taken() -> None:
+    wanted = Filter(conditions=Conditions(labels=("!internal",)))
+    selection = wanted.settle(Selection({"1.0": "every tag is included"}), {}, NOW)
+    assert (selection.kept, selection.dropped) == ((), {"1.0": "nothing is known of it"})

@@ -217,6 +217,25 @@ def test_a_repository_goes_and_comes_again(catalog: Catalog, open_again: Callabl
     assert content(catalog.snapshot(NAME))[0].keys() == {"a"}  # type: ignore[attr-defined]
 
 
+def test_what_others_delete_before_its_maker_hears_of_its_own_commit_is_not_remembered(
+    catalog: Catalog, open_again: Callable[..., Catalog]
+) -> None:
+    other = open_again()
+    keep = catalog._snapshots.keep
+
+    def overtaken(*made: object, **numbers: int) -> None:
+        push_image(other, NAME, "a", "two")
+        delete(other, "1")
+        catalog.refresh()
+        keep(*made, **numbers)  # type: ignore[arg-type]
+
+    catalog._snapshots.keep = overtaken  # type: ignore[method-assign, assignment]
+    assert push_image(catalog, NAME, "a", "one").version == 1
+    assert catalog.snapshot(NAME).version == 2
+    with pytest.raises(VersionUnknown):
+        catalog.snapshot(NAME, 1)
+
+
 def test_version_numbers_and_ranges() -> None:
     assert parse_numbers(["3", "5-9"]) == (range(3, 4), range(5, 10))
     assert parse_numbers(["9-5"]) == (range(5, 10),)

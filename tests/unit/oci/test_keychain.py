@@ -121,3 +121,10 @@ def test_a_login_has_a_user_and_a_password() -> None:
     for text in ("", "user", ":password"):
         with pytest.raises(RemoteUnauthorized, match="user:password"):
             parse_login(text)
+
+
+@pytest.mark.parametrize("key", ["docker.io/library/alpine", "docker.io/library", "docker.io", "index.docker.io"])
+def test_docker_hub_goes_by_its_names_for_a_part_of_it_too(tmp_path: Path, key: str) -> None:
+    file = write(tmp_path / "auth.json", {"auths": {key: auth("me:x")}})
+    assert Keychain(files=(file,)).find(DOCKER_HUB, "library/alpine") == Credential("me", "x")
+    assert Keychain({key: Credential("me", "x")}).find(DOCKER_HUB, "library/alpine") == Credential("me", "x")

@@ -408,3 +408,18 @@ def test_a_secret_never_shows_in_an_error(ask: Any, upstream: Upstream) -> None:
         ask(resolve(), credential=Credential("user", "s3cret"), attempts=1)
     assert "s3cret" not in repr(caught.value)
     assert "s3cret" not in repr(Credential("user", "s3cret", "t0ken"))
+
+
+def test_what_is_behind_the_last_byte_is_not_asked_for(ask: Any, upstream: Upstream, store: MemoryStore) -> None:
+    layer = layer_of(store)
+    data = store.blobs[layer.digest]
+    assert ask(lambda remote: read(remote.read_blob(layer, layer.size - 1))) == data[-1:]
+    asked = upstream.counts["GET", "blob"]
+    assert ask(lambda remote: read(remote.read_blob(layer, layer.size))) == b""
+    assert upstream.counts["GET", "blob"] == asked
+
+
+def test_a_registry_that_refuses_to_speak_is_told_as_such(ask: Any, upstream: Upstream) -> None:
+    upstream.fail(403, route="base")
+    with pytest.raises(RemoteUnauthorized, match="/v2/ answered 403: TESTED a fault of the test"):
+        ask(resolve())

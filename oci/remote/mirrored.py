@@ -1,0 +1,145 @@
+"""A repository that several registries have: mirrors are asked first, and each failure leads to the next place.
+
+Source: containers-registries.conf(5), "mirror". What a tag points to may come from a mirror; what is read is verified by digest.
+"""
+
+import copy
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TypeVar
+
+from oci.descriptor import Descriptor
+from oci.digest import Digest
+from oci.errors import RemoteCorrupt, RemoteError, RemoteNotFound
+from oci.manifest import Manifest
+from oci.remote.health import HealthBook
+from oci.remote.repository import RemoteRepository
+
+_T = TypeVar("_T")
+_REMEMBERED = 1000
+"""Blobs of which is remembered who has sent them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One registry that has the repository; a `digest_only` one is not asked about tags."""
+
+    repository: RemoteRepository
+    digest_only: bool = False
+
+
+class MirroredRepository(RemoteRepository):
+    """Reads from mirrors or the upstream itself; tags are listed, and everything is written, at the upstream itself.
+
+    A mirror that lacks some tags would make a mirror sync remove them.
+    """
+
+    def __init__(self, origin: RemoteRepository, mirrors: Sequence[Place], health: HealthBook) -> None:
+        super().__init__(origin.transport, origin.repository)
+        self._places = (*mirrors, Place(origin))
+        self._health = health
+        self._senders: OrderedDict[Digest, set[str]] = OrderedDict()
+        self._wrong: OrderedDict[Digest, set[str]] = OrderedDict()
+
+    def hurried(self) -> "MirroredRepository":
+        """The same, failing with the first failure of the last place."""
+        made = copy.copy(self)
+        made.is_patient = False
+        return made
+
+    async def resolve(self, reference: str) -> Descriptor:
+        """What a tag or digest points to, at the first place that says so."""
+        is_digest = ":" in reference
+        places = [place for place in self._places if is_digest or not place.digest_only]
+        return await self._first(places, lambda repository: repository.resolve(reference))
+
+    async def read_manifest(self, descriptor: Descriptor) -> Manifest:
+        """A manifest, verified, from the first place that has it."""
+        return await self._first(self._places, lambda repository: repository.read_manifest(descriptor))
+
+    async def referrers(self, digest: Digest) -> list[Descriptor]:
+        """What refers to a manifest as the upstream itself says; a mirror is asked where it cannot say."""
+        places = [self._places[-1], *self._places[:-1]]
+        return await self._first(places, lambda repository: repository.referrers(digest))
+
+    async def offers(self, digest: Digest) -> bool:
+        """Whether any place would give the blob."""
+        found = False
+        for repository in self._in_turn(self._places):
+            try:
+                found = await repository.offers(digest)
+            except RemoteError:
+                if repository.is_patient:
+                    raise
+            if found:
+                break
+        return found
+
+    async def read_blob(self, descriptor: Descriptor, start: int = 0) -> AsyncIterator[bytes]:
+        """Yield a blob's bytes from `start` on; where one place breaks off, the next one goes on. The reader verifies them."""
+        wrong = self._wrong.get(descriptor.digest, set())
+        places = [place for place in self._places if place.repository.name not in wrong] or list(self._places)
+        senders = self._senders.setdefault(descriptor.digest, set())
+        _bound(self._senders)
+        if start == 0:
+            senders.clear()
+        offset = start
+        raised: dict[str, RemoteError] = {}
+        for repository in self._in_turn(places):
+            senders.add(repository.name)
+            try:
+                async with aclosing(repository.read_blob(descriptor, offset)) as chunks:  # type: ignore[type-var]
+                    async for chunk in chunks:
+                        offset += len(chunk)
+                        yield chunk
+            except RemoteError as error:
+                raised[repository.name] = error
+                if self._is_final(repository, error):
+                    break
+            else:
+                return
+        raise self._told(raised)
+
+    def blame(self, error: RemoteCorrupt, digest: Digest) -> bool:
+        """Hold the last senders of a blob to be wrong; whether there is another place that has not been wrong about it."""
+        wrong = self._wrong.setdefault(digest, set())
+        _bound(self._wrong)
+        for name in self._senders.pop(digest, set()):
+            wrong.add(name)
+            self._health.note(name.partition("/")[0], error)
+        return any(place.repository.name not in wrong for place in self._places)
+
+    def _in_turn(self, places: Sequence[Place]) -> Iterator[RemoteRepository]:
+        """The healthy ones first; only the last is waited for, and asked again."""
+        ordered = self._health.in_order(places, lambda place: place.repository.host)
+        for place in ordered[:-1]:
+            yield place.repository.hurried()
+        yield ordered[-1].repository if self.is_patient else ordered[-1].repository.hurried()
+
+    async def _first(self, places: Sequence[Place], ask: Callable[[RemoteRepository], Awaitable[_T]]) -> _T:
+        raised: dict[str, RemoteError] = {}
+        for repository in self._in_turn(places):
+            try:
+                return await ask(repository)
+            except RemoteError as error:
+                if isinstance(error, RemoteCorrupt):
+                    self._health.note(repository.host, error)
+                raised[repository.name] = error
+                if self._is_final(repository, error):
+                    break
+        raise self._told(raised)
+
+    def _is_final(self, repository: RemoteRepository, error: RemoteError) -> bool:
+        """What the upstream itself does not have is not there, whatever a mirror says later."""
+        return repository.name == self.name and isinstance(error, RemoteNotFound)
+
+    def _told(self, raised: dict[str, RemoteError]) -> RemoteError:
+        """Of all errors the one of the upstream itself, else the last."""
+        return raised.get(self.name) or list(raised.values())[-1]
+
+
+def _bound(kept: "OrderedDict[Digest, set[str]]") -> None:
+    while len(kept) > _REMEMBERED:
+        kept.popitem(last=False)

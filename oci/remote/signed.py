@@ -1,0 +1,88 @@
+"""A repository elsewhere whose Atomic signatures count among what refers to its manifests, in the form in which we keep them.
+
+They come from the registry's extension, where it has one, and from a lookaside address, where one is known.
+"""
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+
+from oci.descriptor import Descriptor
+from oci.digest import Digest
+from oci.errors import RemoteCorrupt
+from oci.manifest import Manifest
+from oci.memory import MemoryStore
+from oci.remote.lookaside import Lookaside
+from oci.remote.repository import RemoteRepository
+from oci.signing.atomic import ATOMIC, AtomicSignature, about, pack_atomic, parse_atomic
+from oci.signing.openpgp import SignatureInvalid, literal_of
+
+
+class SignedRepository:
+    """Reads a repository; what it packs stays in memory for as long as it lives. Use it within one event loop."""
+
+    def __init__(self, source: RemoteRepository, lookaside: Lookaside | None = None) -> None:
+        self._source, self._lookaside = source, lookaside
+        self._packed = MemoryStore()
+        self._read: dict[Digest, Manifest] = {}
+        self.refused: list[str] = []
+        """What was found in the place of a signature and is none, in words."""
+
+    @property
+    def name(self) -> str:
+        """host/repository."""
+        return self._source.name
+
+    def tags(self) -> AsyncIterator[str]:
+        """Every tag."""
+        return self._source.tags()
+
+    async def resolve(self, reference: str) -> Descriptor:
+        """What a tag or digest points to now."""
+        return await self._source.resolve(reference)
+
+    async def read_manifest(self, descriptor: Descriptor) -> Manifest:
+        """A manifest, verified."""
+        if descriptor.digest in self._packed.manifests:
+            return self._packed.manifests[descriptor.digest]
+        return await self._source.read_manifest(descriptor)
+
+    def read_blob(self, descriptor: Descriptor) -> AsyncIterator[bytes]:
+        """A blob's bytes."""
+        source = self._packed if descriptor.digest in self._packed.blobs else self._source
+        return source.read_blob(descriptor)
+
+    def blame(self, error: RemoteCorrupt, digest: Digest) -> bool:
+        """Note that a blob was another one; whether there is another place to have it from."""
+        return self._source.blame(error, digest)
+
+    async def referrers(self, digest: Digest) -> Sequence[Descriptor]:
+        """What refers to a manifest as the registry lists it, and its Atomic signatures that are not among that."""
+        listed = await self._source.referrers(digest)
+        signatures = await self._signatures(digest)
+        if not signatures:
+            return listed
+        subject = await self._source.read_manifest(await self._source.resolve(digest))
+        known = {one.digest for one in listed}
+        packed = [pack_atomic(self._packed, one, subject).descriptor for one in signatures]
+        return [*listed, *(replace(one, artifact_type=ATOMIC) for one in packed if one.digest not in known)]
+
+    async def _signatures(self, digest: Digest) -> list[AtomicSignature]:
+        """All that are about the manifest, those that are at both places once."""
+        found: dict[bytes, AtomicSignature] = {}
+        if await self._source.signatures.is_there():
+            for entry in await self._source.signatures.read(digest):
+                try:
+                    signature = parse_atomic(json.dumps(entry).encode(), digest)
+                except SignatureInvalid as error:
+                    self.refused.append(f"{digest}: {error.message}")
+                else:
+                    found.setdefault(signature.content, signature)
+        for signature in await self._lookaside.read(digest) if self._lookaside else ():
+            try:
+                about(literal_of(signature.content), digest)
+            except SignatureInvalid as error:
+                self.refused.append(f"{digest}: {error.message}")
+            else:
+                found.setdefault(signature.content, signature)
+        return list(found.values())

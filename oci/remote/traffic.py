@@ -1,0 +1,57 @@
+"""What all connections of this process to one remote share."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+from oci.remote.bandwidth import Bucket, take
+
+
+class Gate(Protocol):
+    """Decides when a request may be sent, and learns from the answers."""
+
+    async def admit(self, method: str, path: str, patience: float) -> None:
+        """Wait, up to `patience` seconds, until a request may be sent; raise RemoteRateLimited."""
+        ...
+
+    async def learn(
+        self, method: str, path: str, status: int, headers: Mapping[str, str], retry_after: float | None
+    ) -> None:
+        """Take note of an answer."""
+        ...
+
+
+class Traffic:
+    """Requests at a time and bytes a second, 0 for no limit; and the gate of requests. Use it within one event loop."""
+
+    def __init__(
+        self,
+        *,
+        concurrency: int = 0,
+        bandwidth: int = 0,
+        gate: Gate | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._slots = asyncio.Semaphore(concurrency) if concurrency else None
+        self._bandwidth, self._bucket = bandwidth, Bucket(0.0, clock())
+        self._clock, self._sleep = clock, sleep
+        self.gate = gate
+
+    async def passed(self, count: int) -> None:
+        """Count bytes of a blob, and wait as long as the next ones are too early."""
+        if self._bandwidth:
+            self._bucket, wait = take(self._bucket, count, now=self._clock(), rate=float(self._bandwidth))
+            if wait > 0:
+                await self._sleep(wait)
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[None]:
+        """Hold a place for one request and its answer, waiting for one to be free."""
+        if self._slots is None:
+            yield
+            return
+        async with self._slots:
+            yield

@@ -1,0 +1,23 @@
+"""A process that pushes once, to be killed: `python -m tests.flows.push_once HOME SOURCE TARGET`."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from catalog.catalog import open_catalog
+from catalog.settings import read_settings
+from catalog.upstreams import Upstreams
+from flows.push_job import PushJob
+from flows.push_request import PushRequest
+from flows.push_run import run_push
+
+
+async def main(home: Path, source: str, target: str) -> None:
+    settings = read_settings(home=home)
+    with open_catalog(settings) as catalog:
+        async with Upstreams(settings, catalog.remotes) as upstreams:
+            await run_push(PushJob(PushRequest(source=source, target=target), catalog, upstreams))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), *sys.argv[2:]))

@@ -1,0 +1,243 @@
+"""Several remotes blended into one repository, in order of precedence: rules, counted and faulty upstreams, real registries."""
+
+import asyncio
+from collections.abc import Mapping
+
+import pytest
+from pydantic import ValidationError
+
+from catalog.catalog import Catalog
+from catalog.filters import Selection
+from catalog.upstreams import Upstreams
+from flows.sync_blend import BlendedUpstream, Member, blend, source_of
+from flows.sync_explain import explain_sync
+from flows.sync_job import SyncJob, TagsFailed
+from flows.sync_report import SyncResult
+from flows.sync_request import SyncRequest
+from flows.sync_run import run_sync
+from flows.sync_select import Choice
+from oci.digest import Digest
+from oci.errors import InvalidInput, RemoteUnavailable
+from oci.memory import MemoryStore
+from oci.pack import pack_artifact, pack_image
+from tests.conftest import DockerRegistryFactory
+from tests.flows.conftest import MemoryUpstream, at_a_fixed_time
+from tests.mirror import upload
+from tests.upstream import Upstream
+
+NAMES = ("first.example/team/app", "second.example/team/app", "third.example/team/app")
+NAME = "team/app"
+
+
+def listed(*tags: str, dropped: Mapping[str, str] | None = None) -> Choice:
+    left = dropped or {}
+    return Choice(Selection(dict.fromkeys(tags, "kept"), left), frozenset([*tags, *left]))
+
+
+def test_the_first_that_has_a_tag_wins_whether_it_is_selected_there_or_not() -> None:
+    blended = blend([("one", listed("a", "b", dropped={"c": "too old"})), ("two", listed("b", "c", "d"))])
+    assert blended.places == {"a": (0,), "b": (0,), "d": (1,)}
+    assert blended.choice.selection.kept == ("a", "b", "d")
+    assert blended.choice.selection.dropped == {
+        "two:b": "shadowed by one",
+        "two:c": "shadowed by one",
+        "c": "too old",
+    }
+    assert blended.choice.listed == frozenset("abcd")
+
+
+def test_a_remote_that_was_not_listed_is_asked_for_the_tag_before_the_next() -> None:
+    named = Choice(Selection({"a": "named"}), may_lack=frozenset({"a"}))
+    pinned = Choice(Selection({"b": "named by the remote"}))
+    blended = blend([("one", named), ("two", pinned), ("three", listed("a", "b"))])
+    assert blended.places == {"a": (0, 2), "b": (1,)}
+    assert blended.choice.listed is None
+    assert blended.choice.may_lack == frozenset("a")
+    assert blended.choice.selection.dropped == {"three:b": "shadowed by two"}
+
+
+class Blender:
+    """Syncs two or three remotes in memory into one catalogue."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog, self.runs = catalog, 0
+        self.upstreams = [MemoryUpstream(MemoryStore(name)) for name in NAMES]
+
+    def __call__(self, *, count: int = 2, **fields: object) -> SyncResult:
+        self.runs += 1
+        request = SyncRequest.model_validate({"remote": NAMES[0], "also": NAMES[1:count], **fields})
+        members = [Member(*pair) for pair in zip(request.each_alone(), self.upstreams, strict=False)]
+        job = SyncJob(
+            request, self.catalog, BlendedUpstream(members), operation_id=f"run-{self.runs}", clock=at_a_fixed_time
+        )
+        return asyncio.run(run_sync(job))
+
+    def tags(self) -> Mapping[str, Digest]:
+        return self.catalog.snapshot(NAME).tags
+
+
+@pytest.fixture
+def sync(catalog: Catalog) -> Blender:
+    return Blender(catalog)
+
+
+def test_tags_say_where_they_came_from_and_what_is_shadowed_costs_nothing(sync: Blender) -> None:
+    first, second, third = sync.upstreams
+    ours = first.image("v1", "ours")
+    second.image("v1", "theirs")
+    theirs = second.image("v2", "two")
+    third.image("v2", "others")
+    result = sync(count=3, mode="mirror")
+    assert sync.tags() == {"v1": ours.digest, "v2": theirs.digest}
+    assert {item.tag: item.reason for item in result.items} == {
+        "v1": f"new, from {NAMES[0]}",
+        "v2": f"new, from {NAMES[1]}",
+    }
+    assert result.dropped == {f"{NAMES[1]}:v1": f"shadowed by {NAMES[0]}", f"{NAMES[2]}:v2": f"shadowed by {NAMES[1]}"}
+    assert result.to_json()["also"] == list(NAMES[1:])
+    assert third.count("resolve") == 0
+    again = sync(count=3, mode="mirror")
+    assert not again.changed
+    del first.store.tagged["v1"]
+    gone = sync(count=3, mode="mirror")
+    assert gone.counts["moved"] == 1  # it is the second's now
+    del second.store.tagged["v1"]
+    sync(count=3, mode="mirror")
+    assert set(sync.tags()) == {"v2"}  # exactly the union
+
+
+def test_a_remote_that_is_down_fails_the_sync_or_leaves_what_it_may_have(sync: Blender) -> None:
+    first, second, third = sync.upstreams
+    first.image("a", "first"), second.image("b", "second"), third.image("c", "third")
+    sync(count=3, mode="mirror")
+    before = dict(sync.tags())
+    moved = first.image("a", "first moved")
+    third.image("b", "would be taken for the second's")
+    third.image("d", "new")
+    second.faults["tags", ""] = RemoteUnavailable("is down", registry="second.example")
+    with pytest.raises(RemoteUnavailable):
+        sync(count=3, mode="mirror")
+    assert sync.tags() == before
+    del first.store.tagged["a"]
+    first.store.put_tag("a2", moved.digest)
+    skipped = sync(count=3, mode="mirror", on_error="skip")
+    assert sync.tags() == {**before, "a2": moved.digest}
+    assert "nothing is removed" in skipped.notes[0]
+    first.faults["tags", ""] = RemoteUnavailable("is down", registry="first.example")
+    with pytest.raises(RemoteUnavailable):
+        sync(count=3, mode="mirror", on_error="skip")
+    first.faults.clear()
+    second.faults.clear()
+    sync(count=3, mode="mirror")
+    assert set(sync.tags()) == {"a2", "b", "c", "d"}
+
+
+def test_a_tag_that_cannot_be_asked_for_is_not_taken_from_the_next(sync: Blender) -> None:
+    first, second, _third = sync.upstreams
+    first.image("v1", "ours")
+    second.image("v1", "theirs")
+    second.image("v2", "two")
+    first.faults["resolve", "v1"] = RemoteUnavailable("is down", registry="first.example")
+    with pytest.raises(TagsFailed):
+        sync(include=["v1", "v2"])
+    result = sync(include=["v1", "v2"], on_error="skip")
+    assert (set(sync.tags()), set(result.failed)) == ({"v2"}, {"v1"})
+    first.faults.clear()
+    assert second.count("tags") == 0
+    sync(include=["v1", "v2"])
+    assert sync.tags()["v1"] == first.store.tagged["v1"]
+
+
+def test_pins_belong_to_their_remotes_and_filters_apply_to_each(sync: Blender) -> None:
+    first, second, _third = sync.upstreams
+    pinned = first.image("old", "pinned")
+    first.image("v1", "not wanted")
+    for number in range(3):
+        second.image(f"v1.{number}.0", f"second {number}")
+    sync(remote=f"{NAMES[0]}:stable@{pinned.digest}", newest=2, repository=NAME)
+    assert set(sync.tags()) == {"stable", "v1.1.0", "v1.2.0"}
+    assert sync.tags()["stable"] == pinned.digest
+    with pytest.raises(InvalidInput, match="nothing of what include names"):
+        sync(include=["missing"])
+
+
+def test_companions_come_from_where_their_image_came_from(sync: Blender) -> None:
+    first, second, _third = sync.upstreams
+    image = second.image("v2", "two")
+    first.image("v1", "one")
+    tag = f"sha256-{image.digest.encoded}.sig"
+    right, _wrong = second.image(tag, "signature there"), first.image(tag, "signature of somebody else")
+    referrer = pack_artifact(second.store, "application/vnd.test", [("text/plain", b"about")], subject=image)
+    stray = pack_artifact(first.store, "application/vnd.test", [("text/plain", b"stray")], subject=image)
+    sync(include=["v*"])
+    assert sync.tags()[tag] == right.digest
+    held = sync.catalog.snapshot(NAME).manifests
+    assert (referrer.digest in held, stray.digest in held) == (True, False)
+
+
+def test_layers_that_are_left_are_fetched_from_the_remote_that_has_them(sync: Blender) -> None:
+    one, two = sync.upstreams[0].image("v1", "one"), sync.upstreams[1].image("v2", "two")
+    sync(policy="on_demand")
+    sources = sync.catalog.sources
+    for image, name in ((one, NAMES[0]), (two, NAMES[1])):
+        assert [str(source.remote) for source in sources.find(image.layers[0].digest)] == [name]
+
+
+def test_a_companion_of_a_manifest_pinned_by_digest_is_asked_for_by_its_tag(catalog: Catalog) -> None:
+    """It was taken for the pinned manifest itself once."""
+    upstream = MemoryUpstream()
+    image = upstream.image("v1")
+    request = SyncRequest(remote=f"upstream.example/team/app@{image.digest}")
+    asyncio.run(run_sync(SyncJob(request, catalog, upstream, operation_id="run", clock=at_a_fixed_time)))
+    assert catalog.snapshot(NAME).tags == {}
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"also": ["user:secret@second.example/team/app"]}, "leave credentials out"),
+        ({"also": [NAMES[0]]}, "different repositories"),
+        ({"also": [NAMES[1], f"{NAMES[1]}:v1"]}, "different repositories"),
+    ],
+)
+def test_forms_that_cannot_be_blended_are_refused(fields: dict[str, object], said: str) -> None:
+    with pytest.raises(ValidationError, match=said) as caught:
+        SyncRequest.model_validate({"remote": NAMES[0], **fields})
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_two_real_registries_and_one_that_fails(docker_registry: DockerRegistryFactory, catalog: Catalog) -> None:
+    one, two = docker_registry(), docker_registry()
+    ours = upload(one, "team/app", "v1", "ours")
+    upload(two, "apps/app", "v1", "theirs")
+    theirs = upload(two, "apps/app", "v2", "two")
+    store = MemoryStore()
+    store.put_tag("v3", pack_image(store, [{"file": "three"}]).digest)
+    with Upstream({"more/app": store}) as three:
+        remotes = {"remote": f"{one.host}/team/app", "also": [f"{two.host}/apps/app", f"{three.host}/more/app"]}
+        request = SyncRequest.model_validate({**remotes, "mode": "mirror", "on_error": "skip"})
+
+        def run(operation: str) -> SyncResult:
+            async def whole() -> SyncResult:
+                async with Upstreams(catalog.settings, catalog.remotes) as upstreams:
+                    source = await source_of(upstreams, request)
+                    return await run_sync(
+                        SyncJob(request, catalog, source, operation_id=operation, clock=at_a_fixed_time)
+                    )
+
+            return asyncio.run(whole())
+
+        run("one")
+        wanted = {"v1": ours.digest, "v2": theirs.digest, "v3": store.tagged["v3"]}
+        assert catalog.snapshot(NAME).tags == wanted
+        explained = asyncio.run(explain_sync(catalog, request, now=at_a_fixed_time()))
+        assert explained.kept == ("v1", "v2", "v3")
+        assert explained.dropped == {f"{two.host}/apps/app:v1": f"shadowed by {one.host}/team/app"}
+        three.forget()
+        assert run("again").counts["unchanged"] == 3
+        assert three.counts["HEAD", "manifest"] == 1
+        three.fail(400, route="tags")
+        store.put_tag("v4", store.tagged["v3"])
+        assert not run("down").changed
+        assert catalog.snapshot(NAME).tags == wanted
