@@ -40,13 +40,13 @@ class RetentionRule(BaseModel):
     name: str = Field(pattern=ACCOUNT_PATTERN, max_length=64)
     pattern: Pattern
     keep: tuple[TagPattern, ...] = ()
-    newest: int | None = Field(None, ge=1)
+    newest: int | None = Field(default=None, ge=1)
     line: Line = "repository"
     set_within: Age = ""
     pulled_within: Age = ""
     labels: tuple[LabelText, ...] = ()
     untagged_after: Age = ""
-    versions: int | None = Field(None, ge=1)
+    versions: int | None = Field(default=None, ge=1)
 
     @property
     def judges_tags(self) -> bool:

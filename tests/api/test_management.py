@@ -16,7 +16,12 @@ from catalog.administration import Administration
 from tests.api.conftest import Api, codes, serve, simple_manifest
 
 PASSWORD = "correct horse"
-JUDGED_FURTHER = {("POST", "/api/v1/hooks"), ("POST", "/api/v1/subscriptions")}
+JUDGED_FURTHER = {
+    ("POST", "/api/v1/hooks"),
+    ("POST", "/api/v1/subscriptions"),
+    ("PUT", "/api/v1/quotas"),
+    ("PUT", "/api/v1/retention/{name}"),
+}
 
 
 @pytest.fixture(scope="module")

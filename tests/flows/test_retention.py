@@ -108,7 +108,7 @@ def test_retention_by_commands(entrepot: Entrepot, tmp_path: Path) -> None:
     shown = entrepot("retention", "run", "--dry-run").stdout
     assert "rule few: a tag, among the 1 newest" in shown
     assert entrepot.json("retention", "run")["items"] == planned["items"]
-    assert list(entrepot.json("tag", "list", NAME)["tags"]) == ["v1.2.0"]
+    assert [row["tag"] for row in entrepot.json("tag", "list", NAME)["tags"]] == ["v1.2.0"]
     assert [row["number"] for row in entrepot.json("version", "list", NAME)] == [4]
     assert not any(item["goes"] for item in entrepot.json("retention", "run")["items"])
     assert entrepot.json("retention", "delete", "few") == {"deleted": "few"}

@@ -1,0 +1,42 @@
+"""The record of held blobs: an older one is taken over, a newer one refused."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from catalog.holdings import Held, Holdings
+from oci.digest import Digest
+from oci.errors import CatalogUnusable
+
+DIGEST = Digest.of(b"held")
+
+
+def test_a_record_of_the_first_schema_is_taken_over(tmp_path: Path) -> None:
+    file = tmp_path / "holdings.sqlite"
+    with sqlite3.connect(file) as old:
+        old.executescript(
+            "CREATE TABLE blobs (digest TEXT PRIMARY KEY, size INTEGER NOT NULL, ingested_at REAL NOT NULL) WITHOUT ROWID;"
+            "CREATE TABLE links (repository TEXT NOT NULL, digest TEXT NOT NULL, media_type TEXT NOT NULL,"
+            " linked_at REAL NOT NULL, PRIMARY KEY (repository, digest)) WITHOUT ROWID;"
+            f"INSERT INTO blobs VALUES ('{DIGEST}', 4, 1.0); PRAGMA user_version = 1;"
+        )
+    for _ in range(2):
+        holdings = Holdings(file)
+        assert holdings.size(DIGEST) == 4
+        holdings.close()
+    holdings = Holdings(file)
+    assert holdings.give_up([Held(DIGEST, 4)], since=2.0) == [Held(DIGEST, 4)]
+    removed: list[Digest] = []
+    holdings.remove_left(removed.append)
+    assert removed == [DIGEST]
+    holdings.close()
+
+
+def test_a_newer_record_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "holdings.sqlite"
+    Holdings(file).close()
+    with sqlite3.connect(file) as newer:
+        newer.execute("PRAGMA user_version = 99")
+    with pytest.raises(CatalogUnusable, match="newer release"):
+        Holdings(file)
