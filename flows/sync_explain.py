@@ -6,6 +6,7 @@ from functools import partial
 
 from catalog.catalog import Catalog
 from catalog.filters import Selection
+from catalog.settings import Settings
 from catalog.upstreams import Upstreams
 from flows.sync_blend import BlendedUpstream, members_of, source_of
 from flows.sync_job import SyncJob
@@ -15,15 +16,17 @@ from flows.sync_run import PLAIN, select
 from flows.sync_select import choose_tags
 
 
-async def explain_sync(catalog: Catalog, request: SyncRequest, *, now: datetime) -> Selection:
+async def explain_sync(
+    settings: Settings, catalog: Catalog | None, request: SyncRequest, *, now: datetime
+) -> Selection:
     """Say which tags a sync would take and why, at the cost of one listing of each remote, and of reading what decides where
     content does.
 
-    Companions are not looked for.
+    Companions are not looked for. Without a catalogue there are no records of remotes, and content cannot decide.
     """
-    async with Upstreams(catalog.settings, catalog.remotes) as upstreams:
+    async with Upstreams(settings, catalog.remotes if catalog else None) as upstreams:
         source = await source_of(upstreams, request)
-        if request.wanted.asks_content:
+        if request.wanted.asks_content and catalog is not None:
             return await _explain_content(catalog, request, source, now)
         members = members_of(request, source)
         choices = [await choose_tags(one.request, partial(_list, one.source)) for one in members]

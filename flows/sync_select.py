@@ -4,12 +4,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from catalog.filters import Selection
-<<<<<<< HEAD
-=======
-from catalog.remotes import Remotes
-from catalog.settings import Settings
-from catalog.upstreams import open_upstream
->>>>>>> remotes
 from flows.sync_job import pinned_tags
 from flows.sync_request import SyncRequest
 from oci.errors import InvalidInput
@@ -44,16 +38,3 @@ async def choose_tags(request: SyncRequest, list_tags: Callable[[], Awaitable[Se
     selection = request.wanted.candidates(listed)
     whole = Selection({**selection.rules, **digests}, selection.dropped)
     return Choice(whole, listed=frozenset(listed), may_lack=frozenset(digests))
-<<<<<<< HEAD
-=======
-
-
-async def explain_sync(settings: Settings, remotes: Remotes | None, request: SyncRequest) -> Selection:
-    """Say which tags a sync would take and why, at the cost of one listing; companions are not looked for."""
-    async with open_upstream(settings, remotes, request.upstream) as source:
-
-        async def list_tags() -> Sequence[str]:
-            return [tag async for tag in source.tags()]
-
-        return (await choose_tags(request, list_tags)).selection
->>>>>>> remotes

@@ -231,7 +231,7 @@ def test_two_real_registries_and_one_that_fails(docker_registry: DockerRegistryF
         run("one")
         wanted = {"v1": ours.digest, "v2": theirs.digest, "v3": store.tagged["v3"]}
         assert catalog.snapshot(NAME).tags == wanted
-        explained = asyncio.run(explain_sync(catalog, request, now=at_a_fixed_time()))
+        explained = asyncio.run(explain_sync(catalog.settings, catalog, request, now=at_a_fixed_time()))
         assert explained.kept == ("v1", "v2", "v3")
         assert explained.dropped == {f"{two.host}/apps/app:v1": f"shadowed by {one.host}/team/app"}
         three.forget()
