@@ -4,8 +4,7 @@ import asyncio
 import os
 import ssl
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from dataclasses import replace
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -39,13 +38,6 @@ class _Key(NamedTuple):
     remote: Remote
     record: RemoteRecord | None
     stamps: Stamps
-
-
-@asynccontextmanager
-async def open_upstream(settings: Settings, remotes: Remotes | None, remote: Remote) -> AsyncIterator[RemoteRepository]:
-    """Open the remote's repository, with the login that settings or login files have for it; raise SettingsInvalid."""
-    async with Upstreams(settings, remotes) as upstreams:
-        yield await upstreams.repository(remote)
 
 
 class Upstreams:

@@ -1,13 +1,15 @@
 """Content into a registry, and a sync from it, in one call each: for tests that are about what happens before or after."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
-from catalog.catalog import open_catalog
-from catalog.settings import read_settings
-from catalog.upstreams import open_upstream
+from catalog.catalog import Catalog, open_catalog
+from catalog.settings import Settings, read_settings
+from catalog.upstreams import Upstreams
+from flows.sync_blend import source_of
 from flows.sync_job import SyncJob
 from flows.sync_report import SyncResult
 from flows.sync_request import SyncRequest
@@ -27,13 +29,22 @@ def mirror(home: Path, remote: str, **fields: object) -> SyncResult:
     settings = read_settings(home=home)
     request = SyncRequest.model_validate({"remote": remote, **fields})
 
-    async def run() -> SyncResult:
-        with open_catalog(settings) as catalog:
-            async with open_upstream(settings, catalog.remotes, request.upstream) as source:
-                job = SyncJob(request, catalog, source, operation_id=uuid4().hex, clock=lambda: datetime.now(UTC))
-                return await run_sync(job)
+    with open_catalog(settings) as catalog:
+        return asyncio.run(synced(catalog, request))
 
-    return asyncio.run(run())
+
+async def synced(
+    catalog: Catalog,
+    request: SyncRequest,
+    *,
+    settings: Settings | None = None,
+    operation_id: str = "",
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> SyncResult:
+    """Do a sync as its flow does, without Prefect; upstream is spoken to by `settings`, the catalogue's by default."""
+    async with Upstreams(settings or catalog.settings, catalog.remotes) as upstreams:
+        source = await source_of(upstreams, request)
+        return await run_sync(SyncJob(request, catalog, source, operation_id=operation_id or uuid4().hex, clock=clock))
 
 
 def upload(registry: DockerRegistry, name: str, tag: str, *texts: str) -> Manifest:

@@ -24,7 +24,7 @@ class SignedRepository:
     def __init__(self, source: RemoteRepository, lookaside: Lookaside | None = None) -> None:
         self._source, self._lookaside = source, lookaside
         self._packed = MemoryStore()
-        self._read: dict[Digest, Manifest] = {}
+        self._ours: set[Digest] = set()
         self.refused: list[str] = []
         """What was found in the place of a signature and is none, in words."""
 
@@ -58,14 +58,18 @@ class SignedRepository:
 
     async def referrers(self, digest: Digest) -> Sequence[Descriptor]:
         """What refers to a manifest as the registry lists it, and its Atomic signatures that are not among that."""
+        if digest in self._ours:
+            return ()  # upstream does not know it
         listed = await self._source.referrers(digest)
-        signatures = await self._signatures(digest)
+        signatures = [] if digest in self._packed.manifests else await self._signatures(digest)
         if not signatures:
             return listed
         subject = await self._source.read_manifest(await self._source.resolve(digest))
         known = {one.digest for one in listed}
         packed = [pack_atomic(self._packed, one, subject).descriptor for one in signatures]
-        return [*listed, *(replace(one, artifact_type=ATOMIC) for one in packed if one.digest not in known)]
+        ours = [replace(one, artifact_type=ATOMIC) for one in packed if one.digest not in known]
+        self._ours.update(one.digest for one in ours)
+        return [*listed, *ours]
 
     async def _signatures(self, digest: Digest) -> list[AtomicSignature]:
         """All that are about the manifest, those that are at both places once."""

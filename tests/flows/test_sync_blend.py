@@ -8,8 +8,7 @@ from pydantic import ValidationError
 
 from catalog.catalog import Catalog
 from catalog.filters import Selection
-from catalog.upstreams import Upstreams
-from flows.sync_blend import BlendedUpstream, Member, blend, source_of
+from flows.sync_blend import BlendedUpstream, Member, blend
 from flows.sync_explain import explain_sync
 from flows.sync_job import SyncJob, TagsFailed
 from flows.sync_report import SyncResult
@@ -22,7 +21,7 @@ from oci.memory import MemoryStore
 from oci.pack import pack_artifact, pack_image
 from tests.conftest import DockerRegistryFactory
 from tests.flows.conftest import MemoryUpstream, at_a_fixed_time
-from tests.mirror import upload
+from tests.mirror import synced, upload
 from tests.upstream import Upstream
 
 NAMES = ("first.example/team/app", "second.example/team/app", "third.example/team/app")
@@ -219,14 +218,7 @@ def test_two_real_registries_and_one_that_fails(docker_registry: DockerRegistryF
         request = SyncRequest.model_validate({**remotes, "mode": "mirror", "on_error": "skip"})
 
         def run(operation: str) -> SyncResult:
-            async def whole() -> SyncResult:
-                async with Upstreams(catalog.settings, catalog.remotes) as upstreams:
-                    source = await source_of(upstreams, request)
-                    return await run_sync(
-                        SyncJob(request, catalog, source, operation_id=operation, clock=at_a_fixed_time)
-                    )
-
-            return asyncio.run(whole())
+            return asyncio.run(synced(catalog, request, operation_id=operation, clock=at_a_fixed_time))
 
         run("one")
         wanted = {"v1": ours.digest, "v2": theirs.digest, "v3": store.tagged["v3"]}

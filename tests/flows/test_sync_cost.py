@@ -3,20 +3,17 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
 from catalog.catalog import open_catalog
 from catalog.settings import read_settings
-from catalog.upstreams import open_upstream
-from flows.sync_job import SyncJob
 from flows.sync_report import SyncResult
 from flows.sync_request import SyncRequest
-from flows.sync_run import run_sync
 from oci.memory import MemoryStore
 from oci.pack import pack_image
 from tests.flows.conftest import at_a_fixed_time
+from tests.mirror import synced
 from tests.upstream import Upstream
 
 NAME, TAGS, PAGE = "team/large", 50_000, 1000
@@ -46,13 +43,8 @@ def sync(tmp_path: Path, upstream: Upstream) -> Iterator[Sync]:
     with open_catalog(settings) as catalog:
 
         def run(**request: object) -> SyncResult:
-            async def whole() -> SyncResult:
-                asked = SyncRequest.model_validate({"remote": f"{upstream.host}/{NAME}", **request})
-                async with open_upstream(settings, catalog.remotes, asked.upstream) as source:
-                    job = SyncJob(asked, catalog, source, operation_id=uuid4().hex, clock=at_a_fixed_time)
-                    return await run_sync(job)
-
-            return asyncio.run(whole())
+            asked = SyncRequest.model_validate({"remote": f"{upstream.host}/{NAME}", **request})
+            return asyncio.run(synced(catalog, asked, clock=at_a_fixed_time))
 
         yield run
 

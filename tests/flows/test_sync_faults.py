@@ -5,23 +5,21 @@ import base64
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
 from catalog.catalog import Catalog, open_catalog
 from catalog.settings import Settings, read_settings
-from catalog.upstreams import open_upstream
-from flows.sync_job import SyncJob, TagsFailed
+from flows.sync_job import TagsFailed
 from flows.sync_report import SyncResult
 from flows.sync_request import SyncRequest
-from flows.sync_run import run_sync
 from oci.errors import RemoteNotFound, RemoteUnauthorized, RemoteUnavailable
 from oci.manifest import Manifest
 from oci.memory import MemoryStore
 from oci.pack import pack_image, pack_index
 from oci.platform import Platform
 from tests.flows.conftest import at_a_fixed_time
+from tests.mirror import synced
 from tests.upstream import Reply, Seen, Upstream
 
 NAME = "team/app"
@@ -55,13 +53,8 @@ def sync(catalog: Catalog, settings: Settings, upstream: Upstream) -> Sync:
     """One sync from the upstream without Prefect; `settings` may be other ones."""
 
     def run(*, name: str = NAME, other: Settings | None = None, **request: object) -> SyncResult:
-        async def whole() -> SyncResult:
-            asked = SyncRequest.model_validate({"remote": f"{upstream.host}/{name}", **request})
-            async with open_upstream(other or settings, catalog.remotes, asked.upstream) as source:
-                job = SyncJob(asked, catalog, source, operation_id=uuid4().hex, clock=at_a_fixed_time)
-                return await run_sync(job)
-
-        return asyncio.run(whole())
+        asked = SyncRequest.model_validate({"remote": f"{upstream.host}/{name}", **request})
+        return asyncio.run(synced(catalog, asked, settings=other or settings, clock=at_a_fixed_time))
 
     return run
 
