@@ -115,23 +115,12 @@ def open_lake(task: Task, names: frozenset[str] | None) -> duckdb.DuckDBPyConnec
         if has_holdings:
             connection.execute(f"ATTACH '{quoted(holdings)}' AS holdings (TYPE sqlite, READ_ONLY)")
         connection.execute("SET TimeZone = 'UTC'")
-        has_pulls = (names is None or "pulls" in names) and _has(connection, "pull_counts")
-        for statement in view_statements(
-            task.question.as_of, has_holdings=has_holdings, has_pulls=has_pulls, names=names
-        ):
+        for statement in view_statements(task.question.as_of, has_holdings=has_holdings, names=names):
             connection.execute(statement)
         connection.execute("SET search_path = 'memory.questions,lake.main'")
     except duckdb.Error as error:
         raise CatalogUnusable(f"cannot read the catalogue {task.file}: {str(error).partition(chr(10))[0]}") from error
     return connection
-
-
-def _has(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
-    try:
-        connection.execute(f"SELECT 1 FROM lake.main.{table} LIMIT 0")
-    except duckdb.CatalogException:
-        return False
-    return True
 
 
 def close_doors(connection: duckdb.DuckDBPyConnection, data: Path) -> None:

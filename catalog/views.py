@@ -120,9 +120,8 @@ _EVENTS = "SELECT happened_at, actor, action, name, outcome, reason, address, de
 _DISTRIBUTIONS = """SELECT path, repository, version, private, description, labels, remote, created_at, updated_at
     FROM lake.main.distributions"""
 _SOURCES = "SELECT digest, size, remote, policy, created_at FROM lake.main.sources"
-_PULLS = "SELECT repository, tag, digest, pulls, last_pulled_at FROM lake.main.pull_counts"
-_NO_PULLS = """SELECT ''::VARCHAR AS repository, ''::VARCHAR AS tag, ''::VARCHAR AS digest, 0::BIGINT AS pulls,
-    NULL::TIMESTAMPTZ AS last_pulled_at WHERE false"""
+_PULLS = """SELECT repository, tag, digest, sum(pulls)::BIGINT AS pulls, max(last_pulled_at) AS last_pulled_at
+    FROM lake.main.pulls GROUP BY repository, tag, digest"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +176,7 @@ def _filled(name: str, records: str) -> str:
     return text.replace("{records}", records)
 
 
-def view_statements(
-    as_of: AsOf = NOW, *, has_holdings: bool, has_pulls: bool, names: frozenset[str] | None = None
-) -> Iterator[str]:
+def view_statements(as_of: AsOf = NOW, *, has_holdings: bool, names: frozenset[str] | None = None) -> Iterator[str]:
     """The statements that make the views and macros, where the lake is attached as `lake` and the holdings as `holdings`.
 
     `names` are those that a question uses, in lower case: making the others would take longer than most answers.
@@ -195,7 +192,7 @@ def view_statements(
         "blobs": _BLOBS.replace("{holdings}", _HOLDINGS if has_holdings else _NO_HOLDINGS),
         "distributions": _DISTRIBUTIONS,
         "sources": _SOURCES,
-        "pulls": _PULLS if has_pulls else _NO_PULLS,
+        "pulls": _PULLS,
     }
     for name in COLUMNS:
         if names is None or name in names:

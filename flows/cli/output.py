@@ -36,6 +36,16 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
+def say_remarks(notes: Iterable[str], failed: Mapping[str, str]) -> None:
+    """Tell what was remarkable, and which tags failed and why."""
+    for note in notes:
+        say(f"note: {note}")
+    if failed:
+        say(f"warning: {len(failed)} tags are missing:")
+        for tag, reason in failed.items():
+            say(f"  {tag}: {reason}")
+
+
 def print_line(text: str) -> None:
     """Print a line of the result."""
     sys.stdout.write(f"{text}\n")

@@ -8,7 +8,7 @@ import typer
 from flows.cli.filters import with_filters
 from flows.cli.flow_runs import read_form, run_here
 from flows.cli.options import CompanionTypes, DryRun, Home, Json, NoCompanions
-from flows.cli.output import MAX_SHOWN, print_fields, print_json, print_line, print_table, say
+from flows.cli.output import MAX_SHOWN, print_fields, print_json, print_line, print_table, say_remarks
 
 if TYPE_CHECKING:
     from flows.push_report import PushResult
@@ -80,12 +80,7 @@ def show_pushed(result: "PushResult", *, as_json: bool) -> None:
         print_json(result.to_json())
     else:
         _print_pushed(result)
-    for note in result.notes:
-        say(f"note: {note}")
-    if result.failed:
-        say(f"warning: {len(result.failed)} tags are missing:")
-        for tag, reason in result.failed.items():
-            say(f"  {tag}: {reason}")
+    say_remarks(result.notes, result.failed)
 
 
 def _print_pushed(result: "PushResult") -> None:

@@ -76,7 +76,7 @@ def query(
     elif show_views:
         from catalog.views import view_statements
 
-        print_line(";\n".join(view_statements(as_of, has_holdings=True, has_pulls=False)) + ";")
+        print_line(";\n".join(view_statements(as_of, has_holdings=True)) + ";")
     else:
         form = choose_form("json" if as_json else shown, output, is_terminal=sys.stdout.isatty())
         question = replace(_read_question(sql, file, named, settings or []), as_of=as_of)

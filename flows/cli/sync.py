@@ -12,7 +12,7 @@ from flows.cli.filters import judged, show_judged, with_filters
 from flows.cli.flow_runs import read_form, run_here
 from flows.cli.opening import opened, settings_of
 from flows.cli.options import CompanionTypes, DryRun, Explain, Home, Json, NoCompanions
-from flows.cli.output import MAX_SHOWN, print_fields, print_json, print_line, print_table, say
+from flows.cli.output import MAX_SHOWN, print_fields, print_json, print_line, print_table, say_remarks
 
 if TYPE_CHECKING:
     from flows.sync_report import SyncResult
@@ -91,12 +91,7 @@ def show_result(result: "SyncResult", *, as_json: bool) -> None:
         print_json(result.to_json())
     else:
         _print_result(result)
-    for note in result.notes:
-        say(f"note: {note}")
-    if result.failed:
-        say(f"warning: {len(result.failed)} tags are missing:")
-        for tag, reason in result.failed.items():
-            say(f"  {tag}: {reason}")
+    say_remarks(result.notes, result.failed)
 
 
 def _print_result(result: "SyncResult") -> None:

@@ -98,6 +98,8 @@ def _push(home: Home, folder: Path) -> None:
         api.push("team/app", loose.digest, store, loose)
         assert api.admin.delete("/v2/team/app/manifests/old").status_code == 202
         api.push("team/multi", "v1", store, index)
+        for reference in ("v2", "latest", "latest", two.digest):
+            assert api.anybody.get(f"/v2/team/app/manifests/{reference}").status_code == 200
         pinned = {"repository": "team/app", "version": 2}
         assert api.admin.put("/api/v1/distributions/stable/app", json=pinned).status_code == 200
         _push_as_bob(api, store, tool)
