@@ -32,7 +32,7 @@ MEANINGS: Mapping[str, str] = {
     "distributions": "the paths that clients use; as of now, always",
     "sources": "where blobs can be fetched that syncs have left upstream; as of now, always",
     "events": "the audit trail: who did what to what, and who was refused; versions are among them",
-    "pulls": "pulls by tag and digest; `tag` is empty for those by digest, both are where they could not be told apart; as of now, always",
+    "pulls": "pulls by tag and digest, `tag` empty for those by digest, both where they were not told apart; as of now, always",
 }
 
 COLUMNS: Mapping[str, tuple[Column, ...]] = {
