@@ -1,4 +1,4 @@
-"""A process that pushes once, to be killed: `python -m tests.flows.push_once HOME SOURCE TARGET`."""
+"""A process that pushes once, to be killed: `python -m tests.flows.push.push_once HOME SOURCE TARGET`."""
 
 import asyncio
 import sys

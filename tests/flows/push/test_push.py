@@ -1,138 +1,33 @@
 """Pushing to other registries: a real docker-registry behind a proxy that counts and breaks off, and a second Entrepôt."""
 
-import asyncio
 import json
-import signal
-import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from pydantic import SecretStr
 
-from catalog.catalog import Catalog, open_catalog
-from catalog.changes import AddManifest, SetTag
+from catalog.catalog import Catalog
 from catalog.distributions import Distribution
-from catalog.settings import Settings, read_settings
+from catalog.settings import Settings
 from catalog.sign_atomic import plan_atomic
-from catalog.signatures import stage
-from catalog.upstreams import Upstreams
-from flows.push_job import PushJob
-from flows.push_report import PushFailed, PushResult
-from flows.push_request import PushRequest
-from flows.push_run import run_push
-from oci.descriptor import Descriptor
-from oci.digest import Digest
-from oci.errors import DigestInvalid, InvalidInput, NameUnknown, RemoteUnauthorized, RemoteUnavailable
-from oci.manifest import Manifest
-from oci.mediatypes import ACCEPT, OCI_INDEX
+from flows.push_report import PushFailed
+from oci.errors import InvalidInput, NameUnknown, RemoteUnauthorized
+from oci.mediatypes import OCI_INDEX
 from oci.memory import MemoryStore
 from oci.pack import pack_artifact, pack_image, pack_index
 from oci.platform import Platform
 from oci.remote.fallback import fallback_tag
-from oci.remote.repository import RemoteRepository
-from oci.remote.transport import RemoteTransport
 from oci.signing.atomic import ATOMIC
 from oci.signing.pgp import load_pgp_signer
-from tests.conftest import EntrepotFactory
+from tests.flows.push.conftest import NOW, Push, actions, add, digest_at, image, list_at, tags_at
 from tests.mirror import mirror
 from tests.proxy import Proxy
-from tests.servers import Children, DockerRegistry, EntrepotServer, get, start_docker_registry
+from tests.servers import DockerRegistry, EntrepotServer, get
 from tests.unit.catalog.conftest import commit_to
 from tests.upstream import Upstream
 
 pytestmark = pytest.mark.slow
-NOW = datetime(2026, 1, 2, tzinfo=UTC)
-LARGE = bytes(range(256)) * 40_000  # 10 MB, which compression would shrink
-
-Push = Callable[..., PushResult]
-
-
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return read_settings(home=tmp_path_factory.mktemp("home") / "entrepot", upstream_attempts=2)
-
-
-@pytest.fixture(scope="module")
-def catalog(settings: Settings) -> Iterator[Catalog]:
-    """One for all tests, each of which has repositories of its own."""
-    with open_catalog(settings) as opened:
-        yield opened
-
-
-def run(catalog: Catalog, **fields: object) -> PushResult:
-    """Push without Prefect."""
-
-    async def whole() -> PushResult:
-        async with Upstreams(catalog.settings, catalog.remotes) as upstreams:
-            return await run_push(PushJob(PushRequest.model_validate(fields), catalog, upstreams))
-
-    return asyncio.run(whole())
-
-
-@pytest.fixture
-def push(catalog: Catalog) -> Push:
-    return lambda **fields: run(catalog, **fields)
-
-
-@pytest.fixture(scope="module")
-def registry(module_children: Children) -> DockerRegistry:
-    """Tests push to repositories of their own in it."""
-    return start_docker_registry(module_children)
-
-
-@pytest.fixture(scope="module")
-def second(module_entrepot_server: EntrepotFactory) -> EntrepotServer:
-    return module_entrepot_server()
-
-
-@pytest.fixture
-def proxy(registry: DockerRegistry) -> Iterator[Proxy]:
-    with Proxy(registry.url) as served:
-        yield served
-
-
-def add(catalog: Catalog, name: str, store: MemoryStore, **tags: Manifest) -> None:
-    """A version with all that a store holds, and these tags."""
-    stage(catalog, name, store)
-    changes = [AddManifest(manifest.descriptor) for manifest in store.manifests.values()]
-    commit_to(
-        catalog,
-        name,
-        *changes,
-        *(SetTag(tag, manifest.digest) for tag, manifest in tags.items()),
-        operation_id=f"{name} {sorted(tags)}",
-    )
-
-
-def image(catalog: Catalog, name: str, tag: str, *texts: str) -> Manifest:
-    store = MemoryStore()
-    made = pack_image(store, [{f"file-{number}": text} for number, text in enumerate(texts or (tag,))])
-    add(catalog, name, store, **{tag: made})
-    return made
-
-
-def digest_at(host: str, name: str, reference: str) -> str | None:
-    """What a tag of a registry points to."""
-    response = httpx.get(f"http://{host}/v2/{name}/manifests/{reference}", headers={"accept": ACCEPT}, trust_env=False)
-    return None if response.status_code == 404 else str(Digest.of(response.content))
-
-
-def list_at(host: str, name: str, subject: Digest) -> dict[str, Any]:
-    """What stands under the fallback tag of a manifest."""
-    url = f"http://{host}/v2/{name}/manifests/{fallback_tag(subject)}"
-    return dict(httpx.get(url, headers={"accept": ACCEPT}, trust_env=False).json())
-
-
-def tags_at(host: str, name: str) -> list[str]:
-    return sorted(get(f"http://{host}/v2/{name}/tags/list").json().get("tags") or [])
-
-
-def actions(result: PushResult) -> dict[str, str]:
-    return {f"{one.path}:{item.tag}": item.action for one in result.paths for item in one.items}
 
 
 def test_paths_keep_their_names_below_a_prefix_and_what_did_not_change_costs_one_head_a_tag(
@@ -166,82 +61,6 @@ def test_a_new_repository_mounts_what_an_earlier_run_has_pushed(push: Push, cata
     image(catalog, "grown/tool", "v1", "shared by both", "another")
     result = push(target=proxy.host, paths=["grown/*"])
     assert result.mounted == 1
-
-
-def big(catalog: Catalog, name: str) -> tuple[Manifest, Digest]:
-    """An artifact of one large blob under `v1`."""
-    store = MemoryStore()
-    made = pack_artifact(store, "application/vnd.test", [("application/octet-stream", LARGE)])
-    add(catalog, name, store, v1=made)
-    return made, made.layers[0].digest
-
-
-def test_an_upload_that_breaks_off_is_taken_up_where_it_stood(
-    push: Push, catalog: Catalog, second: EntrepotServer
-) -> None:
-    made, blob = big(catalog, "big/app")
-    with Proxy(second.url) as proxy:
-        catalog.settings.logins[proxy.host] = SecretStr(second.creds)
-        proxy.cuts += [("PATCH", 3_000_000), ("PATCH", 2_500_000)]
-        assert actions(push(source="big/app", target=f"{proxy.host}/big/app")) == {"big/app:v1": "added"}
-        assert proxy.counts["PATCH", "upload"] == 3
-        assert proxy.counts["GET", "upload"] == 2  # it was asked how far it had come
-        assert proxy.uploaded() < len(LARGE) + 200_000
-    assert digest_at(second.host, "big/app", "v1") == made.digest
-    assert get(f"{second.url}/v2/big/app/blobs/{blob}").content == LARGE
-
-
-def test_an_upload_whose_session_cannot_go_on_is_begun_anew(push: Push, catalog: Catalog, proxy: Proxy) -> None:
-    """docker-registry refuses to go on after a break within a request."""
-    _made, blob = big(catalog, "big/anew")
-    proxy.cuts.append(("PATCH", 3_000_000))
-    assert actions(push(source="big/anew", target=f"{proxy.host}/big/anew")) == {"big/anew:v1": "added"}
-    assert proxy.counts["PATCH", "upload"] == 2
-    assert get(f"http://{proxy.host}/v2/big/anew/blobs/{blob}").content == LARGE
-
-
-def test_an_upload_that_never_goes_on_is_given_up(proxy: Proxy) -> None:
-    descriptor = Descriptor("application/octet-stream", Digest.of(LARGE), len(LARGE))
-    pauses: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-
-    async def read(start: int) -> AsyncIterator[bytes]:
-        yield LARGE[start:]
-
-    async def main() -> None:
-        async with RemoteTransport(proxy.host, sleep=sleep, jitter=lambda: 1.0) as transport:
-            await RemoteRepository(transport, "big/never").uploads.upload(descriptor, read)
-
-    proxy.refusals.append(("PATCH", "", 503))
-    with pytest.raises(RemoteUnavailable, match="answered 503"):
-        asyncio.run(main())
-    assert proxy.counts["PATCH", "upload"] == 6  # the first had bytes that no earlier one had
-    assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0]
-
-
-def test_bytes_that_are_not_the_blob_s_are_refused_and_leave_no_session(proxy: Proxy) -> None:
-    descriptor = Descriptor("application/octet-stream", Digest.of(LARGE), len(LARGE))
-
-    async def read(_start: int) -> AsyncIterator[bytes]:
-        yield LARGE[:-1] + b"?"
-
-    async def main() -> None:
-        async with RemoteTransport(proxy.host) as transport:
-            await RemoteRepository(transport, "big/wrong").uploads.upload(descriptor, read)
-
-    with pytest.raises(DigestInvalid, match="expected sha256"):
-        asyncio.run(main())
-    assert proxy.counts["DELETE", "upload"] == 1
-    assert proxy.counts["PUT", "upload"] == 0
-
-
-def test_an_answer_that_was_lost_is_not_sent_twice(push: Push, catalog: Catalog, proxy: Proxy) -> None:
-    image(catalog, "lost/app", "v1")
-    proxy.cuts.append(("PUT", 0))  # the first closing request breaks off before its body
-    assert actions(push(source="lost/app", target=f"{proxy.host}/lost/app")) == {"lost/app:v1": "added"}
-    assert len(proxy.closed()) == len(set(proxy.closed()))
 
 
 def test_referrers_are_listed_under_the_fallback_tag_beside_those_of_others(
@@ -409,27 +228,6 @@ def test_a_mirror_of_nothing_deletes_nothing(push: Push, catalog: Catalog, proxy
     left = push(target=proxy.host, paths=["nothing/*"], include=["w*"], mode="mirror")
     assert "left alone" in left.notes[0]
     assert tags_at(proxy.host, "nothing/app") == ["v1"]
-
-
-def test_killed_and_run_again_uploads_nothing_twice(
-    push: Push, catalog: Catalog, proxy: Proxy, children: Children
-) -> None:
-    store = MemoryStore()
-    tags = {f"v{number}": pack_image(store, [{"shared": "all"}, {"own": str(number)}]) for number in range(10)}
-    add(catalog, "killed/app", store, **tags)
-    target = f"{proxy.host}/killed/app"
-    for after in (3, 11):
-        command = [sys.executable, "-m", "tests.flows.push_once", str(catalog.settings.root), "killed/app", target]
-        child = children.add("push", command)
-        child.start()
-        proxy.after_closed(after, child.signal, signal.SIGKILL)
-        assert child.wait(120) == -signal.SIGKILL
-    assert tags_at(proxy.host, "killed/app") == []
-    push(source="killed/app", target=target)
-    assert {tag: digest_at(proxy.host, "killed/app", tag) for tag in tags} == {
-        tag: one.digest for tag, one in tags.items()
-    }
-    assert len(proxy.closed()) == len(set(proxy.closed())) == len(store.blobs)
 
 
 @pytest.mark.parametrize("policy", ["on_demand", "streamed"])
