@@ -20,7 +20,14 @@ ENVIRONMENT = "REMOTE_SECRET_"
 """What the variables begin with that a record made over HTTP may name; its files lie below HOME/secrets. An administrator of the
 registry need not be one of the machine."""
 
-KeyPath = Annotated[str, Path(description="host[:port], or host[:port]/prefix, slashes included.", max_length=500)]
+KeyPath = Annotated[
+    str,
+    Path(
+        description="host[:port], or host[:port]/prefix, slashes included.",
+        max_length=500,
+        json_schema_extra={"pattern": r"^[A-Za-z0-9\[][A-Za-z0-9._:/\[\]-]*$"},
+    ),
+]
 
 
 class RemoteIn(BaseModel):

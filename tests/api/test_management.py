@@ -21,6 +21,7 @@ JUDGED_FURTHER = {
     ("POST", "/api/v1/subscriptions"),
     ("PUT", "/api/v1/quotas"),
     ("PUT", "/api/v1/retention/{name}"),
+    *((method, "/api/v1/remotes/{key}") for method in ("GET", "PUT", "DELETE")),
 }
 
 
@@ -115,7 +116,9 @@ def test_distributions_are_made_changed_and_deleted(managed: Api) -> None:
     wanted = {"repository": "team/app", "version": 1, "private": True, "labels": {"a": "b"}, "immutable_tags": ["v*"]}
     made = managed.admin.put("/api/v1/distributions/pinned/app", json=wanted)
     assert made.status_code == 200, made.text
-    assert made.json() == {**wanted, "path": "pinned/app", "description": "", "remote": "", "fresh_seconds": 0}
+    assert made.json() == {
+        **wanted, "path": "pinned/app", "description": "", "remote": "", "fresh_seconds": 0, "cache": None
+    }  # fmt: skip
     assert managed.admin.get("/v2/pinned/app/tags/list").json()["tags"] == ["v1"]
     assert managed.anybody.get("/v2/pinned/app/tags/list").status_code == 401
     with managed.client(auth=("bob", PASSWORD)) as bob:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from catalog.catalog import open_catalog
+from catalog.changes import AddManifest
 from catalog.distributions import Distribution
 from catalog.replicas import switch
 from catalog.settings import read_settings
@@ -19,7 +20,7 @@ from tests.cli.commands import Entrepot, PrefectServer
 from tests.conftest import DockerRegistryFactory, EntrepotFactory
 from tests.mirror import upload
 from tests.servers import Client, EntrepotServer, get
-from tests.unit.catalog.conftest import push_image
+from tests.unit.catalog.conftest import commit_to, push_image, stage_image
 from tests.upstream import Reply, Seen, Upstream
 
 pytestmark = pytest.mark.slow
@@ -144,6 +145,9 @@ def test_what_an_entrepot_serves_unchanged_costs_its_list_alone(entrepot: Entrep
 
         upstream.faults.append(served)
         with open_catalog(read_settings(home=entrepot.home)) as catalog:
+            image = stage_image(catalog, paths[0], "held")
+            for path in paths:
+                commit_to(catalog, path, AddManifest(image))
             wanted = [(Served(path, content=content), 1) for path, content in contents.items()]
             catalog.distributions.switch(switch({}, wanted, upstream.host, NOW), [], actor="test")
         again = entrepot.json("replicate", upstream.host)
