@@ -21,6 +21,8 @@ from oci.errors import CatalogUnusable
 
 _EXTENSIONS = ("sqlite_scanner", "ducklake")
 Row = tuple[object, ...]
+_FORMER_SHAPES = """SELECT table_id FROM __ducklake_metadata_lake.ducklake_inlined_data_tables
+GROUP BY table_id HAVING count(*) > 1"""
 
 
 def listed(texts: Iterable[str]) -> str:
@@ -150,6 +152,26 @@ class Lake:
             began = time.monotonic()
             rows = self.read(sql, parameters)
             return rows, time.monotonic() - began
+
+    def flush(self, table: str) -> tuple[int, float]:
+        """Write a table's rows that lie in the bookkeeping into a file; return how many they were, and the seconds as above.
+
+        DuckLake drops what held rows of former shapes of any table with it, and processes that know the schema go on to look there:
+        so the schema becomes a new one in the same transaction, which they notice.
+        """
+        with self._locked():
+            began, cursor = time.monotonic(), self.cursor()
+            try:
+                cursor.execute("BEGIN")
+                former = cursor.execute(_FORMER_SHAPES).fetchall()
+                rows = cursor.execute("CALL ducklake_flush_inlined_data('lake', table_name => ?)", [table]).fetchall()
+                if former:
+                    cursor.execute("COMMENT ON TABLE schema_versions IS 'what this release has made of the schema'")
+                cursor.execute("COMMIT")
+            except duckdb.Error as error:
+                _roll_back(cursor)
+                raise CatalogUnusable(f"cannot write the catalogue {self.file}: {_first_line(error)}") from error
+            return sum(int(row[2]) for row in rows), time.monotonic() - began
 
     def heal_sequence(self) -> bool:
         """End the commit of a writer that died in it; False when a writer is alive."""

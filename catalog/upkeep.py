@@ -57,8 +57,7 @@ class Upkeep:
     def flush(self) -> Iterator[Step]:
         """Write rows that are kept in the bookkeeping into files, table by table."""
         for table in self._tables():
-            rows, seconds = self._lake.maintain("CALL ducklake_flush_inlined_data('lake', table_name => ?)", [table])
-            yield Step("flush-rows", sum(int(str(row[2])) for row in rows), seconds)
+            yield Step("flush-rows", *self._lake.flush(table))
 
     def merge(self) -> Iterator[Step]:
         """Merge small files, one partition at a time."""

@@ -1,10 +1,14 @@
-"""A random history of operations against a simple model: every version equals the model's, forever."""
+"""A random history of operations against a simple model: every version equals the model's, forever.
+
+Whatever is restored, pinned, deleted, retained, freed and compacted in between, by one process or another.
+"""
 
 import shutil
 import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,8 +19,10 @@ from catalog.catalog import Catalog
 from catalog.changes import AddManifest, Change, RemoveManifest, RemoveTag, SetTag
 from catalog.pins import Pin
 from catalog.restore import plan_towards
+from catalog.retention_rules import RetentionRule
 from catalog.settings import read_settings
 from catalog.squash import SquashReport
+from flows.retention import retain
 from oci.digest import Digest
 from oci.errors import InUse, VersionUnknown
 from tests.unit.catalog.conftest import commit_to, stage_image
@@ -64,6 +70,7 @@ class Versions(RuleBasedStateMachine):
         )
     )
     def commit(self, steps: list[tuple[str, str, int]]) -> None:
+        self.stage()  # for what no version holds may have been freed
         changes: list[Change] = []
         for kind, tag, number in steps:
             image = self.images[number]
@@ -118,10 +125,40 @@ class Versions(RuleBasedStateMachine):
             return
         before, planned = self.loose(), do(dry_run=True)
         assert do(dry_run=False).deleted == sorted(numbers)
+        self.forget(numbers)
+        assert planned.free_blobs == len(self.loose() - before)
+
+    @rule(keep=st.sets(st.sampled_from(TAGS)), versions=st.none() | st.integers(1, 4))
+    def retain(self, keep: set[str], versions: int | None) -> None:
+        if not self.latest:
+            return
+        tags, manifests = self.model[self.latest]
+        left = {tag: digest for tag, digest in tags.items() if tag in keep} if keep else tags
+        after = left, manifests - {digest for tag, digest in tags.items() if digest not in left.values()}
+        wanted = RetentionRule(name="rule", pattern="**", keep=tuple(sorted(keep)), versions=versions)
+        done = retain(self.reader, "repo", [wanted], run_id=uuid4().hex, now=NOW, dry_run=False)
+        if after != (tags, manifests):
+            self.latest += 1
+            self.model[self.latest] = after
+            assert done.version == self.latest
+        if versions is not None:
+            there = sorted(self.model.keys() - {0}, reverse=True)
+            self.forget(set(there[versions:]) - self.pinned)
+
+    @rule()
+    def collect(self) -> None:
+        loose = self.loose()
+        assert {blob.digest for blob in self.reader.sweep(grace=-1).freed} == loose
+        assert not self.loose()
+
+    @rule()
+    def compact(self) -> None:
+        assert {step.name for step in self.catalog.maintain(keep_snapshots=-1, grace=-1)} >= {"remove-files"}
+
+    def forget(self, numbers: set[int]) -> None:
         for number in numbers:
             del self.model[number]
         self.gone |= numbers
-        assert planned.free_blobs == len(self.loose() - before)
 
     def loose(self) -> set[Digest]:
         """What garbage collection would free."""
@@ -153,6 +190,7 @@ class Versions(RuleBasedStateMachine):
                 assert dict(snapshot.tags) == tags
                 assert snapshot.manifests.keys() == manifests
                 assert snapshot.blobs.keys() == {blob for digest in manifests for blob in self.needs[digest]}
+                assert all(catalog.content.size(digest) is not None for digest in (*manifests, *snapshot.blobs))
 
     def teardown(self) -> None:
         for catalog in (self.catalog, self.reader):
@@ -164,6 +202,6 @@ class Versions(RuleBasedStateMachine):
 
 
 Versions.TestCase.settings = settings(
-    max_examples=12, stateful_step_count=8, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=10, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestVersions = Versions.TestCase

@@ -59,6 +59,19 @@ def test_upkeep_makes_few_files_of_many_and_changes_no_version(
     assert again["flush-rows"] == again.get("merge-files", 0) == again["rewrite-files"] == 0
 
 
+def test_a_process_that_runs_since_before_the_first_upkeep_reads_and_writes_on(
+    catalog: Catalog, open_again: Callable[..., Catalog]
+) -> None:
+    push_image(catalog, "team/app", "v1", "one")
+    other = open_again()
+    before = everything(other)
+    list(catalog.maintain(keep_snapshots=0.0, grace=-5.0))
+    other._snapshots._kept.clear()  # as if it had too much to keep
+    assert everything(other) == before
+    push_image(other, "team/app", "v2", "two")
+    assert set(catalog.snapshot("team/app").tags) == {"v1", "v2"}
+
+
 def test_a_process_that_was_idle_over_an_expiry_learns_what_was_committed(
     catalog: Catalog, open_again: Callable[..., Catalog]
 ) -> None:
