@@ -156,7 +156,7 @@ class Lake:
     def flush(self, table: str) -> tuple[int, float]:
         """Write a table's rows that lie in the bookkeeping into a file; return how many they were, and the seconds as above.
 
-        DuckLake drops what held rows of former shapes of any table with it, and processes that know the schema go on to look there:
+        DuckLake drops with it what held rows of former shapes of any table, where processes that know the schema go on to look:
         so the schema becomes a new one in the same transaction, which they notice.
         """
         with self._locked():
