@@ -72,6 +72,11 @@ def relayed(stage: Stage, registry: DockerRegistry, delay: float) -> str:
     return f"127.0.0.1:{port}"
 
 
+def far(delay: float) -> str:
+    """How a report says how far away an upstream is."""
+    return f"{delay * 1000:.0f} ms away" if delay else "near"
+
+
 def _compared(stage: Stage, host: str, prefect: Prefect, rounds: int, tags: int, delay: float) -> Iterator[Row]:
     source, times = f"{host}/bench/t{tags}", _Times()
     ours: list[Sync] = []
@@ -85,14 +90,16 @@ def _compared(stage: Stage, host: str, prefect: Prefect, rounds: int, tags: int,
             for kept in (times.first, times.again):
                 kept.setdefault(name, []).append(run(stage, source, destination.host))
             destination.child.stop()
-    far = f"{delay * 1000:.0f} ms away" if delay else "near"
     for what, mine, theirs, goal in (
         ("first", ours, times.first, _FIRST_GOAL),
         ("unchanged", again, times.again, _AGAIN_GOAL),
     ):
         peer, figures = times.best(theirs)
         others = ", ".join(f"{name} {median(some):.1f} s" for name, some in theirs.items())
-        name, note = f"{what} sync of {tags:,} tags, upstream {far}", f"peer: {peer} to docker-registry ({others})"
+        name, note = (
+            f"{what} sync of {tags:,} tags, upstream {far(delay)}",
+            f"peer: {peer} to docker-registry ({others})",
+        )
         inside, whole = tuple(sync.inside for sync in mine), tuple(sync.whole for sync in mine)
         yield Row(f"{name}, inside a running flow", "s", inside, figures, goal if delay else None, "less", note)
         yield Row(f"{name}, whole command", "s", whole, figures, None, "less", "the same peer")

@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.content import Image, make_image, make_layer
 from benchmarks.rows import Row
 from benchmarks.stage import ENTREPOT, Prefect, Stage, sync_env, timed_command, timed_sync
-from benchmarks.syncing import fill
+from benchmarks.syncing import far, fill, relayed
 from benchmarks.wire import Server
 from tests.servers import DockerRegistry, EntrepotServer, tool
 
@@ -100,33 +100,34 @@ def _bare_build(stage: Stage, running: EntrepotServer, context: Path, name: str)
 def _on_demand(
     stage: Stage, registry: DockerRegistry, upstream: Server, prefect: Prefect, rounds: int
 ) -> Iterator[Row]:
-    """The first byte of layers that nobody has asked for yet; asked of us, and of the upstream itself."""
+    """The first byte of layers that nobody has asked for yet; asked of us, and of the upstream itself, near and far away."""
     count = 4 * rounds
     images = [make_image(f"v{number}", [make_layer(f"demand {number}", 4_000_000)]) for number in range(count)]
     fill(upstream, "bench/demand", images)
-    home = stage.folder / "demand"
-    source = f"{registry.host}/bench/demand"
-    command = [str(ENTREPOT), "sync", source, "demand", "--policy", "on_demand", "--json"]
-    timed_command(stage, "sync", command, sync_env(home, prefect))
-    server, running = stage.ours("demand")
-    ours: list[float] = []
-    direct: list[float] = []
-    for image in images:
-        path = f"blobs/{_layer_of(image)}"
-        direct.append(_first_byte(upstream, f"/v2/bench/demand/{path}"))
-        ours.append(_first_byte(server, f"/v2/demand/{path}"))
-    running.child.stop()
-    note = "4 MB layers, each asked for once; peer: the upstream asked directly"
-    yield Row("first byte of a layer on demand", "ms", tuple(ours), tuple(direct), 0.5, "less", note)
+    for delay in (0.0, 0.02):
+        host = relayed(stage, registry, delay) if delay else registry.host
+        home = stage.folder / f"demand-{delay}"
+        command = [str(ENTREPOT), "sync", f"{host}/bench/demand", "demand", "--policy", "on_demand", "--json"]
+        timed_command(stage, "sync", command, sync_env(home, prefect))
+        server, running = stage.ours(f"demand-{delay}")
+        ours: list[float] = []
+        direct: list[float] = []
+        for image in images:
+            path = f"blobs/{_layer_of(image)}"
+            direct.append(_first_byte(int(host.rpartition(":")[2]), f"/v2/bench/demand/{path}"))
+            ours.append(_first_byte(server.port, f"/v2/demand/{path}"))
+        running.child.stop()
+        note = f"4 MB layers, each asked for once; upstream {far(delay)}; peer: the upstream asked directly"
+        yield Row("first byte of a layer on demand", "ms", tuple(ours), tuple(direct), 1 / 1.5, "less", note)
 
 
 def _layer_of(image: Image) -> str:
     return image.blobs[1].digest
 
 
-def _first_byte(server: Server, path: str) -> float:
+def _first_byte(port: int, path: str) -> float:
     """Milliseconds from the request to the first byte, on a connection that is open already."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    connection = http.client.HTTPConnection("127.0.0.1", port)
     connection.request("GET", "/v2/")
     connection.getresponse().read()
     start = time.perf_counter()
