@@ -129,6 +129,7 @@ def test_a_cache_shrinks_to_its_size(
         _pull(skopeo, server, tmp_path / "again", "v2")
         _set(entrepot, "--max-size", "1")
         upstream.child.kill()
+        entrepot.env["ENTREPOT_UPSTREAM_ATTEMPTS"] = "1"
         stuck = _evict(entrepot)
         assert (stuck["evicted"], len(stuck["kept"])) == ([], 3)
         assert all(catalog.content.size(layer.digest) is not None for layer in layers.values())

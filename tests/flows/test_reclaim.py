@@ -51,6 +51,7 @@ def test_a_cache_gives_its_layers_back_and_fetches_them_again(
     assert entrepot.json("usage")["upstream_bytes"] == 0
 
     upstream.child.kill()
+    entrepot.env["ENTREPOT_UPSTREAM_ATTEMPTS"] = "1"
     kept = entrepot.json("reclaim", "cache/*", "--keep-hours", "0")
     assert (kept["freed"]["blobs"], len(kept["kept"])) == (0, 2)
     _pull(skopeo, server, tmp_path / "last")
@@ -80,6 +81,7 @@ def test_layers_are_fetched_before_anybody_pulls_them(
     assert entrepot.json("reclaim", "lazy/*", "--keep-hours", "0")["freed"]["blobs"] == 2
     assert entrepot.json("prefetch", "lazy/*")["fetched"] == planned["fetched"]
     upstream.child.kill()
+    entrepot.env["ENTREPOT_UPSTREAM_ATTEMPTS"] = "1"
     server = entrepot_server(entrepot.home)
     skopeo("copy", "--src-tls-verify=false", f"docker://{server.host}/lazy/app:v1", f"dir:{tmp_path / 'pulled'}")
     entrepot.json("reclaim", "lazy/*", "--keep-hours", "0", "--no-check")

@@ -42,6 +42,7 @@ def test_damage_is_mended_from_where_the_sync_came(
 
     # Without upstream the same damage is a loss, and the next sync brings what is lost, without a new version.
     upstream.child.kill()
+    entrepot.env["ENTREPOT_UPSTREAM_ATTEMPTS"] = "1"
     for path in before:
         path.unlink()
     failed = entrepot("scrub", "--rate", "0")

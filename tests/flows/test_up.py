@@ -115,6 +115,7 @@ def is_registry(folder: Path, home: Path) -> bool:
 
 def test_an_upstream_that_fails_is_told_and_the_rest_serves(entrepot: Entrepot) -> None:
     nobody = free_port()
+    entrepot.env["ENTREPOT_UPSTREAM_ATTEMPTS"] = "1"
     child, ports = start(entrepot, "--upstream", f"127.0.0.1:{nobody}/team/app")
     assert "error: the flow run ended as" in child.output()
     assert f"127.0.0.1:{nobody}" in child.output()
