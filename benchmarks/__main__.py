@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks.chart import charts
 from benchmarks.growth import growth_rows
 from benchmarks.load import WRK
 from benchmarks.memory import memory_rows
@@ -107,6 +108,8 @@ def main() -> int:
         "ours: entrepot; peer: docker-registry unless a note says otherwise; figures: median (least-most) of the rounds\n"
     )
     print(render(rows))
+    if drawn := charts(rows):
+        print(f"\n{drawn}")
     missed = [row.name for row in rows if row.passed is False]
     print(f"\n{len(missed)} goals missed{': ' + '; '.join(missed) if missed else ''}. Figures: {kept}")
     return 1 if missed else 0
