@@ -40,6 +40,11 @@ class SyncRequest(Filters):
         description="`additive` leaves what upstream does not have; `mirror` makes the version exactly what was selected.",
     )
     companions: tuple[CompanionText, ...] = Field(default=("*",), title="Companions", description=COMPANIONS)
+    recheck: bool = Field(
+        default=False,
+        title="Recheck",
+        description="Look for new signatures, SBOMs and attestations of images that have not changed, too: a request for each.",
+    )
     policy: Policy | None = Field(
         default=None,
         title="Download policy",

@@ -61,6 +61,8 @@ async def run_sync(job: SyncJob, steps: Steps = PLAIN) -> SyncResult:
         # 4
         base = await asyncio.to_thread(job.catalog.find_snapshot, job.target) or Snapshot(job.target, 0)
         job.incomplete = await asyncio.to_thread(sync_steps.find_incomplete, job, base)
+        if job.request.recheck and job.companions.patterns:
+            job.incomplete |= await sync_steps.find_attached(job, base)
         await _add_companions(job, steps, base)
         _check_quota(job, base)
         # 5

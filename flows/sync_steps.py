@@ -107,6 +107,30 @@ async def _copy_companions(job: SyncJob, copier: GraphCopier, subject: Descripto
     await asyncio.gather(*(_copy_companions(job, copier, one) for one in further))
 
 
+async def find_attached(job: SyncJob, base: Snapshot) -> frozenset[Digest]:
+    """The manifests of the base to which upstream has attached what the base has not, and the way from tags to them: one request
+    for each manifest that tags point to, for its children and for what refers to these."""
+    children, slots, found = job.children_of(base), asyncio.Semaphore(job.concurrency), set[Digest]()
+
+    async def look(root: Digest) -> None:
+        waiting: list[tuple[Digest, ...]] = [(root,)]
+        seen = {root}
+        while waiting:
+            way = waiting.pop()
+            async with slots:
+                listed = await job.source.referrers(way[-1])
+            wanted = {one.digest for one in listed if await _is_wanted(job, one)}
+            if not wanted <= base.manifests.keys():
+                found.update(way)
+            further = ({*wanted, *children.get(way[-1], ())} & base.manifests.keys()) - seen
+            seen |= further
+            waiting += [(*way, one) for one in further]
+
+    roots = {one.digest for one in job.found.values() if one.digest in base.manifests}
+    await asyncio.gather(*map(look, roots))
+    return frozenset(found)
+
+
 async def _is_wanted(job: SyncJob, referrer: Descriptor) -> bool:
     """Whether a referrer is of a type that is wanted; one whose type is not listed is asked for it."""
     if job.companions.takes("") or job.companions.takes(referrer.artifact_type):

@@ -36,6 +36,13 @@ def sync(
     filters: Mapping[str, object],
     companions: CompanionTypes = None,
     no_companions: NoCompanions = False,
+    recheck: Annotated[
+        bool,
+        typer.Option(
+            "--recheck",
+            help="Look for new signatures, SBOMs and attestations of unchanged images too: a request for each.",
+        ),
+    ] = False,
     policy: Annotated[
         Literal["immediate", "on_demand", "streamed"] | None,
         typer.Option(
@@ -67,6 +74,7 @@ def sync(
         mode="mirror" if mirror else "additive",
         **filters,
         companions=() if no_companions else tuple(companions or ("*",)),
+        recheck=recheck,
         policy=policy,
         on_error=on_error,
         dry_run=dry_run,

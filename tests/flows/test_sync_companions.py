@@ -157,3 +157,27 @@ async def test_the_newest_of_each_minor_version(sync: Syncer, upstream: MemoryUp
         upstream.image(tag)
     await sync(newest=1, newest_of="minor")
     assert set(sync.snapshot().tags) == {"1.1.1", "1.2.0", "2.0.1"}
+
+
+async def test_what_was_attached_since_comes_where_it_is_looked_for(sync: Syncer, upstream: MemoryUpstream) -> None:
+    upstream.image("v1")
+    _index_manifest, child = _index(upstream, "v2")
+    await sync()
+    attached = pack_artifact(upstream.store, "application/spdx+json", [("text/plain", b"of a child")], subject=child)
+    deeper = pack_artifact(upstream.store, "application/vnd.example", [("text/plain", b"deeper")], subject=attached)
+    assert not (await sync()).changed  # that was not asked for
+    upstream.calls.clear()
+    planned = await sync(recheck=True, dry_run=True)
+    assert (planned.counts["completed"], planned.counts["unchanged"]) == (1, 1)
+    result = await sync(recheck=True)
+    assert (result.counts["completed"], result.counts["unchanged"], result.changed) == (1, 1, True)
+    assert sync.snapshot().manifests.keys() >= {attached.digest, deeper.digest}
+
+    last = pack_artifact(upstream.store, "application/vnd.example", [("text/plain", b"last")], subject=deeper)
+    assert not (await sync(recheck=True, companions=["sbom"])).changed
+    upstream.calls.clear()
+    assert (await sync(recheck=True)).changed
+    assert last.digest in sync.snapshot().manifests
+    upstream.calls.clear()
+    assert not (await sync(recheck=True)).changed
+    assert (upstream.count("referrers"), upstream.count("read_manifest")) == (6, 0)  # v1, v2, its child and the three
