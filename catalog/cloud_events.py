@@ -66,10 +66,11 @@ def _tag(one: TagChange) -> dict[str, object]:
 def distribution_told(
     path: str, change: str, now_served: Distribution | None, position: int, happened_at: datetime
 ) -> Told:
-    """What a path serves was `set` or `deleted`; `serves` is what it serves by now, null for nothing."""
-    serves = now_served and {
-        "repository": now_served.repository, "version": now_served.version, "private": now_served.private,
-        "remote": now_served.remote,
+    """What a path serves was `set` or `deleted`; `serves` is what it serves by now, null for nothing, as after a deletion."""
+    shown = None if change == "deleted" else now_served
+    serves = shown and {
+        "repository": shown.repository, "version": shown.version, "private": shown.private,
+        "remote": shown.remote,
     }  # fmt: skip
     return Told(
         f"{path}@commit-{position}",
