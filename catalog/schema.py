@@ -138,6 +138,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             pattern VARCHAR NOT NULL, max_bytes BIGINT, max_tags BIGINT, warn_bytes BIGINT, warn_tags BIGINT)""",
     ),
     ("CREATE TABLE retention_rules (name VARCHAR NOT NULL, rule VARCHAR NOT NULL)",),
+    (
+        "ALTER TABLE distributions ADD COLUMN history_from BIGINT",
+        # Whether a path was private before it was last set is not known; since then it serves what it serves.
+        """UPDATE distributions SET history_from = coalesce(version, (
+            SELECT max(records.version) FROM records WHERE records.kind IN ('version', 'squashed')
+                AND records.repository = distributions.repository
+                AND records.created_at <= distributions.updated_at), 1)""",
+    ),
 )
 """Each entry takes the schema from its index to the next number; entries never change once released."""
 
