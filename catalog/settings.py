@@ -63,7 +63,8 @@ class Settings(BaseSettings):
     )
     prefect_api_url: str = Field(
         "http://127.0.0.1:4200/api",
-        description="Prefect's API, used when it answers; else a flow runs with a server of its own.",
+        description="Prefect's API. A loopback address is where `entrepot up` starts its own; set by name, flows use it when "
+        "it answers, else a server of their own.",
     )
     auth_file: Path | None = Field(
         None, description="An `auth.json` to read upstream logins from, before the usual places of podman and docker."
@@ -158,6 +159,11 @@ class Settings(BaseSettings):
     def root(self) -> Path:
         """`home` as an absolute path."""
         return self.home.expanduser().absolute()
+
+    @cached_property
+    def prefect_login_file(self) -> Path:
+        """The login of the Prefect server that `entrepot up` starts, readable by the owner alone."""
+        return self.root / "prefect-login"
 
     @cached_property
     def catalog_file(self) -> Path:
