@@ -3,7 +3,7 @@
 import email.utils
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import httpx
 
@@ -75,11 +75,28 @@ async def said_by(response: httpx.Response) -> str:
     """The messages of the error document, bounded; empty where there is none."""
     try:
         await read_bounded(response, 64 * 1024, "")
-        errors = json.loads(response.content)["errors"]
-        text = "; ".join(f"{error.get('code', '')} {error.get('message', '')}".strip() for error in errors)
-    except (RemoteCorrupt, httpx.TransportError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        text = "; ".join(filter(None, words_of(json.loads(response.content))))
+    except (RemoteCorrupt, httpx.TransportError, ValueError, TypeError, AttributeError, RecursionError):
         return ""
     return "".join(character for character in text if character.isprintable())[:_MESSAGE_CHARACTERS]
+
+
+def words_of(document: object) -> Iterator[str]:
+    """What an error document says: a registry's `errors`, or a management API's `detail` and faults by field.
+
+    Source: distribution-spec, "Error Codes"; Django REST framework, "Exceptions", which Pulp's API answers by.
+    """
+    if not isinstance(document, dict):
+        return
+    if isinstance(document.get("errors"), list):
+        for error in document["errors"]:
+            yield f"{error.get('code', '')} {error.get('message', '')}".strip()
+        return
+    for name, found in document.items():
+        texts = [text for text in (found if isinstance(found, list) else [found]) if isinstance(text, str)]
+        if texts and (isinstance(found, list) or name == "detail"):
+            said = " ".join(texts).strip()
+            yield said if name in ("detail", "non_field_errors") else f"{name}: {said}"
 
 
 def parse_retry_after(value: str | None, *, now: float) -> float | None:
