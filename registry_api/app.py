@@ -164,8 +164,8 @@ async def _write_events(registry: Registry) -> None:
 async def _flush_events(registry: Registry) -> None:
     try:
         await registry.threads.commit(registry.catalog.events.flush, registry.now)
-    except (EntrepotError, OSError) as error:
-        log.error("writing audit events failed; they are kept and tried again error=%s", error)  # noqa: TRY400
+    except Exception as error:  # whatever it is, the next ones are to be written
+        log.exception("writing audit events failed; they are kept and tried again error=%s", error)  # noqa: TRY401
 
 
 async def _sweep_uploads(registry: Registry) -> None:
