@@ -175,6 +175,10 @@ class Gate:
         """Whether the caller may do something to a path."""
         return decide_access(self.access.policy, caller, action, name, public=public)
 
+    def lets_anybody_change(self) -> bool:
+        """Whether a rule lets nobody in particular do more than pull, somewhere."""
+        return any(set(rule.grant.actions) != {"pull"} for rule in self.access.policy.rules_for(ANONYMOUS))
+
     def may_pull(self, caller: Caller, found: Distribution) -> bool:
         """Whether the caller may pull from a distribution; a cache's own path has nothing to pull."""
         return not found.remote and self.decide(caller, "pull", found.path, public=not found.private).allowed
