@@ -195,4 +195,5 @@ async def _sync(request: ReplicateRequest, one: Served, catalog: Catalog, upstre
         progress=progress.watched.get() or Progress(),
         serve="nobody",
     )
+    job.progress.waits = upstreams.waiting
     return (await run_sync(job, STEPS)).with_wait(upstreams.waited)
