@@ -15,7 +15,8 @@ import duckdb
 import pyarrow as pa
 from filelock import FileLock, Timeout
 
-from catalog.schema import MIGRATIONS, SCHEMA_VERSION
+from catalog.nested_texts import heal_inlined
+from catalog.schema import MIGRATIONS, SCHEMA_VERSION, TEXTS_SINCE
 from catalog.sequence import Sequence as CommitSequence
 from oci.errors import CatalogUnusable
 
@@ -98,6 +99,8 @@ class Lake:
         found = int(row[0]) if row else 0
         if found > SCHEMA_VERSION:
             raise CatalogUnusable(f"{self.file} was written by a newer release (schema {found}); upgrade entrepot")
+        if 0 < found < TEXTS_SINCE:  # a transaction of its own: DuckDB changes one database in each
+            heal_inlined(self._root)
         for number in range(found, SCHEMA_VERSION):
             self._root.execute("BEGIN")
             for statement in MIGRATIONS[number]:
