@@ -99,9 +99,9 @@ class Lake:
         found = int(row[0]) if row else 0
         if found > SCHEMA_VERSION:
             raise CatalogUnusable(f"{self.file} was written by a newer release (schema {found}); upgrade entrepot")
-        if 0 < found < TEXTS_SINCE:  # a transaction of its own: DuckDB changes one database in each
-            heal_inlined(self._root)
         for number in range(found, SCHEMA_VERSION):
+            if found > 0 and number < TEXTS_SINCE:  # a transaction of its own: DuckDB changes one database in each
+                heal_inlined(self._root)
             self._root.execute("BEGIN")
             for statement in MIGRATIONS[number]:
                 self._root.execute(statement)

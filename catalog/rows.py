@@ -130,11 +130,10 @@ def manifest_details(manifest: Manifest, config: ImageConfig) -> Record:
     }  # fmt: skip
 
 
-def first_distribution(commit: Commit) -> Distribution:
-    """What serves a repository from its first version on."""
-    return Distribution(
-        commit.repository, commit.repository, commit.created_at, commit.created_at, private=commit.serve == "private"
-    )
+def first_distribution(commit: Commit, version: int) -> Distribution:
+    """What serves a repository from its first version on, which has that number."""
+    now, private = commit.created_at, commit.serve == "private"
+    return Distribution(commit.repository, commit.repository, now, now, private=private, history_from=version)
 
 
 def effect_records(

@@ -142,6 +142,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
     ("CREATE TABLE retention_rules (name VARCHAR NOT NULL, rule VARCHAR NOT NULL)",),
     (
+        "ALTER TABLE distributions ADD COLUMN history_from BIGINT",
+        # Whether a path was private before it was last set is not known; since then it serves what it serves.
+        """UPDATE distributions SET history_from = coalesce(version, (
+            SELECT max(records.version) FROM records WHERE records.kind IN ('version', 'squashed')
+                AND records.repository = distributions.repository
+                AND records.created_at <= distributions.updated_at), 1)""",
+    ),
+    (
         *(
             f"ALTER TABLE {table} ADD COLUMN {json_column(column)} VARCHAR"
             for table, columns in NESTED.items()
@@ -151,6 +159,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             SELECT repository, digest, any_value(manifest_kind) AS kind,
                 {", ".join(f"any_value({_NESTED.get(column, column)}) AS {column}" for column in _MANIFEST_COLUMNS)}
             FROM records WHERE kind = 'manifest' AND action = 'add' GROUP BY repository, digest""",
+        """UPDATE distributions SET labels_json = coalesce(to_json(labels)::VARCHAR, '{}'), labels = NULL""",
+        "UPDATE remotes SET headers_json = to_json(headers)::VARCHAR, headers = MAP {}",
     ),
 )
 """Each entry takes the schema from its index to the next number; entries never change once released."""

@@ -71,8 +71,8 @@ def check_changeable(action: Action, name: str, found: Distribution | None, cach
     """Raise Denied for a change to a pinned version, and for a push below a cache, of which upstream would know nothing."""
     if found is not None and found.version is not None:
         raise Denied(
-            f"{found.path} serves version {found.version} of {found.repository} and nothing else; {action} to a path "
-            "that serves the latest version"
+            f"{found.path} serves version {found.version} of its repository and nothing else; {action} to a path that "
+            "serves the latest version"
         )
     if action == "push" and cache is not None:
         raise Denied(f"{cache.path} is a cache of {cache.remote}, which takes no pushes; push elsewhere")

@@ -131,7 +131,7 @@ def _scopes(fields: Fields) -> Sequence[Scope]:
     return [scope for scope in map(parse_scope, texts[:_MOST_SCOPES]) if scope is not None]
 
 
-def grant_scopes(registry: Registry, subject: Subject, scopes: Sequence[Scope]) -> list[Scope]:
+async def grant_scopes(registry: Registry, subject: Subject, scopes: Sequence[Scope]) -> list[Scope]:
     """Of what is asked for, what the rules and the login's own scope allow; what comes to nothing is left out."""
     caller = Caller(subject.account, subject.grants)
     granted: dict[str, list[Action]] = {}
@@ -141,7 +141,7 @@ def grant_scopes(registry: Registry, subject: Subject, scopes: Sequence[Scope]) 
             lists.append(scope)
             continue
         path = registry.rights_path(scope.name)
-        public = registry.is_public(path)
+        public = await registry.is_open(scope.name)
         who = caller if path == scope.name else caller.with_past(scope.name, path)
         for action in wanted_actions(scope):
             if action != "pull" and path != scope.name:
@@ -159,7 +159,7 @@ async def make_answer(registry: Registry, asked: Asked) -> dict[str, object]:
     if needs_key(policy, now):
         policy = await registry.threads.run(access.update, lambda current: with_key(current, now))
     lifetime = timedelta(seconds=registry.catalog.settings.token_lifetime)
-    granted = grant_scopes(registry, asked.subject, asked.scopes)
+    granted = await grant_scopes(registry, asked.subject, asked.scopes)
     token = sign_token(policy.keys[-1], asked.subject, granted, now=now, lifetime=lifetime)
     answer: dict[str, object] = {
         "token": token,

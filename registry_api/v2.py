@@ -123,7 +123,8 @@ class DistributionApi:
     ) -> None:
         """Raise what keeps the caller from doing that to what the path leads to."""
         registry = self._registry
-        self._check_right(scope, route, caller, name, found or cache)
+        served = found or cache
+        self._check_right(scope, route, caller, name, public=served is not None and not served.private)
         if route.action in CHANGES:
             check_changeable(route.action, name, found, cache)
             if found is None and registry.catalog.has_repository(name):
@@ -145,17 +146,18 @@ class DistributionApi:
             registry.gate.note_not_brought(caller, name, error, address_of(scope))
             raise
 
-    def _check_right(self, scope: Scope, route: Route, caller: Caller, path: str, found: Distribution | None) -> None:
-        public = found is not None and not found.private
+    def _check_right(self, scope: Scope, route: Route, caller: Caller, path: str, *, public: bool) -> None:
         if not (public and route.action == "pull"):
             self._registry.gate.check(caller, route.action, path, public=public, address=address_of(scope))
 
     async def _find_past(self, scope: Scope, route: Route, caller: Caller, name: str, past: Past) -> Distribution:
-        """What a path of the past serves; the rights are those of the path whose past it is, and nothing can be changed."""
+        """What a path of the past serves; the rights are those of the path whose past it is, and nothing can be changed.
+
+        That the path is public opens the versions that it has served since it is.
+        """
         registry = self._registry
-        self._check_right(
-            scope, route, caller.with_past(name, past.path), past.path, registry.catalog.past.present(past)
-        )
+        public = await registry.is_open(name)
+        self._check_right(scope, route, caller.with_past(name, past.path), past.path, public=public)
         if route.action in CHANGES:
             raise Denied(f"{name} shows what {past.path} was, which nobody changes; {route.action} to {past.path}")
         return await registry.threads.run(registry.catalog.past.at, name, past)

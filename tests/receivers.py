@@ -66,7 +66,7 @@ def receive(answer: Callable[[Received], Answer] = ok) -> Iterator[Receiver]:
             self.end_headers()
             self.wfile.write(said)
 
-        do_GET = do_POST = _take  # noqa: N815  # http.server's names
+        do_GET = do_POST = do_PUT = do_PATCH = do_HEAD = _take  # noqa: N815  # http.server's names
 
         def log_message(self, *_: object) -> None:
             pass

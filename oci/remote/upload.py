@@ -23,6 +23,7 @@ from oci.errors import (
     RemoteUnauthorized,
     SizeInvalid,
 )
+from oci.remote.origin import follow_to
 from oci.remote.transport import RemoteTransport
 
 ReadFrom = Callable[[int], AsyncIterator[bytes]]
@@ -181,12 +182,7 @@ class BlobUploads:
             if session is None:
                 raise RemoteCorrupt("opened an upload without saying where", registry=self._transport.host)
             return session
-        url = response.request.url.join(location)
-        if response.request.url.scheme == "https" and url.scheme != "https":
-            raise RemoteRefused(
-                f"wants the blob at {url.scheme}://{url.host}, which is not https", registry=self._transport.host
-            )
-        return url
+        return follow_to(response.request.url, location, registry=self._transport.host, what="wants the blob at")
 
 
 def _closing(session: httpx.URL, digest: Digest) -> str:
