@@ -11,12 +11,14 @@ from typing import Any, cast
 
 from catalog.cache_rules import CacheRules
 from catalog.lake import Lake, listed
+from catalog.nested import as_nested, to_text
 from oci.errors import DistributionUnknown, VersionUnknown
 
 Row = tuple[object, ...]
 _COLUMNS = (
     "path, repository, version, private, description, created_at, updated_at, remote, fresh_seconds, replica_of, "
-    "labels, immutable_tags, include_names, exclude_names, bring, max_size, keep_unused_days, replica_mark, history_from"
+    f"{as_nested('distributions', 'labels')}, immutable_tags, include_names, exclude_names, bring, max_size, "
+    "keep_unused_days, replica_mark, history_from"
 )
 
 
@@ -72,7 +74,7 @@ def distribution_row(found: Distribution) -> Row:
         found.remote,
         found.fresh_seconds,
         found.replica_of,
-        dict(found.labels),
+        None,
         list(found.immutable_tags),
         list(found.cache.include),
         list(found.cache.exclude),
@@ -81,6 +83,7 @@ def distribution_row(found: Distribution) -> Row:
         found.cache.keep_unused_days,
         found.replica_mark,
         found.history_from,
+        to_text(found.labels),
     )
 
 

@@ -71,7 +71,8 @@ def test_an_older_catalogue_is_migrated(
         patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
         patch.setattr("catalog.lake.MIGRATIONS", schema.MIGRATIONS[:1])
         patch.setattr("catalog.lake.SCHEMA_VERSION", 1)
-        patch.setattr("catalog.distributions.Distributions.reload", lambda _: None)
+        for kind in ("distributions.Distributions", "remotes.Remotes"):
+            patch.setattr(f"catalog.{kind}.reload", lambda _: None)
         patch.setattr("catalog.quotas.Quotas.reload", lambda _: None)
         patch.setattr("catalog.remotes.Remotes.reload", lambda _: None)
         old = open_again()
@@ -176,7 +177,8 @@ def test_an_older_catalogue_opens_the_past_since_a_path_was_last_set(
         patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:number])
         patch.setattr("catalog.lake.MIGRATIONS", schema.MIGRATIONS[:number])
         patch.setattr("catalog.lake.SCHEMA_VERSION", number)
-        patch.setattr("catalog.distributions.Distributions.reload", lambda _: None)
+        for kind in ("distributions.Distributions", "remotes.Remotes"):
+            patch.setattr(f"catalog.{kind}.reload", lambda _: None)
         old = open_again()
         with old._lake.write() as writer:
             for version in (1, 2, 3):
@@ -190,9 +192,9 @@ def test_an_older_catalogue_opens_the_past_since_a_path_was_last_set(
                 ("never", 3, 0),
             ):
                 row = distribution_row(Distribution(path, "team/app", NOW, NOW + timedelta(hours=hours), fixed))
-                writer.insert("distributions", [row[:-1]])
+                writer.insert("distributions", [row[:-2]])
             writer.insert(
-                "distributions", [distribution_row(Distribution("cache", "", NOW, NOW, remote="r.example"))[:-1]]
+                "distributions", [distribution_row(Distribution("cache", "", NOW, NOW, remote="r.example"))[:-2]]
             )
     found = {one.path: one.history_from for one in open_again().distributions.all()}
     assert found == {"team/app": 1, "since/two": 2, "fixed": 2, "never": 3, "cache": 1}
