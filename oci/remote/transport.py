@@ -14,6 +14,7 @@ import httpx
 
 from oci.errors import (
     RemoteError,
+    RemoteLeftOut,
     RemoteNotFound,
     RemoteRateLimited,
     RemoteRefused,
@@ -24,6 +25,7 @@ from oci.remote.address import is_loopback
 from oci.remote.answers import parse_retry_after, read_bounded, said_by, unavailable
 from oci.remote.auth import Authorizer
 from oci.remote.keychain import Credential
+from oci.remote.left_out import says_left_out
 from oci.remote.options import RemoteOptions
 from oci.remote.traffic import Gate, Traffic
 
@@ -301,7 +303,8 @@ class RemoteTransport:
         if status in (401, 403):
             kind = RemoteUnauthorized
         elif status in (404, 410):
-            kind = RemoteNotFound
+            is_left_out = says_left_out(response.headers.get_list("warning"))
+            kind = RemoteLeftOut if is_left_out else RemoteNotFound
         elif status == 429:
             kind = RemoteRateLimited
         elif status >= 500 or status == 408:
