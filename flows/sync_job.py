@@ -20,7 +20,14 @@ from flows.sync_reading import ReadOnce, Upstream
 from flows.sync_request import Mode, SyncRequest, asked_for
 from oci.descriptor import Descriptor
 from oci.digest import Digest
-from oci.errors import EntrepotError, RemoteError, RemoteNotFound, RemoteRefused, RemoteUnauthorized
+from oci.errors import (
+    EntrepotError,
+    RemoteError,
+    RemoteLeftOut,
+    RemoteNotFound,
+    RemoteRefused,
+    RemoteUnauthorized,
+)
 from oci.manifest import Manifest
 from oci.reference import is_tag
 
@@ -120,6 +127,8 @@ class SyncJob:
         self.moved: dict[str, Meter] = {}
         self.staged: dict[Digest, StagedManifest] = {}
         self.referrers: dict[Digest, Sequence[Descriptor]] = {}
+        self.left_out: set[Digest] = set()
+        """Children of indexes that upstream itself was made without."""
         self.facts: dict[Digest, Facts] = {}
         """What the conditions look at in what tags point to."""
         self.held_facts: dict[Digest, Facts] = {}
@@ -135,8 +144,23 @@ class SyncJob:
 
     def parts(self, manifest: Manifest) -> Iterable[tuple[str, Descriptor]]:
         """What is copied with a manifest; raise InvalidInput when an index has no platform that is wanted."""
-        parts = self.platforms.children_of_some(manifest)
+        parts = self._but_left_out(self.platforms.children_of_some(manifest))
         return parts if self.policy == "immediate" else parts_now(parts, manifest)
+
+    def children(self, manifest: Manifest) -> Iterable[tuple[str, Descriptor]]:
+        """The parts of a manifest that are wanted and to be had."""
+        return self._but_left_out(self.platforms.children(manifest))
+
+    def _but_left_out(self, parts: Iterable[tuple[str, Descriptor]]) -> list[tuple[str, Descriptor]]:
+        return [part for part in parts if part[1].digest not in self.left_out]
+
+    def takes_without(self, child: Descriptor, error: RemoteLeftOut) -> bool:
+        """Whether an index is taken without a child that upstream was made without: not where its platform was asked for."""
+        if self.platforms.wanted:
+            return False
+        self.left_out.add(child.digest)
+        self.note(f"taken as upstream has it: {error.message}")
+        return True
 
     @property
     def origin(self) -> Origin | None:

@@ -69,6 +69,8 @@ async def run_sync(job: SyncJob, steps: Steps = PLAIN) -> SyncResult:
         await _move(job, steps, base)
         while added := await _add_companions(job, steps, base):  # of children that were not known before
             await _move(job, steps, base, added)
+        if job.left_out:  # what upstream was made without is not missing here
+            job.incomplete &= await asyncio.to_thread(sync_steps.find_incomplete, job, base)
         plan = _plan(job, base)
         if job.request.dry_run:
             return SyncResult.of(job, plan, None, time.monotonic() - started)

@@ -20,7 +20,14 @@ from oci import mediatypes
 from oci.copy import GraphCopier
 from oci.descriptor import Descriptor
 from oci.digest import Digest
-from oci.errors import Conflict, EntrepotError, RemoteNotFound, RemoteRefused, RemoteUnauthorized
+from oci.errors import (
+    Conflict,
+    EntrepotError,
+    RemoteLeftOut,
+    RemoteNotFound,
+    RemoteRefused,
+    RemoteUnauthorized,
+)
 
 
 async def list_tags(_job: SyncJob, source: Upstream) -> list[str]:
@@ -52,7 +59,7 @@ async def copy_batch(job: SyncJob, batch: Batch) -> Outcome:
     assert batch.base is not None
     outcome = Outcome()
     target = MeteredTarget(RepositoryTarget(job.catalog, batch.base, job.incomplete), job.progress, job.parts)
-    copier = GraphCopier(job.source, target, concurrency=job.concurrency, parts=job.parts)
+    copier = GraphCopier(job.source, target, concurrency=job.concurrency, parts=job.parts, may_lack=job.takes_without)
     roots = {root.descriptor.digest: root for root in batch.roots}
 
     async def copy(digest: str) -> None:
@@ -103,7 +110,7 @@ async def _copy_companions(job: SyncJob, copier: GraphCopier, subject: Descripto
     further = [*job.referrers[digest]]
     if subject.media_type in mediatypes.INDEXES:
         manifest = await asyncio.to_thread(job.catalog.read_manifest, digest, subject.media_type)
-        children = (child for _role, child in job.platforms.children(manifest))
+        children = (child for _role, child in job.children(manifest))
         further += [child for child in children if child.media_type in mediatypes.MANIFESTS]
     await asyncio.gather(*(_copy_companions(job, copier, one) for one in further))
 
@@ -233,7 +240,7 @@ def collect_staged(
         found = known.get(digest)
         if found is None:
             manifest = job.catalog.read_manifest(digest, descriptor.media_type)
-            found = staged_manifest(manifest, job.platforms.children)
+            found = staged_manifest(manifest, job.children)
         staged[digest] = found
         further = [*found.manifests, *job.referrers.get(digest, ())]
         if (blended := blended_of(job)) is not None:
@@ -248,7 +255,7 @@ async def measure_batch(job: SyncJob, batch: Batch) -> Outcome:
     base, outcome = batch.base, Outcome()
     seen: set[Digest] = set()
 
-    async def measure(descriptor: Descriptor) -> None:
+    async def measure(descriptor: Descriptor, depth: int = 0) -> None:
         digest = descriptor.digest
         is_whole = digest in base.manifests and digest not in job.incomplete
         if digest in seen or is_whole or digest in base.blobs:
@@ -258,10 +265,15 @@ async def measure_batch(job: SyncJob, batch: Batch) -> Outcome:
             meter.get().items += 1
             meter.get().bytes += max(descriptor.size, 0)
         if descriptor.media_type in mediatypes.MANIFESTS:
-            manifest = await job.source.read_manifest(descriptor)
+            try:
+                manifest = await job.source.read_manifest(descriptor)
+            except RemoteLeftOut as error:
+                if depth and job.takes_without(descriptor, error):
+                    return
+                raise
             for _role, child in job.parts(manifest):
                 if not mediatypes.is_nondistributable(child.media_type):
-                    await measure(child)
+                    await measure(child, depth + 1)
 
     roots = {root.tags[0]: root for root in batch.roots}
 
@@ -295,7 +307,7 @@ def _commit(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Committed:
         message=f"{mode}{SYNCED_FROM}{', '.join(map(str, (one.reference for one in job.request.each_alone())))}"[:1000],
         created_at=job.clock(),
         resumable=True,
-        allow_sparse=bool(job.platforms.wanted),
+        allow_sparse=bool(job.platforms.wanted or job.left_out),
         origin=job.origin,
         origins=_origins(job),
         serve=job.serve,
@@ -334,7 +346,7 @@ def find_incomplete(job: SyncJob, base: Snapshot) -> frozenset[Digest]:
         missing = {part for part in parts if part not in base.manifests and part not in base.blobs}
         if missing and digest not in elsewhere:
             manifest = job.catalog.read_manifest(digest, media_type)
-            missing &= {part.digest for _role, part in job.platforms.children(manifest)}
+            missing &= {part.digest for _role, part in job.children(manifest)}
         deeper = [part for part in parts if part in base.manifests and lacks(part)]
         if missing or deeper:
             found.add(digest)

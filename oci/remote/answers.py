@@ -10,6 +10,7 @@ import httpx
 from oci.errors import (
     RemoteCorrupt,
     RemoteError,
+    RemoteLeftOut,
     RemoteLoop,
     RemoteNotFound,
     RemoteRateLimited,
@@ -18,6 +19,7 @@ from oci.errors import (
     RemoteUnavailable,
 )
 from oci.remote.decoding import decoded
+from oci.remote.left_out import says_left_out
 
 _MESSAGE_CHARACTERS = 300
 
@@ -51,7 +53,10 @@ def failure_of(response: httpx.Response, said: str, *, method: str, path: str, h
     status = response.status_code
     message = f"{method} {path[:300]} answered {status}{': ' + said if said else ''}"
     retry_after = parse_retry_after(response.headers.get("retry-after"), now=time.time())
-    return _kind_of(status)(message, registry=host, status=status, retry_after=retry_after)
+    kind = _kind_of(status)
+    if kind is RemoteNotFound and says_left_out(response.headers.get_list("warning")):
+        kind = RemoteLeftOut
+    return kind(message, registry=host, status=status, retry_after=retry_after)
 
 
 def _kind_of(status: int) -> type[RemoteError]:
