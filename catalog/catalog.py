@@ -27,6 +27,7 @@ from catalog.known_facts import read_facts
 from catalog.lake import Lake
 from catalog.past import PastPaths
 from catalog.pins import Pins
+from catalog.private_home import keep_private, make_home
 from catalog.pulls import DAYS_APART, PullCount, PullCounts, Pulled, Pulls
 from catalog.query import Asking, ask_table, limits_of
 from catalog.question import Format, Limits, Question
@@ -363,8 +364,14 @@ def open_store(settings: Settings) -> BlobStore:
 
 
 def open_catalog(settings: Settings) -> Catalog:
-    """Open this installation's catalogue, making or migrating it where needed; raise CatalogUnusable."""
-    return Catalog(settings)
+    """Open this installation's catalogue, making or migrating it where needed, in a home that is the owner's alone.
+
+    Raises CatalogUnusable.
+    """
+    make_home(settings)
+    catalog = Catalog(settings)
+    keep_private(settings)
+    return catalog
 
 
 class _RawCache:

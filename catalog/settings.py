@@ -2,6 +2,7 @@
 
 import re
 from functools import cached_property
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -38,7 +39,17 @@ class Settings(BaseSettings):
     )
     public_url: str = Field(
         "",
-        description="URL by which clients reach the registry, where a proxy changes it. Default: as the request says.",
+        description="URL by which clients reach the registry, where a proxy changes it. Default: as the request says, if it "
+        "names one of `hosts` or of our own addresses.",
+    )
+    hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Names by which clients reach the registry, separated by commas, besides its addresses and those of its "
+        "certificate; `*.example` is any one part, `*` any name.",
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Addresses and networks, separated by commas, of proxies whose `Forwarded` and `X-Forwarded-…` headers hold.",
     )
     auth: Literal["token", "basic"] = Field(
         "token",
@@ -151,10 +162,22 @@ class Settings(BaseSettings):
     )
     server_processes: int = Field(1, ge=1, description="Processes that serve the registry.")
 
-    @field_validator("insecure_registries", "internal_hosts", "sparse_repositories", mode="before")
+    @field_validator(
+        "insecure_registries", "internal_hosts", "sparse_repositories", "hosts", "trusted_proxies", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_networks(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        for text in texts:
+            try:
+                ip_network(text)
+            except ValueError as error:
+                raise ValueError(f"expected addresses or networks such as 10.0.0.0/8: {error}") from None
+        return texts
 
     @field_validator("history_path")
     @classmethod

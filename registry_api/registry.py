@@ -14,6 +14,7 @@ from oci.digest import Digest
 from oci.errors import NameUnknown
 from registry_api.access import Gate
 from registry_api.fetches import Fetches
+from registry_api.hosts import Hosts
 from registry_api.limits import RateLimit
 from registry_api.recent import Recent
 from registry_api.threads import Threads
@@ -22,7 +23,7 @@ from registry_api.threads import Threads
 @dataclass(frozen=True, slots=True)
 class Registry:
     """The catalogue, the gate before it, the threads to use it on, the clock and ids that a push needs, what is fetched from
-    upstream, and how many requests one caller may make."""
+    upstream, how many requests one caller may make, and by which names clients reach us."""
 
     catalog: Catalog
     gate: Gate
@@ -31,6 +32,7 @@ class Registry:
     make_id: Callable[[], str]
     fetches: Fetches
     rate: RateLimit
+    hosts: Hosts
     opened: "Recent[Digest, None]" = field(default_factory=lambda: Recent(10_000))
     """Blobs whose folders the system has in memory, so that opening them again takes no disk."""
     warned: "Recent[str, None]" = field(default_factory=lambda: Recent(1_000))

@@ -235,7 +235,9 @@ class DistributionApi:
         said = "insufficient_scope" if isinstance(error, ScopeMissing) else ""
         if not said and (find_header(scope, b"authorization") or b"").lower().startswith(b"bearer"):
             said = "insufficient_scope" if isinstance(error, LoginNeeded) else "invalid_token"
-        return challenge(self._registry.catalog.settings, scope, scopes, error=said)
+        registry = self._registry
+        base = None if registry.catalog.settings.auth == "basic" else registry.hosts.base_url(scope)
+        return challenge(base, scopes, error=said)
 
 
 def _parameter(scope: Scope, name: str) -> str | None:
