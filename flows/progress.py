@@ -1,17 +1,27 @@
 """How far a flow is: counters that the flow moves forward and that a terminal or an artifact shows."""
 
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 
 
 @dataclass(slots=True)
 class Progress:
-    """`done` of `total` tags in the current phase; `received` counts bytes that have come in so far."""
+    """`done` of `total` tags in the current phase; `received` counts bytes that have come in so far.
+
+    `on_word` is told what people should know while it lasts, such as what the flow waits for.
+    """
 
     phase: str = "starting"
     total: int = 0
     done: int = 0
     received: int = 0
+    on_word: Callable[[str], None] | None = None
+
+    def tell(self, text: str) -> None:
+        """Tell something that is worth a line of its own."""
+        if self.on_word is not None:
+            self.on_word(text)
 
     def begin(self, phase: str, total: int) -> None:
         """Enter a phase with so many tags ahead."""
