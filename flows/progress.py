@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
@@ -16,7 +16,9 @@ class Progress:
     total: int = 0
     done: int = 0
     received: int = 0
-    on_word: Callable[[str], None] | None = None
+    waits: Callable[[], str] = field(default=lambda: "", repr=False, compare=False)
+    """Says for whom it is being waited, empty for nobody."""
+    on_word: Callable[[str], None] | None = field(default=None, repr=False, compare=False)
 
     def tell(self, text: str) -> None:
         """Tell something that is worth a line of its own."""
@@ -40,7 +42,8 @@ class Progress:
         """One line: phase, tags, bytes."""
         counted = f" {self.done} of {self.total} tags" if self.total else ""
         received = f", {format_bytes(self.received)} received" if self.received else ""
-        return f"{self.phase}{counted}{received}"
+        waiting = self.waits()
+        return f"{self.phase}{counted}{received}{f', {waiting}' if waiting else ''}"
 
 
 watched: ContextVar[Progress | None] = ContextVar("watched", default=None)
