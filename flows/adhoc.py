@@ -25,6 +25,7 @@ from flows.processes import Processes
 from flows.restarts import Restarted
 
 SERVER_SECONDS = 90.0
+RESTART_SECONDS = 20.0
 DRAIN_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
 
@@ -33,7 +34,15 @@ Say = Callable[[str], None]
 
 def find_api(settings: Settings) -> PrefectAddress | None:
     """A Prefect API that answers: that of a running `entrepot up` of this home, else the one that was set."""
-    return next((api for api in known_addresses(settings) if is_answering(api.url)), None)
+    return next((api for api in known_addresses(settings) if _answers(api)), None)
+
+
+def _answers(api: PrefectAddress) -> bool:
+    """Whether an API answers; the home's own running one is given the time that its next start takes."""
+    deadline = time.monotonic() + (RESTART_SECONDS if api.login else 0.0)
+    while not (found := is_answering(api.url)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return found
 
 
 @dataclass(slots=True)
