@@ -77,6 +77,17 @@ class Settings(BaseSettings):
         description="Prefect's API. A loopback address is where `entrepot up` starts its own; set by name, flows use it when "
         "it answers, else a server of their own.",
     )
+    prefect_timeout: float = Field(
+        60.0, gt=0, description="Seconds that Prefect's server may be away before a command gives its flow run up."
+    )
+    slot_timeout: float = Field(
+        3600.0, gt=0, description="Seconds that a flow run waits for a free slot of an upstream's concurrency limit."
+    )
+    work_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (),
+        description="Folders, separated by commas, below which flows of a worker read and write the files that their "
+        "parameters name. Default: `HOME/work`. Commands are bound by their caller's rights alone.",
+    )
     auth_file: Path | None = Field(
         None, description="An `auth.json` to read upstream logins from, before the usual places of podman and docker."
     )
@@ -163,7 +174,13 @@ class Settings(BaseSettings):
     server_processes: int = Field(1, ge=1, description="Processes that serve the registry.")
 
     @field_validator(
-        "insecure_registries", "internal_hosts", "sparse_repositories", "hosts", "trusted_proxies", mode="before"
+        "insecure_registries",
+        "internal_hosts",
+        "sparse_repositories",
+        "hosts",
+        "trusted_proxies",
+        "work_roots",
+        mode="before",
     )
     @classmethod
     def _split(cls, value: object) -> object:
@@ -190,6 +207,11 @@ class Settings(BaseSettings):
     def root(self) -> Path:
         """`home` as an absolute path."""
         return self.home.expanduser().absolute()
+
+    @cached_property
+    def allowed_roots(self) -> tuple[Path, ...]:
+        """`work_roots` as absolute paths, or their default."""
+        return tuple(root.expanduser().absolute() for root in self.work_roots) or (self.root / "work",)
 
     @cached_property
     def prefect_login_file(self) -> Path:

@@ -20,6 +20,7 @@ from flows import demo
 from flows.prefect_home import (
     is_answering,
     prefect_environment,
+    prepare_home,
     quiet_environment,
     set_environment,
     worker_environment,
@@ -87,6 +88,9 @@ class Up:
         """
         plan, settings, started = self.plan, self.plan.settings, time.monotonic()
         self.new_password = ensure_administrator(settings)
+        prepare_home(settings)
+        if not settings.work_roots:
+            settings.allowed_roots[0].mkdir(exist_ok=True, mode=0o700)
         # 1
         server = self._prepare_server()
         api = PrefectAddress(plan.api_url, server.login if server else "")
@@ -156,7 +160,7 @@ class Up:
     def _start_worker(self, api: PrefectAddress) -> None:
         ready = self.plan.settings.root / "logs" / "worker.ready"
         env = worker_environment(self.plan.settings, api, os.environ, str(Path(sys.executable).parent))
-        command = [sys.executable, "-m", "flows.worker", str(ready)]
+        command = [sys.executable, "-m", "flows.worker", str(ready), *([] if api.login else ["--reap"])]
 
         def start(again: bool) -> Child:
             ready.unlink(missing_ok=True)
