@@ -10,6 +10,8 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from registry_api.header_names import spelled
+
 SEND_FILE = "entrepot.send_file"
 """The extension in a request's ASGI scope that sends a part of a file as the body; see `SendFile`."""
 
@@ -93,6 +95,27 @@ def _wake(waiter: "asyncio.Future[None]") -> None:
         waiter.set_result(None)
 
 
+class HeadTransport:
+    """The same for an answer that has no body: what is written is its head."""
+
+    __slots__ = ("_transport",)
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def write(self, data: bytes) -> None:
+        """Write the head."""
+        self._transport.write(spelled(data))
+
+    def close(self) -> None:
+        """Close the connection behind what was written."""
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Whether the connection closes."""
+        return self._transport.is_closing()
+
+
 class AnswerTransport:
     """What uvicorn writes one answer to, in the place of the connection's transport."""
 
@@ -113,7 +136,7 @@ class AnswerTransport:
         elif self._begun or data.startswith(b"HTTP/1.1 1"):  # "100 Continue" is waited for
             self._transport.write(data)
         else:
-            self._head, self._begun = data, True
+            self._head, self._begun = spelled(data), True
 
     async def send_file(self, descriptor: int, first: int, length: int, fetch: Fetch) -> bool:
         """See `SendFile`."""
