@@ -11,7 +11,7 @@ from oci import mediatypes
 from oci.ambiguity import check_children, check_nesting, check_unambiguous
 from oci.descriptor import Descriptor
 from oci.digest import Digest
-from oci.errors import ManifestBlobUnknown, ManifestInvalid, ManifestUnknown
+from oci.errors import ManifestBlobUnknown, ManifestInvalid, ManifestTooLarge, ManifestUnknown
 from oci.manifest import MAX_BYTES, Manifest, parse_manifest, required_blobs
 from oci.reference import parse_tag
 from registry_api.bodies import read_whole
@@ -39,7 +39,9 @@ async def put_manifest(registry: Registry, request: Request) -> Answer:
     """
     by_digest = Digest.parse(request.reference) if ":" in request.reference else None
     tags = _tags_of(request, by_digest)
-    raw = await read_whole(request.receive, limit=MAX_BYTES, announced=request.content_length)
+    raw = await read_whole(
+        request.receive, limit=MAX_BYTES, announced=request.content_length, too_large=ManifestTooLarge
+    )
     algorithm = by_digest.algorithm if by_digest else "sha256"
     content_type = (request.header(b"content-type") or b"").decode("latin-1")
     if len(raw) <= _SMALL:

@@ -29,6 +29,7 @@ from registry_api.bodies import read_whole
 from registry_api.challenges import BASIC
 from registry_api.errors import error_response
 from registry_api.identity_tokens import IDENTITY_USER
+from registry_api.messages import announced_length
 from registry_api.registry import Registry
 
 _LARGEST_FORM = 64 * 1024
@@ -78,7 +79,8 @@ def token_routes(registry: Registry) -> APIRouter:
         """The same by a form: `grant_type` is password, refresh_token, or token-exchange for an OpenID Connect token."""
         try:
             registry.rate.spend(address_of(request.scope))
-            form = _read_fields(await read_whole(request.receive, limit=_LARGEST_FORM, announced=None))
+            announced = announced_length(request.scope)
+            form = _read_fields(await read_whole(request.receive, limit=_LARGEST_FORM, announced=announced))
             return await answer(Asked(await _subject(registry, request, form), _scopes(form), _wants_refresh(form)))
         except EntrepotError as error:
             return error_response(error, (b"www-authenticate", BASIC))

@@ -12,8 +12,9 @@ from catalog.past import Past
 from oci.digest import Digest
 from oci.errors import BlobUnknown, Denied, EntrepotError, RemoteNotFound, Unauthorized, Unsupported
 from oci.reference import is_name
+from oci.remote.hops import Hops, current, parse_via
 from registry_api.absent_children import AbsentChildren
-from registry_api.access import CHANGES, LoginNeeded, ScopeMissing, address_of, check_changeable
+from registry_api.access import CHANGES, LoginNeeded, ScopeMissing, address_of, check_changeable, own_mark
 from registry_api.bodies import ClientGone
 from registry_api.caches import Caches
 from registry_api.challenges import challenge, scopes_for
@@ -46,6 +47,7 @@ class DistributionApi:
 
     def __init__(self, registry: Registry, caches: Caches, absent: AbsentChildren) -> None:
         self._registry, self._caches, self._absent = registry, caches, absent
+        self._hops: Hops | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every error of ours becomes an answer in the form of the specification."""
@@ -78,6 +80,8 @@ class DistributionApi:
             if match.pattern == BASE and caller == NOBODY:
                 raise Unauthorized("a login, or a token for nobody in particular, is wanted here")
             return await route.handler(registry, Request("", "", match.reference, caller, scope, receive))
+        if route.action == "pull":
+            current.set(self._hops_of(scope))
         name, more = self._place(scope, route, checked_name(match.name))
         found = await registry.find_distribution(name)
         cache = registry.catalog.distributions.find_cache(name)
@@ -101,6 +105,13 @@ class DistributionApi:
         request = Request(name, found.repository if found else name, match.reference, caller, scope, receive)
         answer = await handler(registry, request)
         return MoreHeaders(answer, more) if more else answer
+
+    def _hops_of(self, scope: Scope) -> Hops:
+        """Which registries ask on whose behalf: all those that the request has passed, and then this one."""
+        if self._hops is None:
+            self._hops = Hops(own_mark(self._registry.gate.access.policy, self._registry.catalog.settings))
+        via = find_header(scope, b"via")
+        return self._hops if via is None else parse_via(via.decode("latin-1"), self._hops.own)
 
     def _place(self, scope: Scope, route: Route, name: str) -> tuple[str, list[tuple[bytes, bytes]]]:
         """The path that a name stands for, which is another one below a cache for the parameter `ns`; and headers that say so."""

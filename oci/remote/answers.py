@@ -66,6 +66,13 @@ def _kind_of(status: int) -> type[RemoteError]:
     return RemoteUnavailable if is_passing(status) else RemoteRefused
 
 
+def says_nothing(error: RemoteError) -> bool:
+    """Whether a failed HEAD leaves open what a GET would get: HEAD is not allowed, or is sent on to where it is not."""
+    if isinstance(error, RemoteLoop):
+        return False
+    return isinstance(error, RemoteRefused) or error.status in (403, 500)
+
+
 def is_passing(status: int) -> bool:
     """Whether a failure may be over with the next try."""
     return status in (408, 429) or (status >= 500 and status not in (501, 505, 508))

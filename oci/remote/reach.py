@@ -56,7 +56,8 @@ def kind_of(address: Address) -> Kind:
         return "unusable"
     if address.version == 4 and address in _SHARED:
         return "private"
-    return "public" if address.is_global else "private"
+    is_site_local = isinstance(address, ipaddress.IPv6Address) and address.is_site_local
+    return "public" if address.is_global and not is_site_local else "private"
 
 
 def literal_address(host: str) -> Address | None:
@@ -81,15 +82,14 @@ def is_local_name(host: str) -> bool:
 def is_named(host: str, allowed: Iterable[str]) -> bool:
     """Whether a host is one of `allowed`: names, globs of names, addresses or networks."""
     name, address = host.lower().rstrip("."), literal_address(host)
-    return any(
-        _is_in(address, one) if "/" in one or literal_address(one) else fnmatchcase(name, one.lower())
-        for one in allowed
-    )
+    return any(_is_in(address, one) or fnmatchcase(name, one.lower()) for one in allowed)
 
 
 def _is_in(address: Address | None, network: str) -> bool:
+    if address is None:
+        return False
     try:
-        return address is not None and address in ipaddress.ip_network(network, strict=False)
+        return address == literal_address(network) or address in ipaddress.ip_network(network, strict=False)
     except ValueError:
         return False
 
@@ -145,8 +145,9 @@ class Reach:
         return kind_of(address) in _MAY_SEND_TO[self._kind]
 
     def _refusal(self, host: str) -> RemoteRefused:
+        sends = "sends us to" if self._home else "the URL leads to"
         return RemoteRefused(
-            f"sends us to {host}, an address of an internal network; if that is right, name it in ENTREPOT_INTERNAL_HOSTS",
+            f"{sends} {host}, an address of an internal network; if that is right, name it in ENTREPOT_INTERNAL_HOSTS",
             registry=self._home,
         )
 
