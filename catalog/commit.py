@@ -2,8 +2,9 @@
 
 import json
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from catalog.changes import Commit, CommitResult, Lookups, plan_effect
 from catalog.content import ContentStore
@@ -28,9 +29,14 @@ CONFIGS = frozenset({mediatypes.OCI_CONFIG, mediatypes.DOCKER_CONFIG})
 """Media types of image configs."""
 
 
+Planner = Callable[[Snapshot], Commit]
+"""Makes the commit for the version of a repository that is its latest; it may read the catalogue, and neither write nor wait."""
+
+
 @dataclass(slots=True)
 class _Waiting:
     commit: Commit
+    planner: Planner | None = None
     result: CommitResult | None = None
     error: BaseException | None = None
 
@@ -57,7 +63,13 @@ class Committer:
 
     def commit(self, commit: Commit) -> CommitResult:
         """Make the version, durable on return; one commit's refusal does not touch the others of its group."""
-        waiting = _Waiting(commit)
+        return self._wait(_Waiting(commit))
+
+    def commit_latest(self, repository: str, planner: Planner) -> CommitResult:
+        """Plan on the latest version while nobody else can make another, and commit that: for one who was too slow too often."""
+        return self._wait(_Waiting(Commit(repository, "", (), "", "", datetime.fromtimestamp(0, UTC)), planner))
+
+    def _wait(self, waiting: _Waiting) -> CommitResult:
         with self._guard:
             self._queue.append(waiting)
         while not waiting.is_done():
@@ -66,7 +78,9 @@ class Committer:
                     break
                 with self._guard:
                     group, self._queue = self._queue[:_GROUP], self._queue[_GROUP:]
-                self._commit_group(group)
+                for planned in [one for one in group if one.planner]:  # each sees what is written already
+                    self._commit_group([planned])
+                self._commit_group([one for one in group if one.planner is None])
         if waiting.error is not None:
             raise waiting.error
         assert waiting.result is not None
@@ -82,6 +96,8 @@ class Committer:
     def _commit_group(self, group: Sequence[_Waiting], *, is_repeated: bool = False) -> None:
         """Every member is done afterwards, whatever happens. A group whose write fails is written in halves, and these again,
         so that what cannot be written fails alone."""
+        if not group:
+            return
         try:
             results, refusals = self._write(group, is_repeated=is_repeated)
         except Exception as error:  # noqa: BLE001  # handed to whoever waits for it
@@ -117,6 +133,9 @@ class Committer:
             fitting = self._quotas.begin()
             for waiting in group:
                 try:
+                    if waiting.planner is not None:
+                        name = waiting.commit.repository
+                        waiting.commit = waiting.planner(self._snapshots.find(name) or Snapshot(name, 0))
                     result, some, origins = self._plan(waiting.commit, made, is_repeated=is_repeated)
                     if result.changed:
                         fitting.take(result.repository, total_of(result.snapshot))

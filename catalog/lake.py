@@ -66,6 +66,7 @@ class Lake:
         file.parent.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(file.with_suffix(".lock"), timeout=lock_timeout, thread_local=False)
         self._writing = threading.Lock()
+        self._writer = 0
         self._local = threading.local()
         self._root = duckdb.connect(":memory:", config={"memory_limit": memory, "threads": threads})
         load_extensions(self._root)
@@ -196,6 +197,8 @@ class Lake:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """One writer on this machine: threads by a mutex, processes by a lock on a file beside the catalogue."""
+        if self._writer == threading.get_ident():
+            raise RuntimeError("a write within a write would wait for itself")
         with self._writing:
             try:
                 self._lock.acquire()
@@ -204,9 +207,11 @@ class Lake:
                     f"another process has held {self._lock.lock_file} for {self._lock_timeout:g} s; "
                     "find it (fuser shows its pid), or raise ENTREPOT_LOCK_TIMEOUT"
                 ) from None
+            self._writer = threading.get_ident()
             try:
                 yield
             finally:
+                self._writer = 0
                 self._lock.release()
 
     def close(self) -> None:

@@ -65,7 +65,10 @@ def source_rows(deferred: Mapping[Digest, tuple[int, Origin]], now: datetime) ->
 def source_table(rows: Sequence[Row]) -> pa.Table:
     """Rows of `sources` as a table."""
     return pa.table(
-        {name: pa.array([_fit(row[place]) for row in rows], kind) for place, (name, kind) in enumerate(_COLUMNS.items())}
+        {
+            name: pa.array([_fit(row[place]) for row in rows], kind)
+            for place, (name, kind) in enumerate(_COLUMNS.items())
+        }
     )
 
 
