@@ -14,7 +14,7 @@ from catalog.blob_fate import BlobFate
 from catalog.blobs import BlobStore, LocalBlobStore
 from catalog.cache_contents import CacheContents
 from catalog.changes import Commit, CommitResult, Lookups
-from catalog.commit import Committer, find_operation
+from catalog.commit import Committer, Planner, find_operation
 from catalog.commit_log import CommitLog
 from catalog.content import ContentStore
 from catalog.distributions import Distribution, Distributions
@@ -184,6 +184,13 @@ class Catalog:
         ManifestInvalid when a manifest misstates a size, CatalogUnusable when the lock cannot be had.
         """
         return self._committer.commit(commit)
+
+    def commit_latest(self, repository: str, planner: Planner) -> CommitResult:
+        """Let `planner` make the commit for the latest version under the write lock: for one to whom others were too quick.
+
+        All writers wait meanwhile: it has to be quick, and must neither write nor ask anybody. Raises what it and `commit` raise.
+        """
+        return self._committer.commit_latest(repository, planner)
 
     def preview(self, commit: Commit) -> CommitResult:
         """What a commit would make now, writing nothing; raises what `commit` raises."""

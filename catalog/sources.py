@@ -11,6 +11,7 @@ from typing import Literal, cast
 import pyarrow as pa
 
 from catalog.lake import Lake, listed
+from catalog.nested import fit_number
 from oci.descriptor import UNKNOWN_SIZE, Descriptor
 from oci.digest import Digest
 from oci.kinds import kind_of
@@ -64,8 +65,15 @@ def source_rows(deferred: Mapping[Digest, tuple[int, Origin]], now: datetime) ->
 def source_table(rows: Sequence[Row]) -> pa.Table:
     """Rows of `sources` as a table."""
     return pa.table(
-        {name: pa.array([row[place] for row in rows], kind) for place, (name, kind) in enumerate(_COLUMNS.items())}
+        {
+            name: pa.array([_fit(row[place]) for row in rows], kind)
+            for place, (name, kind) in enumerate(_COLUMNS.items())
+        }
     )
+
+
+def _fit(value: object) -> object:
+    return fit_number(value) if isinstance(value, int) else value
 
 
 class Sources:

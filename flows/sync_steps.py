@@ -293,10 +293,18 @@ async def commit_version(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Commit
 
 
 def _commit(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Committed:
+    try:
+        return job.catalog.commit(commit_of(job, plan, base))
+    except Conflict:
+        return None
+
+
+def commit_of(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Commit:
+    """The commit that a plan comes to on its base."""
     mode = job.mode
     children = _children_that_stay(job, base) if mode == "mirror" and base.manifests else {}
     changes = plan_changes(base, plan, mode=mode, staged=job.staged, children=children)
-    commit = Commit(
+    return Commit(
         repository=job.target,
         operation="sync",
         changes=changes,
@@ -312,10 +320,6 @@ def _commit(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Committed:
         origins=_origins(job),
         serve=job.serve,
     )
-    try:
-        return job.catalog.commit(commit)
-    except Conflict:
-        return None
 
 
 def _origins(job: SyncJob) -> dict[Digest, Origin]:
