@@ -88,6 +88,11 @@ class Settings(BaseSettings):
         (),
         description="Repositories, as globs separated by commas, that take manifests whose parts are not all there.",
     )
+    misstated_sizes: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Repositories, as globs separated by commas, into which syncs and replications take an index that "
+        "misstates the size of a child; the child's digest is checked all the same.",
+    )
     history_path: str = Field(
         "history",
         description="Reserved path of time travel: `history/12/team/app` is version 12 of `team/app`, "
@@ -142,7 +147,7 @@ class Settings(BaseSettings):
     )
     server_processes: int = Field(1, ge=1, description="Processes that serve the registry.")
 
-    @field_validator("insecure_registries", "sparse_repositories", mode="before")
+    @field_validator("insecure_registries", "sparse_repositories", "misstated_sizes", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value

@@ -205,7 +205,9 @@ def delete_distribution(path: DistributionPath, *, home: Home = None, as_json: J
 
 def _put(catalog: "Catalog", made: "Distribution") -> None:
     """Write it; raise NameUnknown or VersionUnknown for what could not be served."""
-    if not made.remote:
+    old = catalog.distributions.find(made.path)
+    is_other = old is None or (old.repository, old.version) != (made.repository, made.version)
+    if not made.remote and is_other:
         catalog.snapshot(made.repository, made.version)
     catalog.distributions.put(made, actor=ACTOR)
     _record(catalog, "set-distribution", made.path)

@@ -2,18 +2,21 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from catalog.catalog import Catalog, open_catalog
-from catalog.replicas import UpstreamChanged
+from catalog.distributions import Distribution
+from catalog.replicas import PathTaken, UpstreamChanged
 from catalog.settings import read_settings
 from flows.replicate_run import ReplicationFailed
 from oci.errors import RemoteCorrupt, RemoteRefused
 from tests.flows.replicate_once import Lists, actions, logged_in, replicate, stores_of
 from tests.upstream import Upstream
 
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
 NAMES = ("team/a", "team/b", "team/c")
 
 
@@ -265,3 +268,13 @@ def test_a_path_that_cannot_be_replicated_is_skipped_by_name(tmp_path: Path) -> 
         upstream.fail(404, route="tags")
         with pytest.raises(ReplicationFailed):  # nothing but failures is left
             replicate(catalog, upstream, on_error="skip")
+
+
+def test_a_path_that_serves_something_of_our_own_is_skipped_by_name(tmp_path: Path) -> None:
+    with served(Lists(catalog=list(NAMES))) as upstream, catalog_for(tmp_path, upstream, "") as catalog:
+        catalog.distributions.put(Distribution("team/b", "mine", NOW, NOW), actor="test")
+        with pytest.raises(PathTaken, match="team/b"):
+            replicate(catalog, upstream)
+        skipped = replicate(catalog, upstream, on_error="skip")
+        assert actions(skipped) == {"team/a": "added", "team/b": "failed", "team/c": "added"}
+        assert catalog.distributions.get("team/b").repository == "mine"
