@@ -98,7 +98,7 @@ def test_a_signature_that_is_refused_then_too_is_a_failure_by_name(
     push: Push, catalog: Catalog, pulp: Pulp, target: EntrepotServer, gpg_home: Path
 ) -> None:
     signed(catalog, "refused/one", gpg_home / "secret.asc")
-    pulp.refusals.append(("PUT", "/extensions/", 403))
+    pulp.refusals.append(("PUT", "/extensions/", 400))
     with pytest.raises(
         PushFailed, match=r"(?s)the others were.*refused/one:v1: it is there, but not its Atomic signature"
     ):
