@@ -117,7 +117,7 @@ class Committer:
                     made[result.repository] = result.snapshot
                     is_served = self._distributions.find(result.repository) is not None
                     if is_first and not is_served and waiting.commit.serve != "nobody":
-                        served.append(first_distribution(waiting.commit))
+                        served.append(first_distribution(waiting.commit, result.version))
             if made:
                 writer.append("records", record_table(records))
                 writer.insert("distributions", [distribution_row(one) for one in served])

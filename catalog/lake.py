@@ -15,7 +15,8 @@ import duckdb
 import pyarrow as pa
 from filelock import FileLock, Timeout
 
-from catalog.schema import MIGRATIONS, SCHEMA_VERSION
+from catalog.nested_texts import heal_inlined
+from catalog.schema import MIGRATIONS, SCHEMA_VERSION, TEXTS_SINCE
 from catalog.sequence import Sequence as CommitSequence
 from oci.errors import CatalogUnusable
 
@@ -99,6 +100,8 @@ class Lake:
         if found > SCHEMA_VERSION:
             raise CatalogUnusable(f"{self.file} was written by a newer release (schema {found}); upgrade entrepot")
         for number in range(found, SCHEMA_VERSION):
+            if found > 0 and number < TEXTS_SINCE:  # a transaction of its own: DuckDB changes one database in each
+                heal_inlined(self._root)
             self._root.execute("BEGIN")
             for statement in MIGRATIONS[number]:
                 self._root.execute(statement)

@@ -63,7 +63,8 @@ class Settings(BaseSettings):
     )
     prefect_api_url: str = Field(
         "http://127.0.0.1:4200/api",
-        description="Prefect's API, used when it answers; else a flow runs with a server of its own.",
+        description="Prefect's API. A loopback address is where `entrepot up` starts its own; set by name, flows use it when "
+        "it answers, else a server of their own.",
     )
     auth_file: Path | None = Field(
         None, description="An `auth.json` to read upstream logins from, before the usual places of podman and docker."
@@ -79,9 +80,17 @@ class Settings(BaseSettings):
     insecure_registries: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Upstream hosts, separated by commas, that may be spoken to in plain HTTP. Loopback always may."
     )
+    internal_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Hosts at loopback, private or link-local addresses that upstreams may redirect to, name as token service or "
+        "upload address, and that subscriptions may reach: names, globs, addresses or networks, separated by commas.",
+    )
     connect_timeout: float = Field(10.0, gt=0, description="Seconds to reach an upstream.")
     read_timeout: float = Field(60.0, gt=0, description="Seconds an upstream may be silent within an answer.")
     total_timeout: float = Field(3600.0, gt=0, description="Seconds one upstream request may take, retries included.")
+    silence_timeout: float = Field(
+        120.0, gt=0, description="Seconds without a byte after which an upstream is given up, all tries together."
+    )
     upstream_attempts: int = Field(5, ge=1, description="How often an upstream request is tried before it fails.")
     copy_concurrency: int = Field(8, ge=1, description="Transfers at a time within one copy.")
     sparse_repositories: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -147,7 +156,7 @@ class Settings(BaseSettings):
     )
     server_processes: int = Field(1, ge=1, description="Processes that serve the registry.")
 
-    @field_validator("insecure_registries", "sparse_repositories", "misstated_sizes", mode="before")
+    @field_validator("insecure_registries", "internal_hosts", "sparse_repositories", "misstated_sizes", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
@@ -163,6 +172,11 @@ class Settings(BaseSettings):
     def root(self) -> Path:
         """`home` as an absolute path."""
         return self.home.expanduser().absolute()
+
+    @cached_property
+    def prefect_login_file(self) -> Path:
+        """The login of the Prefect server that `entrepot up` starts, readable by the owner alone."""
+        return self.root / "prefect-login"
 
     @cached_property
     def catalog_file(self) -> Path:

@@ -29,6 +29,9 @@ from oci.remote.signed import SignedRepository
 from oci.remote.traffic import Traffic
 from oci.remote.transport import RemoteTransport
 
+_SHOWN_AFTER = 5.0
+"""Seconds of silence after which it is said that an upstream is waited for."""
+
 _KEPT = 1000
 """Repositories whose connections are kept."""
 
@@ -162,6 +165,12 @@ class Upstreams:
     def waited(self) -> float:
         """Seconds that requests were held because upstreams allow no more, the longest of all upstreams."""
         return max((budget.waited for budget in self._budgets), default=0.0)
+
+    def waiting(self) -> str:
+        """For whom requests have been waiting for some seconds without a byte, in words; empty for nobody."""
+        silent = [(traffic.silence.seconds, name) for (name, _record), traffic in self._traffic.items()]
+        seconds, name = max(silent, default=(0.0, ""))
+        return f"waiting for {name} for {seconds:.0f} s" if seconds >= _SHOWN_AFTER else ""
 
     def _connect(
         self, key: _Key, traffic: Traffic, *, only_basic: bool = False, anonymous: bool = False

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from catalog.companions import SIGNATURE_TYPES
+from catalog.nested import as_nested, with_nested
 from catalog.view_columns import COLUMNS
 
-_LAKE = "lake.main.records"
+_LAKE = with_nested("records", "lake.main.records")
 SCHEMA = "memory.questions"
 """Where the views are; what they do not name is found in the lake."""
 
@@ -117,7 +118,8 @@ _BLOBS = """SELECT digest, size, true AS held, to_timestamp(ingested_at) AS inge
     SELECT digest, max(size), false, NULL::TIMESTAMPTZ FROM lake.main.sources
     ANTI JOIN ({holdings}) there USING (digest) GROUP BY digest"""
 _EVENTS = "SELECT happened_at, actor, action, name, outcome, reason, address, detail FROM lake.main.events"
-_DISTRIBUTIONS = """SELECT path, repository, version, private, description, labels, remote, created_at, updated_at
+_DISTRIBUTIONS = f"""SELECT path, repository, version, private, description,
+    {as_nested("distributions", "labels")} AS labels, remote, created_at, updated_at
     FROM lake.main.distributions"""
 _SOURCES = "SELECT digest, size, remote, policy, created_at FROM lake.main.sources"
 _PULLS = """SELECT repository, tag, digest, sum(pulls)::BIGINT AS pulls, max(last_pulled_at) AS last_pulled_at

@@ -1,7 +1,6 @@
 """Runs a flow from the command line: on the Prefect server that answers, else on one of our own for as long as it takes."""
 
 import asyncio
-import os
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -9,10 +8,11 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from filelock import FileLock
 
-from catalog.running import find_running
+from catalog.prefect_address import PrefectAddress, known_addresses, make_login
 from catalog.settings import Settings
-from flows.prefect_home import is_answering, prefect_environment, quiet_environment, server_environment
-from flows.processes import Processes, free_port
+from flows.prefect_home import is_answering, prefect_environment, quiet_environment, set_environment
+from flows.prefect_process import PrefectProcess, loopback_socket
+from flows.processes import Processes
 from flows.progress import Progress, watched
 
 if TYPE_CHECKING:
@@ -28,12 +28,9 @@ Show = Callable[[Progress], Coroutine[None, None, None]]
 """Shows a progress until it is cancelled."""
 
 
-def find_api(settings: Settings) -> str | None:
-    """The URL of a Prefect API that answers: that of a running `entrepot up`, else that of the settings."""
-    running = find_running(settings)
-    candidates = [running.prefect_api_url] if running and running.prefect_api_url else []
-    candidates.append(settings.prefect_api_url)
-    return next((url for url in candidates if is_answering(url)), None)
+def find_api(settings: Settings) -> PrefectAddress | None:
+    """A Prefect API that answers: that of a running `entrepot up` of this home, else the one that was set."""
+    return next((api for api in known_addresses(settings) if is_answering(api.url)), None)
 
 
 @contextmanager
@@ -42,23 +39,21 @@ def prefect_api(settings: Settings, *, debug: bool = False) -> Iterator[Callable
 
     A server of our own is started meanwhile where none answers, and stopped at the end; it keeps its record in HOME/prefect.
     """
-    url = find_api(settings)
-    if url is not None:
-        _use_api(settings, url, debug=debug)
+    api = find_api(settings)
+    if api is not None:
+        _use_api(settings, api, debug=debug)
         yield lambda: None
         return
-    port = free_port()
-    url = f"http://127.0.0.1:{port}/api"
-    _use_api(settings, url, debug=debug)
     settings.root.mkdir(parents=True, exist_ok=True, mode=0o700)
     # Two servers that make or migrate one database at the same time would disturb each other.
     starting = FileLock(settings.root / "prefect.lock", timeout=SERVER_SECONDS)
-    with Processes(settings.root / "logs") as processes, starting:
-        command = [sys.executable, "-m", "flows.prefect_server", str(port), "--api-only"]
-        child = processes.start("prefect-adhoc", command, env=server_environment(settings))
+    with loopback_socket() as listening, Processes(settings.root / "logs") as processes, starting:
+        server = PrefectProcess(settings, listening, make_login(), api_only=True)
+        _use_api(settings, PrefectAddress(server.api_url, server.login), debug=debug)
+        child = server.start(processes, "prefect-adhoc")
 
         def wait() -> None:
-            processes.wait_ready(child, lambda: is_answering(url), seconds=SERVER_SECONDS)
+            processes.wait_ready(child, lambda: is_answering(server.api_url), seconds=SERVER_SECONDS)
             starting.release()
 
         try:
@@ -78,8 +73,8 @@ def _send_what_is_left() -> None:
         service.drain_all(timeout=DRAIN_SECONDS)
 
 
-def _use_api(settings: Settings, url: str, *, debug: bool) -> None:
-    os.environ.update({**prefect_environment(settings, url), **quiet_environment(debug=debug)})
+def _use_api(settings: Settings, api: PrefectAddress, *, debug: bool) -> None:
+    set_environment({**prefect_environment(settings, api), **quiet_environment(debug=debug)})
 
 
 async def run_flow(flow: Callable[[R], Awaitable["T | State[T]"]], request: R, show: Show | None = None) -> T:

@@ -72,6 +72,7 @@ async def push_repositories(request: PushRequest) -> "State[PushResult]":
     log = get_run_logger()
     async with opened_catalog(settings) as catalog, Upstreams(settings, catalog.remotes) as upstreams:
         job = PushJob(request, catalog, upstreams, progress.watched.get())
+        job.progress.waits = upstreams.waiting
         try:
             async with upstream_slot(request.host), progress_artifact("push", request.target, job.progress):
                 result = await run_push(job, STEPS, flow_run_id=str(flow_run.id))

@@ -67,6 +67,7 @@ class ReplicateJob:
     ) -> None:
         self.request, self.catalog, self.upstreams, self.run_id = request, catalog, upstreams, run_id
         self.steps, self.progress, self.say = steps, progress or Progress(), say
+        self.progress.waits = upstreams.waiting
         self.found_by = FoundBy("catalog")
         self.synced: dict[str, Synced] = {}
         self.failed: dict[str, str] = {}

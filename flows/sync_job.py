@@ -22,7 +22,14 @@ from flows.sync_request import Mode, SyncRequest, asked_for
 from oci import mediatypes
 from oci.descriptor import UNKNOWN_SIZE, Descriptor
 from oci.digest import Digest
-from oci.errors import EntrepotError, RemoteError, RemoteLeftOut, RemoteNotFound
+from oci.errors import (
+    EntrepotError,
+    RemoteError,
+    RemoteLeftOut,
+    RemoteNotFound,
+    RemoteRefused,
+    RemoteUnauthorized,
+)
 from oci.manifest import Manifest
 from oci.reference import is_tag
 
@@ -113,10 +120,14 @@ class SyncJob:
         """What tags alone select, before content is looked at."""
         self.may_lack: set[str] = set()
         """Tags and digests that were named without knowing whether upstream has them."""
+        self.optional: set[str] = set()
+        """Tags that may hold companions and that are not here: one that upstream refuses is as if it had none."""
         self.gone: set[str] = set()
         """Those of them that it does not have."""
         self.found: dict[str, Descriptor] = {}
         self.failed: dict[str, str] = {}
+        self.refused: dict[str, RemoteUnauthorized] = {}
+        """Those of the failures that are upstream's refusals of the login."""
         self.moved: dict[str, Meter] = {}
         self.staged: dict[Digest, StagedManifest] = {}
         self.referrers: dict[Digest, Sequence[Descriptor]] = {}
@@ -210,10 +221,16 @@ class SyncJob:
             for tag, error in outcome.failed.items()
             if tag in self.may_lack and tag not in self.found and isinstance(error, RemoteNotFound)
         }
+        for tag, error in outcome.failed.items():
+            if tag in self.optional and isinstance(error, RemoteUnauthorized | RemoteRefused):
+                self.note(f"{tag} may hold what belongs to an image, but upstream does not give it: {error.message}")
+                self.found.pop(tag, None)
+                gone.add(tag)
         self.gone |= gone
         if gone:
             self.selection = self.selection.with_dropped(dict.fromkeys(gone, "not upstream"))
         self.failed.update({tag: error.message for tag, error in outcome.failed.items() if tag not in gone})
+        self.refused.update({tag: one for tag, one in outcome.failed.items() if isinstance(one, RemoteUnauthorized)})
         self.staged.update(outcome.staged)
         self.facts.update(outcome.facts)
         self.charge(outcome)
@@ -226,8 +243,10 @@ class SyncJob:
             total.bytes += charged.bytes
 
     def check_failures(self) -> None:
-        """Raise TagsFailed where a failure is not to be skipped, or nothing but failures is left."""
+        """Raise TagsFailed where a failure is not to be skipped, or nothing else is left; the refusal where all are refusals."""
         wanted = [tag for tag in self.selection.kept if tag not in self.failed]
+        if self.failed and not wanted and self.failed.keys() <= self.refused.keys():
+            raise self.refused[next(iter(self.failed))]
         if self.failed and (self.request.on_error == "fail" or not wanted):
             raise TagsFailed(self.target, self.failed, registry=self.request.reference.registry)
 

@@ -84,10 +84,22 @@ async def run_sync(job: SyncJob, steps: Steps = PLAIN) -> SyncResult:
 
 
 def _note_refused(job: SyncJob) -> None:
-    """Say what was found in the place of signatures and is none."""
+    """Say what was found in the place of signatures and is none, and what else failed without being needed."""
     for member in members_of(job.request, job.upstream):
-        for text in member.source.refused if isinstance(member.source, SignedRepository) else ():
-            job.note(f"{member.name} has a signature that is none: {text}")
+        if isinstance(member.source, SignedRepository):
+            for text in member.source.refused:
+                job.note(f"{member.name} has a signature that is none: {text}")
+            for text in member.source.remarks:
+                job.note(text)
+
+
+def _check_listings(job: SyncJob) -> None:
+    """Remove nothing where a list of tags may have been cut: what it does not show may be there."""
+    for member in members_of(job.request, job.upstream):
+        if isinstance(member.source, SignedRepository) and member.source.listing_may_be_cut:
+            job.is_cut_short, job.listed = True, None
+            if job.request.mode == "mirror":
+                job.note(f"the list of tags of {member.name} may be cut, so that nothing is removed")
 
 
 async def _resolve(job: SyncJob, steps: Steps, tags: Sequence[str]) -> None:
@@ -149,6 +161,7 @@ async def _add_companions(job: SyncJob, steps: Steps, base: Snapshot) -> Sequenc
     added: list[str] = []
     while candidates := await asyncio.to_thread(sync_steps.companion_tags, job, base):
         job.may_lack.update(candidates)
+        job.optional.update(tag for tag in candidates if tag not in base.tags)
         job.selection = job.selection.with_kept(candidates)
         await _resolve(job, steps, list(candidates))
         added += [tag for tag in candidates if tag in job.found]
@@ -173,6 +186,7 @@ async def select(job: SyncJob, steps: Steps) -> None:
             break
     choice = blended.take(choices) if blended else choices[0]
     job.selection, job.listed = choice.selection, choice.listed
+    _check_listings(job)
     job.candidates = frozenset(choice.selection.kept)
     job.may_lack.update(choice.may_lack)
     if job.wanted.asks_content:

@@ -1,7 +1,7 @@
 """The steps of a sync as plain functions, each one task of the flow. They know nothing of Prefect."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from catalog.changes import Commit, LatestIs
 from catalog.damage import SYNCED_FROM
@@ -20,7 +20,14 @@ from oci import mediatypes
 from oci.copy import GraphCopier
 from oci.descriptor import Descriptor
 from oci.digest import Digest
-from oci.errors import Conflict, EntrepotError, RemoteLeftOut, RemoteNotFound
+from oci.errors import (
+    Conflict,
+    EntrepotError,
+    RemoteLeftOut,
+    RemoteNotFound,
+    RemoteRefused,
+    RemoteUnauthorized,
+)
 
 
 async def list_tags(_job: SyncJob, source: Upstream) -> list[str]:
@@ -91,13 +98,14 @@ async def _copy_companions(job: SyncJob, copier: GraphCopier, subject: Descripto
         return
     digest = subject.digest
     if digest not in job.referrers:
-        found = await job.source.referrers(digest)
+        found = await _referrers(job, digest)
         job.referrers[digest] = [one for one in found if await _is_wanted(job, one)]
     for referrer in list(job.referrers[digest]):
         try:
             await copier.copy(referrer)
-        except RemoteNotFound:
-            job.note(f"{referrer.digest} is listed as referring to {digest}, but upstream does not have it")
+        except (RemoteNotFound, RemoteUnauthorized, RemoteRefused) as error:
+            said = "does not have it" if isinstance(error, RemoteNotFound) else f"does not give it: {error.message}"
+            job.note(f"{referrer.digest} is listed as referring to {digest}, but upstream {said}")
             job.referrers[digest] = [found for found in job.referrers[digest] if found.digest != referrer.digest]
     further = [*job.referrers[digest]]
     if subject.media_type in mediatypes.INDEXES:
@@ -105,6 +113,15 @@ async def _copy_companions(job: SyncJob, copier: GraphCopier, subject: Descripto
         children = (child for _role, child in job.children(manifest))
         further += [child for child in children if child.media_type in mediatypes.MANIFESTS]
     await asyncio.gather(*(_copy_companions(job, copier, one) for one in further))
+
+
+async def _referrers(job: SyncJob, digest: Digest) -> Sequence[Descriptor]:
+    """What refers to a manifest; where that is refused there is nothing, and a note."""
+    try:
+        return await job.source.referrers(digest)
+    except (RemoteUnauthorized, RemoteRefused) as error:
+        job.note(f"what refers to manifests of {job.request.reference.repository} is left out: {error.message}")
+        return ()
 
 
 async def find_attached(job: SyncJob, base: Snapshot) -> frozenset[Digest]:
@@ -118,7 +135,7 @@ async def find_attached(job: SyncJob, base: Snapshot) -> frozenset[Digest]:
         while waiting:
             way = waiting.pop()
             async with slots:
-                listed = await job.source.referrers(way[-1])
+                listed = await _referrers(job, way[-1])
             wanted = {one.digest for one in listed if await _is_wanted(job, one)}
             if not wanted <= base.manifests.keys():
                 found.update(way)
@@ -139,7 +156,7 @@ async def _is_wanted(job: SyncJob, referrer: Descriptor) -> bool:
         return False
     try:
         manifest = await job.source.read_manifest(referrer)
-    except RemoteNotFound:
+    except (RemoteNotFound, RemoteUnauthorized, RemoteRefused):
         return False
     return job.companions.takes(manifest.artifact_type or (manifest.config.media_type if manifest.config else ""))
 

@@ -70,12 +70,12 @@ class Descriptor:
 
 
 def read_annotations(value: object, *, where: str) -> dict[str, str]:
-    """Read an `annotations` or `labels` object; null counts as absent."""
+    """Read an `annotations` or `labels` object; null counts as absent, and as a value it is the empty text."""
     if value is None:
         return {}
-    if not isinstance(value, Mapping) or not all(isinstance(text, str) for text in value.values()):
+    if not isinstance(value, Mapping) or not all(text is None or isinstance(text, str) for text in value.values()):
         raise ManifestInvalid(f"{where}: annotations are not an object of texts")
-    return dict(value)
+    return {name: text or "" for name, text in value.items()}
 
 
 def _read_data(value: object, *, where: str) -> bytes | None:

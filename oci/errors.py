@@ -256,6 +256,12 @@ class RemoteUnavailable(RemoteError):
     retryable = True
 
 
+class RemoteSilent(RemoteUnavailable):
+    """The upstream has not sent a byte for as long as ENTREPOT_SILENCE_TIMEOUT allows."""
+
+    retryable = False
+
+
 class RemoteRateLimited(RemoteError):
     """The upstream answered 429; `retry_after` is in seconds."""
 
@@ -267,6 +273,12 @@ class RemoteUnauthorized(RemoteError):
     """The upstream wants other credentials, or refuses these."""
 
     code = "UNAUTHORIZED"
+
+
+class RemoteTokenEnded(RemoteUnauthorized):
+    """The upstream no longer takes the token of a body that was sent once; with a new token it may take it."""
+
+    retryable = True
 
 
 class RemoteNotFound(RemoteError):
@@ -281,6 +293,10 @@ class RemoteLeftOut(RemoteNotFound):
 
 class RemoteRefused(RemoteError):
     """The upstream answered a request with an error that trying again does not mend."""
+
+
+class RemoteLoop(RemoteRefused):
+    """The upstream leads back to this registry: a cache of itself, or caches of each other."""
 
 
 class RemoteUnusable(RemoteError):

@@ -9,6 +9,7 @@ from catalog.upstreams import Upstreams
 from oci import mediatypes
 from oci.digest import Digest
 from oci.errors import DigestInvalid, RemoteUnavailable
+from oci.remote.hops import check_hops
 from oci.remote.left_out import left_out_text
 from registry_api.errors import ChildLeftOut
 from registry_api.questions import Question, Questions
@@ -49,6 +50,7 @@ class AbsentChildren:
             )
         if registry.catalog.settings.read_only:
             raise RemoteUnavailable(f"this registry is read-only now, and brings no further part of the index {parent}")
+        check_hops(origin.remote.host)
 
         async def ask() -> None:
             latest = await registry.find_served(found.path) or snapshot

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import hashlib
+import platform
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from catalog.bearer import Subject, read_token
 from catalog.distributions import Distribution
 from catalog.events import Event, Events
 from catalog.logins import Login, Logins
+from catalog.settings import Settings
 from oci.errors import Denied, Unauthorized
 from registry_api.identity_tokens import IDENTITY_USER, IdentityTokens
 from registry_api.messages import find_header
@@ -71,8 +73,8 @@ def check_changeable(action: Action, name: str, found: Distribution | None, cach
     """Raise Denied for a change to a pinned version, and for a push below a cache, of which upstream would know nothing."""
     if found is not None and found.version is not None:
         raise Denied(
-            f"{found.path} serves version {found.version} of {found.repository} and nothing else; {action} to a path "
-            "that serves the latest version"
+            f"{found.path} serves version {found.version} of its repository and nothing else; {action} to a path that "
+            "serves the latest version"
         )
     if action == "push" and cache is not None:
         raise Denied(f"{cache.path} is a cache of {cache.remote}, which takes no pushes; push elsewhere")
@@ -175,6 +177,10 @@ class Gate:
         """Whether the caller may do something to a path."""
         return decide_access(self.access.policy, caller, action, name, public=public)
 
+    def lets_anybody_change(self) -> bool:
+        """Whether a rule lets nobody in particular do more than pull, somewhere."""
+        return any(set(rule.grant.actions) != {"pull"} for rule in self.access.policy.rules_for(ANONYMOUS))
+
     def may_pull(self, caller: Caller, found: Distribution) -> bool:
         """Whether the caller may pull from a distribution; a cache's own path has nothing to pull."""
         return not found.remote and self.decide(caller, "pull", found.path, public=not found.private).allowed
@@ -226,6 +232,14 @@ class Gate:
 
     def _note(self, actor: str, action: str, name: str, reason: str, address: str) -> None:
         self.events.note(Event(self._now(), actor, action, name, "refused", reason, address))
+
+
+def own_mark(policy: Policy, settings: Settings) -> str:
+    """What tells this installation from others, the same in all its processes: a hash of marks that are its own."""
+    own = [f"{one.created_at} {one.stamp}" for one in policy.accounts.values()] or [
+        f"{platform.node()} {settings.root}"
+    ]
+    return hashlib.blake2b(min(own).encode(), person=b"entrepot-via", digest_size=8).hexdigest()
 
 
 def is_administrator(policy: Policy, caller: Caller) -> bool:

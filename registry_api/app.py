@@ -5,12 +5,13 @@ import contextlib
 import logging
 import uuid
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from catalog.access import AccessStore
 from catalog.catalog import Catalog
@@ -56,7 +57,7 @@ def _make_id() -> str:
     return uuid.uuid4().hex
 
 
-def create_app(catalog: Catalog, *, now: Now = _now, make_id: Callable[[], str] = _make_id) -> ASGIApp:
+def create_app(catalog: Catalog, *, now: Now = _now, make_id: Callable[[], str] = _make_id) -> "Application":
     """Return the application over an open catalogue, which the caller closes after it has ended."""
     threads = Threads()
     settings = catalog.settings
@@ -71,13 +72,22 @@ def create_app(catalog: Catalog, *, now: Now = _now, make_id: Callable[[], str] 
         _create_others(registry, caches, absent, upstreams, open_eventing(settings)),
     )
 
-    async def entrepot(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (scope["path"].startswith(_DISTRIBUTION) or scope["path"] == "/v2"):
-            await distribution(scope, receive, send)
-        else:
-            await others(scope, receive, send)
+    return Application(distribution, others)
 
-    return entrepot
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """The whole registry: the distribution protocol by hand, the rest by FastAPI."""
+
+    distribution: DistributionApi
+    others: FastAPI
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http" and (scope["path"].startswith(_DISTRIBUTION) or scope["path"] == "/v2"):
+            await self.distribution(scope, receive, send)
+        else:
+            await self.others(scope, receive, send)
 
 
 def _create_others(
@@ -106,6 +116,7 @@ def _create_others(
 
     # No documentation pages: FastAPI's load their scripts from another host.
     app = FastAPI(title="Entrepôt", version="1", docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.state.registry = registry
     app.add_exception_handler(RequestValidationError, _tell_invalid)
     app.add_exception_handler(HTTPException, _tell_unrouted)
     app.include_router(health_routes(registry))
@@ -153,8 +164,8 @@ async def _write_events(registry: Registry) -> None:
 async def _flush_events(registry: Registry) -> None:
     try:
         await registry.threads.commit(registry.catalog.events.flush, registry.now)
-    except (EntrepotError, OSError) as error:
-        log.error("writing audit events failed; they are kept and tried again error=%s", error)  # noqa: TRY400
+    except Exception as error:  # whatever it is, the next ones are to be written
+        log.exception("writing audit events failed; they are kept and tried again error=%s", error)  # noqa: TRY401
 
 
 async def _sweep_uploads(registry: Registry) -> None:

@@ -71,10 +71,10 @@ async def _elsewhere(registry: Registry, digest: Digest) -> str | None:
 
 
 async def _size_here(registry: Registry, request: Request, digest: Digest) -> int:
-    """The blob's size, as long as this repository may use it: that others hold it is not told."""
+    """The blob's size, as long as this path gives it to the caller: that others hold it is not told."""
     snapshot = registry.catalog.cached_served(request.name) or await registry.find_served(request.name)
     size = snapshot.blobs.get(digest) if snapshot else None
-    if size is None and registry.catalog.content.linked(request.repository, digest):
+    if size is None and registry.is_given(request.caller, request.name, request.repository, snapshot, digest):
         size = registry.catalog.content.size(digest)
     if size is None:
         raise BlobUnknown(f"blob {digest} is not in {request.name}")

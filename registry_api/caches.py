@@ -1,5 +1,6 @@
 """Pull-through caches: what a client asks for below a cache's path is brought here first, then served as anything else is."""
 
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
@@ -13,12 +14,14 @@ from catalog.upstreams import Upstreams
 from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import EntrepotError, NameUnknown, RemoteNotFound
-from oci.reference import registry_name
+from oci.reference import is_tag, registry_name
 from oci.remote.address import Remote, parse_remote
 from oci.target import Source
 from registry_api.questions import Question, Questions
 from registry_api.registry import Registry
 from registry_api.taking import take_manifests
+
+log = logging.getLogger("registry_api")
 
 _REFERRERS_AT_MOST = 200
 """Referrers of one manifest that are brought here with one question."""
@@ -102,6 +105,8 @@ class Caches:
         async def ask() -> None:
             source = await self._upstreams.repository(remote_below(cache, name))
             found = (await source.referrers(digest))[:_REFERRERS_AT_MOST]
+            for remark in source.remarks:
+                log.info("cache asks for referrers name=%s remark=%s", name, remark)
             new = [one for one in found if one.digest not in snapshot.manifests]
             if new:
                 await self._take(registry, cache, snapshot, source, new)
@@ -144,7 +149,7 @@ class Caches:
 
         async def ask() -> None:
             source = await self._upstreams.repository(remote_below(cache, name))
-            self._keep_list(name, tuple([tag async for tag in source.tags()]))
+            self._keep_list(name, tuple([tag async for tag in source.tags() if is_tag(tag)]))
 
         question = Question(name, "tags/list")
         if name not in self._lists:  # dropped from memory, or another process's: asked for however fresh it was

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.access_policy import ACCOUNT_PATTERN
+from catalog.deliveries import check_receiver
 from catalog.event_records import (
     DISTRIBUTION_CHANGED,
     EVENT_TYPES,
@@ -144,7 +145,8 @@ def event_routes(registry: Registry, eventing: Eventing) -> APIRouter:
         """Tell a URL of what is committed from now on."""
         desk = eventing.desk(asker)
         position = await run(lambda: registry.catalog.commit_log().last_position())
-        made = await commit(lambda: desk.add_subscription(position=position, **wanted.model_dump()))
+        check_receiver(wanted.url, registry.catalog.settings)
+        made = await commit(lambda: desk.add_subscription(position=position, internal=False, **wanted.model_dump()))
         return await subscription_out(made)
 
     @router.get("/subscriptions/{key}", response_model=SubscriptionOut)

@@ -9,7 +9,7 @@ from catalog.snapshot import Snapshot
 from oci import mediatypes
 from oci.descriptor import Descriptor
 from oci.digest import Digest
-from oci.errors import ManifestBlobUnknown, ManifestInvalid, ManifestUnknown
+from oci.errors import ManifestBlobUnknown, ManifestInvalid, ManifestTooLarge, ManifestUnknown
 from oci.manifest import MAX_BYTES, Manifest, parse_manifest, required_blobs
 from oci.reference import parse_tag
 from registry_api.bodies import read_whole
@@ -34,7 +34,9 @@ async def put_manifest(registry: Registry, request: Request) -> Answer:
     """
     by_digest = Digest.parse(request.reference) if ":" in request.reference else None
     tags = _tags_of(request, by_digest)
-    raw = await read_whole(request.receive, limit=MAX_BYTES, announced=request.content_length)
+    raw = await read_whole(
+        request.receive, limit=MAX_BYTES, announced=request.content_length, too_large=ManifestTooLarge
+    )
     algorithm = by_digest.algorithm if by_digest else "sha256"
     manifest = parse_pushed(raw, (request.header(b"content-type") or b"").decode("latin-1"), algorithm)
     if by_digest:

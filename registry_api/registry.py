@@ -4,8 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from catalog.access_policy import Caller
 from catalog.catalog import Catalog
 from catalog.distributions import Distribution
+from catalog.past import Past
 from catalog.pulls import PullCounter
 from catalog.snapshot import Snapshot
 from oci.digest import Digest
@@ -47,13 +49,40 @@ class Registry:
 
     def rights_path(self, path: str) -> str:
         """The path whose rights hold for one: for the past of a path that path, else itself; no I/O."""
-        past = self.catalog.past.parse(path)
-        return path if past is None or self.catalog.distributions.find_cache(path) else past.path
+        past = self._past_of(path)
+        return path if past is None else past.path
 
-    def is_public(self, path: str) -> bool:
-        """Whether anybody may pull from a path: from a public distribution, or below a public cache; no I/O."""
-        found = self.catalog.distributions.find(path) or self.catalog.distributions.find_cache(path)
-        return found is not None and not found.private
+    def _past_of(self, path: str) -> Past | None:
+        past = self.catalog.past.parse(path)
+        return None if past is None or self.catalog.distributions.find_cache(path) else past
+
+    async def is_open(self, path: str) -> bool:
+        """Whether anybody may pull from a path: from a public distribution, below a public cache, or from the past of either
+        since it is public."""
+        past = self._past_of(path)
+        if past is None:
+            found = self.catalog.distributions.find(path) or self.catalog.distributions.find_cache(path)
+            return found is not None and not found.private
+        if self.catalog.past.needs_reading(past):
+            return await self.threads.run(self.catalog.past.is_open, past)
+        return self.catalog.past.is_open(past)
+
+    async def may_pull(self, caller: Caller, path: str) -> bool:
+        """Whether a caller may pull from a path, of the past too."""
+        rights = self.rights_path(path)
+        who = caller if rights == path else caller.with_past(path, rights)
+        return self.gate.decide(who, "pull", rights, public=await self.is_open(path)).allowed
+
+    def shows_leases(self, caller: Caller, path: str) -> bool:
+        """Whether a path gives a caller what its repository has leased and no version of it holds yet; no I/O.
+
+        Only those who push there are given it, for it may be what other paths and earlier days of the repository keep private;
+        a path of the past, or of one fixed version, gives nobody more than that version.
+        """
+        found = self.catalog.distributions.find(path)
+        if (found is not None and found.version is not None) or self._past_of(path) is not None:
+            return False
+        return self.gate.decide(caller.unscoped, "push", path, public=False).allowed
 
     async def find_served(self, path: str) -> Snapshot | None:
         """The version that a path serves; None when nothing is served there."""
@@ -67,6 +96,9 @@ class Registry:
             raise NameUnknown(f"no repository {path!r} here")
         return found
 
-    def is_held(self, name: str, snapshot: Snapshot | None, digest: Digest) -> bool:
-        """Whether a repository may use a blob: its latest version has it, or it was uploaded or mounted for it."""
-        return (snapshot is not None and digest in snapshot.blobs) or self.catalog.content.linked(name, digest)
+    def is_given(self, caller: Caller, path: str, repository: str, snapshot: Snapshot | None, digest: Digest) -> bool:
+        """Whether a path that leads to a repository gives a caller a blob: the version served has it, or it was uploaded or
+        mounted there and the caller may push."""
+        if snapshot is not None and digest in snapshot.blobs:
+            return True
+        return self.catalog.content.linked(repository, digest) and self.shows_leases(caller, path)

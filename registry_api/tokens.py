@@ -29,6 +29,7 @@ from registry_api.bodies import read_whole
 from registry_api.challenges import BASIC
 from registry_api.errors import error_response
 from registry_api.identity_tokens import IDENTITY_USER
+from registry_api.messages import announced_length
 from registry_api.registry import Registry
 
 _LARGEST_FORM = 64 * 1024
@@ -78,7 +79,8 @@ def token_routes(registry: Registry) -> APIRouter:
         """The same by a form: `grant_type` is password, refresh_token, or token-exchange for an OpenID Connect token."""
         try:
             registry.rate.spend(address_of(request.scope))
-            form = _read_fields(await read_whole(request.receive, limit=_LARGEST_FORM, announced=None))
+            announced = announced_length(request.scope)
+            form = _read_fields(await read_whole(request.receive, limit=_LARGEST_FORM, announced=announced))
             return await answer(Asked(await _subject(registry, request, form), _scopes(form), _wants_refresh(form)))
         except EntrepotError as error:
             return error_response(error, (b"www-authenticate", BASIC))
@@ -131,7 +133,7 @@ def _scopes(fields: Fields) -> Sequence[Scope]:
     return [scope for scope in map(parse_scope, texts[:_MOST_SCOPES]) if scope is not None]
 
 
-def grant_scopes(registry: Registry, subject: Subject, scopes: Sequence[Scope]) -> list[Scope]:
+async def grant_scopes(registry: Registry, subject: Subject, scopes: Sequence[Scope]) -> list[Scope]:
     """Of what is asked for, what the rules and the login's own scope allow; what comes to nothing is left out."""
     caller = Caller(subject.account, subject.grants)
     granted: dict[str, list[Action]] = {}
@@ -141,7 +143,7 @@ def grant_scopes(registry: Registry, subject: Subject, scopes: Sequence[Scope]) 
             lists.append(scope)
             continue
         path = registry.rights_path(scope.name)
-        public = registry.is_public(path)
+        public = await registry.is_open(scope.name)
         who = caller if path == scope.name else caller.with_past(scope.name, path)
         for action in wanted_actions(scope):
             if action != "pull" and path != scope.name:
@@ -159,7 +161,7 @@ async def make_answer(registry: Registry, asked: Asked) -> dict[str, object]:
     if needs_key(policy, now):
         policy = await registry.threads.run(access.update, lambda current: with_key(current, now))
     lifetime = timedelta(seconds=registry.catalog.settings.token_lifetime)
-    granted = grant_scopes(registry, asked.subject, asked.scopes)
+    granted = await grant_scopes(registry, asked.subject, asked.scopes)
     token = sign_token(policy.keys[-1], asked.subject, granted, now=now, lifetime=lifetime)
     answer: dict[str, object] = {
         "token": token,

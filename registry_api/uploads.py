@@ -73,11 +73,12 @@ async def _may_be_mounted(registry: Registry, request: Request, digest: Digest) 
     except NameInvalid:
         return False
     found = await registry.find_distribution(name)
-    if not registry.gate.decide(request.caller, "pull", name, public=registry.is_public(name)).allowed:
+    if not await registry.may_pull(request.caller, name):
         return False
     snapshot = await registry.find_served(name)
     repository = found.repository if found else name
-    return registry.is_held(repository, snapshot, digest) and registry.catalog.content.size(digest) is not None
+    is_given = registry.is_given(request.caller, name, repository, snapshot, digest)
+    return is_given and registry.catalog.content.size(digest) is not None
 
 
 async def _is_readable_somewhere(registry: Registry, caller: Caller, digest: Digest) -> bool:
@@ -92,7 +93,7 @@ async def _is_readable_somewhere(registry: Registry, caller: Caller, digest: Dig
         if registry.gate.may_pull(caller, one):
             snapshot = catalog.cached_served(one.path)
             if (snapshot is not None and digest in snapshot.blobs) or (
-                one.version is None and one.repository in leased
+                one.repository in leased and registry.shows_leases(caller, one.path)
             ):
                 return True
     return False

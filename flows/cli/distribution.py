@@ -37,6 +37,12 @@ Immutable = Annotated[
         "--immutable", metavar="GLOB", help="Tags that clients neither move nor delete; may be repeated; '' for none."
     ),
 ]
+HistoryFrom = Annotated[
+    int | None,
+    typer.Option(
+        "--history-from", metavar="N", help="First version that everybody may pull from a public path's past.", min=1
+    ),
+]
 Description = Annotated[str | None, typer.Option(help="A remark for people.")]
 
 
@@ -71,6 +77,7 @@ def show_distribution(path: DistributionPath, *, home: Home = None, as_json: Jso
             "serves": _served_text(found),
             "version": _version_text(found),
             "access": _access_text(found),
+            **_history_fields(found),
             **(cache_rules.rule_fields(found.cache) if found.remote else {}),
             "description": found.description,
             "labels": " ".join(f"{key}={value}" for key, value in found.labels.items()),
@@ -98,6 +105,7 @@ def create_distribution(
     description: Description = None,
     labels: Labels = None,
     immutable: Immutable = None,
+    history_from: HistoryFrom = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -141,7 +149,7 @@ def create_distribution(
         below = [one.path for one in catalog.distributions.all() if remote and one.path.startswith(f"{path}/")]
         if below:
             raise Conflict(f"{below[0]} lies below {path}; a cache needs a path for itself")
-        _put(catalog, made)
+        made = _put(catalog, made, history_from)
     _tell(made, "created", as_json=as_json)
 
 
@@ -162,6 +170,7 @@ def set_distribution(
     description: Description = None,
     labels: Labels = None,
     immutable: Immutable = None,
+    history_from: HistoryFrom = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -189,7 +198,7 @@ def set_distribution(
             cache=replace(found.cache, **asked).check(),
             updated_at=datetime.now(UTC),
         )
-        _put(catalog, made)
+        made = _put(catalog, made, history_from)
     _tell(made, "changed", as_json=as_json)
 
 
@@ -203,14 +212,15 @@ def delete_distribution(path: DistributionPath, *, home: Home = None, as_json: J
     _tell(found, "deleted", as_json=as_json)
 
 
-def _put(catalog: "Catalog", made: "Distribution") -> None:
+def _put(catalog: "Catalog", made: "Distribution", history_from: int | None) -> "Distribution":
     """Write it; raise NameUnknown or VersionUnknown for what could not be served."""
     old = catalog.distributions.find(made.path)
     is_other = old is None or (old.repository, old.version) != (made.repository, made.version)
     if not made.remote and is_other:
         catalog.snapshot(made.repository, made.version)
-    catalog.distributions.put(made, actor=ACTOR)
+    written = catalog.distributions.put(made, actor=ACTOR, history_from=history_from)
     _record(catalog, "set-distribution", made.path)
+    return written
 
 
 def _record(catalog: "Catalog", action: str, path: str) -> None:
@@ -233,6 +243,13 @@ def _tell(made: "Distribution", what: str, *, as_json: bool) -> None:
         print_json(row_json(made))
     else:
         print_line(f"{what}: {made.path} serves {_served_text(made)}, {_version_text(made)}, {_access_text(made)}")
+
+
+def _history_fields(found: "Distribution") -> dict[str, str]:
+    """From which version on everybody may pull the past; nothing where nobody may, or only what is served."""
+    if found.private or found.remote or found.version is not None:
+        return {}
+    return {"history": f"open from version {found.history_from} on"}
 
 
 def _served_text(found: "Distribution") -> str:

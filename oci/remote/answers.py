@@ -2,11 +2,24 @@
 
 import email.utils
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import httpx
 
-from oci.errors import RemoteCorrupt, RemoteUnavailable
+from oci.errors import (
+    RemoteCorrupt,
+    RemoteError,
+    RemoteLeftOut,
+    RemoteLoop,
+    RemoteNotFound,
+    RemoteRateLimited,
+    RemoteRefused,
+    RemoteUnauthorized,
+    RemoteUnavailable,
+)
+from oci.remote.decoding import decoded
+from oci.remote.left_out import says_left_out
 
 _MESSAGE_CHARACTERS = 300
 
@@ -22,14 +35,52 @@ def unavailable(error: httpx.TransportError, host: str) -> RemoteUnavailable:
     return RemoteUnavailable(f"broke off: {error or type(error).__name__}", registry=host)
 
 
-async def read_bounded(response: httpx.Response, limit: int, host: str) -> None:
-    """Read the body into `response.content`; raise RemoteCorrupt beyond `limit` bytes."""
+async def read_bounded(
+    response: httpx.Response, limit: int, host: str, heard: Callable[[], None] = lambda: None
+) -> None:
+    """Read the body, decoded, into `response.content`; raise RemoteCorrupt beyond `limit` bytes. `heard` is told as it comes."""
     body = bytearray()
-    async for chunk in response.aiter_raw():
-        body += chunk
+    async for piece in decoded(response, host):
+        heard()
+        body += piece
         if len(body) > limit:
-            raise RemoteCorrupt(f"sent more than {limit} bytes for {response.request.url.path}", registry=host)
+            raise RemoteCorrupt(f"sent more than {limit} bytes for {response.request.url.path[:200]}", registry=host)
     response._content = bytes(body)  # noqa: SLF001  # httpx has no bounded read of its own
+
+
+def failure_of(response: httpx.Response, said: str, *, method: str, path: str, host: str) -> RemoteError:
+    """The error for an answer of 400 and above; `said` are the registry's own words, of other places none are passed on."""
+    status = response.status_code
+    message = f"{method} {path[:300]} answered {status}{': ' + said if said else ''}"
+    retry_after = parse_retry_after(response.headers.get("retry-after"), now=time.time())
+    kind = _kind_of(status)
+    if kind is RemoteNotFound and says_left_out(response.headers.get_list("warning")):
+        kind = RemoteLeftOut
+    return kind(message, registry=host, status=status, retry_after=retry_after)
+
+
+def _kind_of(status: int) -> type[RemoteError]:
+    if status in (401, 403):
+        return RemoteUnauthorized
+    if status in (404, 410):
+        return RemoteNotFound
+    if status == 429:
+        return RemoteRateLimited
+    if status == 508:
+        return RemoteLoop
+    return RemoteUnavailable if is_passing(status) else RemoteRefused
+
+
+def says_nothing(error: RemoteError) -> bool:
+    """Whether a failed HEAD leaves open what a GET would get: HEAD is not allowed, or is sent on to where it is not."""
+    if isinstance(error, RemoteLoop):
+        return False
+    return isinstance(error, RemoteRefused) or error.status in (403, 500)
+
+
+def is_passing(status: int) -> bool:
+    """Whether a failure may be over with the next try."""
+    return status in (408, 429) or (status >= 500 and status not in (501, 505, 508))
 
 
 async def said_by(response: httpx.Response) -> str:

@@ -33,6 +33,16 @@ class SignedRepository:
         """host/repository."""
         return self._source.name
 
+    @property
+    def listing_may_be_cut(self) -> bool:
+        """Whether there may be more tags than the last listing has shown."""
+        return self._source.listing_may_be_cut
+
+    @property
+    def remarks(self) -> list[str]:
+        """What failed without being needed, in words."""
+        return self._source.remarks
+
     def tags(self) -> AsyncIterator[str]:
         """Every tag."""
         return self._source.tags()

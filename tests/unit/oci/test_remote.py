@@ -122,8 +122,8 @@ def test_tags_come_page_by_page(store: MemoryStore, pauses: Pauses, ask: Any, up
     assert upstream.counts[("GET", "tags")] == 101
 
 
-def test_pages_in_a_loop_or_on_another_host_are_refused(ask: Any, upstream: Upstream) -> None:
-    links = iter(["</v2/team/app/tags/list?n=1000>; rel=next", "<http://other.example/v2/x>; rel=next"])
+def test_pages_in_a_loop_are_refused(ask: Any, upstream: Upstream) -> None:
+    links = iter(["</v2/team/app/tags/list?n=1000>; rel=next"])
 
     def link(seen: Any, good: Any) -> Any:
         if seen.route == "tags":
@@ -135,8 +135,6 @@ def test_pages_in_a_loop_or_on_another_host_are_refused(ask: Any, upstream: Upst
 
     upstream.faults.append(link)
     with pytest.raises(RemoteCorrupt, match="loop"):
-        ask(act)
-    with pytest.raises(RemoteCorrupt, match=r"another host, other\.example"):
         ask(act)
 
 
