@@ -137,7 +137,13 @@ def _why_kept(here: Distribution, found: Discovery, identity: str, *, accept_cha
 
 def accepted(here: Distribution, found_by: FoundBy) -> Distribution:
     """The same replica as if it had been found as it is looked for now."""
-    return replace(here, replica_mark=f"{found_by}{_FOUND_BY.sub('', here.replica_mark)}")
+    return replace(here, replica_mark=f"{found_by}{_rest(here.replica_mark)}")
+
+
+def _rest(mark: str) -> str:
+    """A mark without how the path was found, which earlier releases have not recorded."""
+    match = _FOUND_BY.match(mark)
+    return mark[match.end() :] if match else mark
 
 
 def mark_of(served: Served, policy: str, version: int) -> str:
@@ -149,7 +155,7 @@ def current_version(here: Distribution | None, served: Served, policy: str) -> i
     """The version here that holds what a path serves upstream; None where it has to be synced to know that."""
     if here is None or here.version is None:
         return None
-    mark = _FOUND_BY.sub("", here.replica_mark, count=1)
+    mark = _rest(here.replica_mark)
     return here.version if mark and mark == mark_of(served, policy, here.version) else None
 
 
