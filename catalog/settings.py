@@ -119,6 +119,11 @@ class Settings(BaseSettings):
         (),
         description="Repositories, as globs separated by commas, that take manifests whose parts are not all there.",
     )
+    misstated_sizes: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Repositories, as globs separated by commas, into which syncs and replications take an index that "
+        "misstates the size of a child; the child's digest is checked all the same.",
+    )
     history_path: str = Field(
         "history",
         description="Reserved path of time travel: `history/12/team/app` is version 12 of `team/app`, "
@@ -180,6 +185,7 @@ class Settings(BaseSettings):
         "hosts",
         "trusted_proxies",
         "work_roots",
+        "misstated_sizes",
         mode="before",
     )
     @classmethod

@@ -29,6 +29,7 @@ from registry_api.routes import (
     MANIFEST,
     REFERRERS,
     ROUTES,
+    SIGNATURES,
     TAGS,
     UPLOADS,
     Handler,
@@ -182,6 +183,8 @@ class DistributionApi:
             return handler, await self._caches.bring(registry, cache, name, match.reference, why_not)
         if match.pattern == REFERRERS:
             return handler, await self._caches.bring_referrers(registry, cache, name, match.reference, why_not)
+        if match.pattern == SIGNATURES:
+            return handler, await self._caches.bring_signatures(registry, cache, name, match.reference, why_not)
         if match.pattern == TAGS:
             tags, warning = await self._caches.list_tags(registry, cache, name, why_not)
             return partial(list_tags_with, tags), warning

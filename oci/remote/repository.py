@@ -48,7 +48,7 @@ class RemoteRepository:
         if for_push:
             self._pull = self._push  # a login that may push is told 404 where others are told 401
         self.uploads = BlobUploads(transport, self.repository, self._push)
-        self.signatures = SignatureExtension(transport, self.repository, self._push)
+        self.signatures = SignatureExtension(transport, self.repository, pull=self._pull, push=self._push)
         self._listed: frozenset[str] | None = None
         self._head: Literal["unknown", "good", "useless"] = "unknown"
         self._head_said_404 = False
@@ -152,7 +152,8 @@ class RemoteRepository:
         is_schema1 = manifest.media_type in mediatypes.SCHEMA1
         if not is_schema1 and descriptor.size not in (UNKNOWN_SIZE, manifest.size):
             raise self._corrupt(
-                f"{descriptor.digest} has {manifest.size} bytes, but was announced with {descriptor.size}"
+                f"{descriptor.digest} has {manifest.size} bytes, but was announced with {descriptor.size} "
+                "(ENTREPOT_MISSTATED_SIZES takes an index that says so)"
             )
         return manifest
 

@@ -71,15 +71,19 @@ class SignedRepository:
         if digest in self._ours:
             return ()  # upstream does not know it
         listed = await self._source.referrers(digest)
+        signatures, known = await self.signatures(digest), {one.digest for one in listed}
+        self._ours -= known
+        return [*listed, *(one for one in signatures if one.digest not in known)]
+
+    async def signatures(self, digest: Digest) -> Sequence[Descriptor]:
+        """The Atomic signatures of a manifest, packed as what refers to it."""
         signatures = [] if digest in self._packed.manifests else await self._signatures(digest)
         if not signatures:
-            return listed
+            return ()
         subject = await self._source.read_manifest(await self._source.resolve(digest))
-        known = {one.digest for one in listed}
         packed = [pack_atomic(self._packed, one, subject).descriptor for one in signatures]
-        ours = [replace(one, artifact_type=ATOMIC) for one in packed if one.digest not in known]
-        self._ours.update(one.digest for one in ours)
-        return [*listed, *ours]
+        self._ours.update(one.digest for one in packed)
+        return [replace(one, artifact_type=ATOMIC) for one in packed]
 
     async def _signatures(self, digest: Digest) -> list[AtomicSignature]:
         """All that are about the manifest, those that are at both places once."""
