@@ -119,7 +119,7 @@ _BLOBS = """SELECT digest, size, true AS held, to_timestamp(ingested_at) AS inge
 _EVENTS = "SELECT happened_at, actor, action, name, outcome, reason, address, detail FROM lake.main.events"
 _DISTRIBUTIONS = """SELECT path, repository, version, private, description, labels, remote, created_at, updated_at
     FROM lake.main.distributions"""
-_SOURCES = "SELECT digest, size, remote, policy, created_at FROM lake.main.sources"
+_SOURCES = "SELECT repository, digest, size, remote, policy, created_at FROM lake.main.sources"
 _PULLS = """SELECT repository, tag, digest, sum(pulls)::BIGINT AS pulls, max(last_pulled_at) AS last_pulled_at
     FROM lake.main.pulls GROUP BY repository, tag, digest"""
 

@@ -39,7 +39,7 @@ class PushSource(RepositorySource):
         passes through."""
         digest = descriptor.digest
         chunks = super().read_blob(descriptor, start)
-        if digest in self._version.blobs and self._here.content.size(digest) is None:
+        if digest in self._version.blobs and self._here.rights.usable_size(self._version, digest) is None:
             absent = await asyncio.to_thread(self._absent, descriptor)
             kept = tuple(source for source in absent.sources if source.policy != "streamed")
             if kept:
@@ -52,8 +52,9 @@ class PushSource(RepositorySource):
 
     def _absent(self, descriptor: Descriptor) -> Absent:
         blobs, digest = self._version.blobs, descriptor.digest
-        missing = self._here.content.missing(blobs)
-        return Absent(self._version, digest, blobs[digest], self._here.sources.find(digest, missing))
+        missing = self._here.rights.missing(self._version)
+        size = self._version.deferred.get(digest, blobs[digest])
+        return Absent(self._version, digest, size, self._here.sources.find(self._version, digest, missing))
 
     async def _pass(self, absent: Absent, descriptor: Descriptor, start: int) -> AsyncIterator[bytes]:
         """From one source after the other; what breaks is taken up at the next one."""

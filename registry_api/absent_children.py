@@ -41,7 +41,7 @@ class AbsentChildren:
         digest = Digest(reference)
         origin = None
         if found.version is None:
-            origin = await registry.threads.run(registry.catalog.sources.origin_of, snapshot.blobs)
+            origin = await registry.threads.run(registry.catalog.sources.origin_of, snapshot)
         if origin is None:
             raise ChildLeftOut(
                 f"{digest} is named by the index {parent}, but {found.path} was made without it; a sync of all platforms, or on "

@@ -68,5 +68,5 @@ class Registry:
         return found
 
     def is_held(self, name: str, snapshot: Snapshot | None, digest: Digest) -> bool:
-        """Whether a repository may use a blob: its latest version has it, or it was uploaded or mounted for it."""
-        return (snapshot is not None and digest in snapshot.blobs) or self.catalog.content.linked(name, digest)
+        """Whether a repository may use a blob: the version served has received it, or it was uploaded or mounted for it."""
+        return self.catalog.rights.has_received(snapshot or Snapshot(name, 0), digest)

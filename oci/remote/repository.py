@@ -1,7 +1,7 @@
 """A repository on another registry, as a Source and a Target. Source: distribution-spec 1.1."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -14,6 +14,7 @@ from oci.errors import (
     DigestInvalid,
     ManifestInvalid,
     RemoteCorrupt,
+    RemoteError,
     RemoteNotFound,
     RemoteRefused,
     RemoteUnavailable,
@@ -245,6 +246,19 @@ class RemoteRepository:
         except RemoteNotFound:
             return False
         return True
+
+    async def proves(self, digest: Digest, origins: Collection[str]) -> bool:
+        """Whether this registry is one of `origins`, which have sent the blob before, and says that the repository has it."""
+        try:
+            if await self._transport.origin() not in origins:
+                return False
+            return await self.hurried().offers(digest)
+        except RemoteError:
+            return False
+
+    def delivered_by(self, _digest: Digest) -> str:
+        """This registry."""
+        return self._transport.known_origin
 
     # --- writing ---
 

@@ -139,6 +139,15 @@ class RemoteTransport:
             await response.aclose()
         return response.content
 
+    async def origin(self) -> str:
+        """The registry as scheme, host and port; raise a RemoteError when it cannot be reached."""
+        return _origin_text(await self._connect(once=True))
+
+    @property
+    def known_origin(self) -> str:
+        """The same as far as the registry was spoken to, else empty."""
+        return _origin_text(self._base) if self._base else ""
+
     async def takes_signatures(self) -> bool:
         """Whether the registry has the extension for Atomic signatures."""
         await self._connect(once=False)
@@ -362,3 +371,8 @@ def _make_client(options: RemoteOptions) -> httpx.AsyncClient:
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
     port = url.port or {"http": 80, "https": 443}.get(url.scheme)
     return url.scheme, url.host, port
+
+
+def _origin_text(base: str) -> str:
+    scheme, host, port = _origin(httpx.URL(base))
+    return f"{scheme}://{host}:{port}"
