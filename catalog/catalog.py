@@ -37,6 +37,7 @@ from catalog.remotes import Remotes
 from catalog.retention import Times, read_times
 from catalog.retention_rules import RetentionRules
 from catalog.rights import Rights
+from catalog.rights_upgrade import grant_former_rights
 from catalog.rows import ChangeRow, RepositoryRow, VersionRow
 from catalog.scrub import Scrubber
 from catalog.settings import Settings
@@ -98,6 +99,7 @@ class Catalog:
         self.pins = Pins(self._lake)
         self.squasher = Squasher(self._lake, self._snapshots, self.distributions, self.pins, self._holdings)
         self._raw = _RawCache(settings.manifest_cache)
+        grant_former_rights(self._lake, self._holdings, self.distributions)
         self.rights = Rights(self.content, self._holdings, self._snapshots, self.distributions)
         self.offers = Offers(self._lake, self.content)
         lookups = Lookups(self._manifest_of, self.rights.usable_size, self.offers.blobs, self._history.children)

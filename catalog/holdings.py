@@ -299,6 +299,11 @@ class Holdings:
                 [(now, name, digest) for name, digest in links],
             )
 
+    def grant(self, links: Iterable[tuple[str, str]]) -> None:
+        """Let repositories use blobs by leases of no date: they keep no bytes, and stay as long as versions name the blobs."""
+        with self.transaction() as connection:
+            connection.executemany("INSERT OR IGNORE INTO links VALUES (?, ?, '', 0)", list(links))
+
     def end_links(self, repository: str) -> None:
         """Let go of all leases of a repository that is no more."""
         with self.transaction() as connection:

@@ -37,8 +37,13 @@ class Settled:
     renewed: set[Digest] = field(default_factory=set)
 
 
-def settle_leases(lake: Lake, holdings: Holdings, *, before: float, now: float, dry_run: bool = False) -> Settled:
-    """Drop leases older than the Unix time `before` that have done their service, and renew those that keep bytes."""
+def settle_leases(
+    lake: Lake, holdings: Holdings, *, before: float, now: float, renew: bool = True, drop: bool = True
+) -> Settled:
+    """Drop leases older than the Unix time `before` that have done their service, and renew those that keep bytes.
+
+    Without `renew` and `drop` nothing is written.
+    """
     settled = Settled()
     for batch in holdings.old_links(before=before):
         deferred, done = _named(lake, batch)
@@ -47,11 +52,10 @@ def settle_leases(lake: Lake, holdings: Holdings, *, before: float, now: float, 
         going = sorted(done | (loose - needed))
         settled.dropped += len(going)
         settled.renewed |= {digest for _, digest in needed}
-        if not dry_run:
-            for some in _steps(sorted(needed)):
-                holdings.renew_links(some, now=now)
-            for some in _steps(going):
-                holdings.drop_links(some, before=before)
+        for some in _steps(sorted(needed)) if renew else ():
+            holdings.renew_links(some, now=now)
+        for some in _steps(going) if drop else ():
+            holdings.drop_links(some, before=before)
     return settled
 
 

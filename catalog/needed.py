@@ -23,8 +23,8 @@ class Offer:
 
 @dataclass(slots=True)
 class NeededBlobs:
-    """`needed`: all that the version is to hold, with sizes; `deferred`: what of it is left upstream; `leased`: what of that other
-    repositories here have received; `absent`: what the version has to do without."""
+    """`needed`: all that the version is to hold, with sizes; `deferred`: what of it is left upstream; `leased`: what of that
+    other repositories here have received; `absent`: what the version has to do without."""
 
     base: Snapshot
     needed: dict[Digest, int] = field(default_factory=dict)

@@ -70,7 +70,7 @@ class Sweeper:
         if not dry_run:
             self._holdings.remove_left(self._store.delete)
         since = now - grace
-        kept = settle_leases(self._lake, self._holdings, before=since, now=now, dry_run=dry_run).renewed
+        kept = settle_leases(self._lake, self._holdings, before=since, now=now, renew=not dry_run, drop=False).renewed
         for batch in self._candidates():
             position = read_position(self._lake)
             loose = [blob for blob in self._without_version(batch) if blob.digest not in kept]
@@ -84,6 +84,8 @@ class Sweeper:
             if is_late():
                 report.finished = False
                 return report
+        if not dry_run:  # last, for a commit that comes between may need one
+            settle_leases(self._lake, self._holdings, before=since, now=now)
         return report
 
     def _note_leased(self, report: SweepReport, loose: Sequence[Held], free: Sequence[Held], since: float) -> None:

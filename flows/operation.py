@@ -21,7 +21,7 @@ class Operation:
     """What is to be done to a repository: `plan` gives the changes that lead from its latest version to the wanted one.
 
     `notes` are remarks for whoever reads the result, `not_selected` the reason for each tag that was left out, `verdicts` what
-    gates have said; `allow_sparse` lets the version lack what its source lacked, `donors` are repositories whose blobs it may use.
+    gates have said; `allow_sparse` lets the version lack what its source lacked, `donors` are repositories whose blobs it uses.
     """
 
     repository: str
