@@ -81,9 +81,13 @@ class Rights:
         return True
 
     def note_taken(self, repository: str, digest: Digest) -> None:
-        """Remember a repository on a public path as one that has a blob, where none is known: others need no proof then."""
+        """Remember a repository as one that has a blob, where none on a public path is known: others need no proof then.
+
+        One that nothing serves yet may be on a public path soon; that is looked at whenever it counts.
+        """
+        serving = self._distributions.serving(repository)
         known = self._holdings.taken_by(digest)
-        if known == repository or not any(not one.private for one in self._distributions.serving(repository)):
+        if known == repository or (serving and all(one.private for one in serving)):
             return
-        if known is None or not any(not one.private for one in self._distributions.serving(known)):
+        if known is None or all(one.private for one in self._distributions.serving(known)):
             self._holdings.set_taken_by(digest, repository)

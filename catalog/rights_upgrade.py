@@ -1,8 +1,9 @@
 """Which repositories have a right to what was fetched on demand before rights were kept: done once, when a home is first opened.
 
 Older releases took the digest alone for a right, so that a repository may name what only others have received. A blob stays
-usable where nobody can be robbed by it: when no other repository has it, when all that have it got it from the same upstream repository,
-or when one on a public path has it. In all other cases a repository's own source is asked once more, with the next pull.
+usable where nobody can be robbed by it: when no other repository has it, when all that have it got it from the same upstream
+repository, or when one on a public path has it. In all other cases a repository's own source is asked once more, with the next
+pull.
 """
 
 from collections import defaultdict

@@ -187,8 +187,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         "ALTER TABLE sources ADD COLUMN repository VARCHAR",
         "ALTER TABLE sources ADD COLUMN version BIGINT",
-        *SOURCES_OF_REPOSITORIES,
         "ALTER TABLE sources SET SORTED BY (repository)",
+        *SOURCES_OF_REPOSITORIES,
     ),
 )
 """Each entry takes the schema from its index to the next number; entries never change once released."""

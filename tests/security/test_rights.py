@@ -120,7 +120,7 @@ def test_a_sync_of_a_manifest_that_names_a_private_digest(
     for number, digest in enumerate(vault.digests):
         forge(evil.repositories[EVIL], digest, vault.size(digest), as_config=as_config, tag=f"v{number}")
         with contextlib.suppress(EntrepotError):  # upstream cannot give what it names
-            sync(api, f"{evil.host}/{EVIL}", to=mirror, policy=policy, include=[f"v{number}"])
+            sync(api, f"{evil.host}/{EVIL}", repository=mirror, policy=policy, include=[f"v{number}"])
     assert is_kept_secret(api, mirror, vault)
 
 
@@ -175,7 +175,7 @@ def test_a_private_layer_is_not_fetched_with_our_login_for_another_cache(
     with Upstream({"secret/app": secret}) as upstream:
         upstream.login = ("us", "password")
         monkeypatch.setitem(api.catalog.settings.logins, upstream.host, SecretStr("us:password"))
-        sync(api, f"{upstream.host}/secret/app", to=mirror, policy="on_demand")
+        sync(api, f"{upstream.host}/secret/app", repository=mirror, policy="on_demand")
         make_private(api.catalog, mirror)
         upstream.forget()
         forge(evil.repositories[EVIL], layer.digest, layer.size)
@@ -204,7 +204,7 @@ def test_no_answer_tells_the_size_of_what_others_hold(
         api.push_blob(sparse, data)
     assert api.put_manifest(sparse, "v1", manifest.raw).status_code == 201
     with pytest.raises(EntrepotError) as raised:
-        sync(api, f"{evil.host}/{EVIL}", to=mirror)
+        sync(api, f"{evil.host}/{EVIL}", repository=mirror)
     assert str(true) not in str(raised.value)
 
 
@@ -292,8 +292,8 @@ def test_work_for_a_private_digest_is_that_for_an_absent_one(
         monkeypatch.setattr(owner, method, counted)
 
     for method in ("size", "link", "repositories_of", "add_link", "rows"):
-        count(api.catalog._holdings, method, method)  # noqa: SLF001
-    count(api.catalog._lake, "read", "lake")  # noqa: SLF001
+        count(api.catalog._holdings, method, method)
+    count(api.catalog._lake, "read", "lake")
     with api.client(auth=MALLORY) as client:
 
         def work(digest: Digest) -> list[object]:
@@ -313,7 +313,7 @@ def test_an_upload_of_what_others_hold_is_the_same_work(
     api: Api, vault: Vault, monkeypatch: pytest.MonkeyPatch, mallory: str
 ) -> None:
     placed: list[Digest] = []
-    store = api.catalog._store  # noqa: SLF001
+    store = api.catalog._store
     real = store.adopt
 
     def adopt(path: Path, digest: Digest) -> None:
