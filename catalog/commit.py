@@ -76,7 +76,7 @@ class Committer:
 
     def preview(self, commit: Commit) -> CommitResult:
         """What a commit would make now; nothing is written. Raises what `commit` raises."""
-        result = self._plan(commit, {})[0]
+        result = self._plan(commit, {}, lease=False)[0]
         if result.changed:
             self._quotas.begin().take(result.repository, total_of(result.snapshot))
         return result
@@ -135,7 +135,9 @@ class Committer:
         self._snapshots.keep(made.values(), before=writer.before, after=writer.after)
         return results
 
-    def _plan(self, commit: Commit, made: dict[str, Snapshot]) -> tuple[CommitResult, list[Record], list[Row]]:
+    def _plan(
+        self, commit: Commit, made: dict[str, Snapshot], *, lease: bool = True
+    ) -> tuple[CommitResult, list[Record], list[Row]]:
         """What one commit comes to on top of those before it in the group: its result, records, and rows of `sources`."""
         name = commit.repository
         base = made.get(name) or self._snapshots.find(name) or Snapshot(name, 0)
@@ -148,7 +150,7 @@ class Committer:
         snapshot = base.forward(self._snapshots.number_after(base), effect.delta)
         if snapshot.deferred:
             snapshot = snapshot.with_proven(self._rights.proven_bytes(snapshot))
-        for digest in effect.leased:  # a lease that no version comes of goes with time
+        for digest in effect.leased if lease else ():  # one that no version comes of goes with time
             self._content.lease(name, digest)
         configs = {manifest.digest: self._read_config(snapshot, manifest) for manifest in effect.manifests}
         records = effect_records(commit, base, snapshot, effect, configs)

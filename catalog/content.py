@@ -101,8 +101,8 @@ class ContentStore:
         return self._holdings.repositories_of(digest)
 
     def origins(self, digest: Digest) -> frozenset[str]:
-        """The registries that have sent a blob whole; empty for one that is not held."""
-        return self._holdings.origins(digest) if self.size(digest) is not None else frozenset()
+        """The registries that have sent a blob whole."""
+        return self._holdings.origins(digest)
 
     def check(self) -> None:
         """Raise what keeps the store from being written."""

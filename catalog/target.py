@@ -58,12 +58,10 @@ class RepositoryTarget:
             return True
         if descriptor.media_type in mediatypes.MANIFESTS:
             return await self._has_staged(descriptor)
-        size = self._content.size(digest)
-        if size is None:
-            return False
         if digest in self._base.blobs and digest not in self._base.deferred:
-            return True
-        if not await self._may_use(digest):
+            return self._content.size(digest) is not None
+        # The same is looked up for what is absent and for what others hold: the time it takes is to tell nothing.
+        if not await self._may_use(digest) or (size := self._content.size(digest)) is None:
             return False
         if contradicts(descriptor.size, size):
             raise SizeInvalid(f"the manifest says {digest} has {descriptor.size} bytes; it has {size}")

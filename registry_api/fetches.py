@@ -193,10 +193,8 @@ class Fetches:
     async def _is_usable(self, version: Snapshot, digest: Digest, sources: Sequence[BlobSource]) -> bool:
         """Whether the blob is held and the repository may use it by now, or gets to, for a source proves that it has it."""
         rights, repository = self._catalog.rights, version.repository
-        if self._catalog.content.size(digest) is None:
-            return False
         if rights.has_received(version, digest):
-            return True
+            return self._catalog.content.size(digest) is not None
         if self._catalog.settings.read_only:
             return False
         if await self._threads.run(rights.take_public, repository, digest):
