@@ -71,6 +71,7 @@ def prepare_promotion(catalog: Catalog, request: PromoteRequest, *, now: datetim
         message=promotion_message(plan, verdicts),
         plan=planned,
         allow_sparse=True,
+        donors=(request.source,),
         not_selected=chosen.dropped,
         verdicts=verdicts,
     )

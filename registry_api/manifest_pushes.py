@@ -119,11 +119,11 @@ def _is_missing_child(snapshot: Snapshot, child: Descriptor) -> bool:
 
 
 def _is_usable(registry: Registry, snapshot: Snapshot, digest: Digest) -> bool:
-    """Whether the repository may use a blob; a lease is renewed, so that it outlasts the commit."""
+    """Whether the repository has a blob, or names it and can fetch it; a lease is renewed, so that it outlasts the commit."""
     if digest in snapshot.blobs:
         return True
     content, name = registry.catalog.content, snapshot.repository
-    return content.linked(name, digest) and content.lease(name, digest)
+    return registry.catalog.rights.has_received(snapshot, digest) and content.lease(name, digest)
 
 
 def _created(name: str, manifest: Manifest, tags: Sequence[str], warnings: Sequence[str]) -> Answer:

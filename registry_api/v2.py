@@ -9,6 +9,7 @@ from starlette.types import Message, Receive, Scope, Send
 from catalog.access_policy import NOBODY, Caller
 from catalog.distributions import Distribution
 from catalog.past import Past
+from catalog.snapshot import Snapshot
 from oci.digest import Digest
 from oci.errors import BlobUnknown, Denied, EntrepotError, RemoteNotFound, Unauthorized, Unsupported
 from oci.reference import is_name
@@ -190,7 +191,8 @@ class DistributionApi:
             return partial(list_tags_with, tags), warning
         if match.pattern == BLOB and isinstance(why_not, RemoteNotFound):
             digest = Digest.parse(match.reference)
-            if registry.catalog.content.size(digest) is None:
+            snapshot = await registry.find_served(name) or Snapshot(name, 0)
+            if registry.catalog.rights.usable_size(snapshot, digest) is None:
                 raise BlobUnknown(why_not.message)
         return handler, ""
 
