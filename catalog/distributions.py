@@ -132,6 +132,8 @@ class Distributions:
         self._by_path: Mapping[str, Distribution] = {}
         self._caches: Mapping[str, Distribution] = {}
         self._immutable: Mapping[str, tuple[str, ...]] = {}
+        self.changes = 0
+        """Another number as soon as any distribution is another one."""
         self.reload()
 
     def reload(self) -> None:
@@ -141,6 +143,7 @@ class Distributions:
             self._take({one.path: one for one in found})
 
     def _take(self, by_path: Mapping[str, Distribution]) -> None:
+        self.changes += 1
         self._by_path = by_path
         self._caches = {path: one for path, one in by_path.items() if one.remote}
         immutable: dict[str, tuple[str, ...]] = {}
