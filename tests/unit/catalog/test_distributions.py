@@ -190,9 +190,9 @@ def test_an_older_catalogue_opens_the_past_since_a_path_was_last_set(
                 ("never", 3, 0),
             ):
                 row = distribution_row(Distribution(path, "team/app", NOW, NOW + timedelta(hours=hours), fixed))
-                writer.insert("distributions", [row[:-1]])
+                writer.insert("distributions", [row[:-2]])
             writer.insert(
-                "distributions", [distribution_row(Distribution("cache", "", NOW, NOW, remote="r.example"))[:-1]]
+                "distributions", [distribution_row(Distribution("cache", "", NOW, NOW, remote="r.example"))[:-2]]
             )
     found = {one.path: one.history_from for one in open_again().distributions.all()}
     assert found == {"team/app": 1, "since/two": 2, "fixed": 2, "never": 3, "cache": 1}
