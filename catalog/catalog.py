@@ -118,6 +118,11 @@ class Catalog:
         """Learn what other processes have committed."""
         self._snapshots.refresh()
 
+    @property
+    def state(self) -> tuple[int, int]:
+        """Another value as soon as memory knows of other versions or distributions; no I/O. Pulls and events are no change."""
+        return self._snapshots.changes, self.distributions.changes
+
     def has_repository(self, name: str) -> bool:
         """Whether there is a repository of that name, as far as memory knows."""
         return self._snapshots.has(name)
