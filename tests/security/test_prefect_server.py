@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from catalog.settings import Settings, read_settings
 from flows.deployments import ENGINE, ensure_work_pool, job_template
 from flows.prefect_guard import refusal
 from flows.prefect_home import server_environment
-from oci.errors import CatalogUnusable
+from flows.prefect_process import loopback_socket
+from oci.errors import CatalogUnusable, SettingsInvalid
 from registry_api.prefect_api import find_api, prefect_client
 from tests.cli.commands import PrefectServer, start_prefect
 from tests.servers import Children
@@ -185,6 +187,15 @@ def test_the_template_of_a_former_release_is_replaced_on_our_server_alone(prefec
     assert prefect.read_work_pool("entrepot").base_job_template == former
     ensure_work_pool(prefect, "entrepot", own=True)
     assert prefect.read_work_pool("entrepot").base_job_template == job_template()
+
+
+def test_nobody_else_can_take_the_port_while_the_server_starts_or_is_down() -> None:
+    with loopback_socket() as ours, socket.socket() as theirs:
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with pytest.raises(OSError, match="in use"):
+            theirs.bind(ours.getsockname())
+        with pytest.raises(SettingsInvalid, match="--prefect-port"):
+            loopback_socket(ours.getsockname()[1])
 
 
 # --- who is given the login ------------------------------------------------------------------------------------
