@@ -37,7 +37,7 @@ _WHOLE = 4 * 1024 * 1024
 _FRUITLESS, _BREAKS = 5, 1000
 """A blob is given up after so many breaks without a new byte in between, and so many in all."""
 
-_NO_PATCH = frozenset({400, 405, 501})
+_NO_PATCH = frozenset({400, 404, 405, 501})
 """What registries answer that take a blob with the closing request alone."""
 
 _RANGE = re.compile(r"(?:bytes=)?0-(\d+)")
@@ -137,7 +137,7 @@ class BlobUploads:
         if offset < size or size == UNKNOWN_SIZE:
             try:
                 response = await self._stream("PATCH", str(session), headers, sending, offset)
-            except RemoteRefused as error:
+            except (RemoteRefused, RemoteNotFound) as error:
                 if offset or error.status not in _NO_PATCH:
                     raise
                 self._takes_patch = False
