@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import quote
 
+import httpx
+
 from oci.errors import NameInvalid, RemoteCorrupt, RemoteNotFound
 from oci.reference import parse_name
+from oci.remote.paging import may_be_cut, next_page
 from oci.remote.transport import RemoteTransport
 
 Kind = Literal["entrepot", "pulp", "catalog"]
@@ -19,7 +22,7 @@ KINDS: tuple[Kind, ...] = ("entrepot", "pulp", "catalog")
 ENTREPOT = "/api/v1/distributions"
 PULP = "/pulp/api/v3/distributions/container/container/"
 _PATHS: Mapping[Kind, str] = {"entrepot": ENTREPOT, "pulp": f"{PULP}?limit=100", "catalog": "/v2/_catalog?n=1000"}
-_MAX_PAGES = 10_000
+_MAX_PAGES, _PAGE = 10_000, 1000
 
 Connect = Callable[[bool], Awaitable[RemoteTransport]]
 
@@ -62,8 +65,12 @@ async def discover(
 
 
 async def _pages(transport: RemoteTransport, path: str, host: str) -> AsyncIterator[dict[str, object]]:
-    """Follow a Link header or a `next` in the body. The host that they name is not looked at: a proxy may hide it."""
+    """Follow a Link header or a `next` in the body. The host that they name is not looked at: a proxy may hide it.
+
+    A list that looks as if it were cut without a link is asked for what comes after its last name.
+    """
     seen: set[str] = set()
+    names: set[str] = set()
     while True:
         if path in seen or len(seen) >= _MAX_PAGES:
             raise RemoteCorrupt(f"pages its list in a loop at {path[:200]}", registry=host)
@@ -76,10 +83,28 @@ async def _pages(transport: RemoteTransport, path: str, host: str) -> AsyncItera
         if not isinstance(page, dict):
             raise RemoteNotFound(f"answered {path[:200]} with what is no JSON object", registry=host)
         yield page
-        following = page.get("next") or response.links.get("next", {}).get("url")
-        if not following:
+        following = page.get("next")
+        try:
+            path = (
+                response.request.url.join(str(following)).raw_path.decode() if following else next_page(response) or ""
+            )
+        except (httpx.InvalidURL, ValueError):
+            raise RemoteCorrupt(
+                "lists what it serves in pages, and does not say where the next one is", registry=host
+            ) from None
+        path = path or _after_last(page, names)
+        if not path:
             return
-        path = response.request.url.join(str(following)).raw_path.decode()
+
+
+def _after_last(page: Mapping[str, object], names: set[str]) -> str:
+    """Where the rest of a catalog would be that may have been cut; empty for one that is whole. `names` are those seen so far."""
+    listed = page.get("repositories")
+    if not isinstance(listed, list) or not may_be_cut(len(listed), _PAGE):
+        return ""
+    new = {str(name) for name in listed} - names
+    names |= new
+    return f"{_PATHS['catalog']}&last={quote(str(listed[-1]), safe='')}" if new else ""
 
 
 def _read_entrepot(page: Mapping[str, object], host: str) -> list[Served]:
