@@ -60,7 +60,8 @@ async def discover(
                 pages = [page async for page in _pages(transport, f"{_PATHS[kind]}{query}", host)]
             except RemoteNotFound:
                 continue
-            return kind, [one for page in pages for one in _READERS[kind](page, host)]
+            found = {one.path: one for page in pages for one in _READERS[kind](page, host)}
+            return kind, list(found.values())
     raise RemoteNotFound(f"has no API that lists what it serves (looked for: {', '.join(kinds)})", registry=host)
 
 
