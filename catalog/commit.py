@@ -60,6 +60,7 @@ class Committer:
         self._distributions, self._quotas = distributions, quotas
         self._queue: list[_Waiting] = []
         self._guard, self._leading = threading.Lock(), threading.Lock()
+        self._leader = 0
 
     def commit(self, commit: Commit) -> CommitResult:
         """Make the version, durable on return; one commit's refusal does not touch the others of its group."""
@@ -70,21 +71,31 @@ class Committer:
         return self._wait(_Waiting(Commit(repository, "", (), "", "", datetime.fromtimestamp(0, UTC)), planner))
 
     def _wait(self, waiting: _Waiting) -> CommitResult:
+        if self._leader == threading.get_ident():
+            raise RuntimeError("a commit within a commit would wait for itself")
         with self._guard:
             self._queue.append(waiting)
         while not waiting.is_done():
             with self._leading:
                 if waiting.is_done():
                     break
-                with self._guard:
-                    group, self._queue = self._queue[:_GROUP], self._queue[_GROUP:]
-                for planned in [one for one in group if one.planner]:  # each sees what is written already
-                    self._commit_group([planned])
-                self._commit_group([one for one in group if one.planner is None])
+                self._leader = threading.get_ident()
+                try:
+                    self._commit_next()
+                finally:
+                    self._leader = 0
         if waiting.error is not None:
             raise waiting.error
         assert waiting.result is not None
         return waiting.result
+
+    def _commit_next(self) -> None:
+        """Commit what waits, as much as one group takes."""
+        with self._guard:
+            group, self._queue = self._queue[:_GROUP], self._queue[_GROUP:]
+        for planned in [one for one in group if one.planner]:  # each sees what is written already
+            self._commit_group([planned])
+        self._commit_group([one for one in group if one.planner is None])
 
     def preview(self, commit: Commit) -> CommitResult:
         """What a commit would make now; nothing is written. Raises what `commit` raises."""
