@@ -16,7 +16,7 @@ from catalog.snapshot import Snapshot
 from catalog.snapshots import Snapshots
 from catalog.sources import Row, source_rows, source_table
 from oci import mediatypes
-from oci.errors import CatalogBusy, CatalogUnusable
+from oci.errors import CatalogBusy, CatalogUnusable, StorageFull
 from oci.manifest import Manifest
 
 _GROUP = 256
@@ -112,7 +112,7 @@ class Committer:
         try:
             results, refusals = self._write(group, is_repeated=is_repeated)
         except Exception as error:  # noqa: BLE001  # handed to whoever waits for it
-            if len(group) == 1 or isinstance(error, CatalogBusy):
+            if len(group) == 1 or isinstance(error, CatalogBusy | StorageFull):
                 for waiting in group:
                     waiting.error = error
                 return
@@ -150,7 +150,7 @@ class Committer:
                     result, some, origins = self._plan(waiting.commit, made, is_repeated=is_repeated)
                     if result.changed:
                         fitting.take(result.repository, total_of(result.snapshot))
-                except CatalogUnusable:
+                except (CatalogUnusable, StorageFull):
                     raise  # the transaction is of no more use
                 except Exception as error:  # noqa: BLE001  # handed to whoever waits for it
                     refusals.append((waiting, error))
