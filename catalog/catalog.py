@@ -14,7 +14,7 @@ from catalog.blob_fate import BlobFate
 from catalog.blobs import BlobStore, LocalBlobStore
 from catalog.cache_contents import CacheContents
 from catalog.changes import Commit, CommitResult, Lookups
-from catalog.commit import Committer, find_operation
+from catalog.commit import Committer, Planner, find_operation
 from catalog.commit_log import CommitLog
 from catalog.content import ContentStore
 from catalog.distributions import Distribution, Distributions
@@ -25,8 +25,10 @@ from catalog.holdings import Held, Holdings
 from catalog.images import ImageFilter, ImageRow, find_images
 from catalog.known_facts import read_facts
 from catalog.lake import Lake
+from catalog.offers import Offers
 from catalog.past import PastPaths
 from catalog.pins import Pins
+from catalog.private_home import keep_private, make_home
 from catalog.pulls import DAYS_APART, PullCount, PullCounts, Pulled, Pulls
 from catalog.query import Asking, ask_table, limits_of
 from catalog.question import Format, Limits, Question
@@ -35,6 +37,8 @@ from catalog.reclaim import Reclaimer
 from catalog.remotes import Remotes
 from catalog.retention import Times, read_times
 from catalog.retention_rules import RetentionRules
+from catalog.rights import Rights
+from catalog.rights_upgrade import grant_former_rights
 from catalog.rows import ChangeRow, RepositoryRow, VersionRow
 from catalog.scrub import Scrubber
 from catalog.settings import Settings
@@ -96,8 +100,13 @@ class Catalog:
         self.pins = Pins(self._lake)
         self.squasher = Squasher(self._lake, self._snapshots, self.distributions, self.pins, self._holdings)
         self._raw = _RawCache(settings.manifest_cache)
-        lookups = Lookups(self._manifest_of, self._size_of, self._is_held, self._history.children)
-        self._committer = Committer(self._lake, self._snapshots, self.distributions, self.content, lookups, self.quotas)
+        grant_former_rights(self._lake, self._holdings, self.distributions)
+        self.rights = Rights(self.content, self._holdings, self._snapshots, self.distributions)
+        self.offers = Offers(self._lake, self.content)
+        lookups = Lookups(self._manifest_of, self.rights.usable_size, self.offers.blobs, self._history.children)
+        self._committer = Committer(
+            self._lake, self._snapshots, self.distributions, self.content, lookups, self.quotas, self.rights
+        )
 
     # --- serving ---
 
@@ -163,12 +172,11 @@ class Catalog:
     def _manifest_of(self, descriptor: Descriptor) -> Manifest:
         return self.read_manifest(descriptor.digest, descriptor.media_type)
 
-    def _size_of(self, digest: Digest) -> int | None:
-        size = self.content.size(digest)
-        return self.sources.size(digest) if size is None else size
-
-    def _is_held(self, digest: Digest) -> bool:
-        return self.content.size(digest) is not None
+    def read_part(self, version: Snapshot, digest: Digest) -> bytes:
+        """A small blob that a version's repository may use, whole; raise BlobUnknown for any other, whoever holds it."""
+        if self.rights.usable_size(version, digest) is None:
+            raise BlobUnknown(f"blob {digest} of {version.repository} is not here")
+        return self.content.read(digest)
 
     def repository_names(self) -> Sequence[str]:
         """All repositories' names in ASCII order, from memory."""
@@ -183,6 +191,13 @@ class Catalog:
         ManifestInvalid when a manifest misstates a size, CatalogUnusable when the lock cannot be had.
         """
         return self._committer.commit(commit)
+
+    def commit_latest(self, repository: str, planner: Planner) -> CommitResult:
+        """Let `planner` make the commit for the latest version under the write lock: for one to whom others were too quick.
+
+        All writers wait meanwhile: it has to be quick, and must neither write nor ask anybody. Raises what it and `commit` raise.
+        """
+        return self._committer.commit_latest(repository, planner)
 
     def preview(self, commit: Commit) -> CommitResult:
         """What a commit would make now, writing nothing; raises what `commit` raises."""
@@ -281,7 +296,7 @@ class Catalog:
             self._holdings.size(digest),
             self.hits([digest]),
             self._holdings.links(digest),
-            bool(self.sources.find(digest)),
+            bool(self.sources.of_all(digest)),
             aside.get(digest, ""),
             grace,
             self._clock(),
@@ -363,8 +378,14 @@ def open_store(settings: Settings) -> BlobStore:
 
 
 def open_catalog(settings: Settings) -> Catalog:
-    """Open this installation's catalogue, making or migrating it where needed; raise CatalogUnusable."""
-    return Catalog(settings)
+    """Open this installation's catalogue, making or migrating it where needed, in a home that is the owner's alone.
+
+    Raises CatalogUnusable.
+    """
+    make_home(settings)
+    catalog = Catalog(settings)
+    keep_private(settings)
+    return catalog
 
 
 class _RawCache:

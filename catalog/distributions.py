@@ -135,6 +135,7 @@ class Distributions:
         self._by_path: Mapping[str, Distribution] = {}
         self._caches: Mapping[str, Distribution] = {}
         self._immutable: Mapping[str, tuple[str, ...]] = {}
+        self._serving: Mapping[str, list[Distribution]] = {}
         self.reload()
 
     def reload(self) -> None:
@@ -146,6 +147,11 @@ class Distributions:
     def _take(self, by_path: Mapping[str, Distribution]) -> None:
         self._by_path = by_path
         self._caches = {path: one for path, one in by_path.items() if one.remote}
+        serving: dict[str, list[Distribution]] = {}
+        for one in sorted(by_path.values(), key=lambda one: (one.path != one.repository, one.path)):
+            if one.repository:
+                serving.setdefault(one.repository, []).append(one)
+        self._serving = serving
         immutable: dict[str, tuple[str, ...]] = {}
         for one in by_path.values():
             if one.immutable_tags and one.version is None:
@@ -169,6 +175,10 @@ class Distributions:
             if head in self._caches:
                 return self._caches[head]
         return None
+
+    def serving(self, repository: str) -> list[Distribution]:
+        """What serves a repository, the path of its own name first; no I/O."""
+        return self._serving.get(repository, [])
 
     def immutable_tags(self, repository: str) -> tuple[str, ...]:
         """What patterns of tags all paths that serve a repository's latest version keep from being moved; no I/O."""

@@ -18,7 +18,8 @@ from filelock import FileLock, Timeout
 from catalog.nested_texts import heal_inlined
 from catalog.schema import MIGRATIONS, SCHEMA_VERSION, TEXTS_SINCE
 from catalog.sequence import Sequence as CommitSequence
-from oci.errors import CatalogUnusable
+from oci.errors import CatalogBusy, CatalogUnusable, InvalidInput
+from oci.unicode import fit_text, is_fit
 
 _EXTENSIONS = ("sqlite_scanner", "ducklake")
 Row = tuple[object, ...]
@@ -65,6 +66,7 @@ class Lake:
         file.parent.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(file.with_suffix(".lock"), timeout=lock_timeout, thread_local=False)
         self._writing = threading.Lock()
+        self._writer = 0
         self._local = threading.local()
         self._root = duckdb.connect(":memory:", config={"memory_limit": memory, "threads": threads})
         load_extensions(self._root)
@@ -195,17 +197,21 @@ class Lake:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """One writer on this machine: threads by a mutex, processes by a lock on a file beside the catalogue."""
+        if self._writer == threading.get_ident():
+            raise RuntimeError("a write within a write would wait for itself")
         with self._writing:
             try:
                 self._lock.acquire()
             except Timeout:
-                raise CatalogUnusable(
+                raise CatalogBusy(
                     f"another process has held {self._lock.lock_file} for {self._lock_timeout:g} s; "
                     "find it (fuser shows its pid), or raise ENTREPOT_LOCK_TIMEOUT"
                 ) from None
+            self._writer = threading.get_ident()
             try:
                 yield
             finally:
+                self._writer = 0
                 self._lock.release()
 
     def close(self) -> None:
@@ -223,12 +229,17 @@ class Writer:
         self.wrote = False
 
     def insert(self, table: str, rows: Sequence[Row]) -> None:
-        """Add a few rows, in the order of the table's columns."""
+        """Add a few rows, in the order of the table's columns; raise InvalidInput for text that the catalogue cannot hold."""
         if not rows:
             return
+        values = [value for row in rows for value in row]
+        for value in values:
+            for text in value if isinstance(value, list) else (value,):
+                if isinstance(text, str) and not is_fit(text):
+                    raise InvalidInput(f"{text[:100]!r} holds a NUL or half a surrogate pair, which is no text")
         self.wrote = True
         places = ", ".join([f"({', '.join('?' * len(rows[0]))})"] * len(rows))
-        self._cursor.execute(f"INSERT INTO {table} VALUES {places}", [value for row in rows for value in row])
+        self._cursor.execute(f"INSERT INTO {table} VALUES {places}", values)
 
     def append(self, table: str, rows: pa.Table) -> None:
         """Add rows by name of column; columns that they lack are NULL. Quicker than `insert` for wide rows and for many."""
@@ -291,7 +302,9 @@ class Writer:
         if quotas:
             told["quotas"] = True
         note = json.dumps(told)
-        self._cursor.execute("CALL lake.set_commit_message(?, ?, extra_info => ?)", [actor, message, note])
+        self._cursor.execute(
+            "CALL lake.set_commit_message(?, ?, extra_info => ?)", [fit_text(actor), fit_text(message), note]
+        )
 
 
 def _roll_back(cursor: duckdb.DuckDBPyConnection) -> None:

@@ -26,8 +26,10 @@ from registry_api.event_chores import run_event_chores
 from registry_api.event_routes import event_routes
 from registry_api.eventing import Eventing, open_eventing
 from registry_api.fetches import Fetches
+from registry_api.forwarded import TrustedProxies
 from registry_api.health import health_routes
 from registry_api.hooks import hook_routes
+from registry_api.hosts import Hosts, trusted_proxies
 from registry_api.identity_tokens import IdentityTokens, identity_client
 from registry_api.image_index import index_routes
 from registry_api.limits import RateLimit
@@ -65,14 +67,15 @@ def create_app(catalog: Catalog, *, now: Now = _now, make_id: Callable[[], str] 
     identities = IdentityTokens(lambda: identity_client(settings))
     gate = Gate(AccessStore(settings), catalog.events, threads, now, identities)
     fetches = Fetches(catalog, threads, upstreams)
-    registry = Registry(catalog, gate, threads, now, make_id, fetches, RateLimit(settings.request_rate))
+    limit, hosts = RateLimit(settings.request_rate), Hosts(settings)
+    registry = Registry(catalog, gate, threads, now, make_id, fetches, limit, hosts)
     caches, absent = Caches(upstreams), AbsentChildren(upstreams)
     distribution, others = (
         DistributionApi(registry, caches, absent),
         _create_others(registry, caches, absent, upstreams, open_eventing(settings)),
     )
 
-    return Application(distribution, others)
+    return Application(distribution, others, trusted_proxies(settings))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +84,12 @@ class Application:
 
     distribution: DistributionApi
     others: FastAPI
+    proxies: TrustedProxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        if scope["type"] == "http":
+            scope = self.proxies.heed(scope)
         if scope["type"] == "http" and (scope["path"].startswith(_DISTRIBUTION) or scope["path"] == "/v2"):
             await self.distribution(scope, receive, send)
         else:

@@ -14,6 +14,7 @@ from oci.digest import Digest
 from oci.errors import NameUnknown
 from registry_api.access import Gate
 from registry_api.fetches import Fetches
+from registry_api.hosts import Hosts
 from registry_api.limits import RateLimit
 from registry_api.recent import Recent
 from registry_api.threads import Threads
@@ -22,7 +23,7 @@ from registry_api.threads import Threads
 @dataclass(frozen=True, slots=True)
 class Registry:
     """The catalogue, the gate before it, the threads to use it on, the clock and ids that a push needs, what is fetched from
-    upstream, and how many requests one caller may make."""
+    upstream, how many requests one caller may make, and by which names clients reach us."""
 
     catalog: Catalog
     gate: Gate
@@ -31,6 +32,7 @@ class Registry:
     make_id: Callable[[], str]
     fetches: Fetches
     rate: RateLimit
+    hosts: Hosts
     opened: "Recent[Digest, None]" = field(default_factory=lambda: Recent(10_000))
     """Blobs whose folders the system has in memory, so that opening them again takes no disk."""
     warned: "Recent[str, None]" = field(default_factory=lambda: Recent(1_000))
@@ -97,8 +99,9 @@ class Registry:
         return found
 
     def is_given(self, caller: Caller, path: str, repository: str, snapshot: Snapshot | None, digest: Digest) -> bool:
-        """Whether a path that leads to a repository gives a caller a blob: the version served has it, or it was uploaded or
-        mounted there and the caller may push."""
-        if snapshot is not None and digest in snapshot.blobs:
-            return True
-        return self.catalog.content.linked(repository, digest) and self.shows_leases(caller, path)
+        """Whether a path that leads to a repository gives a caller a blob: the version served has received it, or it was uploaded
+        or mounted there and the caller may push."""
+        version = snapshot or Snapshot(repository, 0)
+        if digest not in version.blobs and not self.shows_leases(caller, path):
+            return False
+        return self.catalog.rights.has_received(version, digest)

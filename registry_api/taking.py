@@ -28,7 +28,7 @@ async def take_manifests(
     serve: Literal["public", "private", "nobody"],
 ) -> None:
     """Copy manifests without their layers and children, which `origin` says where to fetch, and commit them."""
-    copier = GraphCopier(source, RepositoryTarget(registry.catalog, snapshot), parts=_parts)
+    copier = GraphCopier(source, RepositoryTarget(registry.catalog, snapshot, source=source), parts=_parts)
     try:
         for root in roots:
             await copier.copy(Descriptor(root.media_type, root.digest, UNKNOWN_SIZE))

@@ -9,6 +9,7 @@ from starlette.types import Message, Receive, Scope, Send
 from catalog.access_policy import NOBODY, Caller
 from catalog.distributions import Distribution
 from catalog.past import Past
+from catalog.snapshot import Snapshot
 from oci.digest import Digest
 from oci.errors import BlobUnknown, Denied, EntrepotError, RemoteLeftOut, RemoteNotFound, Unauthorized, Unsupported
 from oci.reference import is_name
@@ -190,7 +191,8 @@ class DistributionApi:
             return partial(list_tags_with, tags), warning
         if match.pattern == BLOB and isinstance(why_not, RemoteNotFound):
             digest = Digest.parse(match.reference)
-            if registry.catalog.content.size(digest) is None:
+            snapshot = await registry.find_served(name) or Snapshot(name, 0)
+            if registry.catalog.rights.usable_size(snapshot, digest) is None:
                 raise BlobUnknown(why_not.message)
         return handler, ""
 
@@ -238,7 +240,9 @@ class DistributionApi:
         said = "insufficient_scope" if isinstance(error, ScopeMissing) else ""
         if not said and (find_header(scope, b"authorization") or b"").lower().startswith(b"bearer"):
             said = "insufficient_scope" if isinstance(error, LoginNeeded) else "invalid_token"
-        return challenge(self._registry.catalog.settings, scope, scopes, error=said)
+        registry = self._registry
+        base = None if registry.catalog.settings.auth == "basic" else registry.hosts.base_url(scope)
+        return challenge(base, scopes, error=said)
 
 
 def _parameter(scope: Scope, name: str) -> str | None:

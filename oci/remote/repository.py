@@ -1,6 +1,6 @@
 """A repository on another registry, as a Source and a Target. Source: distribution-spec 1.1."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -309,6 +309,19 @@ class RemoteRepository:
             except RemoteNotFound:
                 return False
         return True
+
+    async def proves(self, digest: Digest, origins: Collection[str]) -> bool:
+        """Whether this registry is one of `origins`, which have sent the blob before, and says that the repository has it."""
+        try:
+            if await self._transport.origin() not in origins:
+                return False
+            return await self.hurried().offers(digest)
+        except RemoteError:
+            return False
+
+    def delivered_by(self, _digest: Digest) -> str:
+        """This registry."""
+        return self._transport.known_origin
 
     # --- writing ---
 

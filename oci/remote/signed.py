@@ -4,7 +4,7 @@ They come from the registry's extension, where it has one, and from a lookaside 
 """
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import replace
 
 from oci.descriptor import Descriptor
@@ -61,6 +61,14 @@ class SignedRepository:
         """A blob's bytes."""
         source = self._packed if descriptor.digest in self._packed.blobs else self._source
         return source.read_blob(descriptor)
+
+    async def proves(self, digest: Digest, origins: Collection[str]) -> bool:
+        """Whether the registry says that it has a blob, and is one of `origins`."""
+        return digest not in self._packed.blobs and await self._source.proves(digest, origins)
+
+    def delivered_by(self, digest: Digest) -> str:
+        """The registry that sent a blob; empty for what was packed here."""
+        return "" if digest in self._packed.blobs else self._source.delivered_by(digest)
 
     def blame(self, error: RemoteCorrupt, digest: Digest) -> bool:
         """Note that a blob was another one; whether there is another place to have it from."""
