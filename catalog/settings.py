@@ -1,6 +1,7 @@
 """The one table of settings: environment variables `ENTREPOT_…`; docs/settings.md documents each, a test compares."""
 
 import re
+from fnmatch import fnmatchcase
 from functools import cached_property
 from ipaddress import ip_network
 from pathlib import Path
@@ -127,8 +128,8 @@ class Settings(BaseSettings):
     )
     misstated_sizes: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="Repositories, as globs separated by commas, into which syncs and replications take an index that "
-        "misstates the size of a child; the child's digest is checked all the same.",
+        description="Repositories, as globs separated by commas, that take an index which misstates the size of a child; the "
+        "child's digest is checked all the same.",
     )
     history_path: str = Field(
         "history",
@@ -219,6 +220,10 @@ class Settings(BaseSettings):
     def root(self) -> Path:
         """`home` as an absolute path."""
         return self.home.expanduser().absolute()
+
+    def may_misstate(self, repository: str) -> bool:
+        """Whether a repository takes indexes that misstate the size of a child."""
+        return any(fnmatchcase(repository, pattern) for pattern in self.misstated_sizes)
 
     @cached_property
     def allowed_roots(self) -> tuple[Path, ...]:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from fnmatch import fnmatchcase
 from typing import Literal
 
 from catalog.catalog import Catalog
@@ -107,7 +106,7 @@ class SyncJob:
             self.source = ReadOnce(
                 source, catalog, self.target, stage=not request.dry_run, concurrency=self.concurrency
             )
-        self.may_misstate = any(fnmatchcase(self.target, one) for one in catalog.settings.misstated_sizes)
+        self.may_misstate = catalog.settings.may_misstate(self.target)
         """Whether indexes are taken that misstate the size of a child."""
         self.platforms = request.platform_filter
         self.companions = CompanionFilter(request.companions)

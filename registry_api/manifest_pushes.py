@@ -93,7 +93,8 @@ def _keep(registry: Registry, name: str, manifest: Manifest) -> None:
             f"{name} does not hold {len(missing)} part(s) of the manifest: push these first: {', '.join(missing[:5])}",
             detail={"missing": missing},
         )
-    check_children(manifest, partial(_held_manifest, snapshot))
+    may_misstate = registry.catalog.settings.may_misstate(name)
+    check_children(manifest, partial(_held_manifest, snapshot), may_misstate=may_misstate)
     if manifest.is_index:
         check_nesting(manifest, partial(_read_held, registry, snapshot))
     if manifest.digest not in snapshot.manifests or registry.catalog.content.size(manifest.digest) is None:

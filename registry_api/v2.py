@@ -11,7 +11,7 @@ from catalog.distributions import Distribution
 from catalog.past import Past
 from catalog.snapshot import Snapshot
 from oci.digest import Digest
-from oci.errors import BlobUnknown, Denied, EntrepotError, RemoteNotFound, Unauthorized, Unsupported
+from oci.errors import BlobUnknown, Denied, EntrepotError, RemoteLeftOut, RemoteNotFound, Unauthorized, Unsupported
 from oci.reference import is_name
 from oci.remote.hops import Hops, current, parse_via
 from registry_api.absent_children import AbsentChildren
@@ -221,7 +221,7 @@ class DistributionApi:
         status = row_of(type(error)).status
         if status == 401 and error.side == "request":
             return error_answer(error, (b"www-authenticate", self._challenge(scope, error)), SUPPORTED)
-        if isinstance(error, ChildLeftOut):
+        if isinstance(error, ChildLeftOut | RemoteLeftOut):
             return error_answer(error, (b"warning", warning_value(error.message)))
         if status < 500:
             return error_answer(error)

@@ -13,8 +13,10 @@ from oci.digest import Digest
 from oci.memory import MemoryStore
 from oci.pack import pack_artifact, pack_image, pack_index
 from oci.platform import Platform
+from oci.remote.left_out import left_out_text, said_left_out
 from oci.signing.atomic import AtomicSignature
 from registry_api import questions
+from registry_api.messages import warning_value
 from tests.api.conftest import Api, codes, serve
 from tests.servers import wait_until
 from tests.upstream import Reply, Seen, Upstream
@@ -374,6 +376,22 @@ def test_without_the_extension_upstream_is_not_asked_and_an_unknown_manifest_is_
     assert not [seen for seen in upstream.seen if seen.path.startswith("/extensions/")]
     unknown = api.anybody.get(f"/extensions/v2/cache/{NAME}/signatures/{Digest.of(b'none')}")
     assert unknown.status_code == 404
+
+
+def test_that_upstream_was_made_without_a_child_is_passed_on(
+    make_cache: Callable[..., Api], upstream: Upstream, store: MemoryStore
+) -> None:
+    """A sync of the cache takes the index as it is then, as one of upstream does."""
+    api, index = make_cache(), store.tagged["v1"]
+    child = store.manifests[index].manifests[0].digest
+    warning = warning_value(left_out_text(child, index, NAME))
+    upstream.fail(404, only=child, warning=warning)
+    assert api.anybody.get(f"{CACHED}/v1").status_code == 200
+    answer = api.anybody.get(f"{CACHED}/{child}")
+    assert answer.status_code == 404
+    assert said_left_out([answer.headers["warning"]]) == left_out_text(child, index, NAME)
+    plain = api.anybody.get(f"{CACHED}/{Digest.of(b'none')}")
+    assert (plain.status_code, "warning" in plain.headers) == (404, False)
 
 
 def atomic_entry(digest: Digest) -> dict[str, object]:

@@ -13,6 +13,7 @@ from catalog.replicas import PathTaken, UpstreamChanged
 from catalog.settings import read_settings
 from flows.replicate_run import ReplicationFailed
 from oci.errors import RemoteCorrupt, RemoteRefused
+from oci.pack import pack_image
 from tests.flows.replicate_once import Lists, actions, logged_in, replicate, stores_of
 from tests.upstream import Reply, Upstream
 
@@ -289,3 +290,18 @@ def test_a_path_that_serves_something_of_our_own_is_skipped_by_name(tmp_path: Pa
         skipped = replicate(catalog, upstream, on_error="skip")
         assert actions(skipped) == {"team/a": "added", "team/b": "failed", "team/c": "added"}
         assert catalog.distributions.get("team/b").repository == "mine"
+
+
+def test_a_path_of_which_a_tag_was_skipped_is_tried_again(tmp_path: Path) -> None:
+    lists = Lists(entrepot=[{"path": "team/a", "content": "one"}])
+    with served(lists) as upstream, catalog_for(tmp_path, upstream, "") as catalog:
+        store = upstream.repositories["team/a"]
+        store.put_tag("v2", pack_image(store, [{"file": "two"}]).digest)
+        lost = store.manifests.pop(store.tagged["v2"])
+        first = replicate(catalog, upstream, on_error="skip")
+        assert (actions(first), list(catalog.snapshot("team/a").tags)) == ({"team/a": "added"}, ["v1"])
+        store.manifests[lost.digest] = lost
+        assert actions(replicate(catalog, upstream, on_error="skip")) == {"team/a": "updated"}
+        upstream.forget()
+        assert actions(replicate(catalog, upstream, on_error="skip")) == {"team/a": "unchanged"}
+        assert not [seen for seen in upstream.seen if seen.name]  # the list says that nothing has changed
