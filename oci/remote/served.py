@@ -68,18 +68,22 @@ async def read_pages(transport: RemoteTransport, path: str) -> AsyncIterator[Map
             raise RemoteCorrupt(f"breaks off its list: {error.message}", registry=transport.host) from error
         seen.add(path)
         yield page
-        following = page.get("next") or _linked(response)
-        if not following:
+        following = _following(page, response)
+        if following is None:
             return
-        path = response.request.url.join(str(following)).raw_path.decode()
+        path = following
 
 
-def _linked(response: httpx.Response) -> str | None:
-    """Where the next page is; None for the last one, and for a link that cannot be read."""
+def _following(page: Mapping[str, object], response: httpx.Response) -> str | None:
+    """Where the next page is, None for the last one; raise RemoteCorrupt for a list that goes on at no address."""
+    following = page.get("next")
     try:
-        return next_page(response)
-    except ValueError:
-        return None
+        return response.request.url.join(str(following)).raw_path.decode() if following else next_page(response)
+    except (httpx.InvalidURL, ValueError):
+        host = response.request.url.host
+        raise RemoteCorrupt(
+            "lists what it serves in pages, and does not say where the next one is", registry=host
+        ) from None
 
 
 def entries(page: Mapping[str, object], key: str, host: str) -> list[Mapping[str, object]]:

@@ -3,13 +3,13 @@
 import concurrent.futures
 import itertools
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from catalog.snapshot import Snapshot
 from catalog.sources import BlobSource, Sources
-from oci.digest import Digest
 from oci.manifest import Manifest
 from oci.memory import MemoryStore
 from oci.pack import pack_image, pack_index
@@ -98,13 +98,13 @@ def test_a_request_that_looked_before_another_brought_it_asks_no_more(
     first_is_served, second_has_looked = threading.Event(), threading.Event()
     origin_of, calls = Sources.origin_of, itertools.count()
 
-    def slow_origin_of(self: Sources, blobs: Iterable[Digest]) -> BlobSource | None:
+    def slow_origin_of(self: Sources, version: Snapshot) -> BlobSource | None:
         if next(calls) == 0:
             assert second_has_looked.wait(20)
         else:
             second_has_looked.set()
             assert first_is_served.wait(20)
-        return origin_of(self, blobs)
+        return origin_of(self, version)
 
     monkeypatch.setattr(Sources, "origin_of", slow_origin_of)
     with serve(home) as api, concurrent.futures.ThreadPoolExecutor(2) as threads:

@@ -64,5 +64,5 @@ def test_all_names_are_found(odd: Odd) -> None:
             with pytest.raises(RemoteCorrupt, match="where the next one is"):
                 asyncio.run(discover(upstream.host, connect, kinds=("catalog",)))
             return
-        _kind, served = asyncio.run(discover(upstream.host, connect, kinds=("catalog",)))
-        assert [one.path for one in served] == names
+        found = asyncio.run(discover(upstream.host, connect, kinds=("catalog",)))
+        assert [one.path for one in found.served] == names
