@@ -11,13 +11,14 @@ from typing import Any, cast
 
 from catalog.cache_rules import CacheRules
 from catalog.lake import Lake, listed
+from catalog.nested import as_nested, to_text
 from oci.errors import DistributionUnknown, VersionUnknown
 
 Row = tuple[object, ...]
 _COLUMNS = (
     "path, repository, version, private, description, created_at, updated_at, remote, fresh_seconds, replica_of, "
-    "labels, immutable_tags, include_names, exclude_names, bring, max_size, keep_unused_days, replica_mark, history_from, "
-    "shares_login"
+    f"{as_nested('distributions', 'labels')}, immutable_tags, include_names, exclude_names, bring, max_size, "
+    "keep_unused_days, replica_mark, history_from, shares_login"
 )
 
 
@@ -75,7 +76,7 @@ def distribution_row(found: Distribution) -> Row:
         found.remote,
         found.fresh_seconds,
         found.replica_of,
-        dict(found.labels),
+        None,
         list(found.immutable_tags),
         list(found.cache.include),
         list(found.cache.exclude),
@@ -85,6 +86,7 @@ def distribution_row(found: Distribution) -> Row:
         found.replica_mark,
         found.history_from,
         found.shares_login,
+        to_text(found.labels),
     )
 
 
@@ -138,6 +140,7 @@ class Distributions:
         self._by_path: Mapping[str, Distribution] = {}
         self._caches: Mapping[str, Distribution] = {}
         self._immutable: Mapping[str, tuple[str, ...]] = {}
+        self._serving: Mapping[str, list[Distribution]] = {}
         self.changes = 0
         """Another number as soon as any distribution is another one."""
         self.reload()
@@ -152,6 +155,11 @@ class Distributions:
         self.changes += 1
         self._by_path = by_path
         self._caches = {path: one for path, one in by_path.items() if one.remote}
+        serving: dict[str, list[Distribution]] = {}
+        for one in sorted(by_path.values(), key=lambda one: (one.path != one.repository, one.path)):
+            if one.repository:
+                serving.setdefault(one.repository, []).append(one)
+        self._serving = serving
         immutable: dict[str, tuple[str, ...]] = {}
         for one in by_path.values():
             if one.immutable_tags and one.version is None:
@@ -175,6 +183,10 @@ class Distributions:
             if head in self._caches:
                 return self._caches[head]
         return None
+
+    def serving(self, repository: str) -> list[Distribution]:
+        """What serves a repository, the path of its own name first; no I/O."""
+        return self._serving.get(repository, [])
 
     def immutable_tags(self, repository: str) -> tuple[str, ...]:
         """What patterns of tags all paths that serve a repository's latest version keep from being moved; no I/O."""

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
+from catalog.room import FULL, no_room
 from oci.errors import CatalogUnusable, InvalidInput
 
 M = TypeVar("M", bound=BaseModel)
@@ -83,6 +84,10 @@ class PrivateFile(Generic[M]):
                 made = change(self.value)
                 checked = type(made).model_validate(made.model_dump())
                 write_private(self._file, checked.model_dump_json(indent=1) + "\n")
+        except OSError as error:
+            if error.errno in FULL:
+                raise no_room(self._file.parent) from error
+            raise
         except Timeout:
             raise CatalogUnusable(f"another process holds {self._lock.lock_file}; try again") from None
         return checked

@@ -22,7 +22,10 @@ _STATE = """
 SELECT kind, tag, digest, any_value(size), any_value(media_type), any_value(artifact_type), any_value(subject)
 FROM records
 WHERE repository = ? AND (kind IN ('tag', 'manifest', 'blob') AND version <= ? OR kind = 'version' AND version = ?)
-GROUP BY kind, tag, digest HAVING sum(CASE action WHEN 'add' THEN 1 ELSE -1 END) > 0"""
+GROUP BY kind, tag, digest HAVING sum(CASE action WHEN 'add' THEN 1 ELSE -1 END) > 0
+UNION ALL
+SELECT 'deferred', '', digest, CASE WHEN min(size) = max(size) THEN min(size) ELSE -1 END, '', '', ''
+FROM sources WHERE repository = ? AND version <= ? GROUP BY digest"""
 """The version's own row comes along: in one look at the lake, so that nobody deletes the version between two."""
 
 _STEP = """
@@ -30,7 +33,10 @@ SELECT kind, tag, digest, any_value(size), any_value(media_type), any_value(arti
     sum(CASE action WHEN 'add' THEN 1 ELSE -1 END) AS net
 FROM records WHERE repository = ?
     AND (kind IN ('tag', 'manifest', 'blob') AND version > ? AND version <= ? OR kind = 'version' AND version IN (?, ?))
-GROUP BY kind, tag, digest HAVING net <> 0 ORDER BY net"""
+GROUP BY kind, tag, digest HAVING net <> 0
+UNION ALL
+SELECT 'deferred', '', digest, CASE WHEN min(size) = max(size) THEN min(size) ELSE -1 END, '', '', '', 1
+FROM sources WHERE repository = ? AND version > ? AND version <= ? GROUP BY digest"""
 
 _OVERHEAD = 10
 """Entries that a snapshot of nothing counts for."""
@@ -277,25 +283,31 @@ class Snapshots:
         return made
 
     def _read(self, name: str, version: int) -> Snapshot:
-        rows = self._lake.read(_STATE, [name, version, version])
+        rows = self._lake.read(_STATE, [name, version, version, name, version])
         if not any(row[0] == "version" for row in rows):
             raise version_unknown(name, version, self._latest.get(name, 0))
-        tags, manifests, blobs = _sort_out(rows)
-        return Snapshot(name, version, tags, manifests, blobs)
+        return Snapshot(name, version, *_sort_out(rows), _claims(rows))
 
     def _forward(self, base: Snapshot, version: int) -> Snapshot | None:
         """What the changes since make of an earlier version; None when one of the two is no more: then they are others."""
-        rows = self._lake.read(_STEP, [base.repository, base.version, version, base.version, version])
+        name, former = base.repository, base.version
+        rows = self._lake.read(_STEP, [name, former, version, former, version, name, former, version])
         if not any(row[0] == "version" and row[7] == 2 for row in rows):
             return None
+        claims = _claims(rows)
         tags, manifests, blobs = _sort_out([row for row in rows if int(str(row[7])) > 0])
         lost_tags, lost_manifests, lost_blobs = _sort_out([row for row in rows if int(str(row[7])) < 0])
-        return base.forward(version, Delta(tags, lost_tags, manifests, lost_manifests, blobs, lost_blobs))
+        return base.forward(version, Delta(tags, lost_tags, manifests, lost_manifests, blobs, lost_blobs, claims))
+
+
+def _claims(rows: Iterable[tuple[object, ...]]) -> dict[Digest, int]:
+    """The blobs that came without their bytes, and the sizes that manifests claim."""
+    return {Digest(row[2]): int(str(row[3])) for row in rows if row[0] == "deferred"}
 
 
 def _weight(snapshot: Snapshot) -> int:
     """Entries that a snapshot counts for; what it shares with another version is counted with both."""
-    return len(snapshot.tags) + len(snapshot.manifests) + len(snapshot.blobs) + _OVERHEAD
+    return len(snapshot.tags) + len(snapshot.manifests) + len(snapshot.blobs) + len(snapshot.deferred) + _OVERHEAD
 
 
 def _sort_out(
@@ -305,7 +317,7 @@ def _sort_out(
     manifests: dict[Digest, ManifestEntry] = {}
     blobs: dict[Digest, int] = {}
     for kind, tag, digest_text, size, media_type, artifact_type, subject, *_ in rows:
-        if kind == "version":
+        if kind in ("version", "deferred"):
             continue
         digest = Digest(digest_text)
         if kind == "tag":

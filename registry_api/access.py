@@ -3,6 +3,7 @@
 import base64
 import binascii
 import hashlib
+import platform
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from catalog.bearer import Subject, read_token
 from catalog.distributions import Distribution
 from catalog.events import Event, Events
 from catalog.logins import Login, Logins
+from catalog.settings import Settings
 from oci.errors import Denied, Unauthorized
 from registry_api.identity_tokens import IDENTITY_USER, IdentityTokens
 from registry_api.login_checks import LoginChecks
@@ -230,6 +232,14 @@ class Gate:
 
     def _note(self, actor: str, action: str, name: str, reason: str, address: str) -> None:
         self.events.note(Event(self._now(), actor, action, name, "refused", reason, address))
+
+
+def own_mark(policy: Policy, settings: Settings) -> str:
+    """What tells this installation from others, the same in all its processes: a hash of marks that are its own."""
+    own = [f"{one.created_at} {one.stamp}" for one in policy.accounts.values()] or [
+        f"{platform.node()} {settings.root}"
+    ]
+    return hashlib.blake2b(min(own).encode(), person=b"entrepot-via", digest_size=8).hexdigest()
 
 
 def is_administrator(policy: Policy, caller: Caller) -> bool:

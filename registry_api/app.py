@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from catalog.access import AccessStore
+from catalog.bearer import needs_key
 from catalog.cache_logins import SharedLogin, shared_logins
 from catalog.catalog import Catalog
 from catalog.upstreams import Upstreams, make_keychain
@@ -44,7 +45,7 @@ from registry_api.registry import Registry
 from registry_api.remotes import remote_routes
 from registry_api.retention import retention_routes
 from registry_api.threads import Threads
-from registry_api.tokens import token_routes
+from registry_api.tokens import renew_key, token_routes
 from registry_api.v2 import DistributionApi
 from registry_api.versions import version_routes
 
@@ -113,6 +114,7 @@ def _create_others(
             pulls.run(),
             run_event_chores(registry, eventing),
         )
+        await registry.threads.run(_prepare_key, registry)
         chores = [asyncio.create_task(one) for one in running]
         try:
             yield
@@ -162,6 +164,15 @@ def _description_of(app: FastAPI) -> Callable[[Request], Response]:
         return Response(body(), media_type="application/json")
 
     return describe
+
+
+def _prepare_key(registry: Registry) -> None:
+    """Have a key for tokens from the start, so that no pull has to write one."""
+    if needs_key(registry.gate.access.policy, registry.now()):
+        try:
+            renew_key(registry.gate.access, registry.now())
+        except EntrepotError as error:
+            log.error("making a key for tokens failed error=%s", error)  # noqa: TRY400
 
 
 async def _tell_invalid(_request: Request, error: Exception) -> Response:

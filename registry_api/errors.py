@@ -67,6 +67,7 @@ _STATUSES: Mapping[type[EntrepotError], int] = {
     errors.RemoteUnavailable: 503,
     errors.RemoteRateLimited: 429,
     errors.RemoteNotFound: 404,
+    errors.RemoteLoop: 508,
     errors.LocalError: 500,
     errors.StorageFull: 507,
     errors.StorageUnavailable: 503,

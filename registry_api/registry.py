@@ -119,8 +119,9 @@ class Registry:
         return found
 
     def is_given(self, caller: Caller, path: str, repository: str, snapshot: Snapshot | None, digest: Digest) -> bool:
-        """Whether a path that leads to a repository gives a caller a blob: the version served has it, or it was uploaded or
-        mounted there and the caller may push."""
-        if snapshot is not None and digest in snapshot.blobs:
-            return True
-        return self.catalog.content.linked(repository, digest) and self.shows_leases(caller, path)
+        """Whether a path that leads to a repository gives a caller a blob: the version served has received it, or it was uploaded
+        or mounted there and the caller may push."""
+        version = snapshot or Snapshot(repository, 0)
+        if digest not in version.blobs and not self.shows_leases(caller, path):
+            return False
+        return self.catalog.rights.has_received(version, digest)

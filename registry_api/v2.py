@@ -9,11 +9,13 @@ from starlette.types import Message, Receive, Scope, Send
 from catalog.access_policy import NOBODY, Caller
 from catalog.distributions import Distribution
 from catalog.past import Past
+from catalog.snapshot import Snapshot
 from oci.digest import Digest
-from oci.errors import BlobUnknown, Denied, EntrepotError, RemoteNotFound, Unauthorized, Unsupported
+from oci.errors import BlobUnknown, Denied, EntrepotError, RemoteLeftOut, RemoteNotFound, Unauthorized, Unsupported
 from oci.reference import is_name
+from oci.remote.hops import Hops, current, parse_via
 from registry_api.absent_children import AbsentChildren
-from registry_api.access import CHANGES, LoginNeeded, ScopeMissing, address_of, check_changeable
+from registry_api.access import CHANGES, LoginNeeded, ScopeMissing, address_of, check_changeable, own_mark
 from registry_api.bodies import ClientGone
 from registry_api.caches import Caches
 from registry_api.challenges import challenge, scopes_for
@@ -28,6 +30,7 @@ from registry_api.routes import (
     MANIFEST,
     REFERRERS,
     ROUTES,
+    SIGNATURES,
     TAGS,
     UPLOADS,
     Handler,
@@ -46,6 +49,7 @@ class DistributionApi:
 
     def __init__(self, registry: Registry, caches: Caches, absent: AbsentChildren) -> None:
         self._registry, self._caches, self._absent = registry, caches, absent
+        self._hops: Hops | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every error of ours becomes an answer in the form of the specification."""
@@ -78,6 +82,8 @@ class DistributionApi:
             if match.pattern == BASE and caller == NOBODY:
                 raise Unauthorized("a login, or a token for nobody in particular, is wanted here")
             return await route.handler(registry, Request("", "", match.reference, caller, scope, receive))
+        if route.action == "pull":
+            current.set(self._hops_of(scope))
         name, more = self._place(scope, route, checked_name(match.name))
         found = await registry.find_distribution(name)
         cache = registry.catalog.distributions.find_cache(name)
@@ -101,6 +107,13 @@ class DistributionApi:
         request = Request(name, found.repository if found else name, match.reference, caller, scope, receive)
         answer = await handler(registry, request)
         return MoreHeaders(answer, more) if more else answer
+
+    def _hops_of(self, scope: Scope) -> Hops:
+        """Which registries ask on whose behalf: all those that the request has passed, and then this one."""
+        if self._hops is None:
+            self._hops = Hops(own_mark(self._registry.gate.access.policy, self._registry.catalog.settings))
+        via = find_header(scope, b"via")
+        return self._hops if via is None else parse_via(via.decode("latin-1"), self._hops.own)
 
     def _place(self, scope: Scope, route: Route, name: str) -> tuple[str, list[tuple[bytes, bytes]]]:
         """The path that a name stands for, which is another one below a cache for the parameter `ns`; and headers that say so."""
@@ -171,12 +184,15 @@ class DistributionApi:
             return handler, await self._caches.bring(registry, cache, name, match.reference, why_not)
         if match.pattern == REFERRERS:
             return handler, await self._caches.bring_referrers(registry, cache, name, match.reference, why_not)
+        if match.pattern == SIGNATURES:
+            return handler, await self._caches.bring_signatures(registry, cache, name, match.reference, why_not)
         if match.pattern == TAGS:
             tags, warning = await self._caches.list_tags(registry, cache, name, why_not)
             return partial(list_tags_with, tags), warning
         if match.pattern == BLOB and isinstance(why_not, RemoteNotFound):
             digest = Digest.parse(match.reference)
-            if registry.catalog.content.size(digest) is None:
+            snapshot = await registry.find_served(name) or Snapshot(name, 0)
+            if registry.catalog.rights.usable_size(snapshot, digest) is None:
                 raise BlobUnknown(why_not.message)
         return handler, ""
 
@@ -205,7 +221,7 @@ class DistributionApi:
         status = row_of(type(error)).status
         if status == 401 and error.side == "request":
             return error_answer(error, (b"www-authenticate", self._challenge(scope, error)), SUPPORTED)
-        if isinstance(error, ChildLeftOut):
+        if isinstance(error, ChildLeftOut | RemoteLeftOut):
             return error_answer(error, (b"warning", warning_value(error.message)))
         if status < 500:
             return error_answer(error)

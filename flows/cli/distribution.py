@@ -227,7 +227,9 @@ def delete_distribution(path: DistributionPath, *, home: Home = None, as_json: J
 
 def _put(catalog: "Catalog", made: "Distribution", history_from: int | None) -> "Distribution":
     """Write it; raise NameUnknown or VersionUnknown for what could not be served."""
-    if not made.remote:
+    old = catalog.distributions.find(made.path)
+    is_other = old is None or (old.repository, old.version) != (made.repository, made.version)
+    if not made.remote and is_other:
         catalog.snapshot(made.repository, made.version)
     written = catalog.distributions.put(made, actor=ACTOR, history_from=history_from)
     _record(catalog, "set-distribution", made.path)

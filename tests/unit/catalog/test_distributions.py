@@ -71,7 +71,8 @@ def test_an_older_catalogue_is_migrated(
         patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
         patch.setattr("catalog.lake.MIGRATIONS", schema.MIGRATIONS[:1])
         patch.setattr("catalog.lake.SCHEMA_VERSION", 1)
-        patch.setattr("catalog.distributions.Distributions.reload", lambda _: None)
+        for kind in ("distributions.Distributions", "remotes.Remotes"):
+            patch.setattr(f"catalog.{kind}.reload", lambda _: None)
         patch.setattr("catalog.quotas.Quotas.reload", lambda _: None)
         patch.setattr("catalog.remotes.Remotes.reload", lambda _: None)
         old = open_again()
@@ -176,7 +177,8 @@ def test_an_older_catalogue_opens_the_past_since_a_path_was_last_set(
         patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:number])
         patch.setattr("catalog.lake.MIGRATIONS", schema.MIGRATIONS[:number])
         patch.setattr("catalog.lake.SCHEMA_VERSION", number)
-        patch.setattr("catalog.distributions.Distributions.reload", lambda _: None)
+        for kind in ("distributions.Distributions", "remotes.Remotes"):
+            patch.setattr(f"catalog.{kind}.reload", lambda _: None)
         old = open_again()
         with old._lake.write() as writer:
             for version in (1, 2, 3):
