@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -131,7 +133,8 @@ def _create_others(
             eventing.queue.close()
 
     # No documentation pages: FastAPI's load their scripts from another host.
-    app = FastAPI(title="Entrepôt", version="1", docs_url=None, redoc_url=None, lifespan=lifespan)
+    app = FastAPI(title="Entrepôt", version="1", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app.add_route("/openapi.json", _description_of(app), include_in_schema=False)
     app.state.registry = registry
     app.add_exception_handler(RequestValidationError, _tell_invalid)
     app.add_exception_handler(HTTPException, _tell_unrouted)
@@ -148,6 +151,19 @@ def _create_others(
     app.include_router(remote_routes(registry))
     app.include_router(index_routes(registry))
     return app
+
+
+def _description_of(app: FastAPI) -> Callable[[Request], Response]:
+    """What answers with the description of the API: made once, since making it takes longer than many pulls."""
+
+    @lru_cache(maxsize=1)
+    def body() -> bytes:
+        return json.dumps(app.openapi(), ensure_ascii=False, separators=(",", ":")).encode()
+
+    def describe(_request: Request) -> Response:
+        return Response(body(), media_type="application/json")
+
+    return describe
 
 
 def _prepare_key(registry: Registry) -> None:

@@ -39,7 +39,7 @@ class ErrorsOut(BaseModel):
 
 
 FAILURES: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorsOut} for status in (400, 401, 403, 404, 405, 406, 409, 422, 429, 503)
+    status: {"model": ErrorsOut} for status in (400, 401, 403, 404, 405, 406, 408, 409, 413, 422, 429, 503)
 }
 
 

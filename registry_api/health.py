@@ -2,11 +2,14 @@
 
 import asyncio
 import logging
+import time
+from functools import partial
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
 from oci.errors import EntrepotError
+from registry_api.answers import Answers
 from registry_api.errors import public_message
 from registry_api.registry import Registry
 
@@ -25,6 +28,7 @@ class Health(BaseModel):
 def health_routes(registry: Registry) -> APIRouter:
     """`/healthz` and `/readyz`."""
     router = APIRouter(tags=["health"])
+    answers = Answers()
 
     @router.get("/healthz")
     async def healthz() -> Health:
@@ -33,8 +37,11 @@ def health_routes(registry: Registry) -> APIRouter:
 
     @router.get("/readyz", responses={503: {"model": Health}})
     async def readyz(response: Response) -> Health:
-        """200 when the catalogue can be read and the storage written, else 503 with the reasons."""
-        reasons = await _find_faults(registry)
+        """200 when the catalogue can be read and the storage written, else 503 with the reasons.
+
+        It is looked at once a second at most, however many ask: looking takes a thread that pulls may need.
+        """
+        reasons = await answers.get("ready", int(time.monotonic()), "", partial(_find_faults, registry), len)
         if reasons:
             response.status_code = 503
         return Health(status="failing" if reasons else "ok", reasons=reasons)

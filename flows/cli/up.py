@@ -153,7 +153,7 @@ def _introduce(running: "Up", names: "Sequence[str]", ended: "Ended | None", *, 
             {
                 "registry": registry_url(plan.settings),
                 "prefect_ui": plan.ui_url,
-                "password_file": str(password_file(plan.settings)),
+                "password_file": str(kept) if (kept := password_file(plan.settings)).exists() else None,
                 "repository": name or None,
                 "flow_run": _flow_run_json(running, ended) if ended else None,
                 "pull": line,

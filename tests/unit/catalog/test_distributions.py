@@ -10,7 +10,7 @@ from catalog import schema
 from catalog.cache_rules import CacheRules
 from catalog.catalog import Catalog
 from catalog.changes import Commit
-from catalog.distributions import Distribution, distribution_row, history_start
+from catalog.distributions import Distribution, history_start
 from catalog.replicas import current_version, switch
 from catalog.rows import record_table, version_record
 from catalog.snapshot import Delta, Snapshot
@@ -75,6 +75,7 @@ def test_an_older_catalogue_is_migrated(
             patch.setattr(f"catalog.{kind}.reload", lambda _: None)
         patch.setattr("catalog.quotas.Quotas.reload", lambda _: None)
         patch.setattr("catalog.remotes.Remotes.reload", lambda _: None)
+        patch.setattr("catalog.catalog.grant_former_rights", lambda *_: None)
         old = open_again()
         made = Commit("team/app", "push", (), "op", "admin", NOW)
         with old._lake.write() as writer:
@@ -179,23 +180,26 @@ def test_an_older_catalogue_opens_the_past_since_a_path_was_last_set(
         patch.setattr("catalog.lake.SCHEMA_VERSION", number)
         for kind in ("distributions.Distributions", "remotes.Remotes"):
             patch.setattr(f"catalog.{kind}.reload", lambda _: None)
+        patch.setattr("catalog.catalog.grant_former_rights", lambda *_: None)
         old = open_again()
         with old._lake.write() as writer:
             for version in (1, 2, 3):
-                made = Commit("team/app", "push", (), f"op{version}", "admin", NOW + timedelta(hours=version))
-                base, after = (Snapshot("team/app", one) for one in (version - 1, version))
-                writer.append("records", record_table([version_record(made, base, after, Delta())]))
-            for path, fixed, hours in (
-                ("team/app", None, 1),
-                ("since/two", None, 2.5),
-                ("fixed", 2, 9),
-                ("never", 3, 0),
+                writer.execute(
+                    "INSERT INTO records (repository, version, action, kind, created_at) VALUES (?, ?, 'add', 'version', ?)",
+                    ["team/app", version, NOW + timedelta(hours=version)],
+                )
+            for path, repository, fixed, hours, remote in (
+                ("team/app", "team/app", None, 1, ""),
+                ("since/two", "team/app", None, 2.5, ""),
+                ("fixed", "team/app", 2, 9, ""),
+                ("never", "team/app", 3, 0, ""),
+                ("cache", "", None, 0, "r.example"),
             ):
-                row = distribution_row(Distribution(path, "team/app", NOW, NOW + timedelta(hours=hours), fixed))
-                writer.insert("distributions", [row[:-2]])
-            writer.insert(
-                "distributions", [distribution_row(Distribution("cache", "", NOW, NOW, remote="r.example"))[:-2]]
-            )
+                writer.execute(
+                    "INSERT INTO distributions (path, repository, version, private, description, created_at, updated_at, "
+                    "remote) VALUES (?, ?, ?, false, '', ?, ?, ?)",
+                    [path, repository, fixed, NOW, NOW + timedelta(hours=hours), remote],
+                )
     found = {one.path: one.history_from for one in open_again().distributions.all()}
     assert found == {"team/app": 1, "since/two": 2, "fixed": 2, "never": 3, "cache": 1}
 
