@@ -36,6 +36,7 @@ class Reaper:
     ) -> None:
         self._ask, self._locks, self._own, self._clock = ask, locks, own, clock
         self._listening_since = clock()
+        self._over: set[str] = set()
 
     async def run(self, every: float = EVERY) -> None:
         """Look now and then, for ever; a look that fails is made again. Of several reapers of a home one looks at a time."""
@@ -133,8 +134,6 @@ class Reaper:
                 done[child.id] = Fate.CRASH
 
     async def _end(self, run: OpenRun, fate: Fate) -> None:
-        # The lock goes first: a process that is started again makes it anew.
-        await asyncio.to_thread(forget_run, self._locks, run.id)
         state: dict[str, object] = {"message": said(run, fate)}
         if fate is Fate.CANCEL:
             state |= {"type": "CANCELLED", "name": "Cancelled"}
@@ -147,15 +146,22 @@ class Reaper:
             details = {"scheduled_time": due.isoformat()}
             await self._set(run, {**state, "type": "SCHEDULED", "name": "AwaitingRetry", "state_details": details})
         log.warning("flow run %s (%s): %s", run.name, run.id, state["message"])
+        # Last, so that a look that fails in between is made again; a process that is started again makes the lock anew.
+        await asyncio.to_thread(self._forget_free, run.id)
+
+    def _forget_free(self, run_id: str) -> None:
+        if is_held(self._locks, run_id) is False:
+            forget_run(self._locks, run_id)
 
     async def _set(self, run: OpenRun, state: Mapping[str, object]) -> None:
         await self._ask("POST", f"/flow_runs/{run.id}/set_state", {"state": state, "force": True})
 
     def _tidy(self, open_runs: set[str]) -> None:
-        """Remove the locks of runs that have ended, and whose processes have too."""
-        for run_id in locked_runs(self._locks):
-            if run_id not in open_runs and is_held(self._locks, run_id) is False:
-                forget_run(self._locks, run_id)
+        """Remove the locks of runs that have ended, once two looks have seen them so: one that crashed meanwhile is for the next."""
+        over = set(locked_runs(self._locks)) - open_runs
+        for run_id in over & self._over:
+            self._forget_free(run_id)
+        self._over = over
 
 
 def asking(client: httpx.AsyncClient) -> Ask:

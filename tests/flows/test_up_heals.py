@@ -36,10 +36,16 @@ class Running:
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
         user, _, password = self.login.partition(":")
+        answers = list[httpx.Response]()
+
+        def is_answered() -> bool:
+            """Ask again while the server's SQLite is busy, as Prefect's own clients do."""
+            answers.append(client.request(method, f"http://127.0.0.1:{self.prefect}/api{path}", json=body))
+            return answers[-1].status_code != 503
+
         with httpx.Client(trust_env=False, timeout=60, auth=(user, password)) as client:
-            answer = client.request(method, f"http://127.0.0.1:{self.prefect}/api{path}", json=body)
-            answer.raise_for_status()
-            return answer.json()
+            wait_until(is_answered, 60, f"{path} is answered")
+        return answers[-1].raise_for_status().json()
 
     def run(self, deployment: str, request: dict[str, object]) -> str:
         """Start a flow run; its id."""

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from flows.orphans import MAX_ATTEMPTS, PENDING_SECONDS, SILENT_SECONDS, Fate, OpenRun, judge, said
@@ -171,6 +172,34 @@ def test_a_run_that_its_worker_saw_crash_is_started_again_once(folder: Path) -> 
     assert api.set == [("seen", "SCHEDULED")]
     crashed["state"]["type"] = "CRASHED"  # without a lock: somebody has looked at it
     assert asyncio.run(look(api, folder)) == {}
+
+
+def test_what_a_busy_server_has_refused_is_done_by_the_next_look(folder: Path) -> None:
+    class Busy(Api):
+        async def __call__(self, method: str, path: str, body: Any) -> Any:
+            if path.endswith("/set_state") and body["state"]["type"] == "SCHEDULED" and not self.set[1:]:
+                self.set.append(("busy", "503"))
+                raise httpx.HTTPError("503")
+            return await super().__call__(method, path, body)
+
+    api = Busy(run_of("r"))
+    (folder / "r.lock").touch()
+    with pytest.raises(httpx.HTTPError):
+        asyncio.run(look(api, folder))
+    assert api.runs["r"]["state"]["type"] == "CRASHED"
+    assert asyncio.run(look(api, folder)) == {"r": Fate.AGAIN}
+    assert api.set == [("r", "CRASHED"), ("busy", "503"), ("r", "SCHEDULED")]
+    assert is_held(folder, "r") is None
+
+
+def test_locks_of_runs_that_have_ended_go_with_the_second_look(folder: Path) -> None:
+    api = Api(run_of("mine"))
+    (folder / "ended.lock").touch()
+    looking = reaper(api, folder)
+    assert asyncio.run(looking.look()) == {}
+    assert locked_runs(folder) == ["ended", "mine"]
+    assert asyncio.run(looking.look()) == {}
+    assert locked_runs(folder) == ["mine"]
 
 
 def test_on_a_server_of_others_only_runs_of_ours_are_ended(folder: Path) -> None:
