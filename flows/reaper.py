@@ -157,7 +157,7 @@ class Reaper:
         await self._ask("POST", f"/flow_runs/{run.id}/set_state", {"state": state, "force": True})
 
     def _tidy(self, open_runs: set[str]) -> None:
-        """Remove the locks of runs that have ended, once two looks have seen them so: one that crashed meanwhile is for the next."""
+        """Remove locks of runs that two looks have seen ended; one that crashed during this look is for the next."""
         over = set(locked_runs(self._locks)) - open_runs
         for run_id in over & self._over:
             self._forget_free(run_id)
