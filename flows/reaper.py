@@ -59,7 +59,7 @@ class Reaper:
         runs = [await self._known(found) for found in [*open_runs, *await self._crashed(open_runs)]]
         for run in runs:
             fate = judge(run, self._clock(), listening_since=self._listening_since)
-            if fate is not None and run.id not in done:
+            if fate is not None and run.id not in done and await self._is_still(run):
                 await self._end_children(run, runs, done)  # a parent that starts again must find them ended
                 await self._end(run, fate)
                 done[run.id] = fate
@@ -100,6 +100,10 @@ class Reaper:
             parent_is_over=await self._is_over(parent) if parent else False,
         )
 
+    async def _is_still(self, run: OpenRun) -> bool:
+        """Whether a run is as it was listed: it may have ended well before its process did, which is what was looked at last."""
+        return bool(await self._runs({"id": {"any_": [run.id]}, "state": {"type": {"any_": [run.state]}}}))
+
     async def _heard_at(self, run_id: str) -> datetime | None:
         """When the server last had an event of a run, within the time that counts."""
         since = self._clock() - timedelta(seconds=SILENT_SECONDS)
@@ -125,7 +129,11 @@ class Reaper:
         children = [run for run in runs if run.is_child and run.id not in done]
         if not children:
             return
-        wanted = {"id": {"any_": [run.id for run in children]}, "parent_flow_run_id": {"any_": [parent.id]}}
+        wanted = {
+            "id": {"any_": [run.id for run in children]},
+            "parent_flow_run_id": {"any_": [parent.id]},
+            "state": {"type": {"any_": _OPEN}},
+        }
         named = {found["id"] for found in await self._ask("POST", "/flow_runs/filter", {"flow_runs": wanted})}
         for child in children:
             if child.id in named:
