@@ -89,6 +89,12 @@ def test_a_lock_is_held_as_long_as_its_process_lives(tmp_path: Path) -> None:
     assert is_held(folder, "r") is None
 
 
+def test_a_run_goes_on_where_no_lock_can_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert hold_run(tmp_path / "file" / "runs", "r") is False
+    assert hold_run(tmp_path / "runs", "r") is True
+
+
 class Api:
     """A Prefect API of a few runs, that notes what states they are given."""
 
