@@ -137,8 +137,8 @@ def find_absent(lake: Lake, holdings: Holdings) -> list[Digest]:
     for part in range(_PARTS):
         cursor = lake.cursor()
         cursor.execute(
-            "SELECT digest FROM (SELECT DISTINCT digest FROM changes WHERE kind <> 'tag' AND hash(digest) % ? = ?) "
-            "ANTI JOIN sources USING (digest)",
+            "SELECT DISTINCT digest FROM (SELECT DISTINCT repository, digest FROM changes "
+            "WHERE kind <> 'tag' AND hash(digest) % ? = ?) ANTI JOIN sources USING (repository, digest)",
             [_PARTS, part],
         )
         while rows := cursor.fetchmany(_FETCHED):

@@ -9,12 +9,17 @@ structs, a map's key that ends in a backslash); one such row keeps every questio
 import json
 from collections.abc import Mapping, Sequence
 
+from oci.unicode import fit_text
+
 TEXTS = "MAP(VARCHAR, VARCHAR)"
 CHILDREN = "STRUCT(role VARCHAR, digest VARCHAR, media_type VARCHAR, size BIGINT, platform VARCHAR)[]"
 _SHAPES = {
     TEXTS: '"MAP(VARCHAR, VARCHAR)"',
     CHILDREN: '[{"role": "VARCHAR", "digest": "VARCHAR", "media_type": "VARCHAR", "size": "BIGINT", "platform": "VARCHAR"}]',
 }
+
+MAX_NUMBER = 2**63 - 1
+"""The largest number that a column holds, and that what is added up comes to."""
 
 NESTED: Mapping[str, Mapping[str, str]] = {
     "records": {"labels": TEXTS, "annotations": TEXTS, "children": CHILDREN},
@@ -30,8 +35,27 @@ def json_column(column: str) -> str:
 
 
 def to_text(value: Mapping[str, str] | Sequence[Mapping[str, object]]) -> str:
-    """The text of a nested value."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    """The text of a nested value, its texts and numbers made fit for the catalogue."""
+    return json.dumps(_fit(value), ensure_ascii=False, separators=(",", ":"))
+
+
+def _fit(value: object) -> object:
+    match value:
+        case str():
+            return fit_text(value)
+        case int():
+            return fit_number(value)
+        case Mapping():
+            return {fit_text(key): _fit(inner) for key, inner in value.items()}
+        case Sequence():
+            return [_fit(inner) for inner in value]
+        case _:
+            return value
+
+
+def fit_number(value: int) -> int:
+    """The number, or the nearest that a column of the catalogue takes."""
+    return max(-MAX_NUMBER - 1, min(value, MAX_NUMBER))
 
 
 def as_nested(table: str, column: str) -> str:

@@ -10,11 +10,12 @@ import pyarrow as pa
 
 from catalog.changes import Commit, Effect
 from catalog.distributions import Distribution
-from catalog.nested import to_text
+from catalog.nested import fit_number, to_text
 from catalog.snapshot import Delta, ManifestEntry, Snapshot
 from oci.digest import Digest
 from oci.kinds import kind_of
 from oci.manifest import Manifest
+from oci.unicode import fit_text
 
 Row = tuple[object, ...]
 Record = dict[str, object]
@@ -85,7 +86,7 @@ def version_record(commit: Commit, base: Snapshot, snapshot: Snapshot, delta: De
         "operation": commit.operation, "operation_id": commit.operation_id, "actor": commit.actor,
         "flow_run_id": commit.flow_run_id, "message": commit.message, "created_at": commit.created_at,
         "tags": len(snapshot.tags), "manifests": len(snapshot.manifests), "blobs": len(snapshot.blobs),
-        "size_bytes": snapshot.size_bytes, "added": delta.added, "removed": delta.removed,
+        "size_bytes": snapshot.size_bytes + snapshot.proven_bytes, "added": delta.added, "removed": delta.removed,
     }  # fmt: skip
 
 
@@ -155,14 +156,32 @@ _TYPES: dict[str, pa.DataType] = {
     "created_at": pa.timestamp("us", tz="UTC"),
 }
 
+_CUT = dict.fromkeys(("os", "architecture", "variant", "created"), 255)
+"""Characters that are kept of what is never longer: each commit writes the longest of a column once more."""
+
+
+def _fit(column: str, value: object) -> object:
+    match value:
+        case str():
+            return fit_text(value, _CUT.get(column))
+        case int():
+            return fit_number(value)
+        case _:
+            return value
+
 
 def record_table(records: Iterable[Record]) -> pa.Table:
-    """The records as a table with the columns that at least one of them has."""
+    """The records as a table with the columns that at least one of them has, texts and numbers made fit for the catalogue.
+
+    What a manifest or its config says may be any JSON. Its bytes stay as they are.
+    """
     kinds: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
         kinds.setdefault(tuple(record), []).append(record)
     tables = [
-        pa.table({name: pa.array([one[name] for one in some], _TYPES.get(name, pa.string())) for name in names})
+        pa.table(
+            {name: pa.array([_fit(name, one[name]) for one in some], _TYPES.get(name, pa.string())) for name in names}
+        )
         for names, some in kinds.items()
     ]
     return pa.concat_tables(tables, promote_options="default")

@@ -41,6 +41,7 @@ def import_operation(one: BundledVersion, request: ImportRequest) -> Operation:
         message=f"version {one.version} of bundle {request.bundle.name}",
         plan=lambda latest: plan_towards(latest, wanted, additive=request.mode == "additive"),
         allow_sparse=True,
+        donors=(one.repository,),
     )
 
 

@@ -41,7 +41,7 @@ class PushSource(RepositorySource):
         passes through."""
         digest = descriptor.digest
         chunks = super().read_blob(descriptor, start)
-        if digest in self.version.blobs and self._here.content.size(digest) is None:
+        if digest in self.version.blobs and self._here.rights.usable_size(self.version, digest) is None:
             absent = await asyncio.to_thread(self._absent, descriptor)
             kept = tuple(source for source in absent.sources if source.policy != "streamed")
             if kept:
@@ -54,8 +54,9 @@ class PushSource(RepositorySource):
 
     def _absent(self, descriptor: Descriptor) -> Absent:
         blobs, digest = self.version.blobs, descriptor.digest
-        missing = self._here.content.missing(blobs)
-        return Absent(self.version, digest, blobs[digest], self._here.sources.find(digest, missing))
+        missing = self._here.rights.missing(self.version)
+        size = self.version.deferred.get(digest, blobs[digest])
+        return Absent(self.version, digest, size, self._here.sources.find(self.version, digest, missing))
 
     async def _pass(self, absent: Absent, descriptor: Descriptor, start: int) -> AsyncIterator[bytes]:
         """From one source after the other; what breaks is taken up at the next one."""

@@ -7,7 +7,7 @@ from catalog.choosing import choose
 from catalog.snapshot import Snapshot
 from flows.failures import each
 from flows.metering import Meter
-from flows.push_companions import Companions, has_referrers
+from flows.push_companions import Companions, add_signatures, has_referrers
 from flows.push_job import PathPush
 from flows.push_plan import Children, Wanted, made_of, plan_deletions, plan_push, select_one, select_tags
 from flows.push_source import PushSource
@@ -160,7 +160,7 @@ async def _copy_whole(one: PathPush, source: WholeSource, target: PushTarget, ro
 async def set_tags(one: PathPush) -> None:
     """Point the target's tags to what was pushed; a tag that the target does not let go is a failure of that tag."""
     remote, catalog = await one.remote(), one.job.catalog
-    snapshot = await asyncio.to_thread(catalog.snapshot, one.route.repository, one.route.version)
+    snapshot = await asyncio.to_thread(one.snapshot)
     slots = asyncio.Semaphore(catalog.settings.copy_concurrency)
 
     async def set_tag(tag: str) -> None:
@@ -182,6 +182,22 @@ async def set_tags(one: PathPush) -> None:
     await each(waiting, set_tag, failed)
     for tag, error in failed.items():
         one.fail(tag, error.message)
+
+
+async def sign_tagged(one: PathPush) -> None:
+    """Add the Atomic signatures that the target did not take before it had the tags; one that fails is a failure of its tags."""
+    remote, snapshot = await one.remote(), await asyncio.to_thread(one.snapshot)
+    failed: dict[str, EntrepotError] = {}
+
+    async def sign(subject: str) -> None:
+        await add_signatures(one, snapshot, remote, Digest(subject))
+
+    await each(one.unsigned, sign, failed)
+    for subject, error in failed.items():
+        root = one.unsigned[Digest(subject)]
+        for tag in [tag for tag, item in one.items.items() if item.digest == root and item.action != "failed"]:
+            one.fail(tag, f"it is there, but not its Atomic signature of {subject}: {error.message}")
+    one.unsigned = {subject: root for subject, root in one.unsigned.items() if str(subject) in failed}
 
 
 async def delete_tags(one: PathPush) -> None:

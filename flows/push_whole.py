@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TypeVar
 
 from flows.push_job import PathPush
 from flows.push_source import PushSource
-from oci.descriptor import Descriptor
+from oci.descriptor import UNKNOWN_SIZE, Descriptor
 from oci.digest import Digest
 from oci.errors import BlobUnknown, EntrepotError, ManifestUnknown, RemoteError
 from oci.manifest import Manifest
@@ -31,8 +32,12 @@ class WholeSource(PushSource):
         self._one, self._origins = one, tuple(origins)
 
     def parts(self, manifest: Manifest) -> list[tuple[str, Descriptor]]:
-        """All that a manifest is made of."""
-        return list(manifest.children())
+        """All that a manifest is made of; the size of a child is not known where an index may misstate it."""
+        may_misstate = self._one.job.catalog.settings.may_misstate(self._one.route.repository)
+        return [
+            (role, replace(child, size=UNKNOWN_SIZE) if may_misstate and role == "manifest" else child)
+            for role, child in manifest.children()
+        ]
 
     async def read_manifest(self, descriptor: Descriptor) -> Manifest:
         """A manifest of the version, else of an upstream."""

@@ -81,7 +81,7 @@ async def _content(job: SyncJob, source: ReadOnce, descriptor: Descriptor, depth
     )
     children = [
         child
-        for role, child in job.platforms.children(manifest)
+        for role, child in job.children(manifest)
         if role == "manifest"
         and child.media_type in mediatypes.MANIFESTS
         and not is_attestation(str(child.platform or ""))

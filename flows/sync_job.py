@@ -1,7 +1,7 @@
 """One sync under way: what was asked, its two ends, and what it has found out so far."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
@@ -18,7 +18,8 @@ from flows.progress import Progress
 from flows.sync_plan import COPIED, PlanItem, StagedManifest, SyncPlan
 from flows.sync_reading import ReadOnce, Upstream
 from flows.sync_request import Mode, SyncRequest, asked_for
-from oci.descriptor import Descriptor
+from oci import mediatypes
+from oci.descriptor import UNKNOWN_SIZE, Descriptor
 from oci.digest import Digest
 from oci.errors import (
     EntrepotError,
@@ -105,6 +106,8 @@ class SyncJob:
             self.source = ReadOnce(
                 source, catalog, self.target, stage=not request.dry_run, concurrency=self.concurrency
             )
+        self.may_misstate = catalog.settings.may_misstate(self.target)
+        """Whether indexes are taken that misstate the size of a child."""
         self.platforms = request.platform_filter
         self.companions = CompanionFilter(request.companions)
         self.incomplete: frozenset[Digest] = frozenset()
@@ -152,7 +155,14 @@ class SyncJob:
         return self._but_left_out(self.platforms.children(manifest))
 
     def _but_left_out(self, parts: Iterable[tuple[str, Descriptor]]) -> list[tuple[str, Descriptor]]:
-        return [part for part in parts if part[1].digest not in self.left_out]
+        return [self._as_is(part) for part in parts if part[1].digest not in self.left_out]
+
+    def _as_is(self, part: tuple[str, Descriptor]) -> tuple[str, Descriptor]:
+        """A part, with its size unknown where an index may misstate it: the digest is checked, and what it names is counted."""
+        role, child = part
+        if self.may_misstate and child.media_type in mediatypes.MANIFESTS:
+            return role, replace(child, size=UNKNOWN_SIZE)
+        return part
 
     def takes_without(self, child: Descriptor, error: RemoteLeftOut) -> bool:
         """Whether an index is taken without a child that upstream was made without: not where its platform was asked for."""

@@ -58,7 +58,9 @@ async def copy_batch(job: SyncJob, batch: Batch) -> Outcome:
     """
     assert batch.base is not None
     outcome = Outcome()
-    target = MeteredTarget(RepositoryTarget(job.catalog, batch.base, job.incomplete), job.progress, job.parts)
+    target = MeteredTarget(
+        RepositoryTarget(job.catalog, batch.base, job.incomplete, source=job.source), job.progress, job.parts
+    )
     copier = GraphCopier(job.source, target, concurrency=job.concurrency, parts=job.parts, may_lack=job.takes_without)
     roots = {root.descriptor.digest: root for root in batch.roots}
 
@@ -261,7 +263,7 @@ async def measure_batch(job: SyncJob, batch: Batch) -> Outcome:
         if digest in seen or is_whole or digest in base.blobs:
             return
         seen.add(digest)
-        if await asyncio.to_thread(job.catalog.content.size, digest) is None:
+        if await asyncio.to_thread(_must_come, job, base, digest):
             meter.get().items += 1
             meter.get().bytes += max(descriptor.size, 0)
         if descriptor.media_type in mediatypes.MANIFESTS:
@@ -287,16 +289,30 @@ async def measure_batch(job: SyncJob, batch: Batch) -> Outcome:
     return outcome
 
 
+def _must_come(job: SyncJob, base: Snapshot, digest: Digest) -> bool:
+    """Whether content has to be sent, as far as that is known without asking: what others hold counts for nothing."""
+    rights = job.catalog.rights
+    return rights.usable_size(base, digest) is None and not rights.is_public(digest)
+
+
 async def commit_version(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Committed:
     """Make the version; None when the repository has another latest version than the plan's base by now."""
     return await asyncio.to_thread(_commit, job, plan, base)
 
 
 def _commit(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Committed:
+    try:
+        return job.catalog.commit(commit_of(job, plan, base))
+    except Conflict:
+        return None
+
+
+def commit_of(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Commit:
+    """The commit that a plan comes to on its base."""
     mode = job.mode
     children = _children_that_stay(job, base) if mode == "mirror" and base.manifests else {}
     changes = plan_changes(base, plan, mode=mode, staged=job.staged, children=children)
-    commit = Commit(
+    return Commit(
         repository=job.target,
         operation="sync",
         changes=changes,
@@ -312,10 +328,6 @@ def _commit(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Committed:
         origins=_origins(job),
         serve=job.serve,
     )
-    try:
-        return job.catalog.commit(commit)
-    except Conflict:
-        return None
 
 
 def _origins(job: SyncJob) -> dict[Digest, Origin]:
@@ -359,9 +371,9 @@ def find_incomplete(job: SyncJob, base: Snapshot) -> frozenset[Digest]:
 
 def _left_upstream(job: SyncJob, base: Snapshot) -> set[Digest]:
     """The base's blobs that are not in the store and should be."""
-    if job.policy != "immediate" or job.catalog.sources.is_empty():
+    if job.policy != "immediate" or not base.deferred:
         return set()
-    return job.catalog.content.missing(base.blobs)
+    return job.catalog.rights.missing(base)
 
 
 def _lost(job: SyncJob, base: Snapshot) -> set[Digest]:

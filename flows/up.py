@@ -12,7 +12,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPSHandler, ProxyHandler, build_opener
 
-from catalog.access import ensure_administrator, password_file
+from catalog.access import ADMINISTRATOR, ensure_administrator, password_file
 from catalog.prefect_address import PrefectAddress, ensure_login
 from catalog.running import Running, write_running
 from catalog.settings import Settings, check_address
@@ -189,7 +189,13 @@ class Up:
     def password_text(self) -> str:
         """Where the administrator's password stands; at the first start the password itself."""
         file = password_file(self.plan.settings)
-        return f"{self.new_password} (kept in {file})" if self.new_password else f"in {file}"
+        if self.new_password:
+            return f"{self.new_password} (kept in {file})"
+        return (
+            f"in {file}"
+            if file.exists()
+            else f"as it was set; `entrepot user set {ADMINISTRATOR} --password` sets another"
+        )
 
 
 def _is_ready(url: str) -> bool:

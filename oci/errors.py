@@ -334,5 +334,9 @@ class CatalogUnusable(LocalError):
     """The catalogue cannot be opened or written: locked for too long, too new, damaged."""
 
 
+class CatalogBusy(CatalogUnusable):
+    """Another process has held the catalogue's write lock for too long."""
+
+
 class CatalogOutdated(CatalogUnusable):
     """The catalogue has another schema than this release, which opening it for writing would bring up to date."""

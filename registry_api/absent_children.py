@@ -43,7 +43,7 @@ class AbsentChildren:
         digest = Digest(reference)
         origin = None
         if found.version is None:
-            origin = await registry.threads.run(registry.catalog.sources.origin_of, snapshot.blobs)
+            origin = await registry.threads.run(registry.catalog.sources.origin_of, snapshot)
         if origin is None:
             raise ChildLeftOut(
                 f"{left_out_text(digest, parent, found.path)}; a sync of all platforms, or on demand, has it"

@@ -33,7 +33,7 @@ def read_form(form: type[_Form], **values: object) -> _Form:
         return form.model_validate(values)
     except ValidationError as error:
         faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}"
+            ": ".join(filter(None, (".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, "))))
             for fault in error.errors(include_input=False, include_url=False)
         )
         raise InvalidInput(faults) from None

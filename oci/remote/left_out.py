@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 from oci.digest import Digest
 
-_SAID = re.compile(r"named by the index (?P<index>sha(?:256|512):[0-9a-f]{64,128}), but \S+ was made without it")
+_DIGEST = r"sha(?:256:[0-9a-f]{64}|512:[0-9a-f]{128})"
+_SAID = re.compile(rf"{_DIGEST} is named by the index {_DIGEST}, but [a-z0-9._/-]{{1,255}} was made without it")
 
 
 def left_out_text(digest: Digest, index: Digest, path: str) -> str:
@@ -13,6 +14,7 @@ def left_out_text(digest: Digest, index: Digest, path: str) -> str:
     return f"{digest} is named by the index {index}, but {path} was made without it"
 
 
-def says_left_out(warnings: Iterable[str]) -> bool:
-    """Whether the Warning headers of a 404 say it."""
-    return any(_SAID.search(text) for text in warnings)
+def said_left_out(warnings: Iterable[str]) -> str:
+    """The same words out of the Warning headers of a 404; empty where they do not say it."""
+    matches = (_SAID.search(text) for text in warnings)
+    return next((match[0] for match in matches if match), "")

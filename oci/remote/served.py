@@ -9,6 +9,7 @@ import httpx
 
 from oci.errors import NameInvalid, RemoteCorrupt, RemoteNotFound
 from oci.reference import parse_name
+from oci.remote.paging import next_page
 from oci.remote.transport import RemoteTransport
 
 Kind = Literal["entrepot", "pulp", "catalog"]
@@ -67,18 +68,22 @@ async def read_pages(transport: RemoteTransport, path: str) -> AsyncIterator[Map
             raise RemoteCorrupt(f"breaks off its list: {error.message}", registry=transport.host) from error
         seen.add(path)
         yield page
-        following = page.get("next") or _linked(response)
-        if not following:
+        following = _following(page, response)
+        if following is None:
             return
-        path = response.request.url.join(str(following)).raw_path.decode()
+        path = following
 
 
-def _linked(response: httpx.Response) -> str | None:
-    """The target of the Link to the next page, with parameter names and values in any case. Source: RFC 8288."""
-    for link in response.links.values():
-        if any(name.lower() == "rel" and "next" in value.lower().split() for name, value in link.items()):
-            return link.get("url")
-    return None
+def _following(page: Mapping[str, object], response: httpx.Response) -> str | None:
+    """Where the next page is, None for the last one; raise RemoteCorrupt for a list that goes on at no address."""
+    following = page.get("next")
+    try:
+        return response.request.url.join(str(following)).raw_path.decode() if following else next_page(response)
+    except (httpx.InvalidURL, ValueError):
+        host = response.request.url.host
+        raise RemoteCorrupt(
+            "lists what it serves in pages, and does not say where the next one is", registry=host
+        ) from None
 
 
 def entries(page: Mapping[str, object], key: str, host: str) -> list[Mapping[str, object]]:
