@@ -18,7 +18,7 @@ from prefect.server.services.repossessor import monitor_expired_leases
 from catalog.settings import read_settings
 from flows.lost_slots import give_back_lost_slots
 from flows.prefect_guard import App, Guard
-from flows.reaper import Ask, Reaper, asking
+from flows.reaper import EVERY, Ask, Reaper, asking
 from flows.run_locks import locks_folder
 
 _SOCKET = "--socket="
@@ -86,10 +86,14 @@ async def _reap(server: _Server, app: App, port: int) -> None:
 
 
 async def _give_back(ask: Ask) -> None:
-    try:
-        await give_back_lost_slots(ask)
-    except (httpx.HTTPError, OSError, ValueError, KeyError) as error:
-        print(f"lost slots were not looked for: {error}", file=sys.stderr, flush=True)  # noqa: T201  # this process's log
+    while True:
+        try:
+            await give_back_lost_slots(ask)
+        except (httpx.HTTPError, OSError, ValueError, KeyError) as error:
+            print(f"looking for lost slots failed, it is tried again: {error}", file=sys.stderr, flush=True)  # noqa: T201
+            await asyncio.sleep(EVERY)
+        else:
+            return
 
 
 if __name__ == "__main__":

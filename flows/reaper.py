@@ -36,6 +36,7 @@ class Reaper:
     ) -> None:
         self._ask, self._locks, self._own, self._clock = ask, locks, own, clock
         self._listening_since = clock()
+        self._over: set[str] = set()
 
     async def run(self, every: float = EVERY) -> None:
         """Look now and then, for ever; a look that fails is made again. Of several reapers of a home one looks at a time."""
@@ -58,7 +59,7 @@ class Reaper:
         runs = [await self._known(found) for found in [*open_runs, *await self._crashed(open_runs)]]
         for run in runs:
             fate = judge(run, self._clock(), listening_since=self._listening_since)
-            if fate is not None and run.id not in done:
+            if fate is not None and run.id not in done and await self._is_still(run):
                 await self._end_children(run, runs, done)  # a parent that starts again must find them ended
                 await self._end(run, fate)
                 done[run.id] = fate
@@ -99,6 +100,10 @@ class Reaper:
             parent_is_over=await self._is_over(parent) if parent else False,
         )
 
+    async def _is_still(self, run: OpenRun) -> bool:
+        """Whether a run is as it was listed: it may have ended well before its process did, which is what was looked at last."""
+        return bool(await self._runs({"id": {"any_": [run.id]}, "state": {"type": {"any_": [run.state]}}}))
+
     async def _heard_at(self, run_id: str) -> datetime | None:
         """When the server last had an event of a run, within the time that counts."""
         since = self._clock() - timedelta(seconds=SILENT_SECONDS)
@@ -124,7 +129,11 @@ class Reaper:
         children = [run for run in runs if run.is_child and run.id not in done]
         if not children:
             return
-        wanted = {"id": {"any_": [run.id for run in children]}, "parent_flow_run_id": {"any_": [parent.id]}}
+        wanted = {
+            "id": {"any_": [run.id for run in children]},
+            "parent_flow_run_id": {"any_": [parent.id]},
+            "state": {"type": {"any_": _OPEN}},
+        }
         named = {found["id"] for found in await self._ask("POST", "/flow_runs/filter", {"flow_runs": wanted})}
         for child in children:
             if child.id in named:
@@ -133,8 +142,6 @@ class Reaper:
                 done[child.id] = Fate.CRASH
 
     async def _end(self, run: OpenRun, fate: Fate) -> None:
-        # The lock goes first: a process that is started again makes it anew.
-        await asyncio.to_thread(forget_run, self._locks, run.id)
         state: dict[str, object] = {"message": said(run, fate)}
         if fate is Fate.CANCEL:
             state |= {"type": "CANCELLED", "name": "Cancelled"}
@@ -147,15 +154,22 @@ class Reaper:
             details = {"scheduled_time": due.isoformat()}
             await self._set(run, {**state, "type": "SCHEDULED", "name": "AwaitingRetry", "state_details": details})
         log.warning("flow run %s (%s): %s", run.name, run.id, state["message"])
+        # Last, so that a look that fails in between is made again; a process that is started again makes the lock anew.
+        await asyncio.to_thread(self._forget_free, run.id)
+
+    def _forget_free(self, run_id: str) -> None:
+        if is_held(self._locks, run_id) is False:
+            forget_run(self._locks, run_id)
 
     async def _set(self, run: OpenRun, state: Mapping[str, object]) -> None:
         await self._ask("POST", f"/flow_runs/{run.id}/set_state", {"state": state, "force": True})
 
     def _tidy(self, open_runs: set[str]) -> None:
-        """Remove the locks of runs that have ended, and whose processes have too."""
-        for run_id in locked_runs(self._locks):
-            if run_id not in open_runs and is_held(self._locks, run_id) is False:
-                forget_run(self._locks, run_id)
+        """Remove locks of runs that two looks have seen ended; one that crashed during this look is for the next."""
+        over = set(locked_runs(self._locks)) - open_runs
+        for run_id in over & self._over:
+            self._forget_free(run_id)
+        self._over = over
 
 
 def asking(client: httpx.AsyncClient) -> Ask:

@@ -15,14 +15,21 @@ def locks_folder(settings: Settings) -> Path:
     return settings.root / "prefect" / "runs"
 
 
-def hold_run(folder: Path, run_id: str) -> None:
-    """Hold a run's lock until this process ends. The file gets its name once it is locked, so nobody sees it free before."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+def hold_run(folder: Path, run_id: str) -> bool:
+    """Hold a run's lock until this process ends; return False where none can be made, so that heartbeats must tell of the run.
+
+    The file gets its name once it is locked, so nobody sees it free before.
+    """
     staged = folder / f".{run_id}.{os.getpid()}"
-    descriptor = os.open(staged, os.O_RDWR | os.O_CREAT, 0o600)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    staged.rename(_file(folder, run_id))
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(staged, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        staged.rename(_file(folder, run_id))
+    except OSError:  # a full disk, or a file system without locks, is no reason not to run
+        return False
     _held.append(descriptor)
+    return True
 
 
 def is_held(folder: Path, run_id: str) -> bool | None:

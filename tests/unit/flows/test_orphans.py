@@ -1,6 +1,7 @@
 """What becomes of runs whose process is gone: rules, locks, and the order in which they are ended."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from flows.orphans import MAX_ATTEMPTS, PENDING_SECONDS, SILENT_SECONDS, Fate, OpenRun, judge, said
@@ -87,6 +89,12 @@ def test_a_lock_is_held_as_long_as_its_process_lives(tmp_path: Path) -> None:
     assert is_held(folder, "r") is None
 
 
+def test_a_run_goes_on_where_no_lock_can_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert hold_run(tmp_path / "file" / "runs", "r") is False
+    assert hold_run(tmp_path / "runs", "r") is True
+
+
 class Api:
     """A Prefect API of a few runs, that notes what states they are given."""
 
@@ -115,7 +123,8 @@ class Api:
             return bool(run["id"] == body["task_runs"]["id"]["any_"][0].removeprefix("task-of-"))
         if "parent_flow_run_id" in wanted:
             parent = wanted["parent_flow_run_id"]["any_"][0]
-            return run["parent_task_run_id"] == f"task-of-{parent}" and run["id"] in wanted["id"]["any_"]
+            if run["parent_task_run_id"] != f"task-of-{parent}":
+                return False
         named = run["id"] in wanted["id"]["any_"] if "id" in wanted else True
         return named and run["state"]["type"] in wanted["state"]["type"]["any_"]
 
@@ -171,6 +180,48 @@ def test_a_run_that_its_worker_saw_crash_is_started_again_once(folder: Path) -> 
     assert api.set == [("seen", "SCHEDULED")]
     crashed["state"]["type"] = "CRASHED"  # without a lock: somebody has looked at it
     assert asyncio.run(look(api, folder)) == {}
+
+
+def test_what_a_busy_server_has_refused_is_done_by_the_next_look(folder: Path) -> None:
+    class Busy(Api):
+        async def __call__(self, method: str, path: str, body: Any) -> Any:
+            if path.endswith("/set_state") and body["state"]["type"] == "SCHEDULED" and not self.set[1:]:
+                self.set.append(("busy", "503"))
+                raise httpx.HTTPError("503")
+            return await super().__call__(method, path, body)
+
+    api = Busy(run_of("r"))
+    (folder / "r.lock").touch()
+    with pytest.raises(httpx.HTTPError):
+        asyncio.run(look(api, folder))
+    assert api.runs["r"]["state"]["type"] == "CRASHED"
+    assert asyncio.run(look(api, folder)) == {"r": Fate.AGAIN}
+    assert api.set == [("r", "CRASHED"), ("busy", "503"), ("r", "SCHEDULED")]
+    assert is_held(folder, "r") is None
+
+
+def test_a_run_that_ended_well_while_it_was_looked_at_is_left_alone(folder: Path) -> None:
+    class Ending(Api):
+        async def __call__(self, method: str, path: str, body: Any) -> Any:
+            found = await super().__call__(method, path, body)
+            copied = json.loads(json.dumps(found))
+            self.runs["r"]["state"]["type"] = "COMPLETED"  # just after the list, and its process with it
+            return copied
+
+    (folder / "r.lock").touch()
+    api = Ending(run_of("r"))
+    assert asyncio.run(look(api, folder)) == {}
+    assert api.set == []
+
+
+def test_locks_of_runs_that_have_ended_go_with_the_second_look(folder: Path) -> None:
+    api = Api(run_of("mine"))
+    (folder / "ended.lock").touch()
+    looking = reaper(api, folder)
+    assert asyncio.run(looking.look()) == {}
+    assert locked_runs(folder) == ["ended", "mine"]
+    assert asyncio.run(looking.look()) == {}
+    assert locked_runs(folder) == ["mine"]
 
 
 def test_on_a_server_of_others_only_runs_of_ours_are_ended(folder: Path) -> None:
