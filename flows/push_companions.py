@@ -11,7 +11,7 @@ from flows.push_target import charge
 from oci.copy import GraphCopier
 from oci.descriptor import Descriptor
 from oci.digest import Digest
-from oci.errors import RemoteRefused, RemoteUnauthorized
+from oci.errors import RemoteNotFound, RemoteRefused, RemoteUnauthorized
 from oci.remote.fallback import fallback_tag, list_referrers, referrer_entry
 from oci.remote.repository import RemoteRepository
 from oci.signing.atomic import ATOMIC
@@ -40,7 +40,7 @@ class Companions:
             for subject in list(made_of(self._snapshot, self._children, waiting.pop(), self._seen)):
                 referrers = referrers_of(self._one, self._snapshot, self._children, subject)
                 if any(map(self._is_atomic, referrers)) and await self._remote.signatures.is_there():
-                    await self._add_signatures(subject)
+                    await self._add_signatures(subject, root)
                     referrers = [digest for digest in referrers if not self._is_atomic(digest)]
                 if referrers:
                     await self._push_referrers(subject, referrers)
@@ -80,14 +80,16 @@ class Companions:
             return False
         return True
 
-    async def _add_signatures(self, subject: Digest) -> None:
-        found = await asyncio.to_thread(atomic_signatures, self._job.catalog, self._snapshot, subject)
-        there = await self._remote.signatures.names(subject)
-        for signature in found:
-            if signature.name not in there:
-                if not self._job.request.dry_run:
-                    await self._remote.signatures.put(subject, signature.to_json())
-                charge(len(signature.content))
+    async def _add_signatures(self, subject: Digest, root: Digest) -> None:
+        """Add them; a target that does not know the manifest yet gets them once its tag is set.
+
+        So does a Pulp, to which a manifest that was pushed without a tag is nothing but pending.
+        """
+        try:
+            for size in await add_signatures(self._one, self._snapshot, self._remote, subject):
+                charge(size)
+        except RemoteNotFound:
+            self._one.unsigned[subject] = root
 
     def _is_atomic(self, digest: Digest) -> bool:
         return self._snapshot.manifests[digest].artifact_type == ATOMIC
@@ -99,6 +101,18 @@ class Companions:
     def _descriptor(self, digest: Digest) -> Descriptor:
         entry = self._snapshot.manifests[digest]
         return Descriptor(entry.media_type, digest, entry.size)
+
+
+async def add_signatures(one: PathPush, snapshot: Snapshot, remote: RemoteRepository, subject: Digest) -> list[int]:
+    """Put the Atomic signatures of a manifest that the target lacks; return their sizes. Raises RemoteNotFound where it does not
+    know the manifest."""
+    found = await asyncio.to_thread(atomic_signatures, one.job.catalog, snapshot, subject)
+    there = await remote.signatures.names(subject)
+    missing = [signature for signature in found if signature.name not in there]
+    for signature in missing:
+        if not one.job.request.dry_run:
+            await remote.signatures.put(subject, signature.to_json())
+    return [len(signature.content) for signature in missing]
 
 
 def referrers_of(one: PathPush, snapshot: Snapshot, children: Children, subject: Digest) -> list[Digest]:

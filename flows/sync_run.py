@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from catalog.changes import CommitResult
+from catalog.changes import Commit, CommitResult
 from catalog.companions import is_companion_tag
 from catalog.snapshot import Snapshot
 from flows import sync_facts, sync_steps
@@ -17,7 +17,7 @@ from flows.sync_plan import COPIED, SyncPlan, plan_sync
 from flows.sync_reading import Upstream
 from flows.sync_report import SyncResult
 from flows.sync_select import Choice, NothingSelected, choose_tags
-from oci.errors import Conflict, QuotaExceeded, RemoteError, RemoteUnauthorized
+from oci.errors import Conflict, ManifestBlobUnknown, ManifestUnknown, QuotaExceeded, RemoteError, RemoteUnauthorized
 from oci.remote.signed import SignedRepository
 
 MAX_PLANS = 10
@@ -58,7 +58,7 @@ async def run_sync(job: SyncJob, steps: Steps = PLAIN) -> SyncResult:
     await select(job, steps)
     _check_named(job)
     _check_selected(job)
-    for _ in range(MAX_PLANS):
+    for tries_left in reversed(range(MAX_PLANS)):
         # 4
         base = await asyncio.to_thread(job.catalog.find_snapshot, job.target) or Snapshot(job.target, 0)
         job.incomplete = await asyncio.to_thread(sync_steps.find_incomplete, job, base)
@@ -70,6 +70,8 @@ async def run_sync(job: SyncJob, steps: Steps = PLAIN) -> SyncResult:
         await _move(job, steps, base)
         while added := await _add_companions(job, steps, base):  # of children that were not known before
             await _move(job, steps, base, added)
+        if job.left_out:  # what upstream was made without is not missing here
+            job.incomplete &= await asyncio.to_thread(sync_steps.find_incomplete, job, base)
         plan = _plan(job, base)
         if job.request.dry_run:
             return SyncResult.of(job, plan, None, time.monotonic() - started)
@@ -77,9 +79,26 @@ async def run_sync(job: SyncJob, steps: Steps = PLAIN) -> SyncResult:
         # 6
         job.progress.begin("committing", 0)
         committed = await steps.commit_version(job, plan, base)
+        if committed is None and not tries_left:  # others are always quicker: they wait for this one plan
+            plan, committed = await asyncio.to_thread(_commit_latest, job, plan)
         if committed is not None:
             return SyncResult.of(job, plan, committed, time.monotonic() - started)
     raise Conflict(f"{job.target} was changed by others during {MAX_PLANS} tries in a row; run the sync again")
+
+
+def _commit_latest(job: SyncJob, plan: SyncPlan) -> tuple[SyncPlan, Committed]:
+    """Plan on the latest version while nobody can make another; None when that lost what was not copied, since it was there."""
+    planned = [plan]
+
+    def plan_on(latest: Snapshot) -> Commit:
+        planned.append(_plan(job, latest))
+        return sync_steps.commit_of(job, planned[-1], latest)
+
+    try:
+        committed = job.catalog.commit_latest(job.target, plan_on)
+    except (Conflict, ManifestUnknown, ManifestBlobUnknown):
+        committed = None
+    return planned[-1], committed
 
 
 def _note_refused(job: SyncJob) -> None:

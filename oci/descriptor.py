@@ -49,7 +49,7 @@ class Descriptor:
             artifact_type=artifact_type if isinstance(artifact_type, str) else "",
             platform=Platform.from_json(platform) if isinstance(platform, Mapping) else None,
             annotations=read_annotations(value.get("annotations"), where=where),
-            urls=tuple(map(str, urls)) if isinstance(urls, list) else (),
+            urls=tuple(url for url in urls if isinstance(url, str)) if isinstance(urls, list) else (),
             data=_read_data(value.get("data"), where=where),
         )
 

@@ -287,6 +287,10 @@ class RemoteNotFound(RemoteError):
     code = "MANIFEST_UNKNOWN"
 
 
+class RemoteLeftOut(RemoteNotFound):
+    """The upstream is an Entrepôt that took an index without this child of it."""
+
+
 class RemoteRefused(RemoteError):
     """The upstream answered a request with an error that trying again does not mend."""
 
@@ -328,6 +332,10 @@ class StorageCorrupt(LocalError):
 
 class CatalogUnusable(LocalError):
     """The catalogue cannot be opened or written: locked for too long, too new, damaged."""
+
+
+class CatalogBusy(CatalogUnusable):
+    """Another process has held the catalogue's write lock for too long."""
 
 
 class CatalogOutdated(CatalogUnusable):

@@ -9,8 +9,9 @@ from starlette.types import Message, Receive, Scope, Send
 from catalog.access_policy import NOBODY, Caller
 from catalog.distributions import Distribution
 from catalog.past import Past
+from catalog.snapshot import Snapshot
 from oci.digest import Digest
-from oci.errors import BlobUnknown, Denied, EntrepotError, RemoteNotFound, Unauthorized, Unsupported
+from oci.errors import BlobUnknown, Denied, EntrepotError, RemoteLeftOut, RemoteNotFound, Unauthorized, Unsupported
 from oci.reference import is_name
 from oci.remote.hops import Hops, current, parse_via
 from registry_api.absent_children import AbsentChildren
@@ -29,6 +30,7 @@ from registry_api.routes import (
     MANIFEST,
     REFERRERS,
     ROUTES,
+    SIGNATURES,
     TAGS,
     UPLOADS,
     Handler,
@@ -134,7 +136,8 @@ class DistributionApi:
     ) -> None:
         """Raise what keeps the caller from doing that to what the path leads to."""
         registry = self._registry
-        self._check_right(scope, route, caller, name, found or cache)
+        served = found or cache
+        self._check_right(scope, route, caller, name, public=served is not None and not served.private)
         if route.action in CHANGES:
             check_changeable(route.action, name, found, cache)
             if found is None and registry.catalog.has_repository(name):
@@ -156,17 +159,18 @@ class DistributionApi:
             registry.gate.note_not_brought(caller, name, error, address_of(scope))
             raise
 
-    def _check_right(self, scope: Scope, route: Route, caller: Caller, path: str, found: Distribution | None) -> None:
-        public = found is not None and not found.private
+    def _check_right(self, scope: Scope, route: Route, caller: Caller, path: str, *, public: bool) -> None:
         if not (public and route.action == "pull"):
             self._registry.gate.check(caller, route.action, path, public=public, address=address_of(scope))
 
     async def _find_past(self, scope: Scope, route: Route, caller: Caller, name: str, past: Past) -> Distribution:
-        """What a path of the past serves; the rights are those of the path whose past it is, and nothing can be changed."""
+        """What a path of the past serves; the rights are those of the path whose past it is, and nothing can be changed.
+
+        That the path is public opens the versions that it has served since it is.
+        """
         registry = self._registry
-        self._check_right(
-            scope, route, caller.with_past(name, past.path), past.path, registry.catalog.past.present(past)
-        )
+        public = await registry.is_open(name)
+        self._check_right(scope, route, caller.with_past(name, past.path), past.path, public=public)
         if route.action in CHANGES:
             raise Denied(f"{name} shows what {past.path} was, which nobody changes; {route.action} to {past.path}")
         return await registry.threads.run(registry.catalog.past.at, name, past)
@@ -180,12 +184,15 @@ class DistributionApi:
             return handler, await self._caches.bring(registry, cache, name, match.reference, why_not)
         if match.pattern == REFERRERS:
             return handler, await self._caches.bring_referrers(registry, cache, name, match.reference, why_not)
+        if match.pattern == SIGNATURES:
+            return handler, await self._caches.bring_signatures(registry, cache, name, match.reference, why_not)
         if match.pattern == TAGS:
             tags, warning = await self._caches.list_tags(registry, cache, name, why_not)
             return partial(list_tags_with, tags), warning
         if match.pattern == BLOB and isinstance(why_not, RemoteNotFound):
             digest = Digest.parse(match.reference)
-            if registry.catalog.content.size(digest) is None:
+            snapshot = await registry.find_served(name) or Snapshot(name, 0)
+            if registry.catalog.rights.usable_size(snapshot, digest) is None:
                 raise BlobUnknown(why_not.message)
         return handler, ""
 
@@ -214,7 +221,7 @@ class DistributionApi:
         status = row_of(type(error)).status
         if status == 401 and error.side == "request":
             return error_answer(error, (b"www-authenticate", self._challenge(scope, error)), SUPPORTED)
-        if isinstance(error, ChildLeftOut):
+        if isinstance(error, ChildLeftOut | RemoteLeftOut):
             return error_answer(error, (b"warning", warning_value(error.message)))
         if status < 500:
             return error_answer(error)
@@ -233,7 +240,9 @@ class DistributionApi:
         said = "insufficient_scope" if isinstance(error, ScopeMissing) else ""
         if not said and (find_header(scope, b"authorization") or b"").lower().startswith(b"bearer"):
             said = "insufficient_scope" if isinstance(error, LoginNeeded) else "invalid_token"
-        return challenge(self._registry.catalog.settings, scope, scopes, error=said)
+        registry = self._registry
+        base = None if registry.catalog.settings.auth == "basic" else registry.hosts.base_url(scope)
+        return challenge(base, scopes, error=said)
 
 
 def _parameter(scope: Scope, name: str) -> str | None:

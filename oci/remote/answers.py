@@ -3,13 +3,14 @@
 import email.utils
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import httpx
 
 from oci.errors import (
     RemoteCorrupt,
     RemoteError,
+    RemoteLeftOut,
     RemoteLoop,
     RemoteNotFound,
     RemoteRateLimited,
@@ -18,6 +19,7 @@ from oci.errors import (
     RemoteUnavailable,
 )
 from oci.remote.decoding import decoded
+from oci.remote.left_out import said_left_out
 
 _MESSAGE_CHARACTERS = 300
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
@@ -50,9 +52,14 @@ async def read_bounded(
 def failure_of(response: httpx.Response, said: str, *, method: str, path: str, host: str) -> RemoteError:
     """The error for an answer of 400 and above; `said` are the registry's own words, of other places none are passed on."""
     status = response.status_code
+    left_out = said_left_out(response.headers.get_list("warning"))
+    said = left_out or said
     message = f"{method} {path[:300]} answered {status}{': ' + said if said else ''}"
     retry_after = parse_retry_after(response.headers.get("retry-after"), now=time.time())
-    return _kind_of(status)(message, registry=host, status=status, retry_after=retry_after)
+    kind = _kind_of(status)
+    if kind is RemoteNotFound and left_out:
+        kind = RemoteLeftOut
+    return kind(message, registry=host, status=status, retry_after=retry_after)
 
 
 def _kind_of(status: int) -> type[RemoteError]:
@@ -83,11 +90,28 @@ async def said_by(response: httpx.Response) -> str:
     """The messages of the error document, bounded; empty where there is none."""
     try:
         await read_bounded(response, 64 * 1024, "")
-        errors = json.loads(response.content)["errors"]
-        text = "; ".join(f"{error.get('code', '')} {error.get('message', '')}".strip() for error in errors)
-    except (RemoteCorrupt, httpx.TransportError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        text = "; ".join(filter(None, words_of(json.loads(response.content))))
+    except (RemoteCorrupt, httpx.TransportError, ValueError, TypeError, AttributeError, RecursionError):
         return ""
     return "".join(character for character in text if character.isprintable())[:_MESSAGE_CHARACTERS]
+
+
+def words_of(document: object) -> Iterator[str]:
+    """What an error document says: a registry's `errors`, or a management API's `detail` and faults by field.
+
+    Source: distribution-spec, "Error Codes"; Django REST framework, "Exceptions", which Pulp's API answers by.
+    """
+    if not isinstance(document, dict):
+        return
+    if isinstance(document.get("errors"), list):
+        for error in document["errors"]:
+            yield f"{error.get('code', '')} {error.get('message', '')}".strip()
+        return
+    for name, found in document.items():
+        texts = [text for text in (found if isinstance(found, list) else [found]) if isinstance(text, str)]
+        if texts and (isinstance(found, list) or name == "detail"):
+            said = " ".join(texts).strip()
+            yield said if name in ("detail", "non_field_errors") else f"{name}: {said}"
 
 
 def parse_retry_after(value: str | None, *, now: float) -> float | None:

@@ -156,6 +156,15 @@ class RemoteTransport:
             await response.aclose()
         return response.content
 
+    async def origin(self) -> str:
+        """The registry as scheme, host and port; raise a RemoteError when it cannot be reached."""
+        return str(origin_of(httpx.URL(await self._connect(once=True))))
+
+    @property
+    def known_origin(self) -> str:
+        """The same as far as the registry was spoken to, else empty."""
+        return str(origin_of(httpx.URL(self._base))) if self._base else ""
+
     async def takes_signatures(self) -> bool:
         """Whether the registry has the extension for Atomic signatures."""
         await self._connect(once=False)

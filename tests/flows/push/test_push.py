@@ -319,3 +319,16 @@ def test_another_entrepot_takes_it_all(push: Push, catalog: Catalog, second: Ent
         assert {one.method for one in proxy.seen} == {"GET", "HEAD"}
         push(source="to/app", target=f"{proxy.host}/to/app", mode="mirror", include=["v1"])
         assert tags_at(second.host, "to/app") == ["v1"]
+
+
+def test_a_path_that_serves_nothing_is_pushed_as_nothing(push: Push, catalog: Catalog, proxy: Proxy) -> None:
+    """Such as the replica of a distribution that is empty upstream, whose repository was never made."""
+    image(catalog, "beside/full", "v1")
+    for path, version in (("beside/empty", 0), ("beside/latest", None)):
+        catalog.distributions.put(
+            Distribution(path, path, NOW, NOW, version, replica_of="registry.example"), actor="test"
+        )
+    result = push(target=f"{proxy.host}", paths=["beside/*"])
+    assert actions(result) == {"beside/full:v1": "added"}
+    assert len(result.notes) == 2
+    assert actions(push(source="beside/empty", target=f"{proxy.host}/beside/empty")) == {}
