@@ -11,7 +11,7 @@ from flows.push_target import charge
 from oci.copy import GraphCopier
 from oci.descriptor import Descriptor
 from oci.digest import Digest
-from oci.errors import RemoteNotFound, RemoteRefused
+from oci.errors import RemoteNotFound, RemoteRefused, RemoteUnauthorized
 from oci.remote.fallback import fallback_tag, list_referrers, referrer_entry
 from oci.remote.repository import RemoteRepository
 from oci.signing.atomic import ATOMIC
@@ -47,7 +47,7 @@ class Companions:
                     waiting += referrers
 
     async def _push_referrers(self, subject: Digest, referrers: Sequence[Digest]) -> None:
-        there = {one.digest for one in await self._remote.referrers(subject)}
+        there = await self._there(subject)
         missing = [self._descriptor(digest) for digest in referrers if digest not in there]
         missing = [descriptor for descriptor in missing if await self._is_taken(descriptor)]
         unlisted = (
@@ -57,6 +57,15 @@ class Companions:
             read = self._job.catalog.read_manifest
             entries = [referrer_entry(await asyncio.to_thread(read, one.digest, one.media_type)) for one in unlisted]
             await list_referrers(self._remote, subject, entries, where=self._one.route.remote.host)
+
+    async def _there(self, subject: Digest) -> set[Digest]:
+        """What is listed as referring to a manifest; a list that is refused counts as one that is not there."""
+        try:
+            return {one.digest for one in await self._remote.referrers(subject)}
+        except RemoteUnauthorized as error:
+            if error.status != 403:
+                raise
+            return set()
 
     async def _is_taken(self, descriptor: Descriptor) -> bool:
         """Push a referrer; a registry that takes none of its kind is told as a note."""

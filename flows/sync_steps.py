@@ -23,6 +23,7 @@ from oci.digest import Digest
 from oci.errors import (
     Conflict,
     EntrepotError,
+    RemoteCorrupt,
     RemoteLeftOut,
     RemoteNotFound,
     RemoteRefused,
@@ -118,11 +119,13 @@ async def _copy_companions(job: SyncJob, copier: GraphCopier, subject: Descripto
 
 
 async def _referrers(job: SyncJob, digest: Digest) -> Sequence[Descriptor]:
-    """What refers to a manifest; where that is refused there is nothing, and a note."""
+    """What refers to a manifest; where that is refused, or no list of it, there is nothing, and a note."""
     try:
         return await job.source.referrers(digest)
-    except (RemoteUnauthorized, RemoteRefused) as error:
-        job.note(f"what refers to manifests of {job.request.reference.repository} is left out: {error.message}")
+    except (RemoteUnauthorized, RemoteRefused, RemoteCorrupt) as error:
+        said = f"what refers to manifests of {job.request.reference.repository} is left out"
+        if not any(note.startswith(said) for note in job.notes):
+            job.note(f"{said}: {error.message}")
         return ()
 
 

@@ -19,6 +19,7 @@ from oci.errors import (
     RemoteUnavailable,
 )
 from oci.remote.decoding import decoded
+from oci.remote.hops import LOOP
 from oci.remote.left_out import said_left_out
 
 _MESSAGE_CHARACTERS = 300
@@ -52,6 +53,8 @@ async def read_bounded(
 def failure_of(response: httpx.Response, said: str, *, method: str, path: str, host: str) -> RemoteError:
     """The error for an answer of 400 and above; `said` are the registry's own words, of other places none are passed on."""
     status = response.status_code
+    if status == 508:  # without words where it answers HEAD
+        said = LOOP
     left_out = said_left_out(response.headers.get_list("warning"))
     said = left_out or said
     message = f"{method} {path[:300]} answered {status}{': ' + said if said else ''}"

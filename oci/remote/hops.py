@@ -11,6 +11,7 @@ from oci.errors import RemoteLoop
 
 _PREFIX = "entrepot-"
 _ENTRY = re.compile(rf"(?:^|,)\s*(?:HTTP/)?[0-9.]+\s+{_PREFIX}([0-9a-f]{{16}})(?=\s|,|$)", re.IGNORECASE)
+LOOP = "is this registry itself, or a cache of it: the question has come round to it"
 _AT_MOST = 8
 """Caches behind each other."""
 
@@ -43,8 +44,6 @@ def check_hops(upstream: str) -> None:
     if hops is None:
         return
     if hops.own in hops.before:
-        raise RemoteLoop(
-            "is this registry itself, or a cache of it: the question has come round to it", registry=upstream
-        )
+        raise RemoteLoop(LOOP, registry=upstream)
     if len(hops.before) >= _AT_MOST:
         raise RemoteLoop(f"is not asked: more than {_AT_MOST} caches ask each other already", registry=upstream)

@@ -79,7 +79,10 @@ class TagListing:
             has_links = has_links or (bool(following) and following != "?")
         if link != "?" and (has_links or not may_be_cut(count, _PAGE)):
             return
-        while last:
+        self.may_be_cut = True
+        for _ in range(_MAX_PAGES):
+            if not last:
+                break
             more, self.may_be_cut = await self._after(last, seen, is_unclear=link == "?")
             for tag in more:
                 seen.add(tag)

@@ -31,7 +31,6 @@ from oci.remote.partial import NoRangeError, first_byte
 from oci.remote.transport import RemoteTransport
 from oci.remote.upload import BlobUploads
 
-_REMARKS = 20
 _RESUMES = 100
 _FRUITLESS = 3
 """A blob is taken up again after a break at most so often in all, and so often without a single new byte."""
@@ -239,7 +238,7 @@ class RemoteRepository:
         """Manifests whose subject is the digest, by the API or else by the fallback tag; empty where there are none.
 
         That a registry lacks the API is asked once, and a fallback tag that a listing has not shown is not asked for. Whatever is
-        no index counts as no API, and what is refused is as if it were not there: `remarks` say so.
+        no index counts as no API; `remarks` say so.
         """
         if self.has_referrers_api:
             try:
@@ -255,13 +254,7 @@ class RemoteRepository:
         tag = fallback_tag(digest)
         if self._listed is not None and not self.listing_may_be_cut and tag not in self._listed:
             return []
-        try:
-            index = await self.find_manifest(tag)
-        except (RemoteUnauthorized, RemoteRefused, RemoteCorrupt) as error:
-            self._remark(
-                f"what refers to manifests at {self.name} cannot be read, and counts as absent: {error.message}"
-            )
-            return []
+        index = await self.find_manifest(tag)
         return list(index.manifests) if index and index.is_index else []
 
     async def _ask_referrers(self, digest: Digest) -> list[Descriptor]:
@@ -269,10 +262,6 @@ class RemoteRepository:
         async for page, _following in pages(self._get, self._path(f"referrers/{digest}"), self.host):
             found += self._entries(page)
         return found
-
-    def _remark(self, text: str) -> None:
-        if text not in self.remarks and len(self.remarks) < _REMARKS:
-            self.remarks.append(text)
 
     async def find_manifest(self, reference: str) -> Manifest | None:
         """What a tag or digest text points to; None for nothing."""

@@ -355,7 +355,7 @@ READING: Mapping[str, Odd] = {
     ),
     "referrers-and-fallback-tags-refused": Odd(
         add(on("referrers", says(403)), on("manifest", says(403), only="/sha256-")),
-        notes=(*NO_USABLE, "does not give it|counts as absent"),
+        notes=(*NO_USABLE, "does not give it|is left out"),
         absent=True,
     ),
     **{
