@@ -15,7 +15,7 @@ from catalog.bundle_format import (
     parse_contents,
 )
 from catalog.catalog import Catalog
-from oci.digest import Digest
+from oci.digest import Digest, new_hasher
 from oci.errors import DigestInvalid, SizeInvalid
 
 Files = Iterator[tuple[str, int, IO[bytes]]]
@@ -97,10 +97,9 @@ def _stage(
     source: IO[bytes],
     on_bytes: Callable[[int], None],
 ) -> None:
-    size = catalog.content.size(digest)
-    if size is not None and not media_type:
+    if catalog.content.size(digest) is not None and not media_type:
+        _check_bytes(path, name, digest, source, on_bytes)
         catalog.content.link(repository, digest)
-        on_bytes(size)
         return
     session = catalog.uploads.begin(repository)
     try:
@@ -112,6 +111,17 @@ def _stage(
         raise BundleInvalid(f"{path}: {name} is damaged: {error}; nothing was imported") from None
     finally:
         session.cancel()
+
+
+def _check_bytes(path: Path, name: str, digest: Digest, source: IO[bytes], on_bytes: Callable[[int], None]) -> None:
+    """Read content that is held already: a bundle that is damaged is refused by whoever it is brought to."""
+    hasher = new_hasher(digest.algorithm)
+    while chunk := source.read(CHUNK):
+        hasher.update(chunk)
+        on_bytes(len(chunk))
+    found = Digest.from_hasher(digest.algorithm, hasher)
+    if found != digest:
+        raise BundleInvalid(f"{path}: {name} is damaged: expected {digest}, found {found}; nothing was imported")
 
 
 def _lease(catalog: Catalog, one: BundledVersion) -> None:
