@@ -14,6 +14,7 @@ from argon2 import PasswordHasher
 from catalog.access_policy import Account, Grant, Policy, Rule
 from catalog.bearer import with_key
 from catalog.private_file import PrivateFile, write_private
+from catalog.private_home import keep_private, make_home
 from catalog.settings import Settings
 from oci.errors import CatalogUnusable
 
@@ -48,7 +49,8 @@ def ensure_administrator(
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> str | None:
     """Make the administrator at the first start; return the password then, None when there is one already."""
-    settings.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_home(settings)
+    keep_private(settings)
     store = AccessStore(settings)
     with store.locked():
         if access_file(settings).exists():

@@ -86,13 +86,14 @@ def _choose(catalog: Catalog, wanted: Wanted, version: int | None, now: datetime
     chosen = curate_version(catalog, source, wanted.filter, wanted.platforms, now=now)
     parts = catalog.children(wanted.repository, chosen.manifests) if chosen.manifests else {}
     blobs = {part: source.blobs[part] for some in parts.values() for part in some if part in source.blobs}
-    chosen_snapshot = Snapshot(wanted.repository, source.version, chosen.tags, chosen.manifests, blobs)
+    chosen_snapshot = Snapshot(wanted.repository, source.version, chosen.tags, chosen.manifests, blobs, source.deferred)
     return _Chosen(chosen_snapshot, chosen.kept, chosen.dropped)
 
 
 def _new_blobs(catalog: Catalog, snapshot: Snapshot, base: Snapshot) -> dict[Digest, int]:
-    added = {digest: size for digest, size in snapshot.blobs.items() if digest not in base.blobs}
-    if left := catalog.content.missing(added):
+    usable = {one: catalog.rights.usable_size(snapshot, one) for one in snapshot.blobs if one not in base.blobs}
+    added = {digest: size for digest, size in usable.items() if size is not None}
+    if left := usable.keys() - added.keys():
         raise InvalidInput(
             f"{len(left)} blob(s) of {snapshot.repository} version {snapshot.version} were left upstream and are not here: "
             "sync it with --policy immediate first"

@@ -15,8 +15,9 @@ from catalog.bundle_format import (
     parse_contents,
 )
 from catalog.catalog import Catalog
-from oci.digest import Digest, new_hasher
+from oci.digest import Digest
 from oci.errors import DigestInvalid, SizeInvalid
+from oci.manifest import required_blobs
 
 Files = Iterator[tuple[str, int, IO[bytes]]]
 
@@ -37,11 +38,14 @@ def _first_document(path: Path, files: Files) -> Contents:
 
 
 def check_base(catalog: Catalog, contents: Contents) -> None:
-    """Raise BundleInvalid when a differential bundle's base is not held here: content that it left out is missing."""
+    """Raise BundleInvalid when a differential bundle's base is not in the repository here: content that it left out is missing.
+
+    What other repositories hold does not count: a bundle may name any digest.
+    """
     for one in contents.versions:
-        missing = [
-            digest for digest in one.manifests if digest not in contents.blobs and catalog.content.size(digest) is None
-        ]
+        left_out = [digest for digest in one.manifests if digest not in contents.blobs]
+        known = catalog.offers.manifests(one.repository, left_out) if left_out else set()
+        missing = [digest for digest in left_out if digest not in known or catalog.content.size(digest) is None]
         if missing:
             base = f"version {one.since} of {one.repository}" if one.since else f"all of {one.repository}"
             raise BundleInvalid(
@@ -83,7 +87,7 @@ def stage_bundle(catalog: Catalog, path: Path, on_bytes: Callable[[int], None]) 
                 f"{path} is truncated: {len(lost)} of its {len(contents.blobs)} blobs are missing, such as {min(lost)}"
             )
     for one in contents.versions:
-        _lease(catalog, one)
+        _lease(catalog, one, contents)
     return contents
 
 
@@ -97,10 +101,6 @@ def _stage(
     source: IO[bytes],
     on_bytes: Callable[[int], None],
 ) -> None:
-    if catalog.content.size(digest) is not None and not media_type:
-        _check_bytes(path, name, digest, source, on_bytes)
-        catalog.content.link(repository, digest)
-        return
     session = catalog.uploads.begin(repository)
     try:
         while chunk := source.read(CHUNK):
@@ -113,19 +113,11 @@ def _stage(
         session.cancel()
 
 
-def _check_bytes(path: Path, name: str, digest: Digest, source: IO[bytes], on_bytes: Callable[[int], None]) -> None:
-    """Read content that is held already: a bundle that is damaged is refused by whoever it is brought to."""
-    hasher = new_hasher(digest.algorithm)
-    while chunk := source.read(CHUNK):
-        hasher.update(chunk)
-        on_bytes(len(chunk))
-    found = Digest.from_hasher(digest.algorithm, hasher)
-    if found != digest:
-        raise BundleInvalid(f"{path}: {name} is damaged: expected {digest}, found {found}; nothing was imported")
-
-
-def _lease(catalog: Catalog, one: BundledVersion) -> None:
-    """Lease the manifests that the bundle left out, for this repository: another one may hold them."""
+def _lease(catalog: Catalog, one: BundledVersion, contents: Contents) -> None:
+    """Lease the version's manifests to its repository, and of their blobs those that the bundle has brought."""
     for digest, entry in one.manifests.items():
         if not catalog.content.linked(one.repository, digest):
             catalog.content.link(one.repository, digest, entry.media_type)
+        for blob in required_blobs(catalog.read_manifest(digest, entry.media_type)):
+            if blob.digest in contents.blobs:
+                catalog.content.lease(one.repository, blob.digest)

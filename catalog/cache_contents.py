@@ -31,9 +31,11 @@ parts AS (
 used AS (
     SELECT parts.digest, max(pulled.at) AS at FROM parts
     JOIN pulled ON pulled.repository = parts.repository AND pulled.digest IN (parts.parent, '') GROUP BY parts.digest)
-SELECT held.digest, used.at FROM (
-    SELECT DISTINCT digest FROM changes
-    WHERE action = 'add' AND kind <> 'tag' AND repository IN (SELECT unnest(string_split($1, ' ')))) AS held
+SELECT held.digest, used.at, is_received FROM (
+    SELECT digest, bool_or((repository, digest) NOT IN (SELECT (repository, digest) FROM sources)) AS is_received
+    FROM changes
+    WHERE action = 'add' AND kind <> 'tag' AND repository IN (SELECT unnest(string_split($1, ' ')))
+    GROUP BY digest) AS held
 LEFT JOIN used USING (digest)"""
 
 
@@ -75,10 +77,11 @@ class CacheContents:
 
     def blobs(self, names: Iterable[str]) -> list[UsedBlob]:
         """The blobs and manifests in the store that versions of these repositories hold, each with its last use. One query."""
-        found: list[UsedBlob] = []
-        for digest, pulled in self._lake.read(_BLOBS, [listed(names)]):
+        wanted, found = set(names), list[UsedBlob]()
+        for digest, pulled, is_received in self._lake.read(_BLOBS, [listed(wanted)]):
             kept = self._holdings.ingested(str(digest))
-            if kept is not None:
+            is_theirs = is_received or not wanted.isdisjoint(self._holdings.repositories_of(str(digest)))
+            if kept is not None and is_theirs:  # others may hold what these only name
                 fetched = datetime.fromtimestamp(kept[1], UTC)
                 last = max(fetched, cast("datetime", pulled)) if pulled else fetched
                 found.append(UsedBlob(Held(Digest(digest), kept[0]), last))

@@ -23,8 +23,10 @@ from catalog.holdings import Held, Holdings
 from catalog.images import ImageFilter, ImageRow, find_images
 from catalog.known_facts import read_facts
 from catalog.lake import Lake
+from catalog.offers import Offers
 from catalog.past import PastPaths
 from catalog.pins import Pins
+from catalog.private_home import keep_private, make_home
 from catalog.pulls import DAYS_APART, PullCount, PullCounts, Pulled, Pulls
 from catalog.query import Asking, ask_table, limits_of
 from catalog.question import Format, Limits, Question
@@ -34,6 +36,8 @@ from catalog.reclaim import Reclaimer
 from catalog.remotes import Remotes
 from catalog.retention import Times, read_times
 from catalog.retention_rules import RetentionRules
+from catalog.rights import Rights
+from catalog.rights_upgrade import grant_former_rights
 from catalog.room import open_room
 from catalog.rows import ChangeRow, RepositoryRow, VersionRow
 from catalog.scrub import Scrubber
@@ -101,8 +105,13 @@ class Catalog:
         self.pins = Pins(self._lake)
         self.squasher = Squasher(self._lake, self._snapshots, self.distributions, self.pins, self._holdings)
         self._raw = RawCache(settings.manifest_cache)
-        lookups = Lookups(self._manifest_of, self._size_of, self._is_held, self._history.children)
-        self._committer = Committer(self._lake, self._snapshots, self.distributions, self.content, lookups, self.quotas)
+        grant_former_rights(self._lake, self._holdings, self.distributions)
+        self.rights = Rights(self.content, self._holdings, self._snapshots, self.distributions)
+        self.offers = Offers(self._lake, self.content)
+        lookups = Lookups(self._manifest_of, self.rights.usable_size, self.offers.blobs, self._history.children)
+        self._committer = Committer(
+            self._lake, self._snapshots, self.distributions, self.content, lookups, self.quotas, self.rights
+        )
 
     # --- serving ---
 
@@ -113,6 +122,11 @@ class Catalog:
     def refresh(self) -> None:
         """Learn what other processes have committed."""
         self._snapshots.refresh()
+
+    @property
+    def state(self) -> tuple[int, int]:
+        """Another value as soon as memory knows of other versions or distributions; no I/O. Pulls and events are no change."""
+        return self._snapshots.changes, self.distributions.changes
 
     def has_repository(self, name: str) -> bool:
         """Whether there is a repository of that name, as far as memory knows."""
@@ -168,12 +182,11 @@ class Catalog:
     def _manifest_of(self, descriptor: Descriptor) -> Manifest:
         return self.read_manifest(descriptor.digest, descriptor.media_type)
 
-    def _size_of(self, digest: Digest) -> int | None:
-        size = self.content.size(digest)
-        return self.sources.size(digest) if size is None else size
-
-    def _is_held(self, digest: Digest) -> bool:
-        return self.content.size(digest) is not None
+    def read_part(self, version: Snapshot, digest: Digest) -> bytes:
+        """A small blob that a version's repository may use, whole; raise BlobUnknown for any other, whoever holds it."""
+        if self.rights.usable_size(version, digest) is None:
+            raise BlobUnknown(f"blob {digest} of {version.repository} is not here")
+        return self.content.read(digest)
 
     def repository_names(self) -> Sequence[str]:
         """All repositories' names in ASCII order, from memory."""
@@ -293,7 +306,7 @@ class Catalog:
             self._holdings.size(digest),
             self.hits([digest]),
             self._holdings.links(digest),
-            bool(self.sources.find(digest)),
+            bool(self.sources.of_all(digest)),
             aside.get(digest, ""),
             grace,
             self._clock(),
@@ -375,5 +388,11 @@ def open_store(settings: Settings) -> BlobStore:
 
 
 def open_catalog(settings: Settings) -> Catalog:
-    """Open this installation's catalogue, making or migrating it where needed; raise CatalogUnusable."""
-    return Catalog(settings)
+    """Open this installation's catalogue, making or migrating it where needed, in a home that is the owner's alone.
+
+    Raises CatalogUnusable.
+    """
+    make_home(settings)
+    catalog = Catalog(settings)
+    keep_private(settings)
+    return catalog

@@ -1,18 +1,19 @@
 """The words of a commit: changes, requirements, and the pure rule that turns them into what one version changes."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Literal
 
+from catalog.needed import Offer, find_needed
 from catalog.snapshot import Delta, ManifestEntry, Snapshot
-from catalog.sources import Origin
+from catalog.sources import Deferred, Origin
 from oci import mediatypes
-from oci.descriptor import UNKNOWN_SIZE, Descriptor
+from oci.descriptor import Descriptor
 from oci.digest import Digest
-from oci.errors import Conflict, ManifestBlobUnknown, ManifestInvalid, ManifestUnknown, TagImmutable
-from oci.manifest import Manifest, required_blobs
+from oci.errors import Conflict, ManifestBlobUnknown, ManifestUnknown, TagImmutable
+from oci.manifest import Manifest
 from oci.unicode import fit_text
 
 
@@ -101,8 +102,9 @@ class Commit:
     `operation_id` is fixed before the first try; with `resumable`, a version made under it before is returned instead of
     made again. `allow_sparse` lets an index in whose children are not all here, `allow_absent` any manifest whose blobs are
     not: they are no part of the version then; `origin` layers that are fetched from there when they are asked for, `origins`,
-    by manifest, those of manifests that came from elsewhere. `serve` says who may pull the repository from its own path if this
-    is its first version.
+    by manifest, those of manifests that came from elsewhere. `donors` are repositories here whose blobs the operation may use,
+    since whoever asked for it may read them: versions of any age count. `serve` says who may pull the repository from its own
+    path if this is its first version.
     """
 
     repository: str
@@ -119,6 +121,7 @@ class Commit:
     allow_absent: bool = False
     origin: Origin | None = None
     origins: Mapping[Digest, Origin] = field(default_factory=dict)
+    donors: tuple[str, ...] = ()
     serve: Literal["public", "private", "nobody"] = "public"
 
 
@@ -134,22 +137,24 @@ class CommitResult:
 
 @dataclass(frozen=True, slots=True)
 class Lookups:
-    """What the rule asks of the stores: a manifest by descriptor, the size of a blob that is held or can be fetched, whether it
-    is held, manifests' children."""
+    """What the rule asks of the stores: a manifest by descriptor; the size of a blob that is held and that a version's repository
+    may use; what repositories here have of blobs; manifests' children."""
 
     manifest: Callable[[Descriptor], Manifest]
-    blob_size: Callable[[Digest], int | None]
-    is_held: Callable[[Digest], bool]
+    usable_size: Callable[[Snapshot, Digest], int | None]
+    offered: Callable[[Collection[str], Collection[Digest]], Mapping[Digest, Offer]]
     children: Callable[[str, Iterable[Digest]], Mapping[Digest, tuple[Digest, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What a commit comes to on its base; `manifests` are those it brings, `deferred` blobs left upstream: size, and where."""
+    """What a commit comes to on its base; `manifests` are those it brings, `deferred` blobs left upstream, `leased` blobs that
+    donors have received of those."""
 
     delta: Delta
     manifests: tuple[Manifest, ...]
-    deferred: Mapping[Digest, tuple[int, Origin]]
+    deferred: tuple[Deferred, ...]
+    leased: tuple[Digest, ...]
 
 
 def plan_effect(base: Snapshot, commit: Commit, lookups: Lookups) -> Effect:
@@ -173,8 +178,15 @@ def plan_effect(base: Snapshot, commit: Commit, lookups: Lookups) -> Effect:
     looked_at = manifests
     if commit.allow_absent:  # parts that were absent may have come since
         looked_at += tuple(lookups.manifest(found) for digest, found in added.items() if digest in base.manifests)
-    blobs, deferred, absent = _blobs_needed(base, looked_at, lookups, commit)
-    missing += [] if commit.allow_absent else absent
+    parts = find_needed(
+        base,
+        looked_at,
+        origin_of=lambda digest: commit.origins.get(digest, commit.origin),
+        usable_size=lookups.usable_size,
+        offered=lookups.offered,
+        donors=commit.donors,
+    )
+    missing += [] if commit.allow_absent else parts.absent
     if missing:
         raise ManifestBlobUnknown(
             f"{base.repository} does not hold {len(missing)} part(s) of the manifest: {', '.join(missing[:5])}",
@@ -186,10 +198,11 @@ def plan_effect(base: Snapshot, commit: Commit, lookups: Lookups) -> Effect:
         tags_removed={tag: base.tags[tag] for tag, digest in touched.items() if base.tags.get(tag, digest) != digest},
         manifests_added={manifest.digest: entry_of(manifest) for manifest in manifests},
         manifests_removed={digest: base.manifests[digest] for digest in removed},
-        blobs_added={digest: size for digest, size in blobs.items() if digest not in base.blobs},
-        blobs_removed=_blobs_freed(base, removed, blobs, lookups) if removed else {},
+        blobs_added={digest: size for digest, size in parts.needed.items() if digest not in base.blobs},
+        blobs_removed=_blobs_freed(base, removed, parts.needed, lookups) if removed else {},
+        deferred=parts.claims,
     )
-    return Effect(delta, manifests, deferred)
+    return Effect(delta, manifests, tuple(parts.deferred), tuple(parts.leased))
 
 
 def entry_of(manifest: Manifest) -> ManifestEntry:
@@ -229,31 +242,6 @@ def _children_missing(manifests: Iterable[Manifest], is_present: Callable[[Diges
         for _role, child in manifest.children()
         if child.media_type in mediatypes.MANIFESTS and not is_present(child.digest)
     ]
-
-
-def _blobs_needed(
-    base: Snapshot, manifests: Iterable[Manifest], lookups: Lookups, commit: Commit
-) -> tuple[dict[Digest, int], dict[Digest, tuple[int, Origin]], list[str]]:
-    """The blobs that manifests need with their sizes, those of them that are left at an origin, and what is absent."""
-    needed: dict[Digest, int] = {}
-    deferred: dict[Digest, tuple[int, Origin]] = {}
-    absent: list[str] = []
-    for manifest in manifests:
-        origin = commit.origins.get(manifest.digest, commit.origin)
-        later = {layer.digest for layer in manifest.layers if layer.size != UNKNOWN_SIZE} if origin else set()
-        for blob in required_blobs(manifest):
-            size = base.blobs.get(blob.digest)
-            size = lookups.blob_size(blob.digest) if size is None else size
-            if origin and blob.digest in later and not (blob.digest in base.blobs or lookups.is_held(blob.digest)):
-                size = blob.size if size is None else size
-                deferred.setdefault(blob.digest, (size, origin))
-            if size is None:
-                absent.append(blob.digest)
-            elif blob.size not in (size, UNKNOWN_SIZE):
-                raise ManifestInvalid(f"{manifest.digest} says {blob.digest} has {blob.size} bytes; it has {size}")
-            else:
-                needed[blob.digest] = size
-    return needed, deferred, absent
 
 
 def _blobs_freed(

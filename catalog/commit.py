@@ -11,6 +11,7 @@ from catalog.content import ContentStore
 from catalog.distributions import Distribution, Distributions, distribution_row
 from catalog.lake import Lake
 from catalog.quotas import Quotas, total_of
+from catalog.rights import Rights
 from catalog.rows import ImageConfig, Record, effect_records, first_distribution, record_table
 from catalog.snapshot import Snapshot
 from catalog.snapshots import Snapshots
@@ -55,9 +56,10 @@ class Committer:
         content: ContentStore,
         lookups: Lookups,
         quotas: Quotas,
+        rights: Rights,
     ) -> None:
         self._lake, self._snapshots, self._content, self._lookups = lake, snapshots, content, lookups
-        self._distributions, self._quotas = distributions, quotas
+        self._distributions, self._quotas, self._rights = distributions, quotas, rights
         self._queue: list[_Waiting] = []
         self._guard, self._leading = threading.Lock(), threading.Lock()
         self._leader = 0
@@ -99,7 +101,7 @@ class Committer:
 
     def preview(self, commit: Commit) -> CommitResult:
         """What a commit would make now; nothing is written. Raises what `commit` raises."""
-        result = self._plan(commit, {})[0]
+        result = self._plan(commit, {}, lease=False)[0]
         if result.changed:
             self._quotas.begin().take(result.repository, total_of(result.snapshot))
         return result
@@ -180,7 +182,7 @@ class Committer:
         return results, refusals
 
     def _plan(
-        self, commit: Commit, made: dict[str, Snapshot], *, is_repeated: bool = False
+        self, commit: Commit, made: dict[str, Snapshot], *, lease: bool = True, is_repeated: bool = False
     ) -> tuple[CommitResult, list[Record], list[Row]]:
         """What one commit comes to on top of those before it in the group: its result, records, and rows of `sources`."""
         name = commit.repository
@@ -194,14 +196,21 @@ class Committer:
         if not effect.delta:
             return CommitResult(name, base.version, changed=False, snapshot=base), [], []
         snapshot = base.forward(self._snapshots.number_after(base), effect.delta)
-        configs = {manifest.digest: self._read_config(manifest) for manifest in effect.manifests}
+        if snapshot.deferred:
+            snapshot = snapshot.with_proven(self._rights.proven_bytes(snapshot))
+        for digest in effect.leased if lease else ():  # one that no version comes of goes with time
+            self._content.lease(name, digest)
+        configs = {manifest.digest: self._read_config(snapshot, manifest) for manifest in effect.manifests}
         records = effect_records(commit, base, snapshot, effect, configs)
-        sources = source_rows(effect.deferred, commit.created_at)
+        sources = source_rows(name, snapshot.version, effect.deferred, commit.created_at)
         return CommitResult(name, snapshot.version, changed=True, snapshot=snapshot), records, sources
 
-    def _read_config(self, manifest: Manifest) -> ImageConfig:
+    def _read_config(self, version: Snapshot, manifest: Manifest) -> ImageConfig:
         config = manifest.config
         if config is None or config.media_type not in CONFIGS or config.size > MAX_CONFIG:
+            return ImageConfig()
+        size = self._rights.usable_size(version, config.digest)
+        if size is None or size > MAX_CONFIG:  # absent: what others hold is not looked into
             return ImageConfig()
         return parse_config(self._content.read(config.digest))
 

@@ -39,10 +39,21 @@ CREATE TABLE quarantine (
 ) WITHOUT ROWID;
 CREATE TABLE marks (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
 """,
+    # `taken_by`: the repository that brought a blob first. `deliveries`: the registries (scheme, host, port) that have sent a
+    # blob whole, verified: what such a one says of the blob later is believed, for it has it.
+    """
+ALTER TABLE blobs ADD COLUMN taken_by TEXT;
+CREATE TABLE deliveries (
+    digest TEXT NOT NULL, origin TEXT NOT NULL, PRIMARY KEY (digest, origin)
+) WITHOUT ROWID;
+""",
 )
 """Each entry takes the schema from its index to the next number."""
 
 _SCHEMA_VERSION = len(_MIGRATIONS)
+_LINKS = 100_000
+"""Leases looked at in one step."""
+
 _PATIENT_SECONDS = 0.05
 """How long bytes are removed before uploads get their turn."""
 
@@ -122,6 +133,21 @@ class Holdings:
         )
         return None if row is None else Link(repository, Digest(digest), row[0], row[1])
 
+    def origins(self, digest: str) -> frozenset[str]:
+        """The registries that have sent a blob whole."""
+        rows = self._connection().execute("SELECT origin FROM deliveries WHERE digest = ?", (digest,))
+        return frozenset(row[0] for row in rows)
+
+    def taken_by(self, digest: str) -> str | None:
+        """The repository that brought a blob that is held first, or of those that are public one that has it, where known."""
+        row = self._connection().execute("SELECT taken_by FROM blobs WHERE digest = ?", (digest,)).fetchone()
+        return None if row is None else row[0]
+
+    def set_taken_by(self, digest: str, repository: str) -> None:
+        """Name another repository that has a blob."""
+        with self.transaction() as connection:
+            connection.execute("UPDATE blobs SET taken_by = ? WHERE digest = ?", (repository, digest))
+
     def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """All rows of a question."""
         return self._connection().execute(sql, parameters).fetchall()
@@ -143,18 +169,29 @@ class Holdings:
                 raise
 
     def ingest(
-        self, digest: str, size: int, place: Callable[[], None], *, repository: str, media_type: str, now: float
+        self,
+        digest: str,
+        size: int,
+        place: Callable[[], None],
+        *,
+        repository: str,
+        media_type: str,
+        now: float,
+        origin: str = "",
     ) -> None:
-        """Put the blob in its place, say that it is held, and that the repository may use it.
+        """Put the blob in its place, say that it is held, who sent it, and that the repository may use it.
 
-        `place` runs within the write transaction, so that no sweep takes away what it has just put down.
+        `place` runs within the write transaction, so that no sweep takes away what it has just put down. `origin` is the registry
+        that sent all of it, empty for none.
         """
         with self.transaction() as connection:
             place()
             connection.execute(
-                "INSERT INTO blobs (digest, size, ingested_at) VALUES (?, ?, ?) ON CONFLICT (digest) DO NOTHING",
-                (digest, size, now),
+                "INSERT INTO blobs (digest, size, ingested_at, taken_by) VALUES (?, ?, ?, ?) ON CONFLICT (digest) DO NOTHING",
+                (digest, size, now, repository),
             )
+            if origin:
+                connection.execute("INSERT OR IGNORE INTO deliveries VALUES (?, ?)", (digest, origin))
             connection.execute(
                 "UPDATE quarantine SET healed_at = ? WHERE digest = ? AND healed_at IS NULL", (now, digest)
             )
@@ -212,6 +249,7 @@ class Holdings:
                 if _is_leased(connection, blob.digest, since):
                     continue
                 connection.execute("DELETE FROM links WHERE digest = ?", (blob.digest,))
+                connection.execute("DELETE FROM deliveries WHERE digest = ?", (blob.digest,))
                 if connection.execute("DELETE FROM blobs WHERE digest = ?", (blob.digest,)).rowcount > 0:
                     connection.execute("INSERT OR REPLACE INTO leaving VALUES (?, ?)", (blob.digest, blob.size))
                     given_up.append(blob)
@@ -238,16 +276,49 @@ class Holdings:
             ended = connection.execute("DELETE FROM links WHERE repository = ? AND digest = ?", (repository, digest))
         return ended.rowcount > 0
 
-    def drop_links(self, *, before: float) -> int:
-        """Let go of leases older than a Unix time: versions hold by now what is to stay. Returns how many; in small steps."""
-        old = "SELECT repository, digest FROM links WHERE linked_at < ? LIMIT 5000"
-        dropped = 0
-        while True:
-            with self.transaction() as connection:
-                ended = connection.execute(f"DELETE FROM links WHERE (repository, digest) IN ({old})", (before,))
-            if ended.rowcount <= 0:
-                return dropped
-            dropped += ended.rowcount
+    def old_links(self, *, before: float) -> Iterator[list[tuple[str, Digest]]]:
+        """Leases older than a Unix time, some at a time: repositories and digests."""
+        last = ("", "")
+        while rows := self.rows(
+            "SELECT repository, digest FROM links WHERE (repository, digest) > (?, ?) AND linked_at < ? "
+            "ORDER BY repository, digest LIMIT ?",
+            (*last, before, _LINKS),
+        ):
+            yield [(name, Digest(digest)) for name, digest in rows]
+            last = rows[-1]
+
+    def drop_links(self, links: Iterable[tuple[str, str]], *, before: float) -> None:
+        """Let go of those leases that are still older than a Unix time."""
+        with self.transaction() as connection:
+            connection.executemany(
+                "DELETE FROM links WHERE repository = ? AND digest = ? AND linked_at < ?",
+                [(name, digest, before) for name, digest in links],
+            )
+
+    def renew_links(self, links: Iterable[tuple[str, str]], *, now: float) -> None:
+        """Make leases young again."""
+        with self.transaction() as connection:
+            connection.executemany(
+                "UPDATE links SET linked_at = ? WHERE repository = ? AND digest = ?",
+                [(now, name, digest) for name, digest in links],
+            )
+
+    def grant(self, links: Iterable[tuple[str, str]]) -> None:
+        """Let repositories use blobs by leases of no date: they keep no bytes, and stay as long as versions name the blobs."""
+        with self.transaction() as connection:
+            connection.executemany("INSERT OR IGNORE INTO links VALUES (?, ?, '', 0)", list(links))
+
+    def end_links(self, repository: str) -> None:
+        """Let go of all leases of a repository that is no more."""
+        with self.transaction() as connection:
+            connection.execute("DELETE FROM links WHERE repository = ?", (repository,))
+
+    def linked(self, repository: str) -> dict[Digest, int]:
+        """The blobs that are held and leased to a repository, with their sizes."""
+        rows = self.rows(
+            "SELECT links.digest, size FROM links JOIN blobs USING (digest) WHERE repository = ?", (repository,)
+        )
+        return {Digest(digest): size for digest, size in rows}
 
     def mark(self, name: str) -> float | None:
         """A number that upkeep has noted."""

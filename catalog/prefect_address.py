@@ -1,6 +1,8 @@
 """Where a home's Prefect is, and the login of the server that we start: a file of mode 0600 in the home."""
 
+import base64
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from catalog.private_file import write_private
@@ -17,6 +19,14 @@ class PrefectAddress:
 
     url: str
     login: str = field(default="", repr=False)
+
+    def headers(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """How Prefect's own clients log in: our server's login, else PREFECT_API_KEY or PREFECT_API_AUTH_STRING."""
+        if not self.login and (key := environment.get("PREFECT_API_KEY")):
+            return {"Authorization": f"Bearer {key}"}
+        if login := self.login or environment.get("PREFECT_API_AUTH_STRING"):
+            return {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
+        return {}
 
 
 def make_login() -> str:

@@ -57,6 +57,11 @@ class PrivateFile(Generic[M]):
                 self._value, self._stamp = self._read(), stamp
         return self._value
 
+    @property
+    def stamp(self) -> tuple[int, int, int] | None:
+        """Another value as soon as another one holds; as of the last look at `value`."""
+        return self._stamp
+
     def _read(self) -> M:
         try:
             return type(self._empty).model_validate_json(self._file.read_bytes())

@@ -74,8 +74,8 @@ def judge_warning(quota: Quota, used: Total) -> str:
 
 
 def total_of(snapshot: Snapshot) -> Total:
-    """What a version counts for."""
-    return Total(len(snapshot.tags), snapshot.size_bytes)
+    """What a version counts for: what was received; a size that a manifest claims for a blob left upstream counts for nothing."""
+    return Total(len(snapshot.tags), snapshot.size_bytes + snapshot.proven_bytes)
 
 
 class Quotas:

@@ -13,10 +13,14 @@ _LOCKED_BATCH = 200
 
 _RECLAIMABLE = """
 SELECT digest FROM (
-    SELECT digest, list(DISTINCT repository) AS repositories FROM changes
-    WHERE kind = 'blob' AND action = 'add' AND digest IN (SELECT digest FROM sources WHERE policy = 'on_demand'){among}
+    SELECT digest, list(DISTINCT repository) AS repositories, bool_and(is_left) AS is_left FROM (
+        SELECT repository, digest, (repository, digest) IN (SELECT (repository, digest) FROM sources
+            WHERE policy = 'on_demand') AS is_left
+        FROM changes
+        WHERE kind = 'blob' AND action = 'add' AND digest IN (SELECT digest FROM sources WHERE policy = 'on_demand'){among})
     GROUP BY digest
-) WHERE list_has_all(string_split(?, ' '), repositories)"""
+) WHERE is_left AND list_has_all(string_split(?, ' '), repositories)"""
+"""Each repository that names such a blob must have a source of its own for it."""
 
 _PULLED = f"""
 WITH recent AS (SELECT DISTINCT repository, digest FROM pulls WHERE last_pulled_at >= make_timestamptz(?::BIGINT))

@@ -41,12 +41,13 @@ class FoundBy:
 @dataclass(frozen=True, slots=True)
 class ReplicaPlan:
     """What upstream serves and is wanted, the paths here that it does not serve any longer, and those of which that is not sure:
-    `kept`, with the reason."""
+    `kept`, with the reason. Wanted paths that are `taken` serve something else here, and are left out."""
 
     wanted: tuple[Served, ...]
     gone: tuple[str, ...]
     not_selected: tuple[str, ...] = ()
     kept: Mapping[str, str] = field(default_factory=dict)
+    taken: tuple[str, ...] = ()
 
 
 def plan_replicas(
@@ -60,13 +61,14 @@ def plan_replicas(
     labels: Sequence[str] = (),
     keep_gone: bool = False,
     accept_change: bool = False,
+    skip_taken: bool = False,
 ) -> ReplicaPlan:
     """Compare what an upstream lists with its replicas here. `labels` are those that a path must have, `KEY` or `KEY=VALUE`.
 
     A path goes only when the list that lacks it was come by as the one was that had it: by the same kind of API, asked by the
     same `identity`, without doubts, and not empty.
-    Raises PathTaken when a wanted path serves something here that is no replica of that upstream; UpstreamChanged, unless the
-    change is accepted, when upstream is of another kind than at the last replication.
+    Raises PathTaken when a wanted path serves something here that is no replica of that upstream, and is not to be skipped;
+    UpstreamChanged, unless the change is accepted, when upstream is of another kind than at the last replication.
     """
     by_path = {one.path: one for one in here}
     ours = {path: one for path, one in by_path.items() if one.replica_of == upstream}
@@ -76,7 +78,7 @@ def plan_replicas(
     selected = set(select_names(known, include=include, exclude=exclude))
     wanted = tuple(one for one in found.served if one.path in selected and has_labels(one.labels, labels))
     taken = [one.path for one in wanted if one.path in by_path and one.path not in ours]
-    if taken:
+    if taken and not skip_taken:
         raise PathTaken(
             f"{len(taken)} path(s) here serve something else than replicas of {upstream}: {', '.join(taken[:5])}; "
             "delete these distributions, or exclude the paths"
@@ -84,10 +86,11 @@ def plan_replicas(
     unlisted = [] if keep_gone else sorted(ours.keys() - known)
     kept = {path: _why_kept(ours[path], found, identity, accept_change=accept_change) for path in unlisted}
     return ReplicaPlan(
-        wanted,
+        tuple(one for one in wanted if one.path not in taken),
         tuple(path for path, reason in kept.items() if not reason),
         tuple(sorted(known - {one.path for one in wanted})),
         {path: reason for path, reason in kept.items() if reason},
+        tuple(taken),
     )
 
 
@@ -134,7 +137,13 @@ def _why_kept(here: Distribution, found: Discovery, identity: str, *, accept_cha
 
 def accepted(here: Distribution, found_by: FoundBy) -> Distribution:
     """The same replica as if it had been found as it is looked for now."""
-    return replace(here, replica_mark=f"{found_by}{_FOUND_BY.sub('', here.replica_mark)}")
+    return replace(here, replica_mark=f"{found_by}{_rest(here.replica_mark)}")
+
+
+def _rest(mark: str) -> str:
+    """A mark without how the path was found, which earlier releases have not recorded."""
+    match = _FOUND_BY.match(mark)
+    return mark[match.end() :] if match else mark
 
 
 def mark_of(served: Served, policy: str, version: int) -> str:
@@ -146,7 +155,7 @@ def current_version(here: Distribution | None, served: Served, policy: str) -> i
     """The version here that holds what a path serves upstream; None where it has to be synced to know that."""
     if here is None or here.version is None:
         return None
-    mark = _FOUND_BY.sub("", here.replica_mark, count=1)
+    mark = _rest(here.replica_mark)
     return here.version if mark and mark == mark_of(served, policy, here.version) else None
 
 

@@ -86,7 +86,7 @@ def version_record(commit: Commit, base: Snapshot, snapshot: Snapshot, delta: De
         "operation": commit.operation, "operation_id": commit.operation_id, "actor": commit.actor,
         "flow_run_id": commit.flow_run_id, "message": commit.message, "created_at": commit.created_at,
         "tags": len(snapshot.tags), "manifests": len(snapshot.manifests), "blobs": len(snapshot.blobs),
-        "size_bytes": snapshot.size_bytes, "added": delta.added, "removed": delta.removed,
+        "size_bytes": snapshot.size_bytes + snapshot.proven_bytes, "added": delta.added, "removed": delta.removed,
     }  # fmt: skip
 
 

@@ -130,7 +130,7 @@ def find_packages(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> Packa
     found: dict[str, frozenset[str]] = {}
     is_known = False
     for layer in _documents(catalog, snapshot, digest):
-        packages = _read(catalog, layer)
+        packages = _read(catalog, snapshot, layer)
         if packages is not None:
             is_known = True
             for name, versions in packages.items():
@@ -154,11 +154,11 @@ def _documents(catalog: Catalog, snapshot: Snapshot, digest: Digest, *, is_child
             yield from _documents(catalog, snapshot, child.digest, is_child=True)
 
 
-def _read(catalog: Catalog, layer: Descriptor) -> Packages | None:
+def _read(catalog: Catalog, snapshot: Snapshot, layer: Descriptor) -> Packages | None:
     """What a document lists; None for one that is left upstream, too large, or something else."""
-    if layer.size > MAX_DOCUMENT or catalog.content.size(layer.digest) is None:
+    if layer.size > MAX_DOCUMENT or (catalog.rights.usable_size(snapshot, layer.digest) or 0) > MAX_DOCUMENT:
         return None
     try:
-        return parse_packages(catalog.content.read(layer.digest))
+        return parse_packages(catalog.read_part(snapshot, layer.digest))
     except EntrepotError:
         return None

@@ -17,6 +17,52 @@ _MANIFEST_COLUMNS = (
 )  # fmt: skip
 _NESTED = {column: as_nested("records", column) for column in NESTED["records"]}
 
+SOURCES_OF_REPOSITORIES = (
+    """CREATE OR REPLACE TEMP TABLE former_members AS
+        SELECT repository, digest, min(version) AS version FROM records
+        WHERE kind = 'blob' AND action = 'add' GROUP BY repository, digest""",
+    # Rows were written with the time of the commit that left the blob upstream.
+    """CREATE OR REPLACE TEMP TABLE former_own AS
+        SELECT DISTINCT made.repository, made.version, sources.digest, sources.size, sources.remote, sources.policy,
+            sources.created_at
+        FROM sources JOIN records made ON made.kind IN ('version', 'squashed') AND made.created_at = sources.created_at
+        JOIN former_members ON former_members.repository = made.repository AND former_members.digest = sources.digest""",
+    # What was held by anybody at that time was taken over without a row: it came from the same upstream.
+    """CREATE OR REPLACE TEMP TABLE former_caches AS
+        SELECT repository, split_part(arg_max(message, version), ' ', 1) AS remote, max(created_at) AS created_at,
+            'on_demand' AS policy
+        FROM records WHERE kind = 'version' AND operation = 'pull-through' GROUP BY repository
+        UNION ALL
+        SELECT repository, arg_max(remote, version), max(created_at), arg_max(policy, version) FROM former_own
+        WHERE repository NOT IN (
+            SELECT repository FROM records WHERE kind = 'version' AND operation IN ('pull-through', 'push'))
+        GROUP BY repository""",
+    """CREATE OR REPLACE TEMP TABLE former_beside AS
+        SELECT repository, former_members.version, digest, sizes.size, remote, policy, former_caches.created_at
+        FROM former_members JOIN former_caches USING (repository)
+        JOIN (SELECT repository, digest, max(size) AS size FROM records WHERE kind = 'blob' AND action = 'add'
+            GROUP BY repository, digest) sizes USING (repository, digest)
+        WHERE remote <> '' AND (repository, digest) NOT IN (SELECT (repository, digest) FROM former_own)""",
+    # What was chosen from other repositories can be fetched from where these had it.
+    """CREATE OR REPLACE TEMP TABLE former_chosen AS
+        SELECT DISTINCT former_members.repository, former_members.version, sources.digest, sources.size,
+            sources.remote, sources.policy, sources.created_at
+        FROM sources JOIN former_members USING (digest)
+        JOIN records made ON made.repository = former_members.repository AND made.version = former_members.version
+            AND made.kind = 'version' AND made.operation IN ('curate', 'promote', 'restore')
+        WHERE (former_members.repository, sources.digest) NOT IN (SELECT (repository, digest) FROM former_own)
+            AND (former_members.repository, sources.digest) NOT IN (SELECT (repository, digest) FROM former_beside)""",
+    "DELETE FROM sources",
+    """INSERT INTO sources BY NAME
+        SELECT * FROM former_own UNION ALL BY NAME SELECT * FROM former_beside
+        UNION ALL BY NAME SELECT * FROM former_chosen""",
+    *(f"DROP TABLE former_{name}" for name in ("members", "own", "caches", "beside", "chosen")),
+)
+"""Gives each row of `sources` to the repositories that left the blob there, as far as the records tell.
+
+A blob that any repository held was once taken over by others without asking their upstream; from here on a repository has to
+prove that its own source has it, so that the rows also name what came so."""
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         """CREATE TABLE records (
@@ -143,6 +189,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ("CREATE TABLE retention_rules (name VARCHAR NOT NULL, rule VARCHAR NOT NULL)",),
     (
         "ALTER TABLE distributions ADD COLUMN history_from BIGINT",
+        "ALTER TABLE distributions ADD COLUMN shares_login BOOLEAN",
         # Whether a path was private before it was last set is not known; since then it serves what it serves.
         """UPDATE distributions SET history_from = coalesce(version, (
             SELECT max(records.version) FROM records WHERE records.kind IN ('version', 'squashed')
@@ -161,6 +208,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             FROM records WHERE kind = 'manifest' AND action = 'add' GROUP BY repository, digest""",
         """UPDATE distributions SET labels_json = coalesce(to_json(labels)::VARCHAR, '{}'), labels = NULL""",
         "UPDATE remotes SET headers_json = to_json(headers)::VARCHAR, headers = MAP {}",
+    ),
+    (
+        "ALTER TABLE sources ADD COLUMN repository VARCHAR",
+        "ALTER TABLE sources ADD COLUMN version BIGINT",
+        "ALTER TABLE sources SET SORTED BY (repository)",
+        *SOURCES_OF_REPOSITORIES,
     ),
 )
 """Each entry takes the schema from its index to the next number; entries never change once released."""

@@ -1,7 +1,9 @@
 """The one table of settings: environment variables `ENTREPOT_…`; docs/settings.md documents each, a test compares."""
 
 import re
+from fnmatch import fnmatchcase
 from functools import cached_property
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -38,7 +40,17 @@ class Settings(BaseSettings):
     )
     public_url: str = Field(
         "",
-        description="URL by which clients reach the registry, where a proxy changes it. Default: as the request says.",
+        description="URL by which clients reach the registry, where a proxy changes it. Default: as the request says, if it "
+        "names one of `hosts` or of our own addresses.",
+    )
+    hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Names by which clients reach the registry, separated by commas, besides its addresses and those of its "
+        "certificate; `*.example` is any one part, `*` any name.",
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Addresses and networks, separated by commas, of proxies whose `Forwarded` and `X-Forwarded-…` headers hold.",
     )
     auth: Literal["token", "basic"] = Field(
         "token",
@@ -72,6 +84,17 @@ class Settings(BaseSettings):
         description="Prefect's API. A loopback address is where `entrepot up` starts its own; set by name, flows use it when "
         "it answers, else a server of their own.",
     )
+    prefect_timeout: float = Field(
+        60.0, gt=0, description="Seconds that Prefect's server may be away before a command gives its flow run up."
+    )
+    slot_timeout: float = Field(
+        3600.0, gt=0, description="Seconds that a flow run waits for a free slot of an upstream's concurrency limit."
+    )
+    work_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (),
+        description="Folders, separated by commas, below which flows of a worker read and write the files that their "
+        "parameters name. Default: `HOME/work`. Commands are bound by their caller's rights alone.",
+    )
     auth_file: Path | None = Field(
         None, description="An `auth.json` to read upstream logins from, before the usual places of podman and docker."
     )
@@ -102,6 +125,11 @@ class Settings(BaseSettings):
     sparse_repositories: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="Repositories, as globs separated by commas, that take manifests whose parts are not all there.",
+    )
+    misstated_sizes: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Repositories, as globs separated by commas, that take an index which misstates the size of a child; the "
+        "child's digest is checked all the same.",
     )
     history_path: str = Field(
         "history",
@@ -157,10 +185,29 @@ class Settings(BaseSettings):
     )
     server_processes: int = Field(1, ge=1, description="Processes that serve the registry.")
 
-    @field_validator("insecure_registries", "internal_hosts", "sparse_repositories", mode="before")
+    @field_validator(
+        "insecure_registries",
+        "internal_hosts",
+        "sparse_repositories",
+        "hosts",
+        "trusted_proxies",
+        "work_roots",
+        "misstated_sizes",
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_networks(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        for text in texts:
+            try:
+                ip_network(text)
+            except ValueError as error:
+                raise ValueError(f"expected addresses or networks such as 10.0.0.0/8: {error}") from None
+        return texts
 
     @field_validator("history_path")
     @classmethod
@@ -173,6 +220,15 @@ class Settings(BaseSettings):
     def root(self) -> Path:
         """`home` as an absolute path."""
         return self.home.expanduser().absolute()
+
+    def may_misstate(self, repository: str) -> bool:
+        """Whether a repository takes indexes that misstate the size of a child."""
+        return any(fnmatchcase(repository, pattern) for pattern in self.misstated_sizes)
+
+    @cached_property
+    def allowed_roots(self) -> tuple[Path, ...]:
+        """`work_roots` as absolute paths, or their default."""
+        return tuple(root.expanduser().absolute() for root in self.work_roots) or (self.root / "work",)
 
     @cached_property
     def prefect_login_file(self) -> Path:

@@ -61,7 +61,7 @@ def tagged_signatures(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> l
         return []
     manifest = _read(catalog, snapshot, found)
     return [
-        read_signature(layer.annotations.get(SIGNATURE), catalog.content.read(layer.digest))
+        read_signature(layer.annotations.get(SIGNATURE), catalog.read_part(snapshot, layer.digest))
         for layer in manifest.layers
         if layer.media_type == COSIGN_LAYER and layer.size <= MAX_PAYLOAD
     ]
@@ -72,7 +72,7 @@ def raw_bundles(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> Iterato
     for found in snapshot.referrers.get(digest, ()):
         for layer in _read(catalog, snapshot, found).layers:
             if layer.media_type == BUNDLE and layer.size <= MAX_PAYLOAD:
-                yield catalog.content.read(layer.digest)
+                yield catalog.read_part(snapshot, layer.digest)
 
 
 def bundles(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> Iterator[Envelope]:
@@ -99,7 +99,7 @@ def atomic_signatures(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> l
         if snapshot.manifests[referrer].artifact_type == ATOMIC:
             manifest = _read(catalog, snapshot, referrer)
             layers = [layer for layer in manifest.layers if layer.size <= MAX_PAYLOAD]
-            found += [AtomicSignature(name_of(manifest), catalog.content.read(layer.digest)) for layer in layers]
+            found += [AtomicSignature(name_of(manifest), catalog.read_part(snapshot, layer.digest)) for layer in layers]
     return found
 
 

@@ -2,10 +2,11 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
 
+from oci.descriptor import UNKNOWN_SIZE
 from oci.digest import Digest
 from oci.errors import ManifestUnknown
 from oci.reference import is_tag
@@ -31,6 +32,8 @@ class Delta:
     manifests_removed: Mapping[Digest, ManifestEntry] = field(default_factory=dict)
     blobs_added: Mapping[Digest, int] = field(default_factory=dict)
     blobs_removed: Mapping[Digest, int] = field(default_factory=dict)
+    deferred: Mapping[Digest, int] = field(default_factory=dict)
+    """Blobs that come without their bytes, and the sizes that manifests claim for them."""
 
     @property
     def added(self) -> int:
@@ -65,6 +68,11 @@ class Snapshot:
     tags: Mapping[str, Digest] = field(default_factory=dict, repr=False)
     manifests: Mapping[Digest, ManifestEntry] = field(default_factory=dict, repr=False)
     blobs: Mapping[Digest, int] = field(default_factory=dict, repr=False)
+    deferred: Mapping[Digest, int] = field(default_factory=dict, repr=False)
+    """Blobs that manifests name and that came without their bytes: the repository may use them once its own source has proved
+    that it has them. With the size that manifests claim, UNKNOWN_SIZE where they contradict each other."""
+    proven_bytes: int = field(default=0, repr=False, compare=False)
+    """Bytes of those of them that had been received when the version was made, as far as memory knows."""
 
     def resolve(self, reference: str) -> Digest:
         """Return the digest of the manifest a tag or digest text names; raise ManifestUnknown."""
@@ -97,8 +105,15 @@ class Snapshot:
 
     @cached_property
     def size_bytes(self) -> int:
-        """Bytes of all manifests and blobs, each counted once."""
-        return sum(self.blobs.values()) + sum(entry.size for entry in self.manifests.values())
+        """Bytes of all manifests and of the blobs that were received, each counted once; what manifests only claim is none."""
+        blobs = sum(size for digest, size in self.blobs.items() if digest not in self.deferred)
+        return blobs + sum(entry.size for entry in self.manifests.values())
+
+    def with_proven(self, size: int) -> "Snapshot":
+        """The same version, knowing how many bytes of its deferred blobs were received since."""
+        made = replace(self, proven_bytes=size)
+        made.__dict__["size_bytes"] = self.size_bytes
+        return made
 
     def forward(self, version: int, delta: Delta) -> "Snapshot":
         """Return the snapshot that `delta` makes of this one; what did not change is shared."""
@@ -108,9 +123,21 @@ class Snapshot:
             _moved(self.tags, delta.tags_added, delta.tags_removed),
             _moved(self.manifests, delta.manifests_added, delta.manifests_removed),
             _moved(self.blobs, delta.blobs_added, delta.blobs_removed),
+            merged_claims(self.deferred, delta.deferred),
         )
-        moved.__dict__["size_bytes"] = self.size_bytes + delta.bytes_added - delta.bytes_removed  # known without a sum
+        claimed = sum(size for digest, size in delta.blobs_added.items() if digest in moved.deferred)
+        claimed -= sum(size for digest, size in delta.blobs_removed.items() if digest in self.deferred)
+        size = self.size_bytes + delta.bytes_added - delta.bytes_removed - claimed
+        moved.__dict__["size_bytes"] = size  # known without a sum
         return moved
+
+
+def merged_claims(old: Mapping[Digest, int], new: Mapping[Digest, int]) -> Mapping[Digest, int]:
+    """Put the sizes together that manifests claim for blobs; where they contradict each other, none is known."""
+    if not new:
+        return old
+    changed = {digest: size if old.get(digest, size) == size else UNKNOWN_SIZE for digest, size in new.items()}
+    return {**old, **changed}
 
 
 _K = TypeVar("_K")

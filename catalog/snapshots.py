@@ -22,7 +22,10 @@ _STATE = """
 SELECT kind, tag, digest, any_value(size), any_value(media_type), any_value(artifact_type), any_value(subject)
 FROM records
 WHERE repository = ? AND (kind IN ('tag', 'manifest', 'blob') AND version <= ? OR kind = 'version' AND version = ?)
-GROUP BY kind, tag, digest HAVING sum(CASE action WHEN 'add' THEN 1 ELSE -1 END) > 0"""
+GROUP BY kind, tag, digest HAVING sum(CASE action WHEN 'add' THEN 1 ELSE -1 END) > 0
+UNION ALL
+SELECT 'deferred', '', digest, CASE WHEN min(size) = max(size) THEN min(size) ELSE -1 END, '', '', ''
+FROM sources WHERE repository = ? AND version <= ? GROUP BY digest"""
 """The version's own row comes along: in one look at the lake, so that nobody deletes the version between two."""
 
 _STEP = """
@@ -30,7 +33,10 @@ SELECT kind, tag, digest, any_value(size), any_value(media_type), any_value(arti
     sum(CASE action WHEN 'add' THEN 1 ELSE -1 END) AS net
 FROM records WHERE repository = ?
     AND (kind IN ('tag', 'manifest', 'blob') AND version > ? AND version <= ? OR kind = 'version' AND version IN (?, ?))
-GROUP BY kind, tag, digest HAVING net <> 0 ORDER BY net"""
+GROUP BY kind, tag, digest HAVING net <> 0
+UNION ALL
+SELECT 'deferred', '', digest, CASE WHEN min(size) = max(size) THEN min(size) ELSE -1 END, '', '', '', 1
+FROM sources WHERE repository = ? AND version > ? AND version <= ? GROUP BY digest"""
 
 _OVERHEAD = 10
 """Entries that a snapshot of nothing counts for."""
@@ -51,6 +57,8 @@ class Snapshots:
         self._latest: dict[str, int] = {}
         self._ended: dict[str, int] = {}
         self._drops = 0
+        self.changes = 0
+        """Another number as soon as memory knows of other versions."""
         self._timelines = Timelines(lake)
         self._feed = NewsFeed(lake)
         self._read_latest()
@@ -62,6 +70,7 @@ class Snapshots:
             "FROM records WHERE kind IN ('version', 'deleted') GROUP BY repository"
         )
         with self._guard:
+            self.changes += 1
             self._latest = {str(name): int(str(number)) for name, number, *_ in rows if number is not None}
             self._ended = {str(name): int(str(number)) for name, _, number, *_ in rows if number is not None}
             self._names = None
@@ -91,6 +100,7 @@ class Snapshots:
                 for name, last in news.ended.items():
                     self._end(name, last)
                 with self._guard:
+                    self.changes += bool(news.versions)
                     self._names = None if is_new else self._names
                     for name, number in news.versions.items():
                         if number > self._ended.get(name, 0):
@@ -107,6 +117,7 @@ class Snapshots:
         """Forget versions that are no more: of a repository some or all, without a name all of everything."""
         with self._guard:
             self._drops += 1
+            self.changes += 1
             for kept in [kept for kept in self._kept if name in (kept[0], "") and (gone is None or kept[1] in gone)]:
                 del self._kept[kept]
         self._timelines.drop([name] if name else None)
@@ -222,6 +233,7 @@ class Snapshots:
     def keep(self, snapshots: Iterable[Snapshot], *, before: int, after: int) -> None:
         """Remember versions just made, as the latest of their repositories; the commit moved the counter so."""
         with self._guard:
+            self.changes += 1
             for snapshot in snapshots:
                 name, number = snapshot.repository, snapshot.version
                 if number < self._latest.get(name, 0) or number <= self._ended.get(name, 0):
@@ -271,25 +283,31 @@ class Snapshots:
         return made
 
     def _read(self, name: str, version: int) -> Snapshot:
-        rows = self._lake.read(_STATE, [name, version, version])
+        rows = self._lake.read(_STATE, [name, version, version, name, version])
         if not any(row[0] == "version" for row in rows):
             raise version_unknown(name, version, self._latest.get(name, 0))
-        tags, manifests, blobs = _sort_out(rows)
-        return Snapshot(name, version, tags, manifests, blobs)
+        return Snapshot(name, version, *_sort_out(rows), _claims(rows))
 
     def _forward(self, base: Snapshot, version: int) -> Snapshot | None:
         """What the changes since make of an earlier version; None when one of the two is no more: then they are others."""
-        rows = self._lake.read(_STEP, [base.repository, base.version, version, base.version, version])
+        name, former = base.repository, base.version
+        rows = self._lake.read(_STEP, [name, former, version, former, version, name, former, version])
         if not any(row[0] == "version" and row[7] == 2 for row in rows):
             return None
+        claims = _claims(rows)
         tags, manifests, blobs = _sort_out([row for row in rows if int(str(row[7])) > 0])
         lost_tags, lost_manifests, lost_blobs = _sort_out([row for row in rows if int(str(row[7])) < 0])
-        return base.forward(version, Delta(tags, lost_tags, manifests, lost_manifests, blobs, lost_blobs))
+        return base.forward(version, Delta(tags, lost_tags, manifests, lost_manifests, blobs, lost_blobs, claims))
+
+
+def _claims(rows: Iterable[tuple[object, ...]]) -> dict[Digest, int]:
+    """The blobs that came without their bytes, and the sizes that manifests claim."""
+    return {Digest(row[2]): int(str(row[3])) for row in rows if row[0] == "deferred"}
 
 
 def _weight(snapshot: Snapshot) -> int:
     """Entries that a snapshot counts for; what it shares with another version is counted with both."""
-    return len(snapshot.tags) + len(snapshot.manifests) + len(snapshot.blobs) + _OVERHEAD
+    return len(snapshot.tags) + len(snapshot.manifests) + len(snapshot.blobs) + len(snapshot.deferred) + _OVERHEAD
 
 
 def _sort_out(
@@ -299,7 +317,7 @@ def _sort_out(
     manifests: dict[Digest, ManifestEntry] = {}
     blobs: dict[Digest, int] = {}
     for kind, tag, digest_text, size, media_type, artifact_type, subject, *_ in rows:
-        if kind == "version":
+        if kind in ("version", "deferred"):
             continue
         digest = Digest(digest_text)
         if kind == "tag":

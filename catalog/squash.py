@@ -155,6 +155,8 @@ class Squasher:
             writer.execute(
                 "UPDATE records SET kind = 'deleted' WHERE repository = ? AND kind IN ('version', 'squashed')", [name]
             )
+            writer.delete("sources", "repository", name)
+            self._holdings.end_links(name)  # whoever gets the name next has no right to what was there
             writer.execute("DELETE FROM distributions WHERE path = ? AND repository = ?", [name, name])
             detail = {"versions": len(found.existing), "last": found.latest}
             _record(writer, Event(now, actor, "delete-repository", name, address=address, detail=detail))

@@ -16,6 +16,7 @@ from catalog.blobs import BlobStore
 from catalog.holdings import Held, Holdings, Link
 from catalog.lake import Lake
 from catalog.lake_record import read_position, read_since
+from catalog.leases import settle_leases
 from oci.digest import Digest
 
 _BATCH = 250_000
@@ -69,9 +70,10 @@ class Sweeper:
         if not dry_run:
             self._holdings.remove_left(self._store.delete)
         since = now - grace
+        kept = settle_leases(self._lake, self._holdings, before=since, now=now, renew=not dry_run, drop=False).renewed
         for batch in self._candidates():
             position = read_position(self._lake)
-            loose = self._without_version(batch)
+            loose = [blob for blob in self._without_version(batch) if blob.digest not in kept]
             free = self._holdings.without_lease(loose, since=since)
             self._note_leased(report, loose, free, since)
             if dry_run:
@@ -82,8 +84,8 @@ class Sweeper:
             if is_late():
                 report.finished = False
                 return report
-        if not dry_run:
-            self._holdings.drop_links(before=since)
+        if not dry_run:  # last, for a commit that comes between may need one
+            settle_leases(self._lake, self._holdings, before=since, now=now)
         return report
 
     def _note_leased(self, report: SweepReport, loose: Sequence[Held], free: Sequence[Held], since: float) -> None:

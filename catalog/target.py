@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 
 from catalog.catalog import Catalog
+from catalog.needed import contradicts
 from catalog.snapshot import Snapshot
 from catalog.unbroken import unbroken
 from catalog.uploads import UploadSession
@@ -13,7 +15,7 @@ from oci.descriptor import UNKNOWN_SIZE, Descriptor
 from oci.digest import Digest
 from oci.errors import BlobUnknown, SizeInvalid
 from oci.manifest import Manifest
-from oci.target import Source, Target
+from oci.target import Proving, Source, Target
 
 _WRITE = 1024 * 1024
 _READ = 1024 * 1024
@@ -23,12 +25,21 @@ class RepositoryTarget:
     """Takes content in for one repository and leases it; a commit makes a version of it afterwards.
 
     `base` is the version the copy is planned on: what it holds is skipped, unless it is one of `incomplete`, indexes of which
-    more is wanted than the base holds. Tags are only noted, in `tags`.
+    more is wanted than the base holds. `source` is where the copy comes from: a registry may prove that it has a blob which is
+    held here for others; from anything else the bytes are read and verified. Tags are only noted, in `tags`.
     """
 
-    def __init__(self, catalog: Catalog, base: Snapshot, incomplete: frozenset[Digest] = frozenset()) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        base: Snapshot,
+        incomplete: frozenset[Digest] = frozenset(),
+        *,
+        source: object = None,
+    ) -> None:
         self._catalog, self._base, self._incomplete = catalog, base, incomplete
-        self._content = catalog.content
+        self._source = source if isinstance(source, Proving) else None
+        self._content, self._rights = catalog.content, catalog.rights
         self.tags: dict[str, Digest] = {}
 
     @property
@@ -37,9 +48,9 @@ class RepositoryTarget:
         return self._base.repository
 
     async def has(self, descriptor: Descriptor) -> bool:
-        """Whether the content is in the base or staged already; a blob that any repository holds is leased, not copied.
+        """Whether the content is in the base or staged already, or is held and may be used: see `catalog.rights`.
 
-        Raises SizeInvalid when a blob that is held has another size than the descriptor says.
+        Raises SizeInvalid when a blob that may be used has another size than the descriptor says.
         """
         digest = descriptor.digest
         if digest in self._incomplete:
@@ -48,14 +59,25 @@ class RepositoryTarget:
             return True
         if descriptor.media_type in mediatypes.MANIFESTS:
             return await self._has_staged(descriptor)
-        size = self._content.size(digest)
-        if size is None:
+        if digest in self._base.blobs and digest not in self._base.deferred:
+            return self._content.size(digest) is not None
+        # The same is looked up for what is absent and for what others hold: the time it takes is to tell nothing.
+        if not await self._may_use(digest) or (size := self._content.size(digest)) is None:
             return False
-        if digest in self._base.blobs:
-            return True
-        if descriptor.size not in (size, UNKNOWN_SIZE):
+        if contradicts(descriptor.size, size):
             raise SizeInvalid(f"the manifest says {digest} has {descriptor.size} bytes; it has {size}")
         return await asyncio.to_thread(self._content.lease, self.name, digest)
+
+    async def _may_use(self, digest: Digest) -> bool:
+        """Whether the repository has a blob that is held, or gets it without its bytes being sent once more."""
+        if self._rights.has_received(self._base, digest):
+            return True
+        if await asyncio.to_thread(self._rights.take_public, self.name, digest):
+            return True
+        origins = self._content.origins(digest) if self._source else frozenset()
+        if not origins or self._source is None or not await self._source.proves(digest, origins):
+            return False
+        return await asyncio.to_thread(self._rights.take_proven, self.name, digest)
 
     async def _has_staged(self, descriptor: Descriptor) -> bool:
         """Whether an earlier copy has staged the manifest and all of it is still held; its leases are made young again."""
@@ -74,7 +96,9 @@ class RepositoryTarget:
         try:
             await unbroken(lambda: begun.append(self._catalog.uploads.begin(self.name)))
             await _fill(begun[0], chunks, expected)
-            await unbroken(begun[0].finish, descriptor.digest, expected)
+            origin = self._source.delivered_by(descriptor.digest) if self._source else ""
+            await unbroken(partial(begun[0].finish, descriptor.digest, expected, origin=origin))
+            await unbroken(self._rights.note_taken, self.name, descriptor.digest)
         finally:
             for session in begun:
                 session.cancel()
@@ -129,8 +153,8 @@ class RepositorySource:
 
     async def read_blob(self, descriptor: Descriptor, start: int = 0) -> AsyncIterator[bytes]:
         """Yield a blob of the version, its bytes from `start` on."""
-        if descriptor.digest not in self._snapshot.blobs:
-            raise BlobUnknown(f"blob {descriptor.digest} is not in {self.name}")
+        if self._catalog.rights.usable_size(self._snapshot, descriptor.digest) is None:
+            raise BlobUnknown(f"blob {descriptor.digest} is not in {self.name}, or not here yet")
         with self._catalog.content.open(descriptor.digest) as reader:
             offset = start
             while offset < reader.size:

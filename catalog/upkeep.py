@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from catalog.holdings import Holdings
 from catalog.lake import Lake
+from catalog.leases import settle_leases
 from catalog.uploads import Uploads
 
 _META = "__ducklake_metadata_lake"
@@ -97,7 +98,7 @@ class Upkeep:
 
     def drop_leases(self, *, before: float, now: float) -> Iterator[Step]:
         """End old leases, and uploads that nobody resumes; without the write lock."""
-        yield Step("drop-leases", self._holdings.drop_links(before=before), 0.0)
+        yield Step("drop-leases", settle_leases(self._lake, self._holdings, before=before, now=now).dropped, 0.0)
         yield Step("drop-uploads", self._uploads.sweep(now), 0.0)
 
     def _tables(self) -> list[str]:

@@ -137,19 +137,30 @@ class Uploads:
             return False
         return True
 
-    def _ingest(self, session: "UploadSession", path: Path, digest: Digest, size: int, media_type: str) -> None:
+    def _ingest(
+        self, session: "UploadSession", path: Path, digest: Digest, size: int, media_type: str, origin: str
+    ) -> None:
+        """Bring the bytes to their place, again where others hold them: the time it takes is not to tell of others."""
+        is_own = self._holdings.link(session.repository, digest) is not None
+
         def place() -> None:
-            if self._is_intact(digest):
+            if is_own and self._is_intact(digest):
                 path.unlink()
             else:
                 self._store.adopt(path, digest)
 
         for tries_left in reversed(range(_SENT_AGAIN)):
-            if not self._is_intact(digest):
+            if not (is_own and self._is_intact(digest)):
                 self._store.send(path, digest)
             try:
                 self._holdings.ingest(
-                    digest, size, place, repository=session.repository, media_type=media_type, now=self._clock()
+                    digest,
+                    size,
+                    place,
+                    repository=session.repository,
+                    media_type=media_type,
+                    now=self._clock(),
+                    origin=origin,
                 )
             except BlobVanished:
                 if not tries_left:
@@ -193,15 +204,15 @@ class UploadSession:
         if self._hasher is not None:
             self._hasher.update(view)  # type: ignore[arg-type]  # hashlib takes any buffer
 
-    def finish(self, digest: Digest, size: int | None = None, *, media_type: str = "") -> int:
-        """Verify, make durable, record and link the blob; return its size in bytes.
+    def finish(self, digest: Digest, size: int | None = None, *, media_type: str = "", origin: str = "") -> int:
+        """Verify, make durable, record and link the blob; return its size in bytes. `origin` is the registry that sent all of it.
 
         Raises SizeInvalid or DigestInvalid, and the session with its bytes is gone then.
         """
         self.verify(digest, size)
         with storage_errors(self._path.parent):
             os.fsync(self._descriptor)
-        self._uploads._ingest(self, self._path, digest, self.offset, media_type)  # noqa: SLF001
+        self._uploads._ingest(self, self._path, digest, self.offset, media_type, origin)  # noqa: SLF001
         self._end()
         return self.offset
 

@@ -187,8 +187,9 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         Column("updated_at", "TIMESTAMP WITH TIME ZONE", "when it was changed last"),
     ),
     "sources": (
+        Column("repository", "VARCHAR", "repository that left it there"),
         Column("digest", "VARCHAR", "blob"),
-        Column("size", "BIGINT", "its bytes"),
+        Column("size", "BIGINT", "its bytes, as a manifest claims"),
         Column("remote", "VARCHAR", "upstream repository that has it"),
         Column("policy", "VARCHAR", "on_demand or streamed"),
         Column("created_at", "TIMESTAMP WITH TIME ZONE", "when it was left there"),

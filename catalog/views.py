@@ -122,7 +122,7 @@ _EVENTS = "SELECT happened_at, actor, action, name, outcome, reason, address, de
 _DISTRIBUTIONS = f"""SELECT path, repository, version, private, description,
     {as_nested("distributions", "labels")} AS labels, remote, created_at, updated_at
     FROM lake.main.distributions"""
-_SOURCES = "SELECT digest, size, remote, policy, created_at FROM lake.main.sources"
+_SOURCES = "SELECT repository, digest, size, remote, policy, created_at FROM lake.main.sources"
 _PULLS = """SELECT repository, tag, digest, sum(pulls)::BIGINT AS pulls, max(last_pulled_at) AS last_pulled_at
     FROM lake.main.pulls GROUP BY repository, tag, digest"""
 

@@ -29,6 +29,7 @@ def prepare_curation(catalog: Catalog, request: CurateRequest, *, now: datetime)
         message=_message(request),
         plan=lambda latest: plan_towards(latest, _content(catalog, request, latest, wanted)),
         allow_sparse=True,
+        donors=tuple(sorted({request.repository, *(pick.repository for pick in request.picks)})),
         not_selected=chosen.dropped,
     )
 

@@ -21,7 +21,7 @@ class Operation:
     """What is to be done to a repository: `plan` gives the changes that lead from its latest version to the wanted one.
 
     `notes` are remarks for whoever reads the result, `not_selected` the reason for each tag that was left out, `verdicts` what
-    gates have said; `allow_sparse` lets the version lack what its source lacked.
+    gates have said; `allow_sparse` lets the version lack what its source lacked, `donors` are repositories whose blobs it uses.
     """
 
     repository: str
@@ -29,6 +29,7 @@ class Operation:
     message: str
     plan: Callable[[Snapshot], Sequence[Change]]
     allow_sparse: bool = False
+    donors: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     not_selected: Mapping[str, str] = field(default_factory=dict)
     verdicts: tuple[Verdict, ...] = ()
@@ -191,4 +192,5 @@ class _Planning:
             created_at=self._now,
             resumable=True,
             allow_sparse=operation.allow_sparse,
+            donors=operation.donors,
         )

@@ -5,11 +5,16 @@ from collections.abc import Mapping
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
+import httpx
+
 from catalog.prefect_address import PrefectAddress
 from catalog.settings import Settings
 from flows.prefect_guard import own_origins
+from oci.errors import LocalError
 
 WORK_POOL = "entrepot"
+HEARTBEAT_SECONDS = 60
+"""How often a flow run says that it lives; what a reaper without its lock goes by."""
 
 
 def prefect_environment(settings: Settings, api: PrefectAddress | None = None) -> dict[str, str | None]:
@@ -29,8 +34,15 @@ def prefect_environment(settings: Settings, api: PrefectAddress | None = None) -
     }
     if api is None:
         return values
+    values["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] = str(HEARTBEAT_SECONDS)
     login = {"PREFECT_API_AUTH_STRING": api.login, "PREFECT_API_KEY": None} if api.login else {}
     return {**values, **login, "PREFECT_API_URL": api.url, "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false"}
+
+
+def prepare_home(settings: Settings) -> None:
+    """Make the folder of Prefect's state: Prefect makes none whose parent is missing, and says so at its import."""
+    for folder in (settings.root, settings.root / "prefect"):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
 
 def set_environment(values: Mapping[str, str | None]) -> None:
@@ -75,6 +87,18 @@ def worker_environment(
         "PATH": f"{bin_folder}:{path}",
         "PREFECT_WORKER_QUERY_SECONDS": "2",
     }
+
+
+def check_login(api: PrefectAddress, environment: Mapping[str, str], *, timeout: float = 10.0) -> None:
+    """Raise LocalError, which says what to set, when a Prefect API does not take the login that this process has for it."""
+    try:
+        with httpx.Client(trust_env=False, timeout=timeout) as client:  # no redirect is followed: the login stays here
+            code = client.get(f"{api.url}/admin/version", headers=api.headers(environment)).status_code
+    except (httpx.HTTPError, httpx.InvalidURL, OSError):
+        return  # what it is about shows when it is used
+    if code in {401, 403}:
+        how = "restart `entrepot up`" if api.login else "set PREFECT_API_AUTH_STRING (user:password) or PREFECT_API_KEY"
+        raise LocalError(f"Prefect at {api.url} answered {code}: it does not take the login given; {how}")
 
 
 def is_answering(api_url: str, *, timeout: float = 1.0) -> bool:

@@ -56,18 +56,16 @@ async def find_absent(job: PrefetchJob) -> None:
 
 
 def _find_absent(job: PrefetchJob) -> None:
-    seen: set[Digest] = set()
     for name in job.names:
         snapshot = job.catalog.snapshot(name)
-        missing = job.catalog.content.missing(snapshot.blobs) - seen
-        seen |= missing
+        missing = job.catalog.rights.missing(snapshot)
         for digest in sorted(missing):
-            sources = job.catalog.sources.find(digest, missing)
+            sources = job.catalog.sources.find(snapshot, digest, missing)
             if sources and all(source.policy == "streamed" for source in sources):
                 job.streamed += 1
             else:
                 kept = tuple(source for source in sources if source.policy != "streamed")
-                job.absent.append(Absent(snapshot, digest, snapshot.blobs[digest], kept))
+                job.absent.append(Absent(snapshot, digest, snapshot.deferred.get(digest, snapshot.blobs[digest]), kept))
 
 
 @task(name="fetch-blobs", cache_policy=NO_CACHE)
@@ -97,14 +95,16 @@ async def fetch_blobs(job: PrefetchJob) -> None:
 async def fetch_blob(catalog: Catalog, upstreams: Upstreams, blob: Absent) -> None:
     """Fetch a blob into the store, from one source after the other; raise BlobUnknown where there is none, or what the last one
     failed with."""
-    target = RepositoryTarget(catalog, blob.snapshot)
     wanted = Descriptor("application/octet-stream", blob.digest, blob.size)
     failure: RemoteError | None = None
     waiting = upstreams.in_order(blob.sources)
     while waiting:
         source = waiting.pop(0)
         upstream = await upstreams.repository(source.remote)
+        target = RepositoryTarget(catalog, blob.snapshot, source=upstream)
         try:
+            if await target.has(wanted):
+                return
             async with aclosing(upstream.read_blob(wanted)) as chunks:  # type: ignore[type-var]  # an async generator
                 await target.write_blob(wanted, chunks)
         except (DigestInvalid, SizeInvalid) as error:

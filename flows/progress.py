@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Progress:
-    """`done` of `total` tags in the current phase; `received` counts bytes that have come in so far."""
+    """`done` of `total` tags in the current phase; `received` counts bytes that have come in so far.
+
+    `on_word` is told what people should know while it lasts, such as what the flow waits for.
+    """
 
     phase: str = "starting"
     total: int = 0
@@ -15,6 +18,12 @@ class Progress:
     received: int = 0
     waits: Callable[[], str] = field(default=lambda: "", repr=False, compare=False)
     """Says for whom it is being waited, empty for nobody."""
+    on_word: Callable[[str], None] | None = field(default=None, repr=False, compare=False)
+
+    def tell(self, text: str) -> None:
+        """Tell something that is worth a line of its own."""
+        if self.on_word is not None:
+            self.on_word(text)
 
     def begin(self, phase: str, total: int) -> None:
         """Enter a phase with so many tags ahead."""

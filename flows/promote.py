@@ -71,6 +71,7 @@ def prepare_promotion(catalog: Catalog, request: PromoteRequest, *, now: datetim
         message=promotion_message(plan, verdicts),
         plan=planned,
         allow_sparse=True,
+        donors=(request.source,),
         not_selected=chosen.dropped,
         verdicts=verdicts,
     )
@@ -84,7 +85,7 @@ def make_gates(catalog: Catalog, request: PromoteRequest, *, now: datetime) -> l
         gates.append(age_gate(catalog, timedelta(days=request.require_age_days), now))
     if request.require_labels:
         gates.append(label_gate(catalog, request.require_labels))
-    gates += [signed_gate(catalog, check_by_key(key), key.name) for key in request.signed_by]
+    gates += [signed_gate(catalog, check_by_key(catalog.settings, key), key.name) for key in request.signed_by]
     if request.signed_identity:
         check = check_by_identity(settings, request.signed_identity, request.signed_issuer, request.trust_config)
         gates.append(signed_gate(catalog, check, request.signed_identity))

@@ -39,13 +39,25 @@ async def set_tags(one: PathPush) -> None:
     await push_steps.set_tags(one)
 
 
+@task(name="sign-tagged", **RETRIED)
+async def sign_tagged(one: PathPush) -> None:
+    """Add signatures that the target did not take before it had the tags."""
+    await push_steps.sign_tagged(one)
+
+
 @task(name="delete-tags", **RETRIED)
 async def delete_tags(one: PathPush) -> None:
     """Delete tags that a mirror does not keep."""
     await push_steps.delete_tags(one)
 
 
-STEPS = Steps(compare=compare, push_content=push_content, set_tags=set_tags, delete_tags=delete_tags)
+STEPS = Steps(
+    compare=compare,
+    push_content=push_content,
+    set_tags=set_tags,
+    sign_tagged=sign_tagged,
+    delete_tags=delete_tags,
+)
 
 
 @flow(

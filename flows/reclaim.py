@@ -12,6 +12,7 @@ from prefect.states import Completed
 from catalog.catalog import Catalog
 from catalog.filters import select_names
 from catalog.holdings import Held
+from catalog.sources import BlobSource
 from catalog.upstreams import Upstreams
 from flows.opened_catalog import opened_catalog
 from flows.reclaim_request import ReclaimRequest, ReclaimResult
@@ -37,7 +38,7 @@ async def check_sources(job: ReclaimJob) -> None:
 
         async def check(blob: Held) -> None:
             async with slots:
-                reason = await _why_not(job.catalog, upstreams, blob.digest)
+                reason = await _why_not(job, upstreams, blob.digest)
             if reason:
                 job.kept[str(blob.digest)] = reason
 
@@ -47,10 +48,18 @@ async def check_sources(job: ReclaimJob) -> None:
     job.blobs = [blob for blob in job.blobs if blob.digest not in job.kept]
 
 
-async def _why_not(catalog: Catalog, upstreams: Upstreams, digest: Digest) -> str:
-    """Why a blob cannot be fetched from any of its sources now; empty when it can."""
+async def _why_not(job: ReclaimJob, upstreams: Upstreams, digest: Digest) -> str:
+    """Why a blob cannot be fetched now by one of the repositories that name it; empty when all of them can."""
+    found = await asyncio.to_thread(job.catalog.sources.of_all, digest)
+    for name in job.names:
+        if name in found and (reason := await _why_not_from_any(upstreams, found[name], digest)):
+            return reason
+    return "" if found else "no source is known"
+
+
+async def _why_not_from_any(upstreams: Upstreams, sources: Sequence[BlobSource], digest: Digest) -> str:
     reason = "no source is known"
-    for source in await asyncio.to_thread(catalog.sources.find, digest):
+    for source in sources:
         try:
             if await (await upstreams.repository(source.remote)).offers(digest):
                 return ""

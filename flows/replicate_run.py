@@ -166,7 +166,9 @@ async def _plan(job: ReplicateJob, found: Discovery) -> ReplicaPlan:
         labels=request.labels,
         keep_gone=request.keep_gone,
         accept_change=request.accept_change,
+        skip_taken=request.on_error == "skip",
     )
+    job.failed |= dict.fromkeys(plan.taken, f"it serves something else here than a replica of {request.host}")
     for path, reason in plan.kept.items():
         job.note(f"{path} goes on being served: {reason}")
     return plan

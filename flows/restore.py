@@ -19,6 +19,7 @@ def prepare_restore(catalog: Catalog, request: RestoreRequest) -> Operation:
         message=f"restored version {request.version}",
         plan=lambda latest: plan_towards(latest, wanted),
         allow_sparse=True,
+        donors=(request.repository,),
     )
 
 

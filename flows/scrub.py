@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 
@@ -95,8 +95,8 @@ async def _mend(job: ScrubJob, upstreams: Upstreams, fault: Fault) -> None:
     """Fetch a blob that was set aside from where it came, through the writer that verifies it; say what was found."""
     get_run_logger().error("%s: %s", fault.digest, fault.reason)
     uses = await asyncio.to_thread(job.catalog.uses, fault.digest)
-    sources = [source.remote for source in await asyncio.to_thread(job.catalog.sources.find, fault.digest)]
-    remote = await _fetch_from_any(job, upstreams, fault, uses, sources) if uses else None
+    places = await asyncio.to_thread(_places, job.catalog, fault, uses)
+    remote = await _fetch_from_any(job, upstreams, fault, uses, places)
     if remote is None:
         job.result.damaged.append(fault)
     else:
@@ -107,15 +107,28 @@ async def _mend(job: ScrubJob, upstreams: Upstreams, fault: Fault) -> None:
     await asyncio.to_thread(job.catalog.events.record, [event])
 
 
+def _places(catalog: Catalog, fault: Fault, uses: Sequence[Use]) -> dict[Remote, str]:
+    """Where a blob can be fetched, and for which repository that is: where it was left first, then where others came from."""
+    left = catalog.sources.of_all(fault.digest)
+    found: dict[Remote, str] = {}
+    for use in uses:
+        for source in left.get(use.repository, ()):
+            found.setdefault(source.remote, use.repository)
+    for use in uses:
+        for remote in use.upstreams:
+            found.setdefault(remote, use.repository)
+    return found
+
+
 async def _fetch_from_any(
-    job: ScrubJob, upstreams: Upstreams, fault: Fault, uses: Sequence[Use], sources: Sequence[Remote]
+    job: ScrubJob, upstreams: Upstreams, fault: Fault, uses: Sequence[Use], places: Mapping[Remote, str]
 ) -> Remote | None:
     media_type = next((use.media_type for use in uses if use.media_type), "")
     wanted = Descriptor(media_type or "application/octet-stream", fault.digest, fault.size)
-    target = RepositoryTarget(job.catalog, Snapshot(uses[0].repository, 0))
-    for remote in dict.fromkeys([*sources, *(remote for use in uses for remote in use.upstreams)]):
+    for remote, repository in places.items():
         try:
             upstream = await upstreams.repository(remote)
+            target = RepositoryTarget(job.catalog, Snapshot(repository, 0), source=upstream)
             if media_type:
                 await target.write_manifest(await upstream.read_manifest(wanted))
             else:

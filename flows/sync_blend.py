@@ -3,7 +3,7 @@
 Why a remote that is down stops those after it: docs/adr/0010-blended-remotes.md.
 """
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import RemoteCorrupt, RemoteNotFound
 from oci.manifest import Manifest
-from oci.target import Blamable
+from oci.target import Blamable, Proving
 
 
 class Member(NamedTuple):
@@ -83,6 +83,7 @@ class BlendedUpstream:
         self._places: dict[str, tuple[int, ...]] = {}
         self._lists: list[frozenset[str] | None] = []
         self._homes: dict[Digest, int] = {}
+        self._sender: dict[Digest, Upstream] = {}
         self.tagged: dict[str, int] = {}
         """By tag the number of the remote that it was found at."""
 
@@ -161,6 +162,7 @@ class BlendedUpstream:
         """Yield a blob from where it came from, or from another remote when it is gone there."""
         missing: RemoteNotFound | None = None
         for number in self._order(descriptor.digest):
+            self._sender[descriptor.digest] = self.members[number].source
             try:
                 async with aclosing(self.members[number].source.read_blob(descriptor)) as chunks:  # type: ignore[type-var]
                     async for chunk in chunks:
@@ -171,6 +173,19 @@ class BlendedUpstream:
             return
         if missing is not None:
             raise missing
+
+    async def proves(self, digest: Digest, origins: Collection[str]) -> bool:
+        """Whether the remote that a blob belongs to says that it has it, or another one does."""
+        for number in self._order(digest):
+            source = self.members[number].source
+            if isinstance(source, Proving) and await source.proves(digest, origins):
+                return True
+        return False
+
+    def delivered_by(self, digest: Digest) -> str:
+        """The registry that sent a blob."""
+        source = self._sender.get(digest)
+        return source.delivered_by(digest) if isinstance(source, Proving) else ""
 
     def blame(self, error: RemoteCorrupt, digest: Digest) -> bool:
         """Tell the remote that a blob of it was another one; whether it has another place to have it from."""

@@ -1,7 +1,7 @@
 """One sync under way: what was asked, its two ends, and what it has found out so far."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
@@ -18,9 +18,17 @@ from flows.progress import Progress
 from flows.sync_plan import COPIED, PlanItem, StagedManifest, SyncPlan
 from flows.sync_reading import ReadOnce, Upstream
 from flows.sync_request import Mode, SyncRequest, asked_for
-from oci.descriptor import Descriptor
+from oci import mediatypes
+from oci.descriptor import UNKNOWN_SIZE, Descriptor
 from oci.digest import Digest
-from oci.errors import EntrepotError, RemoteError, RemoteNotFound, RemoteRefused, RemoteUnauthorized
+from oci.errors import (
+    EntrepotError,
+    RemoteError,
+    RemoteLeftOut,
+    RemoteNotFound,
+    RemoteRefused,
+    RemoteUnauthorized,
+)
 from oci.manifest import Manifest
 from oci.reference import is_tag
 
@@ -98,6 +106,8 @@ class SyncJob:
             self.source = ReadOnce(
                 source, catalog, self.target, stage=not request.dry_run, concurrency=self.concurrency
             )
+        self.may_misstate = catalog.settings.may_misstate(self.target)
+        """Whether indexes are taken that misstate the size of a child."""
         self.platforms = request.platform_filter
         self.companions = CompanionFilter(request.companions)
         self.incomplete: frozenset[Digest] = frozenset()
@@ -120,6 +130,8 @@ class SyncJob:
         self.moved: dict[str, Meter] = {}
         self.staged: dict[Digest, StagedManifest] = {}
         self.referrers: dict[Digest, Sequence[Descriptor]] = {}
+        self.left_out: set[Digest] = set()
+        """Children of indexes that upstream itself was made without."""
         self.facts: dict[Digest, Facts] = {}
         """What the conditions look at in what tags point to."""
         self.held_facts: dict[Digest, Facts] = {}
@@ -135,8 +147,30 @@ class SyncJob:
 
     def parts(self, manifest: Manifest) -> Iterable[tuple[str, Descriptor]]:
         """What is copied with a manifest; raise InvalidInput when an index has no platform that is wanted."""
-        parts = self.platforms.children_of_some(manifest)
+        parts = self._but_left_out(self.platforms.children_of_some(manifest))
         return parts if self.policy == "immediate" else parts_now(parts, manifest)
+
+    def children(self, manifest: Manifest) -> Iterable[tuple[str, Descriptor]]:
+        """The parts of a manifest that are wanted and to be had."""
+        return self._but_left_out(self.platforms.children(manifest))
+
+    def _but_left_out(self, parts: Iterable[tuple[str, Descriptor]]) -> list[tuple[str, Descriptor]]:
+        return [self._as_is(part) for part in parts if part[1].digest not in self.left_out]
+
+    def _as_is(self, part: tuple[str, Descriptor]) -> tuple[str, Descriptor]:
+        """A part, with its size unknown where an index may misstate it: the digest is checked, and what it names is counted."""
+        role, child = part
+        if self.may_misstate and child.media_type in mediatypes.MANIFESTS:
+            return role, replace(child, size=UNKNOWN_SIZE)
+        return part
+
+    def takes_without(self, child: Descriptor, error: RemoteLeftOut) -> bool:
+        """Whether an index is taken without a child that upstream was made without: not where its platform was asked for."""
+        if self.platforms.wanted:
+            return False
+        self.left_out.add(child.digest)
+        self.note(f"taken as upstream has it: {error.message}")
+        return True
 
     @property
     def origin(self) -> Origin | None:

@@ -2,15 +2,16 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from typing import Protocol
 
 from catalog.catalog import Catalog
+from catalog.snapshot import Snapshot
 from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import RemoteCorrupt, RemoteNotFound
 from oci.manifest import Manifest, parse_manifest
-from oci.target import Blamable, Source
+from oci.target import Blamable, Proving, Source
 
 MAX_KEPT = 64 * 1024 * 1024
 """Bytes that are kept in memory where nothing may be stored."""
@@ -100,11 +101,16 @@ class ReadOnce:
             self._fetching.pop(digest, None)
 
     def _held(self, digest: Digest, media_type: str) -> bytes | None:
-        if self._catalog.content.size(digest) is None:
+        """What the repository has, or anybody may have; what others alone hold is fetched like anything else."""
+        content, rights = self._catalog.content, self._catalog.rights
+        if content.size(digest) is None:
+            return None
+        base = self._catalog.find_snapshot(self._repository) or Snapshot(self._repository, 0)
+        if not (digest in base.manifests or rights.has_received(base, digest)):
             return None
         if self._stage:
-            self._catalog.content.lease(self._repository, digest, media_type)
-        return self._catalog.content.read(digest)
+            content.lease(self._repository, digest, media_type)
+        return content.read(digest)
 
     async def _keep(self, digest: Digest, media_type: str, data: bytes) -> None:
         if self._stage:
@@ -125,6 +131,14 @@ class ReadOnce:
     def blame(self, error: RemoteCorrupt, digest: Digest) -> bool:
         """Tell upstream that a blob was another one; whether it has another place to have it from."""
         return isinstance(self._source, Blamable) and self._source.blame(error, digest)
+
+    async def proves(self, digest: Digest, origins: Collection[str]) -> bool:
+        """Ask upstream."""
+        return isinstance(self._source, Proving) and await self._source.proves(digest, origins)
+
+    def delivered_by(self, digest: Digest) -> str:
+        """As upstream says."""
+        return self._source.delivered_by(digest) if isinstance(self._source, Proving) else ""
 
     def read_blob(self, descriptor: Descriptor) -> AsyncIterator[bytes]:
         """Read it from upstream."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from catalog.changes import Commit, CommitResult
+from catalog.companions import is_companion_tag
 from catalog.snapshot import Snapshot
 from flows import sync_facts, sync_steps
 from flows.sync_blend import blended_of, members_of
@@ -69,6 +70,8 @@ async def run_sync(job: SyncJob, steps: Steps = PLAIN) -> SyncResult:
         await _move(job, steps, base)
         while added := await _add_companions(job, steps, base):  # of children that were not known before
             await _move(job, steps, base, added)
+        if job.left_out:  # what upstream was made without is not missing here
+            job.incomplete &= await asyncio.to_thread(sync_steps.find_incomplete, job, base)
         plan = _plan(job, base)
         if job.request.dry_run:
             return SyncResult.of(job, plan, None, time.monotonic() - started)
@@ -106,6 +109,14 @@ def _note_refused(job: SyncJob) -> None:
                 job.note(f"{member.name} has a signature that is none: {text}")
             for text in member.source.remarks:
                 job.note(text)
+
+
+async def _note_optional(job: SyncJob) -> None:
+    """Among the tags that are selected, those are optional that hold companions by their names, and are not here yet."""
+    named = [tag for tag in job.selection.kept if is_companion_tag(tag)]
+    if named:
+        base = await asyncio.to_thread(job.catalog.find_snapshot, job.target)
+        job.optional.update(tag for tag in named if base is None or tag not in base.tags)
 
 
 def _check_listings(job: SyncJob) -> None:
@@ -202,6 +213,7 @@ async def select(job: SyncJob, steps: Steps) -> None:
     choice = blended.take(choices) if blended else choices[0]
     job.selection, job.listed = choice.selection, choice.listed
     _check_listings(job)
+    await _note_optional(job)
     job.candidates = frozenset(choice.selection.kept)
     job.may_lack.update(choice.may_lack)
     if job.wanted.asks_content:

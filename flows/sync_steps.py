@@ -20,7 +20,14 @@ from oci import mediatypes
 from oci.copy import GraphCopier
 from oci.descriptor import Descriptor
 from oci.digest import Digest
-from oci.errors import Conflict, EntrepotError, RemoteNotFound, RemoteRefused, RemoteUnauthorized
+from oci.errors import (
+    Conflict,
+    EntrepotError,
+    RemoteLeftOut,
+    RemoteNotFound,
+    RemoteRefused,
+    RemoteUnauthorized,
+)
 
 
 async def list_tags(_job: SyncJob, source: Upstream) -> list[str]:
@@ -51,8 +58,10 @@ async def copy_batch(job: SyncJob, batch: Batch) -> Outcome:
     """
     assert batch.base is not None
     outcome = Outcome()
-    target = MeteredTarget(RepositoryTarget(job.catalog, batch.base, job.incomplete), job.progress, job.parts)
-    copier = GraphCopier(job.source, target, concurrency=job.concurrency, parts=job.parts)
+    target = MeteredTarget(
+        RepositoryTarget(job.catalog, batch.base, job.incomplete, source=job.source), job.progress, job.parts
+    )
+    copier = GraphCopier(job.source, target, concurrency=job.concurrency, parts=job.parts, may_lack=job.takes_without)
     roots = {root.descriptor.digest: root for root in batch.roots}
 
     async def copy(digest: str) -> None:
@@ -103,7 +112,7 @@ async def _copy_companions(job: SyncJob, copier: GraphCopier, subject: Descripto
     further = [*job.referrers[digest]]
     if subject.media_type in mediatypes.INDEXES:
         manifest = await asyncio.to_thread(job.catalog.read_manifest, digest, subject.media_type)
-        children = (child for _role, child in job.platforms.children(manifest))
+        children = (child for _role, child in job.children(manifest))
         further += [child for child in children if child.media_type in mediatypes.MANIFESTS]
     await asyncio.gather(*(_copy_companions(job, copier, one) for one in further))
 
@@ -233,7 +242,7 @@ def collect_staged(
         found = known.get(digest)
         if found is None:
             manifest = job.catalog.read_manifest(digest, descriptor.media_type)
-            found = staged_manifest(manifest, job.platforms.children)
+            found = staged_manifest(manifest, job.children)
         staged[digest] = found
         further = [*found.manifests, *job.referrers.get(digest, ())]
         if (blended := blended_of(job)) is not None:
@@ -248,20 +257,25 @@ async def measure_batch(job: SyncJob, batch: Batch) -> Outcome:
     base, outcome = batch.base, Outcome()
     seen: set[Digest] = set()
 
-    async def measure(descriptor: Descriptor) -> None:
+    async def measure(descriptor: Descriptor, depth: int = 0) -> None:
         digest = descriptor.digest
         is_whole = digest in base.manifests and digest not in job.incomplete
         if digest in seen or is_whole or digest in base.blobs:
             return
         seen.add(digest)
-        if await asyncio.to_thread(job.catalog.content.size, digest) is None:
+        if await asyncio.to_thread(_must_come, job, base, digest):
             meter.get().items += 1
             meter.get().bytes += max(descriptor.size, 0)
         if descriptor.media_type in mediatypes.MANIFESTS:
-            manifest = await job.source.read_manifest(descriptor)
+            try:
+                manifest = await job.source.read_manifest(descriptor)
+            except RemoteLeftOut as error:
+                if depth and job.takes_without(descriptor, error):
+                    return
+                raise
             for _role, child in job.parts(manifest):
                 if not mediatypes.is_nondistributable(child.media_type):
-                    await measure(child)
+                    await measure(child, depth + 1)
 
     roots = {root.tags[0]: root for root in batch.roots}
 
@@ -273,6 +287,12 @@ async def measure_batch(job: SyncJob, batch: Batch) -> Outcome:
 
     await each(roots, measure_root, outcome.failed)
     return outcome
+
+
+def _must_come(job: SyncJob, base: Snapshot, digest: Digest) -> bool:
+    """Whether content has to be sent, as far as that is known without asking: what others hold counts for nothing."""
+    rights = job.catalog.rights
+    return rights.usable_size(base, digest) is None and not rights.is_public(digest)
 
 
 async def commit_version(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Committed:
@@ -303,7 +323,7 @@ def commit_of(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Commit:
         message=f"{mode}{SYNCED_FROM}{', '.join(map(str, (one.reference for one in job.request.each_alone())))}"[:1000],
         created_at=job.clock(),
         resumable=True,
-        allow_sparse=bool(job.platforms.wanted),
+        allow_sparse=bool(job.platforms.wanted or job.left_out),
         origin=job.origin,
         origins=_origins(job),
         serve=job.serve,
@@ -338,7 +358,7 @@ def find_incomplete(job: SyncJob, base: Snapshot) -> frozenset[Digest]:
         missing = {part for part in parts if part not in base.manifests and part not in base.blobs}
         if missing and digest not in elsewhere:
             manifest = job.catalog.read_manifest(digest, media_type)
-            missing &= {part.digest for _role, part in job.platforms.children(manifest)}
+            missing &= {part.digest for _role, part in job.children(manifest)}
         deeper = [part for part in parts if part in base.manifests and lacks(part)]
         if missing or deeper:
             found.add(digest)
@@ -351,9 +371,9 @@ def find_incomplete(job: SyncJob, base: Snapshot) -> frozenset[Digest]:
 
 def _left_upstream(job: SyncJob, base: Snapshot) -> set[Digest]:
     """The base's blobs that are not in the store and should be."""
-    if job.policy != "immediate" or job.catalog.sources.is_empty():
+    if job.policy != "immediate" or not base.deferred:
         return set()
-    return job.catalog.content.missing(base.blobs)
+    return job.catalog.rights.missing(base)
 
 
 def _lost(job: SyncJob, base: Snapshot) -> set[Digest]:

@@ -12,7 +12,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPSHandler, ProxyHandler, build_opener
 
-from catalog.access import ensure_administrator, password_file
+from catalog.access import ADMINISTRATOR, ensure_administrator, password_file
 from catalog.prefect_address import PrefectAddress, ensure_login
 from catalog.running import Running, write_running
 from catalog.settings import Settings, check_address
@@ -20,6 +20,7 @@ from flows import demo
 from flows.prefect_home import (
     is_answering,
     prefect_environment,
+    prepare_home,
     quiet_environment,
     set_environment,
     worker_environment,
@@ -87,6 +88,9 @@ class Up:
         """
         plan, settings, started = self.plan, self.plan.settings, time.monotonic()
         self.new_password = ensure_administrator(settings)
+        prepare_home(settings)
+        if not settings.work_roots:
+            settings.allowed_roots[0].mkdir(exist_ok=True, mode=0o700)
         # 1
         server = self._prepare_server()
         api = PrefectAddress(plan.api_url, server.login if server else "")
@@ -156,7 +160,7 @@ class Up:
     def _start_worker(self, api: PrefectAddress) -> None:
         ready = self.plan.settings.root / "logs" / "worker.ready"
         env = worker_environment(self.plan.settings, api, os.environ, str(Path(sys.executable).parent))
-        command = [sys.executable, "-m", "flows.worker", str(ready)]
+        command = [sys.executable, "-m", "flows.worker", str(ready), *([] if api.login else ["--reap"])]
 
         def start(again: bool) -> Child:
             ready.unlink(missing_ok=True)
@@ -185,7 +189,13 @@ class Up:
     def password_text(self) -> str:
         """Where the administrator's password stands; at the first start the password itself."""
         file = password_file(self.plan.settings)
-        return f"{self.new_password} (kept in {file})" if self.new_password else f"in {file}"
+        if self.new_password:
+            return f"{self.new_password} (kept in {file})"
+        return (
+            f"in {file}"
+            if file.exists()
+            else f"as it was set; `entrepot user set {ADMINISTRATOR} --password` sets another"
+        )
 
 
 def _is_ready(url: str) -> bool:

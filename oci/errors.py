@@ -287,6 +287,10 @@ class RemoteNotFound(RemoteError):
     code = "MANIFEST_UNKNOWN"
 
 
+class RemoteLeftOut(RemoteNotFound):
+    """The upstream is an Entrepôt that took an index without this child of it."""
+
+
 class RemoteRefused(RemoteError):
     """The upstream answered a request with an error that trying again does not mend."""
 

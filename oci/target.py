@@ -1,6 +1,6 @@
 """The two ends of every copy. A pull, push, sync, export, import or replication chooses a Source and a Target."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import Protocol, runtime_checkable
 
 from oci.descriptor import Descriptor
@@ -38,6 +38,22 @@ class Blamable(Protocol):
 
     def blame(self, error: RemoteCorrupt, digest: Digest) -> bool:
         """Take note that the bytes last read for a blob were not it; whether reading it again may give others."""
+        ...
+
+
+@runtime_checkable
+class Proving(Protocol):
+    """A Source that can prove that it has a blob without sending it again."""
+
+    async def proves(self, digest: Digest, origins: Collection[str]) -> bool:
+        """Whether one of the registries in `origins` (scheme, host, port) is asked here, and says that it has the blob.
+
+        They have sent it before: only such a one can be believed, for any other might know the digest alone. Raises nothing.
+        """
+        ...
+
+    def delivered_by(self, digest: Digest) -> str:
+        """The registry that sent all bytes of the blob that was read last under the digest; empty where several did."""
         ...
 
 

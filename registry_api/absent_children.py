@@ -10,6 +10,7 @@ from oci import mediatypes
 from oci.digest import Digest
 from oci.errors import DigestInvalid, RemoteUnavailable
 from oci.remote.hops import check_hops
+from oci.remote.left_out import left_out_text
 from registry_api.errors import ChildLeftOut
 from registry_api.questions import Question, Questions
 from registry_api.recent import Recent
@@ -42,11 +43,10 @@ class AbsentChildren:
         digest = Digest(reference)
         origin = None
         if found.version is None:
-            origin = await registry.threads.run(registry.catalog.sources.origin_of, snapshot.blobs)
+            origin = await registry.threads.run(registry.catalog.sources.origin_of, snapshot)
         if origin is None:
             raise ChildLeftOut(
-                f"{digest} is named by the index {parent}, but {found.path} was made without it; a sync of all platforms, or on "
-                "demand, has it"
+                f"{left_out_text(digest, parent, found.path)}; a sync of all platforms, or on demand, has it"
             )
         if registry.catalog.settings.read_only:
             raise RemoteUnavailable(f"this registry is read-only now, and brings no further part of the index {parent}")

@@ -20,6 +20,7 @@ from catalog.logins import Login, Logins
 from catalog.settings import Settings
 from oci.errors import Denied, Unauthorized
 from registry_api.identity_tokens import IDENTITY_USER, IdentityTokens
+from registry_api.login_checks import LoginChecks
 from registry_api.messages import find_header
 from registry_api.recent import Recent
 from registry_api.threads import Threads
@@ -106,9 +107,9 @@ class Gate:
         now: Callable[[], datetime],
         identities: IdentityTokens,
     ) -> None:
-        self.access, self.events, self._threads, self._now = access, events, threads, now
+        self.access, self.events, self._now = access, events, now
         self.identities = identities
-        self._logins = Logins(access, now)
+        self._checks = LoginChecks(Logins(access, now), threads)
         self._key = secrets.token_bytes(32)
         self._known: Recent[bytes, _Known] = Recent(_REMEMBERED)
 
@@ -140,13 +141,12 @@ class Gate:
         return made.caller
 
     async def log_in(self, credentials: Credentials, address: str) -> Subject:
-        """Check a name and a secret, or the identity token in its place; raise Unauthorized, which is an audit event."""
+        """Check a name and a secret, or the identity token in its place; raise Unauthorized, which is an audit event, or
+        TooManyRequests."""
         try:
             if credentials.username == IDENTITY_USER:
                 return await self.identities.subject_of(self.access.policy, credentials.secret)
-            login = self._logins.find(credentials.username, credentials.secret) or await self._threads.check(
-                self._logins.verify, credentials.username, credentials.secret
-            )
+            login = await self._checks.verify(self.access.policy, credentials.username, credentials.secret, address)
             if login is None:
                 raise Unauthorized("wrong user name or password")
         except Unauthorized as error:

@@ -15,8 +15,9 @@ from starlette.types import Receive, Scope, Send
 
 from catalog.access import AccessStore
 from catalog.bearer import needs_key
+from catalog.cache_logins import SharedLogin, shared_logins
 from catalog.catalog import Catalog
-from catalog.upstreams import Upstreams
+from catalog.upstreams import Upstreams, make_keychain
 from oci.errors import EntrepotError, InvalidInput, Unsupported
 from registry_api.absent_children import AbsentChildren
 from registry_api.access import Gate
@@ -27,8 +28,10 @@ from registry_api.event_chores import run_event_chores
 from registry_api.event_routes import event_routes
 from registry_api.eventing import Eventing, open_eventing
 from registry_api.fetches import Fetches
+from registry_api.forwarded import TrustedProxies
 from registry_api.health import health_routes
 from registry_api.hooks import hook_routes
+from registry_api.hosts import Hosts, trusted_proxies
 from registry_api.identity_tokens import IdentityTokens, identity_client
 from registry_api.image_index import index_routes
 from registry_api.limits import RateLimit
@@ -46,6 +49,7 @@ from registry_api.versions import version_routes
 
 log = logging.getLogger("registry_api")
 _EVENTS_EVERY = 1.0
+_LOGINS_EVERY = 3600.0
 _DISTRIBUTION = ("/v2/", "/extensions/v2/")
 Now = Callable[[], datetime]
 
@@ -66,14 +70,15 @@ def create_app(catalog: Catalog, *, now: Now = _now, make_id: Callable[[], str] 
     identities = IdentityTokens(lambda: identity_client(settings))
     gate = Gate(AccessStore(settings), catalog.events, threads, now, identities)
     fetches = Fetches(catalog, threads, upstreams)
-    registry = Registry(catalog, gate, threads, now, make_id, fetches, RateLimit(settings.request_rate))
+    limit, hosts = RateLimit(settings.request_rate), Hosts(settings)
+    registry = Registry(catalog, gate, threads, now, make_id, fetches, limit, hosts)
     caches, absent = Caches(upstreams), AbsentChildren(upstreams)
     distribution, others = (
         DistributionApi(registry, caches, absent),
         _create_others(registry, caches, absent, upstreams, open_eventing(settings)),
     )
 
-    return Application(distribution, others)
+    return Application(distribution, others, trusted_proxies(settings))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +87,12 @@ class Application:
 
     distribution: DistributionApi
     others: FastAPI
+    proxies: TrustedProxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        if scope["type"] == "http":
+            scope = self.proxies.heed(scope)
         if scope["type"] == "http" and (scope["path"].startswith(_DISTRIBUTION) or scope["path"] == "/v2"):
             await self.distribution(scope, receive, send)
         else:
@@ -97,7 +105,13 @@ def _create_others(
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         pulls = PullWriter(registry)
-        running = (_sweep_uploads(registry), _write_events(registry), pulls.run(), run_event_chores(registry, eventing))
+        running = (
+            _sweep_uploads(registry),
+            _write_events(registry),
+            _tell_shared_logins(registry),
+            pulls.run(),
+            run_event_chores(registry, eventing),
+        )
         await registry.threads.run(_prepare_key, registry)
         chores = [asyncio.create_task(one) for one in running]
         try:
@@ -170,6 +184,25 @@ async def _write_events(registry: Registry) -> None:
         await asyncio.sleep(_EVENTS_EVERY)
         if registry.catalog.events.waits:
             await _flush_events(registry)
+
+
+async def _tell_shared_logins(registry: Registry) -> None:
+    """Warn for ever, each hour, of public caches that use a login without anybody having said that they should."""
+    while True:
+        try:
+            for found in await registry.threads.run(_shared_logins, registry.catalog):
+                log.warning(
+                    "a public cache uses a login, so that everybody may pull what that login may path=%s remote=%s login=%s; say "
+                    "`entrepot distribution set %s --private`, or --public if it is meant to be so",
+                    found.path, found.remote, found.login, found.path,
+                )  # fmt: skip
+        except (EntrepotError, OSError) as error:
+            log.error("looking for logins of caches failed error=%s", error)  # noqa: TRY400
+        await asyncio.sleep(_LOGINS_EVERY)
+
+
+def _shared_logins(catalog: Catalog) -> list[SharedLogin]:
+    return list(shared_logins(catalog.distributions, make_keychain(catalog.settings), catalog.remotes))
 
 
 async def _flush_events(registry: Registry) -> None:

@@ -8,6 +8,8 @@ from contextlib import closing, suppress
 from starlette.types import Receive, Send
 
 from catalog.blobs import BlobReader
+from catalog.snapshot import Snapshot
+from oci.descriptor import UNKNOWN_SIZE
 from oci.digest import Digest
 from oci.errors import BlobUnknown, EntrepotError, RangeInvalid, StorageCorrupt
 from registry_api.errors import error_answer
@@ -34,63 +36,83 @@ faster than letting the system send pages that do not; below, it takes twice the
 async def head_blob(registry: Registry, request: Request) -> Answer:
     """Answer HEAD; raise DigestInvalid or BlobUnknown."""
     digest = Digest.parse(request.reference)
-    size = await _size_here(registry, request, digest)
+    snapshot = await _version_of(registry, request)
+    size = _size_of(registry, request, snapshot, digest)
     if request.user:  # a pusher who is told that it is here relies on it being here when the manifest comes
-        await _keep_lease(registry, request, digest)
+        await _keep_lease(registry, request, snapshot, digest)
     if is_unchanged(request, digest):
         return Answer(304, not_modified_headers(digest))
+    if size == UNKNOWN_SIZE:
+        with closing(await _open(registry, snapshot, digest, size)) as reader:
+            size = reader.size
     return Answer(200, _headers(digest, size))
 
 
 async def get_blob(registry: Registry, request: Request) -> Sendable:
     """Answer GET of a whole blob or of one range of it; raise DigestInvalid, BlobUnknown or StorageCorrupt."""
     digest = Digest.parse(request.reference)
-    size = await _size_here(registry, request, digest)
+    snapshot = await _version_of(registry, request)
+    size = _size_of(registry, request, snapshot, digest)
     if is_unchanged(request, digest):
         return Answer(304, not_modified_headers(digest))
-    status, span, headers = 200, Span(0, size - 1), _headers(digest, size)
+    reader: BlobReader | ArrivingBlob | None = None
     try:
-        part = _part_asked_for(request, digest, size)
+        if size != UNKNOWN_SIZE:
+            shape = _shape(request, digest, size)
+            if registry.catalog.content.redirects and (location := await _elsewhere(registry, snapshot, digest)):
+                return empty_answer(307, (b"location", location), (b"docker-content-digest", digest))
+        reader = await _open(registry, snapshot, digest, size)
+        if reader.size != size:  # manifests claimed another
+            size = reader.size
+            shape = _shape(request, digest, size)
     except RangeInvalid as error:
+        if reader is not None:
+            reader.close()
         return error_answer(error, (b"content-range", f"bytes */{size}"))
-    if part is not None:
-        status, span, headers = 206, part, _part_headers(digest, part, size)
-    if registry.catalog.content.redirects:
-        location = await _elsewhere(registry, digest)
-        if location is not None:
-            return empty_answer(307, (b"location", location), (b"docker-content-digest", digest))
-    reader = await _open(registry, request, digest, size)
-    return BlobAnswer(status, headers, reader, span, registry.threads, request)
+    return BlobAnswer(*shape, reader, registry.threads, request)
 
 
-async def _elsewhere(registry: Registry, digest: Digest) -> str | None:
-    """Where the store itself gives a blob that is held to whoever asks."""
-    if registry.catalog.content.size(digest) is None:
+def _shape(request: Request, digest: Digest, size: int) -> tuple[int, Headers, Span]:
+    """Status, headers and bytes of an answer; raise RangeInvalid."""
+    part = _part_asked_for(request, digest, size)
+    if part is None:
+        return 200, _headers(digest, size), Span(0, size - 1)
+    return 206, _part_headers(digest, part, size), part
+
+
+async def _version_of(registry: Registry, request: Request) -> Snapshot:
+    """The version that the path serves, an empty one where there is none yet."""
+    cached = registry.catalog.cached_served(request.name) or await registry.find_served(request.name)
+    return cached or Snapshot(request.repository, 0)
+
+
+async def _elsewhere(registry: Registry, snapshot: Snapshot, digest: Digest) -> str | None:
+    """Where the store itself gives a blob that is held, and that the repository may use."""
+    if registry.catalog.rights.usable_size(snapshot, digest) is None:
         return None
     return await registry.threads.run(registry.catalog.content.url, digest)
 
 
-async def _size_here(registry: Registry, request: Request, digest: Digest) -> int:
-    """The blob's size, as long as this path gives it to the caller: that others hold it is not told."""
-    snapshot = registry.catalog.cached_served(request.name) or await registry.find_served(request.name)
-    size = snapshot.blobs.get(digest) if snapshot else None
-    if size is None and registry.is_given(request.caller, request.name, request.repository, snapshot, digest):
-        size = registry.catalog.content.size(digest)
+def _size_of(registry: Registry, request: Request, snapshot: Snapshot, digest: Digest) -> int:
+    """The blob's size, as far as this path gives it to the caller: that others hold it is not told."""
+    size = snapshot.blobs.get(digest) if digest not in snapshot.deferred else None
+    if size is None and (digest in snapshot.blobs or registry.shows_leases(request.caller, request.name)):
+        size = registry.catalog.rights.size_told(snapshot, digest)
     if size is None:
         raise BlobUnknown(f"blob {digest} is not in {request.name}")
     return size
 
 
-async def _keep_lease(registry: Registry, request: Request, digest: Digest) -> None:
+async def _keep_lease(registry: Registry, request: Request, snapshot: Snapshot, digest: Digest) -> None:
     """Renew the lease of a blob that no version holds; raise BlobUnknown when garbage collection was quicker, and for one that
     was lost and can be fetched from nowhere, so that the push brings it."""
-    snapshot = registry.catalog.cached_served(request.name)
-    if snapshot is not None and digest in snapshot.blobs:
-        is_held = registry.catalog.content.size(digest) is not None
-        if not is_held and not await registry.threads.run(registry.catalog.sources.find, digest):
+    catalog = registry.catalog
+    if digest in snapshot.blobs:
+        is_here = digest in snapshot.deferred or catalog.content.size(digest) is not None
+        if not is_here and not await registry.threads.run(catalog.sources.find, snapshot, digest):
             raise BlobUnknown(f"blob {digest} was lost from {request.name}; push it again")
         return
-    if not await registry.threads.run(registry.catalog.content.lease, request.repository, digest):
+    if not await registry.threads.run(catalog.content.lease, request.repository, digest):
         raise BlobUnknown(f"blob {digest} is not in {request.name}")
 
 
@@ -104,21 +126,21 @@ def _part_asked_for(request: Request, digest: Digest, size: int) -> Span | None:
     return parse_range(asked.decode("latin-1"), size)
 
 
-async def _open(registry: Registry, request: Request, digest: Digest, size: int) -> BlobReader | ArrivingBlob:
+async def _open(registry: Registry, snapshot: Snapshot, digest: Digest, size: int) -> BlobReader | ArrivingBlob:
     """Open a local file at once when its folder is in memory, else on a thread: it may have to come from disk or from S3.
 
-    One that is not held is fetched from its source.
+    One that is not held, or that the repository has not received yet, is fetched from its own source.
     """
-    if digest in registry.opened:
+    catalog = registry.catalog
+    is_received = digest not in snapshot.deferred or catalog.rights.has_received(snapshot, digest)
+    if is_received and digest in registry.opened:
         with suppress(StorageCorrupt):
-            return registry.catalog.content.reopen(digest, size)
-    if registry.catalog.content.size(digest) is None:
-        snapshot = registry.catalog.cached_served(request.name)
-        others = snapshot.blobs if snapshot else ()
-        arriving = await registry.fetches.open(digest, size, request.repository, others)
+            return catalog.content.reopen(digest, size)
+    if not is_received or catalog.content.size(digest) is None:
+        arriving = await registry.fetches.open(digest, size, snapshot, snapshot.blobs)
         if arriving is not None:
             return arriving
-    reader = await registry.threads.run(registry.catalog.content.open, digest)
+    reader = await registry.threads.run(catalog.content.open, digest)
     if reader.fileno() >= 0:
         registry.opened.keep(digest, None)
     return reader
@@ -145,8 +167,8 @@ class BlobAnswer:
         self,
         status: int,
         headers: Headers,
-        reader: BlobReader | ArrivingBlob,
         span: Span,
+        reader: BlobReader | ArrivingBlob,
         threads: Threads,
         request: Request,
     ) -> None:

@@ -16,7 +16,7 @@ from oci.digest import Digest
 from oci.errors import EntrepotError, NameUnknown, RemoteNotFound
 from oci.reference import is_tag, registry_name
 from oci.remote.address import Remote, parse_remote
-from oci.remote.repository import RemoteRepository
+from oci.target import Source
 from registry_api.questions import Question, Questions
 from registry_api.registry import Registry
 from registry_api.taking import take_manifests
@@ -118,6 +118,29 @@ class Caches:
             said = "" if error is why_not else str(error)
         return _warning(cache, said)
 
+    async def bring_signatures(
+        self, registry: Registry, cache: Distribution, name: str, subject: str, why_not: EntrepotError | None = None
+    ) -> str:
+        """Make sure that the repository holds a manifest and the Atomic signatures that upstream, or its lookaside, has of it; a
+        warning says that it may not."""
+        warning = await self.bring(registry, cache, name, subject, why_not)
+        digest = Digest.parse(subject)
+        snapshot = await registry.find_served(name) or Snapshot(name, 0)
+
+        async def ask() -> None:
+            source = await self._upstreams.signed(remote_below(cache, name))
+            found = (await source.signatures(digest))[:_REFERRERS_AT_MOST]
+            new = [one for one in found if one.digest not in snapshot.manifests]
+            if new:
+                await self._take(registry, cache, snapshot, source, new)
+
+        question = Question(name, f"signatures {digest}")
+        try:
+            said = await self._ask(cache, question, ask, why_not, is_here=True)
+        except RemoteNotFound as error:  # the manifest is gone upstream
+            said = "" if error is why_not else str(error)
+        return _warning(cache, said) or warning
+
     async def list_tags(
         self, registry: Registry, cache: Distribution, name: str, why_not: EntrepotError | None = None
     ) -> tuple[Sequence[str], str]:
@@ -154,7 +177,7 @@ class Caches:
         registry: Registry,
         cache: Distribution,
         snapshot: Snapshot,
-        source: RemoteRepository,
+        source: Source,
         roots: Sequence[Descriptor],
         changes: Sequence[Change] = (),
     ) -> None:

@@ -10,7 +10,7 @@ from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from registry_api.messages import announced_length
-from registry_api.transports import SEND_FILE, AnswerTransport, RawSocket
+from registry_api.transports import SEND_FILE, AnswerTransport, HeadTransport, RawSocket
 
 HEAD_LIMIT = 65_536
 """Most bytes of a request line with its headers: eight times what other servers take, since tokens can be long."""
@@ -57,7 +57,9 @@ class Connection(HttpToolsProtocol):
         """Begin to answer it."""
         self._head_since = None
         super().on_headers_complete()
-        if self.scope["method"] != "HEAD":
+        if self.scope["method"] == "HEAD":
+            self.cycle.transport = cast("asyncio.Transport", HeadTransport(self.transport))
+        else:
             is_long = (announced_length(cast("Scope", self.scope)) or 0) > DROPPED_LIMIT
             answer = AnswerTransport(
                 self.transport, self.cycle, self._raw_socket, self._end_unread if is_long else None

@@ -22,6 +22,7 @@ from catalog.event_records import (
 )
 from registry_api.asking import FAILURES, Asker, ToldErrors, asker_of
 from registry_api.eventing import Eventing
+from registry_api.named_files import check_named
 from registry_api.registry import Registry
 
 HookPath = Annotated[str, Path(json_schema_extra={"pattern": ACCOUNT_PATTERN, "maxLength": 64})]
@@ -144,6 +145,7 @@ def event_routes(registry: Registry, eventing: Eventing) -> APIRouter:
     async def add_subscription(wanted: SubscriptionIn, asker: Asker = asking) -> SubscriptionOut:
         """Tell a URL of what is committed from now on."""
         desk = eventing.desk(asker)
+        check_named(registry.catalog.settings, "secret_file", wanted.secret_file)
         position = await run(lambda: registry.catalog.commit_log().last_position())
         check_receiver(wanted.url, registry.catalog.settings)
         made = await commit(lambda: desk.add_subscription(position=position, internal=False, **wanted.model_dump()))

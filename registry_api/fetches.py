@@ -1,18 +1,25 @@
-"""Blobs that are fetched from upstream when they are asked for: stored and sent on at the same time, once for all who wait."""
+"""Blobs that are fetched from upstream when they are asked for: stored and sent on at the same time, once for all who wait.
+
+Each repository asks its own sources, with their logins. What others have brought already is used once a source has proved that it
+has the blob (catalog/rights.py); a fetch under way for another repository is never shared, for nothing is proved by it.
+"""
 
 import asyncio
 import fcntl
+import hashlib
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 
 from catalog.catalog import Catalog
+from catalog.snapshot import Snapshot
 from catalog.sources import BlobSource, Policy
 from catalog.unbroken import unbroken
 from catalog.uploads import UploadSession
 from catalog.upstreams import Upstreams
-from oci.descriptor import Descriptor
+from oci.descriptor import UNKNOWN_SIZE, Descriptor
 from oci.digest import Digest
 from oci.errors import BlobUnknown, DigestInvalid, EntrepotError, RemoteCorrupt, RemoteError, SizeInvalid
 from oci.remote.hops import check_hops
@@ -83,8 +90,12 @@ class Fetch:
 
     @property
     def readable(self) -> int:
-        """How many bytes may be sent on."""
+        """How many bytes may be sent on; of a blob of unknown size none before all are there."""
         return self.size if self._done else min(self._arrived, max(self.size - WITHHELD, 0))
+
+    def measure(self, size: int) -> None:
+        """All bytes are there, and they are so many."""
+        self.size = size
 
     async def _wait(self) -> None:
         if self._error is not None:
@@ -137,46 +148,64 @@ class Fetches:
 
     def __init__(self, catalog: Catalog, threads: Threads, upstreams: Upstreams) -> None:
         self._catalog, self._threads, self._upstreams = catalog, threads, upstreams
-        self._running: dict[Digest, tuple[Fetch, asyncio.Task[None]]] = {}
+        self._running: dict[tuple[str, Digest], tuple[Fetch, asyncio.Task[None]]] = {}
         self._locks = _FetchLocks(catalog)
 
     async def open(
-        self, digest: Digest, size: int, repository: str, others: Iterable[Digest] = ()
+        self, digest: Digest, size: int, version: Snapshot, others: Iterable[Digest] = ()
     ) -> ArrivingBlob | None:
-        """Fetch a blob, or join those who wait for it; None when it is in the store by now. `others` may be asked for next.
+        """Fetch a blob for a version's repository, or join those who wait for it there; None when it may use what is in the
+        store by now. `others` may be asked for next. `size` may be UNKNOWN_SIZE: then all has arrived on return.
 
         Raises BlobUnknown when there is no source, and a RemoteError when none of them gives it.
         """
-        check_hops(repository)  # before joining a fetch that may be waiting for this very answer
-        if digest not in self._running:
+        check_hops(version.repository)  # before joining a fetch that may be waiting for this very answer
+        key = (version.repository, digest)
+        if key not in self._running:
             fetch = Fetch(digest, size)
-            task = asyncio.create_task(self._run(fetch, repository, others))
-            self._running[digest] = (fetch, task)
-            task.add_done_callback(lambda _task: self._running.pop(digest, None))
-        fetch, _task = self._running[digest]
+            task = asyncio.create_task(self._run(fetch, version, others))
+            self._running[key] = (fetch, task)
+            task.add_done_callback(lambda _task: self._running.pop(key, None))
+        fetch, _task = self._running[key]
         fetch.enter()
         try:
             return ArrivingBlob(fetch) if await fetch.begun() else None
         finally:
             fetch.leave()
 
-    async def _run(self, fetch: Fetch, repository: str, others: Iterable[Digest]) -> None:
+    async def _run(self, fetch: Fetch, version: Snapshot, others: Iterable[Digest]) -> None:
+        digest, repository = fetch.digest, version.repository
         try:
-            sources = self._catalog.sources.remembered(fetch.digest)
+            sources = self._catalog.sources.remembered(version, digest)
             if not sources:
-                sources = await self._threads.run(self._catalog.sources.find, fetch.digest, others)
+                sources = await self._threads.run(self._catalog.sources.find, version, digest, others)
             if not sources:
-                raise BlobUnknown(f"blob {fetch.digest} is not held here, and nothing says where it can be fetched")
-            async with self._locks.hold(fetch.digest) as is_first:
-                if is_first:
+                raise BlobUnknown(f"blob {digest} is not held here, and nothing says where it can be fetched")
+            async with self._locks.hold(repository, digest):
+                if not await self._is_usable(version, digest, sources):
                     await self._fetch_from_any(fetch, sources, repository)
             fetch.end()
         except EntrepotError as error:
-            log.warning("fetch failed digest=%s repository=%s error=%s", fetch.digest, repository, error)
+            log.warning("fetch failed digest=%s repository=%s error=%s", digest, repository, error)
             fetch.end(error)
         except BaseException:
-            fetch.end(RemoteError(f"the fetch of blob {fetch.digest} was broken off"))
+            fetch.end(RemoteError(f"the fetch of blob {digest} was broken off"))
             raise
+
+    async def _is_usable(self, version: Snapshot, digest: Digest, sources: Sequence[BlobSource]) -> bool:
+        """Whether the blob is held and the repository may use it by now, or gets to, for a source proves that it has it."""
+        rights, repository = self._catalog.rights, version.repository
+        if rights.has_received(version, digest):
+            return self._catalog.content.size(digest) is not None
+        if self._catalog.settings.read_only:
+            return False
+        if await self._threads.run(rights.take_public, repository, digest):
+            return True
+        origins = self._catalog.content.origins(digest)
+        for source in sources if origins else ():
+            if await (await self._upstreams.repository(source.remote)).proves(digest, origins):
+                return await self._threads.run(rights.take_proven, repository, digest)
+        return False
 
     async def _fetch_from_any(self, fetch: Fetch, sources: Sequence[BlobSource], repository: str) -> None:
         """Try one source after the other; where one breaks off, the next goes on, and the hash goes on over what both send.
@@ -224,10 +253,15 @@ class Fetches:
                     fetch.advance(session.offset)
             session = await opening
             fetch.begin(session)
+            size = None if fetch.size == UNKNOWN_SIZE else fetch.size
             if policy == "streamed" or self._catalog.settings.read_only:  # passed through, and not kept
-                await unbroken(session.verify, fetch.digest, fetch.size, pool=self._threads.files)
+                await unbroken(session.verify, fetch.digest, size, pool=self._threads.files)
             else:
-                await unbroken(session.finish, fetch.digest, fetch.size, pool=self._threads.files)
+                origin = upstream.delivered_by(fetch.digest)
+                finish = partial(session.finish, fetch.digest, size, origin=origin)
+                await unbroken(finish, pool=self._threads.files)
+                await self._threads.run(self._catalog.rights.note_taken, session.repository, fetch.digest)
+            fetch.measure(session.offset)
         except (DigestInvalid, SizeInvalid) as error:
             raise RemoteCorrupt(f"sent another blob: {error}", registry=upstream.host) from error
 
@@ -254,20 +288,22 @@ async def _in_pieces(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 class _FetchLocks:
-    """One fetch of a digest at a time among the processes of this installation: a byte of a file stands for each digest."""
+    """One fetch of a digest for a repository at a time among this installation's processes: a byte of a file stands for each.
+
+    Another repository's does not wait for it: its upstream may be slower than it has to be.
+    """
 
     def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
         self._file = os.open(catalog.settings.catalog_file.with_suffix(".fetches"), os.O_RDWR | os.O_CREAT, 0o600)
 
     @asynccontextmanager
-    async def hold(self, digest: Digest) -> AsyncIterator[bool]:
-        """Hold the lock, waiting for other processes; False, and no lock, when one of them has fetched the blob meanwhile."""
-        place = int(digest.encoded[:15], 16)
+    async def hold(self, repository: str, digest: Digest) -> AsyncIterator[None]:
+        """Hold the lock, waiting for other processes."""
+        place = int(hashlib.sha256(f"{repository}@{digest}".encode()).hexdigest()[:15], 16)
         while not self._try_lock(place):  # noqa: ASYNC110  # other processes cannot set an event of ours
             await asyncio.sleep(_LOOK_AGAIN)
         try:
-            yield self._catalog.content.size(digest) is None
+            yield
         finally:
             fcntl.lockf(self._file, fcntl.LOCK_UN, 1, place)
 

@@ -93,7 +93,8 @@ def _keep(registry: Registry, name: str, manifest: Manifest) -> None:
             f"{name} does not hold {len(missing)} part(s) of the manifest: push these first: {', '.join(missing[:5])}",
             detail={"missing": missing},
         )
-    check_children(manifest, partial(_held_manifest, snapshot))
+    may_misstate = registry.catalog.settings.may_misstate(name)
+    check_children(manifest, partial(_held_manifest, snapshot), may_misstate=may_misstate)
     if manifest.is_index:
         check_nesting(manifest, partial(_read_held, registry, snapshot))
     if manifest.digest not in snapshot.manifests or registry.catalog.content.size(manifest.digest) is None:
@@ -119,11 +120,11 @@ def _is_missing_child(snapshot: Snapshot, child: Descriptor) -> bool:
 
 
 def _is_usable(registry: Registry, snapshot: Snapshot, digest: Digest) -> bool:
-    """Whether the repository may use a blob; a lease is renewed, so that it outlasts the commit."""
+    """Whether the repository has a blob, or names it and can fetch it; a lease is renewed, so that it outlasts the commit."""
     if digest in snapshot.blobs:
         return True
     content, name = registry.catalog.content, snapshot.repository
-    return content.linked(name, digest) and content.lease(name, digest)
+    return registry.catalog.rights.has_received(snapshot, digest) and content.lease(name, digest)
 
 
 def _created(name: str, manifest: Manifest, tags: Sequence[str], warnings: Sequence[str]) -> Answer:

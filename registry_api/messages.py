@@ -126,4 +126,5 @@ def json_answer(body: bytes, *pairs: tuple[bytes, str], status: int = 200) -> An
 
 def warning_value(text: str) -> str:
     """The value of a Warning header. Source: distribution-spec, "Warnings"; RFC 9111 section 5.5."""
-    return f'299 - "{text}"'.encode("ascii", "replace").decode()
+    quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'299 - "{quoted}"'.encode("ascii", "replace").decode()

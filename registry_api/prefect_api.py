@@ -1,6 +1,5 @@
 """Starts flow runs by Prefect's HTTP API; the registry imports nothing of Prefect."""
 
-import base64
 import ssl
 from collections.abc import Mapping
 from typing import Any
@@ -30,20 +29,11 @@ def find_api(settings: Settings) -> PrefectAddress:
     return known[0]
 
 
-def login_headers(environment: Mapping[str, str]) -> dict[str, str]:
-    """How Prefect's own clients log in: PREFECT_API_KEY, or PREFECT_API_AUTH_STRING (`user:password`)."""
-    if key := environment.get("PREFECT_API_KEY"):
-        return {"Authorization": f"Bearer {key}"}
-    if login := environment.get("PREFECT_API_AUTH_STRING"):
-        return {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
-    return {}
-
-
 def prefect_client(settings: Settings, api: PrefectAddress, environment: Mapping[str, str]) -> httpx.AsyncClient:
     """A client of one API, with the login of a server of ours or that of the environment; reads certificates."""
     return httpx.AsyncClient(
         base_url=api.url,
-        headers=login_headers({"PREFECT_API_AUTH_STRING": api.login} if api.login else environment),
+        headers=api.headers(environment),
         timeout=_WITHIN,
         verify=ssl.create_default_context(cafile=settings.ca_file) if settings.ca_file else True,
         trust_env=not is_loopback(urlsplit(api.url).hostname or ""),

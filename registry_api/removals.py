@@ -30,7 +30,8 @@ def _lease_blobs(registry: Registry, snapshot: Snapshot, digest: Digest) -> None
     """Let the repository keep a manifest's blobs for a while: a push under way may have found them and left them out."""
     manifest = registry.catalog.read_manifest(digest, snapshot.manifests[digest].media_type)
     for blob in required_blobs(manifest):
-        registry.catalog.content.lease(snapshot.repository, blob.digest)
+        if registry.catalog.rights.has_received(snapshot, blob.digest):
+            registry.catalog.content.lease(snapshot.repository, blob.digest)
 
 
 def _removal_of(reference: str) -> Change:

@@ -11,14 +11,14 @@ from oci.copy import GraphCopier
 from oci.descriptor import UNKNOWN_SIZE, Descriptor
 from oci.manifest import Manifest
 from oci.remote.address import Remote
-from oci.remote.repository import RemoteRepository
+from oci.target import Source
 from registry_api.registry import Registry
 
 
 async def take_manifests(
     registry: Registry,
     snapshot: Snapshot,
-    source: RemoteRepository,
+    source: Source,
     roots: Sequence[Descriptor],
     changes: Sequence[Change] = (),
     *,
@@ -28,7 +28,7 @@ async def take_manifests(
     serve: Literal["public", "private", "nobody"],
 ) -> None:
     """Copy manifests without their layers and children, which `origin` says where to fetch, and commit them."""
-    copier = GraphCopier(source, RepositoryTarget(registry.catalog, snapshot), parts=_parts)
+    copier = GraphCopier(source, RepositoryTarget(registry.catalog, snapshot, source=source), parts=_parts)
     try:
         for root in roots:
             await copier.copy(Descriptor(root.media_type, root.digest, UNKNOWN_SIZE))

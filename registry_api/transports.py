@@ -10,6 +10,8 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from registry_api.header_names import spelled
+
 SEND_FILE = "entrepot.send_file"
 """The extension in a request's ASGI scope that sends a part of a file as the body; see `SendFile`."""
 
@@ -96,6 +98,27 @@ def _wake(waiter: "asyncio.Future[None]") -> None:
         waiter.set_result(None)
 
 
+class HeadTransport:
+    """The same for an answer that has no body: what is written is its head."""
+
+    __slots__ = ("_transport",)
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def write(self, data: bytes) -> None:
+        """Write the head."""
+        self._transport.write(spelled(data))
+
+    def close(self) -> None:
+        """Close the connection behind what was written."""
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Whether the connection closes."""
+        return self._transport.is_closing()
+
+
 class AnswerTransport:
     """What uvicorn writes one answer to, in the place of the connection's transport."""
 
@@ -124,7 +147,8 @@ class AnswerTransport:
             self._transport.write(data)
         else:
             is_unread = self._end_unread is not None and self._cycle.more_body
-            self._head, self._begun = self._last(data) if is_unread else data, True
+            head = spelled(data)
+            self._head, self._begun = self._last(head) if is_unread else head, True
 
     def _last(self, head: bytes) -> bytes:
         """The head of an answer to a request whose body has not come: nothing can follow it on this connection."""

@@ -78,22 +78,22 @@ async def _may_be_mounted(registry: Registry, request: Request, digest: Digest) 
         return False
     snapshot = await registry.find_served(name)
     repository = found.repository if found else name
-    is_given = registry.is_given(request.caller, name, repository, snapshot, digest)
-    return is_given and registry.catalog.content.size(digest) is not None
+    return registry.is_given(request.caller, name, repository, snapshot, digest)
 
 
 async def _is_readable_somewhere(registry: Registry, caller: Caller, digest: Digest) -> bool:
-    """Whether a path that the caller may pull from holds the blob; of the versions, those in memory are asked."""
+    """Whether a path that the caller may pull from has the blob; of the versions, those in memory are asked.
+
+    The same is done for a blob that is absent and for one that others hold: the time it takes is to tell nothing.
+    """
     catalog = registry.catalog
-    if catalog.content.size(digest) is None:
-        return False
+    leased = await registry.threads.run(catalog.content.linked_anywhere, digest)
     if is_administrator(registry.gate.access.policy, caller):
         return True
-    leased = await registry.threads.run(catalog.content.linked_anywhere, digest)
     for one in catalog.distributions.all():
         if registry.gate.may_pull(caller, one):
             snapshot = catalog.cached_served(one.path)
-            if (snapshot is not None and digest in snapshot.blobs) or (
+            if (snapshot is not None and digest in snapshot.blobs and digest not in snapshot.deferred) or (
                 one.repository in leased and registry.shows_leases(caller, one.path)
             ):
                 return True

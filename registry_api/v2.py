@@ -9,8 +9,9 @@ from starlette.types import Message, Receive, Scope, Send
 from catalog.access_policy import NOBODY, Caller
 from catalog.distributions import Distribution
 from catalog.past import Past
+from catalog.snapshot import Snapshot
 from oci.digest import Digest
-from oci.errors import BlobUnknown, Denied, EntrepotError, RemoteNotFound, Unauthorized, Unsupported
+from oci.errors import BlobUnknown, Denied, EntrepotError, RemoteLeftOut, RemoteNotFound, Unauthorized, Unsupported
 from oci.reference import is_name
 from oci.remote.hops import Hops, current, parse_via
 from registry_api.absent_children import AbsentChildren
@@ -29,6 +30,7 @@ from registry_api.routes import (
     MANIFEST,
     REFERRERS,
     ROUTES,
+    SIGNATURES,
     TAGS,
     UPLOADS,
     Handler,
@@ -182,12 +184,15 @@ class DistributionApi:
             return handler, await self._caches.bring(registry, cache, name, match.reference, why_not)
         if match.pattern == REFERRERS:
             return handler, await self._caches.bring_referrers(registry, cache, name, match.reference, why_not)
+        if match.pattern == SIGNATURES:
+            return handler, await self._caches.bring_signatures(registry, cache, name, match.reference, why_not)
         if match.pattern == TAGS:
             tags, warning = await self._caches.list_tags(registry, cache, name, why_not)
             return partial(list_tags_with, tags), warning
         if match.pattern == BLOB and isinstance(why_not, RemoteNotFound):
             digest = Digest.parse(match.reference)
-            if registry.catalog.content.size(digest) is None:
+            snapshot = await registry.find_served(name) or Snapshot(name, 0)
+            if registry.catalog.rights.usable_size(snapshot, digest) is None:
                 raise BlobUnknown(why_not.message)
         return handler, ""
 
@@ -216,7 +221,7 @@ class DistributionApi:
         status = row_of(type(error)).status
         if status == 401 and error.side == "request":
             return error_answer(error, (b"www-authenticate", self._challenge(scope, error)), SUPPORTED)
-        if isinstance(error, ChildLeftOut):
+        if isinstance(error, ChildLeftOut | RemoteLeftOut):
             return error_answer(error, (b"warning", warning_value(error.message)))
         if status < 500:
             return error_answer(error)
@@ -235,7 +240,9 @@ class DistributionApi:
         said = "insufficient_scope" if isinstance(error, ScopeMissing) else ""
         if not said and (find_header(scope, b"authorization") or b"").lower().startswith(b"bearer"):
             said = "insufficient_scope" if isinstance(error, LoginNeeded) else "invalid_token"
-        return challenge(self._registry.catalog.settings, scope, scopes, error=said)
+        registry = self._registry
+        base = None if registry.catalog.settings.auth == "basic" else registry.hosts.base_url(scope)
+        return challenge(base, scopes, error=said)
 
 
 def _parameter(scope: Scope, name: str) -> str | None:

@@ -240,6 +240,7 @@ def _restore(registry: Registry, asker: Asker, name: str, wanted: RestoreIn) -> 
         message=f"restored version {wanted.version}",
         created_at=registry.now(),
         allow_sparse=True,
+        donors=(name,),
     )
     result = catalog.preview(made) if wanted.dry_run else catalog.commit(made)
     return _restored(base, result, dry_run=wanted.dry_run)

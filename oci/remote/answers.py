@@ -10,6 +10,7 @@ import httpx
 from oci.errors import (
     RemoteCorrupt,
     RemoteError,
+    RemoteLeftOut,
     RemoteLoop,
     RemoteNotFound,
     RemoteRateLimited,
@@ -18,8 +19,10 @@ from oci.errors import (
     RemoteUnavailable,
 )
 from oci.remote.decoding import decoded
+from oci.remote.left_out import said_left_out
 
 _MESSAGE_CHARACTERS = 300
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 
 
 def unavailable(error: httpx.TransportError, host: str) -> RemoteUnavailable:
@@ -49,9 +52,14 @@ async def read_bounded(
 def failure_of(response: httpx.Response, said: str, *, method: str, path: str, host: str) -> RemoteError:
     """The error for an answer of 400 and above; `said` are the registry's own words, of other places none are passed on."""
     status = response.status_code
+    left_out = said_left_out(response.headers.get_list("warning"))
+    said = left_out or said
     message = f"{method} {path[:300]} answered {status}{': ' + said if said else ''}"
     retry_after = parse_retry_after(response.headers.get("retry-after"), now=time.time())
-    return _kind_of(status)(message, registry=host, status=status, retry_after=retry_after)
+    kind = _kind_of(status)
+    if kind is RemoteNotFound and left_out:
+        kind = RemoteLeftOut
+    return kind(message, registry=host, status=status, retry_after=retry_after)
 
 
 def _kind_of(status: int) -> type[RemoteError]:
@@ -116,3 +124,10 @@ def parse_retry_after(value: str | None, *, now: float) -> float | None:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now)
     except (TypeError, ValueError):
         return None
+
+
+def pause_before(attempt: int, error: RemoteError, jitter: float) -> float:
+    """Seconds before the next attempt: what the remote asks for, else exponential with full jitter (0 to 1)."""
+    if error.retry_after is not None:
+        return error.retry_after + jitter
+    return min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0**attempt) * jitter

@@ -1,6 +1,8 @@
 """The HTTP clients of one remote: one that speaks to the registry itself, one for all places that it sends us to."""
 
 import ssl
+from functools import lru_cache
+from pathlib import Path
 
 import httpx
 
@@ -12,10 +14,12 @@ class Clients:
     """Reads certificates when it is made. Only `home` shows the client certificate; `elsewhere` goes no further than `reach`."""
 
     def __init__(self, options: RemoteOptions, reach: Reach) -> None:
-        context = _trust(options)
+        files = tuple(filter(None, (options.ca_file, options.own_ca_file)))
+        stamps = tuple(file.stat().st_mtime_ns for file in files)
+        context = _trust(files, stamps)
         self.elsewhere = _make(options, context)
         if options.client_cert:
-            context = _trust(options)
+            context = _read_trust(files)
             # Without a password, OpenSSL would ask for that of an encrypted key on the terminal.
             context.load_cert_chain(options.client_cert, options.client_key, password="")
         self.home = _make(options, context)
@@ -28,9 +32,15 @@ class Clients:
         await self.elsewhere.aclose()
 
 
-def _trust(options: RemoteOptions) -> ssl.SSLContext:
+@lru_cache(maxsize=32)
+def _trust(files: tuple[Path, ...], _stamps: tuple[int, ...]) -> ssl.SSLContext:
+    """What connections share that trust the same: reading the system's authorities takes a tenth of a second."""
+    return _read_trust(files)
+
+
+def _read_trust(files: tuple[Path, ...]) -> ssl.SSLContext:
     context = ssl.create_default_context()
-    for ca_file in filter(None, (options.ca_file, options.own_ca_file)):
+    for ca_file in files:
         context.load_verify_locations(cafile=ca_file)
     return context
 

@@ -6,7 +6,7 @@ Source: Pulp Container's REST API, "distributions"; docker's registry API, "_cat
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import quote
 
-from oci.errors import RemoteCorrupt, RemoteNotFound
+from oci.errors import RemoteCorrupt, RemoteNotFound, RemoteRefused, RemoteUnauthorized
 from oci.remote.pulp_api import discover_pulp
 from oci.remote.served import KINDS, Discovery, Kind, Served, each_once, entries, labels_of, path_of, read_pages
 from oci.remote.transport import RemoteTransport
@@ -14,7 +14,8 @@ from oci.remote.transport import RemoteTransport
 __all__ = ["KINDS", "Discovery", "Kind", "Served", "discover"]
 
 ENTREPOT = "/api/v1/distributions"
-CATALOG = "/v2/_catalog?n=1000"
+_PAGE = 1000
+CATALOG = f"/v2/_catalog?n={_PAGE}"
 _MAX_ROUNDS = 10_000
 
 Connect = Callable[[bool], Awaitable[RemoteTransport]]
@@ -67,18 +68,29 @@ def _of_entrepot(entry: Mapping[str, object], host: str) -> Served:
 async def _discover_catalog(transport: RemoteTransport) -> Discovery:
     """Read the list to an end that is one: some registries send no more than so many names, and no Link to the others.
 
-    So what comes behind the last name is asked for too; one that knows no `last` sends what it has sent before.
+    So what comes behind the last name is asked for too. One that knows no `last` sends what it has sent before: that is all it
+    has, unless it is as much as was asked for. One that does not answer leaves a doubt.
     """
     served: dict[str, Served] = {}
     path = CATALOG
     for _ in range(_MAX_ROUNDS):
-        known = len(served)
-        async for page in read_pages(transport, path):
-            served |= {one.path: one for one in _of_catalog(page, transport.host)}
+        known, count = len(served), 0
+        try:
+            async for page in read_pages(transport, path):
+                listed = _of_catalog(page, transport.host)
+                served |= {one.path: one for one in listed}
+                count = len(listed)
+        except (RemoteNotFound, RemoteRefused, RemoteUnauthorized, RemoteCorrupt) as error:
+            if path == CATALOG:
+                raise
+            return Discovery(
+                "catalog", tuple(served.values()), (f"whether its list goes on is not known: {error.message}",)
+            )
         if len(served) == known:
-            break
+            cut = (f"its list ends with {count} names, as many as were asked for",) if count == _PAGE else ()
+            return Discovery("catalog", tuple(served.values()), cut)
         path = f"{CATALOG}&last={quote(list(served)[-1], safe='')}"
-    return Discovery("catalog", tuple(served.values()))
+    raise RemoteCorrupt("lists repositories without end", registry=transport.host)
 
 
 def _of_catalog(page: Mapping[str, object], host: str) -> list[Served]:

@@ -5,7 +5,7 @@ Source: containers-registries.conf(5), "mirror". What a tag points to may come f
 
 import copy
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TypeVar
@@ -41,6 +41,7 @@ class MirroredRepository(RemoteRepository):
         self._places = (*mirrors, Place(origin))
         self._health = health
         self._senders: OrderedDict[Digest, set[str]] = OrderedDict()
+        self._gave: OrderedDict[Digest, set[str]] = OrderedDict()
         self._wrong: OrderedDict[Digest, set[str]] = OrderedDict()
 
     def hurried(self) -> "MirroredRepository":
@@ -77,14 +78,30 @@ class MirroredRepository(RemoteRepository):
                 break
         return found
 
+    async def proves(self, digest: Digest, origins: Collection[str]) -> bool:
+        """Whether a place that is one of `origins` says that it has the blob."""
+        for repository in self._in_turn(self._places):
+            if await repository.proves(digest, origins):
+                return True
+        return False
+
+    def delivered_by(self, digest: Digest) -> str:
+        """The one place that has sent all of the blob."""
+        names = self._gave.get(digest, set())
+        found = [place.repository for place in self._places if place.repository.name in names]
+        return found[0].delivered_by(digest) if len(found) == 1 else ""
+
     async def read_blob(self, descriptor: Descriptor, start: int = 0) -> AsyncIterator[bytes]:
         """Yield a blob's bytes from `start` on; where one place breaks off, the next one goes on. The reader verifies them."""
         wrong = self._wrong.get(descriptor.digest, set())
         places = [place for place in self._places if place.repository.name not in wrong] or list(self._places)
         senders = self._senders.setdefault(descriptor.digest, set())
         _bound(self._senders)
+        gave = self._gave.setdefault(descriptor.digest, set())
+        _bound(self._gave)
         if start == 0:
             senders.clear()
+            gave.clear()
         offset = start
         raised: dict[str, RemoteError] = {}
         for repository in self._in_turn(places):
@@ -93,6 +110,7 @@ class MirroredRepository(RemoteRepository):
                 async with aclosing(repository.read_blob(descriptor, offset)) as chunks:  # type: ignore[type-var]
                     async for chunk in chunks:
                         offset += len(chunk)
+                        gave.add(repository.name)
                         yield chunk
             except RemoteError as error:
                 raised[repository.name] = error

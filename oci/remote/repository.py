@@ -1,6 +1,6 @@
 """A repository on another registry, as a Source and a Target. Source: distribution-spec 1.1."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -48,7 +48,7 @@ class RemoteRepository:
         if for_push:
             self._pull = self._push  # a login that may push is told 404 where others are told 401
         self.uploads = BlobUploads(transport, self.repository, self._push)
-        self.signatures = SignatureExtension(transport, self.repository, self._push)
+        self.signatures = SignatureExtension(transport, self.repository, pull=self._pull, push=self._push)
         self._listed: frozenset[str] | None = None
         self._head: Literal["unknown", "good", "useless"] = "unknown"
         self._head_said_404 = False
@@ -152,7 +152,8 @@ class RemoteRepository:
         is_schema1 = manifest.media_type in mediatypes.SCHEMA1
         if not is_schema1 and descriptor.size not in (UNKNOWN_SIZE, manifest.size):
             raise self._corrupt(
-                f"{descriptor.digest} has {manifest.size} bytes, but was announced with {descriptor.size}"
+                f"{descriptor.digest} has {manifest.size} bytes, but was announced with {descriptor.size} "
+                "(ENTREPOT_MISSTATED_SIZES takes an index that says so)"
             )
         return manifest
 
@@ -246,11 +247,11 @@ class RemoteRepository:
             except RemoteError as error:
                 if isinstance(error, RemoteLoop) or (isinstance(error, RemoteUnavailable) and error.status is None):
                     raise
-                self.has_referrers_api = False
-                if not isinstance(error, RemoteNotFound):
-                    self._remark(
+                if self.has_referrers_api and not isinstance(error, RemoteNotFound):
+                    self.remarks.append(
                         f"{self.host} has no usable list of referrers, so fallback tags are asked for: {error.message}"
                     )
+                self.has_referrers_api = False
         tag = fallback_tag(digest)
         if self._listed is not None and not self.listing_may_be_cut and tag not in self._listed:
             return []
@@ -308,6 +309,19 @@ class RemoteRepository:
             except RemoteNotFound:
                 return False
         return True
+
+    async def proves(self, digest: Digest, origins: Collection[str]) -> bool:
+        """Whether this registry is one of `origins`, which have sent the blob before, and says that the repository has it."""
+        try:
+            if await self._transport.origin() not in origins:
+                return False
+            return await self.hurried().offers(digest)
+        except RemoteError:
+            return False
+
+    def delivered_by(self, _digest: Digest) -> str:
+        """This registry."""
+        return self._transport.known_origin
 
     # --- writing ---
 

@@ -9,6 +9,7 @@ import httpx
 
 from oci.errors import NameInvalid, RemoteCorrupt, RemoteNotFound
 from oci.reference import parse_name
+from oci.remote.paging import next_page
 from oci.remote.transport import RemoteTransport
 
 Kind = Literal["entrepot", "pulp", "catalog"]
@@ -74,11 +75,11 @@ async def read_pages(transport: RemoteTransport, path: str) -> AsyncIterator[Map
 
 
 def _linked(response: httpx.Response) -> str | None:
-    """The target of the Link to the next page, with parameter names and values in any case. Source: RFC 8288."""
-    for link in response.links.values():
-        if any(name.lower() == "rel" and "next" in value.lower().split() for name, value in link.items()):
-            return link.get("url")
-    return None
+    """Where the next page is; None for the last one, and for a link that cannot be read."""
+    try:
+        return next_page(response)
+    except ValueError:
+        return None
 
 
 def entries(page: Mapping[str, object], key: str, host: str) -> list[Mapping[str, object]]:

@@ -4,7 +4,7 @@ They come from the registry's extension, where it has one, and from a lookaside 
 """
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import replace
 
 from oci.descriptor import Descriptor
@@ -62,6 +62,14 @@ class SignedRepository:
         source = self._packed if descriptor.digest in self._packed.blobs else self._source
         return source.read_blob(descriptor)
 
+    async def proves(self, digest: Digest, origins: Collection[str]) -> bool:
+        """Whether the registry says that it has a blob, and is one of `origins`."""
+        return digest not in self._packed.blobs and await self._source.proves(digest, origins)
+
+    def delivered_by(self, digest: Digest) -> str:
+        """The registry that sent a blob; empty for what was packed here."""
+        return "" if digest in self._packed.blobs else self._source.delivered_by(digest)
+
     def blame(self, error: RemoteCorrupt, digest: Digest) -> bool:
         """Note that a blob was another one; whether there is another place to have it from."""
         return self._source.blame(error, digest)
@@ -71,15 +79,19 @@ class SignedRepository:
         if digest in self._ours:
             return ()  # upstream does not know it
         listed = await self._source.referrers(digest)
+        signatures, known = await self.signatures(digest), {one.digest for one in listed}
+        self._ours -= known
+        return [*listed, *(one for one in signatures if one.digest not in known)]
+
+    async def signatures(self, digest: Digest) -> Sequence[Descriptor]:
+        """The Atomic signatures of a manifest, packed as what refers to it."""
         signatures = [] if digest in self._packed.manifests else await self._signatures(digest)
         if not signatures:
-            return listed
+            return ()
         subject = await self._source.read_manifest(await self._source.resolve(digest))
-        known = {one.digest for one in listed}
         packed = [pack_atomic(self._packed, one, subject).descriptor for one in signatures]
-        ours = [replace(one, artifact_type=ATOMIC) for one in packed if one.digest not in known]
-        self._ours.update(one.digest for one in ours)
-        return [*listed, *ours]
+        self._ours.update(one.digest for one in packed)
+        return [replace(one, artifact_type=ATOMIC) for one in packed]
 
     async def _signatures(self, digest: Digest) -> list[AtomicSignature]:
         """All that are about the manifest, those that are at both places once."""

@@ -81,7 +81,7 @@ def test_an_upstream_that_has_lost_it_or_is_down_is_told(
     home, absent = tmp_path / "entrepot", children["arm64"]
     mirror(home, f"{upstream.host}/{NAME}", policy="on_demand", platforms=["linux/amd64"])
     with serve(home, upstream_attempts=1) as api:
-        upstream.fail(500, route="manifest", times=1)
+        upstream.fail(500, route="manifest", times=2)  # a HEAD that says nothing, and the GET
         assert api.anybody.get(f"{MANIFESTS}/{absent.digest}").status_code == 503
         del store.manifests[absent.digest]
         answer = api.anybody.get(f"{MANIFESTS}/{absent.digest}")

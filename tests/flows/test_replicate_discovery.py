@@ -2,18 +2,22 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from catalog.catalog import Catalog, open_catalog
-from catalog.replicas import UpstreamChanged
+from catalog.distributions import Distribution
+from catalog.replicas import PathTaken, UpstreamChanged
 from catalog.settings import read_settings
 from flows.replicate_run import ReplicationFailed
 from oci.errors import RemoteCorrupt, RemoteRefused
+from oci.pack import pack_image
 from tests.flows.replicate_once import Lists, actions, logged_in, replicate, stores_of
-from tests.upstream import Upstream
+from tests.upstream import Reply, Upstream
 
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
 NAMES = ("team/a", "team/b", "team/c")
 
 
@@ -145,6 +149,21 @@ def test_a_catalog_that_is_cut_without_a_word_is_read_to_its_end(tmp_path: Path)
         assert actions(replicate(catalog, upstream)) == dict.fromkeys(NAMES, "unchanged")
 
 
+def test_a_catalog_that_does_not_say_whether_it_goes_on_removes_nothing(tmp_path: Path) -> None:
+    lists = Lists(catalog=list(NAMES))
+    with served(lists) as upstream, catalog_for(tmp_path, upstream) as catalog:
+        replicate(catalog, upstream)
+        lists.catalog = ["team/a"]
+        upstream.faults.insert(0, lambda seen, _good: Reply(400, b"{}") if "last=" in seen.query else None)
+        assert actions(replicate(catalog, upstream)) == {"team/a": "unchanged", "team/b": "kept", "team/c": "kept"}
+        upstream.faults.pop(0)
+        assert actions(replicate(catalog, upstream)) == {
+            "team/a": "unchanged",
+            "team/b": "removed",
+            "team/c": "removed",
+        }
+
+
 @pytest.mark.parametrize("what", ["count", "nothing"])
 def test_a_list_that_may_lack_paths_removes_none(tmp_path: Path, what: str) -> None:
     lists = Lists(pulp=pulp(*NAMES))
@@ -161,8 +180,6 @@ def test_a_list_that_breaks_off_is_no_missing_api(tmp_path: Path) -> None:
     with served(lists) as upstream, catalog_for(tmp_path, upstream) as catalog:
 
         def second_page_is_gone(seen, good):  # type: ignore[no-untyped-def]  # a fault of the upstream
-            from tests.upstream import Reply
-
             if "offset=1" in seen.query:
                 return Reply(404, b"{}")
             if "distributions/container" in seen.path:
@@ -235,8 +252,6 @@ def test_an_upstream_that_cannot_answer_who_may_pull_fails_the_path(tmp_path: Pa
     with served(lists) as upstream, catalog_for(tmp_path, upstream) as catalog:
 
         def broken(seen, good):  # type: ignore[no-untyped-def]  # a fault of the upstream
-            from tests.upstream import Reply
-
             return Reply(503, b"") if seen.name == "team/b" and "authorization" not in seen.headers else None
 
         upstream.faults.insert(0, broken)
@@ -265,3 +280,28 @@ def test_a_path_that_cannot_be_replicated_is_skipped_by_name(tmp_path: Path) -> 
         upstream.fail(404, route="tags")
         with pytest.raises(ReplicationFailed):  # nothing but failures is left
             replicate(catalog, upstream, on_error="skip")
+
+
+def test_a_path_that_serves_something_of_our_own_is_skipped_by_name(tmp_path: Path) -> None:
+    with served(Lists(catalog=list(NAMES))) as upstream, catalog_for(tmp_path, upstream, "") as catalog:
+        catalog.distributions.put(Distribution("team/b", "mine", NOW, NOW), actor="test")
+        with pytest.raises(PathTaken, match="team/b"):
+            replicate(catalog, upstream)
+        skipped = replicate(catalog, upstream, on_error="skip")
+        assert actions(skipped) == {"team/a": "added", "team/b": "failed", "team/c": "added"}
+        assert catalog.distributions.get("team/b").repository == "mine"
+
+
+def test_a_path_of_which_a_tag_was_skipped_is_tried_again(tmp_path: Path) -> None:
+    lists = Lists(entrepot=[{"path": "team/a", "content": "one"}])
+    with served(lists) as upstream, catalog_for(tmp_path, upstream, "") as catalog:
+        store = upstream.repositories["team/a"]
+        store.put_tag("v2", pack_image(store, [{"file": "two"}]).digest)
+        lost = store.manifests.pop(store.tagged["v2"])
+        first = replicate(catalog, upstream, on_error="skip")
+        assert (actions(first), list(catalog.snapshot("team/a").tags)) == ({"team/a": "added"}, ["v1"])
+        store.manifests[lost.digest] = lost
+        assert actions(replicate(catalog, upstream, on_error="skip")) == {"team/a": "updated"}
+        upstream.forget()
+        assert actions(replicate(catalog, upstream, on_error="skip")) == {"team/a": "unchanged"}
+        assert not [seen for seen in upstream.seen if seen.name]  # the list says that nothing has changed

@@ -91,6 +91,9 @@ def test_an_index_that_misstates_what_is_held_is_refused() -> None:
         with pytest.raises(ManifestInvalid):
             check_children(index_of(child), held.get)
     other = Descriptor(mediatypes.OCI_MANIFEST, Digest.of(b"other"), 3)
+    check_children(index_of(Descriptor(mediatypes.OCI_MANIFEST, A, 11)), held.get, may_misstate=True)
+    with pytest.raises(ManifestInvalid):  # the type is looked at all the same
+        check_children(index_of(Descriptor(mediatypes.OCI_INDEX, A, 11)), held.get, may_misstate=True)
     check_children(index_of(Descriptor(mediatypes.OCI_MANIFEST, A, 10), other), held.get)
 
 
