@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from catalog.cache_rules import CacheRules
-from catalog.lake import Lake, listed
+from catalog.lake import Lake, check_fit, listed
 from catalog.nested import as_nested, to_text
 from oci.errors import DistributionUnknown, VersionUnknown
 
@@ -232,6 +232,8 @@ class Distributions:
         """
         if not made and not gone:
             return
+        for text in (text for one in made for pair in one.labels.items() for text in pair):
+            check_fit(text)
         with self._lake.write() as writer:
             self._check_versions(made)
             made = self._with_history(made, opened or {})

@@ -58,6 +58,12 @@ def quoted(path: Path) -> str:
     return str(path).replace("'", "''")
 
 
+def check_fit(value: object) -> None:
+    """Raise InvalidInput for a text that the catalogue cannot hold as it is."""
+    if isinstance(value, str) and not is_fit(value):
+        raise InvalidInput(f"{value[:100]!r} holds a NUL or half a surrogate pair, which is no text")
+
+
 class Lake:
     """One process's connection; every thread gets a cursor of its own."""
 
@@ -245,8 +251,7 @@ class Writer:
         values = [value for row in rows for value in row]
         for value in values:
             for text in value if isinstance(value, list) else (value,):
-                if isinstance(text, str) and not is_fit(text):
-                    raise InvalidInput(f"{text[:100]!r} holds a NUL or half a surrogate pair, which is no text")
+                check_fit(text)
         self.wrote = True
         places = ", ".join([f"({', '.join('?' * len(rows[0]))})"] * len(rows))
         self._cursor.execute(f"INSERT INTO {table} VALUES {places}", values)

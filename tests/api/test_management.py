@@ -1,5 +1,6 @@
 """The management API: what it says of itself holds for any request, and its rights are those of the registry."""
 
+import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -110,6 +111,23 @@ def test_everybody_sees_what_rules_let_them_pull(managed: Api) -> None:
     assert nobody.status_code == 401
     assert nobody.headers["www-authenticate"].startswith("Basic ")
     assert managed.anybody.get("/api/v1/repositories").json() == []
+
+
+@pytest.mark.parametrize("odd", ["\ud83d", "a\0b"])
+@pytest.mark.parametrize("place", ["label", "label's key", "immutable tag", "description"])
+def test_text_that_the_catalogue_cannot_hold_is_refused(managed: Api, place: str, odd: str) -> None:
+    places: dict[str, dict[str, object]] = {
+        "label": {"labels": {"a": odd}}, "label's key": {"labels": {odd: "a"}}, "immutable tag": {"immutable_tags": [odd]},
+        "description": {"description": odd},
+    }  # fmt: skip
+    body = json.dumps({"repository": "team/app", **places[place]})
+    answer = managed.admin.put(
+        "/api/v1/distributions/odd/app", content=body, headers={"Content-Type": "application/json"}
+    )
+    assert (answer.status_code, len(codes(answer))) == (400, 1)
+    shown = managed.admin.get("/api/v1/distributions")
+    assert shown.status_code == 200
+    assert "odd/app" not in shown.text
 
 
 def test_distributions_are_made_changed_and_deleted(managed: Api) -> None:

@@ -150,6 +150,17 @@ def test_a_flipped_byte_is_named(bundle: Path, other: Catalog) -> None:
     take_in(other, bundle)
 
 
+def test_a_flipped_byte_is_named_where_the_content_is_held_already(bundle: Path, other: Catalog) -> None:
+    """Else the bundle would go on to another site as one that was verified here."""
+    other.content.put(b"of one", Digest.of(b"of one"), "team/other")
+    changed = rewrite(bundle, lambda name, data: (name, b"oF one" if name == LAYER else data))
+    refused(other, changed, f"{LAYER} is damaged")
+    take_in(other, bundle)
+    with pytest.raises(BundleInvalid, match=LAYER):
+        take_in(other, changed)
+    assert other.content.read(Digest.of(b"of one")) == b"of one"
+
+
 def test_every_flipped_bit_of_the_document_is_noticed(bundle: Path) -> None:
     raw = render_contents(read_contents(bundle))
     for position in range(0, len(raw), 7):
