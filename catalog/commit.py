@@ -17,7 +17,7 @@ from catalog.snapshot import Snapshot
 from catalog.snapshots import Snapshots
 from catalog.sources import Row, source_rows, source_table
 from oci import mediatypes
-from oci.errors import CatalogBusy, CatalogUnusable
+from oci.errors import CatalogBusy, CatalogUnusable, StorageFull
 from oci.manifest import Manifest
 
 _GROUP = 256
@@ -62,6 +62,7 @@ class Committer:
         self._distributions, self._quotas, self._rights = distributions, quotas, rights
         self._queue: list[_Waiting] = []
         self._guard, self._leading = threading.Lock(), threading.Lock()
+        self._leader = 0
 
     def commit(self, commit: Commit) -> CommitResult:
         """Make the version, durable on return; one commit's refusal does not touch the others of its group."""
@@ -72,21 +73,31 @@ class Committer:
         return self._wait(_Waiting(Commit(repository, "", (), "", "", datetime.fromtimestamp(0, UTC)), planner))
 
     def _wait(self, waiting: _Waiting) -> CommitResult:
+        if self._leader == threading.get_ident():
+            raise RuntimeError("a commit within a commit would wait for itself")
         with self._guard:
             self._queue.append(waiting)
         while not waiting.is_done():
             with self._leading:
                 if waiting.is_done():
                     break
-                with self._guard:
-                    group, self._queue = self._queue[:_GROUP], self._queue[_GROUP:]
-                for planned in [one for one in group if one.planner]:  # each sees what is written already
-                    self._commit_group([planned])
-                self._commit_group([one for one in group if one.planner is None])
+                self._leader = threading.get_ident()
+                try:
+                    self._commit_next()
+                finally:
+                    self._leader = 0
         if waiting.error is not None:
             raise waiting.error
         assert waiting.result is not None
         return waiting.result
+
+    def _commit_next(self) -> None:
+        """Commit what waits, as much as one group takes."""
+        with self._guard:
+            group, self._queue = self._queue[:_GROUP], self._queue[_GROUP:]
+        for planned in [one for one in group if one.planner]:  # each sees what is written already
+            self._commit_group([planned])
+        self._commit_group([one for one in group if one.planner is None])
 
     def preview(self, commit: Commit) -> CommitResult:
         """What a commit would make now; nothing is written. Raises what `commit` raises."""
@@ -103,7 +114,7 @@ class Committer:
         try:
             results, refusals = self._write(group, is_repeated=is_repeated)
         except Exception as error:  # noqa: BLE001  # handed to whoever waits for it
-            if len(group) == 1 or isinstance(error, CatalogBusy):
+            if len(group) == 1 or isinstance(error, CatalogBusy | StorageFull):
                 for waiting in group:
                     waiting.error = error
                 return
@@ -141,7 +152,7 @@ class Committer:
                     result, some, origins = self._plan(waiting.commit, made, is_repeated=is_repeated)
                     if result.changed:
                         fitting.take(result.repository, total_of(result.snapshot))
-                except CatalogUnusable:
+                except (CatalogUnusable, StorageFull):
                     raise  # the transaction is of no more use
                 except Exception as error:  # noqa: BLE001  # handed to whoever waits for it
                     refusals.append((waiting, error))

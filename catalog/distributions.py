@@ -18,7 +18,7 @@ Row = tuple[object, ...]
 _COLUMNS = (
     "path, repository, version, private, description, created_at, updated_at, remote, fresh_seconds, replica_of, "
     f"{as_nested('distributions', 'labels')}, immutable_tags, include_names, exclude_names, bring, max_size, "
-    "keep_unused_days, replica_mark, history_from"
+    "keep_unused_days, replica_mark, history_from, shares_login"
 )
 
 
@@ -30,6 +30,7 @@ class Distribution:
     `repository` is empty, a tag counts as fresh for `fresh_seconds` after upstream was asked, and `cache` says what it takes and
     keeps. `replica_of` is the host whose distribution of that path is replicated here, `replica_mark` what of it was replicated
     last. Tags that fit one of `immutable_tags` (globs) are neither moved nor deleted by clients once they are there.
+    `shares_login` says that a public cache may give everybody what it reads with a login.
     `history_from` is the first version that the path's being public shows below the path of the past; `switch` keeps it.
     """
 
@@ -48,6 +49,7 @@ class Distribution:
     cache: CacheRules = field(default_factory=CacheRules)
     replica_mark: str = ""
     history_from: int = 1
+    shares_login: bool = False
 
 
 def history_start(old: Distribution | None, made: Distribution, latest: int) -> int:
@@ -83,6 +85,7 @@ def distribution_row(found: Distribution) -> Row:
         found.cache.keep_unused_days,
         found.replica_mark,
         found.history_from,
+        found.shares_login,
         to_text(found.labels),
     )
 
@@ -103,6 +106,7 @@ def read_distribution(row: Row) -> Distribution:
         keep_unused_days,
         mark,
         history_from,
+        shares_login,
     ) = more
     rules = CacheRules(
         tuple(include or ()), tuple(exclude or ()), bring or "anyone", max_size or 0, keep_unused_days or 0.0
@@ -123,6 +127,7 @@ def read_distribution(row: Row) -> Distribution:
         rules,
         mark or "",
         1 if history_from is None else history_from,
+        bool(shares_login),
     )
 
 
@@ -136,6 +141,8 @@ class Distributions:
         self._caches: Mapping[str, Distribution] = {}
         self._immutable: Mapping[str, tuple[str, ...]] = {}
         self._serving: Mapping[str, list[Distribution]] = {}
+        self.changes = 0
+        """Another number as soon as any distribution is another one."""
         self.reload()
 
     def reload(self) -> None:
@@ -145,6 +152,7 @@ class Distributions:
             self._take({one.path: one for one in found})
 
     def _take(self, by_path: Mapping[str, Distribution]) -> None:
+        self.changes += 1
         self._by_path = by_path
         self._caches = {path: one for path, one in by_path.items() if one.remote}
         serving: dict[str, list[Distribution]] = {}

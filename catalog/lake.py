@@ -16,9 +16,10 @@ import pyarrow as pa
 from filelock import FileLock, Timeout
 
 from catalog.nested_texts import heal_inlined
+from catalog.room import Room, no_room
 from catalog.schema import MIGRATIONS, SCHEMA_VERSION, TEXTS_SINCE
 from catalog.sequence import Sequence as CommitSequence
-from oci.errors import CatalogBusy, CatalogUnusable, InvalidInput
+from oci.errors import CatalogBusy, CatalogUnusable, InvalidInput, LocalError
 from oci.unicode import fit_text, is_fit
 
 _EXTENSIONS = ("sqlite_scanner", "ducklake")
@@ -60,8 +61,8 @@ def quoted(path: Path) -> str:
 class Lake:
     """One process's connection; every thread gets a cursor of its own."""
 
-    def __init__(self, file: Path, *, memory: str, threads: int, lock_timeout: float) -> None:
-        self.file, self.data = file, file.parent / "data"
+    def __init__(self, file: Path, *, memory: str, threads: int, lock_timeout: float, room: Room | None = None) -> None:
+        self.file, self.data, self._room = file, file.parent / "data", room
         self._lock_timeout = lock_timeout
         file.parent.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(file.with_suffix(".lock"), timeout=lock_timeout, thread_local=False)
@@ -84,6 +85,8 @@ class Lake:
                 self._migrate()
             except duckdb.Error as error:
                 self._root.close()
+                if room is not None and room.is_full():
+                    raise no_room(file.parent) from error
                 raise CatalogUnusable(f"cannot open the catalogue {file}: {_first_line(error)}") from error
 
     def _note_place(self) -> None:
@@ -140,7 +143,7 @@ class Lake:
             except BaseException as error:
                 _roll_back(cursor)
                 if isinstance(error, duckdb.Error):
-                    raise CatalogUnusable(f"cannot write the catalogue {self.file}: {_first_line(error)}") from error
+                    raise self._unwritable(error) from error
                 raise
             finally:  # a COMMIT that failed may have landed all the same: the others look
                 if writer.wrote:
@@ -175,8 +178,15 @@ class Lake:
                 cursor.execute("COMMIT")
             except duckdb.Error as error:
                 _roll_back(cursor)
-                raise CatalogUnusable(f"cannot write the catalogue {self.file}: {_first_line(error)}") from error
+                raise self._unwritable(error) from error
             return sum(int(row[2]) for row in rows), time.monotonic() - began
+
+    def _unwritable(self, error: duckdb.Error) -> LocalError:
+        """What a failed write is told as; with a full disk the ballast goes, so that the next one finds room."""
+        if self._room is not None and self._room.is_full():
+            self._room.throw_off()
+            return no_room(self.file.parent)
+        return CatalogUnusable(f"cannot write the catalogue {self.file}: {_first_line(error)}")
 
     def heal_sequence(self) -> bool:
         """End the commit of a writer that died in it; False when a writer is alive."""

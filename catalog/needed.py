@@ -32,6 +32,7 @@ class NeededBlobs:
     leased: list[Digest] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
     claims: Mapping[Digest, int] = field(default_factory=dict)
+    _made: set[Deferred] = field(default_factory=set)
 
     def take(self, manifest: Manifest, blob: Descriptor, size: int) -> None:
         """Count a blob that the repository has received; raise ManifestInvalid where the manifest misstates its size."""
@@ -46,9 +47,11 @@ class NeededBlobs:
             raise ManifestInvalid(f"{manifest.digest} claims {size} bytes for {digest}; {MAX_CLAIM} at most")
         self.needed.setdefault(digest, self.base.blobs.get(digest, size))
         is_known = digest in self.base.blobs and self.base.deferred.get(digest) == size
-        if not is_known and self.claims.get(digest) != size:
+        made = [] if is_known else [Deferred(digest, size, origin) for origin in origins]
+        if made:
             self.claims = merged_claims(self.claims, {digest: size})
-            self.deferred += [Deferred(digest, size, origin) for origin in origins]
+            self.deferred += [one for one in made if one not in self._made]
+            self._made.update(made)
 
 
 def find_needed(

@@ -189,6 +189,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ("CREATE TABLE retention_rules (name VARCHAR NOT NULL, rule VARCHAR NOT NULL)",),
     (
         "ALTER TABLE distributions ADD COLUMN history_from BIGINT",
+        "ALTER TABLE distributions ADD COLUMN shares_login BOOLEAN",
         # Whether a path was private before it was last set is not known; since then it serves what it serves.
         """UPDATE distributions SET history_from = coalesce(version, (
             SELECT max(records.version) FROM records WHERE records.kind IN ('version', 'squashed')

@@ -63,6 +63,12 @@ class Settings(BaseSettings):
     read_only: bool = Field(
         default=False, description="Refuse pushes, deletions and changes by the management API; pulls go on."
     )
+    disk_reserve: int = Field(
+        -1,
+        ge=-1,
+        description="Bytes of the disks of blobs and catalogue that uploads leave free, so that deleting, `gc`, logins and pulls "
+        "go on. -1: a twentieth of the disk, 1 GiB at most. 0: none.",
+    )
     max_blob_size: int = Field(0, ge=0, description="Bytes that a pushed blob may have. 0: no limit.")
     max_uploads: int = Field(0, ge=0, description="Upload sessions open at a time for one repository. 0: no limit.")
     request_rate: float = Field(

@@ -10,6 +10,8 @@ from flows.prefect_home import server_environment
 from flows.processes import Child, Processes
 from oci.errors import SettingsInvalid
 
+_BACKLOG = 2048
+
 
 @dataclass(frozen=True, slots=True)
 class PrefectProcess:
@@ -41,11 +43,16 @@ class PrefectProcess:
 
 
 def loopback_socket(port: int = 0) -> socket.socket:
-    """A bound socket of 127.0.0.1, of any free port by default; raise SettingsInvalid, saying how to change a taken one."""
+    """A listening socket of 127.0.0.1, of any free port by default; raise SettingsInvalid, saying how to change a taken one.
+
+    It listens from now on, before its server accepts: a port that is only bound could be taken by another user's process, which
+    would be sent the login.
+    """
     bound = socket.socket()
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(("127.0.0.1", port))
+        bound.listen(_BACKLOG)
     except OSError as error:
         bound.close()
         raise SettingsInvalid(

@@ -11,10 +11,13 @@ from flows.push_target import charge
 from oci.copy import GraphCopier
 from oci.descriptor import Descriptor
 from oci.digest import Digest
-from oci.errors import RemoteNotFound
+from oci.errors import RemoteNotFound, RemoteRefused
 from oci.remote.fallback import fallback_tag, list_referrers, referrer_entry
 from oci.remote.repository import RemoteRepository
 from oci.signing.atomic import ATOMIC
+
+_TAKES_NONE = frozenset({400, 405, 415, 501})
+"""What registries answer to a manifest that is no image's, where they take images alone."""
 
 
 class Companions:
@@ -46,8 +49,7 @@ class Companions:
     async def _push_referrers(self, subject: Digest, referrers: Sequence[Digest]) -> None:
         there = {one.digest for one in await self._remote.referrers(subject)}
         missing = [self._descriptor(digest) for digest in referrers if digest not in there]
-        for descriptor in missing:
-            await self._copier.copy(descriptor)
+        missing = [descriptor for descriptor in missing if await self._is_taken(descriptor)]
         unlisted = (
             missing if not self._remote.has_referrers_api else [one for one in missing if not self._names(one, subject)]
         )
@@ -55,6 +57,19 @@ class Companions:
             read = self._job.catalog.read_manifest
             entries = [referrer_entry(await asyncio.to_thread(read, one.digest, one.media_type)) for one in unlisted]
             await list_referrers(self._remote, subject, entries, where=self._one.route.remote.host)
+
+    async def _is_taken(self, descriptor: Descriptor) -> bool:
+        """Push a referrer; a registry that takes none of its kind is told as a note."""
+        try:
+            await self._copier.copy(descriptor)
+        except RemoteRefused as error:
+            if error.status not in _TAKES_NONE:
+                raise
+            self._job.note(
+                f"{self._remote.host} does not take what refers to images of {self._one.route.path}: {error.message}"
+            )
+            return False
+        return True
 
     async def _add_signatures(self, subject: Digest, root: Digest) -> None:
         """Add them; a target that does not know the manifest yet gets them once its tag is set.

@@ -14,8 +14,10 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from catalog.access import AccessStore
+from catalog.bearer import needs_key
+from catalog.cache_logins import SharedLogin, shared_logins
 from catalog.catalog import Catalog
-from catalog.upstreams import Upstreams
+from catalog.upstreams import Upstreams, make_keychain
 from oci.errors import EntrepotError, InvalidInput, Unsupported
 from registry_api.absent_children import AbsentChildren
 from registry_api.access import Gate
@@ -41,12 +43,13 @@ from registry_api.registry import Registry
 from registry_api.remotes import remote_routes
 from registry_api.retention import retention_routes
 from registry_api.threads import Threads
-from registry_api.tokens import token_routes
+from registry_api.tokens import renew_key, token_routes
 from registry_api.v2 import DistributionApi
 from registry_api.versions import version_routes
 
 log = logging.getLogger("registry_api")
 _EVENTS_EVERY = 1.0
+_LOGINS_EVERY = 3600.0
 _DISTRIBUTION = ("/v2/", "/extensions/v2/")
 Now = Callable[[], datetime]
 
@@ -102,7 +105,14 @@ def _create_others(
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         pulls = PullWriter(registry)
-        running = (_sweep_uploads(registry), _write_events(registry), pulls.run(), run_event_chores(registry, eventing))
+        running = (
+            _sweep_uploads(registry),
+            _write_events(registry),
+            _tell_shared_logins(registry),
+            pulls.run(),
+            run_event_chores(registry, eventing),
+        )
+        await registry.threads.run(_prepare_key, registry)
         chores = [asyncio.create_task(one) for one in running]
         try:
             yield
@@ -140,6 +150,15 @@ def _create_others(
     return app
 
 
+def _prepare_key(registry: Registry) -> None:
+    """Have a key for tokens from the start, so that no pull has to write one."""
+    if needs_key(registry.gate.access.policy, registry.now()):
+        try:
+            renew_key(registry.gate.access, registry.now())
+        except EntrepotError as error:
+            log.error("making a key for tokens failed error=%s", error)  # noqa: TRY400
+
+
 async def _tell_invalid(_request: Request, error: Exception) -> Response:
     """What FastAPI found wrong with a request, in the form of all our errors."""
     assert isinstance(error, RequestValidationError)
@@ -165,6 +184,25 @@ async def _write_events(registry: Registry) -> None:
         await asyncio.sleep(_EVENTS_EVERY)
         if registry.catalog.events.waits:
             await _flush_events(registry)
+
+
+async def _tell_shared_logins(registry: Registry) -> None:
+    """Warn for ever, each hour, of public caches that use a login without anybody having said that they should."""
+    while True:
+        try:
+            for found in await registry.threads.run(_shared_logins, registry.catalog):
+                log.warning(
+                    "a public cache uses a login, so that everybody may pull what that login may path=%s remote=%s login=%s; say "
+                    "`entrepot distribution set %s --private`, or --public if it is meant to be so",
+                    found.path, found.remote, found.login, found.path,
+                )  # fmt: skip
+        except (EntrepotError, OSError) as error:
+            log.error("looking for logins of caches failed error=%s", error)  # noqa: TRY400
+        await asyncio.sleep(_LOGINS_EVERY)
+
+
+def _shared_logins(catalog: Catalog) -> list[SharedLogin]:
+    return list(shared_logins(catalog.distributions, make_keychain(catalog.settings), catalog.remotes))
 
 
 async def _flush_events(registry: Registry) -> None:

@@ -15,6 +15,7 @@ from registry_api.access import LoginNeeded, address_of
 from registry_api.bodies import ClientGone, read_whole, whole_body
 from registry_api.challenges import BASIC
 from registry_api.errors import error_response
+from registry_api.login_checks import address_key
 from registry_api.messages import announced_length
 from registry_api.registry import Registry
 
@@ -52,19 +53,34 @@ _CALLER = "entrepot.caller"
 class ToldErrors(APIRoute):
     """Routes whose errors are told as the registry protocol does, and whose bodies are not read before it is known who asks."""
 
+    in_turns = True
+    """Whether reading requests wait for turns by who asks, so that few of them are answered at a time."""
+
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
         handle = super().get_route_handler()
         has_body = self.body_field is not None
 
         async def answer(request: Request) -> Response:
             try:
-                return await handle(await _admit_body(request) if has_body else request)
+                if has_body:
+                    request = await _admit_body(request)
+                if not self.in_turns or request.method != "GET":
+                    return await handle(request)
+                registry: Registry = request.app.state.registry
+                async with registry.readers.turn(registry.asker(await identify(registry, request), request.scope)):
+                    return await handle(request)
             except ClientGone:
                 return Response(status_code=400)
             except EntrepotError as error:
                 return error_response(error, (b"www-authenticate", BASIC))
 
         return answer
+
+
+class OwnTurns(ToldErrors):
+    """Such routes that bound by themselves how many requests they answer at a time."""
+
+    in_turns = False
 
 
 async def _admit_body(request: Request) -> Request:
@@ -96,6 +112,11 @@ class Asker:
 
     def __init__(self, registry: Registry, caller: Caller, address: str) -> None:
         self.registry, self.caller, self.address = registry, caller, address
+
+    @property
+    def key(self) -> str:
+        """For whom what they ask costs counts."""
+        return self.caller.account or address_key(self.address)
 
     def check(self, action: Action, name: str) -> None:
         """Raise Unauthorized or Denied; being public is of no help here."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.distributions import Distribution
@@ -13,6 +13,7 @@ from catalog.rows import RepositoryRow, VersionRow
 from catalog.snapshot import Snapshot
 from oci.errors import Conflict
 from oci.reference import MAX_NAME, NAME_PATTERN, parse_name
+from registry_api.answers import body_size
 from registry_api.asking import FAILURES, Asker, Count, Last, ToldErrors, asker_of
 from registry_api.registry import Registry
 
@@ -140,7 +141,12 @@ def management_routes(registry: Registry) -> APIRouter:
     @router.get("/repositories", response_model=list[RepositoryOut])
     async def list_repositories(n: Count = 100, last: Last = "", asker: Asker = asking) -> list[RepositoryOut]:
         """The repositories that rules let the asker pull from, by name."""
-        rows = await run(catalog.repositories)
+        await registry.find_distribution("")
+
+        async def make() -> list[RepositoryRow]:
+            return await registry.threads.make(catalog.repositories)
+
+        rows = await registry.answers.get("repositories", catalog.state, asker.key, make, lambda made: 500 * len(made))
         found = [row for row in rows if row.name > last and asker.may("pull", row.name)]
         return [_repository_out(row) for row in found[:n]]
 
@@ -177,18 +183,29 @@ def management_routes(registry: Registry) -> APIRouter:
         return [_tag_out(snapshot, tag, pulls) for tag in snapshot.tags_after(last, n)]
 
     @router.get("/distributions", response_model=DistributionsOut)
-    async def list_distributions(*, caches: bool = False, asker: Asker = asking) -> DistributionsOut:
+    async def list_distributions(*, caches: bool = False, asker: Asker = asking) -> Response:
         """Everybody sees the public distributions, users those that they may pull from too. With `caches`, administrators see the
         caches instead, from whose own paths nothing can be pulled."""
-        found = [
-            one
-            for one in catalog.distributions.all()
-            if (one.remote and asker.may("admin", one.path) if caches else registry.gate.may_pull(asker.caller, one))
-        ]
-        marks = await run(catalog.content_marks, found)
-        shown = [(one, _distribution_out(one, names_repository=names(asker, one))) for one in found]
-        listed = [ListedDistribution(**out.model_dump(), content=marks[one.path]) for one, out in shown]
-        return DistributionsOut(distributions=listed)
+
+        def render() -> bytes:
+            found = [
+                one
+                for one in catalog.distributions.all()
+                if (
+                    one.remote and asker.may("admin", one.path) if caches else registry.gate.may_pull(asker.caller, one)
+                )
+            ]
+            marks = catalog.content_marks(found)
+            shown = [(one, _distribution_out(one, names_repository=names(asker, one))) for one in found]
+            listed = [ListedDistribution(**out.model_dump(), content=marks[one.path]) for one, out in shown]
+            return DistributionsOut(distributions=listed).model_dump_json().encode()
+
+        async def make() -> bytes:
+            return await registry.threads.make(render)
+
+        asked, state = ("distributions", asker.caller, caches), await registry.state(asker.caller)
+        body = await registry.answers.get(asked, state, asker.key, make, body_size)
+        return Response(body, media_type="application/json")
 
     @router.put("/distributions/{path:path}", response_model=DistributionOut, status_code=200)
     async def put_distribution(path: NamePath, wanted: DistributionIn, asker: Asker = asking) -> DistributionOut:

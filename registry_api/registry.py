@@ -1,8 +1,10 @@
 """What every handler works with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from datetime import datetime
+
+from starlette.types import Scope
 
 from catalog.access_policy import Caller
 from catalog.catalog import Catalog
@@ -12,10 +14,13 @@ from catalog.pulls import PullCounter
 from catalog.snapshot import Snapshot
 from oci.digest import Digest
 from oci.errors import NameUnknown
-from registry_api.access import Gate
+from registry_api.access import Gate, address_of
+from registry_api.answers import Answers
+from registry_api.fair_queue import FairQueue
 from registry_api.fetches import Fetches
 from registry_api.hosts import Hosts
 from registry_api.limits import RateLimit
+from registry_api.login_checks import address_key
 from registry_api.recent import Recent
 from registry_api.threads import Threads
 
@@ -40,6 +45,11 @@ class Registry:
     described: "Recent[tuple[Digest, str], bytes]" = field(default_factory=lambda: Recent(20_000))
     """The descriptors of referrers, as JSON, by digest and media type."""
 
+    readers: FairQueue = field(default_factory=lambda: FairQueue(8, waiting=64))
+    """Turns of requests that read by the management API."""
+    answers: Answers = field(default_factory=Answers)
+    """Answers that cost much, kept while they hold."""
+
     pulls: PullCounter = field(default_factory=PullCounter)
     """The pulls that are not written yet."""
 
@@ -48,6 +58,16 @@ class Registry:
         if not self.catalog.is_current():
             await self.threads.run(self.catalog.refresh)
         return self.catalog.distributions.find(path)
+
+    def asker(self, caller: Caller, scope: Scope) -> str:
+        """For whom what a request costs counts: an account, or an address where nobody has logged in."""
+        return caller.account or address_key(address_of(scope))
+
+    async def state(self, caller: Caller) -> Hashable:
+        """What lists for a caller depend on: versions, distributions and rules as all processes know them by now."""
+        await self.find_distribution("")
+        access = self.gate.access
+        return self.catalog.state, access.policy and access.stamp, caller
 
     def rights_path(self, path: str) -> str:
         """The path whose rights hold for one: for the past of a path that path, else itself; no I/O."""

@@ -5,13 +5,14 @@ identity tokens.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request, Response
 
-from catalog.access_policy import Action, Caller
+from catalog.access import AccessStore
+from catalog.access_policy import Action, Caller, Policy
 from catalog.bearer import (
     Scope,
     Subject,
@@ -23,7 +24,7 @@ from catalog.bearer import (
     wanted_actions,
     with_key,
 )
-from oci.errors import EntrepotError, InvalidInput, Unauthorized
+from oci.errors import EntrepotError, InvalidInput, StorageFull, Unauthorized
 from registry_api.access import Credentials, address_of, parse_authorization
 from registry_api.bodies import read_whole
 from registry_api.challenges import BASIC
@@ -153,13 +154,23 @@ async def grant_scopes(registry: Registry, subject: Subject, scopes: Sequence[Sc
     return [Scope("repository", name, tuple(dict.fromkeys(some))) for name, some in granted.items()] + lists[:1]
 
 
+def renew_key(access: AccessStore, now: datetime) -> Policy:
+    """The policy with a key to sign by; without room for a new one, an old one goes on. Raise StorageFull when there is none."""
+    try:
+        return access.update(lambda current: with_key(current, now))
+    except StorageFull:
+        if access.policy.keys:
+            return access.policy
+        raise
+
+
 async def make_answer(registry: Registry, asked: Asked) -> dict[str, object]:
     """What the specification has a token service answer; `expires_in` is in seconds."""
     await registry.find_distribution("")  # so that what other processes made is known
     now, access = registry.now(), registry.gate.access
     policy = access.policy
     if needs_key(policy, now):
-        policy = await registry.threads.run(access.update, lambda current: with_key(current, now))
+        policy = await registry.threads.run(renew_key, access, now)
     lifetime = timedelta(seconds=registry.catalog.settings.token_lifetime)
     granted = await grant_scopes(registry, asked.subject, asked.scopes)
     token = sign_token(policy.keys[-1], asked.subject, granted, now=now, lifetime=lifetime)

@@ -11,6 +11,7 @@ from oci.errors import (
     BlobUnknown,
     Conflict,
     DigestInvalid,
+    EntrepotError,
     NameInvalid,
     RangeInvalid,
     SizeInvalid,
@@ -113,7 +114,7 @@ async def _take_whole(registry: Registry, request: Request, digest: Digest) -> A
     ) as intake:
         try:
             await _feed(registry, intake, request)
-        except ClientGone:
+        except (ClientGone, EntrepotError):
             await intake.cancel()
             raise
         await intake.finish(digest)

@@ -7,7 +7,8 @@ import sys
 import threading
 from types import FrameType
 
-from oci.errors import EntrepotError, InvalidInput, QueryInvalid, SettingsInvalid, Unsupported
+from catalog.room import FULL, WHAT_FREES
+from oci.errors import EntrepotError, InvalidInput, QueryInvalid, SettingsInvalid, StorageFull, Unsupported
 
 DONE, FAILED, USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
@@ -19,6 +20,16 @@ EXIT_CODES: tuple[tuple[type[EntrepotError], int], ...] = (
     (EntrepotError, FAILED),
 )
 """The first row whose class fits counts."""
+
+
+def foreseen(error: BaseException) -> StorageFull | None:
+    """What an error of others stands for: a disk without room, wherever that was noticed. None for any other."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if (isinstance(seen, OSError) and seen.errno in FULL) or "database or disk is full" in str(seen):
+            return StorageFull(f"no room left on a disk that is written to ({seen}): {WHAT_FREES}")
+        seen = seen.__cause__ or seen.__context__
+    return None
 
 
 def exit_code(error: EntrepotError) -> int:

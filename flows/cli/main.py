@@ -130,10 +130,8 @@ def run(arguments: Sequence[str]) -> int:
         if "--debug" in arguments:
             traceback.print_exc()
         what = f"{type(error).__name__}: {error}"
-        return exits.report(
-            LocalError(f"unexpected, a fault of entrepot's own: {what}; `entrepot --debug …` shows more"),
-            as_json="--json" in arguments,
-        )
+        unknown = LocalError(f"unexpected, a fault of entrepot's own: {what}; `entrepot --debug …` shows more")
+        return exits.report(exits.foreseen(error) or unknown, as_json="--json" in arguments)
     return exits.DONE
 
 

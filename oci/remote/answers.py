@@ -22,6 +22,7 @@ from oci.remote.decoding import decoded
 from oci.remote.left_out import said_left_out
 
 _MESSAGE_CHARACTERS = 300
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 
 
 def unavailable(error: httpx.TransportError, host: str) -> RemoteUnavailable:
@@ -123,3 +124,10 @@ def parse_retry_after(value: str | None, *, now: float) -> float | None:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now)
     except (TypeError, ValueError):
         return None
+
+
+def pause_before(attempt: int, error: RemoteError, jitter: float) -> float:
+    """Seconds before the next attempt: what the remote asks for, else exponential with full jitter (0 to 1)."""
+    if error.retry_after is not None:
+        return error.retry_after + jitter
+    return min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0**attempt) * jitter

@@ -85,8 +85,14 @@ class Authorizer:
         A token that was good before may have ended: some registries answer that 400, or 403 with `insufficient_scope`.
         """
         token, asked = self._tokens.get(scope), response.headers.get_list("www-authenticate")
-        was_good = token is not None and token.uses > 1
+        sent = response.request.headers.get("authorization", "")
+        is_renewed = sent.startswith("Bearer ") and (
+            token is None or sent != f"Bearer {token.value}"
+        )  # by another request
+        was_good = is_renewed or (token is not None and token.uses > 1)
         if response.status_code == 400:
+            if is_renewed:
+                return "again"
             return self._renew(scope) if was_good and _is_sent(response) else "done"
         if response.status_code == 403 and not (_is_sent(response) and _lacks_scope(asked)):
             return "done"
@@ -96,6 +102,8 @@ class Authorizer:
         self.learn(asked)
         if self._challenge is None:
             return "refused"
+        if is_renewed:
+            return "again"
         if was_good or not _is_sent(response) or _asks_another(before, self._challenge):
             return self._renew(scope)
         named = self._challenge.parameters.get("scope", "")

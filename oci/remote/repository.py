@@ -247,11 +247,11 @@ class RemoteRepository:
             except RemoteError as error:
                 if isinstance(error, RemoteLoop) or (isinstance(error, RemoteUnavailable) and error.status is None):
                     raise
-                self.has_referrers_api = False
-                if not isinstance(error, RemoteNotFound):
-                    self._remark(
+                if self.has_referrers_api and not isinstance(error, RemoteNotFound):
+                    self.remarks.append(
                         f"{self.host} has no usable list of referrers, so fallback tags are asked for: {error.message}"
                     )
+                self.has_referrers_api = False
         tag = fallback_tag(digest)
         if self._listed is not None and not self.listing_may_be_cut and tag not in self._listed:
             return []

@@ -18,7 +18,15 @@ from oci.errors import (
     RemoteUnavailable,
 )
 from oci.remote.address import is_loopback
-from oci.remote.answers import failure_of, is_passing, parse_retry_after, read_bounded, said_by, unavailable
+from oci.remote.answers import (
+    failure_of,
+    is_passing,
+    parse_retry_after,
+    pause_before,
+    read_bounded,
+    said_by,
+    unavailable,
+)
 from oci.remote.auth import Authorizer, Strangers
 from oci.remote.clients import Clients
 from oci.remote.hops import check_hops, current
@@ -26,19 +34,15 @@ from oci.remote.keychain import Credential
 from oci.remote.options import RemoteOptions
 from oci.remote.origin import follow_to, may_hold_login, origin_of
 from oci.remote.reach import Reach
+from oci.remote.sending import Authorize, Content, is_repeatable, no_authorization, waited_for
 from oci.remote.traffic import Gate, Traffic
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 5
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _AUTHORIZATIONS = 3
 """How often a request is sent with another authorization each time."""
 
 _ANSWER_BYTES = 16 * 1024 * 1024
-
-Content = bytes | AsyncIterator[bytes] | None
-Authorize = Callable[[httpx.URL], Awaitable[str | None]]
-"""Gives the Authorization for a URL; it is called anew for each place that a request is sent on to."""
 
 
 class RemoteTransport:
@@ -63,10 +67,10 @@ class RemoteTransport:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.host, self._scheme, self.report = host, scheme, report
-        self._options = options or RemoteOptions()
-        self._sleep, self._jitter, self._clock = sleep, jitter, clock
-        self._reach = Reach(host, self._options.internal_hosts)
-        self._clients = Clients(self._options, self._reach)
+        self.options = options or RemoteOptions()
+        self._sleep, self._jitter, self.clock = sleep, jitter, clock
+        self._reach = Reach(host, self.options.internal_hosts)
+        self._clients = Clients(self.options, self._reach)
         self._authorizer = Authorizer(host, find=find_credential, send=self._send_for_token, clock=clock)
         self._strangers = Strangers(host, send=self._send_for_token, clock=clock)
         self._only_basic, self._traffic = only_basic, traffic or Traffic()
@@ -110,7 +114,7 @@ class RemoteTransport:
         """
         check_hops(self.host)
         # What is sent may come from the same remote, whose slots are then needed to read it.
-        async with self._traffic.slot() if _is_repeatable(content) else nullcontext():
+        async with self._traffic.slot() if is_repeatable(content) else nullcontext():
             self._traffic.silence.asked()
             try:
                 base = await self._connect(once=once)
@@ -131,14 +135,14 @@ class RemoteTransport:
     def broken(self, error: httpx.TransportError) -> RemoteUnavailable:
         """The error for an answer that broke off, or fell silent, in its body."""
         if isinstance(error, httpx.TimeoutException):
-            self._traffic.silence.failed(self._clock() - self._options.read_timeout)
+            self._traffic.silence.failed(self.clock() - self.options.read_timeout)
         told = unavailable(error, self.host)
         self.report(told)
         return told
 
     async def fetch(self, url: str, *, limit: int) -> bytes | None:
         """A small document at a place that belongs to the registry, asked for without a login; None when there is none."""
-        response = await self._retried("GET", httpx.URL(url), _no_authorization, {}, None)
+        response = await self._retried("GET", httpx.URL(url), no_authorization, {}, None)
         if response.status_code in (404, 410):
             await response.aclose()
             return None
@@ -174,7 +178,7 @@ class RemoteTransport:
             return self._base
 
     async def _ping(self, *, once: bool) -> str:
-        may_be_plain = is_loopback(self.host) or self.host in self._options.insecure_registries
+        may_be_plain = is_loopback(self.host) or self.host in self.options.insecure_registries
         if self._scheme == "http" and not may_be_plain:
             raise RemoteRefused(
                 "plain HTTP is refused; use https, or name the host in ENTREPOT_INSECURE_REGISTRIES", registry=self.host
@@ -186,7 +190,7 @@ class RemoteTransport:
             try:
                 url = httpx.URL(f"{scheme}://{self.host}/v2/")
                 is_guess = scheme != schemes[-1]
-                response = await self._retried("GET", url, _no_authorization, {}, None, once=once or is_guess)
+                response = await self._retried("GET", url, no_authorization, {}, None, once=once or is_guess)
             except RemoteUnavailable:
                 if scheme == schemes[-1]:
                     raise
@@ -219,7 +223,7 @@ class RemoteTransport:
             await response.aclose()
             if verdict == "refused" or attempt == _AUTHORIZATIONS - 1:
                 raise await authorizer.refusal()
-            if not _is_repeatable(content):
+            if not is_repeatable(content):
                 raise RemoteTokenEnded(
                     "does not take the token any longer", registry=self.host, status=response.status_code
                 )
@@ -247,13 +251,13 @@ class RemoteTransport:
 
         Nothing is waited for longer than the remote may be silent, all tries and pauses together.
         """
-        deadline = self._clock() + self._options.total_timeout
-        attempts = 1 if once or not _is_repeatable(content) else self._options.attempts
+        deadline = self.clock() + self.options.total_timeout
+        attempts = 1 if once or not is_repeatable(content) else self.options.attempts
         quiet = 0.0
         for attempt in range(1, attempts + 1):
             if gate is not None:
-                await gate.admit(method, url.path, 0.0 if once else deadline - self._clock())
-            started, left = self._clock(), self._patience(quiet)
+                await gate.admit(method, url.path, 0.0 if once else deadline - self.clock())
+            started, left = self.clock(), self._patience(quiet)
             try:
                 response = await self._follow(method, url, authorization, headers, content, left, keep=keep)
                 if gate is not None:
@@ -264,11 +268,12 @@ class RemoteTransport:
                 quiet = 0.0
             except httpx.TransportError as broken:
                 error = unavailable(broken, self.host)
-                self._traffic.silence.failed(started)
-                quiet += self._clock() - started
-            pause = self._pause(attempt, error)
-            is_long = (error.retry_after or 0.0) > self._options.retry_patience
-            if attempt == attempts or is_long or self._clock() + pause > deadline:
+                waited = waited_for(content, broken, self.clock() - started, self.options.read_timeout)
+                self._traffic.silence.failed(self.clock() - waited)
+                quiet += waited
+            pause = pause_before(attempt, error, self._jitter())
+            is_long = (error.retry_after or 0.0) > self.options.retry_patience
+            if attempt == attempts or is_long or self.clock() + pause > deadline:
                 raise error
             if quiet:
                 quiet += pause
@@ -278,7 +283,7 @@ class RemoteTransport:
 
     def _patience(self, quiet: float) -> float:
         """Seconds for which a byte is waited for, of a remote that has been silent for so long; raise RemoteSilent."""
-        limit = self._options.silence_timeout
+        limit = self.options.silence_timeout
         left = min(limit - quiet, self._traffic.silence.left(limit))
         if left <= 0:
             raise RemoteSilent(f"has not sent a byte for {limit:g} s (ENTREPOT_SILENCE_TIMEOUT)", registry=self.host)
@@ -289,12 +294,6 @@ class RemoteTransport:
         if self._is_registry(response.request.url):
             retry_after = parse_retry_after(response.headers.get("retry-after"), now=time.time())
             await gate.learn(method, path, response.status_code, response.headers, retry_after)
-
-    def _pause(self, attempt: int, error: RemoteError) -> float:
-        """Seconds before the next attempt: what the remote asks for, else exponential with full jitter."""
-        if error.retry_after is not None:
-            return error.retry_after + self._jitter()
-        return min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0**attempt) * self._jitter()
 
     async def _follow(
         self,
@@ -311,7 +310,7 @@ class RemoteTransport:
         start = origin_of(url)
         for _ in range(_MAX_REDIRECTS + 1):
             is_registry = self._is_registry(url)
-            sent = {**dict(self._options.headers if is_registry else ()), **headers}
+            sent = {**dict(self.options.headers if is_registry else ()), **headers}
             if is_registry and (hops := current.get()) is not None:
                 sent["Via"] = hops.via
             if value := await authorization(url):
@@ -320,7 +319,7 @@ class RemoteTransport:
                 self._reach.check_name(url.host)
             client = self._clients.home if is_registry else self._clients.elsewhere
             request = client.build_request(
-                method, url, headers=sent, content=content, timeout=self._options.timeout(left)
+                method, url, headers=sent, content=content, timeout=self.options.timeout(left)
             )
             response = await client.send(request, stream=True)
             location = response.headers.get("location")
@@ -345,7 +344,7 @@ class RemoteTransport:
         authorization, content = request.headers.pop("authorization", None), await request.aread()
         base = httpx.URL(self._base or f"https://{self.host}")
         if not may_hold_login(
-            request.url, base, self._options.insecure_registries, is_login=bool(authorization or content)
+            request.url, base, self.options.insecure_registries, is_login=bool(authorization or content)
         ):
             raise RemoteRefused(
                 f"its token service {origin_of(request.url)} is not https, so no login is sent there; where the registry "
@@ -378,14 +377,15 @@ class RemoteTransport:
         self._traffic.silence.heard()
         return failure_of(response, said, method=method, path=path, host=self.host)
 
-    async def passed(self, count: int) -> None:
-        """Count bytes of a blob on their way, and wait where the remote's bandwidth is limited."""
-        self._traffic.silence.heard()
+    async def passed(self, count: int, *, sent: bool = False) -> None:
+        """Count bytes of a blob on their way, and wait where the remote's bandwidth is limited; what is `sent` is not heard."""
+        if not sent:
+            self._traffic.silence.heard()
         await self._traffic.passed(count)
 
     async def pause(self, attempt: int, error: RemoteError | None = None) -> None:
         """Wait before taking up again what broke off; longer with each attempt, or as long as the remote has asked for."""
-        await self._sleep(self._pause(attempt, error or RemoteUnavailable("")))
+        await self._sleep(pause_before(attempt, error or RemoteUnavailable(""), self._jitter()))
 
     async def close(self) -> None:
         """Close all connections."""
@@ -398,12 +398,3 @@ class RemoteTransport:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-
-
-def _is_repeatable(content: Content) -> bool:
-    """Whether a request with this content can be sent again."""
-    return content is None or isinstance(content, bytes)
-
-
-async def _no_authorization(_url: httpx.URL) -> str | None:
-    return None

@@ -37,7 +37,7 @@ _WHOLE = 4 * 1024 * 1024
 _FRUITLESS, _BREAKS = 5, 1000
 """A blob is given up after so many breaks without a new byte in between, and so many in all."""
 
-_NO_PATCH = frozenset({400, 405, 501})
+_NO_PATCH = frozenset({400, 404, 405, 501})
 """What registries answer that take a blob with the closing request alone."""
 
 _RANGE = re.compile(r"(?:bytes=)?0-(\d+)")
@@ -74,11 +74,11 @@ class BlobUploads:
         itself was wrong. Raises SizeInvalid or DigestInvalid where the bytes are not the descriptor's.
         """
         sending = _Sending(descriptor, read)
-        offset, fruitless, is_renewed = 0, 0, False
+        offset, fruitless, is_renewed, quiet = 0, 0, False, 0.0
         for attempt in range(1, _BREAKS + 1):
             if session is None:  # 1
                 session, offset = await self._begin(), 0
-            before, at_once = sending.furthest, False
+            before, at_once, started = sending.furthest, False, self._transport.clock()
             try:
                 await self._send(descriptor, session, sending, offset)  # 2, 3
                 return
@@ -99,7 +99,9 @@ class BlobUploads:
             except EntrepotError as error:
                 await self._give_up_unless(False, session, error)
             fruitless = 0 if sending.furthest > before else fruitless + 1
-            if once or fruitless == _FRUITLESS or attempt == _BREAKS:
+            quiet = quiet + self._transport.clock() - started if fruitless else 0.0
+            is_deaf = quiet >= self._transport.options.silence_timeout
+            if once or fruitless == _FRUITLESS or attempt == _BREAKS or is_deaf:
                 raise broken
             if not at_once:
                 await self._transport.pause(fruitless, broken)
@@ -137,7 +139,7 @@ class BlobUploads:
         if offset < size or size == UNKNOWN_SIZE:
             try:
                 response = await self._stream("PATCH", str(session), headers, sending, offset)
-            except RemoteRefused as error:
+            except (RemoteRefused, RemoteNotFound) as error:
                 if offset or error.status not in _NO_PATCH:
                     raise
                 self._takes_patch = False
@@ -168,7 +170,7 @@ class BlobUploads:
         """The same, as fast as the remote's bandwidth allows."""
         async with aclosing(chunks) as open_chunks:  # type: ignore[type-var]  # an async generator can be closed
             async for chunk in open_chunks:
-                await self._transport.passed(len(chunk))
+                await self._transport.passed(len(chunk), sent=True)
                 yield chunk
 
     async def _ask(self, session: httpx.URL, sending: "_Sending") -> tuple[httpx.URL | None, int]:

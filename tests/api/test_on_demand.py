@@ -12,7 +12,9 @@ import httpx
 import pytest
 
 from catalog.bundle_export import Wanted, plan_export
-from catalog.sources import Policy
+from catalog.catalog import open_catalog
+from catalog.settings import read_settings
+from catalog.sources import Deferred, Origin, Policy, source_rows, source_table
 from oci.digest import Digest
 from oci.errors import InvalidInput
 from oci.memory import MemoryStore
@@ -217,8 +219,10 @@ def second(store: MemoryStore) -> Iterator[Upstream]:
 @contextmanager
 def of_two(tmp_path: Path, first: Upstream, second: Upstream, **changes: object) -> Iterator[Api]:
     """A registry that knows the layer at `second`, and at `first`, which is asked first."""
-    mirror(tmp_path / "entrepot", f"{second.host}/{NAME}", policy="on_demand", repository="other/app")
     mirror(tmp_path / "entrepot", f"{first.host}/{NAME}", policy="on_demand")
+    with open_catalog(read_settings(home=tmp_path / "entrepot")) as catalog, catalog._lake.write() as writer:
+        deferred = Deferred(Digest.of(LAYER), len(LAYER), Origin(f"{second.host}/{NAME}", "on_demand"))
+        writer.append("sources", source_table(source_rows(NAME, 1, [deferred], datetime(2026, 1, 1, tzinfo=UTC))))
     with serve(tmp_path / "entrepot", upstream_attempts=1, **changes) as api:
         yield api
 

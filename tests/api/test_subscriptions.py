@@ -271,8 +271,9 @@ def test_one_process_of_many_tells_and_another_takes_over(
     entrepot_server: Callable[..., EntrepotServer], name: str
 ) -> None:
     """Two registries over one home: nothing is told twice; the one that tells is killed, the other goes on where it was."""
-    first = entrepot_server()
-    second = entrepot_server(first.home)
+    allowed = {"ENTREPOT_INTERNAL_HOSTS": "127.0.0.1"}
+    first = entrepot_server(env=allowed)
+    second = entrepot_server(first.home, env=allowed)
     with receive() as receiver, httpx.Client(base_url=second.url, auth=second.auth, trust_env=False) as client:
         made = client.post("/api/v1/subscriptions", json={"url": receiver.url, "events": ["version.created"]})
         assert made.status_code == 201

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,16 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from catalog.event_queue import Run
 from catalog.prefect_address import ensure_login, known_addresses, read_login
 from catalog.running import Running, up_lock, write_running
 from catalog.settings import Settings, read_settings
 from flows.deployments import ENGINE, ensure_work_pool, job_template
 from flows.prefect_guard import refusal
 from flows.prefect_home import server_environment
-from oci.errors import CatalogUnusable
-from registry_api.prefect_api import find_api, prefect_client
+from flows.prefect_process import loopback_socket
+from oci.errors import CatalogUnusable, RemoteUnauthorized, RemoteUnavailable, SettingsInvalid
+from registry_api.prefect_api import find_api, prefect_client, start_run
 from tests.cli.commands import PrefectServer, start_prefect
 from tests.servers import Children
 
@@ -36,10 +39,15 @@ DEPLOYMENT = {
 
 
 @pytest.fixture(scope="module")
-def server(module_children: Children, tmp_path_factory: pytest.TempPathFactory) -> PrefectServer:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """The home of the server that the tests of this module share."""
+    return read_settings(home=tmp_path_factory.mktemp("home") / "entrepot")
+
+
+@pytest.fixture(scope="module")
+def server(module_children: Children, home: Settings) -> PrefectServer:
     """A server as `entrepot up` starts it, but for its UI's files."""
-    folder = tmp_path_factory.mktemp("prefect")
-    settings = read_settings(home=folder / "entrepot")
+    settings, folder = home, home.root
     login = ensure_login(settings)
     return start_prefect(
         module_children, folder, login=login, env=lambda port: server_environment(settings, port, login)
@@ -185,6 +193,31 @@ def test_the_template_of_a_former_release_is_replaced_on_our_server_alone(prefec
     assert prefect.read_work_pool("entrepot").base_job_template == former
     ensure_work_pool(prefect, "entrepot", own=True)
     assert prefect.read_work_pool("entrepot").base_job_template == job_template()
+
+
+def test_nobody_else_can_take_the_port_while_the_server_starts_or_is_down() -> None:
+    with loopback_socket() as ours, socket.socket() as theirs:
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with pytest.raises(OSError, match="in use"):
+            theirs.bind(ours.getsockname())
+        with pytest.raises(SettingsInvalid, match="--prefect-port"):
+            loopback_socket(ours.getsockname()[1])
+
+
+def test_the_registry_starts_runs_of_hooks_with_the_login(server: PrefectServer, home: Settings) -> None:
+    run = Run("key", "hook", "sync-repository/not-there", {}, 0.0)
+
+    async def started() -> str:
+        async with prefect_client(home, find_api(home), {}) as client:
+            return await start_run(client, run)
+
+    with pytest.raises(RemoteUnavailable, match="no Prefect server is known"):
+        asyncio.run(started())
+    with up_lock(home):
+        for ours, error in ((False, RemoteUnauthorized), (True, RemoteUnavailable)):
+            write_running(home, Running(1, "ui", server.api_url, "registry", prefect_is_ours=ours))
+            with pytest.raises(error, match="answered 404" if ours else "answered 401"):
+                asyncio.run(started())
 
 
 # --- who is given the login ------------------------------------------------------------------------------------

@@ -329,7 +329,7 @@ READING: Mapping[str, Odd] = {
     **{f"part-refused-with-{status}": Odd(resumed(says(status))) for status in (400, 403, 405, 416, 501)},
     **{
         f"referrers-answered-{status}": Odd(
-            no_list(status, b"" if status == 304 else b"{}"), notes=NO_USABLE, requests={("GET", "referrers"): 1}
+            no_list(status, b"" if status == 304 else b"{}"), notes=NO_USABLE, requests={("GET", "referrers"): 3}
         )
         for status in (303, 304, 400, 401, 403, 405, 406, 409, 418, 500, 501, 503)
     },

@@ -1,6 +1,7 @@
 """Each odd upstream of the table is synced, served through a cache, and replicated: all that its digests prove is taken."""
 
 import asyncio
+import gzip
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -12,12 +13,13 @@ from catalog.distributions import Distribution
 from catalog.snapshot import Snapshot
 from flows.sync_request import SyncRequest
 from oci.digest import Digest
+from oci.errors import RemoteCorrupt
 from oci.memory import MemoryStore
 from oci.reference import is_tag
 from tests.api.conftest import Api, serve
 from tests.behaviour.upstreams.reading import NAME, READING, Content, Odd, make_content
 from tests.mirror import synced
-from tests.upstream import Upstream
+from tests.upstream import Reply, Seen, Upstream
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -131,10 +133,6 @@ def test_what_a_list_may_lack_is_not_removed(api: Api) -> None:
 
 def test_a_bomb_is_not_unpacked(api: Api) -> None:
     """What decodes to more than an answer may have is not read to its end."""
-    import gzip
-
-    from tests.upstream import Reply, Seen
-
     bomb = gzip.compress(gzip.compress(b" " * 200_000_000, 9), 9)
     store = MemoryStore(NAME)
     with Upstream({NAME: store}) as upstream:
@@ -145,5 +143,5 @@ def test_a_bomb_is_not_unpacked(api: Api) -> None:
 
         upstream.faults.append(fault)
         case = Case("bomb", READING["nothing-odd"], upstream, make_content())
-        with pytest.raises(Exception, match="sent more than 67108864 bytes"):
+        with pytest.raises(RemoteCorrupt, match="sent more than 67108864 bytes"):
             sync(api, case, "synced/bomb")
