@@ -123,9 +123,9 @@ async def run_replication(
 ) -> ReplicateResult:
     """Run a replication to its end and say what came of it.
 
-    1. Discover. 2. Plan; what upstream lists as private is private here from now on. 3. Sync each path that is not the same, going
-    on when one fails. 4. Switch, unless one has failed and is not to be skipped. A path of which filters select nothing is left
-    out; where it has been replicated, it is served as it was.
+    1. Discover. 2. Plan; what upstream lists as private is private here from now on. 3. Sync each path that is not the same,
+    going on when one fails. 4. Switch, unless one has failed and is not to be skipped. A path of which filters select nothing is
+    left out; where it has been replicated, it is served as it was.
     Raises ReplicationFailed, PathTaken, UpstreamChanged, and what the two ends raise.
     """
     request = job.request
