@@ -140,6 +140,16 @@ def accepted(here: Distribution, found_by: FoundBy) -> Distribution:
     return replace(here, replica_mark=f"{found_by}{_rest(here.replica_mark)}")
 
 
+def turned_private(here: Iterable[Distribution], found: Discovery, upstream: str, now: datetime) -> list[Distribution]:
+    """The replicas that are public here and listed as private upstream, made private: that waits for no content."""
+    listed = {one.path for one in found.served if one.private}
+    return [
+        replace(one, private=True, updated_at=now)
+        for one in here
+        if one.replica_of == upstream and not one.private and one.path in listed
+    ]
+
+
 def _rest(mark: str) -> str:
     """A mark without how the path was found, which earlier releases have not recorded."""
     match = _FOUND_BY.match(mark)

@@ -7,9 +7,17 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from catalog.catalog import Catalog
-from catalog.replicas import FoundBy, ReplicaPlan, accepted, current_version, plan_replicas, switch
+from catalog.replicas import (
+    FoundBy,
+    ReplicaPlan,
+    accepted,
+    current_version,
+    plan_replicas,
+    switch,
+    turned_private,
+)
 from catalog.upstreams import Upstreams
-from flows.failures import named
+from flows.failures import MAX_UNAVAILABLE, named
 from flows.progress import Progress
 from flows.replica_privacy import Publicity
 from flows.replicate_request import Replica, ReplicateRequest, ReplicateResult
@@ -18,7 +26,7 @@ from flows.sync_report import SyncResult
 from flows.sync_request import SyncRequest
 from flows.sync_run import PLAIN, Steps, run_sync
 from flows.sync_select import NothingSelected
-from oci.errors import EntrepotError, LocalError, RemoteError
+from oci.errors import EntrepotError, LocalError, RemoteError, RemoteUnavailable
 from oci.remote.discovery import Discovery, Served, discover
 
 ACTOR = "replicate-registry"
@@ -71,6 +79,8 @@ class ReplicateJob:
         self.found_by = FoundBy("catalog")
         self.synced: dict[str, Synced] = {}
         self.failed: dict[str, str] = {}
+        self.unanswered = 0
+        """How many paths in a row failed because upstream did not answer."""
         self.left_out: list[Replica] = []
         self.notes: list[str] = []
 
@@ -113,8 +123,9 @@ async def run_replication(
 ) -> ReplicateResult:
     """Run a replication to its end and say what came of it.
 
-    1. Discover. 2. Plan. 3. Sync each path that is not the same, going on when one fails. 4. Switch, unless one has failed and is
-    not to be skipped. A path of which filters select nothing is left out; where it has been replicated, it is served as it was.
+    1. Discover. 2. Plan; what upstream lists as private is private here from now on. 3. Sync each path that is not the same,
+    going on when one fails. 4. Switch, unless one has failed and is not to be skipped. A path of which filters select nothing is
+    left out; where it has been replicated, it is served as it was.
     Raises ReplicationFailed, PathTaken, UpstreamChanged, and what the two ends raise.
     """
     request = job.request
@@ -124,11 +135,16 @@ async def run_replication(
     # 2
     plan = await _plan(job, found)
     job.say(f"{request.host} serves {len(found.served)} paths ({found.kind}), {len(plan.wanted)} are wanted")
+    if not request.dry_run:
+        await asyncio.to_thread(_close, job, found)
     # 3
     here = {one.path: one for one in job.catalog.distributions.all()}
     async with Publicity(request, job.upstreams, found.kind) as publicity:
         for one in plan.wanted:
             current = None if request.depends_on_time else current_version(here.get(one.path), one, job.manner)
+            if job.unanswered >= MAX_UNAVAILABLE and current is None:
+                job.failed[one.path] = f"not tried, since {request.host} does not answer"
+                continue
             await _guarded(job, one, publicity, current)
     if job.failed and (request.on_error == "fail" or not job.synced):
         raise ReplicationFailed(job.failed, registry=request.host)
@@ -194,10 +210,22 @@ async def _guarded(job: ReplicateJob, one: Served, publicity: Publicity, current
     except EntrepotError as error:
         job.say(f"{one.path}: {error.message}")
         job.failed[one.path] = error.message
+        job.unanswered = job.unanswered + 1 if isinstance(error, RemoteUnavailable) else 0
     else:
+        job.unanswered = 0
         if served.private and not one.private and job.request.privacy == "asked":
             job.note(f"{one.path} is private here: upstream gives it to a login alone")
         job.synced[one.path] = Synced(served, version, note, is_current=current is not None)
+
+
+def _close(job: ReplicateJob, found: Discovery) -> None:
+    """Make private what upstream lists as private, whatever becomes of its content."""
+    distributions = job.catalog.distributions
+    job.catalog.refresh()
+    closed = turned_private(distributions.all(), found, job.request.host, datetime.now(UTC))
+    distributions.switch(closed, [], actor=ACTOR)
+    for one in closed:
+        job.note(f"{one.path} is private now, as it is upstream")
 
 
 def _planned(job: ReplicateJob, plan: ReplicaPlan) -> list[Replica]:

@@ -212,7 +212,7 @@ def pulp() -> Iterator[Upstream]:
                 following, second = None, True
                 results = [entry("pulp/one", pulp_labels={"prod": None})]
             page = {
-                "count": 3,
+                "count": 1 if "q=" in seen.query else 3,
                 "next": following,
                 "previous": None,
                 "results": results if second else [entry("pulp/one")],

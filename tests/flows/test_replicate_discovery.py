@@ -305,3 +305,26 @@ def test_a_path_of_which_a_tag_was_skipped_is_tried_again(tmp_path: Path) -> Non
         upstream.forget()
         assert actions(replicate(catalog, upstream, on_error="skip")) == {"team/a": "unchanged"}
         assert not [seen for seen in upstream.seen if seen.name]  # the list says that nothing has changed
+
+
+def test_what_upstream_makes_private_is_private_at_once_whatever_fails(tmp_path: Path) -> None:
+    lists = Lists(entrepot=[{"path": name} for name in NAMES])
+    with served(lists) as upstream, catalog_for(tmp_path, upstream, "") as catalog:
+        replicate(catalog, upstream)
+        lists.entrepot = [{"path": name, "private": name == "team/a"} for name in NAMES]
+        upstream.fail(500, only="team/b/")
+        replicate(catalog, upstream, dry_run=True, include=["team/a"])
+        assert not paths(catalog)["team/a"]
+        with pytest.raises(ReplicationFailed):
+            replicate(catalog, upstream)
+        assert paths(catalog) == {"team/a": True, "team/b": False, "team/c": False}
+
+
+def test_an_upstream_that_does_not_answer_is_not_tried_for_every_path(tmp_path: Path) -> None:
+    names = [f"many/path-{number:03}" for number in range(40)]
+    with served(Lists(catalog=names), *names) as upstream, catalog_for(tmp_path, upstream, "") as catalog:
+        upstream.fail(503, route="tags")
+        with pytest.raises(ReplicationFailed) as failed:
+            replicate(catalog, upstream)
+        assert len(failed.value.detail["failed"]) == 40  # type: ignore[arg-type]  # a mapping
+        assert len({seen.name for seen in upstream.seen if seen.route == "tags"}) == 10
