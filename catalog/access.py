@@ -12,7 +12,9 @@ from pathlib import Path
 from argon2 import PasswordHasher
 
 from catalog.access_policy import Account, Grant, Policy, Rule
+from catalog.bearer import with_key
 from catalog.private_file import PrivateFile, write_private
+from catalog.private_home import keep_private, make_home
 from catalog.settings import Settings
 from oci.errors import CatalogUnusable
 
@@ -47,7 +49,8 @@ def ensure_administrator(
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> str | None:
     """Make the administrator at the first start; return the password then, None when there is one already."""
-    settings.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_home(settings)
+    keep_private(settings)
     store = AccessStore(settings)
     with store.locked():
         if access_file(settings).exists():
@@ -61,7 +64,8 @@ def ensure_administrator(
         }
         if not before:
             write_private(password_file(settings), password + "\n")
-        write_private(access_file(settings), Policy(accounts=made, rules=(_RULE,)).model_dump_json(indent=1) + "\n")
+        policy = with_key(Policy(accounts=made, rules=(_RULE,)), now())  # no pull has to write it
+        write_private(access_file(settings), policy.model_dump_json(indent=1) + "\n")
     return None if before else password
 
 

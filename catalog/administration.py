@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from typing import NamedTuple, TypeVar
 
@@ -58,7 +59,7 @@ class Administration:
             if name in policy.accounts:
                 raise Conflict(f"there is an account {name} already")
             _check_certificate(policy, made)
-            return _with_account(policy, made)
+            return _with_account(without_account(policy, name), made)
 
         self._apply("create-robot" if made.robot else "create-user", name, change)
         return made
@@ -97,19 +98,11 @@ class Administration:
         return self._apply("change-account", name, change, changed=what).accounts[name]
 
     def remove_account(self, name: str) -> None:
-        """Remove an account with its tokens, memberships and trusts; rules that name it stay. Raise AccountUnknown."""
+        """Remove an account with its tokens, memberships, trusts and rules. Raise AccountUnknown."""
 
         def change(policy: Policy) -> Policy:
             find_account(policy, name)
-            groups = {group: tuple(one for one in members if one != name) for group, members in policy.groups.items()}
-            return policy.model_copy(
-                update={
-                    "accounts": _without(policy.accounts, name),
-                    "groups": groups,
-                    "tokens": {key: token for key, token in policy.tokens.items() if token.owner != name},
-                    "trusts": tuple(trust for trust in policy.trusts if trust.account != name),
-                }
-            )
+            return without_account(policy, name)
 
         self._apply("delete-account", name, change)
 
@@ -121,17 +114,20 @@ class Administration:
         def change(policy: Policy) -> Policy:
             for member in members:
                 find_account(policy, member)
+            if name not in policy.groups:  # rules of a group of that name that was removed by an earlier release
+                policy = _without_subjects(policy, {f"group:{name}"})
             return policy.model_copy(update={"groups": {**policy.groups, name: tuple(dict.fromkeys(members))}})
 
         self._apply("set-group", name, change, members=list(members))
 
     def remove_group(self, name: str) -> None:
-        """Remove a group; raise AccountUnknown."""
+        """Remove a group with its rules; raise AccountUnknown."""
 
         def change(policy: Policy) -> Policy:
             if name not in policy.groups:
                 raise AccountUnknown(f"there is no group {name}")
-            return policy.model_copy(update={"groups": _without(policy.groups, name)})
+            left = _without_subjects(policy, {f"group:{name}"})
+            return left.model_copy(update={"groups": _without(policy.groups, name)})
 
         self._apply("delete-group", name, change)
 
@@ -227,6 +223,29 @@ class Administration:
             return rotated.model_copy(update={"keys": rotated.keys[-1:]}) if retire else rotated
 
         return self._apply("rotate-key", "", change, retired=retire).keys[-1]
+
+
+def without_account(policy: Policy, name: str) -> Policy:
+    """The policy without an account and all that names it, so that a later account of that name inherits nothing. Pure."""
+    left = _without_subjects(policy, {f"user:{name}", f"robot:{name}"})
+    return left.model_copy(
+        update={
+            "accounts": _without(policy.accounts, name),
+            "groups": {group: tuple(one for one in members if one != name) for group, members in policy.groups.items()},
+            "tokens": {key: token for key, token in policy.tokens.items() if token.owner != name},
+            "trusts": tuple(trust for trust in policy.trusts if trust.account != name),
+        }
+    )
+
+
+def _without_subjects(policy: Policy, gone: AbstractSet[str]) -> Policy:
+    """The policy whose rules do not name these subjects; rules that were for nobody else go."""
+    rules = []
+    for rule in policy.rules:
+        subjects = tuple(subject for subject in rule.subjects if subject not in gone)
+        if subjects:
+            rules.append(rule.model_copy(update={"subjects": subjects}))
+    return policy.model_copy(update={"rules": tuple(rules)})
 
 
 def find_account(policy: Policy, name: str) -> Account:

@@ -1,6 +1,5 @@
 """Where bytes lie: one file per digest in a local folder, made durable before it counts as held."""
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,11 +8,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+from catalog.room import FULL, no_room
 from oci.digest import Digest
-from oci.errors import DigestInvalid, LocalError, StorageCorrupt, StorageFull
+from oci.errors import DigestInvalid, LocalError, StorageCorrupt
 
 QUARANTINE = "quarantine"
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class BlobReader(Protocol):
@@ -138,8 +137,8 @@ def storage_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
-            raise StorageFull(f"no room left in {folder}: free space or move the store, then try again") from error
+        if error.errno in FULL:
+            raise no_room(folder) from error
         raise LocalError(f"cannot write in {folder}: {error.strerror}") from error
 
 

@@ -1,9 +1,7 @@
 """The catalogue as the faces see it: content, snapshots, commits and questions behind one object."""
 
 import hashlib
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -14,7 +12,7 @@ from catalog.blob_fate import BlobFate
 from catalog.blobs import BlobStore, LocalBlobStore
 from catalog.cache_contents import CacheContents
 from catalog.changes import Commit, CommitResult, Lookups
-from catalog.commit import Committer, find_operation
+from catalog.commit import Committer, Planner, find_operation
 from catalog.commit_log import CommitLog
 from catalog.content import ContentStore
 from catalog.distributions import Distribution, Distributions
@@ -28,16 +26,19 @@ from catalog.lake import Lake
 from catalog.offers import Offers
 from catalog.past import PastPaths
 from catalog.pins import Pins
+from catalog.private_home import keep_private, make_home
 from catalog.pulls import DAYS_APART, PullCount, PullCounts, Pulled, Pulls
 from catalog.query import Asking, ask_table, limits_of
 from catalog.question import Format, Limits, Question
 from catalog.quotas import Quotas
+from catalog.raw_cache import RawCache
 from catalog.reclaim import Reclaimer
 from catalog.remotes import Remotes
 from catalog.retention import Times, read_times
 from catalog.retention_rules import RetentionRules
 from catalog.rights import Rights
 from catalog.rights_upgrade import grant_former_rights
+from catalog.room import open_room
 from catalog.rows import ChangeRow, RepositoryRow, VersionRow
 from catalog.scrub import Scrubber
 from catalog.settings import Settings
@@ -69,19 +70,24 @@ class Catalog:
     def __init__(self, settings: Settings, *, clock: Clock = time.time) -> None:
         self.settings = settings
         self._clock = clock
+        room = open_room(settings)
+        room.throw_off()
         store = open_store(settings)
         self._lake = Lake(
             settings.catalog_file,
             memory=settings.duckdb_memory,
             threads=settings.duckdb_threads,
             lock_timeout=settings.lock_timeout,
+            room=room,
         )
-        self._holdings = Holdings(settings.catalog_file.parent / "holdings.sqlite", busy_timeout=settings.lock_timeout)
+        file = settings.catalog_file.parent / "holdings.sqlite"
+        self._holdings = Holdings(file, busy_timeout=settings.lock_timeout, room=room)
+        room.take_on()
         self.scrubber = Scrubber(self._holdings, store)
         self._store = store
         self._sweeper = Sweeper(self._lake, self._holdings, store)
         self._reclaimer = Reclaimer(self._lake, self._holdings, store)
-        self.uploads = Uploads(store, self._holdings, clock=clock, expiry=settings.upload_expiry)
+        self.uploads = Uploads(store, self._holdings, clock=clock, expiry=settings.upload_expiry, room=room)
         self.content = ContentStore(store, self._holdings, self.uploads, clock=clock)
         self.distributions = Distributions(self._lake)
         self.remotes = Remotes(self._lake)
@@ -98,7 +104,7 @@ class Catalog:
         self._history = History(self._lake)
         self.pins = Pins(self._lake)
         self.squasher = Squasher(self._lake, self._snapshots, self.distributions, self.pins, self._holdings)
-        self._raw = _RawCache(settings.manifest_cache)
+        self._raw = RawCache(settings.manifest_cache)
         grant_former_rights(self._lake, self._holdings, self.distributions)
         self.rights = Rights(self.content, self._holdings, self._snapshots, self.distributions)
         self.offers = Offers(self._lake, self.content)
@@ -116,6 +122,11 @@ class Catalog:
     def refresh(self) -> None:
         """Learn what other processes have committed."""
         self._snapshots.refresh()
+
+    @property
+    def state(self) -> tuple[int, int]:
+        """Another value as soon as memory knows of other versions or distributions; no I/O. Pulls and events are no change."""
+        return self._snapshots.changes, self.distributions.changes
 
     def has_repository(self, name: str) -> bool:
         """Whether there is a repository of that name, as far as memory knows."""
@@ -190,6 +201,13 @@ class Catalog:
         ManifestInvalid when a manifest misstates a size, CatalogUnusable when the lock cannot be had.
         """
         return self._committer.commit(commit)
+
+    def commit_latest(self, repository: str, planner: Planner) -> CommitResult:
+        """Let `planner` make the commit for the latest version under the write lock: for one to whom others were too quick.
+
+        All writers wait meanwhile: it has to be quick, and must neither write nor ask anybody. Raises what it and `commit` raise.
+        """
+        return self._committer.commit_latest(repository, planner)
 
     def preview(self, commit: Commit) -> CommitResult:
         """What a commit would make now, writing nothing; raises what `commit` raises."""
@@ -370,31 +388,11 @@ def open_store(settings: Settings) -> BlobStore:
 
 
 def open_catalog(settings: Settings) -> Catalog:
-    """Open this installation's catalogue, making or migrating it where needed; raise CatalogUnusable."""
-    return Catalog(settings)
+    """Open this installation's catalogue, making or migrating it where needed, in a home that is the owner's alone.
 
-
-class _RawCache:
-    """Manifests' bytes, the least recently used dropped beyond `limit` bytes."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit, self._held = limit, 0
-        self._kept: OrderedDict[Digest, bytes] = OrderedDict()
-        self._guard = threading.Lock()
-
-    def get(self, digest: Digest) -> bytes | None:
-        with self._guard:
-            raw = self._kept.get(digest)
-            if raw is not None:
-                self._kept.move_to_end(digest)
-            return raw
-
-    def keep(self, digest: Digest, raw: bytes) -> None:
-        with self._guard:
-            if digest in self._kept or len(raw) > self._limit:
-                return
-            self._kept[digest] = raw
-            self._held += len(raw)
-            while self._held > self._limit:
-                _, dropped = self._kept.popitem(last=False)
-                self._held -= len(dropped)
+    Raises CatalogUnusable.
+    """
+    make_home(settings)
+    catalog = Catalog(settings)
+    keep_private(settings)
+    return catalog

@@ -14,6 +14,7 @@ from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import Conflict, ManifestBlobUnknown, ManifestUnknown, TagImmutable
 from oci.manifest import Manifest
+from oci.unicode import fit_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +211,10 @@ def entry_of(manifest: Manifest) -> ManifestEntry:
     if not artifact_type and manifest.config:
         artifact_type = manifest.config.media_type
     return ManifestEntry(
-        manifest.media_type, manifest.size, artifact_type, manifest.subject.digest if manifest.subject else None
+        manifest.media_type,
+        manifest.size,
+        fit_text(artifact_type),
+        manifest.subject.digest if manifest.subject else None,
     )
 
 

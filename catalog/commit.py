@@ -2,8 +2,9 @@
 
 import json
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from catalog.changes import Commit, CommitResult, Lookups, plan_effect
 from catalog.content import ContentStore
@@ -16,7 +17,7 @@ from catalog.snapshot import Snapshot
 from catalog.snapshots import Snapshots
 from catalog.sources import Row, source_rows, source_table
 from oci import mediatypes
-from oci.errors import EntrepotError
+from oci.errors import CatalogBusy, CatalogUnusable, StorageFull
 from oci.manifest import Manifest
 
 _GROUP = 256
@@ -29,9 +30,14 @@ CONFIGS = frozenset({mediatypes.OCI_CONFIG, mediatypes.DOCKER_CONFIG})
 """Media types of image configs."""
 
 
+Planner = Callable[[Snapshot], Commit]
+"""Makes the commit for the version of a repository that is its latest; it may read the catalogue, and neither write nor wait."""
+
+
 @dataclass(slots=True)
 class _Waiting:
     commit: Commit
+    planner: Planner | None = None
     result: CommitResult | None = None
     error: BaseException | None = None
 
@@ -56,23 +62,42 @@ class Committer:
         self._distributions, self._quotas, self._rights = distributions, quotas, rights
         self._queue: list[_Waiting] = []
         self._guard, self._leading = threading.Lock(), threading.Lock()
+        self._leader = 0
 
     def commit(self, commit: Commit) -> CommitResult:
         """Make the version, durable on return; one commit's refusal does not touch the others of its group."""
-        waiting = _Waiting(commit)
+        return self._wait(_Waiting(commit))
+
+    def commit_latest(self, repository: str, planner: Planner) -> CommitResult:
+        """Plan on the latest version while nobody else can make another, and commit that: for one who was too slow too often."""
+        return self._wait(_Waiting(Commit(repository, "", (), "", "", datetime.fromtimestamp(0, UTC)), planner))
+
+    def _wait(self, waiting: _Waiting) -> CommitResult:
+        if self._leader == threading.get_ident():
+            raise RuntimeError("a commit within a commit would wait for itself")
         with self._guard:
             self._queue.append(waiting)
         while not waiting.is_done():
             with self._leading:
                 if waiting.is_done():
                     break
-                with self._guard:
-                    group, self._queue = self._queue[:_GROUP], self._queue[_GROUP:]
-                self._commit_group(group)
+                self._leader = threading.get_ident()
+                try:
+                    self._commit_next()
+                finally:
+                    self._leader = 0
         if waiting.error is not None:
             raise waiting.error
         assert waiting.result is not None
         return waiting.result
+
+    def _commit_next(self) -> None:
+        """Commit what waits, as much as one group takes."""
+        with self._guard:
+            group, self._queue = self._queue[:_GROUP], self._queue[_GROUP:]
+        for planned in [one for one in group if one.planner]:  # each sees what is written already
+            self._commit_group([planned])
+        self._commit_group([one for one in group if one.planner is None])
 
     def preview(self, commit: Commit) -> CommitResult:
         """What a commit would make now; nothing is written. Raises what `commit` raises."""
@@ -81,21 +106,37 @@ class Committer:
             self._quotas.begin().take(result.repository, total_of(result.snapshot))
         return result
 
-    def _commit_group(self, group: Sequence[_Waiting]) -> None:
-        """Every member is done afterwards, whatever happens."""
+    def _commit_group(self, group: Sequence[_Waiting], *, is_repeated: bool = False) -> None:
+        """Every member is done afterwards, whatever happens. A group whose write fails is written in halves, and these again,
+        so that what cannot be written fails alone."""
+        if not group:
+            return
         try:
-            results = self._write(group)
-        except BaseException as error:
+            results, refusals = self._write(group, is_repeated=is_repeated)
+        except Exception as error:  # noqa: BLE001  # handed to whoever waits for it
+            if len(group) == 1 or isinstance(error, CatalogBusy | StorageFull):
+                for waiting in group:
+                    waiting.error = error
+                return
+            for half in (group[: len(group) // 2], group[len(group) // 2 :]):
+                self._commit_group(half, is_repeated=True)
+        except BaseException as error:  # this thread is to end
             for waiting in group:
                 waiting.error = waiting.error or error
-            if not isinstance(error, EntrepotError):
-                raise
-            return
-        for waiting, result in results:
-            waiting.result = result
+            raise
+        else:
+            for waiting, result in results:
+                waiting.result = result
+            for waiting, refusal in refusals:
+                waiting.error = refusal
 
-    def _write(self, group: Sequence[_Waiting]) -> list[tuple[_Waiting, CommitResult]]:
+    def _write(
+        self, group: Sequence[_Waiting], *, is_repeated: bool
+    ) -> tuple[list[tuple[_Waiting, CommitResult]], list[tuple[_Waiting, Exception]]]:
+        """Write a group in one transaction; return what came of its members, and which were refused. `is_repeated`: a write that
+        failed may have landed."""
         results: list[tuple[_Waiting, CommitResult]] = []
+        refusals: list[tuple[_Waiting, Exception]] = []
         made: dict[str, Snapshot] = {}
         records: list[Record] = []
         served: list[Distribution] = []
@@ -105,11 +146,16 @@ class Committer:
             fitting = self._quotas.begin()
             for waiting in group:
                 try:
-                    result, some, origins = self._plan(waiting.commit, made)
+                    if waiting.planner is not None:
+                        name = waiting.commit.repository
+                        waiting.commit = waiting.planner(self._snapshots.find(name) or Snapshot(name, 0))
+                    result, some, origins = self._plan(waiting.commit, made, is_repeated=is_repeated)
                     if result.changed:
                         fitting.take(result.repository, total_of(result.snapshot))
-                except EntrepotError as error:
-                    waiting.error = error
+                except (CatalogUnusable, StorageFull):
+                    raise  # the transaction is of no more use
+                except Exception as error:  # noqa: BLE001  # handed to whoever waits for it
+                    refusals.append((waiting, error))
                     continue
                 results.append((waiting, result))
                 records += some
@@ -119,7 +165,7 @@ class Committer:
                     made[result.repository] = result.snapshot
                     is_served = self._distributions.find(result.repository) is not None
                     if is_first and not is_served and waiting.commit.serve != "nobody":
-                        served.append(first_distribution(waiting.commit))
+                        served.append(first_distribution(waiting.commit, result.version))
             if made:
                 writer.append("records", record_table(records))
                 writer.insert("distributions", [distribution_row(one) for one in served])
@@ -133,15 +179,17 @@ class Committer:
         for one in served:
             self._distributions.keep(one)
         self._snapshots.keep(made.values(), before=writer.before, after=writer.after)
-        return results
+        return results, refusals
 
     def _plan(
-        self, commit: Commit, made: dict[str, Snapshot], *, lease: bool = True
+        self, commit: Commit, made: dict[str, Snapshot], *, lease: bool = True, is_repeated: bool = False
     ) -> tuple[CommitResult, list[Record], list[Row]]:
         """What one commit comes to on top of those before it in the group: its result, records, and rows of `sources`."""
         name = commit.repository
         base = made.get(name) or self._snapshots.find(name) or Snapshot(name, 0)
-        if commit.resumable and (number := find_operation(self._lake, name, commit.operation_id)) is not None:
+        if (commit.resumable or is_repeated) and (
+            number := find_operation(self._lake, name, commit.operation_id)
+        ) is not None:
             done = self._snapshots.get(name, number) if number else base
             return CommitResult(name, number, changed=False, snapshot=done), [], []
         effect = plan_effect(base, commit, self._lookups)
@@ -194,9 +242,14 @@ def parse_config(raw: bytes) -> ImageConfig:
         return ImageConfig()
     inner = document.get("config")
     labels = inner.get("Labels") if isinstance(inner, dict) else None
-    texts = {name: str(document.get(name) or "") for name in ("os", "architecture", "variant", "created")}
+    texts = {name: _text(document.get(name)) for name in ("os", "architecture", "variant", "created")}
     pairs = labels.items() if isinstance(labels, dict) else ()
-    return ImageConfig(**texts, labels={str(key): str(value) for key, value in pairs})
+    return ImageConfig(**texts, labels={key: _text(value) for key, value in pairs})
+
+
+def _text(value: object) -> str:
+    """A plain value as text, and nothing for one that nests: it is no such text, however deep it goes."""
+    return str(value) if isinstance(value, str | int | float) else ""
 
 
 def _description(commits: Iterable[Commit]) -> tuple[str, str]:

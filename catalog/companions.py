@@ -1,5 +1,6 @@
 """Companions: what belongs to an image without being in it, by cosign's tags or as a referrer, and which of them are wanted."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -18,6 +19,12 @@ tag of the referrers API, whatever it lists. Source: cosign, "Tag-based discover
 
 COMPANION_TAGS = f"re:sha(256|512)-[0-9a-f]+({'|'.join(end.replace('.', '[.]') for end in _TYPES_BY_END if end)})?"
 """All such tags, as a pattern of the filter language."""
+
+
+def is_companion_tag(tag: str) -> bool:
+    """Whether a tag's name says that it holds what belongs to a manifest."""
+    return tag.startswith("sha") and re.fullmatch(COMPANION_TAGS.removeprefix("re:"), tag) is not None
+
 
 WORDS: Mapping[str, Sequence[str]] = {
     "signature": (

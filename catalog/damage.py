@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from catalog.distributions import Distribution, Distributions
@@ -164,7 +165,7 @@ def find_uses(lake: Lake, digest: Digest) -> list[Use]:
     )
     notes = lake.read(
         "SELECT repository, message FROM versions "
-        "WHERE operation = 'sync' AND repository IN (SELECT unnest(string_split(?, ' '))) "
+        "WHERE operation IN ('sync', 'pull-through') AND repository IN (SELECT unnest(string_split(?, ' '))) "
         "GROUP BY repository, message ORDER BY max(number) DESC",
         [listed(str(name) for name, _ in rows)],
     )
@@ -175,11 +176,10 @@ def find_uses(lake: Lake, digest: Digest) -> list[Use]:
 
 
 def upstream_of(message: str) -> list[Remote]:
-    """The upstream that the message of a sync's version names."""
-    _, said, remote = message.partition(SYNCED_FROM)
-    if not said:
-        return []
-    try:
-        return [parse_remote(remote)]
-    except EntrepotError:
-        return []
+    """The upstreams that the message of a version names: a sync's, of one or several remotes, or a cache's (`REMOTE DIGEST`)."""
+    _, said, remotes = message.partition(SYNCED_FROM)
+    found: list[Remote] = []
+    for text in remotes.split(", ") if said else [message.partition(" ")[0]]:
+        with suppress(EntrepotError):
+            found.append(parse_remote(text))
+    return found

@@ -13,8 +13,9 @@ import httpx
 from catalog.cloud_events import CONTENT_TYPES, SIGNATURE, sign
 from catalog.event_records import Subscription
 from catalog.settings import Settings
-from oci.errors import RemoteUnavailable, SettingsInvalid
+from oci.errors import InvalidInput, RemoteRefused, RemoteUnavailable, SettingsInvalid
 from oci.remote.address import is_loopback
+from oci.remote.reach import GuardedBackend, Reach, set_backend
 
 _WITHIN = 30.0
 """Seconds that one delivery may take in all."""
@@ -23,29 +24,53 @@ _READ_AT_MOST = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Receivers:
-    """The connections to subscribers: those on this machine are never reached by a proxy."""
+    """The connections to subscribers: those on this machine are never reached by a proxy, and `guarded` goes no further than
+    `reach`, by whatever name."""
 
     near: httpx.AsyncClient
     far: httpx.AsyncClient
+    guarded: httpx.AsyncClient
+    reach: Reach
 
-    def client(self, host: str) -> httpx.AsyncClient:
-        """The one to reach a host by."""
-        return self.near if is_loopback(host) else self.far
+    def client(self, host: str, *, internal: bool) -> httpx.AsyncClient:
+        """The one to reach a host by; raise RemoteRefused for a host that is `internal` and must not be."""
+        if not internal:
+            self.reach.check_name(host)
+        if is_loopback(host):
+            return self.near
+        return self.far if internal else self.guarded
 
     async def close(self) -> None:
         """End the connections."""
-        await self.near.aclose()
-        await self.far.aclose()
+        for client in (self.near, self.far, self.guarded):
+            await client.aclose()
 
 
 def open_receivers(settings: Settings) -> Receivers:
     """Clients that trust what upstreams are trusted by; reads certificates."""
     verify = ssl.create_default_context(cafile=settings.ca_file) if settings.ca_file else ssl.create_default_context()
     timeout = httpx.Timeout(_WITHIN, connect=settings.connect_timeout)
-    return Receivers(
-        httpx.AsyncClient(verify=verify, timeout=timeout, trust_env=False),
-        httpx.AsyncClient(verify=verify, timeout=timeout, proxy=settings.proxy or None),
-    )
+    near = httpx.AsyncClient(verify=verify, timeout=timeout, trust_env=False)
+    far, guarded = (httpx.AsyncClient(verify=verify, timeout=timeout, proxy=settings.proxy or None) for _ in range(2))
+    reach = _reach(settings)
+    set_backend(guarded, GuardedBackend(reach))
+    return Receivers(near, far, guarded, reach)
+
+
+def _reach(settings: Settings) -> Reach:
+    """Where subscriptions may lead that are not made on this machine."""
+    return Reach("", settings.internal_hosts)
+
+
+def check_receiver(url: str, settings: Settings) -> None:
+    """Raise InvalidInput for a URL whose host is, by its text, within an internal network, unless the settings name it."""
+    try:
+        _reach(settings).check_name(urlsplit(url).hostname or "")
+    except RemoteRefused:
+        raise InvalidInput(
+            "the URL leads to an address of an internal network; name its host in ENTREPOT_INTERNAL_HOSTS, or make the "
+            "subscription on the registry's machine by `entrepot subscription create`"
+        ) from None
 
 
 def read_key(subscription: Subscription, environment: Mapping[str, str]) -> bytes | None:
@@ -76,7 +101,7 @@ async def deliver(receivers: Receivers, subscription: Subscription, body: bytes)
     host = parts.hostname or ""
     try:
         async with asyncio.timeout(_WITHIN):
-            client = receivers.client(host)
+            client = receivers.client(host, internal=subscription.internal)
             async with client.stream("POST", subscription.url, content=body, headers=headers) as answer:
                 read = 0
                 async for part in answer.aiter_raw():

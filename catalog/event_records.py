@@ -122,6 +122,8 @@ class Subscription(_Value):
     secret_file: str = ""
     secret_env: str = Field("", pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")
     give_up_hours: float = Field(72.0, gt=0, le=8760)
+    internal: bool = True
+    """Whether the URL may lead to an address of an internal network: it was named on this machine itself."""
     created_at: datetime
 
     @model_validator(mode="after")

@@ -7,11 +7,13 @@ import json
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
+from catalog.clean_text import clean_text, plain_text
 from catalog.lake import Lake, Row
+from catalog.write_parts import write_in_parts
 
 Outcome = Literal["done", "refused"]
 _AT_MOST = 10_000
@@ -33,17 +35,30 @@ class Event:
 
 
 def event_row(event: Event) -> Row:
-    """The row of table `acts`."""
+    """The row of table `acts`; texts that somebody else has written are made fit for it."""
     detail = json.dumps(dict(event.detail), default=str) if event.detail else ""
     return (
         event.happened_at,
-        event.actor,
-        event.action,
-        event.name,
+        clean_text(event.actor),
+        clean_text(event.action),
+        clean_text(event.name),
         event.outcome,
-        event.reason,
-        event.address,
+        clean_text(event.reason),
+        clean_text(event.address),
         detail,
+    )
+
+
+def plain_event(event: Event) -> Event:
+    """The event in a form that nothing can be wrong with, without its detail."""
+    return replace(
+        event,
+        actor=plain_text(event.actor),
+        action=plain_text(event.action),
+        name=plain_text(event.name),
+        reason=plain_text(event.reason),
+        address=plain_text(event.address),
+        detail={"cut": True},
     )
 
 
@@ -53,7 +68,7 @@ class Events:
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
         self._waiting: deque[Event] = deque()
-        self._guard = threading.Lock()
+        self._guard, self._flushing = threading.Lock(), threading.Lock()
         self._lost = 0
 
     def note(self, event: Event) -> None:
@@ -70,20 +85,36 @@ class Events:
         return bool(self._waiting)
 
     def flush(self, now: Callable[[], datetime]) -> int:
-        """Write what waits; return how many. What cannot be written waits on."""
-        with self._guard:
-            batch = list(self._waiting)
-            lost = self._lost
-        if not batch:
-            return 0
-        if lost:
-            batch.append(Event(now(), "", "drop-events", "", reason=f"{lost} more events came than could be kept"))
-        self.record(batch)
-        with self._guard:
-            for _ in range(len(batch) - bool(lost)):
-                self._waiting.popleft()
-            self._lost -= lost
-        return len(batch)
+        """Write what waits; return how many. What cannot be written waits on, and keeps nothing else from being written."""
+        with self._flushing:
+            with self._guard:
+                batch = list(self._waiting)
+                lost = self._lost
+            if not batch:
+                return 0
+            if lost:
+                batch.append(Event(now(), "", "drop-events", "", reason=f"{lost} more events came than could be kept"))
+            refused = self._write(batch)
+            with self._guard:
+                for _ in range(len(batch) - bool(lost)):
+                    self._waiting.popleft()
+                self._waiting.extendleft(reversed(refused))
+                self._lost -= lost
+            return len(batch) - len(refused)
+
+    def _write(self, batch: Sequence[Event]) -> list[Event]:
+        """Write events; return those that are refused even in their plain form. Raise when nothing can be written."""
+        if len(batch) == 1:
+            try:
+                self.record(batch)
+            except Exception:  # noqa: BLE001  # it may be the event: its plain form tells
+                self.record([plain_event(batch[0])])
+            return []
+        refused = write_in_parts(batch, self.record)
+        return write_in_parts(refused, self._record_plain) if refused else []
+
+    def _record_plain(self, events: Sequence[Event]) -> None:
+        self.record([plain_event(event) for event in events])
 
     def record(self, events: Sequence[Event]) -> None:
         """Write events; durable on return."""
@@ -92,7 +123,7 @@ class Events:
             for start in range(0, len(rows), _WRITTEN_AT_ONCE):
                 writer.insert("acts", rows[start : start + _WRITTEN_AT_ONCE])
             actors = ", ".join(dict.fromkeys(event.actor for event in events))
-            writer.describe(actors[:200], f"{len(rows)} event(s)", acts=len(rows))
+            writer.describe(clean_text(actors, longest=200), f"{len(rows)} event(s)", acts=len(rows))
 
     def latest(self, *, limit: int = 100, actor: str = "", name: str = "", action: str = "") -> list[Event]:
         """The newest events, the last first; versions that somebody made are among them."""

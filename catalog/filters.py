@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from semver import Version
 
-from catalog.version_ranges import parse_range, parse_version
+from catalog.version_ranges import newness, parse_range, parse_version
 from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import DigestInvalid, InvalidInput
@@ -128,9 +128,10 @@ def keep_newest(
         if version is None and (created is None or line != "repository"):
             dropped[tag] = "not a version, so not among the newest"
         elif created is None:
-            ages[tag] = (version,)
+            assert version is not None
+            ages[tag] = newness(version)
         elif when := created.get(tag):
-            ages[tag] = (when, version is not None, version or Version(0), tag)
+            ages[tag] = (when, version is not None, newness(version or Version(0)), tag)
         else:
             dropped[tag] = "creation unknown, so not among the newest"
     newest = {tag for tags in newest_first(ages, line) for tag in tags[:count]}

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import cast
 
 from catalog.lake import Lake, listed
+from catalog.nested import as_nested
 from catalog.rows import ChangeRow, RepositoryRow, VersionRow
 from oci.digest import Digest
 from oci.errors import NameUnknown, VersionUnknown
@@ -19,6 +20,8 @@ SELECT repository, max(version), arg_max(tags, version), arg_max(manifests, vers
 FROM records WHERE kind IN ('version', 'squashed') {where}
 GROUP BY repository HAVING bool_or(kind = 'version') ORDER BY repository"""
 """The latest version is never squashed, so what has the highest number is it."""
+
+_CHILDREN = as_nested("records", "children")
 
 
 class History:
@@ -88,7 +91,7 @@ class History:
             where = "AND digest IN (SELECT unnest(string_split(?, ' ')))"
             parameters = [name, listed(digests)]
         rows = self._lake.read(
-            f"SELECT digest, list_transform(children, lambda child: child.digest) FROM records "
+            f"SELECT digest, list_transform({_CHILDREN}, lambda child: child.digest) FROM records "
             f"WHERE repository = ? AND kind = 'manifest' AND action = 'add' {where}",
             parameters,
         )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from catalog.room import Room, no_room
 from oci.digest import Digest
 from oci.errors import CatalogUnusable
 
@@ -78,8 +79,8 @@ class Held:
 class Holdings:
     """The database; usable from any thread, durable when a method returns."""
 
-    def __init__(self, file: Path, *, busy_timeout: float = 60.0) -> None:
-        self._file, self._busy_timeout = file, busy_timeout
+    def __init__(self, file: Path, *, busy_timeout: float = 60.0, room: Room | None = None) -> None:
+        self._file, self._busy_timeout, self._room = file, busy_timeout, room
         self._connections: list[sqlite3.Connection] = []
         self._local = threading.local()
         self._writing, self._opening = threading.Lock(), threading.Lock()
@@ -156,12 +157,15 @@ class Holdings:
         """Change the database, alone among all threads and processes; undone when an error leaves it."""
         connection = self._connection()
         with self._writing:
-            connection.execute("BEGIN IMMEDIATE")
             try:
+                connection.execute("BEGIN IMMEDIATE")
                 yield connection
                 connection.execute("COMMIT")
-            except BaseException:
+            except BaseException as error:
                 connection.rollback()
+                if isinstance(error, sqlite3.OperationalError) and self._room is not None and self._room.is_full():
+                    self._room.throw_off()
+                    raise no_room(self._file.parent) from error
                 raise
 
     def ingest(

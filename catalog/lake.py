@@ -15,9 +15,12 @@ import duckdb
 import pyarrow as pa
 from filelock import FileLock, Timeout
 
-from catalog.schema import MIGRATIONS, SCHEMA_VERSION
+from catalog.nested_texts import heal_inlined
+from catalog.room import Room, no_room
+from catalog.schema import MIGRATIONS, SCHEMA_VERSION, TEXTS_SINCE
 from catalog.sequence import Sequence as CommitSequence
-from oci.errors import CatalogUnusable
+from oci.errors import CatalogBusy, CatalogUnusable, InvalidInput, LocalError
+from oci.unicode import fit_text, is_fit
 
 _EXTENSIONS = ("sqlite_scanner", "ducklake")
 Row = tuple[object, ...]
@@ -58,12 +61,13 @@ def quoted(path: Path) -> str:
 class Lake:
     """One process's connection; every thread gets a cursor of its own."""
 
-    def __init__(self, file: Path, *, memory: str, threads: int, lock_timeout: float) -> None:
-        self.file, self.data = file, file.parent / "data"
+    def __init__(self, file: Path, *, memory: str, threads: int, lock_timeout: float, room: Room | None = None) -> None:
+        self.file, self.data, self._room = file, file.parent / "data", room
         self._lock_timeout = lock_timeout
         file.parent.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(file.with_suffix(".lock"), timeout=lock_timeout, thread_local=False)
         self._writing = threading.Lock()
+        self._writer = 0
         self._local = threading.local()
         self._root = duckdb.connect(":memory:", config={"memory_limit": memory, "threads": threads})
         load_extensions(self._root)
@@ -81,6 +85,8 @@ class Lake:
                 self._migrate()
             except duckdb.Error as error:
                 self._root.close()
+                if room is not None and room.is_full():
+                    raise no_room(file.parent) from error
                 raise CatalogUnusable(f"cannot open the catalogue {file}: {_first_line(error)}") from error
 
     def _note_place(self) -> None:
@@ -99,6 +105,8 @@ class Lake:
         if found > SCHEMA_VERSION:
             raise CatalogUnusable(f"{self.file} was written by a newer release (schema {found}); upgrade entrepot")
         for number in range(found, SCHEMA_VERSION):
+            if found > 0 and number < TEXTS_SINCE:  # a transaction of its own: DuckDB changes one database in each
+                heal_inlined(self._root)
             self._root.execute("BEGIN")
             for statement in MIGRATIONS[number]:
                 self._root.execute(statement)
@@ -135,7 +143,7 @@ class Lake:
             except BaseException as error:
                 _roll_back(cursor)
                 if isinstance(error, duckdb.Error):
-                    raise CatalogUnusable(f"cannot write the catalogue {self.file}: {_first_line(error)}") from error
+                    raise self._unwritable(error) from error
                 raise
             finally:  # a COMMIT that failed may have landed all the same: the others look
                 if writer.wrote:
@@ -170,8 +178,15 @@ class Lake:
                 cursor.execute("COMMIT")
             except duckdb.Error as error:
                 _roll_back(cursor)
-                raise CatalogUnusable(f"cannot write the catalogue {self.file}: {_first_line(error)}") from error
+                raise self._unwritable(error) from error
             return sum(int(row[2]) for row in rows), time.monotonic() - began
+
+    def _unwritable(self, error: duckdb.Error) -> LocalError:
+        """What a failed write is told as; with a full disk the ballast goes, so that the next one finds room."""
+        if self._room is not None and self._room.is_full():
+            self._room.throw_off()
+            return no_room(self.file.parent)
+        return CatalogUnusable(f"cannot write the catalogue {self.file}: {_first_line(error)}")
 
     def heal_sequence(self) -> bool:
         """End the commit of a writer that died in it; False when a writer is alive."""
@@ -192,17 +207,21 @@ class Lake:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """One writer on this machine: threads by a mutex, processes by a lock on a file beside the catalogue."""
+        if self._writer == threading.get_ident():
+            raise RuntimeError("a write within a write would wait for itself")
         with self._writing:
             try:
                 self._lock.acquire()
             except Timeout:
-                raise CatalogUnusable(
+                raise CatalogBusy(
                     f"another process has held {self._lock.lock_file} for {self._lock_timeout:g} s; "
                     "find it (fuser shows its pid), or raise ENTREPOT_LOCK_TIMEOUT"
                 ) from None
+            self._writer = threading.get_ident()
             try:
                 yield
             finally:
+                self._writer = 0
                 self._lock.release()
 
     def close(self) -> None:
@@ -220,12 +239,17 @@ class Writer:
         self.wrote = False
 
     def insert(self, table: str, rows: Sequence[Row]) -> None:
-        """Add a few rows, in the order of the table's columns."""
+        """Add a few rows, in the order of the table's columns; raise InvalidInput for text that the catalogue cannot hold."""
         if not rows:
             return
+        values = [value for row in rows for value in row]
+        for value in values:
+            for text in value if isinstance(value, list) else (value,):
+                if isinstance(text, str) and not is_fit(text):
+                    raise InvalidInput(f"{text[:100]!r} holds a NUL or half a surrogate pair, which is no text")
         self.wrote = True
         places = ", ".join([f"({', '.join('?' * len(rows[0]))})"] * len(rows))
-        self._cursor.execute(f"INSERT INTO {table} VALUES {places}", [value for row in rows for value in row])
+        self._cursor.execute(f"INSERT INTO {table} VALUES {places}", values)
 
     def append(self, table: str, rows: pa.Table) -> None:
         """Add rows by name of column; columns that they lack are NULL. Quicker than `insert` for wide rows and for many."""
@@ -288,7 +312,9 @@ class Writer:
         if quotas:
             told["quotas"] = True
         note = json.dumps(told)
-        self._cursor.execute("CALL lake.set_commit_message(?, ?, extra_info => ?)", [actor, message, note])
+        self._cursor.execute(
+            "CALL lake.set_commit_message(?, ?, extra_info => ?)", [fit_text(actor), fit_text(message), note]
+        )
 
 
 def _roll_back(cursor: duckdb.DuckDBPyConnection) -> None:

@@ -60,6 +60,10 @@ class Logins:
             return Login(account, token) if token else None
         return Login(account) if self._mark(account, secret) in self._verified else None
 
+    def needs_hash(self, secret: str) -> bool:
+        """Whether only a hash can tell if a secret that `find` does not know is right: tokens are known without one."""
+        return not secret.startswith(TOKEN_PREFIX)
+
     def _find_token(self, policy: Policy, account: Account, secret: str) -> Token | None:
         hashed = hash_secret(secret)
         token = policy.tokens.get(secret.removeprefix(TOKEN_PREFIX).partition("_")[0])

@@ -74,20 +74,49 @@ class PastPaths:
         found = self._distributions.find(past.path)
         return None if found is None or found.remote else found
 
+    def needs_reading(self, past: Past) -> bool:
+        """Whether `is_open` may have to read."""
+        present = self.present(past)
+        return past.moment is not None and present is not None and present.history_from > 1
+
+    def is_open(self, past: Past) -> bool:
+        """Whether everybody may pull that version: its path is public, and was when it served the version. May read."""
+        present = self.present(past)
+        if present is None or present.private:
+            return False
+        if present.version is not None or present.history_from <= 1:  # of a fixed version, `at` shows no other
+            return True
+        number = past.number
+        if past.moment is not None:
+            try:
+                number = self._snapshots.timeline(present.repository).latest_at(past.moment)
+            except NotFound:
+                return False
+        return (number or 0) >= present.history_from
+
     def at(self, path: str, past: Past) -> Distribution:
         """What is served at a path of the past; may read.
 
         Raises VersionUnknown, also for other versions of a path that serves a fixed one: who may pull there may not see those.
+        It names the path alone, for not all who may pull there may know of its repository.
         """
         present = self.present(past)
         if present is None:
             raise VersionUnknown(f"no repository {past.path!r} here")
-        number = self._number(past, present)
+        try:
+            number = self._number(past, present)
+        except NotFound:
+            raise VersionUnknown(f"what {past.path} served at {past.moment} was deleted since") from None
         if present.version is not None and number != present.version:
             raise VersionUnknown(f"{past.path} serves version {present.version} of its repository, and no other one")
         if number == 0:
             raise VersionUnknown(f"{past.path} had no version at {past.moment or 'number 0'}")
-        self._snapshots.get(present.repository, number)
+        try:
+            self._snapshots.get(present.repository, number)
+        except NotFound:
+            raise VersionUnknown(
+                f"{past.path} has no version {number} to show: there is none, or it was deleted"
+            ) from None
         return replace(present, path=path, version=number)
 
     def _number(self, past: Past, present: Distribution) -> int:

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
+from catalog.room import FULL, no_room
 from oci.errors import CatalogUnusable, InvalidInput
 
 M = TypeVar("M", bound=BaseModel)
@@ -56,6 +57,11 @@ class PrivateFile(Generic[M]):
                 self._value, self._stamp = self._read(), stamp
         return self._value
 
+    @property
+    def stamp(self) -> tuple[int, int, int] | None:
+        """Another value as soon as another one holds; as of the last look at `value`."""
+        return self._stamp
+
     def _read(self) -> M:
         try:
             return type(self._empty).model_validate_json(self._file.read_bytes())
@@ -78,6 +84,10 @@ class PrivateFile(Generic[M]):
                 made = change(self.value)
                 checked = type(made).model_validate(made.model_dump())
                 write_private(self._file, checked.model_dump_json(indent=1) + "\n")
+        except OSError as error:
+            if error.errno in FULL:
+                raise no_room(self._file.parent) from error
+            raise
         except Timeout:
             raise CatalogUnusable(f"another process holds {self._lock.lock_file}; try again") from None
         return checked

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 from catalog.blobs import BlobStore
 from catalog.holdings import Held, Holdings
 from catalog.lake import Lake, listed
+from catalog.nested import as_nested
 from oci.digest import Digest
 
 _LOCKED_BATCH = 200
@@ -21,9 +22,9 @@ SELECT digest FROM (
 ) WHERE is_left AND list_has_all(string_split(?, ' '), repositories)"""
 """Each repository that names such a blob must have a source of its own for it."""
 
-_PULLED = """
+_PULLED = f"""
 WITH recent AS (SELECT DISTINCT repository, digest FROM pulls WHERE last_pulled_at >= make_timestamptz(?::BIGINT))
-SELECT DISTINCT unnest(children).digest FROM records WHERE kind = 'manifest' AND action = 'add' AND
+SELECT DISTINCT unnest({as_nested("records", "children")}).digest FROM records WHERE kind = 'manifest' AND action = 'add' AND
     ((repository, digest) IN (SELECT (repository, digest) FROM recent)
         OR repository IN (SELECT repository FROM recent WHERE digest = ''))"""
 """What manifests have that were pulled since a time; the pulls of a repository that could not be told apart are of all it has."""

@@ -23,11 +23,13 @@ def settings_options(settings: Settings) -> RemoteOptions:
         connect_timeout=settings.connect_timeout,
         read_timeout=settings.read_timeout,
         total_timeout=settings.total_timeout,
+        silence_timeout=settings.silence_timeout,
         attempts=settings.upstream_attempts,
         connections=settings.copy_concurrency,
         proxy=settings.proxy,
         ca_file=settings.ca_file,
         insecure_registries=settings.insecure_registries,
+        internal_hosts=settings.internal_hosts,
     )
 
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Literal, get_args
 
 from catalog.lake import Lake
+from catalog.nested import as_nested, to_text
 from catalog.sources import Policy
 from oci.errors import InvalidInput, RemoteUnknown
 from oci.reference import Reference, parse_registry, registry_name
@@ -23,6 +24,7 @@ _COLUMNS = (
     "key, created_at, updated_at, description, policy, proxy, ca_file, client_cert, client_key, headers, concurrency, "
     "mirrors, rate, bandwidth, lookaside"
 )
+_SELECTED = _COLUMNS.replace("headers", as_nested("remotes", "headers"))
 NO_PROXY = "none"
 """The proxy of a remote that is reached directly whatever the settings say."""
 
@@ -129,7 +131,7 @@ class Remotes:
 
     def reload(self) -> None:
         """Read them again, in one query."""
-        found = [_read(row) for row in self._lake.read(f"SELECT {_COLUMNS} FROM remotes")]
+        found = [_read(row) for row in self._lake.read(f"SELECT {_SELECTED} FROM remotes")]
         with self._guard:
             self._by_key = {one.key: one for one in found}
 
@@ -176,7 +178,8 @@ class Remotes:
 def _row(one: RemoteRecord) -> Row:
     return (
         one.key, one.created_at, one.updated_at, one.description, one.policy, one.proxy, one.ca_file, one.client_cert,
-        one.client_key, dict(one.headers), one.concurrency, list(one.mirrors), one.rate, one.bandwidth, one.lookaside,
+        one.client_key, {}, one.concurrency, list(one.mirrors), one.rate, one.bandwidth, one.lookaside,
+        to_text(dict(one.headers)),
     )  # fmt: skip
 
 

@@ -10,10 +10,12 @@ import pyarrow as pa
 
 from catalog.changes import Commit, Effect
 from catalog.distributions import Distribution
+from catalog.nested import fit_number, to_text
 from catalog.snapshot import Delta, ManifestEntry, Snapshot
 from oci.digest import Digest
 from oci.kinds import kind_of
 from oci.manifest import Manifest
+from oci.unicode import fit_text
 
 Row = tuple[object, ...]
 Record = dict[str, object]
@@ -119,21 +121,20 @@ def manifest_details(manifest: Manifest, config: ImageConfig) -> Record:
     labels = dict(config.labels or {})
     return {
         "manifest_kind": kind_of(manifest, labels), "os": config.os, "architecture": config.architecture,
-        "variant": config.variant, "created": config.created, "labels": list(labels.items()),
-        "annotations": list(manifest.annotations.items()),
-        "children": [
+        "variant": config.variant, "created": config.created, "labels_json": to_text(labels),
+        "annotations_json": to_text(manifest.annotations),
+        "children_json": to_text([
             {"role": role, "digest": child.digest, "media_type": child.media_type, "size": child.size,
              "platform": str(child.platform or "")}
             for role, child in manifest.children()
-        ],
+        ]),
     }  # fmt: skip
 
 
-def first_distribution(commit: Commit) -> Distribution:
-    """What serves a repository from its first version on."""
-    return Distribution(
-        commit.repository, commit.repository, commit.created_at, commit.created_at, private=commit.serve == "private"
-    )
+def first_distribution(commit: Commit, version: int) -> Distribution:
+    """What serves a repository from its first version on, which has that number."""
+    now, private = commit.created_at, commit.serve == "private"
+    return Distribution(commit.repository, commit.repository, now, now, private=private, history_from=version)
 
 
 def effect_records(
@@ -148,28 +149,39 @@ def effect_records(
     return [version_record(commit, base, snapshot, effect.delta), *changes]
 
 
-_TEXTS = pa.map_(pa.string(), pa.string())
-_CHILD = pa.struct(
-    [("role", pa.string()), ("digest", pa.string()), ("media_type", pa.string()), ("size", pa.int64()),
-     ("platform", pa.string())]
-)  # fmt: skip
 _TYPES: dict[str, pa.DataType] = {
     **dict.fromkeys(
         ("version", "base", "size", "tags", "manifests", "blobs", "size_bytes", "added", "removed"), pa.int64()
     ),
-    **dict.fromkeys(("labels", "annotations"), _TEXTS),
-    "children": pa.list_(_CHILD),
     "created_at": pa.timestamp("us", tz="UTC"),
 }
 
+_CUT = dict.fromkeys(("os", "architecture", "variant", "created"), 255)
+"""Characters that are kept of what is never longer: each commit writes the longest of a column once more."""
+
+
+def _fit(column: str, value: object) -> object:
+    match value:
+        case str():
+            return fit_text(value, _CUT.get(column))
+        case int():
+            return fit_number(value)
+        case _:
+            return value
+
 
 def record_table(records: Iterable[Record]) -> pa.Table:
-    """The records as a table with the columns that at least one of them has."""
+    """The records as a table with the columns that at least one of them has, texts and numbers made fit for the catalogue.
+
+    What a manifest or its config says may be any JSON. Its bytes stay as they are.
+    """
     kinds: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
         kinds.setdefault(tuple(record), []).append(record)
     tables = [
-        pa.table({name: pa.array([one[name] for one in some], _TYPES.get(name, pa.string())) for name in names})
+        pa.table(
+            {name: pa.array([_fit(name, one[name]) for one in some], _TYPES.get(name, pa.string())) for name in names}
+        )
         for names, some in kinds.items()
     ]
     return pa.concat_tables(tables, promote_options="default")

@@ -11,12 +11,16 @@ from catalog.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What an `entrepot up` serves; URLs are empty while it is still starting."""
+    """What an `entrepot up` serves; URLs are empty while it is still starting.
+
+    `prefect_is_ours` says that the Prefect server is its own, with the home's login.
+    """
 
     pid: int
     ui_url: str = ""
     prefect_api_url: str = ""
     registry_url: str = ""
+    prefect_is_ours: bool = False
 
 
 def up_lock(settings: Settings) -> FileLock:

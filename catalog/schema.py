@@ -9,10 +9,13 @@ one and `remove` minus one for each (kind, tag, digest). A version that was dele
 `deleted` when its whole repository went: its number is never used again, and its operation is known to have been done.
 """
 
+from catalog.nested import NESTED, as_nested, json_column
+
 _MANIFEST_COLUMNS = (
     "media_type", "artifact_type", "size", "subject", "os", "architecture", "variant", "created", "labels",
     "annotations", "children",
 )  # fmt: skip
+_NESTED = {column: as_nested("records", column) for column in NESTED["records"]}
 
 SOURCES_OF_REPOSITORIES = (
     """CREATE OR REPLACE TEMP TABLE former_members AS
@@ -185,6 +188,28 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
     ("CREATE TABLE retention_rules (name VARCHAR NOT NULL, rule VARCHAR NOT NULL)",),
     (
+        "ALTER TABLE distributions ADD COLUMN history_from BIGINT",
+        "ALTER TABLE distributions ADD COLUMN shares_login BOOLEAN",
+        # Whether a path was private before it was last set is not known; since then it serves what it serves.
+        """UPDATE distributions SET history_from = coalesce(version, (
+            SELECT max(records.version) FROM records WHERE records.kind IN ('version', 'squashed')
+                AND records.repository = distributions.repository
+                AND records.created_at <= distributions.updated_at), 1)""",
+    ),
+    (
+        *(
+            f"ALTER TABLE {table} ADD COLUMN {json_column(column)} VARCHAR"
+            for table, columns in NESTED.items()
+            for column in columns
+        ),
+        f"""CREATE OR REPLACE VIEW manifests AS
+            SELECT repository, digest, any_value(manifest_kind) AS kind,
+                {", ".join(f"any_value({_NESTED.get(column, column)}) AS {column}" for column in _MANIFEST_COLUMNS)}
+            FROM records WHERE kind = 'manifest' AND action = 'add' GROUP BY repository, digest""",
+        """UPDATE distributions SET labels_json = coalesce(to_json(labels)::VARCHAR, '{}'), labels = NULL""",
+        "UPDATE remotes SET headers_json = to_json(headers)::VARCHAR, headers = MAP {}",
+    ),
+    (
         "ALTER TABLE sources ADD COLUMN repository VARCHAR",
         "ALTER TABLE sources ADD COLUMN version BIGINT",
         "ALTER TABLE sources SET SORTED BY (repository)",
@@ -194,6 +219,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 """Each entry takes the schema from its index to the next number; entries never change once released."""
 
 SCHEMA_VERSION = len(MIGRATIONS)
+
+TEXTS_SINCE = next(number for number, entry in enumerate(MIGRATIONS, 1) if any("children_json" in one for one in entry))
+"""The version of the schema from which on nested values are JSON text; before it, those that were inlined are healed."""
 
 PULLS_SINCE = next(
     number

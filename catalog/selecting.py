@@ -12,7 +12,7 @@ from catalog.companions import COMPANION_TAGS
 from catalog.conditions import Conditions
 from catalog.facts import Facts
 from catalog.filters import Selection, TagFilter, keep_newest, newest_first, parse_pattern
-from catalog.version_ranges import parse_version
+from catalog.version_ranges import newness, parse_version
 from oci.digest import Digest
 
 
@@ -72,7 +72,7 @@ class Filter:
             return []
         if self.tags.newest is None or self._by_creation:
             return [tag for tag in candidates if tag not in verdicts]
-        versions = {tag: (version,) for tag in candidates if (version := parse_version(tag)) is not None}
+        versions = {tag: newness(version) for tag in candidates if (version := parse_version(tag)) is not None}
         wanted: set[str] = set()
         for tags in newest_first(versions, self.tags.line):
             open_places = self.tags.newest

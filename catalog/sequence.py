@@ -19,7 +19,7 @@ class Sequence:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             if os.fstat(descriptor).st_size < _BYTES:
-                os.ftruncate(descriptor, _BYTES)
+                os.pwrite(descriptor, bytes(_BYTES), 0)  # no hole: a write to one on a full disk kills the process
             self._map = mmap.mmap(descriptor, _BYTES)
         finally:
             os.close(descriptor)

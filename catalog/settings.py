@@ -1,7 +1,9 @@
 """The one table of settings: environment variables `ENTREPOT_…`; docs/settings.md documents each, a test compares."""
 
 import re
+from fnmatch import fnmatchcase
 from functools import cached_property
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -38,7 +40,17 @@ class Settings(BaseSettings):
     )
     public_url: str = Field(
         "",
-        description="URL by which clients reach the registry, where a proxy changes it. Default: as the request says.",
+        description="URL by which clients reach the registry, where a proxy changes it. Default: as the request says, if it "
+        "names one of `hosts` or of our own addresses.",
+    )
+    hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Names by which clients reach the registry, separated by commas, besides its addresses and those of its "
+        "certificate; `*.example` is any one part, `*` any name.",
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Addresses and networks, separated by commas, of proxies whose `Forwarded` and `X-Forwarded-…` headers hold.",
     )
     auth: Literal["token", "basic"] = Field(
         "token",
@@ -50,6 +62,12 @@ class Settings(BaseSettings):
     )
     read_only: bool = Field(
         default=False, description="Refuse pushes, deletions and changes by the management API; pulls go on."
+    )
+    disk_reserve: int = Field(
+        -1,
+        ge=-1,
+        description="Bytes of the disks of blobs and catalogue that uploads leave free, so that deleting, `gc`, logins and pulls "
+        "go on. -1: a twentieth of the disk, 1 GiB at most. 0: none.",
     )
     max_blob_size: int = Field(0, ge=0, description="Bytes that a pushed blob may have. 0: no limit.")
     max_uploads: int = Field(0, ge=0, description="Upload sessions open at a time for one repository. 0: no limit.")
@@ -63,7 +81,19 @@ class Settings(BaseSettings):
     )
     prefect_api_url: str = Field(
         "http://127.0.0.1:4200/api",
-        description="Prefect's API, used when it answers; else a flow runs with a server of its own.",
+        description="Prefect's API. A loopback address is where `entrepot up` starts its own; set by name, flows use it when "
+        "it answers, else a server of their own.",
+    )
+    prefect_timeout: float = Field(
+        60.0, gt=0, description="Seconds that Prefect's server may be away before a command gives its flow run up."
+    )
+    slot_timeout: float = Field(
+        3600.0, gt=0, description="Seconds that a flow run waits for a free slot of an upstream's concurrency limit."
+    )
+    work_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (),
+        description="Folders, separated by commas, below which flows of a worker read and write the files that their "
+        "parameters name. Default: `HOME/work`. Commands are bound by their caller's rights alone.",
     )
     auth_file: Path | None = Field(
         None, description="An `auth.json` to read upstream logins from, before the usual places of podman and docker."
@@ -79,14 +109,27 @@ class Settings(BaseSettings):
     insecure_registries: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Upstream hosts, separated by commas, that may be spoken to in plain HTTP. Loopback always may."
     )
+    internal_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Hosts at loopback, private or link-local addresses that upstreams may redirect to, name as token service or "
+        "upload address, and that subscriptions may reach: names, globs, addresses or networks, separated by commas.",
+    )
     connect_timeout: float = Field(10.0, gt=0, description="Seconds to reach an upstream.")
     read_timeout: float = Field(60.0, gt=0, description="Seconds an upstream may be silent within an answer.")
     total_timeout: float = Field(3600.0, gt=0, description="Seconds one upstream request may take, retries included.")
+    silence_timeout: float = Field(
+        120.0, gt=0, description="Seconds without a byte after which an upstream is given up, all tries together."
+    )
     upstream_attempts: int = Field(5, ge=1, description="How often an upstream request is tried before it fails.")
     copy_concurrency: int = Field(8, ge=1, description="Transfers at a time within one copy.")
     sparse_repositories: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="Repositories, as globs separated by commas, that take manifests whose parts are not all there.",
+    )
+    misstated_sizes: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Repositories, as globs separated by commas, that take an index which misstates the size of a child; the "
+        "child's digest is checked all the same.",
     )
     history_path: str = Field(
         "history",
@@ -142,10 +185,29 @@ class Settings(BaseSettings):
     )
     server_processes: int = Field(1, ge=1, description="Processes that serve the registry.")
 
-    @field_validator("insecure_registries", "sparse_repositories", mode="before")
+    @field_validator(
+        "insecure_registries",
+        "internal_hosts",
+        "sparse_repositories",
+        "hosts",
+        "trusted_proxies",
+        "work_roots",
+        "misstated_sizes",
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_networks(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        for text in texts:
+            try:
+                ip_network(text)
+            except ValueError as error:
+                raise ValueError(f"expected addresses or networks such as 10.0.0.0/8: {error}") from None
+        return texts
 
     @field_validator("history_path")
     @classmethod
@@ -158,6 +220,20 @@ class Settings(BaseSettings):
     def root(self) -> Path:
         """`home` as an absolute path."""
         return self.home.expanduser().absolute()
+
+    def may_misstate(self, repository: str) -> bool:
+        """Whether a repository takes indexes that misstate the size of a child."""
+        return any(fnmatchcase(repository, pattern) for pattern in self.misstated_sizes)
+
+    @cached_property
+    def allowed_roots(self) -> tuple[Path, ...]:
+        """`work_roots` as absolute paths, or their default."""
+        return tuple(root.expanduser().absolute() for root in self.work_roots) or (self.root / "work",)
+
+    @cached_property
+    def prefect_login_file(self) -> Path:
+        """The login of the Prefect server that `entrepot up` starts, readable by the owner alone."""
+        return self.root / "prefect-login"
 
     @cached_property
     def catalog_file(self) -> Path:

@@ -1,10 +1,12 @@
 """What signing with an OpenPGP key changes in a version: Atomic signatures that refer to manifests."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from uuid import uuid4
 
 from catalog.catalog import Catalog
 from catalog.changes import AddManifest, Change
+from catalog.companions import COMPANION_TAGS
+from catalog.filters import parse_pattern
 from catalog.signatures import atomic_signatures, stage
 from catalog.snapshot import Snapshot
 from oci.digest import Digest
@@ -14,16 +16,37 @@ from oci.signing.atomic import pack_atomic
 from oci.signing.pgp import PgpSigner
 
 
+def reaching_tags(snapshot: Snapshot, children: Mapping[Digest, Iterable[Digest]]) -> dict[Digest, list[str]]:
+    """The tags, in ASCII order, by which each manifest is reached: those that point to it, and those of indexes that it is in.
+
+    Tags that hold companions of an image reach what they point to alone: a list of referrers is no index of platforms.
+    """
+    is_companion = parse_pattern(COMPANION_TAGS)
+    found: dict[Digest, list[str]] = {}
+    for tag in snapshot.sorted_tags:
+        seen: set[Digest] = set()
+        waiting = [snapshot.tags[tag]]
+        while waiting:
+            digest = waiting.pop()
+            if digest not in seen and digest in snapshot.manifests:
+                seen.add(digest)
+                found.setdefault(digest, []).append(tag)
+                waiting += () if is_companion(tag) else children.get(digest, ())
+    return found
+
+
 def plan_atomic(
     catalog: Catalog, latest: Snapshot, digests: Iterable[Digest], signer: PgpSigner, *, identity: str, timestamp: int
 ) -> list[Change]:
-    """Sign each manifest by each name that clients have for it: its tags, or its digest when it has none.
+    """Sign each manifest by each name that clients have for it: the tags that it is reached by, or its digest when there is none.
 
-    Policies compare that name with what is pulled. What the key has signed by a name already stays.
+    Policies compare that name with what is pulled: who pulls an index by its tag is given a child, by that tag. What the key has
+    signed by a name already stays.
     """
-    names: dict[Digest, list[str]] = {}
-    for tag in latest.sorted_tags:
-        names.setdefault(latest.tags[tag], []).append(f"{identity}:{tag}")
+    names = {
+        digest: [f"{identity}:{tag}" for tag in tags]
+        for digest, tags in reaching_tags(latest, catalog.children(latest.repository)).items()
+    }
     changes: list[Change] = []
     for digest in digests:
         if digest not in latest.manifests:

@@ -57,6 +57,8 @@ class Snapshots:
         self._latest: dict[str, int] = {}
         self._ended: dict[str, int] = {}
         self._drops = 0
+        self.changes = 0
+        """Another number as soon as memory knows of other versions."""
         self._timelines = Timelines(lake)
         self._feed = NewsFeed(lake)
         self._read_latest()
@@ -68,6 +70,7 @@ class Snapshots:
             "FROM records WHERE kind IN ('version', 'deleted') GROUP BY repository"
         )
         with self._guard:
+            self.changes += 1
             self._latest = {str(name): int(str(number)) for name, number, *_ in rows if number is not None}
             self._ended = {str(name): int(str(number)) for name, _, number, *_ in rows if number is not None}
             self._names = None
@@ -97,6 +100,7 @@ class Snapshots:
                 for name, last in news.ended.items():
                     self._end(name, last)
                 with self._guard:
+                    self.changes += bool(news.versions)
                     self._names = None if is_new else self._names
                     for name, number in news.versions.items():
                         if number > self._ended.get(name, 0):
@@ -113,6 +117,7 @@ class Snapshots:
         """Forget versions that are no more: of a repository some or all, without a name all of everything."""
         with self._guard:
             self._drops += 1
+            self.changes += 1
             for kept in [kept for kept in self._kept if name in (kept[0], "") and (gone is None or kept[1] in gone)]:
                 del self._kept[kept]
         self._timelines.drop([name] if name else None)
@@ -228,6 +233,7 @@ class Snapshots:
     def keep(self, snapshots: Iterable[Snapshot], *, before: int, after: int) -> None:
         """Remember versions just made, as the latest of their repositories; the commit moved the counter so."""
         with self._guard:
+            self.changes += 1
             for snapshot in snapshots:
                 name, number = snapshot.repository, snapshot.version
                 if number < self._latest.get(name, 0) or number <= self._ended.get(name, 0):

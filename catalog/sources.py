@@ -14,6 +14,7 @@ from typing import Literal, cast
 import pyarrow as pa
 
 from catalog.lake import Lake, listed
+from catalog.nested import fit_number
 from catalog.snapshot import Snapshot
 from oci.descriptor import UNKNOWN_SIZE, Descriptor
 from oci.digest import Digest
@@ -81,8 +82,15 @@ def source_rows(repository: str, version: int, deferred: Iterable[Deferred], now
 def source_table(rows: Sequence[Row]) -> pa.Table:
     """Rows of `sources` as a table."""
     return pa.table(
-        {name: pa.array([row[place] for row in rows], kind) for place, (name, kind) in enumerate(_COLUMNS.items())}
+        {
+            name: pa.array([_fit(row[place]) for row in rows], kind)
+            for place, (name, kind) in enumerate(_COLUMNS.items())
+        }
     )
+
+
+def _fit(value: object) -> object:
+    return fit_number(value) if isinstance(value, int) else value
 
 
 class Sources:

@@ -14,6 +14,7 @@ from catalog.distributions import Distribution, Distributions
 from catalog.events import Event, event_row
 from catalog.holdings import Holdings
 from catalog.lake import Lake, Writer
+from catalog.nested import without_nested
 from catalog.pins import Pins
 from catalog.snapshots import Snapshots
 from catalog.timeline import SquashPlan, Timeline, plan_squash, read_timeline
@@ -58,7 +59,10 @@ _TAKE_AWAY = f"""DELETE FROM records WHERE repository = ? AND (
     kind = 'version' AND version IN (SELECT version FROM squash_heads)
     OR {_MEMBERS} AND {_KEY} IN (SELECT {_KEY} FROM squash_touched))"""
 
-_PUT_BACK = "INSERT INTO records BY NAME SELECT * FROM squash_left UNION ALL BY NAME SELECT * FROM squash_heads"
+_PUT_BACK = (
+    f"INSERT INTO records BY NAME SELECT * REPLACE ({without_nested('records')}) FROM squash_left "
+    "UNION ALL BY NAME SELECT * FROM squash_heads"
+)
 
 _LOOSE = """
 SELECT ours.digest FROM (SELECT digest, count(*) AS rows FROM squash_touched GROUP BY digest) AS ours

@@ -10,6 +10,7 @@ from catalog.snapshot import Snapshot
 from catalog.unbroken import unbroken
 from catalog.uploads import UploadSession
 from oci import mediatypes
+from oci.ambiguity import check_unambiguous
 from oci.descriptor import UNKNOWN_SIZE, Descriptor
 from oci.digest import Digest
 from oci.errors import BlobUnknown, SizeInvalid
@@ -103,7 +104,8 @@ class RepositoryTarget:
                 session.cancel()
 
     async def write_manifest(self, manifest: Manifest) -> None:
-        """Keep a manifest whose children are all staged."""
+        """Keep a manifest whose children are all staged; raise ManifestInvalid for one that clients read differently."""
+        check_unambiguous(manifest.raw)
         await asyncio.to_thread(
             self._content.put, manifest.raw, manifest.digest, self.name, media_type=manifest.media_type
         )

@@ -64,6 +64,11 @@ class Timeline:
         found = self._made_at(moment)
         return None if found is None or found.gone else found.number
 
+    def latest_at(self, moment: datetime) -> int:
+        """The number of the version that was the latest at a moment, whether or not it was deleted since; 0 for none yet."""
+        found = self._made_at(moment)
+        return 0 if found is None else found.number
+
     def _made_at(self, moment: datetime) -> Made | None:
         place = bisect_right(self._times, moment)
         return self.made[place - 1] if place else None

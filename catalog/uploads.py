@@ -14,6 +14,7 @@ from typing import Self
 
 from catalog.blobs import BlobStore, BlobVanished, storage_errors
 from catalog.holdings import Holdings
+from catalog.room import Room
 from oci.digest import Digest, Hasher, new_hasher
 from oci.errors import Conflict, DigestInvalid, SizeInvalid, StorageCorrupt, UploadUnknown
 
@@ -31,19 +32,28 @@ Clock = Callable[[], float]
 class Uploads:
     """Begins and resumes sessions over one store's staging folder; usable from any thread and by several processes."""
 
-    def __init__(self, store: BlobStore, holdings: Holdings, *, clock: Clock, expiry: float) -> None:
+    def __init__(
+        self, store: BlobStore, holdings: Holdings, *, clock: Clock, expiry: float, room: Room | None = None
+    ) -> None:
         self._store, self._holdings, self._clock, self._expiry = store, holdings, clock, expiry
+        self._room = room
         self._states: OrderedDict[str, tuple[int, Hasher]] = OrderedDict()
         self._guard = threading.Lock()
         self._owners: dict[str, str] = {}
 
     def begin(self, repository: str) -> "UploadSession":
         """Open a new, empty session for a repository."""
+        self.check_room(0)
         session_id = uuid.uuid4().hex
         with storage_errors(self._store.staging):
             descriptor = os.open(self._path(repository, session_id), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return UploadSession(self, repository, session_id, descriptor, 0, new_hasher(_STREAMED))
+
+    def check_room(self, size: int) -> None:
+        """Raise StorageFull when so many bytes more would take from what is kept free for the rest."""
+        if self._room is not None:
+            self._room.check(size)
 
     def resume(self, repository: str, session_id: str) -> "UploadSession":
         """Open a session left earlier; raise UploadUnknown, or Conflict while another request holds it."""
@@ -181,6 +191,7 @@ class UploadSession:
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append data; raise StorageFull, and leave the session as long as it was, when there is no room."""
         view = memoryview(data)
+        self._uploads.check_room(len(view))
         with storage_errors(self._path.parent):
             try:
                 written = 0

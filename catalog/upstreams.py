@@ -1,6 +1,7 @@
 """Upstreams as the settings and their records say they are to be spoken to."""
 
 import asyncio
+import hashlib
 import os
 import ssl
 from collections import OrderedDict
@@ -27,6 +28,9 @@ from oci.remote.repository import RemoteRepository
 from oci.remote.signed import SignedRepository
 from oci.remote.traffic import Traffic
 from oci.remote.transport import RemoteTransport
+
+_SHOWN_AFTER = 5.0
+"""Seconds of silence after which it is said that an upstream is waited for."""
 
 _KEPT = 1000
 """Repositories whose connections are kept."""
@@ -88,12 +92,37 @@ class Upstreams:
         """Sources of a blob in their order, those that have failed of late last."""
         return self._health.in_order(sources, lambda source: source.remote.host)
 
-    async def new_transport(self, remote: Remote, *, only_basic: bool = False) -> RemoteTransport:
-        """A further connection, which the caller closes; `only_basic` is for other APIs at the same host."""
+    async def new_transport(
+        self, remote: Remote, *, only_basic: bool = False, anonymous: bool = False
+    ) -> RemoteTransport:
+        """A further connection, which the caller closes; `only_basic` is for other APIs at the same host.
+
+        An `anonymous` one shows what any client would: no login, no client certificate, none of the record's headers.
+        """
         key = self._key(remote)
-        return await asyncio.to_thread(
-            self._connect, key, self._traffic_of(key.remote, key.record), only_basic=only_basic
-        )
+        traffic = self._traffic_of(key.remote, key.record)
+        return await asyncio.to_thread(self._connect, key, traffic, only_basic=only_basic, anonymous=anonymous)
+
+    async def identity(self, remote: Remote) -> str:
+        """Name, without telling it, who we are to a remote or a mirror of it: another text for another login; empty for nobody.
+
+        A client certificate and the headers of a record count as a login, for they may open what others do not see.
+        """
+        record = self._record_of(remote)
+        mirrors = record.mirrors if record else ()
+        places = [
+            remote,
+            *(mirrored(parse_mirror(text), remote.reference, record.prefix) for text in mirrors if record),
+        ]
+        names = [name for place in places if (name := await asyncio.to_thread(self._name_shown, place))]
+        return hashlib.sha256("\n".join(names).encode()).hexdigest()[:8] if names else ""
+
+    def _name_shown(self, remote: Remote) -> str:
+        record = self._record_of(remote)
+        shown = [f"certificate {record.client_cert}"] if record and record.client_cert else []
+        shown += [f"header {name}" for name, _ in record.headers] if record else []
+        login = self._keychain.find(remote.reference.registry, remote.reference.repository)
+        return " ".join([*shown, *([f"login {login.username}"] if login else [])])
 
     def _record_of(self, remote: Remote) -> RemoteRecord | None:
         return self._remotes.select(remote.reference) if self._remotes else None
@@ -137,9 +166,19 @@ class Upstreams:
         """Seconds that requests were held because upstreams allow no more, the longest of all upstreams."""
         return max((budget.waited for budget in self._budgets), default=0.0)
 
-    def _connect(self, key: _Key, traffic: Traffic, *, only_basic: bool = False) -> RemoteTransport:
+    def waiting(self) -> str:
+        """For whom requests have been waiting for some seconds without a byte, in words; empty for nobody."""
+        silent = [(traffic.silence.seconds, name) for (name, _record), traffic in self._traffic.items()]
+        seconds, name = max(silent, default=(0.0, ""))
+        return f"waiting for {name} for {seconds:.0f} s" if seconds >= _SHOWN_AFTER else ""
+
+    def _connect(
+        self, key: _Key, traffic: Traffic, *, only_basic: bool = False, anonymous: bool = False
+    ) -> RemoteTransport:
         reference, record = key.remote.reference, key.record
         options = record_options(self._options, record, os.environ) if record else self._options
+        if anonymous:
+            options = replace(options, client_cert=None, client_key=None, headers=())
         try:
             return RemoteTransport(
                 reference.registry,
@@ -148,7 +187,9 @@ class Upstreams:
                 only_basic=only_basic,
                 traffic=traffic,
                 report=lambda error: self._health.note(reference.registry, error),
-                find_credential=lambda: self._keychain.find(reference.registry, reference.repository),
+                find_credential=lambda: (
+                    None if anonymous else self._keychain.find(reference.registry, reference.repository)
+                ),
             )
         except (ssl.SSLError, OSError) as error:
             if record is None:

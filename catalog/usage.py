@@ -17,13 +17,13 @@ _BY_REPOSITORY = f"""
 WITH used AS ({_USED}), spread AS (
     SELECT digest, any_value(size) AS size, count(*) AS repositories FROM used GROUP BY digest
 )
-SELECT used.repository, CAST(sum(used.size) AS BIGINT),
-    CAST(sum(CASE WHEN spread.repositories > 1 THEN used.size ELSE 0 END) AS BIGINT)
+SELECT used.repository, sum(used.size),
+    sum(CASE WHEN spread.repositories > 1 THEN used.size ELSE 0 END)
 FROM used JOIN spread USING (digest) GROUP BY used.repository ORDER BY used.repository"""
 
 _ONCE = f"""
 WITH used AS ({_USED})
-SELECT CAST(coalesce(sum(size), 0) AS BIGINT) FROM (SELECT digest, any_value(size) AS size FROM used GROUP BY digest)"""
+SELECT coalesce(sum(size), 0) FROM (SELECT digest, any_value(size) AS size FROM used GROUP BY digest)"""
 
 _LEFT = "SELECT repository, digest, max(size) FROM sources GROUP BY repository, digest"
 

@@ -7,24 +7,40 @@ from semver import Version
 
 from oci.errors import InvalidInput
 
-_COMPARATOR = re.compile(r"(>=|<=|>|<|=|\^|~)?\s*v?(\d+)(?:\.(\d+|x|\*))?(?:\.(\d+|x|\*))?(-[0-9A-Za-z.-]+)?")
+_COMPARATOR = re.compile(
+    r"(>=|<=|>|<|=|\^|~)?\s*v?(\d+)(?:\.(\d+|x|\*))?(?:\.(\d+|x|\*))?(-[0-9A-Za-z.-]+)?(?:[+_][0-9A-Za-z.-]+)?"
+)
 
 InRange = Callable[[Version], bool]
 
 
 def parse_version(tag: str) -> Version | None:
-    """The version that a tag is, a leading `v` aside; `1.2` counts as 1.2.0. None for a tag that is none."""
+    """The version that a tag is, a leading `v` aside; `1.2` counts as 1.2.0. None for a tag that is none.
+
+    A tag cannot hold the `+` before a version's build, so a `_` stands for it: helm pushes chart 1.2.3+up4 as the tag 1.2.3_up4.
+    Source: Helm, "Use OCI-based registries".
+    """
     try:
-        return Version.parse(tag.removeprefix("v"), optional_minor_and_patch=True)
+        return Version.parse(tag.removeprefix("v").replace("_", "+", 1), optional_minor_and_patch=True)
     except (ValueError, TypeError):
         return None
+
+
+Newness = tuple[Version, tuple[tuple[bool, int, str], ...]]
+
+
+def newness(version: Version) -> Newness:
+    """What orders versions; of equal ones their builds decide, numbers by value, which semantic versioning leaves open."""
+    parts = re.findall(r"\d+|[^\d.]+", version.build or "")
+    return version, tuple((not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts)
 
 
 def parse_range(text: str) -> InRange:
     """Read a range: comparators that all have to hold, parted by blanks or commas; `||` between ranges means either.
 
     Comparators are `>=1.2`, `>1`, `<=2.0.1`, `<2`, `=1.2.3`, `^1.2` (same major), `~1.2` (same minor), `1.2.x` or `1.2`. As
-    with npm, a pre-release is in a range only when the range names a pre-release of the same version. Raises InvalidInput.
+    with npm, a pre-release is in a range only when the range names a pre-release of the same version, and a build
+    (`1.2.3+up4`) is not looked at. Raises InvalidInput.
     """
     alternatives = [_parse_all(part) for part in text.split("||")]
     return lambda version: any(fits(version) for fits in alternatives)

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from catalog.companions import SIGNATURE_TYPES
+from catalog.nested import MAX_NUMBER, as_nested, with_nested
 from catalog.view_columns import COLUMNS
 
-_LAKE = "lake.main.records"
+_LAKE = with_nested("records", "lake.main.records")
 SCHEMA = "memory.questions"
 """Where the views are; what they do not name is found in the lake."""
 
@@ -34,11 +35,12 @@ _DETAILS = (
     "repository, digest, manifest_kind AS kind, media_type, artifact_type, size, subject, os, architecture, variant, created, "
     "labels, annotations, children, version"
 )
-_IMAGE = """repository, digest, manifest_kind, media_type, os, architecture, variant,
+_IMAGE = f"""repository, digest, manifest_kind, media_type, os, architecture, variant,
             try_cast(created AS TIMESTAMPTZ) AS created,
             coalesce(list_sum(list_transform(children, lambda child: (child.role = 'layer')::BIGINT)), 0)::BIGINT AS layers,
-            size + coalesce(list_sum(list_transform(children,
-                lambda child: CASE child.role WHEN 'manifest' THEN 0 ELSE child.size END)), 0)::BIGINT AS size_bytes,
+            least(size + coalesce(list_sum(list_transform(children,
+                lambda child: CASE child.role WHEN 'manifest' THEN 0 ELSE child.size END)), 0), {MAX_NUMBER})::BIGINT
+                AS size_bytes,
             children[list_position(list_transform(children, lambda child: child.role), 'layer')].digest AS base_layer,
             coalesce(annotations['org.opencontainers.image.base.name'],
                 labels['org.opencontainers.image.base.name'], '') AS base_name,
@@ -102,9 +104,9 @@ _OF_VERSIONS: Mapping[str, str] = {
     ), shared AS (
         SELECT blob FROM used GROUP BY blob HAVING min(repository) <> max(repository)
     )
-    SELECT repository, sum(size)::BIGINT AS bytes,
-        coalesce(sum(size) FILTER (shared.blob IS NOT NULL), 0)::BIGINT AS shared,
-        coalesce(sum(size) FILTER (shared.blob IS NULL), 0)::BIGINT AS own
+    SELECT repository, least(sum(size), {most})::BIGINT AS bytes,
+        least(coalesce(sum(size) FILTER (shared.blob IS NOT NULL), 0), {most})::BIGINT AS shared,
+        least(coalesce(sum(size) FILTER (shared.blob IS NULL), 0), {most})::BIGINT AS own
     FROM used LEFT JOIN shared USING (blob) GROUP BY repository""",
 }
 """What follows from versions, by name; each can be cut off at one."""
@@ -117,7 +119,8 @@ _BLOBS = """SELECT digest, size, true AS held, to_timestamp(ingested_at) AS inge
     SELECT digest, max(size), false, NULL::TIMESTAMPTZ FROM lake.main.sources
     ANTI JOIN ({holdings}) there USING (digest) GROUP BY digest"""
 _EVENTS = "SELECT happened_at, actor, action, name, outcome, reason, address, detail FROM lake.main.events"
-_DISTRIBUTIONS = """SELECT path, repository, version, private, description, labels, remote, created_at, updated_at
+_DISTRIBUTIONS = f"""SELECT path, repository, version, private, description,
+    {as_nested("distributions", "labels")} AS labels, remote, created_at, updated_at
     FROM lake.main.distributions"""
 _SOURCES = "SELECT repository, digest, size, remote, policy, created_at FROM lake.main.sources"
 _PULLS = """SELECT repository, tag, digest, sum(pulls)::BIGINT AS pulls, max(last_pulled_at) AS last_pulled_at
@@ -173,7 +176,7 @@ def _filled(name: str, records: str) -> str:
     text = _OF_VERSIONS[name]
     for inner in ("manifests", "tags"):
         text = text.replace(f"({{{inner}}})", f"({_OF_VERSIONS[inner]})")
-    return text.replace("{records}", records)
+    return text.replace("{records}", records).replace("{most}", str(MAX_NUMBER))
 
 
 def view_statements(as_of: AsOf = NOW, *, has_holdings: bool, names: frozenset[str] | None = None) -> Iterator[str]:

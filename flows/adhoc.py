@@ -1,70 +1,107 @@
-"""Runs a flow from the command line: on the Prefect server that answers, else on one of our own for as long as it takes."""
+"""Points a command's process to a Prefect server: the one that answers, else one of our own for as long as it takes."""
 
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar, cast
+from dataclasses import dataclass
 
 from filelock import FileLock
 
-from catalog.running import find_running
+from catalog.prefect_address import PrefectAddress, known_addresses, make_login
 from catalog.settings import Settings
-from flows.prefect_home import is_answering, prefect_environment, quiet_environment, server_environment
-from flows.processes import Processes, free_port
-from flows.progress import Progress, watched
-
-if TYPE_CHECKING:
-    from prefect.client.schemas.objects import State
-
-R = TypeVar("R")
-T = TypeVar("T")
+from flows.prefect_home import (
+    check_login,
+    is_answering,
+    prefect_environment,
+    prepare_home,
+    quiet_environment,
+    set_environment,
+)
+from flows.prefect_process import PrefectProcess, loopback_socket
+from flows.processes import Processes
+from flows.restarts import Restarted
 
 SERVER_SECONDS = 90.0
+RESTART_SECONDS = 20.0
 DRAIN_SECONDS = 5.0
+_LOOK_SECONDS = 1.0
 
-Show = Callable[[Progress], Coroutine[None, None, None]]
-"""Shows a progress until it is cancelled."""
+Say = Callable[[str], None]
 
 
-def find_api(settings: Settings) -> str | None:
-    """The URL of a Prefect API that answers: that of a running `entrepot up`, else that of the settings."""
-    running = find_running(settings)
-    candidates = [running.prefect_api_url] if running and running.prefect_api_url else []
-    candidates.append(settings.prefect_api_url)
-    return next((url for url in candidates if is_answering(url)), None)
+def find_api(settings: Settings) -> PrefectAddress | None:
+    """A Prefect API that answers: that of a running `entrepot up` of this home, else the one that was set."""
+    return next((api for api in known_addresses(settings) if _answers(api)), None)
+
+
+def _answers(api: PrefectAddress) -> bool:
+    """Whether an API answers; the home's own running one is given the time that its next start takes."""
+    deadline = time.monotonic() + (RESTART_SECONDS if api.login else 0.0)
+    while not (found := is_answering(api.url)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return found
+
+
+@dataclass(slots=True)
+class UsedApi:
+    """The Prefect API that this process uses; `answers` is what the last look at it said.
+
+    `server` is ours, and started again when it ends; None for one that others look after.
+    """
+
+    url: str
+    patience: float
+    wait: Callable[[], None] = lambda: None
+    server: Restarted | None = None
+    answers: bool = True
+
+    async def lost(self) -> None:
+        """Watch the server; return once it has not answered for longer than it may be away."""
+        away_since: float | None = None
+        while away_since is None or time.monotonic() - away_since < self.patience:
+            await asyncio.sleep(_LOOK_SECONDS)
+            if self.server is not None:
+                self.server.tend()
+            self.answers = await asyncio.to_thread(is_answering, self.url, timeout=5.0)
+            if self.answers:
+                away_since = None
+            elif away_since is None:
+                away_since = time.monotonic()
 
 
 @contextmanager
-def prefect_api(settings: Settings, *, debug: bool = False) -> Iterator[Callable[[], None]]:
-    """Point this process to a Prefect API. Call what is given once the API is needed: it waits until it answers.
+def prefect_api(settings: Settings, *, say: Say, debug: bool = False) -> Iterator[UsedApi]:
+    """Point this process to a Prefect API. Call its `wait` once it is needed: that waits until it answers.
 
     A server of our own is started meanwhile where none answers, and stopped at the end; it keeps its record in HOME/prefect.
     """
-    url = find_api(settings)
-    if url is not None:
-        _use_api(settings, url, debug=debug)
-        yield lambda: None
+    prepare_home(settings)
+    api = find_api(settings)
+    if api is not None:
+        check_login(api, os.environ)
+        _use_api(settings, api, debug=debug)
+        yield UsedApi(api.url, settings.prefect_timeout)
         return
-    port = free_port()
-    url = f"http://127.0.0.1:{port}/api"
-    _use_api(settings, url, debug=debug)
-    settings.root.mkdir(parents=True, exist_ok=True, mode=0o700)
     # Two servers that make or migrate one database at the same time would disturb each other.
     starting = FileLock(settings.root / "prefect.lock", timeout=SERVER_SECONDS)
-    with Processes(settings.root / "logs") as processes, starting:
-        command = [sys.executable, "-m", "flows.prefect_server", str(port), "--api-only"]
-        child = processes.start("prefect-adhoc", command, env=server_environment(settings))
+    with loopback_socket() as listening, Processes(settings.root / "logs") as processes, starting:
+        server = PrefectProcess(settings, listening, make_login(), api_only=True)
+        _use_api(settings, PrefectAddress(server.api_url, server.login), debug=debug)
+        kept = Restarted(processes, lambda again: server.start(processes, "prefect-adhoc", again=again), say)
 
         def wait() -> None:
-            processes.wait_ready(child, lambda: is_answering(url), seconds=SERVER_SECONDS)
+            processes.wait_ready(kept.child, lambda: is_answering(server.api_url), seconds=SERVER_SECONDS)
             starting.release()
 
+        used = UsedApi(server.api_url, settings.prefect_timeout, wait, kept)
         try:
-            yield wait
+            yield used
         finally:
-            _send_what_is_left()
+            if used.answers:
+                _send_what_is_left()
 
 
 def _send_what_is_left() -> None:
@@ -78,18 +115,5 @@ def _send_what_is_left() -> None:
         service.drain_all(timeout=DRAIN_SECONDS)
 
 
-def _use_api(settings: Settings, url: str, *, debug: bool) -> None:
-    os.environ.update({**prefect_environment(settings, url), **quiet_environment(debug=debug)})
-
-
-async def run_flow(flow: Callable[[R], Awaitable["T | State[T]"]], request: R, show: Show | None = None) -> T:
-    """Run a flow in this process; return its result, raise what it raises. `show` is given the progress while it runs."""
-    progress = Progress()
-    watched.set(progress)
-    shown = asyncio.create_task(show(progress)) if show else None
-    try:
-        return cast("T", await flow(request))
-    finally:
-        if shown:
-            shown.cancel()
-            await asyncio.gather(shown, return_exceptions=True)
+def _use_api(settings: Settings, api: PrefectAddress, *, debug: bool) -> None:
+    set_environment({**prefect_environment(settings, api), **quiet_environment(debug=debug)})

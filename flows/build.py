@@ -16,6 +16,7 @@ from catalog.settings import Settings, read_settings
 from catalog.signatures import stage
 from catalog.snapshot import Snapshot
 from catalog.target import RepositoryTarget
+from catalog.work_roots import allowed_path
 from flows.build_request import BuildRequest
 from flows.buildah import Build, Buildah
 from flows.operation import Operation, OperationResult
@@ -36,14 +37,15 @@ from oci.signing.keys import Signer
 BASE_NAME, BASE_DIGEST = "org.opencontainers.image.base.name", "org.opencontainers.image.base.digest"
 
 
-def find_build(request: BuildRequest) -> Build:
-    """Look for the context and the Containerfile; raise InvalidInput that says what is missing."""
-    context = request.context.expanduser().absolute()
+def find_build(settings: Settings, request: BuildRequest) -> Build:
+    """Look for the context and the Containerfile; raise InvalidInput that says what is missing, PathRefused."""
+    context = allowed_path(settings, request.context, "context")
     if not context.is_dir():
         raise InvalidInput(f"the context {context} is no folder")
     candidates = [request.containerfile] if request.containerfile else [Path("Containerfile"), Path("Dockerfile")]
     for candidate in candidates:
-        for place in (context / candidate, candidate.expanduser().absolute()):
+        for base in (context, None):
+            place = allowed_path(settings, candidate, "Containerfile", base=base)
             if place.is_file():
                 return Build(context, place, request.arguments, request.target, request.platform or "")
     raise InvalidInput(f"there is no {' or '.join(map(str, candidates))} in {context}")
@@ -135,7 +137,7 @@ async def build_image(request: BuildRequest) -> "State[OperationResult]":
     """Build, take the image in, and make one version with its tag and its provenance. A failed build changes nothing."""
     settings = read_settings()
     signer = read_signer(settings, request.key) if request.key or settings.signing_key else None
-    build, started = await asyncio.to_thread(find_build, request), _now()
+    build, started = await asyncio.to_thread(find_build, settings, request), _now()
     buildah = make_buildah(settings)
     # Opened meanwhile: it takes as long as a small build.
     opening = asyncio.create_task(asyncio.to_thread(open_catalog, settings))

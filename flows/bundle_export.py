@@ -13,6 +13,7 @@ from prefect.states import Completed
 from catalog.bundle_export import Export, plan_export, write_bundle
 from catalog.bundle_format import Contents
 from catalog.catalog import Catalog
+from catalog.work_roots import allowed_path
 from flows import progress
 from flows.artifacts import progress_artifact
 from flows.bundle_request import ExportRequest, ExportResult
@@ -39,11 +40,12 @@ async def export_repositories(request: ExportRequest) -> "State[ExportResult]":
     """Write a bundle: a folder or tar that is an OCI image layout too. It appears whole or not at all."""
     shown = progress.watched.get() or Progress()
     async with opened_catalog() as catalog:
+        bundle = allowed_path(catalog.settings, request.bundle, "bundle")
         export = await asyncio.to_thread(plan_export, catalog, request.versions(), now=datetime.now(UTC))
         check_chosen(export)
         shown.begin("exporting", 0)
         async with progress_artifact("export", request.bundle.name, shown):
-            await write(catalog, export.contents, request.bundle.expanduser().absolute(), shown)
+            await write(catalog, export.contents, bundle, shown)
     result = ExportResult(request.bundle, export.contents, str(flow_run.id), export.dropped)
     get_run_logger().info(result.summary())
     return Completed(message=result.summary(), data=result)

@@ -14,6 +14,7 @@ from catalog.bundle_format import BundledVersion, Contents
 from catalog.bundle_import import check_base, read_contents, stage_bundle
 from catalog.catalog import Catalog
 from catalog.restore import plan_towards
+from catalog.work_roots import allowed_path
 from flows import progress
 from flows.artifacts import progress_artifact, result_artifact
 from flows.bundle_request import ImportRequest, ImportResult
@@ -59,8 +60,9 @@ def _check(catalog: Catalog, operations: list[Operation]) -> None:
 @flow(name="import-bundle", persist_result=False, validate_parameters=True)
 async def import_bundle(request: ImportRequest) -> "State[ImportResult]":
     """Take a bundle in: all of it is verified before the catalogue is touched. Run again after any failure."""
-    shown, bundle = progress.watched.get() or Progress(), request.bundle.expanduser().absolute()
+    shown = progress.watched.get() or Progress()
     async with opened_catalog() as catalog:
+        bundle = allowed_path(catalog.settings, request.bundle, "bundle")
         if request.dry_run:
             contents = await asyncio.to_thread(_read, catalog, bundle)
             get_run_logger().info("%s can be imported: %d blobs", bundle, len(contents.blobs))

@@ -27,8 +27,8 @@ _SBOM = """\
 
 
 def demo_request(settings: Settings, remote: str) -> PipelineRequest:
-    """The pipeline over the demo upstream; its files stand under HOME/demo and are made where they are missing."""
-    folder = settings.root / "demo" / "pipeline"
+    """The pipeline over the demo upstream; its files, made where they are missing, stand where a worker may read them."""
+    folder = settings.allowed_roots[0] / "demo"
     context = folder / "context"
     context.mkdir(parents=True, exist_ok=True)
     for path, text in (

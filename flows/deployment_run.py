@@ -13,6 +13,8 @@ from prefect.exceptions import PrefectException
 from prefect.states import Cancelled
 
 _POLL = 0.5
+_CRASHED_LOOKS = 60
+"""So often in turn must a run be seen as crashed: until then a look for orphans may start it again."""
 _NOT_PICKED_UP = 60.0
 
 
@@ -61,12 +63,13 @@ def run_deployment(
 def _await_end(
     client: SyncPrefectClient, run_id: UUID, on_change: Callable[[Followed], None], check: Callable[[], None]
 ) -> Ended:
-    last, started = Followed(""), time.monotonic()
+    last, started, crashed = Followed(""), time.monotonic(), 0
     while True:
         check()
         state = client.read_flow_run(run_id).state
         name = (state.name if state else None) or "Unknown"
-        if state is not None and state.is_final():
+        crashed = crashed + 1 if state is not None and state.is_crashed() else 0
+        if state is not None and state.is_final() and not 0 < crashed < _CRASHED_LOOKS:
             return Ended(str(run_id), state.is_completed(), name, state.message or "")
         now = _follow(client, run_id, name)
         if name in ("Scheduled", "Late") and time.monotonic() - started > _NOT_PICKED_UP:

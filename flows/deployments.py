@@ -10,15 +10,17 @@ from uuid import UUID
 
 import yaml  # type: ignore[import-untyped]  # it carries no types
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
+from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 
+from flows.prefect_home import WORK_POOL
 from oci.errors import LocalError
 
+ENGINE = "python -m flows.engine"
 PREFECT_FILE = Path(__file__).resolve().parent.parent / "prefect.yaml"
 
 
@@ -40,36 +42,55 @@ def read_deployments(file: Path = PREFECT_FILE) -> list[dict[str, Any]]:
         raise LocalError(f"{file} declares no deployments: {error}") from None
 
 
-def ensure_work_pool(client: SyncPrefectClient, name: str) -> None:
-    """Make the work pool where it is missing; one that is there stays as its owner left it."""
+def job_template() -> dict[str, Any]:
+    """The base job template of our pool: what a flow run's process is, no deployment and no flow run has a say in."""
+    template = ProcessWorker.get_default_base_job_template()
+    template["job_configuration"] |= {"command": ENGINE, "working_dir": None, "stream_output": True}
+    del template["job_configuration"][
+        "env"
+    ]  # an `env` that is there is merged with a deployment's, whatever the variables
+    fields = template["variables"]["properties"]
+    template["variables"]["properties"] = {name: fields[name] for name in ("name", "labels")}
+    return template
+
+
+def ensure_work_pool(client: SyncPrefectClient, name: str, *, own: bool) -> None:
+    """Make the work pool where it is missing; on a server of our own its template is as above, elsewhere as its owner left it."""
+    template = job_template()
     try:
-        client.read_work_pool(name)
+        found = client.read_work_pool(name)
     except ObjectNotFound:
-        template = ProcessWorker.get_default_base_job_template()
         try:
             client.create_work_pool(
                 WorkPoolCreate(name=name, type=ProcessWorker.type, base_job_template=template, is_paused=False)
             )
         except ObjectAlreadyExists:
             return
+    else:
+        if own and name == WORK_POOL and found.base_job_template != template:
+            client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
 
 
-def register_deployments(client: SyncPrefectClient, file: Path = PREFECT_FILE) -> list[Registered]:
+def register_deployments(
+    client: SyncPrefectClient, file: Path = PREFECT_FILE, *, own: bool = False
+) -> list[Registered]:
     """Register every deployment of the file, with its flow's parameters, and the work pools they need."""
-    return [_register(client, declared) for declared in read_deployments(file)]
+    declared = read_deployments(file)
+    for name in sorted({one["work_pool"]["name"] for one in declared}):
+        ensure_work_pool(client, name, own=own)
+    return [_register(client, one) for one in declared]
 
 
-def register(file: Path = PREFECT_FILE) -> int:
-    """Register with the server of PREFECT_API_URL; return how many deployments were written."""
+def register(file: Path = PREFECT_FILE, *, own: bool = False) -> int:
+    """Register with the server of PREFECT_API_URL, `own` if it is ours; return how many deployments were written."""
     with get_client(sync_client=True) as client:
-        return sum(registered.changed for registered in register_deployments(client, file))
+        return sum(registered.changed for registered in register_deployments(client, file, own=own))
 
 
 def _register(client: SyncPrefectClient, declared: Mapping[str, Any]) -> Registered:
     flow: Flow[..., Any] = load_flow_from_entrypoint(declared["entrypoint"], use_placeholder_flow=False)
     schema = parameter_schema(flow).model_dump(exclude_unset=True)
     version, full_name = fingerprint(declared, schema), f"{flow.name}/{declared['name']}"
-    ensure_work_pool(client, declared["work_pool"]["name"])
     try:
         found = client.read_deployment_by_name(full_name)
     except ObjectNotFound:

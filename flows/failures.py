@@ -15,23 +15,25 @@ MAX_NAMED = 20
 async def each(keys: Iterable[str], act: Callable[[str], Awaitable[None]], failed: dict[str, EntrepotError]) -> None:
     """Act on all keys at once, noting each one's failure; what no other key would survive is raised, the rest cancelled.
 
-    Raised are failures of this installation, refused credentials, and an upstream that fails MAX_UNAVAILABLE times in a row.
+    Raised are failures of this installation, an upstream that fails MAX_UNAVAILABLE times in a row, and one that has let nothing
+    through when it refuses the login for the MAX_UNAVAILABLE-th time. One refusal is one key's failure: rights may differ.
     """
-    in_a_row = 0
+    in_a_row, refused, done = 0, 0, 0
 
     async def guarded(key: str) -> None:
-        nonlocal in_a_row
+        nonlocal in_a_row, refused, done
         try:
             await act(key)
-        except (LocalError, RemoteUnauthorized):
+        except LocalError:
             raise
         except EntrepotError as error:
             failed[key] = error
             in_a_row = in_a_row + 1 if isinstance(error, RemoteUnavailable) else 0
-            if in_a_row >= MAX_UNAVAILABLE:
+            refused += isinstance(error, RemoteUnauthorized) and error.status == 401
+            if in_a_row >= MAX_UNAVAILABLE or (refused >= MAX_UNAVAILABLE and not done):
                 raise
         else:
-            in_a_row = 0
+            in_a_row, done = 0, done + 1
 
     try:
         async with asyncio.TaskGroup() as group:

@@ -123,35 +123,23 @@ def perform(
     Raises Conflict when the repository never stops moving or the plan is not the expected one, and what the plan and the commit
     raise.
     """
-    for _ in range(MAX_PLANS):
-        base = catalog.find_snapshot(operation.repository) or Snapshot(operation.repository, 0)
-        changes = tuple(operation.plan(base))
-        made = plan_id(base, changes)
-        if expected and made != expected and catalog.find_operation(operation.repository, run_id) is None:
-            raise Conflict(
-                f"the plan is not {expected} but {made} on version {base.version} of {operation.repository}, for something has "
-                "changed since it was made; nothing was done: look at it again with --dry-run"
-            )
-        commit = Commit(
-            repository=operation.repository,
-            operation=operation.name,
-            changes=changes,
-            requirements=(LatestIs(base.version),),
-            operation_id=run_id,
-            flow_run_id=run_id,
-            actor=actor,
-            message=operation.message,
-            created_at=now,
-            resumable=True,
-            allow_sparse=operation.allow_sparse,
-            donors=operation.donors,
-        )
+    planning = _Planning(catalog, operation, actor, run_id, now, expected)
+    name = operation.repository
+    for tries_left in reversed(range(MAX_PLANS)):
         try:
-            committed = catalog.preview(commit) if dry_run else catalog.commit(commit)
+            if dry_run:
+                committed = catalog.preview(planning.on(catalog.find_snapshot(name) or Snapshot(name, 0)))
+            elif tries_left:
+                committed = catalog.commit(planning.on(catalog.find_snapshot(name) or Snapshot(name, 0)))
+            else:  # others are always quicker: they wait for this one plan
+                committed = catalog.commit_latest(name, planning.on)
+        except PlanChanged:
+            raise
         except Conflict:
             continue
+        base = planning.base
         return OperationResult(
-            operation.repository,
+            name,
             operation.name,
             base.version,
             base.version if dry_run else committed.version,
@@ -161,7 +149,48 @@ def perform(
             run_id,
             operation.notes,
             operation.not_selected,
-            made,
+            planning.made,
             operation.verdicts,
         )
-    raise Conflict(f"{operation.repository} was changed by others during {MAX_PLANS} tries in a row; run this again")
+    raise Conflict(f"{name} was changed by others during {MAX_PLANS} tries in a row; run this again")
+
+
+class PlanChanged(Conflict):
+    """What would be done now is not what was shown."""
+
+
+class _Planning:
+    """Plans an operation on whatever version is the latest, and remembers the last plan."""
+
+    def __init__(
+        self, catalog: Catalog, operation: Operation, actor: str, run_id: str, now: datetime, expected: str
+    ) -> None:
+        self._catalog, self._operation, self._expected = catalog, operation, expected
+        self._actor, self._run_id, self._now = actor, run_id, now
+        self.base, self.made = Snapshot(operation.repository, 0), ""
+
+    def on(self, base: Snapshot) -> Commit:
+        """The commit for a version; raise PlanChanged when its plan is not the expected one."""
+        operation, run_id = self._operation, self._run_id
+        changes = tuple(operation.plan(base))
+        self.base, self.made = base, plan_id(base, changes)
+        expected = self._expected
+        if expected and self.made != expected and self._catalog.find_operation(operation.repository, run_id) is None:
+            raise PlanChanged(
+                f"the plan is not {expected} but {self.made} on version {base.version} of {operation.repository}, for something "
+                "has changed since it was made; nothing was done: look at it again with --dry-run"
+            )
+        return Commit(
+            repository=operation.repository,
+            operation=operation.name,
+            changes=changes,
+            requirements=(LatestIs(base.version),),
+            operation_id=run_id,
+            flow_run_id=run_id,
+            actor=self._actor,
+            message=operation.message,
+            created_at=self._now,
+            resumable=True,
+            allow_sparse=operation.allow_sparse,
+            donors=operation.donors,
+        )

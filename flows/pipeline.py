@@ -14,6 +14,7 @@ from catalog.catalog import Catalog
 from catalog.filters import TagFilter
 from catalog.settings import Settings
 from catalog.signatures import check_signatures
+from catalog.work_roots import allowed_path
 from flows.build import BASE_DIGEST, build_image
 from flows.build_request import BuildRequest
 from flows.bundle_export import export_repositories
@@ -165,7 +166,8 @@ async def _export(catalog: Catalog, request: PipelineRequest, note: Note) -> Non
     if request.bundles is None:
         return
     built = await asyncio.to_thread(catalog.snapshot, request.built)
-    bundle = request.bundles / f"{request.built.replace('/', '-')}-{built.version}.tar"
+    folder = allowed_path(catalog.settings, request.bundles, "folder of bundles")
+    bundle = folder / f"{request.built.replace('/', '-')}-{built.version}.tar"
     if bundle.exists():
         note("export", f"{bundle} is there already")
         return

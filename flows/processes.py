@@ -32,6 +32,8 @@ class Child:
     name: str
     log: Path
     process: "subprocess.Popen[bytes]"
+    is_restarted: bool = False
+    """Whether whoever started it starts it again: its end is no reason for the others to end."""
 
     @property
     def has_ended(self) -> bool:
@@ -66,15 +68,24 @@ class Processes:
         self._logs = logs
         self.children: list[Child] = []
 
-    def start(self, name: str, command: Sequence[str], *, env: Mapping[str, str | None] | None = None) -> Child:
-        """Start a command; its output goes to LOGS/NAME.log, begun anew.
+    def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str | None] | None = None,
+        is_restarted: bool = False,
+        append: bool = False,
+        pass_fds: Sequence[int] = (),
+    ) -> Child:
+        """Start a command; its output goes to LOGS/NAME.log, begun anew unless `append` says otherwise.
 
-        Its environment is ours and `env` on top, which takes a variable away by giving it as None.
+        Its environment is ours and `env` on top, which takes a variable away by giving it as None. `pass_fds` stay open in it.
         """
         self._logs.mkdir(parents=True, exist_ok=True)
         log = self._logs / f"{name}.log"
         values = {**os.environ, "PYTHONPATH": _python_path(), "PYTHONUNBUFFERED": "1", **(env or {})}
-        with log.open("wb") as output:
+        with log.open("ab" if append else "wb") as output:
             process = subprocess.Popen(  # noqa: S603  # the commands are our own
                 tethered(list(command)),
                 stdin=subprocess.DEVNULL,
@@ -82,8 +93,9 @@ class Processes:
                 stderr=subprocess.STDOUT,
                 env={key: value for key, value in values.items() if value is not None},
                 start_new_session=True,
+                pass_fds=pass_fds,
             )
-        child = Child(name, log, process)
+        child = Child(name, log, process, is_restarted)
         self.children.append(child)
         return child
 
@@ -91,6 +103,8 @@ class Processes:
         """Wait until a child is ready; raise ProcessFailed when it, or another, ends, or time is up."""
         deadline = time.monotonic() + seconds
         while not is_ready():
+            if child.has_ended:
+                raise child.failure()
             self.check()
             if time.monotonic() > deadline:
                 raise ProcessFailed(
@@ -99,10 +113,15 @@ class Processes:
             time.sleep(_POLL)
 
     def check(self) -> None:
-        """Raise ProcessFailed when a child has ended."""
+        """Raise ProcessFailed when a child has ended that nobody starts again."""
         for child in self.children:
-            if child.has_ended:
+            if not child.is_restarted and child.has_ended:
                 raise child.failure()
+
+    def forget(self, child: Child) -> None:
+        """Reap a child that has ended, with what is left of its group."""
+        _kill_group(child)
+        self.children.remove(child)
 
     def stop(self) -> None:
         """Stop all children in reverse order: SIGTERM, and SIGKILL to the group of one that does not end in time."""

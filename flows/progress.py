@@ -1,17 +1,29 @@
 """How far a flow is: counters that the flow moves forward and that a terminal or an artifact shows."""
 
+from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
 class Progress:
-    """`done` of `total` tags in the current phase; `received` counts bytes that have come in so far."""
+    """`done` of `total` tags in the current phase; `received` counts bytes that have come in so far.
+
+    `on_word` is told what people should know while it lasts, such as what the flow waits for.
+    """
 
     phase: str = "starting"
     total: int = 0
     done: int = 0
     received: int = 0
+    waits: Callable[[], str] = field(default=lambda: "", repr=False, compare=False)
+    """Says for whom it is being waited, empty for nobody."""
+    on_word: Callable[[str], None] | None = field(default=None, repr=False, compare=False)
+
+    def tell(self, text: str) -> None:
+        """Tell something that is worth a line of its own."""
+        if self.on_word is not None:
+            self.on_word(text)
 
     def begin(self, phase: str, total: int) -> None:
         """Enter a phase with so many tags ahead."""
@@ -30,7 +42,8 @@ class Progress:
         """One line: phase, tags, bytes."""
         counted = f" {self.done} of {self.total} tags" if self.total else ""
         received = f", {format_bytes(self.received)} received" if self.received else ""
-        return f"{self.phase}{counted}{received}"
+        waiting = self.waits()
+        return f"{self.phase}{counted}{received}{f', {waiting}' if waiting else ''}"
 
 
 watched: ContextVar[Progress | None] = ContextVar("watched", default=None)

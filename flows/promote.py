@@ -52,16 +52,18 @@ def prepare_promotion(catalog: Catalog, request: PromoteRequest, *, now: datetim
     )
     base = catalog.find_snapshot(request.repository) or Snapshot(request.repository, 0)
     additive = request.mode == "additive"
-    plan = plan_promotion(source, base, chosen, request.wanted.tags.digests, additive=additive)
+    digests = request.wanted.tags.digests
+    plan = plan_promotion(source, base, chosen, digests, additive=additive)
     verdicts = ask_gates(gates, plan)
-    changes = plan_towards(base, chosen.as_snapshot(request.repository), additive=additive)
 
     def planned(latest: Snapshot) -> Sequence[Change]:
-        if latest.version != base.version:
+        """What others have changed meanwhile does not matter as long as the gates would be asked the same."""
+        now_planned = plan_promotion(source, latest, chosen, digests, additive=additive)
+        if (now_planned.candidates, now_planned.removed) != (plan.candidates, plan.removed):
             raise Conflict(
                 f"{request.repository} is at version {latest.version}; the gates were asked about {base.version}"
             )
-        return changes
+        return plan_towards(latest, chosen.as_snapshot(request.repository), additive=additive)
 
     return Operation(
         repository=request.repository,
@@ -83,7 +85,7 @@ def make_gates(catalog: Catalog, request: PromoteRequest, *, now: datetime) -> l
         gates.append(age_gate(catalog, timedelta(days=request.require_age_days), now))
     if request.require_labels:
         gates.append(label_gate(catalog, request.require_labels))
-    gates += [signed_gate(catalog, check_by_key(key), key.name) for key in request.signed_by]
+    gates += [signed_gate(catalog, check_by_key(catalog.settings, key), key.name) for key in request.signed_by]
     if request.signed_identity:
         check = check_by_identity(settings, request.signed_identity, request.signed_issuer, request.trust_config)
         gates.append(signed_gate(catalog, check, request.signed_identity))

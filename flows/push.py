@@ -39,13 +39,25 @@ async def set_tags(one: PathPush) -> None:
     await push_steps.set_tags(one)
 
 
+@task(name="sign-tagged", **RETRIED)
+async def sign_tagged(one: PathPush) -> None:
+    """Add signatures that the target did not take before it had the tags."""
+    await push_steps.sign_tagged(one)
+
+
 @task(name="delete-tags", **RETRIED)
 async def delete_tags(one: PathPush) -> None:
     """Delete tags that a mirror does not keep."""
     await push_steps.delete_tags(one)
 
 
-STEPS = Steps(compare=compare, push_content=push_content, set_tags=set_tags, delete_tags=delete_tags)
+STEPS = Steps(
+    compare=compare,
+    push_content=push_content,
+    set_tags=set_tags,
+    sign_tagged=sign_tagged,
+    delete_tags=delete_tags,
+)
 
 
 @flow(
@@ -60,6 +72,7 @@ async def push_repositories(request: PushRequest) -> "State[PushResult]":
     log = get_run_logger()
     async with opened_catalog(settings) as catalog, Upstreams(settings, catalog.remotes) as upstreams:
         job = PushJob(request, catalog, upstreams, progress.watched.get())
+        job.progress.waits = upstreams.waiting
         try:
             async with upstream_slot(request.host), progress_artifact("push", request.target, job.progress):
                 result = await run_push(job, STEPS, flow_run_id=str(flow_run.id))

@@ -11,9 +11,13 @@ from flows.push_target import charge
 from oci.copy import GraphCopier
 from oci.descriptor import Descriptor
 from oci.digest import Digest
+from oci.errors import RemoteNotFound, RemoteRefused
 from oci.remote.fallback import fallback_tag, list_referrers, referrer_entry
 from oci.remote.repository import RemoteRepository
 from oci.signing.atomic import ATOMIC
+
+_TAKES_NONE = frozenset({400, 405, 415, 501})
+"""What registries answer to a manifest that is no image's, where they take images alone."""
 
 
 class Companions:
@@ -36,7 +40,7 @@ class Companions:
             for subject in list(made_of(self._snapshot, self._children, waiting.pop(), self._seen)):
                 referrers = referrers_of(self._one, self._snapshot, self._children, subject)
                 if any(map(self._is_atomic, referrers)) and await self._remote.signatures.is_there():
-                    await self._add_signatures(subject)
+                    await self._add_signatures(subject, root)
                     referrers = [digest for digest in referrers if not self._is_atomic(digest)]
                 if referrers:
                     await self._push_referrers(subject, referrers)
@@ -45,8 +49,7 @@ class Companions:
     async def _push_referrers(self, subject: Digest, referrers: Sequence[Digest]) -> None:
         there = {one.digest for one in await self._remote.referrers(subject)}
         missing = [self._descriptor(digest) for digest in referrers if digest not in there]
-        for descriptor in missing:
-            await self._copier.copy(descriptor)
+        missing = [descriptor for descriptor in missing if await self._is_taken(descriptor)]
         unlisted = (
             missing if not self._remote.has_referrers_api else [one for one in missing if not self._names(one, subject)]
         )
@@ -55,14 +58,29 @@ class Companions:
             entries = [referrer_entry(await asyncio.to_thread(read, one.digest, one.media_type)) for one in unlisted]
             await list_referrers(self._remote, subject, entries, where=self._one.route.remote.host)
 
-    async def _add_signatures(self, subject: Digest) -> None:
-        found = await asyncio.to_thread(atomic_signatures, self._job.catalog, self._snapshot, subject)
-        there = await self._remote.signatures.names(subject)
-        for signature in found:
-            if signature.name not in there:
-                if not self._job.request.dry_run:
-                    await self._remote.signatures.put(subject, signature.to_json())
-                charge(len(signature.content))
+    async def _is_taken(self, descriptor: Descriptor) -> bool:
+        """Push a referrer; a registry that takes none of its kind is told as a note."""
+        try:
+            await self._copier.copy(descriptor)
+        except RemoteRefused as error:
+            if error.status not in _TAKES_NONE:
+                raise
+            self._job.note(
+                f"{self._remote.host} does not take what refers to images of {self._one.route.path}: {error.message}"
+            )
+            return False
+        return True
+
+    async def _add_signatures(self, subject: Digest, root: Digest) -> None:
+        """Add them; a target that does not know the manifest yet gets them once its tag is set.
+
+        So does a Pulp, to which a manifest that was pushed without a tag is nothing but pending.
+        """
+        try:
+            for size in await add_signatures(self._one, self._snapshot, self._remote, subject):
+                charge(size)
+        except RemoteNotFound:
+            self._one.unsigned[subject] = root
 
     def _is_atomic(self, digest: Digest) -> bool:
         return self._snapshot.manifests[digest].artifact_type == ATOMIC
@@ -74,6 +92,18 @@ class Companions:
     def _descriptor(self, digest: Digest) -> Descriptor:
         entry = self._snapshot.manifests[digest]
         return Descriptor(entry.media_type, digest, entry.size)
+
+
+async def add_signatures(one: PathPush, snapshot: Snapshot, remote: RemoteRepository, subject: Digest) -> list[int]:
+    """Put the Atomic signatures of a manifest that the target lacks; return their sizes. Raises RemoteNotFound where it does not
+    know the manifest."""
+    found = await asyncio.to_thread(atomic_signatures, one.job.catalog, snapshot, subject)
+    there = await remote.signatures.names(subject)
+    missing = [signature for signature in found if signature.name not in there]
+    for signature in missing:
+        if not one.job.request.dry_run:
+            await remote.signatures.put(subject, signature.to_json())
+    return [len(signature.content) for signature in missing]
 
 
 def referrers_of(one: PathPush, snapshot: Snapshot, children: Children, subject: Digest) -> list[Digest]:

@@ -41,6 +41,8 @@ class PathPush:
         self.dropped: dict[str, str] = {}
         self.items: dict[str, PlanItem] = {}
         self.moved: dict[str, Meter] = {}
+        self.unsigned: dict[Digest, Digest] = {}
+        """Manifests whose Atomic signatures the target does not take yet, each with the root that it belongs to."""
         self.mounted = 0
         self.has_referrers = False
 
@@ -58,8 +60,12 @@ class PathPush:
         return await asyncio.to_thread(self._open)
 
     def _open(self) -> tuple[Snapshot, Children]:
+        return self.snapshot(), self.job.catalog.children(self.route.repository)
+
+    def snapshot(self) -> Snapshot:
+        """The version that the path serves: 0, the empty one, has no repository where nothing was ever put into it."""
         catalog, route = self.job.catalog, self.route
-        return catalog.snapshot(route.repository, route.version), catalog.children(route.repository)
+        return catalog.snapshot(route.repository, route.version) if route.version else Snapshot(route.repository, 0)
 
     def blobs_of(self, roots: Sequence[Digest]) -> set[Digest]:
         """The blobs that manifests of the path are made of; one query."""
@@ -133,6 +139,6 @@ def _routes(job: PushJob) -> Sequence[Route]:
             job.not_selected.append(path)
             job.note(f"{path} is private and was left out; `private` takes it too")
         else:
-            snapshot = catalog.snapshot(one.repository, one.version)
+            snapshot = catalog.find_served(path) or Snapshot(one.repository, 0)
             routes.append(Route(path, snapshot.repository, snapshot.version, request.remote(path)))
     return routes

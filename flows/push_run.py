@@ -21,6 +21,7 @@ class Steps:
     compare: Step = push_steps.compare
     push_content: Step = push_steps.push_content
     set_tags: Step = push_steps.set_tags
+    sign_tagged: Step = push_steps.sign_tagged
     delete_tags: Step = push_steps.delete_tags
 
 
@@ -31,8 +32,8 @@ async def run_push(job: PushJob, steps: Steps = PLAIN, *, flow_run_id: str = "")
     """Run a push to its end and say what came of it.
 
     1. Choose paths. 2. Compare each with the target. 3. Push the content of all. 4. When that has failed and is not to be
-    skipped, stop: no tag has changed. 5. Set tags, then delete those that a mirror does not keep. Nothing is remembered between
-    runs: one that was killed is run again, and finds what is there.
+    skipped, stop: no tag has changed. 5. Set tags, add signatures that waited for these, delete tags that a mirror does not keep.
+    Nothing is remembered between runs: one that was killed is run again, and finds what is there.
     Raises PushFailed, InvalidInput, NameUnknown, and what the two ends raise.
     """
     started = time.monotonic()
@@ -50,6 +51,8 @@ async def run_push(job: PushJob, steps: Steps = PLAIN, *, flow_run_id: str = "")
         for one in job.paths:
             if one.of("added", "moved"):
                 await _guarded(one, steps.set_tags)
+            if one.unsigned:
+                await _guarded(one, steps.sign_tagged)
             if one.of("removed"):
                 await _guarded(one, steps.delete_tags)
         if job.failed and job.request.on_error == "fail":

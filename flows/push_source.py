@@ -10,6 +10,7 @@ from catalog.target import RepositorySource
 from catalog.upstreams import Upstreams
 from flows.prefetch import Absent, fetch_blob
 from oci.descriptor import Descriptor
+from oci.digest import Digest
 from oci.errors import BlobUnknown, RemoteError
 from oci.manifest import Manifest
 
@@ -19,19 +20,20 @@ class PushSource(RepositorySource):
 
     def __init__(self, catalog: Catalog, snapshot: Snapshot, upstreams: Upstreams) -> None:
         super().__init__(catalog, snapshot)
-        self._here, self._version, self._upstreams = catalog, snapshot, upstreams
-        self.is_sparse = False
-        """Whether a manifest was seen whose parts are not all in the version."""
+        self._here, self.version, self._upstreams = catalog, snapshot, upstreams
+        self.lacking: set[Digest] = set()
+        """The manifests seen so far whose parts are not all in the version."""
 
     def parts(self, manifest: Manifest) -> list[tuple[str, Descriptor]]:
         """What a manifest is made of, as far as the version has it."""
-        version = self._version
+        version = self.version
         parts = [
             part
             for part in manifest.children()
             if part[1].digest in version.manifests or part[1].digest in version.blobs
         ]
-        self.is_sparse = self.is_sparse or len(parts) < len(list(manifest.children()))
+        if len(parts) < len(list(manifest.children())):
+            self.lacking.add(manifest.digest)
         return list(parts)
 
     async def read_blob(self, descriptor: Descriptor, start: int = 0) -> AsyncIterator[bytes]:
@@ -39,7 +41,7 @@ class PushSource(RepositorySource):
         passes through."""
         digest = descriptor.digest
         chunks = super().read_blob(descriptor, start)
-        if digest in self._version.blobs and self._here.rights.usable_size(self._version, digest) is None:
+        if digest in self.version.blobs and self._here.rights.usable_size(self.version, digest) is None:
             absent = await asyncio.to_thread(self._absent, descriptor)
             kept = tuple(source for source in absent.sources if source.policy != "streamed")
             if kept:
@@ -51,10 +53,10 @@ class PushSource(RepositorySource):
                 yield chunk
 
     def _absent(self, descriptor: Descriptor) -> Absent:
-        blobs, digest = self._version.blobs, descriptor.digest
-        missing = self._here.rights.missing(self._version)
-        size = self._version.deferred.get(digest, blobs[digest])
-        return Absent(self._version, digest, size, self._here.sources.find(self._version, digest, missing))
+        blobs, digest = self.version.blobs, descriptor.digest
+        missing = self._here.rights.missing(self.version)
+        size = self.version.deferred.get(digest, blobs[digest])
+        return Absent(self.version, digest, size, self._here.sources.find(self.version, digest, missing))
 
     async def _pass(self, absent: Absent, descriptor: Descriptor, start: int) -> AsyncIterator[bytes]:
         """From one source after the other; what breaks is taken up at the next one."""

@@ -7,11 +7,12 @@ from catalog.choosing import choose
 from catalog.snapshot import Snapshot
 from flows.failures import each
 from flows.metering import Meter
-from flows.push_companions import Companions, has_referrers
+from flows.push_companions import Companions, add_signatures, has_referrers
 from flows.push_job import PathPush
 from flows.push_plan import Children, Wanted, made_of, plan_deletions, plan_push, select_one, select_tags
 from flows.push_source import PushSource
 from flows.push_target import PushTarget, pushed
+from flows.push_whole import WholeSource, origins_of
 from flows.sync_plan import PlanItem
 from oci.copy import GraphCopier
 from oci.descriptor import Descriptor
@@ -107,8 +108,7 @@ async def push_content(one: PathPush) -> None:
         root, tags = Digest(digest), tags_of[digest]
         pushed.set(one.moved.setdefault(tags[0], Meter()))
         if any(one.items[tag].action != "unchanged" for tag in tags):
-            entry = snapshot.manifests[root]
-            await copier.copy(Descriptor(entry.media_type, root, entry.size))
+            await _copy_root(one, copier, source, target, root)
         await companions.push(root)
         job.progress.done += len(tags)
 
@@ -119,15 +119,48 @@ async def push_content(one: PathPush) -> None:
         await copier.close()
     one.mounted += target.mounted
     for digest, error in failed.items():
-        hint = "; it is here without some of its parts, and the target may want all" if source.is_sparse else ""
         for tag in tags_of[digest]:
-            one.fail(tag, f"{error.message}{hint}")
+            one.fail(tag, error.message)
+
+
+async def _copy_root(one: PathPush, copier: GraphCopier, source: PushSource, target: PushTarget, root: Digest) -> None:
+    """Push a manifest as it is here. A target that refuses an index without some of its children gets it whole, with what is not
+    here from where it was synced."""
+    entry = source.version.manifests[root]
+    descriptor = Descriptor(entry.media_type, root, entry.size)
+    try:
+        await copier.copy(descriptor)
+    except (RemoteRefused, RemoteNotFound) as error:
+        snapshot, children = await one.open()
+        if source.lacking.isdisjoint(made_of(snapshot, children, root, set())):
+            raise
+        origins = await origins_of(one, root)
+        if not origins:
+            raise RemoteRefused(
+                f"{error.message}; it is here without some of its parts, the target wants all, and nothing says where they are",
+                status=error.status,
+            ) from error
+        await _copy_whole(one, WholeSource(one, source, origins), target, descriptor)
+
+
+async def _copy_whole(one: PathPush, source: WholeSource, target: PushTarget, root: Descriptor) -> None:
+    concurrency = one.job.catalog.settings.copy_concurrency
+    copier = GraphCopier(
+        source, target, concurrency=concurrency, parts=source.parts, transfer=target.transfer_from(source)
+    )
+    try:
+        await copier.copy(root)
+    finally:
+        await copier.close()
+    one.job.note(
+        f"{one.route.path}: {root.digest} is here without some of its parts, so these were pushed from upstream"
+    )
 
 
 async def set_tags(one: PathPush) -> None:
     """Point the target's tags to what was pushed; a tag that the target does not let go is a failure of that tag."""
     remote, catalog = await one.remote(), one.job.catalog
-    snapshot = await asyncio.to_thread(catalog.snapshot, one.route.repository, one.route.version)
+    snapshot = await asyncio.to_thread(one.snapshot)
     slots = asyncio.Semaphore(catalog.settings.copy_concurrency)
 
     async def set_tag(tag: str) -> None:
@@ -149,6 +182,22 @@ async def set_tags(one: PathPush) -> None:
     await each(waiting, set_tag, failed)
     for tag, error in failed.items():
         one.fail(tag, error.message)
+
+
+async def sign_tagged(one: PathPush) -> None:
+    """Add the Atomic signatures that the target did not take before it had the tags; one that fails is a failure of its tags."""
+    remote, snapshot = await one.remote(), await asyncio.to_thread(one.snapshot)
+    failed: dict[str, EntrepotError] = {}
+
+    async def sign(subject: str) -> None:
+        await add_signatures(one, snapshot, remote, Digest(subject))
+
+    await each(one.unsigned, sign, failed)
+    for subject, error in failed.items():
+        root = one.unsigned[Digest(subject)]
+        for tag in [tag for tag, item in one.items.items() if item.digest == root and item.action != "failed"]:
+            one.fail(tag, f"it is there, but not its Atomic signature of {subject}: {error.message}")
+    one.unsigned = {subject: root for subject, root in one.unsigned.items() if str(subject) in failed}
 
 
 async def delete_tags(one: PathPush) -> None:

@@ -1,5 +1,6 @@
 """What a replication is asked to do: the parameters of the flow, and what comes of it."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
@@ -9,9 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from catalog.sources import Policy
 from flows.filter_fields import Filters
 from flows.request_fields import LabelText, Pattern, explained
+from flows.sync_request import OnError
 from oci.digest import Digest
 from oci.remote.address import Remote, parse_remote
-from oci.remote.discovery import KINDS, Kind
+from oci.remote.served import KINDS, Kind
+
+Privacy = Literal["asked", "listed", "private"]
+Action = Literal["added", "updated", "unchanged", "removed", "kept", "failed", "left out", "to sync"]
 
 
 class ReplicateRequest(BaseModel):
@@ -47,6 +52,26 @@ class ReplicateRequest(BaseModel):
         title="Pulp filter",
         description='Of a Pulp, an expression that it applies itself (its parameter `q`), such as `pulp_label_select="prod"`.',
     )
+    pulp_api: str = Field(
+        default="",
+        max_length=200,
+        title="Pulp API",
+        description="Where a Pulp's API is, such as `/pulp/default/api/v3/` for one domain; empty: at its usual place, or of "
+        "every domain.",
+        json_schema_extra={"pattern": r"^(/[A-Za-z0-9._~-]+)*/?$"},
+    )
+    privacy: Privacy = Field(
+        default="asked",
+        title="Privacy",
+        description="What is private here of that which a login reads: `asked`, what upstream does not let anybody pull; "
+        "`listed`, what its list says is private; `private`, all.",
+    )
+    accept_change: bool = Field(
+        default=False,
+        title="Accept change",
+        description="Go on although upstream answers as another kind, or to another login, than at the last replication; this "
+        "run removes no path, the next one does.",
+    )
     policy: Policy | None = Field(default=None, title="Download policy", description="As for a sync.")
     keep_gone: bool = Field(
         default=False,
@@ -55,6 +80,11 @@ class ReplicateRequest(BaseModel):
     )
     tags: Filters = Field(
         default_factory=Filters, title="Tags", description="Which tags of each path are taken; by default all."
+    )
+    on_error: OnError = Field(
+        default="fail",
+        title="On error",
+        description="When a path or a tag cannot be copied: `fail` serves everything as it was, `skip` the others anew.",
     )
     dry_run: bool = Field(default=False, title="Dry run", description="Say what would change, and change nothing.")
 
@@ -73,8 +103,11 @@ class ReplicateRequest(BaseModel):
 
     @model_validator(mode="after")
     def _check_pulp_filter(self) -> "ReplicateRequest":
-        if self.pulp_filter and self.kind != "pulp":
-            raise ValueError("a Pulp filter is for a Pulp: choose the kind `pulp`")
+        if (self.pulp_filter or self.pulp_api) and self.kind != "pulp":
+            what = "filter" if self.pulp_filter else "API"
+            raise ValueError(f"a Pulp {what} is for a Pulp: choose the kind `pulp`")
+        if self.pulp_api and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+/?", self.pulp_api):
+            raise ValueError("a Pulp API is a path at the upstream, such as /pulp/default/api/v3/")
         return self
 
     def remote(self, path: str) -> Remote:
@@ -112,7 +145,7 @@ class Replica:
     """One path: what became of it, the version it serves now, and the sync's own words."""
 
     path: str
-    action: Literal["added", "updated", "unchanged", "removed", "left out", "to sync"]
+    action: Action
     version: int
     note: str = ""
 
@@ -131,6 +164,12 @@ class ReplicateResult:
     not_selected: tuple[str, ...]
     dry_run: bool
     flow_run_id: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """The paths that could not be synced, with the reason for each."""
+        return {one.path: one.note for one in self.replicas if one.action == "failed"}
 
     def summary(self) -> str:
         """One line for a log, a flow run's state and a terminal."""
@@ -146,5 +185,7 @@ class ReplicateResult:
             "dry_run": self.dry_run,
             "distributions": [one.to_json() for one in self.replicas],
             "not_selected": list(self.not_selected),
+            "failed": self.failed,
+            "notes": list(self.notes),
             "flow_run_id": self.flow_run_id or None,
         }

@@ -13,6 +13,7 @@ from catalog.settings import Settings
 from catalog.sign import choose, plan_attestation, plan_signing, read_document, with_children
 from catalog.sign_atomic import plan_atomic
 from catalog.snapshot import Snapshot
+from catalog.work_roots import read_allowed
 from flows.operation import Operation, OperationResult
 from flows.operation_flow import run_operation
 from flows.sign_request import (
@@ -92,7 +93,7 @@ def prepare_attestation(catalog: Catalog, request: AttestRequest) -> Operation:
         raise InvalidInput(f"say which manifest of {pick.repository} the document is about: NAME:TAG or NAME@DIGEST")
     signer = read_signer(catalog.settings, request.key) if request.signed else None
     try:
-        data = request.document.expanduser().read_bytes()
+        data = read_allowed(catalog.settings, request.document, "document")
     except OSError as error:
         raise InvalidInput(f"the document {request.document} cannot be read: {error.strerror}") from None
     document = read_document(data, PREDICATE_TYPES.get(request.type, request.type))

@@ -2,12 +2,13 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from catalog.curation import Pick
 from catalog.settings import Settings
+from catalog.work_roots import read_allowed
 from flows.request_fields import PATTERNS, Pattern, checked, explained
 from oci.reference import parse_reference
 from oci.signing.keys import KeyInvalid, Signer, load_signer
@@ -109,7 +110,7 @@ def read_any_signer(settings: Settings, key: Path | None) -> Signer | PgpSigner:
         raise KeyInvalid("no key to sign with: give --key FILE, or set ENTREPOT_SIGNING_KEY")
     password = settings.signing_password.get_secret_value() if settings.signing_password else None
     try:
-        pem = file.expanduser().read_bytes()
+        pem = read_allowed(settings, key, "key") if key else file.expanduser().read_bytes()
     except OSError as error:
         raise KeyInvalid(f"the key {file} cannot be read: {error.strerror}") from None
     if is_pgp(pem):
@@ -121,13 +122,16 @@ def read_trust(settings: Settings, file: Path | None) -> "ClientTrustConfig":
     """Read the trust configuration of a request, or that of the settings; raise KeyInvalid, RemoteError."""
     from oci.signing.keyless import load_trust
 
-    file = file or settings.sigstore_trust_config
-    if file is None:
+    own = settings.sigstore_trust_config
+    if file is None and own is None:
         return load_trust(None, where="the public sigstore")
     try:
-        return load_trust(file.expanduser().read_text(), where=str(file))
+        text = (
+            read_allowed(settings, file, "trust configuration") if file else cast("Path", own).expanduser().read_bytes()
+        )
+        return load_trust(text.decode(), where=str(file or own))
     except OSError as error:
-        raise KeyInvalid(f"the trust configuration {file} cannot be read: {error.strerror}") from None
+        raise KeyInvalid(f"the trust configuration {file or own} cannot be read: {error.strerror}") from None
 
 
 def read_identity_token(settings: Settings) -> str:

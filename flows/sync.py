@@ -157,6 +157,7 @@ async def _run(request: SyncRequest, catalog: Catalog, upstreams: Upstreams) -> 
         clock=lambda: datetime.now(UTC),
         progress=progress.watched.get(),
     )
+    job.progress.waits = upstreams.waiting
     log.info("%s sync of %s into %s", request.mode, request.reference, job.target)
     try:
         hosts = [one.reference.registry for one in request.each_alone()]

@@ -14,7 +14,7 @@ from oci import mediatypes
 from oci.copy import MAX_DEPTH
 from oci.descriptor import Descriptor
 from oci.digest import Digest
-from oci.errors import RemoteCorrupt, RemoteNotFound
+from oci.errors import RemoteCorrupt, RemoteLeftOut, RemoteNotFound
 from oci.kinds import SIGSTORE_BUNDLE, SIGSTORE_PREDICATE, bundle_kind, kind_of, signature_tag
 from oci.manifest import Manifest
 
@@ -81,12 +81,23 @@ async def _content(job: SyncJob, source: ReadOnce, descriptor: Descriptor, depth
     )
     children = [
         child
-        for role, child in job.platforms.children(manifest)
+        for role, child in job.children(manifest)
         if role == "manifest"
         and child.media_type in mediatypes.MANIFESTS
         and not is_attestation(str(child.platform or ""))
     ]
-    return with_children(own, await asyncio.gather(*(_content(job, source, child, depth + 1) for child in children)))
+    found = await asyncio.gather(*(_content_of_child(job, source, child, depth + 1) for child in children))
+    return with_children(own, [facts for facts in found if facts is not None])
+
+
+async def _content_of_child(job: SyncJob, source: ReadOnce, child: Descriptor, depth: int) -> Facts | None:
+    """The same of a child; None where upstream was made without it."""
+    try:
+        return await _content(job, source, child, depth)
+    except RemoteLeftOut as error:
+        if job.takes_without(child, error):
+            return None
+        raise
 
 
 async def _config(job: SyncJob, source: ReadOnce, manifest: Manifest) -> ImageConfig:

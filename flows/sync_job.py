@@ -1,7 +1,7 @@
 """One sync under way: what was asked, its two ends, and what it has found out so far."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
@@ -18,9 +18,17 @@ from flows.progress import Progress
 from flows.sync_plan import COPIED, PlanItem, StagedManifest, SyncPlan
 from flows.sync_reading import ReadOnce, Upstream
 from flows.sync_request import Mode, SyncRequest, asked_for
-from oci.descriptor import Descriptor
+from oci import mediatypes
+from oci.descriptor import UNKNOWN_SIZE, Descriptor
 from oci.digest import Digest
-from oci.errors import EntrepotError, RemoteError, RemoteNotFound
+from oci.errors import (
+    EntrepotError,
+    RemoteError,
+    RemoteLeftOut,
+    RemoteNotFound,
+    RemoteRefused,
+    RemoteUnauthorized,
+)
 from oci.manifest import Manifest
 from oci.reference import is_tag
 
@@ -98,6 +106,8 @@ class SyncJob:
             self.source = ReadOnce(
                 source, catalog, self.target, stage=not request.dry_run, concurrency=self.concurrency
             )
+        self.may_misstate = catalog.settings.may_misstate(self.target)
+        """Whether indexes are taken that misstate the size of a child."""
         self.platforms = request.platform_filter
         self.companions = CompanionFilter(request.companions)
         self.incomplete: frozenset[Digest] = frozenset()
@@ -109,13 +119,19 @@ class SyncJob:
         """What tags alone select, before content is looked at."""
         self.may_lack: set[str] = set()
         """Tags and digests that were named without knowing whether upstream has them."""
+        self.optional: set[str] = set()
+        """Tags that may hold companions and that are not here: one that upstream refuses is as if it had none."""
         self.gone: set[str] = set()
         """Those of them that it does not have."""
         self.found: dict[str, Descriptor] = {}
         self.failed: dict[str, str] = {}
+        self.refused: dict[str, RemoteUnauthorized] = {}
+        """Those of the failures that are upstream's refusals of the login."""
         self.moved: dict[str, Meter] = {}
         self.staged: dict[Digest, StagedManifest] = {}
         self.referrers: dict[Digest, Sequence[Descriptor]] = {}
+        self.left_out: set[Digest] = set()
+        """Children of indexes that upstream itself was made without."""
         self.facts: dict[Digest, Facts] = {}
         """What the conditions look at in what tags point to."""
         self.held_facts: dict[Digest, Facts] = {}
@@ -131,8 +147,30 @@ class SyncJob:
 
     def parts(self, manifest: Manifest) -> Iterable[tuple[str, Descriptor]]:
         """What is copied with a manifest; raise InvalidInput when an index has no platform that is wanted."""
-        parts = self.platforms.children_of_some(manifest)
+        parts = self._but_left_out(self.platforms.children_of_some(manifest))
         return parts if self.policy == "immediate" else parts_now(parts, manifest)
+
+    def children(self, manifest: Manifest) -> Iterable[tuple[str, Descriptor]]:
+        """The parts of a manifest that are wanted and to be had."""
+        return self._but_left_out(self.platforms.children(manifest))
+
+    def _but_left_out(self, parts: Iterable[tuple[str, Descriptor]]) -> list[tuple[str, Descriptor]]:
+        return [self._as_is(part) for part in parts if part[1].digest not in self.left_out]
+
+    def _as_is(self, part: tuple[str, Descriptor]) -> tuple[str, Descriptor]:
+        """A part, with its size unknown where an index may misstate it: the digest is checked, and what it names is counted."""
+        role, child = part
+        if self.may_misstate and child.media_type in mediatypes.MANIFESTS:
+            return role, replace(child, size=UNKNOWN_SIZE)
+        return part
+
+    def takes_without(self, child: Descriptor, error: RemoteLeftOut) -> bool:
+        """Whether an index is taken without a child that upstream was made without: not where its platform was asked for."""
+        if self.platforms.wanted:
+            return False
+        self.left_out.add(child.digest)
+        self.note(f"taken as upstream has it: {error.message}")
+        return True
 
     @property
     def origin(self) -> Origin | None:
@@ -182,10 +220,16 @@ class SyncJob:
             for tag, error in outcome.failed.items()
             if tag in self.may_lack and tag not in self.found and isinstance(error, RemoteNotFound)
         }
+        for tag, error in outcome.failed.items():
+            if tag in self.optional and isinstance(error, RemoteUnauthorized | RemoteRefused):
+                self.note(f"{tag} may hold what belongs to an image, but upstream does not give it: {error.message}")
+                self.found.pop(tag, None)
+                gone.add(tag)
         self.gone |= gone
         if gone:
             self.selection = self.selection.with_dropped(dict.fromkeys(gone, "not upstream"))
         self.failed.update({tag: error.message for tag, error in outcome.failed.items() if tag not in gone})
+        self.refused.update({tag: one for tag, one in outcome.failed.items() if isinstance(one, RemoteUnauthorized)})
         self.staged.update(outcome.staged)
         self.facts.update(outcome.facts)
         self.charge(outcome)
@@ -198,8 +242,10 @@ class SyncJob:
             total.bytes += charged.bytes
 
     def check_failures(self) -> None:
-        """Raise TagsFailed where a failure is not to be skipped, or nothing but failures is left."""
+        """Raise TagsFailed where a failure is not to be skipped, or nothing else is left; the refusal where all are refusals."""
         wanted = [tag for tag in self.selection.kept if tag not in self.failed]
+        if self.failed and not wanted and self.failed.keys() <= self.refused.keys():
+            raise self.refused[next(iter(self.failed))]
         if self.failed and (self.request.on_error == "fail" or not wanted):
             raise TagsFailed(self.target, self.failed, registry=self.request.reference.registry)
 

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from catalog.changes import CommitResult
+from catalog.changes import Commit, CommitResult
+from catalog.companions import is_companion_tag
 from catalog.snapshot import Snapshot
 from flows import sync_facts, sync_steps
 from flows.sync_blend import blended_of, members_of
@@ -16,7 +17,7 @@ from flows.sync_plan import COPIED, SyncPlan, plan_sync
 from flows.sync_reading import Upstream
 from flows.sync_report import SyncResult
 from flows.sync_select import Choice, NothingSelected, choose_tags
-from oci.errors import Conflict, QuotaExceeded, RemoteError, RemoteUnauthorized
+from oci.errors import Conflict, ManifestBlobUnknown, ManifestUnknown, QuotaExceeded, RemoteError, RemoteUnauthorized
 from oci.remote.signed import SignedRepository
 
 MAX_PLANS = 10
@@ -57,7 +58,7 @@ async def run_sync(job: SyncJob, steps: Steps = PLAIN) -> SyncResult:
     await select(job, steps)
     _check_named(job)
     _check_selected(job)
-    for _ in range(MAX_PLANS):
+    for tries_left in reversed(range(MAX_PLANS)):
         # 4
         base = await asyncio.to_thread(job.catalog.find_snapshot, job.target) or Snapshot(job.target, 0)
         job.incomplete = await asyncio.to_thread(sync_steps.find_incomplete, job, base)
@@ -69,6 +70,8 @@ async def run_sync(job: SyncJob, steps: Steps = PLAIN) -> SyncResult:
         await _move(job, steps, base)
         while added := await _add_companions(job, steps, base):  # of children that were not known before
             await _move(job, steps, base, added)
+        if job.left_out:  # what upstream was made without is not missing here
+            job.incomplete &= await asyncio.to_thread(sync_steps.find_incomplete, job, base)
         plan = _plan(job, base)
         if job.request.dry_run:
             return SyncResult.of(job, plan, None, time.monotonic() - started)
@@ -76,16 +79,53 @@ async def run_sync(job: SyncJob, steps: Steps = PLAIN) -> SyncResult:
         # 6
         job.progress.begin("committing", 0)
         committed = await steps.commit_version(job, plan, base)
+        if committed is None and not tries_left:  # others are always quicker: they wait for this one plan
+            plan, committed = await asyncio.to_thread(_commit_latest, job, plan)
         if committed is not None:
             return SyncResult.of(job, plan, committed, time.monotonic() - started)
     raise Conflict(f"{job.target} was changed by others during {MAX_PLANS} tries in a row; run the sync again")
 
 
+def _commit_latest(job: SyncJob, plan: SyncPlan) -> tuple[SyncPlan, Committed]:
+    """Plan on the latest version while nobody can make another; None when that lost what was not copied, since it was there."""
+    planned = [plan]
+
+    def plan_on(latest: Snapshot) -> Commit:
+        planned.append(_plan(job, latest))
+        return sync_steps.commit_of(job, planned[-1], latest)
+
+    try:
+        committed = job.catalog.commit_latest(job.target, plan_on)
+    except (Conflict, ManifestUnknown, ManifestBlobUnknown):
+        committed = None
+    return planned[-1], committed
+
+
 def _note_refused(job: SyncJob) -> None:
-    """Say what was found in the place of signatures and is none."""
+    """Say what was found in the place of signatures and is none, and what else failed without being needed."""
     for member in members_of(job.request, job.upstream):
-        for text in member.source.refused if isinstance(member.source, SignedRepository) else ():
-            job.note(f"{member.name} has a signature that is none: {text}")
+        if isinstance(member.source, SignedRepository):
+            for text in member.source.refused:
+                job.note(f"{member.name} has a signature that is none: {text}")
+            for text in member.source.remarks:
+                job.note(text)
+
+
+async def _note_optional(job: SyncJob) -> None:
+    """Among the tags that are selected, those are optional that hold companions by their names, and are not here yet."""
+    named = [tag for tag in job.selection.kept if is_companion_tag(tag)]
+    if named:
+        base = await asyncio.to_thread(job.catalog.find_snapshot, job.target)
+        job.optional.update(tag for tag in named if base is None or tag not in base.tags)
+
+
+def _check_listings(job: SyncJob) -> None:
+    """Remove nothing where a list of tags may have been cut: what it does not show may be there."""
+    for member in members_of(job.request, job.upstream):
+        if isinstance(member.source, SignedRepository) and member.source.listing_may_be_cut:
+            job.is_cut_short, job.listed = True, None
+            if job.request.mode == "mirror":
+                job.note(f"the list of tags of {member.name} may be cut, so that nothing is removed")
 
 
 async def _resolve(job: SyncJob, steps: Steps, tags: Sequence[str]) -> None:
@@ -147,6 +187,7 @@ async def _add_companions(job: SyncJob, steps: Steps, base: Snapshot) -> Sequenc
     added: list[str] = []
     while candidates := await asyncio.to_thread(sync_steps.companion_tags, job, base):
         job.may_lack.update(candidates)
+        job.optional.update(tag for tag in candidates if tag not in base.tags)
         job.selection = job.selection.with_kept(candidates)
         await _resolve(job, steps, list(candidates))
         added += [tag for tag in candidates if tag in job.found]
@@ -171,6 +212,8 @@ async def select(job: SyncJob, steps: Steps) -> None:
             break
     choice = blended.take(choices) if blended else choices[0]
     job.selection, job.listed = choice.selection, choice.listed
+    _check_listings(job)
+    await _note_optional(job)
     job.candidates = frozenset(choice.selection.kept)
     job.may_lack.update(choice.may_lack)
     if job.wanted.asks_content:

@@ -1,7 +1,7 @@
 """The steps of a sync as plain functions, each one task of the flow. They know nothing of Prefect."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from catalog.changes import Commit, LatestIs
 from catalog.damage import SYNCED_FROM
@@ -20,7 +20,14 @@ from oci import mediatypes
 from oci.copy import GraphCopier
 from oci.descriptor import Descriptor
 from oci.digest import Digest
-from oci.errors import Conflict, EntrepotError, RemoteNotFound
+from oci.errors import (
+    Conflict,
+    EntrepotError,
+    RemoteLeftOut,
+    RemoteNotFound,
+    RemoteRefused,
+    RemoteUnauthorized,
+)
 
 
 async def list_tags(_job: SyncJob, source: Upstream) -> list[str]:
@@ -54,7 +61,7 @@ async def copy_batch(job: SyncJob, batch: Batch) -> Outcome:
     target = MeteredTarget(
         RepositoryTarget(job.catalog, batch.base, job.incomplete, source=job.source), job.progress, job.parts
     )
-    copier = GraphCopier(job.source, target, concurrency=job.concurrency, parts=job.parts)
+    copier = GraphCopier(job.source, target, concurrency=job.concurrency, parts=job.parts, may_lack=job.takes_without)
     roots = {root.descriptor.digest: root for root in batch.roots}
 
     async def copy(digest: str) -> None:
@@ -93,20 +100,30 @@ async def _copy_companions(job: SyncJob, copier: GraphCopier, subject: Descripto
         return
     digest = subject.digest
     if digest not in job.referrers:
-        found = await job.source.referrers(digest)
+        found = await _referrers(job, digest)
         job.referrers[digest] = [one for one in found if await _is_wanted(job, one)]
     for referrer in list(job.referrers[digest]):
         try:
             await copier.copy(referrer)
-        except RemoteNotFound:
-            job.note(f"{referrer.digest} is listed as referring to {digest}, but upstream does not have it")
+        except (RemoteNotFound, RemoteUnauthorized, RemoteRefused) as error:
+            said = "does not have it" if isinstance(error, RemoteNotFound) else f"does not give it: {error.message}"
+            job.note(f"{referrer.digest} is listed as referring to {digest}, but upstream {said}")
             job.referrers[digest] = [found for found in job.referrers[digest] if found.digest != referrer.digest]
     further = [*job.referrers[digest]]
     if subject.media_type in mediatypes.INDEXES:
         manifest = await asyncio.to_thread(job.catalog.read_manifest, digest, subject.media_type)
-        children = (child for _role, child in job.platforms.children(manifest))
+        children = (child for _role, child in job.children(manifest))
         further += [child for child in children if child.media_type in mediatypes.MANIFESTS]
     await asyncio.gather(*(_copy_companions(job, copier, one) for one in further))
+
+
+async def _referrers(job: SyncJob, digest: Digest) -> Sequence[Descriptor]:
+    """What refers to a manifest; where that is refused there is nothing, and a note."""
+    try:
+        return await job.source.referrers(digest)
+    except (RemoteUnauthorized, RemoteRefused) as error:
+        job.note(f"what refers to manifests of {job.request.reference.repository} is left out: {error.message}")
+        return ()
 
 
 async def find_attached(job: SyncJob, base: Snapshot) -> frozenset[Digest]:
@@ -120,7 +137,7 @@ async def find_attached(job: SyncJob, base: Snapshot) -> frozenset[Digest]:
         while waiting:
             way = waiting.pop()
             async with slots:
-                listed = await job.source.referrers(way[-1])
+                listed = await _referrers(job, way[-1])
             wanted = {one.digest for one in listed if await _is_wanted(job, one)}
             if not wanted <= base.manifests.keys():
                 found.update(way)
@@ -141,7 +158,7 @@ async def _is_wanted(job: SyncJob, referrer: Descriptor) -> bool:
         return False
     try:
         manifest = await job.source.read_manifest(referrer)
-    except RemoteNotFound:
+    except (RemoteNotFound, RemoteUnauthorized, RemoteRefused):
         return False
     return job.companions.takes(manifest.artifact_type or (manifest.config.media_type if manifest.config else ""))
 
@@ -225,7 +242,7 @@ def collect_staged(
         found = known.get(digest)
         if found is None:
             manifest = job.catalog.read_manifest(digest, descriptor.media_type)
-            found = staged_manifest(manifest, job.platforms.children)
+            found = staged_manifest(manifest, job.children)
         staged[digest] = found
         further = [*found.manifests, *job.referrers.get(digest, ())]
         if (blended := blended_of(job)) is not None:
@@ -240,7 +257,7 @@ async def measure_batch(job: SyncJob, batch: Batch) -> Outcome:
     base, outcome = batch.base, Outcome()
     seen: set[Digest] = set()
 
-    async def measure(descriptor: Descriptor) -> None:
+    async def measure(descriptor: Descriptor, depth: int = 0) -> None:
         digest = descriptor.digest
         is_whole = digest in base.manifests and digest not in job.incomplete
         if digest in seen or is_whole or digest in base.blobs:
@@ -250,10 +267,15 @@ async def measure_batch(job: SyncJob, batch: Batch) -> Outcome:
             meter.get().items += 1
             meter.get().bytes += max(descriptor.size, 0)
         if descriptor.media_type in mediatypes.MANIFESTS:
-            manifest = await job.source.read_manifest(descriptor)
+            try:
+                manifest = await job.source.read_manifest(descriptor)
+            except RemoteLeftOut as error:
+                if depth and job.takes_without(descriptor, error):
+                    return
+                raise
             for _role, child in job.parts(manifest):
                 if not mediatypes.is_nondistributable(child.media_type):
-                    await measure(child)
+                    await measure(child, depth + 1)
 
     roots = {root.tags[0]: root for root in batch.roots}
 
@@ -279,10 +301,18 @@ async def commit_version(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Commit
 
 
 def _commit(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Committed:
+    try:
+        return job.catalog.commit(commit_of(job, plan, base))
+    except Conflict:
+        return None
+
+
+def commit_of(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Commit:
+    """The commit that a plan comes to on its base."""
     mode = job.mode
     children = _children_that_stay(job, base) if mode == "mirror" and base.manifests else {}
     changes = plan_changes(base, plan, mode=mode, staged=job.staged, children=children)
-    commit = Commit(
+    return Commit(
         repository=job.target,
         operation="sync",
         changes=changes,
@@ -293,15 +323,11 @@ def _commit(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Committed:
         message=f"{mode}{SYNCED_FROM}{', '.join(map(str, (one.reference for one in job.request.each_alone())))}"[:1000],
         created_at=job.clock(),
         resumable=True,
-        allow_sparse=bool(job.platforms.wanted),
+        allow_sparse=bool(job.platforms.wanted or job.left_out),
         origin=job.origin,
         origins=_origins(job),
         serve=job.serve,
     )
-    try:
-        return job.catalog.commit(commit)
-    except Conflict:
-        return None
 
 
 def _origins(job: SyncJob) -> dict[Digest, Origin]:
@@ -332,7 +358,7 @@ def find_incomplete(job: SyncJob, base: Snapshot) -> frozenset[Digest]:
         missing = {part for part in parts if part not in base.manifests and part not in base.blobs}
         if missing and digest not in elsewhere:
             manifest = job.catalog.read_manifest(digest, media_type)
-            missing &= {part.digest for _role, part in job.platforms.children(manifest)}
+            missing &= {part.digest for _role, part in job.children(manifest)}
         deeper = [part for part in parts if part in base.manifests and lacks(part)]
         if missing or deeper:
             found.add(digest)

@@ -12,19 +12,23 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPSHandler, ProxyHandler, build_opener
 
-from catalog.access import ensure_administrator, password_file
+from catalog.access import ADMINISTRATOR, ensure_administrator, password_file
+from catalog.prefect_address import PrefectAddress, ensure_login
 from catalog.running import Running, write_running
 from catalog.settings import Settings, check_address
 from flows import demo
 from flows.prefect_home import (
     is_answering,
     prefect_environment,
+    prepare_home,
     quiet_environment,
-    server_environment,
+    set_environment,
     worker_environment,
 )
+from flows.prefect_process import PrefectProcess, loopback_socket
 from flows.processes import Child, Processes, check_port_is_free
 from flows.pull_line import registry_url
+from flows.restarts import Restarted
 from oci.remote.address import is_loopback
 
 SERVER_SECONDS, READY_SECONDS = 120.0, 60.0
@@ -61,8 +65,7 @@ def check_ports(plan: Plan) -> None:
     """Raise SettingsInvalid for an address that is refused, and for the first port that is taken."""
     check_address(plan.settings)
     if plan.prefect_port:
-        change = "--prefect-port or ENTREPOT_PREFECT_API_URL"
-        check_port_is_free("127.0.0.1", plan.prefect_port, what="Prefect's server", change=change)
+        loopback_socket(plan.prefect_port).close()
     host, port = plan.settings.listen_address
     check_port_is_free(host, port, what="the registry", change="--listen or ENTREPOT_LISTEN")
     if plan.demo_listen:
@@ -76,6 +79,7 @@ class Up:
     def __init__(self, plan: Plan, processes: Processes, say: Say) -> None:
         self.plan, self._processes, self._say = plan, processes, say
         self.new_password: str | None = None
+        self._restarted: list[Restarted] = []
 
     def start(self) -> str:
         """Start all, wait until each is ready, register the deployments; return the demo's remote, empty without one.
@@ -84,9 +88,14 @@ class Up:
         """
         plan, settings, started = self.plan, self.plan.settings, time.monotonic()
         self.new_password = ensure_administrator(settings)
-        os.environ.update({**prefect_environment(settings, plan.api_url), **quiet_environment(debug=False)})
+        prepare_home(settings)
+        if not settings.work_roots:
+            settings.allowed_roots[0].mkdir(exist_ok=True, mode=0o700)
         # 1
-        server = self._start_server()
+        server = self._prepare_server()
+        api = PrefectAddress(plan.api_url, server.login if server else "")
+        set_environment({**prefect_environment(settings, api), **quiet_environment(debug=False)})
+        awaited = self._start_server(server)
         registry = self._start_registry("registry", settings, {})
         upstream = self._start_demo()
         from flows import deployments  # imports Prefect, a second that the server needs too
@@ -96,21 +105,28 @@ class Up:
         remote = self._fill_demo(upstream) if upstream else ""
         self._say(f"registry     {registry_url(settings)}")
         # 3
-        self._await_api(server)
-        changed = deployments.register()
+        self._await_api(awaited)
+        changed = deployments.register(own=server is not None)
         self._say(f"Prefect      {plan.ui_url}" + (f" ({changed} deployments registered)" if changed else ""))
         # 4
-        self._start_worker()
-        write_running(settings, Running(os.getpid(), plan.ui_url, plan.api_url, registry_url(settings)))
+        self._start_worker(api)
+        running = Running(os.getpid(), plan.ui_url, plan.api_url, registry_url(settings), server is not None)
+        write_running(settings, running)
         self._say(f"all is up after {time.monotonic() - started:.1f} s")
         return remote
 
-    def _start_server(self) -> Child | None:
-        port = self.plan.prefect_port
-        if port is None:
+    def _prepare_server(self) -> PrefectProcess | None:
+        port, settings = self.plan.prefect_port, self.plan.settings
+        return PrefectProcess(settings, loopback_socket(port), ensure_login(settings)) if port else None
+
+    def _start_server(self, server: PrefectProcess | None) -> Child | None:
+        if server is None:
             return None
-        command = [sys.executable, "-m", "flows.prefect_server", str(port)]
-        return self._processes.start("prefect-server", command, env=server_environment(self.plan.settings))
+        kept = Restarted(
+            self._processes, lambda again: server.start(self._processes, "prefect-server", again=again), self._say
+        )
+        self._restarted.append(kept)
+        return kept.child
 
     def _await_api(self, server: Child | None) -> None:
         url = self.plan.api_url
@@ -141,15 +157,23 @@ class Up:
         self._await_registry(upstream, settings)
         return asyncio.run(demo.seed(settings, registry_url(settings)))
 
-    def _start_worker(self) -> None:
+    def _start_worker(self, api: PrefectAddress) -> None:
         ready = self.plan.settings.root / "logs" / "worker.ready"
-        ready.unlink(missing_ok=True)
-        env = worker_environment(self.plan.settings, self.plan.api_url, os.environ, str(Path(sys.executable).parent))
-        worker = self._processes.start("worker", [sys.executable, "-m", "flows.worker", str(ready)], env=env)
-        self._processes.wait_ready(worker, ready.exists, seconds=READY_SECONDS)
+        env = worker_environment(self.plan.settings, api, os.environ, str(Path(sys.executable).parent))
+        command = [sys.executable, "-m", "flows.worker", str(ready), *([] if api.login else ["--reap"])]
+
+        def start(again: bool) -> Child:
+            ready.unlink(missing_ok=True)
+            return self._processes.start("worker", command, env=env, is_restarted=True, append=again)
+
+        kept = Restarted(self._processes, start, self._say)
+        self._restarted.append(kept)
+        self._processes.wait_ready(kept.child, ready.exists, seconds=READY_SECONDS)
 
     def check(self) -> None:
-        """Raise ProcessFailed when something has ended that should not."""
+        """Start again what has ended of Prefect; raise ProcessFailed when anything else has ended."""
+        for kept in self._restarted:
+            kept.tend()
         self._processes.check()
 
     def watch(self) -> None:
@@ -165,7 +189,13 @@ class Up:
     def password_text(self) -> str:
         """Where the administrator's password stands; at the first start the password itself."""
         file = password_file(self.plan.settings)
-        return f"{self.new_password} (kept in {file})" if self.new_password else f"in {file}"
+        if self.new_password:
+            return f"{self.new_password} (kept in {file})"
+        return (
+            f"in {file}"
+            if file.exists()
+            else f"as it was set; `entrepot user set {ADMINISTRATOR} --password` sets another"
+        )
 
 
 def _is_ready(url: str) -> bool:

@@ -8,6 +8,7 @@ from catalog.catalog import Catalog
 from catalog.settings import Settings
 from catalog.signatures import Checked, check_atomic, check_keyless, check_signatures
 from catalog.snapshot import Snapshot
+from catalog.work_roots import read_allowed
 from flows.sign_request import read_trust
 from oci.digest import Digest
 from oci.signing.keys import KeyInvalid, load_verifier
@@ -16,10 +17,10 @@ from oci.signing.pgp import is_pgp, load_pgp_verifier
 Check = Callable[[Catalog, Snapshot, Digest], Checked]
 
 
-def check_by_key(key: Path) -> Check:
-    """Check by a public key in a file; raise KeyInvalid."""
+def check_by_key(settings: Settings, key: Path) -> Check:
+    """Check by a public key in a file; raise KeyInvalid, PathRefused."""
     try:
-        data = key.expanduser().read_bytes()
+        data = read_allowed(settings, key, "key")
     except OSError as error:
         raise KeyInvalid(f"the key {key} cannot be read: {error.strerror}") from None
     if is_pgp(data):

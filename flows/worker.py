@@ -1,18 +1,26 @@
-"""`python -m flows.worker`: a Prefect worker of our work pool, each flow run in a process of its own."""
+"""`python -m flows.worker [READY] [--reap]`: a Prefect worker of our work pool, each flow run in a process of its own."""
 
 import asyncio
 import contextlib
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
+from prefect.client.orchestration import get_client
 from prefect.workers.process import ProcessWorker
 
+from catalog.settings import read_settings
 from flows.prefect_home import WORK_POOL
+from flows.reaper import Reaper
+from flows.run_locks import locks_folder
 
 
-async def work(ready: Path | None) -> None:
-    """Work until SIGTERM or SIGINT; `ready` is a file to make once flow runs are taken."""
+async def work(ready: Path | None, *, reap: bool = False) -> None:
+    """Work until SIGTERM or SIGINT; `ready` is a file to make once flow runs are taken.
+
+    `reap` ends orphaned runs of ours, for a server that is not ours and does not do so itself.
+    """
     task = asyncio.current_task()
     assert task is not None
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -24,9 +32,22 @@ async def work(ready: Path | None) -> None:
         if ready is not None:
             ready.touch()
 
+    reaping = asyncio.create_task(_reap()) if reap else None
     with contextlib.suppress(asyncio.CancelledError):
         await worker.start(printer=started)
+    if reaping:
+        reaping.cancel()
+
+
+async def _reap() -> None:
+    async with get_client() as client:
+
+        async def ask(method: str, path: str, body: object) -> Any:
+            return (await client.request(method, path, json=body)).json()  # type: ignore[arg-type]  # its paths are an enumeration
+
+        await Reaper(ask, locks_folder(read_settings()), own=False).run()
 
 
 if __name__ == "__main__":
-    asyncio.run(work(Path(sys.argv[1]) if len(sys.argv) > 1 else None))
+    files = [argument for argument in sys.argv[1:] if argument != "--reap"]
+    asyncio.run(work(Path(files[0]) if files else None, reap="--reap" in sys.argv))

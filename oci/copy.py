@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from oci import mediatypes
 from oci.descriptor import Descriptor
 from oci.digest import Digest
-from oci.errors import DigestInvalid, RemoteCorrupt, SizeInvalid
+from oci.errors import DigestInvalid, RemoteCorrupt, RemoteLeftOut, SizeInvalid
 from oci.manifest import Manifest
 from oci.target import Blamable, Source, Target
 
@@ -18,6 +18,10 @@ MAX_DEPTH = 16
 
 Parts = Callable[[Manifest], Iterable[tuple[str, Descriptor]]]
 """Gives the parts of a manifest, each with its role."""
+
+
+MayLack = Callable[[Descriptor, RemoteLeftOut], bool]
+"""Says whether a graph is copied without a child that the source was made without."""
 
 
 Transfer = Callable[[Descriptor], Awaitable[None]]
@@ -44,7 +48,7 @@ class GraphCopier:
 
     One copier serves a whole batch of roots, so that what they share is looked at once. Use it within one event loop.
     `parts` says which parts of a manifest are copied, all by default; `transfer` moves blobs in another way than by reading the
-    source once from end to end and writing that.
+    source once from end to end and writing that; `may_lack` is asked about children that the source was made without.
     """
 
     def __init__(
@@ -55,8 +59,9 @@ class GraphCopier:
         concurrency: int = 8,
         parts: Parts = Manifest.children,
         transfer: Transfer | None = None,
+        may_lack: MayLack = lambda _child, _error: False,
     ) -> None:
-        self._source, self._target, self._parts = source, target, parts
+        self._source, self._target, self._parts, self._may_lack = source, target, parts, may_lack
         self._transfer = transfer or self._read_and_write
         self._slots = asyncio.Semaphore(concurrency)
         self._begun: dict[Digest, asyncio.Task[None]] = {}
@@ -96,7 +101,12 @@ class GraphCopier:
             if await self._target.has(descriptor):
                 self.report.skipped += 1
                 return
-            manifest = await self._source.read_manifest(descriptor)
+            try:
+                manifest = await self._source.read_manifest(descriptor)
+            except RemoteLeftOut as error:
+                if depth and self._may_lack(descriptor, error):
+                    return
+                raise
         wanted = [
             (
                 child,

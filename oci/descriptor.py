@@ -49,7 +49,7 @@ class Descriptor:
             artifact_type=artifact_type if isinstance(artifact_type, str) else "",
             platform=Platform.from_json(platform) if isinstance(platform, Mapping) else None,
             annotations=read_annotations(value.get("annotations"), where=where),
-            urls=tuple(map(str, urls)) if isinstance(urls, list) else (),
+            urls=tuple(url for url in urls if isinstance(url, str)) if isinstance(urls, list) else (),
             data=_read_data(value.get("data"), where=where),
         )
 
@@ -70,12 +70,12 @@ class Descriptor:
 
 
 def read_annotations(value: object, *, where: str) -> dict[str, str]:
-    """Read an `annotations` or `labels` object; null counts as absent."""
+    """Read an `annotations` or `labels` object; null counts as absent, and as a value it is the empty text."""
     if value is None:
         return {}
-    if not isinstance(value, Mapping) or not all(isinstance(text, str) for text in value.values()):
+    if not isinstance(value, Mapping) or not all(text is None or isinstance(text, str) for text in value.values()):
         raise ManifestInvalid(f"{where}: annotations are not an object of texts")
-    return dict(value)
+    return {name: text or "" for name, text in value.items()}
 
 
 def _read_data(value: object, *, where: str) -> bytes | None:

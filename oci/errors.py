@@ -256,6 +256,12 @@ class RemoteUnavailable(RemoteError):
     retryable = True
 
 
+class RemoteSilent(RemoteUnavailable):
+    """The upstream has not sent a byte for as long as ENTREPOT_SILENCE_TIMEOUT allows."""
+
+    retryable = False
+
+
 class RemoteRateLimited(RemoteError):
     """The upstream answered 429; `retry_after` is in seconds."""
 
@@ -269,14 +275,28 @@ class RemoteUnauthorized(RemoteError):
     code = "UNAUTHORIZED"
 
 
+class RemoteTokenEnded(RemoteUnauthorized):
+    """The upstream no longer takes the token of a body that was sent once; with a new token it may take it."""
+
+    retryable = True
+
+
 class RemoteNotFound(RemoteError):
     """The upstream has no such repository, tag, manifest or blob."""
 
     code = "MANIFEST_UNKNOWN"
 
 
+class RemoteLeftOut(RemoteNotFound):
+    """The upstream is an Entrepôt that took an index without this child of it."""
+
+
 class RemoteRefused(RemoteError):
     """The upstream answered a request with an error that trying again does not mend."""
+
+
+class RemoteLoop(RemoteRefused):
+    """The upstream leads back to this registry: a cache of itself, or caches of each other."""
 
 
 class RemoteUnusable(RemoteError):
@@ -312,6 +332,10 @@ class StorageCorrupt(LocalError):
 
 class CatalogUnusable(LocalError):
     """The catalogue cannot be opened or written: locked for too long, too new, damaged."""
+
+
+class CatalogBusy(CatalogUnusable):
+    """Another process has held the catalogue's write lock for too long."""
 
 
 class CatalogOutdated(CatalogUnusable):

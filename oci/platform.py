@@ -32,11 +32,11 @@ class Platform:
         """Read a descriptor's `platform` object; unknown fields are left alone."""
         features = value.get("os.features")
         return cls(
-            os=str(value.get("os", "")),
-            architecture=str(value.get("architecture", "")),
-            variant=str(value.get("variant", "")),
-            os_version=str(value.get("os.version", "")),
-            os_features=tuple(map(str, features)) if isinstance(features, list) else (),
+            os=_text(value.get("os")),
+            architecture=_text(value.get("architecture")),
+            variant=_text(value.get("variant")),
+            os_version=_text(value.get("os.version")),
+            os_features=tuple(map(_text, features)) if isinstance(features, list) else (),
         )
 
     def to_json(self) -> dict[str, object]:
@@ -58,3 +58,7 @@ class Platform:
 
     def __str__(self) -> str:
         return "/".join(filter(None, (self.os, self.architecture, self.variant)))
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -9,6 +9,8 @@ from catalog.upstreams import Upstreams
 from oci import mediatypes
 from oci.digest import Digest
 from oci.errors import DigestInvalid, RemoteUnavailable
+from oci.remote.hops import check_hops
+from oci.remote.left_out import left_out_text
 from registry_api.errors import ChildLeftOut
 from registry_api.questions import Question, Questions
 from registry_api.recent import Recent
@@ -44,11 +46,11 @@ class AbsentChildren:
             origin = await registry.threads.run(registry.catalog.sources.origin_of, snapshot)
         if origin is None:
             raise ChildLeftOut(
-                f"{digest} is named by the index {parent}, but {found.path} was made without it; a sync of all platforms, or on "
-                "demand, has it"
+                f"{left_out_text(digest, parent, found.path)}; a sync of all platforms, or on demand, has it"
             )
         if registry.catalog.settings.read_only:
             raise RemoteUnavailable(f"this registry is read-only now, and brings no further part of the index {parent}")
+        check_hops(origin.remote.host)
 
         async def ask() -> None:
             latest = await registry.find_served(found.path) or snapshot

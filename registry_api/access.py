@@ -3,6 +3,7 @@
 import base64
 import binascii
 import hashlib
+import platform
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -16,8 +17,10 @@ from catalog.bearer import Subject, read_token
 from catalog.distributions import Distribution
 from catalog.events import Event, Events
 from catalog.logins import Login, Logins
+from catalog.settings import Settings
 from oci.errors import Denied, Unauthorized
 from registry_api.identity_tokens import IDENTITY_USER, IdentityTokens
+from registry_api.login_checks import LoginChecks
 from registry_api.messages import find_header
 from registry_api.recent import Recent
 from registry_api.threads import Threads
@@ -71,8 +74,8 @@ def check_changeable(action: Action, name: str, found: Distribution | None, cach
     """Raise Denied for a change to a pinned version, and for a push below a cache, of which upstream would know nothing."""
     if found is not None and found.version is not None:
         raise Denied(
-            f"{found.path} serves version {found.version} of {found.repository} and nothing else; {action} to a path "
-            "that serves the latest version"
+            f"{found.path} serves version {found.version} of its repository and nothing else; {action} to a path that "
+            "serves the latest version"
         )
     if action == "push" and cache is not None:
         raise Denied(f"{cache.path} is a cache of {cache.remote}, which takes no pushes; push elsewhere")
@@ -104,9 +107,9 @@ class Gate:
         now: Callable[[], datetime],
         identities: IdentityTokens,
     ) -> None:
-        self.access, self.events, self._threads, self._now = access, events, threads, now
+        self.access, self.events, self._now = access, events, now
         self.identities = identities
-        self._logins = Logins(access, now)
+        self._checks = LoginChecks(Logins(access, now), threads)
         self._key = secrets.token_bytes(32)
         self._known: Recent[bytes, _Known] = Recent(_REMEMBERED)
 
@@ -138,13 +141,12 @@ class Gate:
         return made.caller
 
     async def log_in(self, credentials: Credentials, address: str) -> Subject:
-        """Check a name and a secret, or the identity token in its place; raise Unauthorized, which is an audit event."""
+        """Check a name and a secret, or the identity token in its place; raise Unauthorized, which is an audit event, or
+        TooManyRequests."""
         try:
             if credentials.username == IDENTITY_USER:
                 return await self.identities.subject_of(self.access.policy, credentials.secret)
-            login = self._logins.find(credentials.username, credentials.secret) or await self._threads.check(
-                self._logins.verify, credentials.username, credentials.secret
-            )
+            login = await self._checks.verify(self.access.policy, credentials.username, credentials.secret, address)
             if login is None:
                 raise Unauthorized("wrong user name or password")
         except Unauthorized as error:
@@ -174,6 +176,10 @@ class Gate:
     def decide(self, caller: Caller, action: Action, name: str, *, public: bool) -> Decision:
         """Whether the caller may do something to a path."""
         return decide_access(self.access.policy, caller, action, name, public=public)
+
+    def lets_anybody_change(self) -> bool:
+        """Whether a rule lets nobody in particular do more than pull, somewhere."""
+        return any(set(rule.grant.actions) != {"pull"} for rule in self.access.policy.rules_for(ANONYMOUS))
 
     def may_pull(self, caller: Caller, found: Distribution) -> bool:
         """Whether the caller may pull from a distribution; a cache's own path has nothing to pull."""
@@ -226,6 +232,14 @@ class Gate:
 
     def _note(self, actor: str, action: str, name: str, reason: str, address: str) -> None:
         self.events.note(Event(self._now(), actor, action, name, "refused", reason, address))
+
+
+def own_mark(policy: Policy, settings: Settings) -> str:
+    """What tells this installation from others, the same in all its processes: a hash of marks that are its own."""
+    own = [f"{one.created_at} {one.stamp}" for one in policy.accounts.values()] or [
+        f"{platform.node()} {settings.root}"
+    ]
+    return hashlib.blake2b(min(own).encode(), person=b"entrepot-via", digest_size=8).hexdigest()
 
 
 def is_administrator(policy: Policy, caller: Caller) -> bool:

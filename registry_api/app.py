@@ -5,16 +5,19 @@ import contextlib
 import logging
 import uuid
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from catalog.access import AccessStore
+from catalog.bearer import needs_key
+from catalog.cache_logins import SharedLogin, shared_logins
 from catalog.catalog import Catalog
-from catalog.upstreams import Upstreams
+from catalog.upstreams import Upstreams, make_keychain
 from oci.errors import EntrepotError, InvalidInput, Unsupported
 from registry_api.absent_children import AbsentChildren
 from registry_api.access import Gate
@@ -25,8 +28,10 @@ from registry_api.event_chores import run_event_chores
 from registry_api.event_routes import event_routes
 from registry_api.eventing import Eventing, open_eventing
 from registry_api.fetches import Fetches
+from registry_api.forwarded import TrustedProxies
 from registry_api.health import health_routes
 from registry_api.hooks import hook_routes
+from registry_api.hosts import Hosts, trusted_proxies
 from registry_api.identity_tokens import IdentityTokens, identity_client
 from registry_api.image_index import index_routes
 from registry_api.limits import RateLimit
@@ -38,12 +43,13 @@ from registry_api.registry import Registry
 from registry_api.remotes import remote_routes
 from registry_api.retention import retention_routes
 from registry_api.threads import Threads
-from registry_api.tokens import token_routes
+from registry_api.tokens import renew_key, token_routes
 from registry_api.v2 import DistributionApi
 from registry_api.versions import version_routes
 
 log = logging.getLogger("registry_api")
 _EVENTS_EVERY = 1.0
+_LOGINS_EVERY = 3600.0
 _DISTRIBUTION = ("/v2/", "/extensions/v2/")
 Now = Callable[[], datetime]
 
@@ -56,7 +62,7 @@ def _make_id() -> str:
     return uuid.uuid4().hex
 
 
-def create_app(catalog: Catalog, *, now: Now = _now, make_id: Callable[[], str] = _make_id) -> ASGIApp:
+def create_app(catalog: Catalog, *, now: Now = _now, make_id: Callable[[], str] = _make_id) -> "Application":
     """Return the application over an open catalogue, which the caller closes after it has ended."""
     threads = Threads()
     settings = catalog.settings
@@ -64,20 +70,33 @@ def create_app(catalog: Catalog, *, now: Now = _now, make_id: Callable[[], str] 
     identities = IdentityTokens(lambda: identity_client(settings))
     gate = Gate(AccessStore(settings), catalog.events, threads, now, identities)
     fetches = Fetches(catalog, threads, upstreams)
-    registry = Registry(catalog, gate, threads, now, make_id, fetches, RateLimit(settings.request_rate))
+    limit, hosts = RateLimit(settings.request_rate), Hosts(settings)
+    registry = Registry(catalog, gate, threads, now, make_id, fetches, limit, hosts)
     caches, absent = Caches(upstreams), AbsentChildren(upstreams)
     distribution, others = (
         DistributionApi(registry, caches, absent),
         _create_others(registry, caches, absent, upstreams, open_eventing(settings)),
     )
 
-    async def entrepot(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (scope["path"].startswith(_DISTRIBUTION) or scope["path"] == "/v2"):
-            await distribution(scope, receive, send)
-        else:
-            await others(scope, receive, send)
+    return Application(distribution, others, trusted_proxies(settings))
 
-    return entrepot
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """The whole registry: the distribution protocol by hand, the rest by FastAPI."""
+
+    distribution: DistributionApi
+    others: FastAPI
+    proxies: TrustedProxies
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http":
+            scope = self.proxies.heed(scope)
+        if scope["type"] == "http" and (scope["path"].startswith(_DISTRIBUTION) or scope["path"] == "/v2"):
+            await self.distribution(scope, receive, send)
+        else:
+            await self.others(scope, receive, send)
 
 
 def _create_others(
@@ -86,7 +105,14 @@ def _create_others(
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         pulls = PullWriter(registry)
-        running = (_sweep_uploads(registry), _write_events(registry), pulls.run(), run_event_chores(registry, eventing))
+        running = (
+            _sweep_uploads(registry),
+            _write_events(registry),
+            _tell_shared_logins(registry),
+            pulls.run(),
+            run_event_chores(registry, eventing),
+        )
+        await registry.threads.run(_prepare_key, registry)
         chores = [asyncio.create_task(one) for one in running]
         try:
             yield
@@ -106,6 +132,7 @@ def _create_others(
 
     # No documentation pages: FastAPI's load their scripts from another host.
     app = FastAPI(title="Entrepôt", version="1", docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.state.registry = registry
     app.add_exception_handler(RequestValidationError, _tell_invalid)
     app.add_exception_handler(HTTPException, _tell_unrouted)
     app.include_router(health_routes(registry))
@@ -121,6 +148,15 @@ def _create_others(
     app.include_router(remote_routes(registry))
     app.include_router(index_routes(registry))
     return app
+
+
+def _prepare_key(registry: Registry) -> None:
+    """Have a key for tokens from the start, so that no pull has to write one."""
+    if needs_key(registry.gate.access.policy, registry.now()):
+        try:
+            renew_key(registry.gate.access, registry.now())
+        except EntrepotError as error:
+            log.error("making a key for tokens failed error=%s", error)  # noqa: TRY400
 
 
 async def _tell_invalid(_request: Request, error: Exception) -> Response:
@@ -150,11 +186,30 @@ async def _write_events(registry: Registry) -> None:
             await _flush_events(registry)
 
 
+async def _tell_shared_logins(registry: Registry) -> None:
+    """Warn for ever, each hour, of public caches that use a login without anybody having said that they should."""
+    while True:
+        try:
+            for found in await registry.threads.run(_shared_logins, registry.catalog):
+                log.warning(
+                    "a public cache uses a login, so that everybody may pull what that login may path=%s remote=%s login=%s; say "
+                    "`entrepot distribution set %s --private`, or --public if it is meant to be so",
+                    found.path, found.remote, found.login, found.path,
+                )  # fmt: skip
+        except (EntrepotError, OSError) as error:
+            log.error("looking for logins of caches failed error=%s", error)  # noqa: TRY400
+        await asyncio.sleep(_LOGINS_EVERY)
+
+
+def _shared_logins(catalog: Catalog) -> list[SharedLogin]:
+    return list(shared_logins(catalog.distributions, make_keychain(catalog.settings), catalog.remotes))
+
+
 async def _flush_events(registry: Registry) -> None:
     try:
         await registry.threads.commit(registry.catalog.events.flush, registry.now)
-    except (EntrepotError, OSError) as error:
-        log.error("writing audit events failed; they are kept and tried again error=%s", error)  # noqa: TRY400
+    except Exception as error:  # whatever it is, the next ones are to be written
+        log.exception("writing audit events failed; they are kept and tried again error=%s", error)  # noqa: TRY401
 
 
 async def _sweep_uploads(registry: Registry) -> None:

@@ -7,13 +7,16 @@ from fastapi import Query, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from catalog.access_policy import Action, Caller
+from catalog.access_policy import NOBODY, Action, Caller
 from catalog.administration import Administration
 from catalog.events import Event, Outcome
 from oci.errors import EntrepotError, Unsupported
-from registry_api.access import address_of
+from registry_api.access import LoginNeeded, address_of
+from registry_api.bodies import ClientGone, read_whole, whole_body
 from registry_api.challenges import BASIC
 from registry_api.errors import error_response
+from registry_api.login_checks import address_key
+from registry_api.messages import announced_length
 from registry_api.registry import Registry
 
 _MOST = 1000
@@ -40,19 +43,68 @@ FAILURES: dict[int | str, dict[str, Any]] = {
 }
 
 
+LARGEST_BODY = 1024 * 1024
+"""Bytes of the largest body that a route of the management API takes."""
+
+_CALLER = "entrepot.caller"
+"""Where a request's scope keeps who asks, once that is known."""
+
+
 class ToldErrors(APIRoute):
-    """Routes whose errors are told as the registry protocol does."""
+    """Routes whose errors are told as the registry protocol does, and whose bodies are not read before it is known who asks."""
+
+    in_turns = True
+    """Whether reading requests wait for turns by who asks, so that few of them are answered at a time."""
 
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
         handle = super().get_route_handler()
+        has_body = self.body_field is not None
 
         async def answer(request: Request) -> Response:
             try:
-                return await handle(request)
+                if has_body:
+                    request = await _admit_body(request)
+                if not self.in_turns or request.method != "GET":
+                    return await handle(request)
+                registry: Registry = request.app.state.registry
+                async with registry.readers.turn(registry.asker(await identify(registry, request), request.scope)):
+                    return await handle(request)
+            except ClientGone:
+                return Response(status_code=400)
             except EntrepotError as error:
                 return error_response(error, (b"www-authenticate", BASIC))
 
         return answer
+
+
+class OwnTurns(ToldErrors):
+    """Such routes that bound by themselves how many requests they answer at a time."""
+
+    in_turns = False
+
+
+async def _admit_body(request: Request) -> Request:
+    """Return the request with its body limited; raise Unauthorized before anything of the body is read.
+
+    That nobody in particular may do more than pull is rare, and the rules say so beforehand: FastAPI reads the body before it
+    asks what the route depends on.
+    """
+    registry: Registry = request.app.state.registry
+    caller = await identify(registry, request)
+    if caller == NOBODY and not registry.gate.lets_anybody_change():
+        raise LoginNeeded(f"{request.method} {request.scope['path'][:300]} needs a login")
+    raw = await read_whole(request.receive, limit=LARGEST_BODY, announced=announced_length(request.scope))
+    return Request(request.scope, whole_body(raw, request.receive))
+
+
+async def identify(registry: Registry, request: Request) -> Caller:
+    """Return who asks, counting the request once; raise Unauthorized or TooManyRequests."""
+    known: Caller | None = request.scope.get(_CALLER)
+    if known is None:
+        known = await registry.gate.identify(request.scope)
+        registry.rate.spend(known.account or address_of(request.scope))
+        request.scope[_CALLER] = known
+    return known
 
 
 class Asker:
@@ -60,6 +112,11 @@ class Asker:
 
     def __init__(self, registry: Registry, caller: Caller, address: str) -> None:
         self.registry, self.caller, self.address = registry, caller, address
+
+    @property
+    def key(self) -> str:
+        """For whom what they ask costs counts."""
+        return self.caller.account or address_key(self.address)
 
     def check(self, action: Action, name: str) -> None:
         """Raise Unauthorized or Denied; being public is of no help here."""
@@ -94,8 +151,7 @@ def asker_of(registry: Registry, *, changes: bool = True) -> Callable[[Request],
     """Who asks, for routes; `changes` False says that what is not a GET changes nothing either."""
 
     async def ask(request: Request) -> Asker:
-        caller = await registry.gate.identify(request.scope)
-        registry.rate.spend(caller.account or address_of(request.scope))
+        caller = await identify(registry, request)
         if changes and request.method not in {"GET", "HEAD"} and registry.catalog.settings.read_only:
             raise Unsupported("this registry is read-only now")
         await registry.find_distribution("")  # so that what other processes made is known

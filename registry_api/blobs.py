@@ -94,9 +94,9 @@ async def _elsewhere(registry: Registry, snapshot: Snapshot, digest: Digest) -> 
 
 
 def _size_of(registry: Registry, request: Request, snapshot: Snapshot, digest: Digest) -> int:
-    """The blob's size, as far as this repository may know it: that others hold it is not told."""
+    """The blob's size, as far as this path gives it to the caller: that others hold it is not told."""
     size = snapshot.blobs.get(digest) if digest not in snapshot.deferred else None
-    if size is None:
+    if size is None and (digest in snapshot.blobs or registry.shows_leases(request.caller, request.name)):
         size = registry.catalog.rights.size_told(snapshot, digest)
     if size is None:
         raise BlobUnknown(f"blob {digest} is not in {request.name}")

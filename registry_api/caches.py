@@ -1,5 +1,6 @@
 """Pull-through caches: what a client asks for below a cache's path is brought here first, then served as anything else is."""
 
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
@@ -13,12 +14,14 @@ from catalog.upstreams import Upstreams
 from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import EntrepotError, NameUnknown, RemoteNotFound
-from oci.reference import registry_name
+from oci.reference import is_tag, registry_name
 from oci.remote.address import Remote, parse_remote
-from oci.remote.repository import RemoteRepository
+from oci.target import Source
 from registry_api.questions import Question, Questions
 from registry_api.registry import Registry
 from registry_api.taking import take_manifests
+
+log = logging.getLogger("registry_api")
 
 _REFERRERS_AT_MOST = 200
 """Referrers of one manifest that are brought here with one question."""
@@ -102,6 +105,8 @@ class Caches:
         async def ask() -> None:
             source = await self._upstreams.repository(remote_below(cache, name))
             found = (await source.referrers(digest))[:_REFERRERS_AT_MOST]
+            for remark in source.remarks:
+                log.info("cache asks for referrers name=%s remark=%s", name, remark)
             new = [one for one in found if one.digest not in snapshot.manifests]
             if new:
                 await self._take(registry, cache, snapshot, source, new)
@@ -113,6 +118,29 @@ class Caches:
             said = "" if error is why_not else str(error)
         return _warning(cache, said)
 
+    async def bring_signatures(
+        self, registry: Registry, cache: Distribution, name: str, subject: str, why_not: EntrepotError | None = None
+    ) -> str:
+        """Make sure that the repository holds a manifest and the Atomic signatures that upstream, or its lookaside, has of it; a
+        warning says that it may not."""
+        warning = await self.bring(registry, cache, name, subject, why_not)
+        digest = Digest.parse(subject)
+        snapshot = await registry.find_served(name) or Snapshot(name, 0)
+
+        async def ask() -> None:
+            source = await self._upstreams.signed(remote_below(cache, name))
+            found = (await source.signatures(digest))[:_REFERRERS_AT_MOST]
+            new = [one for one in found if one.digest not in snapshot.manifests]
+            if new:
+                await self._take(registry, cache, snapshot, source, new)
+
+        question = Question(name, f"signatures {digest}")
+        try:
+            said = await self._ask(cache, question, ask, why_not, is_here=True)
+        except RemoteNotFound as error:  # the manifest is gone upstream
+            said = "" if error is why_not else str(error)
+        return _warning(cache, said) or warning
+
     async def list_tags(
         self, registry: Registry, cache: Distribution, name: str, why_not: EntrepotError | None = None
     ) -> tuple[Sequence[str], str]:
@@ -121,7 +149,7 @@ class Caches:
 
         async def ask() -> None:
             source = await self._upstreams.repository(remote_below(cache, name))
-            self._keep_list(name, tuple([tag async for tag in source.tags()]))
+            self._keep_list(name, tuple([tag async for tag in source.tags() if is_tag(tag)]))
 
         question = Question(name, "tags/list")
         if name not in self._lists:  # dropped from memory, or another process's: asked for however fresh it was
@@ -149,7 +177,7 @@ class Caches:
         registry: Registry,
         cache: Distribution,
         snapshot: Snapshot,
-        source: RemoteRepository,
+        source: Source,
         roots: Sequence[Descriptor],
         changes: Sequence[Change] = (),
     ) -> None:

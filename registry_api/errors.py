@@ -35,6 +35,12 @@ class TooManyTags(errors.InvalidInput):
     code = "TAG_INVALID"
 
 
+class BodyTooLarge(errors.InvalidInput):
+    """A request's body is larger than its route takes."""
+
+    code = "SIZE_INVALID"
+
+
 class NotAcceptable(errors.InvalidInput):
     """The client takes no form that the answer can be given in."""
 
@@ -48,6 +54,7 @@ _STATUSES: Mapping[type[EntrepotError], int] = {
     errors.RangeInvalid: 416,
     RequestStalled: 408,
     TooManyTags: 414,
+    BodyTooLarge: 413,
     NotAcceptable: 406,
     errors.Unsupported: 405,
     errors.Unauthorized: 401,
@@ -60,6 +67,7 @@ _STATUSES: Mapping[type[EntrepotError], int] = {
     errors.RemoteUnavailable: 503,
     errors.RemoteRateLimited: 429,
     errors.RemoteNotFound: 404,
+    errors.RemoteLoop: 508,
     errors.LocalError: 500,
     errors.StorageFull: 507,
     errors.StorageUnavailable: 503,

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.access_policy import ACCOUNT_PATTERN
+from catalog.deliveries import check_receiver
 from catalog.event_records import (
     DISTRIBUTION_CHANGED,
     EVENT_TYPES,
@@ -21,6 +22,7 @@ from catalog.event_records import (
 )
 from registry_api.asking import FAILURES, Asker, ToldErrors, asker_of
 from registry_api.eventing import Eventing
+from registry_api.named_files import check_named
 from registry_api.registry import Registry
 
 HookPath = Annotated[str, Path(json_schema_extra={"pattern": ACCOUNT_PATTERN, "maxLength": 64})]
@@ -143,8 +145,10 @@ def event_routes(registry: Registry, eventing: Eventing) -> APIRouter:
     async def add_subscription(wanted: SubscriptionIn, asker: Asker = asking) -> SubscriptionOut:
         """Tell a URL of what is committed from now on."""
         desk = eventing.desk(asker)
+        check_named(registry.catalog.settings, "secret_file", wanted.secret_file)
         position = await run(lambda: registry.catalog.commit_log().last_position())
-        made = await commit(lambda: desk.add_subscription(position=position, **wanted.model_dump()))
+        check_receiver(wanted.url, registry.catalog.settings)
+        made = await commit(lambda: desk.add_subscription(position=position, internal=False, **wanted.model_dump()))
         return await subscription_out(made)
 
     @router.get("/subscriptions/{key}", response_model=SubscriptionOut)

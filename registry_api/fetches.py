@@ -22,6 +22,7 @@ from catalog.upstreams import Upstreams
 from oci.descriptor import UNKNOWN_SIZE, Descriptor
 from oci.digest import Digest
 from oci.errors import BlobUnknown, DigestInvalid, EntrepotError, RemoteCorrupt, RemoteError, SizeInvalid
+from oci.remote.hops import check_hops
 from oci.remote.repository import RemoteRepository
 from registry_api.threads import Threads
 
@@ -158,6 +159,7 @@ class Fetches:
 
         Raises BlobUnknown when there is no source, and a RemoteError when none of them gives it.
         """
+        check_hops(version.repository)  # before joining a fetch that may be waiting for this very answer
         key = (version.repository, digest)
         if key not in self._running:
             fetch = Fetch(digest, size)

@@ -9,9 +9,10 @@ import httpx
 from catalog.event_queue import Run
 from catalog.events import Event
 from catalog.hook_runs import plan_runs
+from catalog.prefect_address import PrefectAddress
 from oci.errors import EntrepotError, RemoteRefused, RemoteUnavailable
 from registry_api.eventing import Eventing
-from registry_api.prefect_api import find_api_url, prefect_client, start_run
+from registry_api.prefect_api import find_api, prefect_client, start_run
 from registry_api.registry import Registry
 
 log = logging.getLogger("registry_api")
@@ -38,7 +39,7 @@ class HookDeliveries:
     def __init__(self, registry: Registry, eventing: Eventing) -> None:
         self._registry, self._eventing = registry, eventing
         self._client: httpx.AsyncClient | None = None
-        self._url = ""
+        self._api: PrefectAddress | None = None
         self._mark: int | None = None
         self._next_at: float | None = None
         self._failures, self._rest_until = 0, 0.0
@@ -114,10 +115,10 @@ class HookDeliveries:
 
     async def _prefect(self) -> httpx.AsyncClient:
         settings = self._registry.catalog.settings
-        url = await self._registry.threads.run(find_api_url, settings)
-        if self._client is None or url != self._url:
+        api = await self._registry.threads.run(find_api, settings)
+        if self._client is None or api != self._api:
             await self.close()
-            self._client, self._url = await self._registry.threads.run(prefect_client, settings, url, os.environ), url
+            self._client, self._api = await self._registry.threads.run(prefect_client, settings, api, os.environ), api
         return self._client
 
     def _note(self, hook: str, action: str, name: str, reason: str, *, refused: bool = False, **detail: object) -> None:

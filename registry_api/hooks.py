@@ -1,5 +1,6 @@
 """`POST /api/v1/hooks/{name}`: an upstream tells of pushes. What it tells is durable before it is answered 202."""
 
+import asyncio
 import hmac
 import logging
 
@@ -13,14 +14,16 @@ from catalog.event_records import Hook
 from catalog.events import Event
 from catalog.hook_runs import is_wanted
 from catalog.logins import hash_secret
-from oci.errors import InvalidInput, RecordUnknown, Unauthorized
+from oci.errors import RecordUnknown, Unauthorized
 from registry_api.access import address_of, parse_authorization
 from registry_api.asking import ToldErrors
 from registry_api.bodies import ClientGone, read_whole
+from registry_api.errors import RequestStalled
 from registry_api.eventing import Eventing
+from registry_api.fair_queue import FairQueue
 from registry_api.hook_formats import parse_events
 from registry_api.limits import RateLimit
-from registry_api.messages import find_header
+from registry_api.messages import announced_length, find_header
 from registry_api.registry import Registry
 
 log = logging.getLogger("registry_api")
@@ -30,6 +33,10 @@ _RATE = 50.0
 _HEADERS = (b"x-gitlab-token", b"x-hook-token")
 _SIGNATURE = SIGNATURE.lower().encode()
 _DELIVERY_ID = b"x-github-delivery"
+_UNPROVEN = 4
+"""Signed bodies of senders not known yet that are in memory at a time."""
+_UNPROVEN_WITHIN = 10.0
+"""Seconds such a body may take, so that slow senders do not keep others waiting."""
 _NOBODYS = "of a hook that is not there"
 
 
@@ -44,7 +51,7 @@ class TakenOut(BaseModel):
 def hook_routes(registry: Registry, eventing: Eventing) -> APIRouter:
     """Where upstreams tell us; who may is in each hook."""
     router = APIRouter(prefix="/api/v1", tags=["events"], route_class=ToldErrors)
-    rate = RateLimit(_RATE)
+    rate, unproven = RateLimit(_RATE), FairQueue(_UNPROVEN, waiting=8)
 
     # Not in the description of the management API: what it takes is said by the senders' own.
     @router.post("/hooks/{name}", status_code=202, include_in_schema=False, response_model=TakenOut)
@@ -54,13 +61,13 @@ def hook_routes(registry: Registry, eventing: Eventing) -> APIRouter:
         rate.spend(address_of(scope))
         token = request.query_params.get("token", "")
         scope["query_string"] = b""  # what stands there may be the secret, and the access log shows it
-        try:
-            raw = await read_whole(request.receive, limit=_LARGEST, announced=_announced(scope))
-        except ClientGone:
-            return Response(status_code=400)
         hook = eventing.records.hooks.get(name)
         run = registry.threads.run
-        if not await run(is_proven, hook, scope, raw, token) or hook is None:
+        try:
+            raw = await _read_proven(request, hook, token, unproven)
+        except ClientGone:
+            return Response(status_code=400)
+        if raw is None or hook is None:
             known = hook.name if hook else ""
             event = Event(now, "", "hook", known, "refused", reason="wrong secret", address=address_of(scope))
             registry.gate.events.note(event)
@@ -75,14 +82,40 @@ def hook_routes(registry: Registry, eventing: Eventing) -> APIRouter:
     return router
 
 
-def is_proven(hook: Hook | None, scope: Scope, raw: bytes, token: str) -> bool:
-    """Whether a request has the hook's secret; takes as long for a hook that is not there."""
-    kept = hook.secret if hook is not None else _NOBODYS
-    signature = (find_header(scope, _SIGNATURE) or b"").strip().lower()
-    is_signed = hmac.compare_digest(signature, sign(raw, kept.encode()).encode())
+async def _read_proven(request: Request, hook: Hook | None, token: str, unproven: FairQueue) -> bytes | None:
+    """The body of a request that has the hook's secret, None for one that has not.
+
+    Without a signature nothing of the body is read before the secret was shown. A signed body must be read to be judged: those
+    of nobody known are few at a time. Which of the two it is depends on the request alone, not on whether there is such a hook.
+    """
+    scope, announced = request.scope, announced_length(request.scope)
+    if has_shown(hook, scope, token):
+        return await read_whole(request.receive, limit=_LARGEST, announced=announced)
+    signature = find_header(scope, _SIGNATURE)
+    if signature is None:
+        return None
+    async with unproven.turn(address_of(scope)):
+        try:
+            async with asyncio.timeout(_UNPROVEN_WITHIN):
+                raw = await read_whole(request.receive, limit=_LARGEST, announced=announced)
+        except TimeoutError:
+            raise RequestStalled(f"the body did not come within {_UNPROVEN_WITHIN:g} seconds") from None
+        return raw if await asyncio.to_thread(has_signed, hook, signature, raw) else None
+
+
+def has_shown(hook: Hook | None, scope: Scope, token: str) -> bool:
+    """Whether a request shows the secret of a hook that wants it shown; takes as long for a hook that is not there."""
+    kept = hook.secret if hook is not None and hook.proof != "hmac" else _NOBODYS
     secret = presented_secret(scope) or (token if hook is not None and hook.proof == "url" else "")
     is_shown = hmac.compare_digest(hash_secret(secret).encode(), kept.encode())
-    return hook is not None and (is_signed if hook.proof == "hmac" else is_shown)
+    return is_shown and kept != _NOBODYS
+
+
+def has_signed(hook: Hook | None, signature: bytes, raw: bytes) -> bool:
+    """Whether a body is signed with the secret of a hook that wants it so; takes as long for a hook that is not there."""
+    kept = hook.secret if hook is not None and hook.proof == "hmac" else _NOBODYS
+    is_signed = hmac.compare_digest(signature.strip().lower(), sign(raw, kept.encode()).encode())
+    return is_signed and kept != _NOBODYS
 
 
 def presented_secret(scope: Scope) -> str:
@@ -96,15 +129,6 @@ def presented_secret(scope: Scope) -> str:
     except Unauthorized:
         return header.strip().decode("latin-1")
     return credentials.secret if credentials else ""
-
-
-def _announced(scope: Scope) -> int | None:
-    text = find_header(scope, b"content-length")
-    if text is None:
-        return None
-    if not text.isdigit():
-        raise InvalidInput("Content-Length is not a number")
-    return int(text)
 
 
 def _tell_dropped(registry: Registry, name: str, taken: Taken) -> None:

@@ -16,8 +16,9 @@ import jwt
 from catalog.access_policy import Policy, Trust
 from catalog.bearer import Subject
 from catalog.settings import Settings
-from oci.errors import RemoteUnavailable, Unauthorized
+from oci.errors import RemoteRefused, RemoteUnavailable, Unauthorized
 from oci.remote.address import is_loopback
+from oci.remote.reach import Reach
 
 IDENTITY_USER = "oidc"
 """Who logs in by this name has an identity token for a password."""
@@ -99,7 +100,7 @@ class IdentityTokens:
         configuration = await self._get_json(issuer, f"{issuer.rstrip('/')}/.well-known/openid-configuration")
         if configuration.get("issuer") != issuer:
             raise RemoteUnavailable("its configuration names another issuer", registry=issuer)
-        found = await self._get_json(issuer, str(configuration.get("jwks_uri", "")))
+        found = await self._get_json(issuer, _checked_uri(issuer, str(configuration.get("jwks_uri", ""))))
         keys: dict[str, jwt.PyJWK] = {}
         for one in found.get("keys", []):
             try:
@@ -134,6 +135,17 @@ class IdentityTokens:
         """End the connections."""
         if self._client is not None:
             await self._client.aclose()
+
+
+def _checked_uri(issuer: str, uri: str) -> str:
+    """The address of an issuer's keys, which may not be within an internal network unless the issuer itself is."""
+    try:
+        home, host = httpx.URL(issuer).host, httpx.URL(uri).host
+        if host != home:
+            Reach(home).check_name(host)
+    except (httpx.InvalidURL, RemoteRefused):
+        raise RemoteUnavailable("its configuration names no usable address for its keys", registry=issuer) from None
+    return uri
 
 
 def _verify(trust: Trust, token: str, key: jwt.PyJWK) -> Mapping[str, object] | str:

@@ -10,12 +10,16 @@ from collections.abc import Mapping, Sequence
 
 from fastapi import APIRouter, Request, Response
 
+from catalog.access_policy import NOBODY
 from catalog.catalog import Catalog
 from catalog.distributions import Distribution
 from catalog.images import ImageFilter, ImageRow
 from catalog.snapshot import Snapshot
 from oci import mediatypes
 from oci.digest import Digest
+from oci.errors import EntrepotError
+from registry_api.answers import body_size
+from registry_api.errors import error_response
 from registry_api.registry import Registry
 
 Images = Mapping[Digest, ImageRow]
@@ -36,7 +40,17 @@ def index_routes(registry: Registry) -> APIRouter:
         query: dict[str, list[str]] = defaultdict(list)
         for key, value in request.query_params.multi_items():
             query[key].append(value)
-        body = await registry.threads.run(render_index, registry.catalog, query)
+        asked = ("index", tuple(sorted((key, tuple(values)) for key, values in query.items())))
+
+        async def make() -> bytes:
+            return await registry.threads.make(render_index, registry.catalog, query)
+
+        try:
+            await registry.find_distribution("")
+            asker = registry.asker(NOBODY, request.scope)
+            body = await registry.answers.get(asked, registry.catalog.state, asker, make, body_size)
+        except EntrepotError as error:
+            return error_response(error)
         etag = f'"{hashlib.sha256(body).hexdigest()}"'
         headers = {"etag": etag, "cache-control": "no-cache"}
         if etag in request.headers.get("if-none-match", ""):

@@ -2,19 +2,30 @@
 
 import json
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 
+from registry_api.answers import body_size
 from registry_api.messages import Answer, Request, json_answer
 from registry_api.paging import next_link, parse_count
 from registry_api.registry import Registry
 
+_MANY = 5_000
+"""Tags from which on making a page takes long enough to keep others waiting."""
+
 
 async def list_tags(registry: Registry, request: Request) -> Answer:
     """Answer with a repository's tags in ASCII order; raise NameUnknown or PaginationInvalid."""
-    count = parse_count(request.parameter("n"))
+    count, last = parse_count(request.parameter("n")), request.parameter("last") or ""
     snapshot = await registry.served(request.name)
-    tags = snapshot.tags_after(request.parameter("last") or "", None if count is None else count + 1)
-    return _page_answer(request, "tags", tags, count, {"name": request.name})
+
+    def page() -> Answer:
+        tags = snapshot.tags_after(last, None if count is None else count + 1)
+        return _page_answer(request, "tags", tags, count, {"name": request.name})
+
+    if min(len(snapshot.tags), _MANY if count is None else count) < _MANY:
+        return page()
+    asked = ("tags", request.name, snapshot.repository, snapshot.version, count, last)
+    return await _kept(registry, request, asked, None, page)
 
 
 async def list_tags_with(upstream: Sequence[str], registry: Registry, request: Request) -> Answer:
@@ -28,12 +39,26 @@ async def list_tags_with(upstream: Sequence[str], registry: Registry, request: R
 
 async def list_repositories(registry: Registry, request: Request) -> Answer:
     """Answer with the paths that the user may pull from, in ASCII order; raise PaginationInvalid."""
-    count = parse_count(request.parameter("n"))
-    await registry.find_distribution("")
+    count, last = parse_count(request.parameter("n")), request.parameter("last") or ""
     caller = request.caller.unscoped if request.caller.lists else request.caller
-    names = [one.path for one in registry.catalog.distributions.all() if registry.gate.may_pull(caller, one)]
-    start = bisect_right(names, request.parameter("last") or "")
-    return _page_answer(request, "repositories", names[start:], count, {})
+
+    def page() -> Answer:
+        names = [one.path for one in registry.catalog.distributions.all() if registry.gate.may_pull(caller, one)]
+        return _page_answer(request, "repositories", names[bisect_right(names, last) :], count, {})
+
+    return await _kept(registry, request, ("catalog", caller, count, last), await registry.state(caller), page)
+
+
+async def _kept(
+    registry: Registry, request: Request, asked: Hashable, state: Hashable, page: Callable[[], Answer]
+) -> Answer:
+    """A page as it was kept, or made on a thread."""
+
+    async def make() -> Answer:
+        return await registry.threads.make(page)
+
+    asker = registry.asker(request.caller, request.scope)
+    return await registry.answers.get(asked, state, asker, make, lambda made: body_size(made.body))
 
 
 def _page_answer(

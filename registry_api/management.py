@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.distributions import Distribution
@@ -13,6 +13,7 @@ from catalog.rows import RepositoryRow, VersionRow
 from catalog.snapshot import Snapshot
 from oci.errors import Conflict
 from oci.reference import MAX_NAME, NAME_PATTERN, parse_name
+from registry_api.answers import body_size
 from registry_api.asking import FAILURES, Asker, Count, Last, ToldErrors, asker_of
 from registry_api.registry import Registry
 
@@ -34,7 +35,11 @@ class CacheOut(BaseModel):
 
 
 class DistributionOut(BaseModel):
-    """A path that content is served at: `version` null is the repository's latest; `remote` is what a cache is for."""
+    """A path that content is served at: `version` null is the repository's latest; `remote` is what a cache is for.
+
+    `repository` is empty for those who may not pull by its own name. `history_from` is the first version that a public path
+    shows to everybody below the path of the past.
+    """
 
     path: str
     repository: str
@@ -46,6 +51,7 @@ class DistributionOut(BaseModel):
     remote: str = ""
     fresh_seconds: int = 0
     cache: CacheOut | None = None
+    history_from: int = 1
 
 
 class ListedDistribution(DistributionOut):
@@ -71,6 +77,9 @@ class DistributionIn(BaseModel):
     description: str = Field("", max_length=1000)
     labels: dict[str, str] = Field(default_factory=dict, max_length=100)
     immutable_tags: tuple[str, ...] = Field((), max_length=100)
+    history_from: int | None = Field(
+        None, ge=1, le=NUMBER, description="First version of the past that everybody may pull once the path is public."
+    )
 
 
 class RepositoryOut(BaseModel):
@@ -120,10 +129,24 @@ def management_routes(registry: Registry) -> APIRouter:
     asking = Depends(asker_of(registry))
     catalog, run = registry.catalog, registry.threads.run
 
+    def names(asker: Asker, one: Distribution) -> bool:
+        """Whether the asker may know which repository a path leads to."""
+        own = catalog.distributions.find(one.repository)
+        return (
+            one.path == one.repository
+            or asker.may("pull", one.repository)
+            or (own is not None and registry.gate.may_pull(asker.caller, own))
+        )
+
     @router.get("/repositories", response_model=list[RepositoryOut])
     async def list_repositories(n: Count = 100, last: Last = "", asker: Asker = asking) -> list[RepositoryOut]:
         """The repositories that rules let the asker pull from, by name."""
-        rows = await run(catalog.repositories)
+        await registry.find_distribution("")
+
+        async def make() -> list[RepositoryRow]:
+            return await registry.threads.make(catalog.repositories)
+
+        rows = await registry.answers.get("repositories", catalog.state, asker.key, make, lambda made: 500 * len(made))
         found = [row for row in rows if row.name > last and asker.may("pull", row.name)]
         return [_repository_out(row) for row in found[:n]]
 
@@ -160,17 +183,29 @@ def management_routes(registry: Registry) -> APIRouter:
         return [_tag_out(snapshot, tag, pulls) for tag in snapshot.tags_after(last, n)]
 
     @router.get("/distributions", response_model=DistributionsOut)
-    async def list_distributions(*, caches: bool = False, asker: Asker = asking) -> DistributionsOut:
+    async def list_distributions(*, caches: bool = False, asker: Asker = asking) -> Response:
         """Everybody sees the public distributions, users those that they may pull from too. With `caches`, administrators see the
         caches instead, from whose own paths nothing can be pulled."""
-        found = [
-            one
-            for one in catalog.distributions.all()
-            if (one.remote and asker.may("admin", one.path) if caches else registry.gate.may_pull(asker.caller, one))
-        ]
-        marks = await run(catalog.content_marks, found)
-        listed = [ListedDistribution(**_distribution_out(one).model_dump(), content=marks[one.path]) for one in found]
-        return DistributionsOut(distributions=listed)
+
+        def render() -> bytes:
+            found = [
+                one
+                for one in catalog.distributions.all()
+                if (
+                    one.remote and asker.may("admin", one.path) if caches else registry.gate.may_pull(asker.caller, one)
+                )
+            ]
+            marks = catalog.content_marks(found)
+            shown = [(one, _distribution_out(one, names_repository=names(asker, one))) for one in found]
+            listed = [ListedDistribution(**out.model_dump(), content=marks[one.path]) for one, out in shown]
+            return DistributionsOut(distributions=listed).model_dump_json().encode()
+
+        async def make() -> bytes:
+            return await registry.threads.make(render)
+
+        asked, state = ("distributions", asker.caller, caches), await registry.state(asker.caller)
+        body = await registry.answers.get(asked, state, asker.key, make, body_size)
+        return Response(body, media_type="application/json")
 
     @router.put("/distributions/{path:path}", response_model=DistributionOut, status_code=200)
     async def put_distribution(path: NamePath, wanted: DistributionIn, asker: Asker = asking) -> DistributionOut:
@@ -182,9 +217,13 @@ def management_routes(registry: Registry) -> APIRouter:
             raise Conflict(f"{path} is a cache; delete it first")
         await run(catalog.snapshot, wanted.repository, wanted.version)
         now = registry.now()
-        fields = wanted.model_dump()
-        made = replace(old or Distribution(path, wanted.repository, now, now), **fields, updated_at=now)
-        await registry.threads.commit(catalog.distributions.put, made, actor=asker.caller.account)
+        fields = wanted.model_dump(exclude={"history_from"})
+        made = await registry.threads.commit(
+            catalog.distributions.put,
+            replace(old or Distribution(path, wanted.repository, now, now), **fields, updated_at=now),
+            actor=asker.caller.account,
+            history_from=wanted.history_from,
+        )
         event = asker.record("set-distribution", path, repository=made.repository, version=made.version)
         await registry.threads.commit(registry.gate.events.record, [event])
         return _distribution_out(made)
@@ -199,9 +238,10 @@ def management_routes(registry: Registry) -> APIRouter:
     return router
 
 
-def _distribution_out(one: Distribution) -> DistributionOut:
+def _distribution_out(one: Distribution, *, names_repository: bool = True) -> DistributionOut:
     made = DistributionOut.model_validate(one, from_attributes=True)
-    return made if one.remote else made.model_copy(update={"cache": None})
+    repository = one.repository if names_repository else ""
+    return made.model_copy(update={"repository": repository, "cache": made.cache if one.remote else None})
 
 
 def _tag_out(snapshot: Snapshot, tag: str, pulls: PullSums) -> TagOut:

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from functools import partial
 
 from catalog.changes import AddManifest, Change, Commit, CommitResult, SetTag, TagsStay
 from catalog.settings import Settings
 from catalog.snapshot import Snapshot
 from oci import mediatypes
+from oci.ambiguity import check_children, check_nesting, check_unambiguous
 from oci.descriptor import Descriptor
 from oci.digest import Digest
-from oci.errors import ManifestBlobUnknown, ManifestInvalid, ManifestUnknown
+from oci.errors import ManifestBlobUnknown, ManifestInvalid, ManifestTooLarge, ManifestUnknown
 from oci.manifest import MAX_BYTES, Manifest, parse_manifest, required_blobs
 from oci.reference import parse_tag
 from registry_api.bodies import read_whole
@@ -21,6 +23,9 @@ from registry_api.registry import Registry
 
 MAX_TAGS = 10
 """Tags that one push by digest may set. Source: distribution-spec (development head), "Pushing Manifests"."""
+
+_SMALL = 64 * 1024
+"""Bytes of a manifest that is read without a thread: in a millisecond or two."""
 
 _TRIES = 5
 """How often a manifest is kept and committed that others delete meanwhile."""
@@ -34,9 +39,15 @@ async def put_manifest(registry: Registry, request: Request) -> Answer:
     """
     by_digest = Digest.parse(request.reference) if ":" in request.reference else None
     tags = _tags_of(request, by_digest)
-    raw = await read_whole(request.receive, limit=MAX_BYTES, announced=request.content_length)
+    raw = await read_whole(
+        request.receive, limit=MAX_BYTES, announced=request.content_length, too_large=ManifestTooLarge
+    )
     algorithm = by_digest.algorithm if by_digest else "sha256"
-    manifest = parse_pushed(raw, (request.header(b"content-type") or b"").decode("latin-1"), algorithm)
+    content_type = (request.header(b"content-type") or b"").decode("latin-1")
+    if len(raw) <= _SMALL:
+        manifest = parse_pushed(raw, content_type, algorithm)
+    else:
+        manifest = await registry.threads.run(parse_pushed, raw, content_type, algorithm)
     if by_digest:
         check_digest(manifest.digest, by_digest)
     changes: tuple[Change, ...] = (AddManifest(manifest.descriptor), *(SetTag(tag, manifest.digest) for tag in tags))
@@ -62,6 +73,7 @@ def _tags_of(request: Request, by_digest: Digest | None) -> Sequence[str]:
 
 def parse_pushed(raw: bytes, content_type: str, algorithm: str) -> Manifest:
     """Read a pushed manifest; raise ManifestInvalid, for docker schema 1 too."""
+    check_unambiguous(raw)
     manifest = parse_manifest(raw, content_type, algorithm=algorithm)
     if manifest.media_type in mediatypes.SCHEMA1:
         raise ManifestInvalid(
@@ -81,6 +93,10 @@ def _keep(registry: Registry, name: str, manifest: Manifest) -> None:
             f"{name} does not hold {len(missing)} part(s) of the manifest: push these first: {', '.join(missing[:5])}",
             detail={"missing": missing},
         )
+    may_misstate = registry.catalog.settings.may_misstate(name)
+    check_children(manifest, partial(_held_manifest, snapshot), may_misstate=may_misstate)
+    if manifest.is_index:
+        check_nesting(manifest, partial(_read_held, registry, snapshot))
     if manifest.digest not in snapshot.manifests or registry.catalog.content.size(manifest.digest) is None:
         registry.catalog.content.put(manifest.raw, manifest.digest, name, manifest.media_type)
 
@@ -88,6 +104,15 @@ def _keep(registry: Registry, name: str, manifest: Manifest) -> None:
 def may_be_sparse(settings: Settings, repository: str) -> bool:
     """Whether manifests may be pushed whose parts are not all there."""
     return any(fnmatchcase(repository, pattern) for pattern in settings.sparse_repositories)
+
+
+def _held_manifest(snapshot: Snapshot, digest: Digest) -> tuple[str, int] | None:
+    entry = snapshot.manifests.get(digest)
+    return (entry.media_type, entry.size) if entry else None
+
+
+def _read_held(registry: Registry, snapshot: Snapshot, digest: Digest, media_type: str) -> Manifest | None:
+    return registry.catalog.read_manifest(digest, media_type) if digest in snapshot.manifests else None
 
 
 def _is_missing_child(snapshot: Snapshot, child: Descriptor) -> bool:

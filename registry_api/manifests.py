@@ -13,7 +13,7 @@ from registry_api.registry import Registry
 async def get_manifest(registry: Registry, request: Request) -> Answer:
     """Answer GET by tag or digest: the bytes that were pushed, whatever the client accepts."""
     snapshot = registry.catalog.cached_served(request.name) or await registry.served(request.name)
-    digest = resolve(snapshot, request.reference)
+    digest = resolve(snapshot, request.reference, request.name)
     entry = snapshot.manifests[digest]
     if is_unchanged(request, digest):
         note_pull(registry, request.repository, request.reference, digest)
@@ -28,21 +28,25 @@ async def get_manifest(registry: Registry, request: Request) -> Answer:
 async def head_manifest(registry: Registry, request: Request) -> Answer:
     """Answer HEAD by tag or digest, which takes no more than the snapshot."""
     snapshot = registry.catalog.cached_served(request.name) or await registry.served(request.name)
-    digest = resolve(snapshot, request.reference)
+    digest = resolve(snapshot, request.reference, request.name)
     entry = snapshot.manifests[digest]
     if is_unchanged(request, digest):
         return Answer(304, not_modified_headers(digest))
     return Answer(200, _headers(digest, entry.media_type, entry.size))
 
 
-def resolve(snapshot: Snapshot, reference: str) -> Digest:
-    """The digest that a tag or digest text names; raise ManifestUnknown, or DigestInvalid for a malformed digest."""
+def resolve(snapshot: Snapshot, reference: str, path: str) -> Digest:
+    """The digest that a tag or digest text names; raise ManifestUnknown, or DigestInvalid for a malformed digest.
+
+    The error names the path asked for: its repository may have another name, which is not everybody's to know.
+    """
     try:
         return snapshot.resolve(reference)
     except ManifestUnknown:
         if ":" in reference:
             Digest.parse(reference)
-        raise
+        what = "manifest" if ":" in reference else "tag"
+        raise ManifestUnknown(f"{what} {reference[:200]!r} is not in {path}") from None
 
 
 def is_unchanged(request: Request, digest: Digest) -> bool:

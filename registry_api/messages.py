@@ -87,8 +87,7 @@ class Request(NamedTuple):
     @property
     def content_length(self) -> int | None:
         """The announced length of the body in bytes; None for a chunked one."""
-        value = self.header(b"content-length")
-        return int(value) if value is not None and value.isdigit() else None
+        return announced_length(self.scope)
 
 
 def find_header(scope: Scope, name: bytes) -> bytes | None:
@@ -98,6 +97,12 @@ def find_header(scope: Scope, name: bytes) -> bytes | None:
         if key == name:
             found = value if found is None else found + b", " + value
     return found
+
+
+def announced_length(scope: Scope) -> int | None:
+    """The announced length of the body in bytes; None for a chunked one. A header that is no number announces nothing."""
+    value = find_header(scope, b"content-length")
+    return int(value) if value is not None and value.isdigit() else None
 
 
 def with_headers(*pairs: tuple[bytes, str]) -> list[tuple[bytes, bytes]]:
@@ -121,4 +126,5 @@ def json_answer(body: bytes, *pairs: tuple[bytes, str], status: int = 200) -> An
 
 def warning_value(text: str) -> str:
     """The value of a Warning header. Source: distribution-spec, "Warnings"; RFC 9111 section 5.5."""
-    return f'299 - "{text}"'.encode("ascii", "replace").decode()
+    quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'299 - "{quoted}"'.encode("ascii", "replace").decode()

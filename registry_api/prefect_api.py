@@ -1,6 +1,5 @@
 """Starts flow runs by Prefect's HTTP API; the registry imports nothing of Prefect."""
 
-import base64
 import ssl
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +8,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 
 from catalog.event_queue import Run
-from catalog.running import find_running
+from catalog.prefect_address import PrefectAddress, known_addresses
 from catalog.settings import Settings
 from oci.errors import RemoteRefused, RemoteUnauthorized, RemoteUnavailable
 from oci.remote.address import is_loopback
@@ -19,29 +18,25 @@ _AGAIN_LATER = frozenset({401, 403, 404, 408, 425, 429})
 """Answers besides 5xx that may be others later: a login can be mended, a deployment be registered."""
 
 
-def find_api_url(settings: Settings) -> str:
-    """That of a running `entrepot up`, else that of the settings; reads a file."""
-    running = find_running(settings)
-    return ((running.prefect_api_url if running else "") or settings.prefect_api_url).rstrip("/")
+def find_api(settings: Settings) -> PrefectAddress:
+    """That of a running `entrepot up`, else the one that was set; reads files. Raise RemoteUnavailable where there is none."""
+    known = known_addresses(settings)
+    if not known:
+        raise RemoteUnavailable(
+            "no Prefect server is known: start `entrepot up` with this home, or set ENTREPOT_PREFECT_API_URL",
+            registry="prefect",
+        )
+    return known[0]
 
 
-def login_headers(environment: Mapping[str, str]) -> dict[str, str]:
-    """How Prefect's own clients log in: PREFECT_API_KEY, or PREFECT_API_AUTH_STRING (`user:password`)."""
-    if key := environment.get("PREFECT_API_KEY"):
-        return {"Authorization": f"Bearer {key}"}
-    if login := environment.get("PREFECT_API_AUTH_STRING"):
-        return {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
-    return {}
-
-
-def prefect_client(settings: Settings, url: str, environment: Mapping[str, str]) -> httpx.AsyncClient:
-    """A client of one API; reads certificates."""
+def prefect_client(settings: Settings, api: PrefectAddress, environment: Mapping[str, str]) -> httpx.AsyncClient:
+    """A client of one API, with the login of a server of ours or that of the environment; reads certificates."""
     return httpx.AsyncClient(
-        base_url=url,
-        headers=login_headers(environment),
+        base_url=api.url,
+        headers=api.headers(environment),
         timeout=_WITHIN,
         verify=ssl.create_default_context(cafile=settings.ca_file) if settings.ca_file else True,
-        trust_env=not is_loopback(urlsplit(url).hostname or ""),
+        trust_env=not is_loopback(urlsplit(api.url).hostname or ""),
     )
 
 

@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+from collections.abc import Mapping
 
-from catalog.pulls import PullCounter
+from catalog.catalog import Catalog
+from catalog.pulls import PullCount, PullCounter, Pulled
+from catalog.write_parts import write_in_parts
 from oci.digest import Digest
-from oci.errors import EntrepotError
 from registry_api.registry import Registry
 
 log = logging.getLogger("registry_api")
@@ -41,7 +43,16 @@ class PullWriter:
 async def _write(registry: Registry, counter: PullCounter) -> None:
     taken = counter.take()
     try:
-        await registry.threads.commit(registry.catalog.record_pulls, taken)
-    except (EntrepotError, OSError) as error:
+        refused = await registry.threads.commit(_record, registry.catalog, taken)
+    except Exception as error:  # whatever it is, the next ones are to be written
         counter.give_back(taken)
-        log.error("writing pulls failed; they are kept and tried again error=%s", error)  # noqa: TRY400
+        log.exception("writing pulls failed; they are kept and tried again error=%s", error)  # noqa: TRY401
+        return
+    if refused:
+        counter.give_back(refused)
+        log.error("pulls could not be written; they are kept and tried again count=%d", len(refused))
+
+
+def _record(catalog: Catalog, taken: Mapping[Pulled, PullCount]) -> Mapping[Pulled, PullCount]:
+    """Write counts; return those that are refused while others are not."""
+    return dict(write_in_parts(list(taken.items()), lambda some: catalog.record_pulls(dict(some)))) if taken else {}

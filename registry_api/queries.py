@@ -16,7 +16,7 @@ from catalog.query_check import MAX_LENGTH
 from catalog.question import FORMATS, MEDIA_TYPES, Format, Limits, Question, Value, parse_as_of
 from catalog.questions import NamedQuestion, find_named, named_questions
 from oci.errors import EntrepotError, InvalidInput, TooManyRequests
-from registry_api.asking import FAILURES, Asker, ToldErrors, asker_of
+from registry_api.asking import FAILURES, Asker, OwnTurns, asker_of
 from registry_api.errors import NotAcceptable
 from registry_api.registry import Registry
 
@@ -109,7 +109,7 @@ def _answer(asking: Asking) -> Answer:
 
 def query_routes(registry: Registry) -> APIRouter:
     """Questions in SQL, for administrators."""
-    router = APIRouter(prefix="/api/v1", tags=["questions"], route_class=ToldErrors, responses=FAILURES)
+    router = APIRouter(prefix="/api/v1", tags=["questions"], route_class=OwnTurns, responses=FAILURES)
     asking = Depends(asker_of(registry, changes=False))
     questions = Questions(registry)
 

@@ -9,9 +9,13 @@ from catalog.snapshot import Snapshot
 from oci.digest import Digest
 from oci.manifest import MAX_BYTES
 from oci.mediatypes import OCI_INDEX
+from registry_api.answers import body_size
 from registry_api.messages import Answer, Request, with_headers
 from registry_api.paging import next_link
 from registry_api.registry import Registry
+
+_FEW = 50
+"""Referrers up to which a page that is described already is made at once."""
 
 _ENVELOPE = 1024
 """Bytes of the index around its descriptors, generously."""
@@ -27,20 +31,39 @@ async def get_referrers(registry: Registry, request: Request) -> Answer:
     if snapshot and fallback:
         listed = await registry.threads.run(_read_fallback, registry.catalog, snapshot, fallback)
     found = select_referrers(snapshot, subject, artifact_type, listed, after=request.parameter("last") or "")
-    page: list[bytes] = []
-    rest = False
+    page, rest = b"", ""
     if snapshot and found:
-        if any(_key(snapshot, digest) not in registry.described for digest in found):
-            await registry.threads.run(_describe_all, registry, snapshot, found)
-        page, rest = _page_of(registry, snapshot, found)
+        page, rest = await _page(registry, request, snapshot, found)
     headers = [(b"content-type", OCI_INDEX)]
     if artifact_type:
         headers.append((b"oci-filters-applied", "artifactType"))
     if rest:
         kept = {"artifactType": artifact_type} if artifact_type else {}
-        headers.append((b"link", next_link(request.path, {**kept, "last": found[len(page) - 1]})))
-    body = b'{"schemaVersion":2,"mediaType":"%s","manifests":[%s]}' % (OCI_INDEX.encode(), b",".join(page))
+        headers.append((b"link", next_link(request.path, {**kept, "last": rest})))
+    body = b'{"schemaVersion":2,"mediaType":"%s","manifests":[%s]}' % (OCI_INDEX.encode(), page)
     return Answer(200, with_headers((b"content-length", str(len(body))), *headers), body)
+
+
+async def _page(registry: Registry, request: Request, snapshot: Snapshot, found: Sequence[Digest]) -> tuple[bytes, str]:
+    """The descriptors of one page, joined, and the last of them when some are left: few of them at once, many as they were
+    kept, or made on a thread."""
+
+    def make() -> tuple[bytes, str]:
+        _describe_all(registry, snapshot, found)
+        page, is_more = _page_of(registry, snapshot, found)
+        return b",".join(page), found[len(page) - 1] if is_more else ""
+
+    if len(found) < _FEW and all(_key(snapshot, digest) in registry.described for digest in found):
+        return make()
+
+    async def make_on_thread() -> tuple[bytes, str]:
+        return await registry.threads.make(make)
+
+    asked = ("referrers", snapshot.repository, snapshot.version, tuple(found))
+    asker = registry.asker(request.caller, request.scope)
+    return await registry.answers.get(
+        asked, None, asker, make_on_thread, lambda made: body_size(made[0]) + 80 * len(found)
+    )
 
 
 def select_referrers(

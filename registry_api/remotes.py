@@ -11,11 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from catalog.remote_options import check_files
 from catalog.remotes import NO_PROXY, RemoteRecord, check_record, parse_key
 from catalog.sources import Policy
-from oci.errors import Denied
+from oci.errors import Denied, InvalidInput
 from registry_api.asking import FAILURES, Asker, ToldErrors, asker_of
+from registry_api.named_files import check_named
 from registry_api.registry import Registry
 
 _FILE = Field("", max_length=1000)
+_FILES = ("ca_file", "client_cert", "client_key")
 ENVIRONMENT = "REMOTE_SECRET_"
 """What the variables begin with that a record made over HTTP may name; its files lie below HOME/secrets. An administrator of the
 registry need not be one of the machine."""
@@ -84,7 +86,9 @@ def remote_routes(registry: Registry) -> APIRouter:
         fields = {**wanted.model_dump(), "headers": tuple(wanted.headers.items())}
         made = check_record(RemoteRecord(name, old.created_at if old else now, now, **fields))
         check_references(wanted.headers, wanted.proxy, registry.catalog.settings.root / "secrets")
-        await run(check_files, made)
+        for what in _FILES:
+            check_named(registry.catalog.settings, what, getattr(made, what), recorded=getattr(old, what, ""))
+        await run(_check_files, made)
         await commit(remotes.put, made, actor=asker.caller.account)
         await commit(registry.gate.events.record, [asker.record("set-remote", name)])
         return _out(made)
@@ -108,6 +112,17 @@ def check_references(headers: Mapping[str, str], proxy: str, secrets: FilePath) 
             raise Denied(f"a variable that is named over HTTP must begin with {ENVIRONMENT}")
         if kind == "file" and not FilePath(name).resolve().is_relative_to(secrets.resolve()):
             raise Denied("a file that is named over HTTP must lie below HOME/secrets of this installation")
+
+
+def _check_files(record: RemoteRecord) -> None:
+    """Raise InvalidInput in the same words whether a file is absent, unreadable or of no use."""
+    try:
+        check_files(record)
+    except InvalidInput:
+        raise InvalidInput(
+            f"a file that the record names is not there, not readable, or not what it should be; on the registry's machine, "
+            f"`entrepot remote set {record.key}` says which"
+        ) from None
 
 
 def _out(one: RemoteRecord) -> RemoteOut:

@@ -14,6 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from catalog.catalog import open_catalog
+from catalog.clean_text import clean_text
 from catalog.settings import Settings
 from oci.errors import LocalError, SettingsInvalid
 from registry_api.app import create_app
@@ -141,11 +142,19 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
+class OneLine(logging.Formatter):
+    """One line for each event: paths and names that clients send cannot begin another. A traceback of ours follows as it is."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's own name
+        """The line, control characters escaped."""
+        return clean_text(super().formatMessage(record), longest=10_000)
+
+
 def set_up_logging(*, access_log: bool) -> None:
     """Log to standard error, one line per event with its facts as key=value; requests only when asked for."""
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for noisy in ("uvicorn.error", "botocore", "httpx"):  # httpx tells addresses, of which some are signed
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.getLogger("uvicorn.access").setLevel(logging.INFO if access_log else logging.WARNING)

@@ -11,14 +11,14 @@ from oci.copy import GraphCopier
 from oci.descriptor import UNKNOWN_SIZE, Descriptor
 from oci.manifest import Manifest
 from oci.remote.address import Remote
-from oci.remote.repository import RemoteRepository
+from oci.target import Source
 from registry_api.registry import Registry
 
 
 async def take_manifests(
     registry: Registry,
     snapshot: Snapshot,
-    source: RemoteRepository,
+    source: Source,
     roots: Sequence[Descriptor],
     changes: Sequence[Change] = (),
     *,

@@ -13,13 +13,14 @@ class Threads:
     """Pools that cannot starve each other; `close` waits for what is under way.
 
     `files`: disk, hashing, catalogue reads. `commits`: they wait for each other, and the more wait the more go into one
-    transaction. `passwords`: each try takes a core and 64 MiB.
+    transaction. `passwords`: each try takes a core and 64 MiB. `listings`: answers that take long to make.
     """
 
-    def __init__(self, *, files: int = 16, commits: int = 32, passwords: int = 2) -> None:
+    def __init__(self, *, files: int = 16, commits: int = 32, passwords: int = 2, listings: int = 2) -> None:
         self.files = ThreadPoolExecutor(files, "files")
         self.commits = ThreadPoolExecutor(commits, "commits")
         self.passwords = ThreadPoolExecutor(passwords, "passwords")
+        self.listings = ThreadPoolExecutor(listings, "listings")
 
     async def run(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Call on a thread of `files`."""
@@ -33,9 +34,13 @@ class Threads:
         """Call on a thread of `passwords`."""
         return await run_on(self.passwords, call, *args, **kwargs)
 
+    async def make(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Call on a thread of `listings`."""
+        return await run_on(self.listings, call, *args, **kwargs)
+
     def close(self) -> None:
         """End the threads; calls not yet begun are dropped."""
-        for pool in (self.files, self.commits, self.passwords):
+        for pool in (self.files, self.commits, self.passwords, self.listings):
             pool.shutdown(wait=True, cancel_futures=True)
 
 

@@ -5,13 +5,14 @@ identity tokens.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request, Response
 
-from catalog.access_policy import Action, Caller
+from catalog.access import AccessStore
+from catalog.access_policy import Action, Caller, Policy
 from catalog.bearer import (
     Scope,
     Subject,
@@ -23,12 +24,13 @@ from catalog.bearer import (
     wanted_actions,
     with_key,
 )
-from oci.errors import EntrepotError, InvalidInput, Unauthorized
+from oci.errors import EntrepotError, InvalidInput, StorageFull, Unauthorized
 from registry_api.access import Credentials, address_of, parse_authorization
 from registry_api.bodies import read_whole
 from registry_api.challenges import BASIC
 from registry_api.errors import error_response
 from registry_api.identity_tokens import IDENTITY_USER
+from registry_api.messages import announced_length
 from registry_api.registry import Registry
 
 _LARGEST_FORM = 64 * 1024
@@ -78,7 +80,8 @@ def token_routes(registry: Registry) -> APIRouter:
         """The same by a form: `grant_type` is password, refresh_token, or token-exchange for an OpenID Connect token."""
         try:
             registry.rate.spend(address_of(request.scope))
-            form = _read_fields(await read_whole(request.receive, limit=_LARGEST_FORM, announced=None))
+            announced = announced_length(request.scope)
+            form = _read_fields(await read_whole(request.receive, limit=_LARGEST_FORM, announced=announced))
             return await answer(Asked(await _subject(registry, request, form), _scopes(form), _wants_refresh(form)))
         except EntrepotError as error:
             return error_response(error, (b"www-authenticate", BASIC))
@@ -131,7 +134,7 @@ def _scopes(fields: Fields) -> Sequence[Scope]:
     return [scope for scope in map(parse_scope, texts[:_MOST_SCOPES]) if scope is not None]
 
 
-def grant_scopes(registry: Registry, subject: Subject, scopes: Sequence[Scope]) -> list[Scope]:
+async def grant_scopes(registry: Registry, subject: Subject, scopes: Sequence[Scope]) -> list[Scope]:
     """Of what is asked for, what the rules and the login's own scope allow; what comes to nothing is left out."""
     caller = Caller(subject.account, subject.grants)
     granted: dict[str, list[Action]] = {}
@@ -141,7 +144,7 @@ def grant_scopes(registry: Registry, subject: Subject, scopes: Sequence[Scope]) 
             lists.append(scope)
             continue
         path = registry.rights_path(scope.name)
-        public = registry.is_public(path)
+        public = await registry.is_open(scope.name)
         who = caller if path == scope.name else caller.with_past(scope.name, path)
         for action in wanted_actions(scope):
             if action != "pull" and path != scope.name:
@@ -151,15 +154,25 @@ def grant_scopes(registry: Registry, subject: Subject, scopes: Sequence[Scope]) 
     return [Scope("repository", name, tuple(dict.fromkeys(some))) for name, some in granted.items()] + lists[:1]
 
 
+def renew_key(access: AccessStore, now: datetime) -> Policy:
+    """The policy with a key to sign by; without room for a new one, an old one goes on. Raise StorageFull when there is none."""
+    try:
+        return access.update(lambda current: with_key(current, now))
+    except StorageFull:
+        if access.policy.keys:
+            return access.policy
+        raise
+
+
 async def make_answer(registry: Registry, asked: Asked) -> dict[str, object]:
     """What the specification has a token service answer; `expires_in` is in seconds."""
     await registry.find_distribution("")  # so that what other processes made is known
     now, access = registry.now(), registry.gate.access
     policy = access.policy
     if needs_key(policy, now):
-        policy = await registry.threads.run(access.update, lambda current: with_key(current, now))
+        policy = await registry.threads.run(renew_key, access, now)
     lifetime = timedelta(seconds=registry.catalog.settings.token_lifetime)
-    granted = grant_scopes(registry, asked.subject, asked.scopes)
+    granted = await grant_scopes(registry, asked.subject, asked.scopes)
     token = sign_token(policy.keys[-1], asked.subject, granted, now=now, lifetime=lifetime)
     answer: dict[str, object] = {
         "token": token,

@@ -10,6 +10,8 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from registry_api.header_names import spelled
+
 SEND_FILE = "entrepot.send_file"
 """The extension in a request's ASGI scope that sends a part of a file as the body; see `SendFile`."""
 
@@ -24,6 +26,9 @@ class Cycle(Protocol):
     """What we need to know of uvicorn's bookkeeping of one answer."""
 
     expected_content_length: int
+    keep_alive: bool
+    more_body: bool
+    """Whether some of the request's body has not come yet."""
 
 
 Fetch = Callable[[int, int], Awaitable[int]]
@@ -93,13 +98,41 @@ def _wake(waiter: "asyncio.Future[None]") -> None:
         waiter.set_result(None)
 
 
+class HeadTransport:
+    """The same for an answer that has no body: what is written is its head."""
+
+    __slots__ = ("_transport",)
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def write(self, data: bytes) -> None:
+        """Write the head."""
+        self._transport.write(spelled(data))
+
+    def close(self) -> None:
+        """Close the connection behind what was written."""
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Whether the connection closes."""
+        return self._transport.is_closing()
+
+
 class AnswerTransport:
     """What uvicorn writes one answer to, in the place of the connection's transport."""
 
-    __slots__ = ("_begun", "_cycle", "_head", "_raw", "_transport")
+    __slots__ = ("_begun", "_cycle", "_end_unread", "_head", "_raw", "_transport")
 
-    def __init__(self, transport: asyncio.Transport, cycle: Cycle, raw: Callable[[], RawSocket | None]) -> None:
-        self._transport, self._cycle, self._raw = transport, cycle, raw
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        cycle: Cycle,
+        raw: Callable[[], RawSocket | None],
+        end_unread: Callable[[], None] | None,
+    ) -> None:
+        """`end_unread` ends a connection whose request has a body too long to be dropped; None for other requests."""
+        self._transport, self._cycle, self._raw, self._end_unread = transport, cycle, raw, end_unread
         self._head, self._begun = b"", False
 
     def write(self, data: bytes) -> None:
@@ -113,7 +146,16 @@ class AnswerTransport:
         elif self._begun or data.startswith(b"HTTP/1.1 1"):  # "100 Continue" is waited for
             self._transport.write(data)
         else:
-            self._head, self._begun = data, True
+            is_unread = self._end_unread is not None and self._cycle.more_body
+            head = spelled(data)
+            self._head, self._begun = self._last(head) if is_unread else head, True
+
+    def _last(self, head: bytes) -> bytes:
+        """The head of an answer to a request whose body has not come: nothing can follow it on this connection."""
+        if not self._cycle.keep_alive:
+            return head
+        self._cycle.keep_alive = False
+        return head[:-2] + b"connection: close\r\n\r\n"
 
     async def send_file(self, descriptor: int, first: int, length: int, fetch: Fetch) -> bool:
         """See `SendFile`."""
@@ -142,7 +184,10 @@ class AnswerTransport:
         """Close the connection behind what was written."""
         if self._head:
             self.write(b"")
-        self._transport.close()
+        if self._end_unread is not None and self._cycle.more_body:
+            self._end_unread()
+        else:
+            self._transport.close()
 
     def is_closing(self) -> bool:
         """Whether the connection closes."""

@@ -11,6 +11,7 @@ from oci.errors import (
     BlobUnknown,
     Conflict,
     DigestInvalid,
+    EntrepotError,
     NameInvalid,
     RangeInvalid,
     SizeInvalid,
@@ -73,11 +74,11 @@ async def _may_be_mounted(registry: Registry, request: Request, digest: Digest) 
     except NameInvalid:
         return False
     found = await registry.find_distribution(name)
-    if not registry.gate.decide(request.caller, "pull", name, public=registry.is_public(name)).allowed:
+    if not await registry.may_pull(request.caller, name):
         return False
     snapshot = await registry.find_served(name)
     repository = found.repository if found else name
-    return registry.is_held(repository, snapshot, digest)
+    return registry.is_given(request.caller, name, repository, snapshot, digest)
 
 
 async def _is_readable_somewhere(registry: Registry, caller: Caller, digest: Digest) -> bool:
@@ -93,7 +94,7 @@ async def _is_readable_somewhere(registry: Registry, caller: Caller, digest: Dig
         if registry.gate.may_pull(caller, one):
             snapshot = catalog.cached_served(one.path)
             if (snapshot is not None and digest in snapshot.blobs and digest not in snapshot.deferred) or (
-                one.version is None and one.repository in leased
+                one.repository in leased and registry.shows_leases(caller, one.path)
             ):
                 return True
     return False
@@ -113,7 +114,7 @@ async def _take_whole(registry: Registry, request: Request, digest: Digest) -> A
     ) as intake:
         try:
             await _feed(registry, intake, request)
-        except ClientGone:
+        except (ClientGone, EntrepotError):
             await intake.cancel()
             raise
         await intake.finish(digest)

@@ -11,10 +11,11 @@ from catalog.distributions import Distribution
 from catalog.past import Past
 from catalog.snapshot import Snapshot
 from oci.digest import Digest
-from oci.errors import BlobUnknown, Denied, EntrepotError, RemoteNotFound, Unauthorized, Unsupported
+from oci.errors import BlobUnknown, Denied, EntrepotError, RemoteLeftOut, RemoteNotFound, Unauthorized, Unsupported
 from oci.reference import is_name
+from oci.remote.hops import Hops, current, parse_via
 from registry_api.absent_children import AbsentChildren
-from registry_api.access import CHANGES, LoginNeeded, ScopeMissing, address_of, check_changeable
+from registry_api.access import CHANGES, LoginNeeded, ScopeMissing, address_of, check_changeable, own_mark
 from registry_api.bodies import ClientGone
 from registry_api.caches import Caches
 from registry_api.challenges import challenge, scopes_for
@@ -29,6 +30,7 @@ from registry_api.routes import (
     MANIFEST,
     REFERRERS,
     ROUTES,
+    SIGNATURES,
     TAGS,
     UPLOADS,
     Handler,
@@ -47,6 +49,7 @@ class DistributionApi:
 
     def __init__(self, registry: Registry, caches: Caches, absent: AbsentChildren) -> None:
         self._registry, self._caches, self._absent = registry, caches, absent
+        self._hops: Hops | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every error of ours becomes an answer in the form of the specification."""
@@ -79,6 +82,8 @@ class DistributionApi:
             if match.pattern == BASE and caller == NOBODY:
                 raise Unauthorized("a login, or a token for nobody in particular, is wanted here")
             return await route.handler(registry, Request("", "", match.reference, caller, scope, receive))
+        if route.action == "pull":
+            current.set(self._hops_of(scope))
         name, more = self._place(scope, route, checked_name(match.name))
         found = await registry.find_distribution(name)
         cache = registry.catalog.distributions.find_cache(name)
@@ -103,6 +108,13 @@ class DistributionApi:
         answer = await handler(registry, request)
         return MoreHeaders(answer, more) if more else answer
 
+    def _hops_of(self, scope: Scope) -> Hops:
+        """Which registries ask on whose behalf: all those that the request has passed, and then this one."""
+        if self._hops is None:
+            self._hops = Hops(own_mark(self._registry.gate.access.policy, self._registry.catalog.settings))
+        via = find_header(scope, b"via")
+        return self._hops if via is None else parse_via(via.decode("latin-1"), self._hops.own)
+
     def _place(self, scope: Scope, route: Route, name: str) -> tuple[str, list[tuple[bytes, bytes]]]:
         """The path that a name stands for, which is another one below a cache for the parameter `ns`; and headers that say so."""
         if route.action != "pull" or b"ns=" not in scope["query_string"]:
@@ -124,7 +136,8 @@ class DistributionApi:
     ) -> None:
         """Raise what keeps the caller from doing that to what the path leads to."""
         registry = self._registry
-        self._check_right(scope, route, caller, name, found or cache)
+        served = found or cache
+        self._check_right(scope, route, caller, name, public=served is not None and not served.private)
         if route.action in CHANGES:
             check_changeable(route.action, name, found, cache)
             if found is None and registry.catalog.has_repository(name):
@@ -146,17 +159,18 @@ class DistributionApi:
             registry.gate.note_not_brought(caller, name, error, address_of(scope))
             raise
 
-    def _check_right(self, scope: Scope, route: Route, caller: Caller, path: str, found: Distribution | None) -> None:
-        public = found is not None and not found.private
+    def _check_right(self, scope: Scope, route: Route, caller: Caller, path: str, *, public: bool) -> None:
         if not (public and route.action == "pull"):
             self._registry.gate.check(caller, route.action, path, public=public, address=address_of(scope))
 
     async def _find_past(self, scope: Scope, route: Route, caller: Caller, name: str, past: Past) -> Distribution:
-        """What a path of the past serves; the rights are those of the path whose past it is, and nothing can be changed."""
+        """What a path of the past serves; the rights are those of the path whose past it is, and nothing can be changed.
+
+        That the path is public opens the versions that it has served since it is.
+        """
         registry = self._registry
-        self._check_right(
-            scope, route, caller.with_past(name, past.path), past.path, registry.catalog.past.present(past)
-        )
+        public = await registry.is_open(name)
+        self._check_right(scope, route, caller.with_past(name, past.path), past.path, public=public)
         if route.action in CHANGES:
             raise Denied(f"{name} shows what {past.path} was, which nobody changes; {route.action} to {past.path}")
         return await registry.threads.run(registry.catalog.past.at, name, past)
@@ -170,6 +184,8 @@ class DistributionApi:
             return handler, await self._caches.bring(registry, cache, name, match.reference, why_not)
         if match.pattern == REFERRERS:
             return handler, await self._caches.bring_referrers(registry, cache, name, match.reference, why_not)
+        if match.pattern == SIGNATURES:
+            return handler, await self._caches.bring_signatures(registry, cache, name, match.reference, why_not)
         if match.pattern == TAGS:
             tags, warning = await self._caches.list_tags(registry, cache, name, why_not)
             return partial(list_tags_with, tags), warning
@@ -205,7 +221,7 @@ class DistributionApi:
         status = row_of(type(error)).status
         if status == 401 and error.side == "request":
             return error_answer(error, (b"www-authenticate", self._challenge(scope, error)), SUPPORTED)
-        if isinstance(error, ChildLeftOut):
+        if isinstance(error, ChildLeftOut | RemoteLeftOut):
             return error_answer(error, (b"warning", warning_value(error.message)))
         if status < 500:
             return error_answer(error)
@@ -224,7 +240,9 @@ class DistributionApi:
         said = "insufficient_scope" if isinstance(error, ScopeMissing) else ""
         if not said and (find_header(scope, b"authorization") or b"").lower().startswith(b"bearer"):
             said = "insufficient_scope" if isinstance(error, LoginNeeded) else "invalid_token"
-        return challenge(self._registry.catalog.settings, scope, scopes, error=said)
+        registry = self._registry
+        base = None if registry.catalog.settings.auth == "basic" else registry.hosts.base_url(scope)
+        return challenge(base, scopes, error=said)
 
 
 def _parameter(scope: Scope, name: str) -> str | None:

@@ -47,7 +47,7 @@ def ok(_: Received) -> Answer:
 
 
 @contextmanager
-def receive(answer: Callable[[Received], Answer] = ok) -> Iterator[Receiver]:
+def receive(answer: Callable[[Received], Answer] = ok, *, host: str = "127.0.0.1") -> Iterator[Receiver]:
     """Receive on a free port of this machine until the context is left."""
     receiver = Receiver(answer)
 
@@ -66,14 +66,14 @@ def receive(answer: Callable[[Received], Answer] = ok) -> Iterator[Receiver]:
             self.end_headers()
             self.wfile.write(said)
 
-        do_GET = do_POST = _take  # noqa: N815  # http.server's names
+        do_GET = do_POST = do_PUT = do_PATCH = do_HEAD = _take  # noqa: N815  # http.server's names
 
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer((host, 0), Handler)
     server.daemon_threads = True
-    receiver.url = f"http://127.0.0.1:{server.server_address[1]}"
+    receiver.url = f"http://{host}:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

@@ -68,6 +68,7 @@ class Upstream:
         self.seen: list[Seen] = []
         self.login: tuple[str, str] | None = None
         self.bearer = False
+        self.token_for_anybody = False
         self.has_referrers = False
         self.token_lifetime = 60
         self.most_at_once = 0
@@ -216,7 +217,7 @@ class Upstream:
         sent = seen.headers.get("authorization", "")
         basic = "Basic " + base64.b64encode(":".join(self.login).encode()).decode()
         if seen.route == "token":
-            return None if sent == basic else _error(401, "UNAUTHORIZED", "wrong login")
+            return None if sent == basic or self.token_for_anybody else _error(401, "UNAUTHORIZED", "wrong login")
         if not self.bearer:
             ok = sent == basic
             challenge = 'Basic realm="upstream"'

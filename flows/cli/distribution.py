@@ -9,7 +9,7 @@ import typer
 from flows.cli import cache_rules
 from flows.cli.opening import opened
 from flows.cli.options import Home, Json, new_group
-from flows.cli.output import print_fields, print_json, print_line, print_table, row_json, time_text
+from flows.cli.output import print_fields, print_json, print_line, print_table, row_json, say, time_text
 
 if TYPE_CHECKING:
     from catalog.catalog import Catalog
@@ -37,6 +37,12 @@ Immutable = Annotated[
         "--immutable", metavar="GLOB", help="Tags that clients neither move nor delete; may be repeated; '' for none."
     ),
 ]
+HistoryFrom = Annotated[
+    int | None,
+    typer.Option(
+        "--history-from", metavar="N", help="First version that everybody may pull from a public path's past.", min=1
+    ),
+]
 Description = Annotated[str | None, typer.Option(help="A remark for people.")]
 
 
@@ -62,15 +68,22 @@ def show_distribution(path: DistributionPath, *, home: Home = None, as_json: Jso
     """Show one distribution."""
     with opened(home) as catalog:
         found = catalog.distributions.get(path)
+        login = _login_of(catalog, found.remote) if found.remote and not as_json else ""
     if as_json:
         print_json(row_json(found))
         return
+    if login and not found.private:
+        login += ", and everybody may pull what it may" + (
+            "" if found.shares_login else "; --public or --private says if so"
+        )
     print_fields(
         {
             "path": found.path,
             "serves": _served_text(found),
             "version": _version_text(found),
             "access": _access_text(found),
+            **_history_fields(found),
+            **({"login": login} if login else {}),
             **(cache_rules.rule_fields(found.cache) if found.remote else {}),
             "description": found.description,
             "labels": " ".join(f"{key}={value}" for key, value in found.labels.items()),
@@ -98,6 +111,7 @@ def create_distribution(
     description: Description = None,
     labels: Labels = None,
     immutable: Immutable = None,
+    history_from: HistoryFrom = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -121,19 +135,21 @@ def create_distribution(
     now = datetime.now(UTC)
     fresh = FRESHNESS if freshness is None else freshness
     with opened(home, may_be_new=bool(remote)) as catalog:
+        login = _login_of(catalog, remote) if remote and private is None else ""
         made = Distribution(
             parse_name(path),
             repository,
             now,
             now,
             version,
-            bool(private),
+            bool(private) or bool(login),
             description or "",
             remote,
             fresh if remote else 0,
             labels=_read_labels(labels),
             immutable_tags=tuple(filter(None, immutable or ())),
             cache=replace(CacheRules(), **asked).check(),
+            shares_login=bool(remote) and private is False,
         )
         catalog.refresh()
         if catalog.distributions.find(path) is not None:
@@ -141,8 +157,12 @@ def create_distribution(
         below = [one.path for one in catalog.distributions.all() if remote and one.path.startswith(f"{path}/")]
         if below:
             raise Conflict(f"{below[0]} lies below {path}; a cache needs a path for itself")
-        _put(catalog, made)
+        made = _put(catalog, made, history_from)
     _tell(made, "created", as_json=as_json)
+    if login:
+        say(
+            f"{path} is private, since it uses {login}, which may see what not everybody may; --public serves it to everybody"
+        )
 
 
 @group.command("set")
@@ -162,6 +182,7 @@ def set_distribution(
     description: Description = None,
     labels: Labels = None,
     immutable: Immutable = None,
+    history_from: HistoryFrom = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -182,6 +203,7 @@ def set_distribution(
             repository=repository or found.repository,
             version=None if latest else version if version is not None else found.version,
             private=found.private if private is None else private,
+            shares_login=found.shares_login if private is None else bool(found.remote) and not private,
             description=found.description if description is None else description,
             fresh_seconds=found.fresh_seconds if freshness is None else freshness,
             labels=found.labels if labels is None else _read_labels(labels),
@@ -189,7 +211,7 @@ def set_distribution(
             cache=replace(found.cache, **asked).check(),
             updated_at=datetime.now(UTC),
         )
-        _put(catalog, made)
+        made = _put(catalog, made, history_from)
     _tell(made, "changed", as_json=as_json)
 
 
@@ -203,12 +225,15 @@ def delete_distribution(path: DistributionPath, *, home: Home = None, as_json: J
     _tell(found, "deleted", as_json=as_json)
 
 
-def _put(catalog: "Catalog", made: "Distribution") -> None:
+def _put(catalog: "Catalog", made: "Distribution", history_from: int | None) -> "Distribution":
     """Write it; raise NameUnknown or VersionUnknown for what could not be served."""
-    if not made.remote:
+    old = catalog.distributions.find(made.path)
+    is_other = old is None or (old.repository, old.version) != (made.repository, made.version)
+    if not made.remote and is_other:
         catalog.snapshot(made.repository, made.version)
-    catalog.distributions.put(made, actor=ACTOR)
+    written = catalog.distributions.put(made, actor=ACTOR, history_from=history_from)
     _record(catalog, "set-distribution", made.path)
+    return written
 
 
 def _record(catalog: "Catalog", action: str, path: str) -> None:
@@ -231,6 +256,21 @@ def _tell(made: "Distribution", what: str, *, as_json: bool) -> None:
         print_json(row_json(made))
     else:
         print_line(f"{what}: {made.path} serves {_served_text(made)}, {_version_text(made)}, {_access_text(made)}")
+
+
+def _history_fields(found: "Distribution") -> dict[str, str]:
+    """From which version on everybody may pull the past; nothing where nobody may, or only what is served."""
+    if found.private or found.remote or found.version is not None:
+        return {}
+    return {"history": f"open from version {found.history_from} on"}
+
+
+def _login_of(catalog: "Catalog", remote: str) -> str:
+    """What the cache of a registry would prove who we are with; empty for nothing."""
+    from catalog.cache_logins import login_of
+    from catalog.upstreams import make_keychain
+
+    return login_of(remote, make_keychain(catalog.settings), catalog.remotes)
 
 
 def _served_text(found: "Distribution") -> str:

@@ -1,11 +1,16 @@
 """How a command ends: the one table from error to exit code, and how an error is told."""
 
 import json
+import os
+import signal
 import sys
+import threading
+from types import FrameType
 
-from oci.errors import EntrepotError, InvalidInput, QueryInvalid, SettingsInvalid, Unsupported
+from catalog.room import FULL, WHAT_FREES
+from oci.errors import EntrepotError, InvalidInput, QueryInvalid, SettingsInvalid, StorageFull, Unsupported
 
-DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
 EXIT_CODES: tuple[tuple[type[EntrepotError], int], ...] = (
     (InvalidInput, USAGE),
@@ -15,6 +20,16 @@ EXIT_CODES: tuple[tuple[type[EntrepotError], int], ...] = (
     (EntrepotError, FAILED),
 )
 """The first row whose class fits counts."""
+
+
+def foreseen(error: BaseException) -> StorageFull | None:
+    """What an error of others stands for: a disk without room, wherever that was noticed. None for any other."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if (isinstance(seen, OSError) and seen.errno in FULL) or "database or disk is full" in str(seen):
+            return StorageFull(f"no room left on a disk that is written to ({seen}): {WHAT_FREES}")
+        seen = seen.__cause__ or seen.__context__
+    return None
 
 
 def exit_code(error: EntrepotError) -> int:
@@ -42,3 +57,41 @@ def report(error: EntrepotError, *, as_json: bool) -> int:
     if as_json:
         sys.stdout.write(json.dumps(error_json(error), default=str) + "\n")
     return exit_code(error)
+
+
+_terminated, _left = threading.Event(), threading.Event()
+"""Whether SIGTERM came to this process; whether something was left behind that would keep it from ending."""
+
+
+def end_on_sigterm() -> None:
+    """Let SIGTERM (systemd, cron's timeout) end the command as Ctrl-C does, but for the exit code."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        _terminated.set()
+        signal.raise_signal(signal.SIGINT)
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+def note_termination() -> None:
+    """Say that SIGTERM came, where another handler than ours was told."""
+    _terminated.set()
+
+
+def was_terminated() -> bool:
+    """Whether SIGTERM came."""
+    return _terminated.is_set()
+
+
+def leave_behind() -> None:
+    """Say that threads or tasks are left that nobody can end: the process then ends without them."""
+    _left.set()
+
+
+def leave(code: int) -> None:
+    """End the process."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if _left.is_set():
+        os._exit(code)
+    sys.exit(code)

@@ -2,13 +2,14 @@
 
 import asyncio
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import typer
 
+from flows.cli import exits
 from flows.cli.opening import settings_of
 from flows.cli.output import MAX_SHOWN, print_fields, print_json, print_line, print_table, say
 from oci.errors import InvalidInput
@@ -16,7 +17,9 @@ from oci.errors import InvalidInput
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from flows.adhoc import Show
+    from catalog.settings import Settings
+    from flows.adhoc import UsedApi
+    from flows.adhoc_run import Show
     from flows.operation import OperationResult
 
 _Form = TypeVar("_Form", bound="BaseModel")
@@ -30,7 +33,7 @@ def read_form(form: type[_Form], **values: object) -> _Form:
         return form.model_validate(values)
     except ValidationError as error:
         faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}"
+            ": ".join(filter(None, (".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, "))))
             for fault in error.errors(include_input=False, include_url=False)
         )
         raise InvalidInput(faults) from None
@@ -38,13 +41,39 @@ def read_form(form: type[_Form], **values: object) -> _Form:
 
 def run_here(context: typer.Context, home: Path | None, module: str, flow: str, request: "BaseModel") -> Any:
     """Run `flow` of `module` in this process; its import, a second of work, goes on while a server starts."""
-    from flows.adhoc import prefect_api, run_flow
+    from flows.adhoc import prefect_api
 
     settings = settings_of(home)
-    with prefect_api(settings, debug=bool(context.obj)) as wait_for_api:
+    with prefect_api(settings, say=say, debug=bool(context.obj)) as api:
         found = getattr(import_module(module), flow)
-        wait_for_api()
-        return asyncio.run(run_flow(found, request, _show()))
+        api.wait()
+        return _run(lambda: run_flow_here(found, request, settings, api), api)
+
+
+def _run(make: "Callable[[], Coroutine[Any, Any, Any]]", api: "UsedApi") -> Any:
+    """Run to the end; where Prefect's server is lost, leave behind what waits for it."""
+    from prefect.exceptions import TerminationSignal
+
+    runner = asyncio.Runner()
+    try:
+        return runner.run(make())
+    except TerminationSignal:  # Prefect's own answer to SIGTERM, within flows of flows
+        exits.note_termination()
+        raise KeyboardInterrupt from None
+    finally:
+        if api.answers:
+            runner.close()
+        else:
+            exits.leave_behind()
+
+
+async def run_flow_here(flow: Any, request: "BaseModel", settings: "Settings", api: "UsedApi") -> Any:
+    """Run a flow with what a terminal shows of it; Prefect's handler of SIGTERM is replaced by ours."""
+    from flows.adhoc_run import run_flow
+
+    return await run_flow(
+        flow, request, settings=settings, api=api, say=say, show=_show(), on_begin=exits.end_on_sigterm
+    )
 
 
 def _show() -> "Show | None":

@@ -1,5 +1,6 @@
 """The command `entrepot`: its nouns, and how it ends."""
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -40,7 +41,7 @@ from flows.cli import (
     user,
     version,
 )
-from flows.cli.output import print_line
+from flows.cli.output import print_line, say
 from oci.errors import EntrepotError, LocalError
 
 app = typer.Typer(
@@ -118,6 +119,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         command.main(args=list(arguments), prog_name="entrepot")
     except SystemExit as end:  # typer's way to end: 0 done, 2 usage, 130 interrupted
+        if end.code == exits.INTERRUPTED:
+            return _interrupted()
         return end.code if isinstance(end.code, int) else exits.FAILED
     except EntrepotError as error:
         if "--debug" in arguments:
@@ -127,16 +130,23 @@ def run(arguments: Sequence[str]) -> int:
         if "--debug" in arguments:
             traceback.print_exc()
         what = f"{type(error).__name__}: {error}"
-        return exits.report(
-            LocalError(f"unexpected, a fault of entrepot's own: {what}; `entrepot --debug …` shows more"),
-            as_json="--json" in arguments,
-        )
+        unknown = LocalError(f"unexpected, a fault of entrepot's own: {what}; `entrepot --debug …` shows more")
+        return exits.report(exits.foreseen(error) or unknown, as_json="--json" in arguments)
     return exits.DONE
+
+
+def _interrupted() -> int:
+    """Tell in one line that a signal ended the command."""
+    by, code = ("SIGTERM", exits.TERMINATED) if exits.was_terminated() else ("Ctrl-C", exits.INTERRUPTED)
+    say(f"ended by {by}; what was done until then is kept")
+    return code
 
 
 def main() -> None:
     """What the installed command calls."""
-    sys.exit(run(sys.argv[1:]))
+    exits.end_on_sigterm()
+    os.environ.pop("PREFECT__FLOW_RUN_ID", None)  # whatever calls it, a command is no flow run of a worker
+    exits.leave(run(sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -36,12 +36,12 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
-def say_remarks(notes: Iterable[str], failed: Mapping[str, str]) -> None:
-    """Tell what was remarkable, and which tags failed and why."""
+def say_remarks(notes: Iterable[str], failed: Mapping[str, str], *, what: str = "tags") -> None:
+    """Tell what was remarkable, and which tags or paths failed and why."""
     for note in notes:
         say(f"note: {note}")
     if failed:
-        say(f"warning: {len(failed)} tags are missing:")
+        say(f"warning: {len(failed)} {what} are missing:")
         for tag, reason in failed.items():
             say(f"  {tag}: {reason}")
 

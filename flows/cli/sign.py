@@ -167,4 +167,4 @@ def _check_by(
         raise InvalidInput("verify by --key FILE, or by --identity NAME and --issuer URL")
     if key is None:
         return check_by_identity(settings_of(home), identity, issuer, trust_config), identity
-    return check_by_key(key), str(key)
+    return check_by_key(settings_of(home), key), str(key)

@@ -88,7 +88,7 @@ def set_user(
 
 @group.command("delete")
 def delete_user(name: Account_, *, home: Home = None, as_json: Json = False) -> None:
-    """Remove an account with its tokens and memberships."""
+    """Remove an account with its tokens, memberships and rules."""
     with administering(home) as (desk, _):
         desk.remove_account(name)
     print_json({"deleted": name}) if as_json else print_line(f"deleted: {name}")
@@ -130,7 +130,7 @@ def delete_group(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Remove a group; rules that name it do not apply to anybody any more."""
+    """Remove a group, and the rules that name nobody else."""
     with administering(home) as (desk, _):
         desk.remove_group(name)
     print_json({"deleted": name}) if as_json else print_line(f"deleted: {name}")

@@ -2,12 +2,27 @@
 
 import email.utils
 import json
+import time
+from collections.abc import Callable, Iterator
 
 import httpx
 
-from oci.errors import RemoteCorrupt, RemoteUnavailable
+from oci.errors import (
+    RemoteCorrupt,
+    RemoteError,
+    RemoteLeftOut,
+    RemoteLoop,
+    RemoteNotFound,
+    RemoteRateLimited,
+    RemoteRefused,
+    RemoteUnauthorized,
+    RemoteUnavailable,
+)
+from oci.remote.decoding import decoded
+from oci.remote.left_out import said_left_out
 
 _MESSAGE_CHARACTERS = 300
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 
 
 def unavailable(error: httpx.TransportError, host: str) -> RemoteUnavailable:
@@ -21,25 +36,82 @@ def unavailable(error: httpx.TransportError, host: str) -> RemoteUnavailable:
     return RemoteUnavailable(f"broke off: {error or type(error).__name__}", registry=host)
 
 
-async def read_bounded(response: httpx.Response, limit: int, host: str) -> None:
-    """Read the body into `response.content`; raise RemoteCorrupt beyond `limit` bytes."""
+async def read_bounded(
+    response: httpx.Response, limit: int, host: str, heard: Callable[[], None] = lambda: None
+) -> None:
+    """Read the body, decoded, into `response.content`; raise RemoteCorrupt beyond `limit` bytes. `heard` is told as it comes."""
     body = bytearray()
-    async for chunk in response.aiter_raw():
-        body += chunk
+    async for piece in decoded(response, host):
+        heard()
+        body += piece
         if len(body) > limit:
-            raise RemoteCorrupt(f"sent more than {limit} bytes for {response.request.url.path}", registry=host)
+            raise RemoteCorrupt(f"sent more than {limit} bytes for {response.request.url.path[:200]}", registry=host)
     response._content = bytes(body)  # noqa: SLF001  # httpx has no bounded read of its own
+
+
+def failure_of(response: httpx.Response, said: str, *, method: str, path: str, host: str) -> RemoteError:
+    """The error for an answer of 400 and above; `said` are the registry's own words, of other places none are passed on."""
+    status = response.status_code
+    left_out = said_left_out(response.headers.get_list("warning"))
+    said = left_out or said
+    message = f"{method} {path[:300]} answered {status}{': ' + said if said else ''}"
+    retry_after = parse_retry_after(response.headers.get("retry-after"), now=time.time())
+    kind = _kind_of(status)
+    if kind is RemoteNotFound and left_out:
+        kind = RemoteLeftOut
+    return kind(message, registry=host, status=status, retry_after=retry_after)
+
+
+def _kind_of(status: int) -> type[RemoteError]:
+    if status in (401, 403):
+        return RemoteUnauthorized
+    if status in (404, 410):
+        return RemoteNotFound
+    if status == 429:
+        return RemoteRateLimited
+    if status == 508:
+        return RemoteLoop
+    return RemoteUnavailable if is_passing(status) else RemoteRefused
+
+
+def says_nothing(error: RemoteError) -> bool:
+    """Whether a failed HEAD leaves open what a GET would get: HEAD is not allowed, or is sent on to where it is not."""
+    if isinstance(error, RemoteLoop):
+        return False
+    return isinstance(error, RemoteRefused) or error.status in (403, 500)
+
+
+def is_passing(status: int) -> bool:
+    """Whether a failure may be over with the next try."""
+    return status in (408, 429) or (status >= 500 and status not in (501, 505, 508))
 
 
 async def said_by(response: httpx.Response) -> str:
     """The messages of the error document, bounded; empty where there is none."""
     try:
         await read_bounded(response, 64 * 1024, "")
-        errors = json.loads(response.content)["errors"]
-        text = "; ".join(f"{error.get('code', '')} {error.get('message', '')}".strip() for error in errors)
-    except (RemoteCorrupt, httpx.TransportError, ValueError, KeyError, TypeError, AttributeError):
+        text = "; ".join(filter(None, words_of(json.loads(response.content))))
+    except (RemoteCorrupt, httpx.TransportError, ValueError, TypeError, AttributeError, RecursionError):
         return ""
     return "".join(character for character in text if character.isprintable())[:_MESSAGE_CHARACTERS]
+
+
+def words_of(document: object) -> Iterator[str]:
+    """What an error document says: a registry's `errors`, or a management API's `detail` and faults by field.
+
+    Source: distribution-spec, "Error Codes"; Django REST framework, "Exceptions", which Pulp's API answers by.
+    """
+    if not isinstance(document, dict):
+        return
+    if isinstance(document.get("errors"), list):
+        for error in document["errors"]:
+            yield f"{error.get('code', '')} {error.get('message', '')}".strip()
+        return
+    for name, found in document.items():
+        texts = [text for text in (found if isinstance(found, list) else [found]) if isinstance(text, str)]
+        if texts and (isinstance(found, list) or name == "detail"):
+            said = " ".join(texts).strip()
+            yield said if name in ("detail", "non_field_errors") else f"{name}: {said}"
 
 
 def parse_retry_after(value: str | None, *, now: float) -> float | None:
@@ -52,3 +124,10 @@ def parse_retry_after(value: str | None, *, now: float) -> float | None:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now)
     except (TypeError, ValueError):
         return None
+
+
+def pause_before(attempt: int, error: RemoteError, jitter: float) -> float:
+    """Seconds before the next attempt: what the remote asks for, else exponential with full jitter (0 to 1)."""
+    if error.retry_after is not None:
+        return error.retry_after + jitter
+    return min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0**attempt) * jitter

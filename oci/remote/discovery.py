@@ -3,36 +3,22 @@
 Source: Pulp Container's REST API, "distributions"; docker's registry API, "_catalog".
 """
 
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import quote
 
-from oci.errors import NameInvalid, RemoteCorrupt, RemoteNotFound
-from oci.reference import parse_name
+from oci.errors import RemoteCorrupt, RemoteNotFound, RemoteRefused, RemoteUnauthorized
+from oci.remote.pulp_api import discover_pulp
+from oci.remote.served import KINDS, Discovery, Kind, Served, each_once, entries, labels_of, path_of, read_pages
 from oci.remote.transport import RemoteTransport
 
-Kind = Literal["entrepot", "pulp", "catalog"]
-KINDS: tuple[Kind, ...] = ("entrepot", "pulp", "catalog")
+__all__ = ["KINDS", "Discovery", "Kind", "Served", "discover"]
 
 ENTREPOT = "/api/v1/distributions"
-PULP = "/pulp/api/v3/distributions/container/container/"
-_PATHS: Mapping[Kind, str] = {"entrepot": ENTREPOT, "pulp": f"{PULP}?limit=100", "catalog": "/v2/_catalog?n=1000"}
-_MAX_PAGES = 10_000
+_PAGE = 1000
+CATALOG = f"/v2/_catalog?n={_PAGE}"
+_MAX_ROUNDS = 10_000
 
 Connect = Callable[[bool], Awaitable[RemoteTransport]]
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A path that an upstream serves content at; `content`, where it tells that, is another text once it serves other content."""
-
-    path: str
-    private: bool = False
-    description: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    content: str = ""
 
 
 async def discover(
@@ -41,11 +27,12 @@ async def discover(
     *,
     kinds: tuple[Kind, ...] = KINDS,
     pulp_query: str = "",
-) -> tuple[Kind, list[Served]]:
-    """Ask for the paths that a host serves, by the first of the kinds of API that it has; return which that was.
+    pulp_root: str = "",
+) -> Discovery:
+    """Ask for the paths that a host serves, by the first of the kinds of API that it has.
 
     `connect` makes a new connection, one that sends the login itself where it is called with True.
-    `pulp_query` is an expression of Pulp's own (parameter `q`), which Pulp applies.
+    `pulp_query` is an expression of Pulp's own (parameter `q`), which Pulp applies; `pulp_root` the path of its API.
 
     Raises RemoteNotFound when it has none of them, RemoteUnauthorized, RemoteCorrupt, and what a request raises.
     """
@@ -53,80 +40,61 @@ async def discover(
         # The APIs take Basic logins, whatever the registry beside them wants.
         async with await connect(kind != "catalog") as transport:
             try:
-                query = f"&q={quote(pulp_query, safe='')}" if pulp_query and kind == "pulp" else ""
-                pages = [page async for page in _pages(transport, f"{_PATHS[kind]}{query}", host)]
+                if kind == "pulp":
+                    return await discover_pulp(transport, root=pulp_root, query=pulp_query)
+                return await (_discover_entrepot if kind == "entrepot" else _discover_catalog)(transport)
             except RemoteNotFound:
                 continue
-            return kind, [one for page in pages for one in _READERS[kind](page, host)]
     raise RemoteNotFound(f"has no API that lists what it serves (looked for: {', '.join(kinds)})", registry=host)
 
 
-async def _pages(transport: RemoteTransport, path: str, host: str) -> AsyncIterator[dict[str, object]]:
-    """Follow a Link header or a `next` in the body. The host that they name is not looked at: a proxy may hide it."""
-    seen: set[str] = set()
-    while True:
-        if path in seen or len(seen) >= _MAX_PAGES:
-            raise RemoteCorrupt(f"pages its list in a loop at {path[:200]}", registry=host)
-        seen.add(path)
-        response = await transport.request("GET", path, scope="registry:catalog:*")
-        try:
-            page = json.loads(response.content)
-        except ValueError:
-            page = None
-        if not isinstance(page, dict):
-            raise RemoteNotFound(f"answered {path[:200]} with what is no JSON object", registry=host)
-        yield page
-        following = page.get("next") or response.links.get("next", {}).get("url")
-        if not following:
-            return
-        path = response.request.url.join(str(following)).raw_path.decode()
+async def _discover_entrepot(transport: RemoteTransport) -> Discovery:
+    host = transport.host
+    pages = [page async for page in read_pages(transport, ENTREPOT)]
+    listed = (one for page in pages for one in entries(page, "distributions", host))
+    return Discovery("entrepot", each_once(_of_entrepot(one, host) for one in listed))
 
 
-def _read_entrepot(page: Mapping[str, object], host: str) -> list[Served]:
-    return [_served(one, "path", "labels", host) for one in _list(page, "distributions", host)]
-
-
-def _read_pulp(page: Mapping[str, object], host: str) -> list[Served]:
-    """Those that serve something: a repository, or one version of it."""
-    return [
-        _served(one, "base_path", "pulp_labels", host)
-        for one in _list(page, "results", host)
-        if one.get("repository") or one.get("repository_version")
-    ]
-
-
-def _served(one: Mapping[str, object], path: str, labels: str, host: str) -> Served:
-    found = one.get(labels) or {}
-    if not isinstance(found, dict):
-        raise RemoteCorrupt(f"has {labels} that are no object", registry=host)
+def _of_entrepot(entry: Mapping[str, object], host: str) -> Served:
     return Served(
-        _path(one.get(path), host),
-        bool(one.get("private")),
-        str(one.get("description") or ""),
-        {str(name): str(value if value is not None else "") for name, value in found.items()},
-        str(one.get("content") or "") if path == "path" else "",
+        path_of(entry.get("path"), host),
+        bool(entry.get("private")),
+        str(entry.get("description") or ""),
+        labels_of(entry, "labels", host),
+        str(entry.get("content") or ""),
     )
 
 
-def _read_catalog(page: Mapping[str, object], host: str) -> list[Served]:
-    names = page.get("repositories") or []
-    if not isinstance(names, list):
+async def _discover_catalog(transport: RemoteTransport) -> Discovery:
+    """Read the list to an end that is one: some registries send no more than so many names, and no Link to the others.
+
+    So what comes behind the last name is asked for too. One that knows no `last` sends what it has sent before: that is all it
+    has, unless it is as much as was asked for. One that does not answer leaves a doubt.
+    """
+    served: dict[str, Served] = {}
+    path = CATALOG
+    for _ in range(_MAX_ROUNDS):
+        known, count = len(served), 0
+        try:
+            async for page in read_pages(transport, path):
+                listed = _of_catalog(page, transport.host)
+                served |= {one.path: one for one in listed}
+                count = len(listed)
+        except (RemoteNotFound, RemoteRefused, RemoteUnauthorized, RemoteCorrupt) as error:
+            if path == CATALOG:
+                raise
+            return Discovery(
+                "catalog", tuple(served.values()), (f"whether its list goes on is not known: {error.message}",)
+            )
+        if len(served) == known:
+            cut = (f"its list ends with {count} names, as many as were asked for",) if count == _PAGE else ()
+            return Discovery("catalog", tuple(served.values()), cut)
+        path = f"{CATALOG}&last={quote(list(served)[-1], safe='')}"
+    raise RemoteCorrupt("lists repositories without end", registry=transport.host)
+
+
+def _of_catalog(page: Mapping[str, object], host: str) -> list[Served]:
+    names = page.get("repositories", ()) or []  # null is how some write an empty list
+    if "repositories" not in page or not isinstance(names, list):
         raise RemoteCorrupt("lists repositories that are no list", registry=host)
-    return [Served(_path(name, host)) for name in names]
-
-
-_READERS = {"entrepot": _read_entrepot, "pulp": _read_pulp, "catalog": _read_catalog}
-
-
-def _list(page: Mapping[str, object], key: str, host: str) -> list[Mapping[str, object]]:
-    found = page.get(key)
-    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-        raise RemoteCorrupt(f"lists {key} that are no list of objects", registry=host)
-    return found
-
-
-def _path(value: object, host: str) -> str:
-    try:
-        return parse_name(str(value))
-    except NameInvalid as error:
-        raise RemoteCorrupt(f"serves a path that is no name: {error}", registry=host) from None
+    return [Served(path_of(name, host)) for name in names]

@@ -11,8 +11,9 @@ from oci.remote.transport import RemoteTransport
 class SignatureExtension:
     """Reads and writes the signatures of one repository's manifests."""
 
-    def __init__(self, transport: RemoteTransport, repository: str, scope: str) -> None:
-        self._transport, self._repository, self._scope = transport, repository, scope
+    def __init__(self, transport: RemoteTransport, repository: str, *, pull: str, push: str) -> None:
+        """`pull` and `push` are the scopes to read and to write by: a login that may only pull reads them too."""
+        self._transport, self._repository, self._pull, self._push = transport, repository, pull, push
 
     async def is_there(self) -> bool:
         """Whether the registry has the extension."""
@@ -28,7 +29,7 @@ class SignatureExtension:
     async def read(self, digest: Digest) -> list[Mapping[str, object]]:
         """The signatures that a manifest has, as the extension's answers hold them; none for one that is not there."""
         try:
-            response = await self._transport.request("GET", self._path(digest), scope=self._scope)
+            response = await self._transport.request("GET", self._path(digest), scope=self._pull)
         except RemoteNotFound:
             return []
         try:
@@ -47,7 +48,7 @@ class SignatureExtension:
         await self._transport.request(
             "PUT",
             self._path(digest),
-            scope=self._scope,
+            scope=self._push,
             headers={"Content-Type": "application/json"},
             content=json.dumps(signature).encode(),
         )

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from oci.descriptor import Descriptor
 from oci.digest import Digest
-from oci.errors import RemoteError, RemoteRefused
+from oci.errors import RemoteError, RemoteRefused, RemoteUnauthorized
 from oci.manifest import Manifest, parse_manifest
 from oci.mediatypes import OCI_INDEX
 
@@ -64,7 +64,14 @@ async def list_referrers(
     """
     tag = fallback_tag(subject)
     for _ in range(_TRIES):
-        current = await repository.find_manifest(tag)
+        try:
+            current = await repository.find_manifest(tag)
+        except RemoteUnauthorized as error:  # so some registries say that a tag is not there
+            if error.status != 403:
+                raise
+            if (made := with_entries(None, entries)) is not None:
+                await repository.write_tag(tag, made)
+            return
         if current is not None and not current.is_index:
             raise RemoteRefused(f"tag {tag} is no list of referrers, so none can be added to it", registry=where)
         wanted = with_entries(current, entries)

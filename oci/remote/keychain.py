@@ -60,6 +60,27 @@ class Keychain:
                 return found
         return None
 
+    def has_any(self, host: str, prefix: str = "") -> bool:
+        """Whether there is a login for host[:port]/prefix, or for anything below it; raise RemoteUnauthorized as `find` does."""
+        if self.find(host, prefix) is not None:
+            return True
+        names = (host, DOCKER_HUB_NAME) if host == DOCKER_HUB else (host,)
+        starts = tuple(f"{name}/{prefix}/" if prefix else f"{name}/" for name in names)
+        keys = [*self._logins, *(key for file in self._files for key in _keys_of(file))]
+        return any(key.removeprefix("https://").removeprefix("http://").startswith(starts) for key in keys)
+
+
+def _keys_of(file: Path) -> Iterator[str]:
+    """What a file has logins for."""
+    try:
+        document = json.loads(file.read_text())
+        yield from document.get("auths") or {}
+        yield from document.get("credHelpers") or {}
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise RemoteUnauthorized(f"logins cannot be read from {file}: {type(error).__name__}") from None
+
 
 def parse_login(text: str) -> Credential:
     """Read `user:password`; raise RemoteUnauthorized, without showing it."""

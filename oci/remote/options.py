@@ -4,10 +4,15 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
+
 
 @dataclass(frozen=True, slots=True)
 class RemoteOptions:
     """Times in seconds; `attempts` counts the first try; `connections` bounds what one remote holds open.
+
+    Without a byte for `silence_timeout`, tries included, a remote is given up. Redirects and the like may lead to addresses of an
+    internal network where `internal_hosts` names them.
 
     A Retry-After longer than `retry_patience` is not waited for.
 
@@ -18,6 +23,7 @@ class RemoteOptions:
     connect_timeout: float = 10.0
     read_timeout: float = 60.0
     total_timeout: float = 3600.0
+    silence_timeout: float = 120.0
     attempts: int = 5
     connections: int = 16
     retry_patience: float = math.inf
@@ -29,3 +35,9 @@ class RemoteOptions:
     client_key: Path | None = None
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     insecure_registries: tuple[str, ...] = ()
+    internal_hosts: tuple[str, ...] = ()
+
+    def timeout(self, left: float) -> httpx.Timeout:
+        """Time-outs of one request that may be silent for so long; a place among the connections is waited for."""
+        byte = min(self.read_timeout, left)
+        return httpx.Timeout(connect=min(self.connect_timeout, left), read=byte, write=byte, pool=None)

@@ -1,8 +1,7 @@
 """A repository on another registry, as a Source and a Target. Source: distribution-spec 1.1."""
 
-import json
 from collections.abc import AsyncIterator, Collection, Mapping
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 import httpx
@@ -15,18 +14,24 @@ from oci.errors import (
     ManifestInvalid,
     RemoteCorrupt,
     RemoteError,
+    RemoteLoop,
     RemoteNotFound,
     RemoteRefused,
+    RemoteUnauthorized,
     RemoteUnavailable,
 )
 from oci.manifest import MAX_BYTES, Manifest, parse_manifest, plain_media_type
 from oci.reference import parse_name, parse_tag
+from oci.remote.answers import says_nothing
+from oci.remote.decoding import decoded, encodings_of
 from oci.remote.extension import SignatureExtension
 from oci.remote.fallback import fallback_tag
+from oci.remote.listing import TagListing, pages
+from oci.remote.partial import NoRangeError, first_byte
 from oci.remote.transport import RemoteTransport
 from oci.remote.upload import BlobUploads
 
-_MAX_PAGES = 100_000
+_REMARKS = 20
 _RESUMES = 100
 _FRUITLESS = 3
 """A blob is taken up again after a break at most so often in all, and so often without a single new byte."""
@@ -43,8 +48,14 @@ class RemoteRepository:
         if for_push:
             self._pull = self._push  # a login that may push is told 404 where others are told 401
         self.uploads = BlobUploads(transport, self.repository, self._push)
-        self.signatures = SignatureExtension(transport, self.repository, self._push)
+        self.signatures = SignatureExtension(transport, self.repository, pull=self._pull, push=self._push)
         self._listed: frozenset[str] | None = None
+        self._head: Literal["unknown", "good", "useless"] = "unknown"
+        self._head_said_404 = False
+        self.listing_may_be_cut = False
+        """Whether there may be more tags than the last listing has shown."""
+        self.remarks: list[str] = []
+        """What failed without being needed, in words."""
         self.has_referrers_api = True
         """Whether the registry has it, as far as it was asked for referrers."""
 
@@ -83,30 +94,55 @@ class RemoteRepository:
     async def tags(self) -> AsyncIterator[str]:
         """Yield every tag, page by page, in the registry's order; raise RemoteNotFound for an unknown repository."""
         listed: set[str] = set()
-        async for page in self._pages(self._path("tags/list?n=1000"), self._pull):
-            tags = page.get("tags") or []
-            if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-                raise self._corrupt("lists tags that are not a list of texts")
-            listed.update(tags)
-            for tag in tags:
-                yield tag
-        self._listed = frozenset(listed)
+        listing = TagListing(self._get, self._path("tags/list"), self.host)
+        async for tag in listing.tags():
+            listed.add(tag)
+            yield tag
+        self._listed, self.listing_may_be_cut = frozenset(listed), listing.may_be_cut
+
+    async def _get(self, path: str, **options: Any) -> httpx.Response:
+        return await self._request("GET", path, scope=self._pull, **options)
 
     async def resolve(self, reference: str) -> Descriptor:
         """Return what a tag or digest points to now, by one HEAD where the registry answers it fully."""
+        found = await self._ask_head(reference) if self._head != "useless" else None
+        if found is not None:
+            self._head = "good"
+            return found
+        try:
+            manifest = await self._get_manifest(reference, "")
+        except RemoteNotFound:
+            self._head = "good" if self._head == "unknown" and self._head_said_404 else self._head
+            raise
+        self._head = "useless"
+        return manifest.descriptor
+
+    async def _ask_head(self, reference: str) -> Descriptor | None:
+        """What a HEAD says; None where it does not say it, and a GET has to be asked.
+
+        Some registries refuse HEAD, or redirect it to where nothing but GET is allowed; and to some of these it is not there.
+        """
         path, headers = self._path(f"manifests/{reference}"), {"Accept": mediatypes.ACCEPT}
         try:
             response = await self._request("HEAD", path, scope=self._pull, headers=headers)
-        except RemoteRefused:  # some registries refuse HEAD: 405, 400
-            return (await self._get_manifest(reference, "")).descriptor
-        found, size = response.headers.get("docker-content-digest"), response.headers.get("content-length")
+        except RemoteNotFound:
+            if self._head == "good":
+                raise
+            self._head_said_404 = True
+            return None
+        except RemoteError as error:
+            if not says_nothing(error):
+                raise
+            return None
+        found, size = response.headers.get("docker-content-digest", ""), response.headers.get("content-length", "")
         media_type = plain_media_type(response.headers.get("content-type", ""))
-        if not found or not size or media_type not in mediatypes.MANIFESTS or media_type in mediatypes.SCHEMA1:
-            return (await self._get_manifest(reference, "")).descriptor
+        is_plain = not encodings_of(response) and size.isdecimal() and size.isascii() and int(size) > 0
+        if not found or not is_plain or media_type not in mediatypes.MANIFESTS or media_type in mediatypes.SCHEMA1:
+            return None
         try:
             return Descriptor(media_type, Digest.parse(found), int(size))
-        except (DigestInvalid, ValueError) as error:
-            raise RemoteCorrupt(f"names no digest for {reference}: {error}", registry=self._transport.host) from error
+        except DigestInvalid as error:
+            raise RemoteCorrupt(f"names no digest for {reference}: {error}", registry=self.host) from error
 
     async def read_manifest(self, descriptor: Descriptor) -> Manifest:
         """Return a manifest, verified; raise RemoteCorrupt where digest, size or media type are not the descriptor's."""
@@ -116,14 +152,17 @@ class RemoteRepository:
         is_schema1 = manifest.media_type in mediatypes.SCHEMA1
         if not is_schema1 and descriptor.size not in (UNKNOWN_SIZE, manifest.size):
             raise self._corrupt(
-                f"{descriptor.digest} has {manifest.size} bytes, but was announced with {descriptor.size}"
+                f"{descriptor.digest} has {manifest.size} bytes, but was announced with {descriptor.size} "
+                "(ENTREPOT_MISSTATED_SIZES takes an index that says so)"
             )
         return manifest
 
     async def _get_manifest(self, reference: str, media_type: str) -> Manifest:
         path, headers = self._path(f"manifests/{reference}"), {"Accept": mediatypes.ACCEPT}
         response = await self._request("GET", path, scope=self._pull, headers=headers, limit=MAX_BYTES)
-        carried = response.headers.get("content-type", "")
+        carried = plain_media_type(response.headers.get("content-type", ""))
+        if carried not in mediatypes.MANIFESTS:  # then what the body says counts, and who has announced it
+            carried = media_type
         algorithm = reference.partition(":")[0] if ":" in reference else "sha256"
         try:
             manifest = parse_manifest(response.content, carried, algorithm=algorithm)
@@ -139,13 +178,13 @@ class RemoteRepository:
 
     async def read_blob(self, descriptor: Descriptor, start: int = 0) -> AsyncIterator[bytes]:
         """Yield a blob's bytes from `start` on; a break is mended by asking for the rest. The reader verifies the digest."""
-        offset, fruitless = start, 0
+        offset, fruitless, by_range = start, 0, True
         for resumed in range(_RESUMES):
             if offset and offset == descriptor.size:
                 return  # it broke off behind its last byte
             begun = offset
             try:
-                async for chunk in self._read_from(descriptor, begun):
+                async for chunk in self._read_from(descriptor, begun, by_range=by_range):
                     offset += len(chunk)
                     if descriptor.size != UNKNOWN_SIZE and offset > descriptor.size:
                         raise self._corrupt(f"sent more than the {descriptor.size} bytes of blob {descriptor.digest}")
@@ -153,52 +192,87 @@ class RemoteRepository:
                 if descriptor.size in (UNKNOWN_SIZE, offset):
                     return
                 broken = self._unavailable(f"ended blob {descriptor.digest} after {offset} bytes of {descriptor.size}")
+                self._transport.report(broken)
+            except NoRangeError:
+                by_range = False
+                continue
             except httpx.TransportError as error:
+                self._transport.broken(error)
                 broken = self._unavailable(
                     f"broke off blob {descriptor.digest} after {offset} bytes: {error or type(error).__name__}"
                 )
                 broken.__cause__ = error
-            self._transport.report(broken)
             fruitless = 0 if offset > begun else fruitless + 1
             if fruitless == _FRUITLESS or resumed == _RESUMES - 1 or not self.is_patient:
                 raise broken
             await self._transport.pause(fruitless)
 
-    async def _read_from(self, descriptor: Descriptor, offset: int) -> AsyncIterator[bytes]:
-        headers = {"Range": f"bytes={offset}-"} if offset else {}
-        path = self._path(f"blobs/{descriptor.digest}")
-        once = not self.is_patient
-        async with self._transport.stream("GET", path, scope=self._pull, headers=headers, once=once) as response:
-            if response.status_code == 416:
-                raise self._corrupt(f"has fewer than {offset} bytes of blob {descriptor.digest}")
-            skip = 0 if response.status_code == 206 else offset
-            async for chunk in response.aiter_raw():
-                await self._transport.passed(len(chunk))
-                if skip:
-                    dropped = min(skip, len(chunk))
-                    skip, chunk = skip - dropped, chunk[dropped:]  # what we have already
-                if chunk:
-                    yield chunk
+    async def _read_from(self, descriptor: Descriptor, offset: int, *, by_range: bool) -> AsyncIterator[bytes]:
+        """Yield a blob's bytes from an offset on; raise NoRangeError where that must be done by reading all of it."""
+        is_part = by_range and offset > 0
+        headers = {"Range": f"bytes={offset}-"} if is_part else {}
+        path, once = self._path(f"blobs/{descriptor.digest}"), not self.is_patient
+        try:
+            async with self._transport.stream("GET", path, scope=self._pull, headers=headers, once=once) as response:
+                skip = offset - first_byte(response, offset if is_part else 0)
+                if response.status_code == 416 or skip < 0:
+                    raise self._corrupt(f"does not send blob {descriptor.digest} from its beginning")
+                async for chunk in self._blob_bytes(response, descriptor):
+                    await self._transport.passed(len(chunk))
+                    if skip:
+                        dropped = min(skip, len(chunk))
+                        skip, chunk = skip - dropped, chunk[dropped:]  # what we have already
+                    if chunk:
+                        yield chunk
+        except (RemoteRefused, RemoteUnauthorized) as error:
+            if is_part and error.status in (400, 403, 405, 501):
+                raise NoRangeError from error
+            raise
+
+    def _blob_bytes(self, response: httpx.Response, descriptor: Descriptor) -> AsyncIterator[bytes]:
+        """The bytes of a blob that an answer has, decoded unless it is by its length that the blob itself is meant."""
+        if not encodings_of(response) or response.headers.get("content-length") == str(descriptor.size):
+            return response.aiter_raw()
+        return decoded(response, self.host)
 
     async def referrers(self, digest: Digest) -> list[Descriptor]:
         """Manifests whose subject is the digest, by the API or else by the fallback tag; empty where there are none.
 
-        That a registry lacks the API is asked once, and a fallback tag that a listing has not shown is not asked for.
+        That a registry lacks the API is asked once, and a fallback tag that a listing has not shown is not asked for. Whatever is
+        no index counts as no API, and what is refused is as if it were not there: `remarks` say so.
         """
         if self.has_referrers_api:
-            found: list[Descriptor] = []
             try:
-                async for page in self._pages(self._path(f"referrers/{digest}"), self._pull):
-                    found += self._entries(page)
-            except (RemoteNotFound, RemoteRefused):
+                return await self._ask_referrers(digest)
+            except RemoteError as error:
+                if isinstance(error, RemoteLoop) or (isinstance(error, RemoteUnavailable) and error.status is None):
+                    raise
+                if self.has_referrers_api and not isinstance(error, RemoteNotFound):
+                    self.remarks.append(
+                        f"{self.host} has no usable list of referrers, so fallback tags are asked for: {error.message}"
+                    )
                 self.has_referrers_api = False
-            else:
-                return found
         tag = fallback_tag(digest)
-        if self._listed is not None and tag not in self._listed:
+        if self._listed is not None and not self.listing_may_be_cut and tag not in self._listed:
             return []
-        index = await self.find_manifest(tag)
+        try:
+            index = await self.find_manifest(tag)
+        except (RemoteUnauthorized, RemoteRefused, RemoteCorrupt) as error:
+            self._remark(
+                f"what refers to manifests at {self.name} cannot be read, and counts as absent: {error.message}"
+            )
+            return []
         return list(index.manifests) if index and index.is_index else []
+
+    async def _ask_referrers(self, digest: Digest) -> list[Descriptor]:
+        found: list[Descriptor] = []
+        async for page, _following in pages(self._get, self._path(f"referrers/{digest}"), self.host):
+            found += self._entries(page)
+        return found
+
+    def _remark(self, text: str) -> None:
+        if text not in self.remarks and len(self.remarks) < _REMARKS:
+            self.remarks.append(text)
 
     async def find_manifest(self, reference: str) -> Manifest | None:
         """What a tag or digest text points to; None for nothing."""
@@ -208,43 +282,32 @@ class RemoteRepository:
             return None
 
     def _entries(self, page: Mapping[str, object]) -> list[Descriptor]:
-        entries = page.get("manifests") or []
+        entries = page.get("manifests")
+        is_index = page.get("schemaVersion") == 2 or page.get("mediaType") == mediatypes.OCI_INDEX
+        if entries is None and is_index and "manifests" in page:
+            return []
         if not isinstance(entries, list):
-            raise self._corrupt("lists referrers that are no list")
+            raise self._corrupt("lists referrers that are no index")
         try:
             return [Descriptor.from_json(entry, where="referrer") for entry in entries]
         except ManifestInvalid as error:
             raise self._corrupt(str(error)) from error
 
-    async def _pages(self, path: str, scope: str) -> AsyncIterator[dict[str, object]]:
-        """Follow Link rel=next on the same registry; raise RemoteCorrupt for a page that is none, or a loop."""
-        seen: set[str] = set()
-        while True:
-            if path in seen or len(seen) > _MAX_PAGES:
-                raise self._corrupt(f"pages its list in a loop at {path[:200]}")
-            seen.add(path)
-            response = await self._request("GET", path, scope=scope)
-            try:
-                page = json.loads(response.content)
-            except ValueError as error:
-                raise self._corrupt(f"answered {path[:200]} with what is not JSON") from error
-            if not isinstance(page, dict):
-                raise self._corrupt(f"answered {path[:200]} with JSON that is no object")
-            yield page
-            following = response.links.get("next", {}).get("url")
-            if not following:
-                return
-            url = response.request.url.join(following)
-            if url.host != response.request.url.host:
-                raise self._corrupt(f"continues its list on another host, {url.host}")
-            path = url.raw_path.decode()
-
     async def offers(self, digest: Digest) -> bool:
-        """Whether the registry would give the blob, by HEAD."""
+        """Whether the registry would give the blob, by HEAD, or where that says nothing by the head of a GET."""
+        path = self._path(f"blobs/{digest}")
         try:
-            await self._request("HEAD", self._path(f"blobs/{digest}"), scope=self._pull)
+            await self._request("HEAD", path, scope=self._pull)
         except RemoteNotFound:
             return False
+        except RemoteError as error:
+            if not says_nothing(error):
+                raise
+            try:
+                async with self._transport.stream("GET", path, scope=self._pull, once=not self.is_patient):
+                    return True
+            except RemoteNotFound:
+                return False
         return True
 
     async def proves(self, digest: Digest, origins: Collection[str]) -> bool:
@@ -263,7 +326,7 @@ class RemoteRepository:
     # --- writing ---
 
     async def has(self, descriptor: Descriptor) -> bool:
-        """Whether the registry holds the manifest or blob."""
+        """Whether the registry holds the manifest or blob; one that does not say so is taken not to."""
         part = "manifests" if descriptor.media_type in mediatypes.MANIFESTS else "blobs"
         headers = {"Accept": mediatypes.ACCEPT} if part == "manifests" else {}
         try:
@@ -271,6 +334,10 @@ class RemoteRepository:
                 "HEAD", self._path(f"{part}/{descriptor.digest}"), scope=self._push, headers=headers
             )
         except RemoteNotFound:
+            return False
+        except RemoteError as error:
+            if not says_nothing(error):
+                raise
             return False
         return True
 

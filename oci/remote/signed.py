@@ -33,6 +33,16 @@ class SignedRepository:
         """host/repository."""
         return self._source.name
 
+    @property
+    def listing_may_be_cut(self) -> bool:
+        """Whether there may be more tags than the last listing has shown."""
+        return self._source.listing_may_be_cut
+
+    @property
+    def remarks(self) -> list[str]:
+        """What failed without being needed, in words."""
+        return self._source.remarks
+
     def tags(self) -> AsyncIterator[str]:
         """Every tag."""
         return self._source.tags()
@@ -69,15 +79,19 @@ class SignedRepository:
         if digest in self._ours:
             return ()  # upstream does not know it
         listed = await self._source.referrers(digest)
+        signatures, known = await self.signatures(digest), {one.digest for one in listed}
+        self._ours -= known
+        return [*listed, *(one for one in signatures if one.digest not in known)]
+
+    async def signatures(self, digest: Digest) -> Sequence[Descriptor]:
+        """The Atomic signatures of a manifest, packed as what refers to it."""
         signatures = [] if digest in self._packed.manifests else await self._signatures(digest)
         if not signatures:
-            return listed
+            return ()
         subject = await self._source.read_manifest(await self._source.resolve(digest))
-        known = {one.digest for one in listed}
         packed = [pack_atomic(self._packed, one, subject).descriptor for one in signatures]
-        ours = [replace(one, artifact_type=ATOMIC) for one in packed if one.digest not in known]
-        self._ours.update(one.digest for one in ours)
-        return [*listed, *ours]
+        self._ours.update(one.digest for one in packed)
+        return [replace(one, artifact_type=ATOMIC) for one in packed]
 
     async def _signatures(self, digest: Digest) -> list[AtomicSignature]:
         """All that are about the manifest, those that are at both places once."""

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Protocol
 
 from oci.remote.bandwidth import Bucket, take
+from oci.remote.silence import Silence
 
 
 class Gate(Protocol):
@@ -39,6 +40,9 @@ class Traffic:
         self._bandwidth, self._bucket = bandwidth, Bucket(0.0, clock())
         self._clock, self._sleep = clock, sleep
         self.gate = gate
+        self.silence = Silence(clock=clock)
+        self.schemes: dict[str, str] = {}
+        """The scheme that each host answered by, where nobody has said which it is."""
 
     async def passed(self, count: int) -> None:
         """Count bytes of a blob, and wait as long as the next ones are too early."""

@@ -2,11 +2,9 @@
 
 import asyncio
 import random
-import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext
-from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -14,25 +12,37 @@ import httpx
 
 from oci.errors import (
     RemoteError,
-    RemoteNotFound,
-    RemoteRateLimited,
     RemoteRefused,
-    RemoteUnauthorized,
+    RemoteSilent,
+    RemoteTokenEnded,
     RemoteUnavailable,
 )
 from oci.remote.address import is_loopback
-from oci.remote.answers import parse_retry_after, read_bounded, said_by, unavailable
-from oci.remote.auth import Authorizer
+from oci.remote.answers import (
+    failure_of,
+    is_passing,
+    parse_retry_after,
+    pause_before,
+    read_bounded,
+    said_by,
+    unavailable,
+)
+from oci.remote.auth import Authorizer, Strangers
+from oci.remote.clients import Clients
+from oci.remote.hops import check_hops, current
 from oci.remote.keychain import Credential
 from oci.remote.options import RemoteOptions
+from oci.remote.origin import follow_to, may_hold_login, origin_of
+from oci.remote.reach import Reach
+from oci.remote.sending import Authorize, Content, is_repeatable, no_authorization, waited_for
 from oci.remote.traffic import Gate, Traffic
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 5
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
-_ANSWER_BYTES = 16 * 1024 * 1024
+_AUTHORIZATIONS = 3
+"""How often a request is sent with another authorization each time."""
 
-Content = bytes | AsyncIterator[bytes] | None
+_ANSWER_BYTES = 16 * 1024 * 1024
 
 
 class RemoteTransport:
@@ -57,16 +67,12 @@ class RemoteTransport:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.host, self._scheme, self.report = host, scheme, report
-        self._options = options or RemoteOptions()
-        self._sleep, self._jitter, self._clock = sleep, jitter, clock
-        self._client = _make_client(self._options)
-        # Other hosts, to which blobs are redirected or that give tokens, never see the client certificate.
-        self._elsewhere = (
-            _make_client(replace(self._options, client_cert=None, client_key=None))
-            if self._options.client_cert
-            else self._client
-        )
+        self.options = options or RemoteOptions()
+        self._sleep, self._jitter, self.clock = sleep, jitter, clock
+        self._reach = Reach(host, self.options.internal_hosts)
+        self._clients = Clients(self.options, self._reach)
         self._authorizer = Authorizer(host, find=find_credential, send=self._send_for_token, clock=clock)
+        self._strangers = Strangers(host, send=self._send_for_token, clock=clock)
         self._only_basic, self._traffic = only_basic, traffic or Traffic()
         self._connecting = asyncio.Lock()
         self._base = ""
@@ -86,11 +92,9 @@ class RemoteTransport:
         """Send and read the whole answer of up to `limit` bytes; raise a RemoteError for any status of 400 and above."""
         async with self.stream(method, path, scope=scope, headers=headers, content=content, once=once) as response:
             try:
-                await read_bounded(response, limit, self.host)
+                await read_bounded(response, limit, self.host, self._traffic.silence.heard)
             except httpx.TransportError as error:
-                broken = unavailable(error, self.host)
-                self.report(broken)
-                raise broken from error
+                raise self.broken(error) from error
             return response
 
     @asynccontextmanager
@@ -108,8 +112,10 @@ class RemoteTransport:
 
         With `once` nothing is tried again, for there is somebody else to ask.
         """
+        check_hops(self.host)
         # What is sent may come from the same remote, whose slots are then needed to read it.
-        async with self._traffic.slot() if _is_repeatable(content) else nullcontext():
+        async with self._traffic.slot() if is_repeatable(content) else nullcontext():
+            self._traffic.silence.asked()
             try:
                 base = await self._connect(once=once)
                 url = httpx.URL(base).join(path)
@@ -117,36 +123,47 @@ class RemoteTransport:
             except RemoteError as error:
                 self.report(error)
                 raise
+            finally:
+                self._traffic.silence.done()
             self.report(None)
             try:
                 yield response
+                self._traffic.silence.heard()
             finally:
                 await response.aclose()
 
+    def broken(self, error: httpx.TransportError) -> RemoteUnavailable:
+        """The error for an answer that broke off, or fell silent, in its body."""
+        if isinstance(error, httpx.TimeoutException):
+            self._traffic.silence.failed(self.clock() - self.options.read_timeout)
+        told = unavailable(error, self.host)
+        self.report(told)
+        return told
+
     async def fetch(self, url: str, *, limit: int) -> bytes | None:
-        """A small document at another place that belongs to the registry, asked for without a login; None when there is none."""
-        response = await self._retried("GET", httpx.URL(url), _no_authorization, {}, None)
+        """A small document at a place that belongs to the registry, asked for without a login; None when there is none."""
+        response = await self._retried("GET", httpx.URL(url), no_authorization, {}, None)
         if response.status_code in (404, 410):
             await response.aclose()
             return None
         if response.status_code >= 400:
             raise await self._failure(response, "GET", httpx.URL(url).path)
         try:
-            await read_bounded(response, limit, self.host)
+            await read_bounded(response, limit, self.host, self._traffic.silence.heard)
         except httpx.TransportError as error:
-            raise unavailable(error, self.host) from error
+            raise self.broken(error) from error
         finally:
             await response.aclose()
         return response.content
 
     async def origin(self) -> str:
         """The registry as scheme, host and port; raise a RemoteError when it cannot be reached."""
-        return _origin_text(await self._connect(once=True))
+        return str(origin_of(httpx.URL(await self._connect(once=True))))
 
     @property
     def known_origin(self) -> str:
         """The same as far as the registry was spoken to, else empty."""
-        return _origin_text(self._base) if self._base else ""
+        return str(origin_of(httpx.URL(self._base))) if self._base else ""
 
     async def takes_signatures(self) -> bool:
         """Whether the registry has the extension for Atomic signatures."""
@@ -161,82 +178,116 @@ class RemoteTransport:
             return self._base
 
     async def _ping(self, *, once: bool) -> str:
-        may_be_plain = is_loopback(self.host) or self.host in self._options.insecure_registries
+        may_be_plain = is_loopback(self.host) or self.host in self.options.insecure_registries
         if self._scheme == "http" and not may_be_plain:
             raise RemoteRefused(
                 "plain HTTP is refused; use https, or name the host in ENTREPOT_INSECURE_REGISTRIES", registry=self.host
             )
         schemes = [self._scheme] if self._scheme else ["https", "http"] if may_be_plain else ["https"]
+        if len(schemes) > 1 and self._traffic.schemes.get(self.host) == "http":
+            schemes.reverse()
         for scheme in schemes:
             try:
                 url = httpx.URL(f"{scheme}://{self.host}/v2/")
                 is_guess = scheme != schemes[-1]
-                response = await self._retried("GET", url, _no_authorization, {}, None, once=once or is_guess)
+                response = await self._retried("GET", url, no_authorization, {}, None, once=once or is_guess)
             except RemoteUnavailable:
                 if scheme == schemes[-1]:
                     raise
                 continue
             if response.status_code not in (200, 401):
                 raise await self._failure(response, "GET", "/v2/")
-            self._takes_signatures = response.headers.get("x-registry-supports-signatures") == "1"
             await response.aclose()
-            self._authorizer.learn(["Basic"] if self._only_basic else response.headers.get_list("www-authenticate"))
+            # What another place wants, or has, says nothing of the registry.
+            if self._is_registry(response.request.url):
+                self._takes_signatures = response.headers.get("x-registry-supports-signatures") == "1"
+                self._authorizer.learn(["Basic"] if self._only_basic else response.headers.get_list("www-authenticate"))
+            self._traffic.schemes[self.host] = scheme
             return f"{scheme}://{self.host}"
         raise AssertionError("there is always a scheme")
 
     async def _send(
         self, method: str, url: httpx.URL, scope: str, headers: dict[str, str], content: Content, *, once: bool
     ) -> httpx.Response:
-        async def authorization() -> str | None:
-            return await self._authorizer.header(scope)
+        async def authorization(at: httpx.URL) -> str | None:
+            return await self._authorizer_at(at).header(scope)
 
-        for is_again in (False, True):
+        for attempt in range(_AUTHORIZATIONS):
             response = await self._retried(
                 method, url, authorization, headers, content, once=once, gate=self._traffic.gate
             )
-            if response.status_code != 401:
+            authorizer = self._authorizer_at(response.request.url)
+            verdict = authorizer.judge(scope, response)
+            if verdict == "done":
                 break
-            self._authorizer.learn(response.headers.get_list("www-authenticate"))
             await response.aclose()
-            self._authorizer.forget(scope)
-            if is_again or not _is_repeatable(content):
-                raise await self._authorizer.refusal()
+            if verdict == "refused" or attempt == _AUTHORIZATIONS - 1:
+                raise await authorizer.refusal()
+            if not is_repeatable(content):
+                raise RemoteTokenEnded(
+                    "does not take the token any longer", registry=self.host, status=response.status_code
+                )
         if response.status_code >= 400 and response.status_code != 416:
             raise await self._failure(response, method, url.path)
         return response
+
+    def _authorizer_at(self, url: httpx.URL) -> Authorizer:
+        """Whoever answers the challenges of a place: the registry's login is for the registry alone."""
+        return self._authorizer if self._is_registry(url) else self._strangers.at(origin_of(url))
 
     async def _retried(
         self,
         method: str,
         url: httpx.URL,
-        authorization: Callable[[], Awaitable[str | None]],
+        authorization: Authorize,
         headers: dict[str, str],
         content: Content,
         *,
         once: bool = False,
         gate: Gate | None = None,
+        keep: bool = False,
     ) -> httpx.Response:
-        """Try until there is an answer that trying again would not mend; with `once`, do not try again."""
-        deadline = self._clock() + self._options.total_timeout
-        attempts = 1 if once or not _is_repeatable(content) else self._options.attempts
+        """Try until there is an answer that trying again would not mend; with `once`, do not try again.
+
+        Nothing is waited for longer than the remote may be silent, all tries and pauses together.
+        """
+        deadline = self.clock() + self.options.total_timeout
+        attempts = 1 if once or not is_repeatable(content) else self.options.attempts
+        quiet = 0.0
         for attempt in range(1, attempts + 1):
             if gate is not None:
-                await gate.admit(method, url.path, 0.0 if once else deadline - self._clock())
+                await gate.admit(method, url.path, 0.0 if once else deadline - self.clock())
+            started, left = self.clock(), self._patience(quiet)
             try:
-                response = await self._follow(method, url, authorization, headers, content)
+                response = await self._follow(method, url, authorization, headers, content, left, keep=keep)
                 if gate is not None:
                     await self._learn(gate, method, url.path, response)
-                if response.status_code not in (408, 429) and response.status_code < 500:
+                if not is_passing(response.status_code) or (method == "HEAD" and response.status_code == 500):
                     return response
                 error: RemoteError = await self._failure(response, method, url.path)
+                quiet = 0.0
             except httpx.TransportError as broken:
                 error = unavailable(broken, self.host)
-            pause = self._pause(attempt, error)
-            is_long = (error.retry_after or 0.0) > self._options.retry_patience
-            if attempt == attempts or is_long or self._clock() + pause > deadline:
+                waited = waited_for(content, broken, self.clock() - started, self.options.read_timeout)
+                self._traffic.silence.failed(self.clock() - waited)
+                quiet += waited
+            pause = pause_before(attempt, error, self._jitter())
+            is_long = (error.retry_after or 0.0) > self.options.retry_patience
+            if attempt == attempts or is_long or self.clock() + pause > deadline:
                 raise error
+            if quiet:
+                quiet += pause
+                self._patience(quiet)
             await self._sleep(pause)
         raise AssertionError("the last attempt returns or raises")
+
+    def _patience(self, quiet: float) -> float:
+        """Seconds for which a byte is waited for, of a remote that has been silent for so long; raise RemoteSilent."""
+        limit = self.options.silence_timeout
+        left = min(limit - quiet, self._traffic.silence.left(limit))
+        if left <= 0:
+            raise RemoteSilent(f"has not sent a byte for {limit:g} s (ENTREPOT_SILENCE_TIMEOUT)", registry=self.host)
+        return left
 
     async def _learn(self, gate: Gate, method: str, path: str, response: httpx.Response) -> None:
         """Let the gate know what the registry's answer tells; that of a place it has redirected to tells nothing."""
@@ -244,91 +295,101 @@ class RemoteTransport:
             retry_after = parse_retry_after(response.headers.get("retry-after"), now=time.time())
             await gate.learn(method, path, response.status_code, response.headers, retry_after)
 
-    def _pause(self, attempt: int, error: RemoteError) -> float:
-        """Seconds before the next attempt: what the remote asks for, else exponential with full jitter."""
-        if error.retry_after is not None:
-            return error.retry_after + self._jitter()
-        return min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0**attempt) * self._jitter()
-
     async def _follow(
         self,
         method: str,
         url: httpx.URL,
-        authorization: Callable[[], Awaitable[str | None]],
+        authorization: Authorize,
         headers: dict[str, str],
         content: Content,
+        left: float,
+        *,
+        keep: bool = False,
     ) -> httpx.Response:
-        """Send and follow redirects; credentials go to the registry itself and to no other place."""
-        origin = _origin(url)
+        """Send and follow redirects; what belongs to an origin goes to no other. With `keep` no other is gone to."""
+        start = origin_of(url)
         for _ in range(_MAX_REDIRECTS + 1):
             is_registry = self._is_registry(url)
-            sent = {**dict(self._options.headers if is_registry else ()), **headers}
-            if _origin(url) == origin and (value := await authorization()):
+            sent = {**dict(self.options.headers if is_registry else ()), **headers}
+            if is_registry and (hops := current.get()) is not None:
+                sent["Via"] = hops.via
+            if value := await authorization(url):
                 sent["Authorization"] = value
-            client = self._client if is_registry else self._elsewhere
-            request = client.build_request(method, url, headers=sent, content=content)
+            if not is_registry:
+                self._reach.check_name(url.host)
+            client = self._clients.home if is_registry else self._clients.elsewhere
+            request = client.build_request(
+                method, url, headers=sent, content=content, timeout=self.options.timeout(left)
+            )
             response = await client.send(request, stream=True)
             location = response.headers.get("location")
             if response.status_code not in _REDIRECTS or not location or method not in ("GET", "HEAD"):
                 return response
             await response.aclose()
-            target = url.join(location)
-            if url.scheme == "https" and target.scheme != "https":
+            url = follow_to(url, location, registry=self.host, what="redirects to")
+            if keep and origin_of(url) != start:
                 raise RemoteRefused(
-                    f"redirects to {target.scheme}://{target.host}, which is not https", registry=self.host
+                    f"its token service {start} redirects to {origin_of(url)}, where the login is not sent",
+                    registry=self.host,
                 )
-            url = target
         raise RemoteRefused(f"redirects more than {_MAX_REDIRECTS} times", registry=self.host)
 
     def _is_registry(self, url: httpx.URL) -> bool:
         """Whether a URL is of the registry itself, and not of one it sends us to."""
         base = httpx.URL(self._base or f"{url.scheme}://{self.host}")
-        return _origin(url) == _origin(base)
+        return origin_of(url) == origin_of(base)
 
     async def _send_for_token(self, request: httpx.Request) -> httpx.Response:
-        """Ask a token service, which may be another host; its credentials are in the request."""
+        """Ask a token service, which may be another host; its credentials are in the request, and go to that service alone."""
+        authorization, content = request.headers.pop("authorization", None), await request.aread()
         base = httpx.URL(self._base or f"https://{self.host}")
-        if base.scheme == "https" and request.url.scheme != "https":
-            raise RemoteRefused(f"its token service {request.url.host} is not https", registry=self.host)
+        if not may_hold_login(
+            request.url, base, self.options.insecure_registries, is_login=bool(authorization or content)
+        ):
+            raise RemoteRefused(
+                f"its token service {origin_of(request.url)} is not https, so no login is sent there; where the registry "
+                "is in plain HTTP too, name it in ENTREPOT_INSECURE_REGISTRIES",
+                registry=self.host,
+            )
+        start = origin_of(request.url)
+
+        async def authorize(at: httpx.URL) -> str | None:
+            return authorization if origin_of(at) == start else None
+
         headers = {name: value for name, value in request.headers.items() if name.lower() != "host"}
-        content = await request.aread()
-        response = await self._retried(request.method, request.url, _no_authorization, headers, content or None)
+        response = await self._retried(
+            request.method, request.url, authorize, headers, content or None, keep=bool(authorization)
+        )
         try:
-            await read_bounded(response, _ANSWER_BYTES, self.host)
+            await read_bounded(response, _ANSWER_BYTES, self.host, self._traffic.silence.heard)
+        except httpx.TransportError as error:
+            raise self.broken(error) from error
         finally:
             await response.aclose()
         return response
 
     async def _failure(self, response: httpx.Response, method: str, path: str) -> RemoteError:
-        """The error for an answer of 400 and above, with the remote's own words."""
-        said = await said_by(response)
+        """The error for an answer of 400 and above; with the registry's own words, and nobody else's."""
+        url = response.request.url
+        is_registry = self._is_registry(url)
+        said = await said_by(response) if is_registry else f"sent on to {url.host}"
         await response.aclose()
-        status = response.status_code
-        message = f"{method} {path} answered {status}{': ' + said if said else ''}"
-        retry_after = parse_retry_after(response.headers.get("retry-after"), now=time.time())
-        kind: type[RemoteError] = RemoteRefused
-        if status in (401, 403):
-            kind = RemoteUnauthorized
-        elif status in (404, 410):
-            kind = RemoteNotFound
-        elif status == 429:
-            kind = RemoteRateLimited
-        elif status >= 500 or status == 408:
-            kind = RemoteUnavailable
-        return kind(message, registry=self.host, status=status, retry_after=retry_after)
+        self._traffic.silence.heard()
+        return failure_of(response, said, method=method, path=path, host=self.host)
 
-    async def passed(self, count: int) -> None:
-        """Count bytes of a blob on their way, and wait where the remote's bandwidth is limited."""
+    async def passed(self, count: int, *, sent: bool = False) -> None:
+        """Count bytes of a blob on their way, and wait where the remote's bandwidth is limited; what is `sent` is not heard."""
+        if not sent:
+            self._traffic.silence.heard()
         await self._traffic.passed(count)
 
     async def pause(self, attempt: int, error: RemoteError | None = None) -> None:
         """Wait before taking up again what broke off; longer with each attempt, or as long as the remote has asked for."""
-        await self._sleep(self._pause(attempt, error or RemoteUnavailable("")))
+        await self._sleep(pause_before(attempt, error or RemoteUnavailable(""), self._jitter()))
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._client.aclose()
-        await self._elsewhere.aclose()
+        await self._clients.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -337,42 +398,3 @@ class RemoteTransport:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-
-
-def _is_repeatable(content: Content) -> bool:
-    """Whether a request with this content can be sent again."""
-    return content is None or isinstance(content, bytes)
-
-
-async def _no_authorization() -> str | None:
-    return None
-
-
-def _make_client(options: RemoteOptions) -> httpx.AsyncClient:
-    context = ssl.create_default_context()
-    for ca_file in filter(None, (options.ca_file, options.own_ca_file)):
-        context.load_verify_locations(cafile=ca_file)
-    if options.client_cert:
-        # Without a password, OpenSSL would ask for that of an encrypted key on the terminal.
-        context.load_cert_chain(options.client_cert, options.client_key, password="")
-    return httpx.AsyncClient(
-        verify=context,
-        proxy=options.proxy or None,
-        trust_env=not options.direct,
-        follow_redirects=False,
-        headers={"User-Agent": "entrepot", "Accept-Encoding": "identity"},
-        limits=httpx.Limits(max_connections=options.connections, max_keepalive_connections=options.connections),
-        timeout=httpx.Timeout(
-            connect=options.connect_timeout, read=options.read_timeout, write=options.read_timeout, pool=None
-        ),
-    )
-
-
-def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    port = url.port or {"http": 80, "https": 443}.get(url.scheme)
-    return url.scheme, url.host, port
-
-
-def _origin_text(base: str) -> str:
-    scheme, host, port = _origin(httpx.URL(base))
-    return f"{scheme}://{host}:{port}"

@@ -20,9 +20,12 @@ from oci.errors import (
     RemoteError,
     RemoteNotFound,
     RemoteRefused,
+    RemoteTokenEnded,
     RemoteUnauthorized,
     SizeInvalid,
 )
+from oci.remote.answers import says_nothing
+from oci.remote.origin import follow_to
 from oci.remote.transport import RemoteTransport
 
 ReadFrom = Callable[[int], AsyncIterator[bytes]]
@@ -33,6 +36,9 @@ _WHOLE = 4 * 1024 * 1024
 
 _FRUITLESS, _BREAKS = 5, 1000
 """A blob is given up after so many breaks without a new byte in between, and so many in all."""
+
+_NO_PATCH = frozenset({400, 404, 405, 501})
+"""What registries answer that take a blob with the closing request alone."""
 
 _RANGE = re.compile(r"(?:bytes=)?0-(\d+)")
 
@@ -47,6 +53,7 @@ class BlobUploads:
     def __init__(self, transport: RemoteTransport, repository: str, scope: str) -> None:
         self._transport, self._scope = transport, scope
         self._blobs = f"/v2/{repository}/blobs"
+        self._takes_patch = True
 
     async def mount(self, descriptor: Descriptor, source: str) -> httpx.URL | None:
         """Ask the registry to take a blob over from another of its repositories: None when it has, else a session to upload."""
@@ -63,14 +70,15 @@ class BlobUploads:
         """Upload a blob, into a session if one is open already; with `once`, `read` can be called a single time.
 
         1. Open a session. 2. Send what it lacks. 3. Close it by the digest. After a break: is the blob there all the same, how
-        far has the session come, go on. Raises SizeInvalid or DigestInvalid where the bytes are not the descriptor's.
+        far has the session come, go on. A session that was gone on with, and is refused then, is begun anew: what it has said of
+        itself was wrong. Raises SizeInvalid or DigestInvalid where the bytes are not the descriptor's.
         """
         sending = _Sending(descriptor, read)
-        offset, fruitless = 0, 0
+        offset, fruitless, is_renewed, quiet = 0, 0, False, 0.0
         for attempt in range(1, _BREAKS + 1):
             if session is None:  # 1
                 session, offset = await self._begin(), 0
-            before = sending.furthest
+            before, at_once, started = sending.furthest, False, self._transport.clock()
             try:
                 await self._send(descriptor, session, sending, offset)  # 2, 3
                 return
@@ -79,19 +87,28 @@ class BlobUploads:
                     f"does not take blob {descriptor.digest}: {error}", registry=self._transport.host
                 )
                 session = None
+            except RemoteRefused as error:
+                await self._give_up_unless(offset > 0, session, error)
+                broken, session = error, None
+            except RemoteTokenEnded as error:
+                await self._give_up_unless(not is_renewed, session, error)
+                broken, is_renewed, at_once = error, True, True
             except RemoteError as error:
                 await self._give_up_unless(error.retryable, session, error)
                 broken = error
             except EntrepotError as error:
                 await self._give_up_unless(False, session, error)
             fruitless = 0 if sending.furthest > before else fruitless + 1
-            if once or fruitless == _FRUITLESS or attempt == _BREAKS:
+            quiet = quiet + self._transport.clock() - started if fruitless else 0.0
+            is_deaf = quiet >= self._transport.options.silence_timeout
+            if once or fruitless == _FRUITLESS or attempt == _BREAKS or is_deaf:
                 raise broken
-            await self._transport.pause(fruitless, broken)
+            if not at_once:
+                await self._transport.pause(fruitless, broken)
             if await self._is_there(descriptor.digest):
                 return
             if session is not None:
-                session, offset = await self._ask(session, sending)
+                session, offset = await self._ask(session, sending) if self._takes_patch else (None, 0)
 
     async def _begin(self) -> httpx.URL:
         session = await self._open("", self._scope)
@@ -108,24 +125,35 @@ class BlobUploads:
         return self._location(opened, None)
 
     async def _send(self, descriptor: Descriptor, session: httpx.URL, sending: "_Sending", offset: int) -> None:
-        """Send from the offset to the end, and close. A blob that is not small is closed by a request of its own."""
+        """Send from the offset to the end, and close. A blob that is not small is closed by a request of its own, unless the
+        registry takes bytes with the closing one alone. How far it says it has come is no reason to stop: the digest decides."""
         size, headers = descriptor.size, {"Content-Type": "application/octet-stream"}
         if size != UNKNOWN_SIZE:
             headers["Content-Length"] = str(size - offset)
         if offset:
             headers["Content-Range"] = f"{offset}-{size - 1}"
-        if size != UNKNOWN_SIZE and size <= _WHOLE:
+        if (size != UNKNOWN_SIZE and size <= _WHOLE) or not self._takes_patch:
             await self._stream("PUT", _closing(session, descriptor.digest), headers, sending, offset)
             return
+        held = None
         if offset < size or size == UNKNOWN_SIZE:
-            response = await self._stream("PATCH", str(session), headers, sending, offset)
+            try:
+                response = await self._stream("PATCH", str(session), headers, sending, offset)
+            except (RemoteRefused, RemoteNotFound) as error:
+                if offset or error.status not in _NO_PATCH:
+                    raise
+                self._takes_patch = False
+                raise _OutOfStepError(error.message) from error
             session = self._location(response, session)
             held = _RANGE.fullmatch(response.headers.get("range", ""))
-            if held and size != UNKNOWN_SIZE and int(held[1]) + 1 != size:
-                raise _OutOfStepError(f"took {int(held[1]) + 1} of {size} bytes")
-        await self._transport.request(
-            "PUT", _closing(session, descriptor.digest), scope=self._scope, headers={"Content-Length": "0"}
-        )
+        try:
+            await self._transport.request(
+                "PUT", _closing(session, descriptor.digest), scope=self._scope, headers={"Content-Length": "0"}
+            )
+        except RemoteRefused as error:
+            if held is None or int(held[1]) + 1 == size:
+                raise
+            raise _OutOfStepError(f"took {int(held[1]) + 1} of {size} bytes: {error.message}") from error
 
     async def _stream(
         self, method: str, url: str, headers: dict[str, str], sending: "_Sending", offset: int
@@ -142,7 +170,7 @@ class BlobUploads:
         """The same, as fast as the remote's bandwidth allows."""
         async with aclosing(chunks) as open_chunks:  # type: ignore[type-var]  # an async generator can be closed
             async for chunk in open_chunks:
-                await self._transport.passed(len(chunk))
+                await self._transport.passed(len(chunk), sent=True)
                 yield chunk
 
     async def _ask(self, session: httpx.URL, sending: "_Sending") -> tuple[httpx.URL | None, int]:
@@ -163,6 +191,10 @@ class BlobUploads:
             await self._transport.request("HEAD", f"{self._blobs}/{digest}", scope=self._scope)
         except RemoteNotFound:
             return False
+        except RemoteError as error:
+            if not says_nothing(error):
+                raise
+            return False
         return True
 
     async def _give_up_unless(self, go_on: bool, session: httpx.URL | None, error: EntrepotError) -> None:
@@ -181,12 +213,7 @@ class BlobUploads:
             if session is None:
                 raise RemoteCorrupt("opened an upload without saying where", registry=self._transport.host)
             return session
-        url = response.request.url.join(location)
-        if response.request.url.scheme == "https" and url.scheme != "https":
-            raise RemoteRefused(
-                f"wants the blob at {url.scheme}://{url.host}, which is not https", registry=self._transport.host
-            )
-        return url
+        return follow_to(response.request.url, location, registry=self._transport.host, what="wants the blob at")
 
 
 def _closing(session: httpx.URL, digest: Digest) -> str:

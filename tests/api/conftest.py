@@ -99,7 +99,7 @@ class Api:
 @contextmanager
 def serve(home: Path, **changes: object) -> Iterator[Api]:
     """Serve a home from a thread of this process until the context is left."""
-    settings = read_settings(home=home, **changes)
+    settings = read_settings(home=home, **{"internal_hosts": "127.0.0.1", **changes})
     password = ensure_administrator(settings) or (home / "admin-password").read_text().strip()
     with open_catalog(settings) as catalog, socket.create_server(("127.0.0.1", 0)) as listener:
         server = Server(uvicorn_config(create_app(catalog), settings))

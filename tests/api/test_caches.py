@@ -1,6 +1,7 @@
 """Pull-through caches: what they ask upstream, how often, and what is served when upstream fails."""
 
 import concurrent.futures
+import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,13 +9,17 @@ from pathlib import Path
 import pytest
 
 from catalog.distributions import Distribution
+from oci.digest import Digest
 from oci.memory import MemoryStore
 from oci.pack import pack_artifact, pack_image, pack_index
 from oci.platform import Platform
+from oci.remote.left_out import left_out_text, said_left_out
+from oci.signing.atomic import AtomicSignature
 from registry_api import questions
+from registry_api.messages import warning_value
 from tests.api.conftest import Api, codes, serve
 from tests.servers import wait_until
-from tests.upstream import Upstream
+from tests.upstream import Reply, Seen, Upstream
 
 NAME = "team/app"
 CACHED = f"/v2/cache/{NAME}/manifests"
@@ -334,3 +339,65 @@ def test_referrers_while_upstream_is_down_are_what_is_here_with_a_warning(
     answer = api.anybody.get(f"/v2/cache/{NAME}/referrers/{store.tagged['v1']}")
     assert (answer.status_code, answer.json()["manifests"]) == (200, [])
     assert answer.headers["warning"].startswith("299 - ")
+
+
+def test_signatures_come_by_upstream_s_extension(
+    make_cache: Callable[..., Api], upstream: Upstream, store: MemoryStore
+) -> None:
+    digest = store.tagged["v1"]
+    entry = atomic_entry(digest)
+
+    def extension(seen: Seen, reply: Reply) -> Reply | None:
+        if seen.route == "base":
+            reply.headers["x-registry-supports-signatures"] = "1"
+            return reply
+        if seen.path == f"/extensions/v2/{NAME}/signatures/{digest}":
+            return Reply(200, json.dumps({"signatures": [entry]}).encode(), {"content-type": "application/json"})
+        return None
+
+    upstream.faults.append(extension)
+    api = make_cache()
+    signatures = f"/extensions/v2/cache/{NAME}/signatures/{digest}"
+    for _ in range(3):  # asked before the manifest, which comes too
+        assert api.anybody.get(signatures).json()["signatures"] == [entry]
+    assert [seen.path for seen in upstream.seen if seen.path.startswith("/extensions/")] == [
+        signatures.replace("cache/", "")
+    ]
+    assert api.anybody.get(f"{CACHED}/{digest}").status_code == 200
+    child = store.manifests[digest].manifests[0].digest
+    assert api.anybody.get(f"/extensions/v2/cache/{NAME}/signatures/{child}").status_code == 200
+
+
+def test_without_the_extension_upstream_is_not_asked_and_an_unknown_manifest_is_unknown(
+    make_cache: Callable[..., Api], upstream: Upstream, store: MemoryStore
+) -> None:
+    api, digest = make_cache(), store.tagged["v1"]
+    assert api.anybody.get(f"/extensions/v2/cache/{NAME}/signatures/{digest}").json() == {"signatures": []}
+    assert not [seen for seen in upstream.seen if seen.path.startswith("/extensions/")]
+    unknown = api.anybody.get(f"/extensions/v2/cache/{NAME}/signatures/{Digest.of(b'none')}")
+    assert unknown.status_code == 404
+
+
+def test_that_upstream_was_made_without_a_child_is_passed_on(
+    make_cache: Callable[..., Api], upstream: Upstream, store: MemoryStore
+) -> None:
+    """A sync of the cache takes the index as it is then, as one of upstream does."""
+    api, index = make_cache(), store.tagged["v1"]
+    child = store.manifests[index].manifests[0].digest
+    warning = warning_value(left_out_text(child, index, NAME))
+    upstream.fail(404, only=child, warning=warning)
+    assert api.anybody.get(f"{CACHED}/v1").status_code == 200
+    answer = api.anybody.get(f"{CACHED}/{child}")
+    assert answer.status_code == 404
+    assert said_left_out([answer.headers["warning"]]) == left_out_text(child, index, NAME)
+    plain = api.anybody.get(f"{CACHED}/{Digest.of(b'none')}")
+    assert (plain.status_code, "warning" in plain.headers) == (404, False)
+
+
+def atomic_entry(digest: Digest) -> dict[str, object]:
+    """A signature object whose content is an OpenPGP literal packet with a payload about the digest."""
+    identity = {"docker-reference": f"registry.example/{NAME}:v1"}
+    critical = {"type": "atomic container signature", "image": {"docker-manifest-digest": digest}, "identity": identity}
+    body = b"b\0" + bytes(4) + json.dumps({"critical": critical, "optional": {}}).encode()
+    message = bytes([0x80 | 11 << 2 | 2]) + len(body).to_bytes(4, "big") + body
+    return AtomicSignature(f"{digest}@{'0' * 32}", message).to_json()

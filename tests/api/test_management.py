@@ -117,7 +117,8 @@ def test_distributions_are_made_changed_and_deleted(managed: Api) -> None:
     made = managed.admin.put("/api/v1/distributions/pinned/app", json=wanted)
     assert made.status_code == 200, made.text
     assert made.json() == {
-        **wanted, "path": "pinned/app", "description": "", "remote": "", "fresh_seconds": 0, "cache": None
+        **wanted, "path": "pinned/app", "description": "", "remote": "", "fresh_seconds": 0, "cache": None,
+        "history_from": 1,
     }  # fmt: skip
     assert managed.admin.get("/v2/pinned/app/tags/list").json()["tags"] == ["v1"]
     assert managed.anybody.get("/v2/pinned/app/tags/list").status_code == 401

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from catalog.distributions import Distribution
+from catalog.remotes import RemoteRecord
 from oci.memory import MemoryStore
 from oci.pack import pack_image
 from tests.api.conftest import Api, codes, serve
@@ -88,8 +89,27 @@ def test_over_http_no_secret_of_the_machine_can_be_named(api: Api, upstream: Ups
         put(api, upstream, 403, headers={"X-Key": reference})
         put(api, upstream, 403, proxy=reference)
     put(api, upstream, headers={"X-Key": f"file:{secrets}/key"})
-    put(api, upstream, 400, ca_file=str(tmp_path / "absent.pem"))
-    put(api, upstream, 400, ca_file=str(secrets / "key"))
+
+
+def test_over_http_nothing_is_learned_of_files(api: Api, upstream: Upstream, tmp_path: Path) -> None:
+    secrets = tmp_path / "entrepot" / "secrets"
+    secrets.mkdir()
+    (secrets / "not.pem").write_text("value")
+    (secrets / "link.pem").symlink_to(tmp_path / "there.pem")
+    (tmp_path / "there.pem").write_text("value")
+    outside = ("/etc/passwd", "/etc/absent", tmp_path / "there.pem", secrets / "link.pem", secrets / ".." / "x")
+    inside = (secrets / "not.pem", secrets / "absent.pem", secrets, tmp_path / "entrepot" / "work" / "absent.pem")
+    for field in ("ca_file", "client_cert", "client_key"):
+        body = {"client_cert": str(secrets / "not.pem")} if field == "client_key" else {}
+        assert len({str(put(api, upstream, 403, **{**body, field: str(path)})) for path in outside}) == 1
+        assert len({str(put(api, upstream, 400, **{**body, field: str(path)})) for path in inside}) == 1
+
+
+def test_what_was_recorded_on_the_machine_may_stay(api: Api, upstream: Upstream, certificate: Certificate) -> None:
+    record = RemoteRecord(upstream.host, NOW, NOW, ca_file=str(certificate.ca_file))
+    api.catalog.remotes.put(record, actor="cli")
+    assert put(api, upstream, ca_file=str(certificate.ca_file), description="by HTTP")["ca_file"] == record.ca_file
+    put(api, upstream, 403, ca_file=str(certificate.cert_file))
 
 
 def test_headers_go_to_the_registry_alone_and_a_new_secret_counts_at_once(
@@ -158,7 +178,7 @@ def test_tls_with_a_client_certificate(store: MemoryStore, certificate: Certific
     with (
         Upstream({NAME: store}, **tls) as upstream,
         forward_proxy() as proxy,
-        serve(tmp_path / "entrepot", upstream_attempts=1, read_timeout=5) as api,
+        serve(tmp_path / "entrepot", upstream_attempts=1, read_timeout=5, work_roots=(tmp_path,)) as api,
     ):
         cache(api, upstream)
         assert pull(api, "v1") == 503

@@ -106,12 +106,16 @@ def test_the_envelope_of_docker_registry_is_another_format(api: Api, name: str) 
 def test_bodies_are_signed_with_a_secret_that_is_kept_elsewhere(
     api: Api, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "secret").write_text("of the file\n")
+    secret_file = api.catalog.settings.root / "secrets" / "events"
+    secret_file.parent.mkdir()
+    secret_file.write_text("of the file\n")
+    elsewhere = {"url": "https://receiver.example", "secret_file": str(tmp_path / "secret")}
+    assert api.admin.post("/api/v1/subscriptions", json=elsewhere).status_code == 403
     monkeypatch.setenv("EVENT_SECRET", "of the variable")
     with (
         receive() as by_file,
         receive() as by_variable,
-        subscribed(api, by_file, secret_file=str(tmp_path / "secret"), repositories=[name]),
+        subscribed(api, by_file, secret_file=str(secret_file), repositories=[name]),
         subscribed(api, by_variable, secret_env="EVENT_SECRET", repositories=[name]),  # a name
     ):
         push(api, name, "v1")
@@ -267,8 +271,9 @@ def test_one_process_of_many_tells_and_another_takes_over(
     entrepot_server: Callable[..., EntrepotServer], name: str
 ) -> None:
     """Two registries over one home: nothing is told twice; the one that tells is killed, the other goes on where it was."""
-    first = entrepot_server()
-    second = entrepot_server(first.home)
+    allowed = {"ENTREPOT_INTERNAL_HOSTS": "127.0.0.1"}
+    first = entrepot_server(env=allowed)
+    second = entrepot_server(first.home, env=allowed)
     with receive() as receiver, httpx.Client(base_url=second.url, auth=second.auth, trust_env=False) as client:
         made = client.post("/api/v1/subscriptions", json={"url": receiver.url, "events": ["version.created"]})
         assert made.status_code == 201

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,14 +57,21 @@ class PrefectServer:
     child: Child
     port: int
     home: Path
+    login: str = ""
 
     @property
     def api_url(self) -> str:
         return f"http://127.0.0.1:{self.port}/api"
 
+    @property
+    def auth(self) -> tuple[str, str] | None:
+        """The login, for httpx."""
+        user, colon, password = self.login.partition(":")
+        return (user, password) if colon else None
+
     def filter(self, what: str, **body: object) -> list[dict[str, Any]]:
         """POST /WHAT/filter."""
-        with httpx.Client(trust_env=False, timeout=30) as client:
+        with httpx.Client(trust_env=False, timeout=30, auth=self.auth) as client:
             response = client.post(f"{self.api_url}/{what}/filter", json=body)
             response.raise_for_status()
             return list(response.json())
@@ -83,13 +90,22 @@ class PrefectServer:
         return {artifact["type"]: artifact for artifact in found}
 
 
-def start_prefect(children: Children, folder: Path) -> PrefectServer:
-    """Start a Prefect server over a database of its own, and await it."""
+def start_prefect(
+    children: Children,
+    folder: Path,
+    *,
+    login: str = "",
+    env: Callable[[int], Mapping[str, str | None]] = lambda _port: {},
+) -> PrefectServer:
+    """Start a Prefect server over a database of its own, and await it; `env` gives its environment for a port."""
     port, home = free_port(), folder / "prefect"
     child = children.start(
         "prefect",
         [sys.executable, "-m", "flows.prefect_server", str(port), "--api-only"],
-        env={"PREFECT_HOME": str(home)},
+        env={
+            "PREFECT_HOME": str(home),
+            **{name: value for name, value in env(port).items() if value is not None and name != "PREFECT_HOME"},
+        },
     )
     child.wait_ready(lambda: answers(f"http://127.0.0.1:{port}/api/health"), seconds=90)
-    return PrefectServer(child, port, home)
+    return PrefectServer(child, port, home, login)

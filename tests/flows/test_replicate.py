@@ -12,10 +12,10 @@ from catalog.changes import AddManifest
 from catalog.distributions import Distribution
 from catalog.replicas import switch
 from catalog.settings import read_settings
-from flows.replicate import UNCHANGED
+from flows.replicate_run import UNCHANGED
 from oci.memory import MemoryStore
 from oci.pack import pack_image
-from oci.remote.discovery import Served
+from oci.remote.served import Served
 from tests.cli.commands import Entrepot, PrefectServer
 from tests.conftest import DockerRegistryFactory, EntrepotFactory
 from tests.mirror import upload

@@ -9,7 +9,8 @@ import pytest
 from catalog.catalog import open_catalog
 from catalog.settings import read_settings
 from oci.memory import MemoryStore
-from oci.pack import pack_image
+from oci.pack import pack_image, pack_index
+from oci.platform import Platform
 from tests.cli.commands import Entrepot
 from tests.conftest import EntrepotFactory
 from tests.mirror import mirror
@@ -103,3 +104,31 @@ def test_keys_that_cannot_be_used_are_told(entrepot: Entrepot, gpg_home: Path, t
     assert "of-a-test" not in signed.stdout + signed.stderr
     with open_catalog(read_settings(home=entrepot.home)) as catalog:
         assert catalog.version(NAME, 2).operation == "sign"
+
+
+def test_children_of_an_index_are_taken_after_a_pull_by_its_tag(
+    entrepot: Entrepot, entrepot_server: EntrepotFactory, skopeo: Client, podman: Client, gpg_home: Path, tmp_path: Path
+) -> None:
+    """By the default identity of `signedBy`, which compares the name that was pulled."""
+    store = MemoryStore()
+    images = [(pack_image(store, [{"file": arch}]), Platform("linux", arch)) for arch in ("amd64", "arm64")]
+    store.put_tag("multi", pack_index(store, images).digest)
+    with Upstream({"team/multi": store}) as upstream:
+        mirror(entrepot.home, f"{upstream.host}/team/multi")
+    server = entrepot_server(entrepot.home)
+    name = f"{server.host}/team/multi"
+    entrepot.json("sign", "team/multi", "--recursive", "--key", str(gpg_home / "secret.asc"), "--identity", name)
+    key = {"keyType": "GPGKeys", "keyPath": str(gpg_home / "public.asc")}
+    policy = tmp_path / "policy.json"
+    policy.write_text(json.dumps({"default": [{"type": "signedBy", **key}]}))
+    strict = Client(skopeo.binary, ("--policy", str(policy), *skopeo.options[2:]), skopeo.env)
+    for reference in (":multi", f"@{images[0][0].digest}"):
+        strict(
+            "--override-arch=amd64",
+            "copy",
+            "--src-tls-verify=false",
+            f"docker://{name}{reference}",
+            f"dir:{tmp_path / 'one'}",
+        )
+    strict("copy", "--all", "--src-tls-verify=false", f"docker://{name}:multi", f"dir:{tmp_path / 'all'}")
+    podman("pull", "--tls-verify=false", "--signature-policy", str(policy), "--arch=amd64", f"{name}:multi")

@@ -177,9 +177,9 @@ def test_companions_come_from_where_their_image_came_from(sync: Blender) -> None
 def test_layers_that_are_left_are_fetched_from_the_remote_that_has_them(sync: Blender) -> None:
     one, two = sync.upstreams[0].image("v1", "one"), sync.upstreams[1].image("v2", "two")
     sync(policy="on_demand")
-    sources = sync.catalog.sources
+    sources, version = sync.catalog.sources, sync.catalog.snapshot(NAME)
     for image, name in ((one, NAMES[0]), (two, NAMES[1])):
-        assert [str(source.remote) for source in sources.find(image.layers[0].digest)] == [name]
+        assert [str(source.remote) for source in sources.find(version, image.layers[0].digest)] == [name]
 
 
 def test_a_companion_of_a_manifest_pinned_by_digest_is_asked_for_by_its_tag(catalog: Catalog) -> None:

@@ -6,14 +6,25 @@ import pytest
 
 from catalog.catalog import Catalog
 from catalog.quotas import Quota
+from catalog.snapshot import Snapshot
 from flows import sync_steps
-from flows.sync_job import SyncJob, TagsFailed
-from flows.sync_run import Steps, run_sync
+from flows.sync_job import Committed, SyncJob, TagsFailed
+from flows.sync_plan import SyncPlan
+from flows.sync_run import MAX_PLANS, Steps, run_sync
 from oci import mediatypes
-from oci.errors import Conflict, QuotaExceeded, RemoteCorrupt, RemoteNotFound, RemoteUnauthorized, RemoteUnavailable
+from oci.errors import (
+    Conflict,
+    ManifestBlobUnknown,
+    QuotaExceeded,
+    RemoteCorrupt,
+    RemoteNotFound,
+    RemoteUnauthorized,
+    RemoteUnavailable,
+)
 from oci.pack import pack_artifact, pack_image, pack_index
 from oci.platform import Platform
 from tests.flows.conftest import NAME, REMOTE, MemoryUpstream, Syncer
+from tests.unit.catalog.conftest import push_image
 
 pytestmark = pytest.mark.anyio
 
@@ -327,13 +338,39 @@ async def test_a_mirror_that_removed_what_another_sync_counted_on(sync: Syncer, 
 
 
 async def test_it_gives_up_when_the_repository_never_stops_moving(sync: Syncer, upstream: MemoryUpstream) -> None:
+    """And what it needs of the last version is gone from it by then."""
     upstream.image("v1")
 
     async def never(*_: object) -> None:
         return None
 
+    def remove_all(*_: object, **__: object) -> None:
+        raise ManifestBlobUnknown("the others have removed what it counted on")
+
+    sync.catalog.commit_latest = remove_all  # type: ignore[method-assign,assignment]
     with pytest.raises(Conflict, match="run the sync again"):
         await sync(steps=Steps(commit_version=never))
+
+
+@pytest.mark.parametrize("mode", ["additive", "mirror"])
+async def test_it_comes_through_beside_others_who_are_always_quicker(
+    sync: Syncer, upstream: MemoryUpstream, mode: str
+) -> None:
+    """Each time that it has planned, another version is made; at last the others wait for one plan."""
+    image, tries = upstream.image("v1"), list[int]()
+
+    async def too_late(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Committed:
+        tries.append(base.version)
+        await asyncio.to_thread(push_image, sync.catalog, NAME, f"other-{len(tries)}", f"other {len(tries)}")
+        return await sync_steps.commit_version(job, plan, base)
+
+    result = await sync(steps=Steps(commit_version=too_late), mode=mode)
+    assert tries == list(range(MAX_PLANS))
+    assert (result.version, result.changed) == (MAX_PLANS + 1, True)
+    others = {f"other-{number}" for number in range(1, MAX_PLANS + 1)} if mode == "additive" else set[str]()
+    assert sync.snapshot().tags.keys() == {"v1", *others}
+    assert sync.snapshot().tags["v1"] == image.digest
+    assert max(number for (method, _), number in upstream.calls.items() if method == "read_blob") == 1
 
 
 # --- the same operation again ----------------------------------------------------------------------------------

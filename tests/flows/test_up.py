@@ -6,12 +6,14 @@ import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from tests.cli.commands import Entrepot
 from tests.flows.test_sync_flow import processes_of
-from tests.servers import Child, Children, Client, answers, free_port, get
+from tests.servers import Child, Children, Client, answers, free_port
 
 pytestmark = pytest.mark.slow
 
@@ -30,6 +32,13 @@ def start(entrepot: Entrepot, *arguments: str) -> tuple[Child, dict[str, int]]:
     )  # fmt: skip
     child.wait_ready(lambda: "Serving until Ctrl-C" in child.output() or '"pull"' in child.output(), seconds=240)
     return child, ports
+
+
+def prefect(entrepot: Entrepot, port: int, path: str) -> Any:
+    """What Prefect's API answers to the owner of the home."""
+    user, _, password = (entrepot.home / "prefect-login").read_text().strip().partition(":")
+    with httpx.Client(trust_env=False, timeout=30, auth=(user, password)) as client:
+        return client.get(f"http://127.0.0.1:{port}/api/{path}").raise_for_status().json()
 
 
 def stop(entrepot: Entrepot, child: Child) -> None:
@@ -51,20 +60,18 @@ def test_from_nothing_to_a_pull_and_again(entrepot: Entrepot, podman: Client, to
     assert (entrepot.home / "admin-password").stat().st_mode & 0o777 == 0o600
 
     (version,) = entrepot.json("version", "list", "demo/hello")
-    api = f"http://127.0.0.1:{ports['prefect']}/api"
-    run = get(f"{api}/flow_runs/{version['flow_run_id']}").json()
+    run = prefect(entrepot, ports["prefect"], f"flow_runs/{version['flow_run_id']}")
     assert (run["state_type"], version["tags"]) == ("COMPLETED", 5)
-    step = get(
-        f"{api}/task_runs/{run['parent_task_run_id']}"
-    ).json()  # by it Prefect shows a flow run within its parent
-    parent = get(f"{api}/flow_runs/{step['flow_run_id']}").json()
+    # By its task run Prefect shows a flow run within its parent.
+    step = prefect(entrepot, ports["prefect"], f"task_runs/{run['parent_task_run_id']}")
+    parent = prefect(entrepot, ports["prefect"], f"flow_runs/{step['flow_run_id']}")
     assert (parent["state_type"], bool(parent["deployment_id"])) == ("COMPLETED", True)
     lines = dict(re.findall(r"^(sync|filter|build|sign|attest|export|pull) +(.*)$", shown, re.MULTILINE))
     assert list(lines) == ["sync", "filter", "build", "sign", "attest", "export", "pull"]
     assert "3 referrers" in lines["pull"]
     bundle = lines["export"].partition(": ")[0]
     assert Path(bundle).is_file()
-    key = entrepot.home / "demo" / "pipeline" / "signing.pub"
+    key = entrepot.home / "work" / "demo" / "signing.pub"
     (verified,) = entrepot.json("verify", "demo/app:latest", "--key", str(key))
     assert verified["tagged"]["good"] == verified["bundled"]["good"] == 1
     refused = entrepot("up", "--demo")
@@ -72,7 +79,7 @@ def test_from_nothing_to_a_pull_and_again(entrepot: Entrepot, podman: Client, to
     assert f"as process {child.pid}" in refused.stderr
     found = entrepot.json("sync", f"127.0.0.1:{ports['demo']}/demo/hello")  # on the server that is up
     assert (found["version"], found["changed"]) == (1, False)
-    assert get(f"http://127.0.0.1:{ports['prefect']}/api/flow_runs/{found['flow_run_id']}").status_code == 200
+    assert prefect(entrepot, ports["prefect"], f"flow_runs/{found['flow_run_id']}")["id"] == found["flow_run_id"]
     stop(entrepot, child)
 
     child, _ = start(entrepot, "--json")

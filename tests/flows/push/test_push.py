@@ -12,7 +12,7 @@ from catalog.distributions import Distribution
 from catalog.settings import Settings
 from catalog.sign_atomic import plan_atomic
 from flows.push_report import PushFailed
-from oci.errors import InvalidInput, NameUnknown, RemoteUnauthorized
+from oci.errors import InvalidInput, NameUnknown
 from oci.mediatypes import OCI_INDEX
 from oci.memory import MemoryStore
 from oci.pack import pack_artifact, pack_image, pack_index
@@ -211,8 +211,8 @@ def test_a_path_that_the_login_may_not_push_to_fails_by_itself_where_failures_ar
 ) -> None:
     for name in ("rights/denied", "rights/granted"):
         image(catalog, name, "v1", name)
-    proxy.refusals = [("HEAD", "/rights/denied/", 403)]
-    with pytest.raises(RemoteUnauthorized):
+    proxy.refusals = [(method, "/rights/denied/", 403) for method in ("HEAD", "GET", "POST", "PUT")]
+    with pytest.raises(PushFailed, match="answered 403"):
         push(target=proxy.host, paths=["rights/*"])
     result = push(target=proxy.host, paths=["rights/*"], on_error="skip")
     assert actions(result) == {"rights/denied:v1": "failed", "rights/granted:v1": "added"}
@@ -319,3 +319,16 @@ def test_another_entrepot_takes_it_all(push: Push, catalog: Catalog, second: Ent
         assert {one.method for one in proxy.seen} == {"GET", "HEAD"}
         push(source="to/app", target=f"{proxy.host}/to/app", mode="mirror", include=["v1"])
         assert tags_at(second.host, "to/app") == ["v1"]
+
+
+def test_a_path_that_serves_nothing_is_pushed_as_nothing(push: Push, catalog: Catalog, proxy: Proxy) -> None:
+    """Such as the replica of a distribution that is empty upstream, whose repository was never made."""
+    image(catalog, "beside/full", "v1")
+    for path, version in (("beside/empty", 0), ("beside/latest", None)):
+        catalog.distributions.put(
+            Distribution(path, path, NOW, NOW, version, replica_of="registry.example"), actor="test"
+        )
+    result = push(target=f"{proxy.host}", paths=["beside/*"])
+    assert actions(result) == {"beside/full:v1": "added"}
+    assert len(result.notes) == 2
+    assert actions(push(source="beside/empty", target=f"{proxy.host}/beside/empty")) == {}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -10,7 +10,7 @@ from catalog import schema
 from catalog.cache_rules import CacheRules
 from catalog.catalog import Catalog
 from catalog.changes import Commit
-from catalog.distributions import Distribution
+from catalog.distributions import Distribution, distribution_row, history_start
 from catalog.replicas import current_version, switch
 from catalog.rows import record_table, version_record
 from catalog.snapshot import Delta, Snapshot
@@ -71,7 +71,8 @@ def test_an_older_catalogue_is_migrated(
         patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
         patch.setattr("catalog.lake.MIGRATIONS", schema.MIGRATIONS[:1])
         patch.setattr("catalog.lake.SCHEMA_VERSION", 1)
-        patch.setattr("catalog.distributions.Distributions.reload", lambda _: None)
+        for kind in ("distributions.Distributions", "remotes.Remotes"):
+            patch.setattr(f"catalog.{kind}.reload", lambda _: None)
         patch.setattr("catalog.quotas.Quotas.reload", lambda _: None)
         patch.setattr("catalog.remotes.Remotes.reload", lambda _: None)
         old = open_again()
@@ -161,3 +162,60 @@ def test_a_replica_is_current_while_content_policy_and_version_are_those_of_the_
     later = NOW.replace(year=2027)
     (marked,) = switch({"team/app": made}, [(replace(served, content="b"), 3)], "upstream.example", later)
     assert marked.updated_at == NOW
+
+
+def test_an_older_catalogue_opens_the_past_since_a_path_was_last_set(
+    home: object, open_again: Callable[..., Catalog], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it was private before that is not known."""
+    number = next(
+        number
+        for number, entry in enumerate(schema.MIGRATIONS)
+        if any("history_from" in statement for statement in entry)
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:number])
+        patch.setattr("catalog.lake.MIGRATIONS", schema.MIGRATIONS[:number])
+        patch.setattr("catalog.lake.SCHEMA_VERSION", number)
+        for kind in ("distributions.Distributions", "remotes.Remotes"):
+            patch.setattr(f"catalog.{kind}.reload", lambda _: None)
+        old = open_again()
+        with old._lake.write() as writer:
+            for version in (1, 2, 3):
+                made = Commit("team/app", "push", (), f"op{version}", "admin", NOW + timedelta(hours=version))
+                base, after = (Snapshot("team/app", one) for one in (version - 1, version))
+                writer.append("records", record_table([version_record(made, base, after, Delta())]))
+            for path, fixed, hours in (
+                ("team/app", None, 1),
+                ("since/two", None, 2.5),
+                ("fixed", 2, 9),
+                ("never", 3, 0),
+            ):
+                row = distribution_row(Distribution(path, "team/app", NOW, NOW + timedelta(hours=hours), fixed))
+                writer.insert("distributions", [row[:-2]])
+            writer.insert(
+                "distributions", [distribution_row(Distribution("cache", "", NOW, NOW, remote="r.example"))[:-2]]
+            )
+    found = {one.path: one.history_from for one in open_again().distributions.all()}
+    assert found == {"team/app": 1, "since/two": 2, "fixed": 2, "never": 3, "cache": 1}
+
+
+@pytest.mark.parametrize(
+    ("old", "made", "expected"),
+    [
+        (None, {}, 9),
+        (None, {"version": 4}, 4),
+        ({"history_from": 3}, {"description": "x"}, 3),
+        ({"history_from": 3}, {"private": True}, 3),
+        ({"history_from": 3, "private": True}, {}, 9),
+        ({"history_from": 3}, {"repository": "other"}, 9),
+        ({"history_from": 3, "version": 3}, {}, 9),
+        ({"history_from": 3}, {"version": 2}, 2),
+    ],
+)
+def test_from_which_version_on_the_past_is_open(
+    old: dict[str, object] | None, made: dict[str, object], expected: int
+) -> None:
+    plain = Distribution("team/app", "team/app", NOW, NOW)
+    before = replace(plain, **old) if old is not None else None  # type: ignore[arg-type]
+    assert history_start(before, replace(plain, **made), 9) == expected  # type: ignore[arg-type]

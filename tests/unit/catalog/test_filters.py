@@ -140,6 +140,8 @@ def test_a_pattern_that_cannot_be_read_is_told(pattern: str) -> None:
         ("<=1.2", "1.2.9", "1.3"),
         ("1 || 3", "1.5 3.0", "2.0"),
         ("*", "1.0 99", "1.0.0-rc1"),
+        ("^1.2", "1.2.3_up4 v1.9.0_b.7", "2.0.0_up1 1.1.9_1 1.3.0-rc1_b2"),
+        (">=1.2.3+up4 <2", "1.2.3 1.2.3_up1", "1.2.2_up9"),
     ],
 )
 def test_ranges_are_those_of_npm(text: str, inside: str, outside: str) -> None:
@@ -167,3 +169,12 @@ def test_platforms_of_an_index() -> None:
     assert [child.digest for _role, child in PlatformFilter((Platform("linux", "s390x"),)).children(index)] == [
         bare.digest
     ]
+
+
+def test_a_build_is_written_with_an_underscore_and_decides_between_equal_versions() -> None:
+    tags = ["1.2.3_up9", "1.2.3_up10", "1.2.3", "1.2.4-rc1_b1", "1.2.2_9", "1.2_3_4", "nightly_1"]
+    kept = TagFilter(newest=3).select(tags)
+    assert set(kept.kept) == {"1.2.3_up9", "1.2.3_up10", "1.2.4-rc1_b1"}
+    assert kept.dropped["1.2_3_4"] == kept.dropped["nightly_1"] == "not a version, so not among the newest"
+    assert TagFilter(("semver:>=1.2.3",), newest=1).select(tags).kept == ("1.2.3_up10",)
+    assert [tag for tag in tags if parse_version(tag) is None] == ["1.2_3_4", "nightly_1"]

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.types import Message, Receive
 
-from oci.errors import ManifestTooLarge
 from registry_api import bodies
 from registry_api.bodies import ClientGone, read_batches, read_whole
+from registry_api.errors import BodyTooLarge
 
 
 def _receiving(parts: Sequence[bytes], *, broken: bool = False) -> Receive:
@@ -56,7 +56,7 @@ def test_a_whole_body_is_read_within_the_limit(parts: list[bytes], limit: int) -
     if len(whole) <= limit:
         assert asyncio.run(run()) == whole
     else:
-        with pytest.raises(ManifestTooLarge):
+        with pytest.raises(BodyTooLarge):
             asyncio.run(run())
 
 
@@ -64,5 +64,5 @@ def test_what_is_announced_above_the_limit_is_not_read() -> None:
     async def receive() -> Message:
         raise AssertionError("read")
 
-    with pytest.raises(ManifestTooLarge):
+    with pytest.raises(BodyTooLarge):
         asyncio.run(read_whole(receive, limit=10, announced=11))

@@ -1,0 +1,25 @@
+"""Text of clients and upstreams, made fit to be kept and shown: one line, whatever they send."""
+
+import re
+
+_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+"""Control characters, ends of lines, changes of direction, halves of characters: what spoils a row, a log or a terminal."""
+
+LONGEST = 2000
+"""Characters that are kept of one text."""
+
+
+def clean_text(text: str, *, longest: int = LONGEST) -> str:
+    """Return the text with what is unfit written as an escape (`\\x00`), cut where it is too long."""
+    cut = text if len(text) <= longest else f"{text[: longest - 1]}…"
+    return _UNFIT.sub(lambda found: _escaped(found[0]), cut)
+
+
+def _escaped(character: str) -> str:
+    number = ord(character)
+    return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"
+
+
+def plain_text(text: str) -> str:
+    """Return the text in printable ASCII, and short: what is left to try where even clean text was refused."""
+    return ascii(text[:200])[1:-1]

@@ -1,0 +1,54 @@
+"""Which flow runs of this home have a living process: each holds a lock that the kernel frees with its end."""
+
+import fcntl
+import os
+from pathlib import Path
+
+from catalog.settings import Settings
+
+_held: list[int] = []
+"""File descriptors of this process's locks, kept open until it ends."""
+
+
+def locks_folder(settings: Settings) -> Path:
+    """Where the locks are, one file for each run, named by its id."""
+    return settings.root / "prefect" / "runs"
+
+
+def hold_run(folder: Path, run_id: str) -> None:
+    """Hold a run's lock until this process ends. The file gets its name once it is locked, so nobody sees it free before."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    staged = folder / f".{run_id}.{os.getpid()}"
+    descriptor = os.open(staged, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    staged.rename(_file(folder, run_id))
+    _held.append(descriptor)
+
+
+def is_held(folder: Path, run_id: str) -> bool | None:
+    """Whether a run's process lives; None for a run without a lock here, as one of another home or of an older release."""
+    try:
+        descriptor = os.open(_file(folder, run_id), os.O_RDWR)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def forget_run(folder: Path, run_id: str) -> None:
+    """Remove the lock of a run whose process has ended."""
+    _file(folder, run_id).unlink(missing_ok=True)
+
+
+def locked_runs(folder: Path) -> list[str]:
+    """The ids of all runs that have a lock, held or free."""
+    return sorted(file.stem for file in folder.glob("*.lock"))
+
+
+def _file(folder: Path, run_id: str) -> Path:
+    return folder / f"{run_id}.lock"

@@ -1,0 +1,57 @@
+"""The HTTP clients of one remote: one that speaks to the registry itself, one for all places that it sends us to."""
+
+import ssl
+from functools import lru_cache
+from pathlib import Path
+
+import httpx
+
+from oci.remote.options import RemoteOptions
+from oci.remote.reach import GuardedBackend, NotingBackend, Reach, set_backend
+
+
+class Clients:
+    """Reads certificates when it is made. Only `home` shows the client certificate; `elsewhere` goes no further than `reach`."""
+
+    def __init__(self, options: RemoteOptions, reach: Reach) -> None:
+        files = tuple(filter(None, (options.ca_file, options.own_ca_file)))
+        stamps = tuple(file.stat().st_mtime_ns for file in files)
+        context = _trust(files, stamps)
+        self.elsewhere = _make(options, context)
+        if options.client_cert:
+            context = _read_trust(files)
+            # Without a password, OpenSSL would ask for that of an encrypted key on the terminal.
+            context.load_cert_chain(options.client_cert, options.client_key, password="")
+        self.home = _make(options, context)
+        set_backend(self.home, NotingBackend(reach))
+        set_backend(self.elsewhere, GuardedBackend(reach))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.home.aclose()
+        await self.elsewhere.aclose()
+
+
+@lru_cache(maxsize=32)
+def _trust(files: tuple[Path, ...], _stamps: tuple[int, ...]) -> ssl.SSLContext:
+    """What connections share that trust the same: reading the system's authorities takes a tenth of a second."""
+    return _read_trust(files)
+
+
+def _read_trust(files: tuple[Path, ...]) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    for ca_file in files:
+        context.load_verify_locations(cafile=ca_file)
+    return context
+
+
+def _make(options: RemoteOptions, context: ssl.SSLContext) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        verify=context,
+        proxy=options.proxy or None,
+        trust_env=not options.direct,
+        follow_redirects=False,
+        headers={"User-Agent": "entrepot", "Accept-Encoding": "identity"},
+        limits=httpx.Limits(max_connections=options.connections, max_keepalive_connections=options.connections),
+        timeout=options.timeout(options.silence_timeout),
+    )

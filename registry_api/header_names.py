@@ -1,0 +1,26 @@
+"""Header names as their specifications write them: some clients look for them in that very spelling.
+
+uvicorn writes all names in lower case; those of HTTP itself stay so, which every client takes.
+Source: distribution-spec 1.1; containers/image, docs/signature-protocols.md.
+"""
+
+_AS_WRITTEN = (
+    "Docker-Content-Digest",
+    "Docker-Distribution-API-Version",
+    "Docker-Upload-UUID",
+    "OCI-Chunk-Min-Length",
+    "OCI-Filters-Applied",
+    "OCI-Namespace",
+    "OCI-Subject",
+    "OCI-Tag",
+    "WWW-Authenticate",
+    "X-Registry-Supports-Signatures",
+)
+_NAMES = tuple((f"\r\n{name.lower()}:".encode(), f"\r\n{name}:".encode()) for name in _AS_WRITTEN)
+
+
+def spelled(head: bytes) -> bytes:
+    """The head of an answer as uvicorn makes it, with its names as they are written; no value has a line break in it."""
+    for sent, written in _NAMES:
+        head = head.replace(sent, written)
+    return head

@@ -1,0 +1,268 @@
+"""Commands and their Prefect server when one of the two dies: what is told, what is bounded, what is free again."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from filelock import FileLock
+
+from catalog.prefect_address import ensure_login
+from catalog.settings import read_settings
+from flows.orphans import SILENT_SECONDS, Fate
+from flows.prefect_home import server_environment
+from flows.reaper import Reaper, asking
+from flows.run_locks import locks_folder
+from oci.memory import MemoryStore
+from tests.cli.commands import Entrepot, PrefectServer, start_prefect
+from tests.flows.test_sync_flow import NAME, blob_gets, image, numbers, processes_of
+from tests.servers import Children, answers, wait_until
+from tests.upstream import Upstream
+
+pytestmark = pytest.mark.slow
+QUICK = {"ENTREPOT_PREFECT_TIMEOUT": "3"}
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore(NAME)
+
+
+@pytest.fixture
+def upstream(store: MemoryStore) -> Iterator[Upstream]:
+    with Upstream({NAME: store}) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def server(module_children: Children, tmp_path_factory: pytest.TempPathFactory) -> PrefectServer:
+    """A server as we run it over one home, which the tests of this module share."""
+    settings = read_settings(home=tmp_path_factory.mktemp("home") / "entrepot")
+    login = ensure_login(settings)
+    started = start_prefect(
+        module_children, settings.root, login=login, env=lambda port: server_environment(settings, port, login)
+    )
+    return replace(started, home=settings.root)
+
+
+@pytest.fixture
+def entrepot(server: PrefectServer, children: Children) -> Entrepot:
+    """The command over the server's home, with the server and its login set by name, as for a server of somebody else."""
+    known = {"ENTREPOT_PREFECT_API_URL": server.api_url, "PREFECT_API_AUTH_STRING": server.login}
+    return Entrepot(server.home, children, known)
+
+
+def ask(server: PrefectServer, method: str, path: str, body: object = None) -> Any:
+    with httpx.Client(base_url=server.api_url, auth=server.auth, trust_env=False, timeout=30) as client:
+        answer = client.request(method, path, json=body)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+
+def await_server(server: PrefectServer) -> None:
+    server.child.wait_ready(lambda: answers(f"{server.api_url}/health"), seconds=90)
+
+
+def limit_of(server: PrefectServer, upstream: Upstream) -> str:
+    """The upstream's concurrency limit, made as a sync makes it."""
+    name = f"upstream-{upstream.host.replace(':', '-')}"
+    ask(server, "POST", "/v2/concurrency_limits/", {"name": name, "limit": 4})
+    return name
+
+
+def active(server: PrefectServer, limit: str) -> int:
+    return int(ask(server, "GET", f"/v2/concurrency_limits/{limit}")["active_slots"])
+
+
+def test_slots_outlive_their_server_and_lost_ones_come_back(server: PrefectServer, upstream: Upstream) -> None:
+    limit = limit_of(server, upstream)
+    taken = {"names": [limit], "slots": 1, "lease_duration": 600}
+    lease = ask(server, "POST", "/v2/concurrency_limits/increment-with-lease", taken)["lease_id"]
+    ask(
+        server, "POST", "/v2/concurrency_limits/increment", {"names": [limit], "slots": 3}
+    )  # whose leases were in memory
+    assert active(server, limit) == 4
+    server.child.kill()
+    server.child.start()
+    await_server(server)
+    wait_until(lambda: active(server, limit) == 1, 30, "slots of nobody are free again")
+    ask(server, "POST", "/v2/concurrency_limits/decrement-with-lease", {"lease_id": lease})
+    assert active(server, limit) == 0
+
+
+def test_waiting_for_a_slot_says_for_what_and_ends(
+    server: PrefectServer, entrepot: Entrepot, upstream: Upstream, store: MemoryStore
+) -> None:
+    image(store, "v1", upstream.host)  # content that no other test has
+    limit = limit_of(server, upstream)
+    ask(
+        server,
+        "POST",
+        "/v2/concurrency_limits/increment-with-lease",
+        {"names": [limit], "slots": 4, "lease_duration": 600},
+    )
+    done = entrepot("sync", f"{upstream.host}/{NAME}", env={"ENTREPOT_SLOT_TIMEOUT": "6"})
+    assert done.returncode == 1
+    told = f"waiting for a slot of {limit}: 4 of 4 are taken; no run that is under way is known"
+    assert done.stderr.count(told) == 2
+    assert "none came free within 6 s (ENTREPOT_SLOT_TIMEOUT)" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert blob_gets(upstream) == {}
+
+
+def test_a_killed_command_is_seen_as_crashed_and_waiting_names_who_holds_what(
+    server: PrefectServer, entrepot: Entrepot, upstream: Upstream, store: MemoryStore
+) -> None:
+    image(store, "v1", upstream.host)  # content that no other test has
+    limit = limit_of(server, upstream)
+    upstream.silence(route="blob", seconds=60)
+    child = entrepot.start("sync", f"{upstream.host}/{NAME}")
+    child.wait_ready(lambda: bool(blob_gets(upstream)), seconds=60)
+    (run,) = server.filter("flow_runs", flow_runs={"state": {"type": {"any_": ["RUNNING"]}}})
+    assert "entrepot" in run["tags"]
+    ask(server, "PATCH", f"/v2/concurrency_limits/{limit}", {"limit": 1})
+    waited = entrepot("sync", f"{upstream.host}/{NAME}", "other/name", env={"ENTREPOT_SLOT_TIMEOUT": "5"})
+    assert f"1 of 1 are taken; runs with {upstream.host}: {run['name']}" in waited.stderr
+    child.kill()
+    wait_until(lambda: server.flow_run(run["id"])["state"]["type"] == "CRASHED", 60, "the run is seen as crashed")
+    assert "run the command again" in server.flow_run(run["id"])["state"]["message"]
+
+
+def test_a_run_of_another_home_is_known_by_its_heartbeats(
+    server: PrefectServer, entrepot: Entrepot, upstream: Upstream, store: MemoryStore, tmp_path: Path
+) -> None:
+    image(store, "v1", upstream.host)
+    upstream.silence(route="blob", seconds=60)
+    other = replace(entrepot, home=tmp_path / "other")
+    child = other.start("sync", f"{upstream.host}/{NAME}")
+    child.wait_ready(lambda: bool(blob_gets(upstream)), seconds=60)
+    (run,) = server.filter("flow_runs", flow_runs={"state": {"type": {"any_": ["RUNNING"]}}})
+
+    async def look(now: datetime) -> tuple[datetime | None, dict[str, Fate]]:
+        async with httpx.AsyncClient(base_url=server.api_url, auth=server.auth, trust_env=False, timeout=30) as client:
+            reaper = Reaper(asking(client), locks_folder(read_settings(home=server.home)), own=True, clock=lambda: now)
+            reaper._listening_since = now - timedelta(hours=1)
+            return await reaper._heard_at(run["id"]), await reaper.look()
+
+    heard, done = asyncio.run(look(datetime.now(UTC)))
+    assert heard is not None
+    assert done == {}
+    child.kill()  # nobody here can see that; silence tells
+    _, done = asyncio.run(look(datetime.now(UTC) + timedelta(seconds=SILENT_SECONDS + 60)))
+    assert done == {run["id"]: Fate.CRASH}
+    assert server.flow_run(run["id"])["state"]["type"] == "CRASHED"
+
+
+def test_a_server_that_wants_another_login_says_what_to_set(entrepot: Entrepot) -> None:
+    done = entrepot("gc", env={"PREFECT_API_AUTH_STRING": "admin:wrong"})
+    assert done.returncode == 1
+    assert "answered 401: it does not take the login given; set PREFECT_API_AUTH_STRING" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+# --- the server goes -------------------------------------------------------------------------------------------
+
+
+def test_without_its_server_a_command_ends_soon_and_tells_that_nothing_was_committed(
+    server: PrefectServer, entrepot: Entrepot, upstream: Upstream, store: MemoryStore
+) -> None:
+    image(store, "v1", upstream.host)  # content that no other test has
+    upstream.silence(route="blob", seconds=60)
+    child = entrepot.start("sync", f"{upstream.host}/{NAME}", "lost/before", env=QUICK)
+    child.wait_ready(lambda: bool(blob_gets(upstream)), seconds=60)
+    server.child.kill()
+    try:
+        assert child.wait(40) == 1
+    finally:
+        server.child.start()
+        await_server(server)
+    assert "error: Prefect's server at " in child.output()
+    assert "nothing was committed" in child.output()
+    assert "Traceback" not in child.output()
+    assert "fault of entrepot" not in child.output()
+    assert len(child.output().splitlines()) == 1
+
+
+def test_a_server_that_hangs_is_no_reason_to_hide_what_was_committed(
+    server: PrefectServer, entrepot: Entrepot, upstream: Upstream, store: MemoryStore
+) -> None:
+    image(store, "v1", upstream.host)  # content that no other test has
+    settings = read_settings(home=entrepot.home)
+
+    def is_committing() -> bool:
+        runs = server.filter("task_runs", task_runs={"state": {"type": {"any_": ["RUNNING"]}}})
+        return any(run["name"].startswith("commit-version") for run in runs)
+
+    upstream.silence(route="blob", seconds=4)
+    child = entrepot.start("sync", f"{upstream.host}/{NAME}", "lost/after", env=QUICK)
+    child.wait_ready(lambda: bool(blob_gets(upstream)), seconds=60)
+    with FileLock(settings.catalog_file.with_suffix(".lock")):  # nobody commits meanwhile
+        child.wait_ready(is_committing, seconds=60)
+        server.child.signal(signal.SIGSTOP)
+    try:
+        code = child.wait(60)
+    finally:
+        server.child.signal(signal.SIGCONT)
+    assert code == 1
+    assert "committed before that: version 1 of lost/after" in child.output()
+    assert "Traceback" not in child.output()
+
+
+def test_a_server_of_the_command_s_own_is_started_again(
+    tmp_path: Path, children: Children, upstream: Upstream, store: MemoryStore
+) -> None:
+    alone = Entrepot(tmp_path / "entrepot", children)
+    image(store, "v1", upstream.host)  # content that no other test has
+    upstream.silence(route="blob", seconds=6)
+    child = alone.start("sync", f"{upstream.host}/{NAME}")
+    child.wait_ready(lambda: bool(blob_gets(upstream)), seconds=90)
+    (server,) = [number for number in pids_of(alone.home) if "flows.prefect_server" in command_of(number)]
+    os.kill(server, signal.SIGKILL)
+    assert child.wait(120) == 0, child.output()
+    assert "prefect-adhoc ended with exit code -9; it is started again in 1 s" in child.output()
+    assert "version 1; 1 added" in child.output()
+    assert numbers(alone) == [1]
+    assert processes_of(alone.home) == []
+
+
+def pids_of(home: Path) -> list[int]:
+    """Processes whose environment names a home."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal() and int(folder.name) != os.getpid():
+            try:
+                if str(home).encode() in (folder / "environ").read_bytes():
+                    found.append(int(folder.name))
+            except OSError:
+                continue
+    return found
+
+
+def command_of(number: int) -> str:
+    return (Path("/proc") / str(number) / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+
+
+# --- SIGTERM ---------------------------------------------------------------------------------------------------
+
+
+def test_sigterm_ends_a_command_as_ctrl_c_does(
+    server: PrefectServer, entrepot: Entrepot, upstream: Upstream, store: MemoryStore
+) -> None:
+    image(store, "v1", upstream.host)  # content that no other test has
+    upstream.silence(route="blob", seconds=60)
+    for number, code, by in ((signal.SIGTERM, 143, "SIGTERM"), (signal.SIGINT, 130, "Ctrl-C")):
+        upstream.forget()
+        child = entrepot.start("sync", f"{upstream.host}/{NAME}", "ended/early")
+        child.wait_ready(lambda: bool(blob_gets(upstream)), seconds=60)
+        before = child.output()
+        child.signal(number)
+        assert child.wait(30) == code, child.output()
+        assert child.output().removeprefix(before).splitlines() == [f"ended by {by}; what was done until then is kept"]
+    runs = server.filter("flow_runs", sort="START_TIME_DESC", limit=2)
+    assert {run["state"]["type"] for run in runs} <= {"CRASHED", "CANCELLED"}

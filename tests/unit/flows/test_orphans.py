@@ -1,0 +1,190 @@
+"""What becomes of runs whose process is gone: rules, locks, and the order in which they are ended."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.orphans import MAX_ATTEMPTS, PENDING_SECONDS, SILENT_SECONDS, Fate, OpenRun, judge, said
+from flows.reaper import Reaper
+from flows.run_locks import forget_run, hold_run, is_held, locked_runs
+
+NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
+LONG_AGO = NOW - timedelta(hours=3)
+RUN = OpenRun("r", "sync x", "RUNNING", LONG_AGO, 1, has_deployment=True)
+
+
+def ago(seconds: float) -> datetime:
+    return NOW - timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("changed", "fate"),
+    [
+        ({"has_process": True}, None),
+        ({"has_process": True, "state": "CANCELLING"}, None),
+        ({"has_process": False}, Fate.AGAIN),
+        ({"has_process": False, "has_deployment": False}, Fate.CRASH),
+        ({"has_process": False, "attempts": MAX_ATTEMPTS - 1}, Fate.AGAIN),
+        ({"has_process": False, "attempts": MAX_ATTEMPTS}, Fate.CRASH),
+        ({"has_process": False, "state": "CANCELLING"}, Fate.CANCEL),
+        # a run without a lock here: by what its server has heard of it
+        ({}, Fate.AGAIN),
+        ({"heard_at": ago(SILENT_SECONDS - 1)}, None),
+        ({"heard_at": ago(SILENT_SECONDS + 1)}, Fate.AGAIN),
+        ({"since": ago(SILENT_SECONDS - 1)}, None),
+        # taken by a worker, not begun: the lock of an attempt before says nothing
+        ({"state": "PENDING", "since": ago(PENDING_SECONDS - 1), "has_process": False}, None),
+        ({"state": "PENDING", "since": ago(PENDING_SECONDS + 1), "has_process": False}, Fate.AGAIN),
+        ({"state": "PENDING", "since": ago(PENDING_SECONDS + 1), "has_process": True}, None),
+        ({"state": "PENDING", "attempts": 0}, Fate.AGAIN),
+        # its worker was there to see it crash
+        ({"state": "CRASHED", "has_process": False}, Fate.AGAIN),
+        ({"state": "CRASHED", "has_process": False, "attempts": MAX_ATTEMPTS}, None),
+        ({"state": "CRASHED", "has_process": False, "has_deployment": False}, None),
+        ({"state": "CRASHED", "has_process": None}, None),
+        ({"state": "CRASHED", "has_process": True}, None),
+        # a part of another run goes with that
+        ({"is_child": True, "has_process": None}, None),
+        ({"is_child": True, "parent_is_over": True}, Fate.CRASH),
+    ],
+)
+def test_the_fate_of_a_run(changed: dict[str, Any], fate: Fate | None) -> None:
+    assert judge(replace(RUN, **changed), NOW, listening_since=LONG_AGO) is fate
+
+
+def test_silence_counts_only_while_the_server_could_hear() -> None:
+    assert judge(RUN, NOW, listening_since=ago(SILENT_SECONDS - 1)) is None
+    assert judge(replace(RUN, has_process=False), NOW, listening_since=NOW) is Fate.AGAIN
+
+
+def test_a_lock_is_held_as_long_as_its_process_lives(tmp_path: Path) -> None:
+    folder = tmp_path / "runs"
+    assert is_held(folder, "r") is None
+    code = (
+        "import sys; from pathlib import Path; from flows.run_locks import hold_run; hold_run(Path(sys.argv[1]), 'r'); "
+    )
+    code += "print('held', flush=True); sys.stdin.read()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path.cwd()
+    )
+    assert process.stdout
+    assert process.stdout.readline() == b"held\n"
+    assert is_held(folder, "r") is True
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert is_held(folder, "r") is False
+    assert locked_runs(folder) == ["r"]
+    forget_run(folder, "r")
+    forget_run(folder, "r")
+    assert is_held(folder, "r") is None
+
+
+class Api:
+    """A Prefect API of a few runs, that notes what states they are given."""
+
+    def __init__(self, *runs: dict[str, Any], parents: dict[str, str] | None = None) -> None:
+        self.runs, self.parents = {run["id"]: run for run in runs}, parents or {}
+        self.set: list[tuple[str, str]] = []
+        self.events: list[dict[str, Any]] = []
+
+    async def __call__(self, method: str, path: str, body: Any) -> Any:
+        if path == "/events/filter":
+            return {"events": self.events}
+        if path.endswith("/set_state"):
+            run_id = path.split("/")[2]
+            assert body["force"]
+            self.set.append((run_id, body["state"]["type"]))
+            self.runs[run_id]["state"]["type"] = body["state"]["type"]
+            return {}
+        assert (method, path) == ("POST", "/flow_runs/filter")
+        return [run for run in self.runs.values() if self._fits(run, body)][body.get("offset", 0) :][
+            : body.get("limit", 200)
+        ]
+
+    def _fits(self, run: dict[str, Any], body: Any) -> bool:
+        wanted = body.get("flow_runs", {})
+        if "task_runs" in body:
+            return bool(run["id"] == body["task_runs"]["id"]["any_"][0].removeprefix("task-of-"))
+        if "parent_flow_run_id" in wanted:
+            parent = wanted["parent_flow_run_id"]["any_"][0]
+            return run["parent_task_run_id"] == f"task-of-{parent}" and run["id"] in wanted["id"]["any_"]
+        named = run["id"] in wanted["id"]["any_"] if "id" in wanted else True
+        return named and run["state"]["type"] in wanted["state"]["type"]["any_"]
+
+
+def run_of(
+    run_id: str, *, parent: str = "", deployment: bool = True, tags: tuple[str, ...] = ("entrepot",)
+) -> dict[str, Any]:
+    return {
+        "id": run_id, "name": f"run {run_id}", "state": {"type": "RUNNING", "timestamp": LONG_AGO.isoformat()}, "run_count": 1,
+        "deployment_id": "d" if deployment else None, "parent_task_run_id": f"task-of-{parent}" if parent else None, "tags": tags,
+    }  # fmt: skip
+
+
+def reaper(api: Api, folder: Path, *, own: bool = True) -> Reaper:
+    made = Reaper(api, folder, own=own, clock=lambda: NOW)
+    made._listening_since = LONG_AGO
+    return made
+
+
+async def look(api: Api, folder: Path, *, own: bool = True) -> dict[str, Fate]:
+    return await reaper(api, folder, own=own).look()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of locks, where `mine` is held by this process."""
+    hold_run(tmp_path, "mine")
+    return tmp_path
+
+
+def test_a_parent_starts_again_once_its_children_have_ended(folder: Path) -> None:
+    api = Api(
+        run_of("top"),
+        run_of("child", parent="top", deployment=False),
+        run_of("grand", parent="child", deployment=False),
+    )
+    assert asyncio.run(look(api, folder)) == {"grand": Fate.CRASH, "child": Fate.CRASH, "top": Fate.AGAIN}
+    assert api.set == [("grand", "CRASHED"), ("child", "CRASHED"), ("top", "CRASHED"), ("top", "SCHEDULED")]
+
+
+def test_a_living_run_and_its_children_are_left_alone(folder: Path) -> None:
+    api = Api(run_of("mine"), run_of("child", parent="mine", deployment=False))
+    assert asyncio.run(look(api, folder)) == {}
+    assert locked_runs(folder) == ["mine"]
+
+
+def test_a_run_that_its_worker_saw_crash_is_started_again_once(folder: Path) -> None:
+    api, crashed = Api(run_of("seen")), run_of("seen")
+    crashed["state"]["type"] = "CRASHED"
+    api.runs["seen"] = crashed
+    (folder / "seen.lock").touch()
+    assert asyncio.run(look(api, folder)) == {"seen": Fate.AGAIN}
+    assert api.set == [("seen", "SCHEDULED")]
+    crashed["state"]["type"] = "CRASHED"  # without a lock: somebody has looked at it
+    assert asyncio.run(look(api, folder)) == {}
+
+
+def test_on_a_server_of_others_only_runs_of_ours_are_ended(folder: Path) -> None:
+    api = Api(run_of("theirs", tags=()), run_of("ours"))
+    assert asyncio.run(look(api, folder, own=False)) == {"ours": Fate.AGAIN}
+
+
+def test_all_pages_of_runs_are_looked_at(folder: Path) -> None:
+    api = Api(*(run_of(f"r{number}", deployment=False) for number in range(450)))
+    assert len(asyncio.run(look(api, folder))) == 450
+
+
+def test_every_fate_is_told() -> None:
+    assert "started again" in said(RUN, Fate.AGAIN)
+    assert "run the command again" in said(replace(RUN, has_deployment=False), Fate.CRASH)
+    assert "in 3 attempts" in said(replace(RUN, attempts=3), Fate.CRASH)
+    assert "belongs to" in said(replace(RUN, is_child=True), Fate.CRASH)
