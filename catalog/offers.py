@@ -40,6 +40,13 @@ class Offers:
                 offers[digest] = _better(offers.get(digest), offer)
         return offers
 
+    def parents(self, repository: str, digest: Digest) -> set[Digest]:
+        """The manifests of a repository, of any version, that name a blob; one query."""
+        rows = self._lake.read(
+            "SELECT DISTINCT parent FROM descriptors WHERE repository = ? AND digest = ?", [repository, digest]
+        )
+        return {Digest(str(row[0])) for row in rows}
+
     def manifests(self, repository: str, digests: Collection[Digest]) -> set[Digest]:
         """Those of the manifests that versions of a repository have; one query."""
         rows = self._lake.read(

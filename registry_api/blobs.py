@@ -14,6 +14,7 @@ from oci.digest import Digest
 from oci.errors import BlobUnknown, EntrepotError, RangeInvalid, StorageCorrupt
 from registry_api.errors import error_answer
 from registry_api.fetches import ArrivingBlob
+from registry_api.manifest_pushes import may_be_sparse
 from registry_api.manifests import is_unchanged, not_modified_headers
 from registry_api.messages import Answer, Headers, Request, Sendable, empty_answer, with_headers
 from registry_api.ranges import Span, parse_range
@@ -37,7 +38,7 @@ async def head_blob(registry: Registry, request: Request) -> Answer:
     """Answer HEAD; raise DigestInvalid or BlobUnknown."""
     digest = Digest.parse(request.reference)
     snapshot = await _version_of(registry, request)
-    size = _size_of(registry, request, snapshot, digest)
+    size = await _size_of(registry, request, snapshot, digest)
     if request.user:  # a pusher who is told that it is here relies on it being here when the manifest comes
         await _keep_lease(registry, request, snapshot, digest)
     if is_unchanged(request, digest):
@@ -52,7 +53,7 @@ async def get_blob(registry: Registry, request: Request) -> Sendable:
     """Answer GET of a whole blob or of one range of it; raise DigestInvalid, BlobUnknown or StorageCorrupt."""
     digest = Digest.parse(request.reference)
     snapshot = await _version_of(registry, request)
-    size = _size_of(registry, request, snapshot, digest)
+    size = await _size_of(registry, request, snapshot, digest)
     if is_unchanged(request, digest):
         return Answer(304, not_modified_headers(digest))
     reader: BlobReader | ArrivingBlob | None = None
@@ -93,14 +94,27 @@ async def _elsewhere(registry: Registry, snapshot: Snapshot, digest: Digest) -> 
     return await registry.threads.run(registry.catalog.content.url, digest)
 
 
-def _size_of(registry: Registry, request: Request, snapshot: Snapshot, digest: Digest) -> int:
+async def _size_of(registry: Registry, request: Request, snapshot: Snapshot, digest: Digest) -> int:
     """The blob's size, as far as this path gives it to the caller: that others hold it is not told."""
     size = snapshot.blobs.get(digest) if digest not in snapshot.deferred else None
-    if size is None and (digest in snapshot.blobs or registry.shows_leases(request.caller, request.name)):
+    if size is None and (
+        digest in snapshot.blobs
+        or registry.shows_leases(request.caller, request.name)
+        or await _came_late(registry, snapshot, digest)
+    ):
         size = registry.catalog.rights.size_told(snapshot, digest)
     if size is None:
         raise BlobUnknown(f"blob {digest} is not in {request.name}")
     return size
+
+
+async def _came_late(registry: Registry, snapshot: Snapshot, digest: Digest) -> bool:
+    """Whether a manifest of a sparse repository's version names a blob that was absent then, and that has come since."""
+    catalog, name = registry.catalog, snapshot.repository
+    if not may_be_sparse(catalog.settings, name) or not catalog.content.linked(name, digest):
+        return False
+    parents = await registry.threads.run(catalog.offers.parents, name, digest)
+    return not parents.isdisjoint(snapshot.manifests)
 
 
 async def _keep_lease(registry: Registry, request: Request, snapshot: Snapshot, digest: Digest) -> None:
