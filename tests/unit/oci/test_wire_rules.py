@@ -47,8 +47,8 @@ def test_what_was_encoded_comes_out_as_it_was(text: bytes) -> None:
     [
         ("br", b"anything"),
         ("gzip", b"no gzip at all"),
-        ("gzip", gzip.compress(b"cut" * 100)[:-9]),
-        ("gzip", gzip.compress(b"more") + b"behind it"),
+        ("gzip", gzip.compress(b"cut" * 100, mtime=0)[:-9]),
+        ("gzip", gzip.compress(b"more", mtime=0) + b"behind it"),
         ("deflate", zlib.compress(b"more") + b"behind it"),
         ("gzip, gzip, gzip, gzip", b""),
     ],
