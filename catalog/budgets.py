@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 from oci.errors import RemoteRateLimited
 from oci.reference import DOCKER_HUB
-from oci.remote.budget import Budget, after_answer, after_sent, is_counted, plan_wait, read_told
-from oci.remote.rate import Rate
+from oci.remote.limits.budget import Budget, after_answer, after_sent, is_counted, plan_wait, read_told
+from oci.remote.limits.rate import Rate
 
 _BYTES = 4096
 SHORT = 5.0

@@ -8,7 +8,7 @@ from catalog.remotes import Remotes
 from oci.errors import RemoteUnauthorized
 from oci.reference import registry_name
 from oci.remote.address import parse_remote
-from oci.remote.keychain import Keychain
+from oci.remote.auth.keychain import Keychain
 
 
 class SharedLogin(NamedTuple):

@@ -15,7 +15,7 @@ from catalog.event_records import Subscription
 from catalog.settings import Settings
 from oci.errors import InvalidInput, RemoteRefused, RemoteUnavailable, SettingsInvalid
 from oci.remote.address import is_loopback
-from oci.remote.reach import GuardedBackend, Reach, set_backend
+from oci.remote.network.reach import GuardedBackend, Reach, set_backend
 
 _WITHIN = 30.0
 """Seconds that one delivery may take in all."""

@@ -15,9 +15,9 @@ from catalog.nested import as_nested, to_text
 from catalog.sources import Policy
 from oci.errors import InvalidInput, RemoteUnknown
 from oci.reference import Reference, parse_registry, registry_name
-from oci.remote.lookaside import parse_lookaside
-from oci.remote.mirror import parse_mirror
-from oci.remote.rate import parse_rate
+from oci.remote.limits.rate import parse_rate
+from oci.remote.mirrors.record import parse_mirror
+from oci.remote.signatures.lookaside import parse_lookaside
 
 Row = tuple[object, ...]
 _COLUMNS = (

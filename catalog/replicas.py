@@ -8,7 +8,7 @@ from datetime import datetime
 from catalog.distributions import Distribution
 from catalog.filters import select_names
 from oci.errors import RequestError
-from oci.remote.served import Discovery, Kind, Served
+from oci.remote.discovery.served import Discovery, Kind, Served
 
 _FOUND_BY = re.compile(r"(entrepot|pulp|catalog):(\S*) ")
 _NAMES: Mapping[str, str] = {

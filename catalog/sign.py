@@ -18,9 +18,9 @@ from oci.kinds import signature_tag
 from oci.manifest import Manifest
 from oci.memory import MemoryStore
 from oci.pack import pack_artifact
-from oci.signing.dsse import COSIGN_SIGN, make_statement, pack_bundle, sign_statement
+from oci.signing.cosign import pack_signatures, sign_simple
 from oci.signing.keys import Signer
-from oci.signing.simple import pack_signatures, sign_simple
+from oci.signing.sigstore_bundle import COSIGN_SIGN, make_statement, pack_bundle, sign_statement
 
 _SBOM_TYPES = {"spdxVersion": "application/spdx+json", "bomFormat": "application/vnd.cyclonedx+json"}
 

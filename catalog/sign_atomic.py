@@ -13,7 +13,7 @@ from oci.digest import Digest
 from oci.errors import ManifestUnknown
 from oci.memory import MemoryStore
 from oci.signing.atomic import pack_atomic
-from oci.signing.pgp import PgpSigner
+from oci.signing.pgp_keys import PgpSigner
 
 
 def reaching_tags(snapshot: Snapshot, children: Mapping[Digest, Iterable[Digest]]) -> dict[Digest, list[str]]:

@@ -9,8 +9,8 @@ from catalog.snapshot import Snapshot
 from oci.digest import Digest
 from oci.errors import ManifestUnknown
 from oci.memory import MemoryStore
-from oci.signing.dsse import COSIGN_SIGN, make_statement, pack_bundle
 from oci.signing.keyless import KeylessSigner
+from oci.signing.sigstore_bundle import COSIGN_SIGN, make_statement, pack_bundle
 
 
 def plan_keyless(

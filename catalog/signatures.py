@@ -12,10 +12,10 @@ from oci.kinds import COSIGN_LAYER, signature_tag
 from oci.manifest import Manifest
 from oci.memory import MemoryStore
 from oci.signing.atomic import ATOMIC, AtomicSignature, name_of
-from oci.signing.dsse import BUNDLE, COSIGN_SIGN, Envelope, is_about, read_bundle
+from oci.signing.cosign import SIGNATURE, SimpleSignature, read_signature
 from oci.signing.keys import Verifier
-from oci.signing.pgp import PgpVerifier
-from oci.signing.simple import SIGNATURE, SimpleSignature, read_signature
+from oci.signing.pgp_keys import PgpVerifier
+from oci.signing.sigstore_bundle import BUNDLE, COSIGN_SIGN, Envelope, is_about, read_bundle
 
 if TYPE_CHECKING:
     from oci.signing.keyless import KeylessVerifier  # a second to import

@@ -18,15 +18,15 @@ from catalog.sources import BlobSource
 from oci.errors import SettingsInvalid
 from oci.reference import registry_name
 from oci.remote.address import Remote
-from oci.remote.health import HealthBook
-from oci.remote.keychain import Credential, Keychain, login_files
-from oci.remote.lookaside import Lookaside
-from oci.remote.mirror import Mirror, mirrored, parse_mirror
-from oci.remote.mirrored import MirroredRepository, Place
-from oci.remote.rate import parse_rate
+from oci.remote.auth.keychain import Credential, Keychain, login_files
+from oci.remote.limits.rate import parse_rate
+from oci.remote.limits.traffic import Traffic
+from oci.remote.mirrors.health import HealthBook
+from oci.remote.mirrors.record import Mirror, mirrored, parse_mirror
+from oci.remote.mirrors.repository import MirroredRepository, Place
 from oci.remote.repository import RemoteRepository
-from oci.remote.signed import SignedRepository
-from oci.remote.traffic import Traffic
+from oci.remote.signatures.lookaside import Lookaside
+from oci.remote.signatures.repository import SignedRepository
 from oci.remote.transport import RemoteTransport
 
 _SHOWN_AFTER = 5.0

@@ -30,9 +30,9 @@ from oci.layout import Layout
 from oci.manifest import Manifest
 from oci.memory import MemoryStore
 from oci.pack import pack_artifact
-from oci.provenance import PREDICATE, Material, make_provenance
-from oci.signing.dsse import PAYLOAD, make_statement, pack_bundle, sign_statement
 from oci.signing.keys import Signer
+from oci.signing.provenance import PREDICATE, Material, make_provenance
+from oci.signing.sigstore_bundle import PAYLOAD, make_statement, pack_bundle, sign_statement
 
 BASE_NAME, BASE_DIGEST = "org.opencontainers.image.base.name", "org.opencontainers.image.base.digest"
 

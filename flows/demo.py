@@ -10,7 +10,7 @@ from oci.memory import MemoryStore
 from oci.pack import pack_artifact, pack_image, pack_index
 from oci.platform import Platform
 from oci.remote.address import parse_remote
-from oci.remote.keychain import Credential
+from oci.remote.auth.keychain import Credential
 from oci.remote.repository import RemoteRepository
 from oci.remote.transport import RemoteTransport
 

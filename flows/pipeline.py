@@ -35,7 +35,7 @@ from oci.digest import Digest
 from oci.errors import ManifestUnknown
 from oci.memory import MemoryStore
 from oci.remote.address import parse_remote
-from oci.remote.keychain import Credential
+from oci.remote.auth.keychain import Credential
 from oci.remote.options import RemoteOptions
 from oci.remote.repository import RemoteRepository
 from oci.remote.transport import RemoteTransport

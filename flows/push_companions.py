@@ -12,7 +12,7 @@ from oci.copy import GraphCopier
 from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import RemoteNotFound, RemoteRefused, RemoteUnauthorized
-from oci.remote.fallback import fallback_tag, list_referrers, referrer_entry
+from oci.remote.referrers_tag import fallback_tag, list_referrers, referrer_entry
 from oci.remote.repository import RemoteRepository
 from oci.signing.atomic import ATOMIC
 

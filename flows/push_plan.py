@@ -10,7 +10,7 @@ from catalog.snapshot import Snapshot
 from flows.sync_plan import PlanItem
 from oci.digest import Digest
 from oci.reference import is_tag
-from oci.remote.fallback import fallback_tag
+from oci.remote.referrers_tag import fallback_tag
 
 Children = Mapping[Digest, tuple[Digest, ...]]
 _LIST_OF_REFERRERS = re.compile(r"sha(?:256|512)-[0-9a-f]{64,}")

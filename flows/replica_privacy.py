@@ -9,7 +9,7 @@ from catalog.upstreams import Upstreams
 from flows.replicate_request import ReplicateRequest
 from oci.digest import Digest
 from oci.errors import RemoteCorrupt, RemoteNotFound, RemoteRefused, RemoteUnauthorized, RemoteUnusable
-from oci.remote.discovery import Kind, Served, discover
+from oci.remote.discovery.discovery import Kind, Served, discover
 from oci.remote.repository import RemoteRepository
 from oci.remote.transport import RemoteTransport
 

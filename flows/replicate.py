@@ -16,7 +16,7 @@ from flows.opened_catalog import opened_catalog
 from flows.replicate_request import Replica, ReplicateRequest, ReplicateResult
 from flows.replicate_run import ReplicateJob, run_replication
 from flows.sync import RETRIED, STEPS
-from oci.remote.discovery import Discovery
+from oci.remote.discovery.discovery import Discovery
 
 
 @task(name="discover-distributions", **RETRIED)

@@ -13,7 +13,7 @@ from flows.request_fields import LabelText, Pattern, explained
 from flows.sync_request import OnError
 from oci.digest import Digest
 from oci.remote.address import Remote, parse_remote
-from oci.remote.served import KINDS, Kind
+from oci.remote.discovery.served import KINDS, Kind
 
 Privacy = Literal["asked", "listed", "private"]
 Action = Literal["added", "updated", "unchanged", "removed", "kept", "failed", "left out", "to sync"]

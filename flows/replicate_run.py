@@ -27,7 +27,7 @@ from flows.sync_request import SyncRequest
 from flows.sync_run import PLAIN, Steps, run_sync
 from flows.sync_select import NothingSelected
 from oci.errors import EntrepotError, LocalError, RemoteError, RemoteUnavailable
-from oci.remote.discovery import Discovery, Served, discover
+from oci.remote.discovery.discovery import Discovery, Served, discover
 
 ACTOR = "replicate-registry"
 

@@ -28,7 +28,7 @@ from flows.sign_request import (
 from oci.digest import Digest
 from oci.errors import InvalidInput
 from oci.signing.keys import Signer
-from oci.signing.pgp import PgpSigner
+from oci.signing.pgp_keys import PgpSigner
 
 if TYPE_CHECKING:
     from oci.signing.keyless import KeylessSigner  # a second to import

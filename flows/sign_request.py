@@ -12,7 +12,7 @@ from catalog.work_roots import read_allowed
 from flows.request_fields import PATTERNS, Pattern, checked, explained
 from oci.reference import parse_reference
 from oci.signing.keys import KeyInvalid, Signer, load_signer
-from oci.signing.pgp import PgpSigner, is_pgp, load_pgp_signer
+from oci.signing.pgp_keys import PgpSigner, is_pgp, load_pgp_signer
 
 if TYPE_CHECKING:
     from sigstore.models import ClientTrustConfig

@@ -18,7 +18,7 @@ from flows.sync_reading import Upstream
 from flows.sync_report import SyncResult
 from flows.sync_select import Choice, NothingSelected, choose_tags
 from oci.errors import Conflict, ManifestBlobUnknown, ManifestUnknown, QuotaExceeded, RemoteError, RemoteUnauthorized
-from oci.remote.signed import SignedRepository
+from oci.remote.signatures.repository import SignedRepository
 
 MAX_PLANS = 10
 """How often a sync plans anew because somebody else made a version meanwhile."""

@@ -12,7 +12,7 @@ from catalog.work_roots import read_allowed
 from flows.sign_request import read_trust
 from oci.digest import Digest
 from oci.signing.keys import KeyInvalid, load_verifier
-from oci.signing.pgp import is_pgp, load_pgp_verifier
+from oci.signing.pgp_keys import is_pgp, load_pgp_verifier
 
 Check = Callable[[Catalog, Snapshot, Digest], Checked]
 

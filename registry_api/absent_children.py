@@ -9,8 +9,8 @@ from catalog.upstreams import Upstreams
 from oci import mediatypes
 from oci.digest import Digest
 from oci.errors import DigestInvalid, RemoteUnavailable
-from oci.remote.hops import check_hops
-from oci.remote.left_out import left_out_text
+from oci.remote.network.hops import check_hops
+from oci.remote.omitted_children import left_out_text
 from registry_api.errors import ChildLeftOut
 from registry_api.questions import Question, Questions
 from registry_api.recent import Recent

@@ -22,7 +22,7 @@ from catalog.upstreams import Upstreams
 from oci.descriptor import UNKNOWN_SIZE, Descriptor
 from oci.digest import Digest
 from oci.errors import BlobUnknown, DigestInvalid, EntrepotError, RemoteCorrupt, RemoteError, SizeInvalid
-from oci.remote.hops import check_hops
+from oci.remote.network.hops import check_hops
 from oci.remote.repository import RemoteRepository
 from registry_api.threads import Threads
 

@@ -18,7 +18,7 @@ from catalog.bearer import Subject
 from catalog.settings import Settings
 from oci.errors import RemoteRefused, RemoteUnavailable, Unauthorized
 from oci.remote.address import is_loopback
-from oci.remote.reach import Reach
+from oci.remote.network.reach import Reach
 
 IDENTITY_USER = "oidc"
 """Who logs in by this name has an identity token for a password."""

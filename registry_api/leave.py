@@ -5,7 +5,7 @@ from catalog.distributions import Distribution
 from oci.errors import EntrepotError, RemoteLoop, RemoteNotFound, RemoteUnavailable
 from oci.reference import DOCKER_HUB
 from oci.remote.address import parse_remote
-from oci.remote.hops import check_hops
+from oci.remote.network.hops import check_hops
 from registry_api.registry import Registry
 
 

@@ -10,7 +10,7 @@ from oci.digest import Digest
 from oci.errors import ManifestUnknown
 from oci.memory import MemoryStore
 from oci.signing.atomic import AtomicSignature, pack_atomic, parse_atomic
-from oci.signing.openpgp import LIMIT
+from oci.signing.pgp_messages import LIMIT
 from registry_api.bodies import read_whole
 from registry_api.manifest_pushes import commit_changes
 from registry_api.messages import Answer, Request, empty_answer, json_answer

@@ -13,7 +13,7 @@ from catalog.snapshot import Snapshot
 from oci.digest import Digest
 from oci.errors import BlobUnknown, Denied, EntrepotError, RemoteLeftOut, RemoteNotFound, Unauthorized, Unsupported
 from oci.reference import is_name
-from oci.remote.hops import Hops, current, parse_via
+from oci.remote.network.hops import Hops, current, parse_via
 from registry_api.absent_children import AbsentChildren
 from registry_api.access import CHANGES, LoginNeeded, ScopeMissing, address_of, check_changeable, own_mark
 from registry_api.bodies import ClientGone

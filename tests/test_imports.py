@@ -154,5 +154,5 @@ def test_a_second_file_with_boto3_is_found() -> None:
 
 
 def test_relative_imports_are_seen_as_absolute_ones() -> None:
-    (module, name) = imports_of(PurePosixPath("oci/remote/auth.py"), "from ..errors import RemoteError")
+    (module, name) = imports_of(PurePosixPath("oci/remote/transport.py"), "from ..errors import RemoteError")
     assert (module.module, name.module) == ("oci.errors", "oci.errors.RemoteError")

@@ -15,7 +15,7 @@ from flows.cli.output import Cell, bytes_text, print_fields, print_json, print_l
 if TYPE_CHECKING:
     from catalog.catalog import Catalog
     from catalog.remotes import RemoteRecord
-    from oci.remote.budget import Budget
+    from oci.remote.limits.budget import Budget
 
 group = new_group("Remotes: how the registries are spoken to that content comes from.")
 ACTOR = "command line"
@@ -202,7 +202,7 @@ def _json(one: "RemoteRecord") -> dict[str, object]:
 
 
 def _budget_json(budget: "Budget", now: float) -> dict[str, object]:
-    from oci.remote.budget import remaining_at
+    from oci.remote.limits.budget import remaining_at
 
     waits = max(budget.closed_until, budget.calm_until)
     return {

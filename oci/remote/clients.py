@@ -6,8 +6,8 @@ from pathlib import Path
 
 import httpx
 
+from oci.remote.network.reach import GuardedBackend, NotingBackend, Reach, set_backend
 from oci.remote.options import RemoteOptions
-from oci.remote.reach import GuardedBackend, NotingBackend, Reach, set_backend
 
 
 class Clients:

@@ -22,12 +22,12 @@ from oci.errors import (
 )
 from oci.manifest import MAX_BYTES, Manifest, parse_manifest, plain_media_type
 from oci.reference import parse_name, parse_tag
-from oci.remote.answers import says_nothing
 from oci.remote.decoding import decoded, encodings_of
-from oci.remote.extension import SignatureExtension
-from oci.remote.fallback import fallback_tag
 from oci.remote.listing import TagListing, pages
 from oci.remote.partial import NoRangeError, first_byte
+from oci.remote.referrers_tag import fallback_tag
+from oci.remote.responses import says_nothing
+from oci.remote.signature_extension import SignatureExtension
 from oci.remote.transport import RemoteTransport
 from oci.remote.upload import BlobUploads
 

@@ -18,7 +18,15 @@ from oci.errors import (
     RemoteUnavailable,
 )
 from oci.remote.address import is_loopback
-from oci.remote.answers import (
+from oci.remote.auth.authorization import Authorizer, Strangers
+from oci.remote.auth.keychain import Credential
+from oci.remote.clients import Clients
+from oci.remote.limits.traffic import Gate, Traffic
+from oci.remote.network.hops import check_hops, current
+from oci.remote.network.origin import follow_to, may_hold_login, origin_of
+from oci.remote.network.reach import Reach
+from oci.remote.options import RemoteOptions
+from oci.remote.responses import (
     failure_of,
     is_passing,
     parse_retry_after,
@@ -27,15 +35,7 @@ from oci.remote.answers import (
     said_by,
     unavailable,
 )
-from oci.remote.auth import Authorizer, Strangers
-from oci.remote.clients import Clients
-from oci.remote.hops import check_hops, current
-from oci.remote.keychain import Credential
-from oci.remote.options import RemoteOptions
-from oci.remote.origin import follow_to, may_hold_login, origin_of
-from oci.remote.reach import Reach
 from oci.remote.sending import Authorize, Content, is_repeatable, no_authorization, waited_for
-from oci.remote.traffic import Gate, Traffic
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 5

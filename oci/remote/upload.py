@@ -24,8 +24,8 @@ from oci.errors import (
     RemoteUnauthorized,
     SizeInvalid,
 )
-from oci.remote.answers import says_nothing
-from oci.remote.origin import follow_to
+from oci.remote.network.origin import follow_to
+from oci.remote.responses import says_nothing
 from oci.remote.transport import RemoteTransport
 
 ReadFrom = Callable[[int], AsyncIterator[bytes]]

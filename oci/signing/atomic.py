@@ -14,7 +14,7 @@ from oci.kinds import ATOMIC_SIGNATURE
 from oci.manifest import Manifest
 from oci.memory import MemoryStore
 from oci.pack import pack_artifact
-from oci.signing.openpgp import SignatureInvalid, literal_of
+from oci.signing.pgp_messages import SignatureInvalid, literal_of
 
 ATOMIC = ATOMIC_SIGNATURE
 

@@ -19,8 +19,8 @@ from sigstore.verify import Verifier
 from sigstore.verify.policy import AllOf, AnyOf, Identity, OIDCIssuer, OIDCIssuerV2
 
 from oci.errors import RemoteError
-from oci.signing.dsse import PAYLOAD
 from oci.signing.keys import KeyInvalid
+from oci.signing.sigstore_bundle import PAYLOAD
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ from oci.descriptor import Descriptor
 from oci.errors import RemoteRateLimited
 from oci.memory import MemoryStore
 from oci.pack import pack_image
-from oci.remote.budget import Budget
+from oci.remote.limits.budget import Budget
+from oci.remote.limits.traffic import Traffic
 from oci.remote.repository import RemoteRepository
-from oci.remote.traffic import Traffic
 from oci.remote.transport import RemoteTransport
 from tests.api.conftest import Api, codes, serve
 from tests.mirror import mirror
@@ -105,7 +105,7 @@ import asyncio, sys
 from pathlib import Path
 from catalog.budgets import BudgetFile, SharedBudget
 from oci.errors import RemoteRateLimited
-from oci.remote.rate import parse_rate
+from oci.remote.limits.rate import parse_rate
 async def main():
     budget = SharedBudget(BudgetFile(Path(sys.argv[1]), "registry.example"), "registry.example", interactive=True,
                           rate=parse_rate("50/1h"))

@@ -13,7 +13,7 @@ from oci.digest import Digest
 from oci.memory import MemoryStore
 from oci.pack import pack_artifact, pack_image, pack_index
 from oci.platform import Platform
-from oci.remote.left_out import left_out_text, said_left_out
+from oci.remote.omitted_children import left_out_text, said_left_out
 from oci.signing.atomic import AtomicSignature
 from registry_api import questions
 from registry_api.messages import warning_value

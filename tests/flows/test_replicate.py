@@ -15,7 +15,7 @@ from catalog.settings import read_settings
 from flows.replicate_run import UNCHANGED
 from oci.memory import MemoryStore
 from oci.pack import pack_image
-from oci.remote.served import Served
+from oci.remote.discovery.served import Served
 from tests.cli.commands import Entrepot, PrefectServer
 from tests.conftest import DockerRegistryFactory, EntrepotFactory
 from tests.mirror import upload

@@ -15,7 +15,7 @@ from catalog.remotes import RemoteRecord
 from catalog.settings import read_settings
 from catalog.upstreams import make_keychain
 from oci.errors import RemoteUnauthorized
-from oci.remote.keychain import Keychain, parse_login
+from oci.remote.auth.keychain import Keychain, parse_login
 from tests.api.conftest import serve
 from tests.cli.commands import Entrepot
 from tests.servers import Children, wait_until

@@ -13,9 +13,9 @@ from oci.digest import Digest
 from oci.errors import RemoteRefused, RemoteUnauthorized
 from oci.memory import MemoryStore
 from oci.pack import pack_image
-from oci.remote.keychain import Credential
+from oci.remote.auth.keychain import Credential
+from oci.remote.network.origin import follow_to, may_hold_login, origin_of
 from oci.remote.options import RemoteOptions
-from oci.remote.origin import follow_to, may_hold_login, origin_of
 from oci.remote.repository import RemoteRepository
 from oci.remote.transport import RemoteTransport
 from tests.receivers import Answer, Received, Receiver, receive

@@ -22,10 +22,10 @@ from oci.descriptor import Descriptor
 from oci.errors import RemoteError, RemoteRefused, RemoteUnauthorized
 from oci.memory import MemoryStore
 from oci.pack import pack_image
-from oci.remote import reach
-from oci.remote.hops import Hops, parse_via
+from oci.remote.network import reach
+from oci.remote.network.hops import Hops, parse_via
+from oci.remote.network.reach import Address, GuardedBackend, Reach, is_named, kind_of, literal_address, set_backend
 from oci.remote.options import RemoteOptions
-from oci.remote.reach import Address, GuardedBackend, Reach, is_named, kind_of, literal_address, set_backend
 from oci.remote.repository import RemoteRepository
 from oci.remote.transport import RemoteTransport
 from tests.api.conftest import Api, serve

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from oci.errors import RemoteCorrupt
-from oci.remote.discovery import discover
+from oci.remote.discovery.discovery import discover
 from oci.remote.options import RemoteOptions
 from oci.remote.transport import RemoteTransport
 from tests.upstream import Reply, Seen, Upstream

@@ -22,7 +22,7 @@ from oci.manifest import Manifest
 from oci.mediatypes import ACCEPT
 from oci.memory import MemoryStore
 from oci.pack import pack_artifact, pack_image
-from oci.remote.fallback import fallback_tag
+from oci.remote.referrers_tag import fallback_tag
 from tests.conftest import EntrepotFactory
 from tests.proxy import Proxy
 from tests.servers import Children, DockerRegistry, EntrepotServer, get, start_docker_registry

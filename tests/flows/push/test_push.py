@@ -17,9 +17,9 @@ from oci.mediatypes import OCI_INDEX
 from oci.memory import MemoryStore
 from oci.pack import pack_artifact, pack_image, pack_index
 from oci.platform import Platform
-from oci.remote.fallback import fallback_tag
+from oci.remote.referrers_tag import fallback_tag
 from oci.signing.atomic import ATOMIC
-from oci.signing.pgp import load_pgp_signer
+from oci.signing.pgp_keys import load_pgp_signer
 from tests.flows.push.conftest import NOW, Push, actions, add, digest_at, image, list_at, tags_at
 from tests.mirror import mirror
 from tests.proxy import Proxy

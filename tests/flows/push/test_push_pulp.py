@@ -14,7 +14,7 @@ from oci.manifest import Manifest
 from oci.memory import MemoryStore
 from oci.pack import pack_image, pack_index
 from oci.platform import Platform
-from oci.signing.pgp import load_pgp_signer
+from oci.signing.pgp_keys import load_pgp_signer
 from tests.conftest import EntrepotFactory
 from tests.flows.push.conftest import Push, actions, add, tags_at
 from tests.proxy import Passed, Proxy

@@ -15,7 +15,7 @@ from catalog.replicas import current_version, switch
 from catalog.rows import record_table, version_record
 from catalog.snapshot import Delta, Snapshot
 from oci.errors import DistributionUnknown, InvalidInput
-from oci.remote.discovery import Served
+from oci.remote.discovery.discovery import Served
 from tests.unit.catalog.conftest import push_image
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

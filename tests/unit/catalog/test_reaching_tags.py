@@ -4,7 +4,7 @@ from catalog.sign_atomic import reaching_tags
 from catalog.snapshot import ManifestEntry, Snapshot
 from oci.digest import Digest
 from oci.mediatypes import OCI_INDEX, OCI_MANIFEST
-from oci.remote.fallback import fallback_tag
+from oci.remote.referrers_tag import fallback_tag
 
 INDEX, OUTER, AMD64, ARM64, SBOM, ABSENT = (Digest.of(name) for name in (b"i", b"o", b"a", b"r", b"s", b"n"))
 LISTED = Digest.of(b"list")

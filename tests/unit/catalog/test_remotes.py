@@ -10,8 +10,8 @@ from catalog.catalog import Catalog
 from catalog.remotes import RemoteRecord, check_record, parse_key, select_record
 from oci.errors import InvalidInput, NameInvalid, RemoteUnknown
 from oci.reference import parse_reference
-from oci.remote.mirror import mirrored, parse_mirror
-from oci.remote.rate import Rate, parse_rate
+from oci.remote.limits.rate import Rate, parse_rate
+from oci.remote.mirrors.record import mirrored, parse_mirror
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -5,9 +5,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oci.reference import DOCKER_HUB
-from oci.remote.bandwidth import BURST, Bucket, take
-from oci.remote.budget import Budget, Told, after_answer, after_sent, is_counted, plan_wait, read_told, remaining_at
-from oci.remote.rate import Rate
+from oci.remote.limits.bandwidth import BURST, Bucket, take
+from oci.remote.limits.budget import (
+    Budget,
+    Told,
+    after_answer,
+    after_sent,
+    is_counted,
+    plan_wait,
+    read_told,
+    remaining_at,
+)
+from oci.remote.limits.rate import Rate
 
 NOW = 1_800_000_000.0
 HUB = Budget(limit=100, remaining=76, told_at=NOW, window=21600.0)

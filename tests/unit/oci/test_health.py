@@ -1,7 +1,7 @@
 """Places that fail are asked last for a while, longer with each failure, and come back."""
 
 from oci.errors import RemoteCorrupt, RemoteError, RemoteNotFound, RemoteRateLimited, RemoteUnavailable
-from oci.remote.health import FIRST, LONGEST, Health, HealthBook, after_failure, after_success
+from oci.remote.mirrors.health import FIRST, LONGEST, Health, HealthBook, after_failure, after_success
 
 DOWN = RemoteUnavailable("down")
 

@@ -8,7 +8,7 @@ import pytest
 
 from oci.errors import RemoteUnauthorized
 from oci.reference import DOCKER_HUB
-from oci.remote.keychain import Credential, Keychain, login_files, parse_login
+from oci.remote.auth.keychain import Credential, Keychain, login_files, parse_login
 
 
 def auth(login: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from oci.errors import DigestInvalid, InvalidInput, NameInvalid, TagInvalid
 from oci.platform import Platform
 from oci.reference import DOCKER_HUB, is_tag, parse_name, parse_reference, parse_tag
 from oci.remote.address import is_loopback, parse_remote
-from oci.remote.challenge import Challenge, parse_challenges
+from oci.remote.auth.challenge import Challenge, parse_challenges
 
 HEX = "0123456789abcdef" * 4
 

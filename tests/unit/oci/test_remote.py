@@ -22,10 +22,10 @@ from oci.errors import (
 from oci.manifest import MAX_BYTES, Manifest
 from oci.memory import MemoryStore
 from oci.pack import pack_image, pack_index
-from oci.remote.keychain import Credential
+from oci.remote.auth.keychain import Credential
+from oci.remote.limits.traffic import Traffic
 from oci.remote.options import RemoteOptions
 from oci.remote.repository import RemoteRepository
-from oci.remote.traffic import Traffic
 from oci.remote.transport import RemoteTransport
 from tests.upstream import Upstream
 

@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
 
 from oci.digest import Digest
 from oci.errors import ManifestInvalid
-from oci.signing.dsse import COSIGN_SIGN, encode, make_statement, read_bundle, sign_statement
+from oci.signing.cosign import sign_simple
 from oci.signing.keys import KeyInvalid, PrivateKey, Signer, load_signer, load_verifier
-from oci.signing.simple import sign_simple
+from oci.signing.sigstore_bundle import COSIGN_SIGN, encode, make_statement, read_bundle, sign_statement
 
 DIGEST, OTHER = Digest.of(b"image"), Digest.of(b"another")
 KEYS: dict[str, PrivateKey] = {

@@ -20,10 +20,10 @@ from oci.errors import RemoteSilent, RemoteUnavailable
 from oci.memory import MemoryStore
 from oci.pack import pack_image
 from oci.remote.address import parse_remote
+from oci.remote.limits.traffic import Traffic
+from oci.remote.network.silence import Silence
 from oci.remote.options import RemoteOptions
 from oci.remote.repository import RemoteRepository
-from oci.remote.silence import Silence
-from oci.remote.traffic import Traffic
 from oci.remote.transport import RemoteTransport
 from tests.upstream import Upstream
 

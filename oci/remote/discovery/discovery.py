@@ -7,8 +7,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import quote
 
 from oci.errors import RemoteCorrupt, RemoteNotFound, RemoteRefused, RemoteUnauthorized
-from oci.remote.pulp_api import discover_pulp
-from oci.remote.served import KINDS, Discovery, Kind, Served, each_once, entries, labels_of, path_of, read_pages
+from oci.remote.discovery.pulp import discover_pulp
+from oci.remote.discovery.served import (
+    KINDS,
+    Discovery,
+    Kind,
+    Served,
+    each_once,
+    entries,
+    labels_of,
+    path_of,
+    read_pages,
+)
 from oci.remote.transport import RemoteTransport
 
 __all__ = ["KINDS", "Discovery", "Kind", "Served", "discover"]

@@ -14,9 +14,9 @@ from typing import Literal
 import httpx
 
 from oci.errors import RemoteCorrupt, RemoteUnauthorized
-from oci.remote.challenge import Challenge, parse_challenges
-from oci.remote.keychain import Credential
-from oci.remote.origin import Origin
+from oci.remote.auth.challenge import Challenge, parse_challenges
+from oci.remote.auth.keychain import Credential
+from oci.remote.network.origin import Origin
 
 _CLIENT = "entrepot"
 _LIFETIME = 60.0

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from oci.errors import RemoteError, RemoteNotFound, RemoteRefused, RemoteUnauthorized
-from oci.remote.served import Discovery, Served, each_once, entries, labels_of, path_of, read_page, read_pages
+from oci.remote.discovery.served import Discovery, Served, each_once, entries, labels_of, path_of, read_page, read_pages
 from oci.remote.transport import RemoteTransport
 
 ROOT = "/pulp/api/v3/"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from oci.reference import DOCKER_HUB
-from oci.remote.rate import Rate
+from oci.remote.limits.rate import Rate
 
 RESERVED = 5
 """One in so many of the allowed requests is left to clients who wait."""

@@ -12,10 +12,10 @@ from oci.digest import Digest
 from oci.errors import RemoteCorrupt
 from oci.manifest import Manifest
 from oci.memory import MemoryStore
-from oci.remote.lookaside import Lookaside
 from oci.remote.repository import RemoteRepository
+from oci.remote.signatures.lookaside import Lookaside
 from oci.signing.atomic import ATOMIC, AtomicSignature, about, pack_atomic, parse_atomic
-from oci.signing.openpgp import SignatureInvalid, literal_of
+from oci.signing.pgp_messages import SignatureInvalid, literal_of
 
 
 class SignedRepository:

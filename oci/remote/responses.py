@@ -19,8 +19,8 @@ from oci.errors import (
     RemoteUnavailable,
 )
 from oci.remote.decoding import decoded
-from oci.remote.hops import LOOP
-from oci.remote.left_out import said_left_out
+from oci.remote.network.hops import LOOP
+from oci.remote.omitted_children import said_left_out
 
 _MESSAGE_CHARACTERS = 300
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0

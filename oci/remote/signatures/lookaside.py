@@ -11,7 +11,7 @@ from oci.digest import Digest
 from oci.errors import InvalidInput
 from oci.remote.transport import RemoteTransport
 from oci.signing.atomic import AtomicSignature
-from oci.signing.openpgp import LIMIT
+from oci.signing.pgp_messages import LIMIT
 
 _AT_MOST = 1000
 """Signatures of one manifest that are looked for."""

@@ -14,7 +14,7 @@ from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import RemoteCorrupt, RemoteError, RemoteNotFound
 from oci.manifest import Manifest
-from oci.remote.health import HealthBook
+from oci.remote.mirrors.health import HealthBook
 from oci.remote.repository import RemoteRepository
 
 _T = TypeVar("_T")

@@ -8,7 +8,7 @@ import pysequoia
 from oci.digest import Digest
 from oci.signing.atomic import AtomicSignature, about
 from oci.signing.keys import KeyInvalid
-from oci.signing.openpgp import SignatureInvalid
+from oci.signing.pgp_messages import SignatureInvalid
 
 _BEGIN = b"-----BEGIN PGP "
 _CREATOR = "entrepot"

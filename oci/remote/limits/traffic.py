@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-from oci.remote.bandwidth import Bucket, take
-from oci.remote.silence import Silence
+from oci.remote.limits.bandwidth import Bucket, take
+from oci.remote.network.silence import Silence
 
 
 class Gate(Protocol):
