@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 
 from catalog.catalog import Catalog
-from catalog.lake import Lake
+from catalog.lake.connection import Lake
 from catalog.settings import Settings
 from oci.digest import Digest
 

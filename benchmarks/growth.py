@@ -15,8 +15,8 @@ from benchmarks.load import Load, requests_per_second
 from benchmarks.rows import Row
 from benchmarks.stage import Stage
 from benchmarks.wire import Connection, Server, push_image
-from catalog.query import ask_table, limits_of
-from catalog.questions import named_questions
+from catalog.query.named import named_questions
+from catalog.query.run import ask_table, limits_of
 from catalog.settings import Settings, read_settings
 
 _SAMPLE = 40

@@ -16,8 +16,8 @@ from benchmarks.rows import Row
 from benchmarks.stage import Stage
 from benchmarks.wire import Connection, Server, push_blob, push_image
 from catalog.catalog import Catalog, open_catalog
-from catalog.changes import AddManifest, Change, Commit, SetTag
 from catalog.settings import read_settings
+from catalog.versions.changes import AddManifest, Change, Commit, SetTag
 from oci.digest import Digest
 from oci.manifest import parse_manifest
 

@@ -7,51 +7,51 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from catalog import damage
-from catalog.blob_fate import BlobFate
-from catalog.blobs import BlobStore, LocalBlobStore
-from catalog.cache_contents import CacheContents
-from catalog.changes import Commit, CommitResult, Lookups
-from catalog.commit import Committer, Planner, find_operation
-from catalog.commit_log import CommitLog
-from catalog.content import ContentStore
-from catalog.distributions import Distribution, Distributions
-from catalog.events import Events
-from catalog.facts import Facts
-from catalog.history import History
-from catalog.holdings import Held, Holdings
-from catalog.images import ImageFilter, ImageRow, find_images
-from catalog.known_facts import read_facts
-from catalog.lake import Lake
-from catalog.offers import Offers
-from catalog.past import PastPaths
-from catalog.pins import Pins
+from catalog.audit import Events
+from catalog.blobs.content_store import ContentStore
+from catalog.blobs.index import Held, Holdings
+from catalog.blobs.local_store import BlobStore, LocalBlobStore
+from catalog.blobs.origins import Sources
+from catalog.blobs.uploads import Clock, Uploads
+from catalog.commits.blob_rights import Rights
+from catalog.commits.commit import Committer, Planner, find_operation
+from catalog.commits.commit_log import CommitLog
+from catalog.commits.offers import Offers
+from catalog.commits.rights_upgrade import grant_former_rights
+from catalog.disk_reserve import open_room
+from catalog.distributions.records import Distribution, Distributions
+from catalog.filters.facts import Facts
+from catalog.lake.connection import Lake
+from catalog.maintenance import impact
+from catalog.maintenance.cache_usage import CacheContents
+from catalog.maintenance.compaction import Step, Upkeep
+from catalog.maintenance.garbage_collection import Sweeper, SweepReport
+from catalog.maintenance.gc_explain import BlobFate
+from catalog.maintenance.orphan_files import UnknownFiles, look_for_unknown
+from catalog.maintenance.reclaim import Reclaimer
+from catalog.maintenance.scrub import Scrubber
+from catalog.maintenance.usage import Usage, read_usage
 from catalog.private_home import keep_private, make_home
-from catalog.pulls import DAYS_APART, PullCount, PullCounts, Pulled, Pulls
-from catalog.query import Asking, ask_table, limits_of
-from catalog.question import Format, Limits, Question
-from catalog.quotas import Quotas
-from catalog.raw_cache import RawCache
-from catalog.reclaim import Reclaimer
-from catalog.remotes import Remotes
-from catalog.retention import Times, read_times
-from catalog.retention_rules import RetentionRules
-from catalog.rights import Rights
-from catalog.rights_upgrade import grant_former_rights
-from catalog.room import open_room
-from catalog.rows import ChangeRow, RepositoryRow, VersionRow
-from catalog.scrub import Scrubber
+from catalog.pull_counts import DAYS_APART, PullCount, PullCounts, Pulled, Pulls
+from catalog.query.images import ImageFilter, ImageRow, find_images
+from catalog.query.question import Format, Limits, Question
+from catalog.query.run import Asking, ask_table, limits_of
+from catalog.quotas.quotas import Quotas
+from catalog.remotes.records import Remotes
+from catalog.retention.plan import Times, read_times
+from catalog.retention.rules import RetentionRules
 from catalog.settings import Settings
-from catalog.snapshot import Delta, Snapshot, delta_between
-from catalog.snapshots import Snapshots
-from catalog.sources import Sources
-from catalog.squash import Squasher
-from catalog.sweep import Sweeper, SweepReport
-from catalog.timeline import Timeline
-from catalog.unknown_files import UnknownFiles, look_for_unknown
-from catalog.upkeep import Step, Upkeep
-from catalog.uploads import Clock, Uploads
-from catalog.usage import Usage, read_usage
+from catalog.versions.changes import Commit, CommitResult, Lookups
+from catalog.versions.deletion import Squasher
+from catalog.versions.history import History
+from catalog.versions.manifest_cache import RawCache
+from catalog.versions.manifest_facts import read_facts
+from catalog.versions.pins import Pins
+from catalog.versions.rows import ChangeRow, RepositoryRow, VersionRow
+from catalog.versions.snapshot import Delta, Snapshot, delta_between
+from catalog.versions.snapshot_cache import Snapshots
+from catalog.versions.time_travel import PastPaths
+from catalog.versions.timeline import Timeline
 from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import BlobUnknown, ManifestUnknown, StorageCorrupt
@@ -326,15 +326,15 @@ class Catalog:
 
     def absent(self) -> list[Digest]:
         """What versions hold, the store does not, and nothing says where it could be fetched; passes over all changes."""
-        return damage.find_absent(self._lake, self._holdings)
+        return impact.find_absent(self._lake, self._holdings)
 
-    def uses(self, digest: Digest) -> list[damage.Use]:
+    def uses(self, digest: Digest) -> list[impact.Use]:
         """The repositories that use a digest, and the upstreams that these were synced from."""
-        return damage.find_uses(self._lake, digest)
+        return impact.find_uses(self._lake, digest)
 
-    def hits(self, digests: Collection[Digest]) -> list[damage.Hit]:
+    def hits(self, digests: Collection[Digest]) -> list[impact.Hit]:
         """The versions, tags and paths that need blobs or manifests."""
-        return damage.find_hits(self._lake, self._history, self.distributions, digests)
+        return impact.find_hits(self._lake, self._history, self.distributions, digests)
 
     def unknown_files(self, *, grace: float, remove: bool) -> UnknownFiles:
         """What lies in the store and is not held; with `remove`, that which is older than `grace` seconds goes."""
@@ -380,7 +380,7 @@ def open_store(settings: Settings) -> BlobStore:
     """Open the blob store that the settings name; raise SettingsInvalid or StorageUnavailable."""
     if settings.storage_folder is not None:
         return LocalBlobStore(settings.storage_folder)
-    from catalog.blobs_s3 import S3BlobStore, S3Place  # boto3 takes a while to import
+    from catalog.blobs.s3_store import S3BlobStore, S3Place  # boto3 takes a while to import
 
     bucket, prefix = settings.storage_bucket
     place = S3Place(bucket, prefix, settings.s3_endpoint)

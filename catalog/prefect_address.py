@@ -5,8 +5,8 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from catalog.private_file import write_private
-from catalog.running import find_running
+from catalog.access.secret_file import write_private
+from catalog.running_instance import find_running
 from catalog.settings import Settings
 from oci.errors import CatalogUnusable
 

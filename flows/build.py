@@ -11,11 +11,11 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
 from catalog.catalog import Catalog, open_catalog
-from catalog.changes import AddManifest, SetTag
+from catalog.content.copy_ends import RepositoryTarget
 from catalog.settings import Settings, read_settings
-from catalog.signatures import stage
-from catalog.snapshot import Snapshot
-from catalog.target import RepositoryTarget
+from catalog.signing.verification import stage
+from catalog.versions.changes import AddManifest, SetTag
+from catalog.versions.snapshot import Snapshot
 from catalog.work_roots import allowed_path
 from flows.build_request import BuildRequest
 from flows.buildah import Build, Buildah

@@ -10,8 +10,8 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from catalog.bundle_export import Export, plan_export, write_bundle
-from catalog.bundle_format import Contents
+from catalog.bundles.format import Contents
+from catalog.bundles.writer import Export, plan_export, write_bundle
 from catalog.catalog import Catalog
 from catalog.work_roots import allowed_path
 from flows import progress

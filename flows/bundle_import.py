@@ -10,10 +10,10 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from catalog.bundle_format import BundledVersion, Contents
-from catalog.bundle_import import check_base, read_contents, stage_bundle
+from catalog.bundles.format import BundledVersion, Contents
+from catalog.bundles.reader import check_base, read_contents, stage_bundle
 from catalog.catalog import Catalog
-from catalog.restore import plan_towards
+from catalog.content.restore import plan_towards
 from catalog.work_roots import allowed_path
 from flows import progress
 from flows.artifacts import progress_artifact, result_artifact

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from catalog.bundle_export import Wanted
-from catalog.bundle_format import Contents
+from catalog.bundles.format import Contents
+from catalog.bundles.writer import Wanted
 from flows.filter_fields import Filters
 from flows.operation import OperationResult
 from flows.progress import format_bytes

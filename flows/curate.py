@@ -6,10 +6,10 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from catalog.catalog import Catalog
-from catalog.edits import apply_edits
-from catalog.removal import Children
-from catalog.restore import plan_towards
-from catalog.snapshot import Snapshot
+from catalog.content.edits import apply_edits
+from catalog.content.restore import plan_towards
+from catalog.versions.removal import Children
+from catalog.versions.snapshot import Snapshot
 from flows.curate_request import CurateRequest, choose_content
 from flows.operation import Operation, OperationResult
 from flows.operation_flow import run_operation

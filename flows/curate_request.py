@@ -6,9 +6,9 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, model_validator
 
 from catalog.catalog import Catalog
-from catalog.curation import Curation, Pick, curate
-from catalog.edits import Edits, TagEdit
-from catalog.selecting import Filter
+from catalog.content.curation import Curation, Pick, curate
+from catalog.content.edits import Edits, TagEdit
+from catalog.filters.filter import Filter
 from flows.filter_fields import Filters
 from flows.request_fields import Pattern, RepositoryName, checked
 from flows.sync_request import Mode

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from catalog.access import ADMINISTRATOR, ensure_administrator, password_file
+from catalog.access.store import ADMINISTRATOR, ensure_administrator, password_file
 from catalog.settings import Settings
 from oci.copy import GraphCopier
 from oci.manifest import Manifest

@@ -10,13 +10,13 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
+from catalog.blobs.index import Held
 from catalog.catalog import Catalog
-from catalog.changes import Change
-from catalog.distributions import Distribution
-from catalog.eviction import Unused, Uses, plan_size, plan_unused
-from catalog.filters import select_names
-from catalog.holdings import Held
-from catalog.snapshot import Snapshot
+from catalog.distributions.records import Distribution
+from catalog.filters.tags import select_names
+from catalog.maintenance.cache_eviction import Unused, Uses, plan_size, plan_unused
+from catalog.versions.changes import Change
+from catalog.versions.snapshot import Snapshot
 from flows.artifacts import table_artifact
 from flows.evict_request import CacheState, Evicted, EvictRequest, EvictResult
 from flows.opened_catalog import opened_catalog

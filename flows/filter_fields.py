@@ -4,9 +4,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from catalog.conditions import Conditions, parse_age, parse_pair, parse_type
-from catalog.filters import Line, NewestBy, PlatformFilter, TagFilter
-from catalog.selecting import Filter
+from catalog.filters.conditions import Conditions, parse_age, parse_pair, parse_type
+from catalog.filters.filter import Filter
+from catalog.filters.tags import Line, NewestBy, PlatformFilter, TagFilter
 from flows.request_fields import NEWEST_OF, PATTERNS, Pattern, PlatformText, checked
 from oci.platform import Platform
 

@@ -11,7 +11,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from catalog.catalog import Catalog
-from catalog.sweep import SweepReport
+from catalog.maintenance.garbage_collection import SweepReport
 from flows.gc_request import GcRequest, GcResult
 from flows.opened_catalog import opened_catalog
 

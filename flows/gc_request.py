@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from catalog.holdings import Link
-from catalog.sweep import SweepReport
+from catalog.blobs.index import Link
+from catalog.maintenance.garbage_collection import SweepReport
 from flows.progress import format_bytes
 
 

@@ -12,7 +12,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from catalog.catalog import Catalog
-from catalog.upkeep import Step
+from catalog.maintenance.compaction import Step
 from flows.artifacts import table_artifact
 from flows.maintain_request import MaintainRequest, MaintainResult, add_up
 from flows.opened_catalog import opened_catalog

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from catalog.upkeep import Step
+from catalog.maintenance.compaction import Step
 
 
 class MaintainRequest(BaseModel):

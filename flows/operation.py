@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from catalog.catalog import Catalog
-from catalog.changes import Change, Commit, LatestIs
-from catalog.promotion import Verdict
-from catalog.snapshot import Delta, Snapshot
+from catalog.content.promotion import Verdict
+from catalog.versions.changes import Change, Commit, LatestIs
+from catalog.versions.snapshot import Delta, Snapshot
 from flows.sync_plan import PlanItem
 from oci.digest import Digest
 from oci.errors import Conflict

@@ -9,11 +9,11 @@ from prefect import flow, get_run_logger, task
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from catalog.access import ADMINISTRATOR, password_file
+from catalog.access.store import ADMINISTRATOR, password_file
 from catalog.catalog import Catalog
-from catalog.filters import TagFilter
+from catalog.filters.tags import TagFilter
 from catalog.settings import Settings
-from catalog.signatures import check_signatures
+from catalog.signing.verification import check_signatures
 from catalog.work_roots import allowed_path
 from flows.build import BASE_DIGEST, build_image
 from flows.build_request import BuildRequest

@@ -11,12 +11,12 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
+from catalog.blobs.origins import BlobSource
 from catalog.catalog import Catalog
-from catalog.filters import select_names
-from catalog.snapshot import Snapshot
-from catalog.sources import BlobSource
-from catalog.target import RepositoryTarget
-from catalog.upstreams import Upstreams
+from catalog.content.copy_ends import RepositoryTarget
+from catalog.filters.tags import select_names
+from catalog.remotes.clients import Upstreams
+from catalog.versions.snapshot import Snapshot
 from flows import progress
 from flows.opened_catalog import opened_catalog
 from flows.prefetch_request import PrefetchFailed, PrefetchRequest, PrefetchResult

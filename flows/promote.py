@@ -8,9 +8,8 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from catalog.catalog import Catalog
-from catalog.changes import Change
-from catalog.curation import Pick, curate
-from catalog.promotion import (
+from catalog.content.curation import Pick, curate
+from catalog.content.promotion import (
     Gate,
     age_gate,
     ask_gates,
@@ -20,8 +19,9 @@ from catalog.promotion import (
     promotion_message,
     signed_gate,
 )
-from catalog.restore import plan_towards
-from catalog.snapshot import Snapshot
+from catalog.content.restore import plan_towards
+from catalog.versions.changes import Change
+from catalog.versions.snapshot import Snapshot
 from flows.artifacts import table_artifact
 from flows.opened_catalog import opened_catalog
 from flows.operation import MAX_PLANS, Operation, OperationResult

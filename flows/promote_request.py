@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from catalog.selecting import Filter
+from catalog.filters.filter import Filter
 from flows.filter_fields import Filters
 from flows.promotion_hook import parse_hook
 from flows.request_fields import RepositoryName, checked

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import httpx
 
-from catalog.promotion import Gate, PromotionPlan, Verdict
+from catalog.content.promotion import Gate, PromotionPlan, Verdict
 from catalog.settings import Settings
 from oci.errors import InvalidInput
 

@@ -3,7 +3,7 @@
 import re
 
 from catalog.settings import Settings
-from catalog.snapshot import Snapshot
+from catalog.versions.snapshot import Snapshot
 from oci import mediatypes
 
 _IMAGE_CONFIGS = frozenset({mediatypes.OCI_CONFIG, mediatypes.DOCKER_CONFIG})

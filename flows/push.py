@@ -5,8 +5,8 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
+from catalog.remotes.clients import Upstreams
 from catalog.settings import read_settings
-from catalog.upstreams import Upstreams
 from flows import progress, push_steps
 from flows.artifacts import progress_artifact, table_artifact
 from flows.concurrency import upstream_slot

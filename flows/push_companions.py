@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
-from catalog.signatures import atomic_signatures
-from catalog.snapshot import Snapshot
+from catalog.signing.verification import atomic_signatures
+from catalog.versions.snapshot import Snapshot
 from flows.push_job import PathPush
 from flows.push_plan import Children, made_of
 from flows.push_target import charge

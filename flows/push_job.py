@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from catalog.catalog import Catalog
-from catalog.companions import CompanionFilter
-from catalog.filters import select_names
-from catalog.replicas import has_labels
-from catalog.snapshot import Snapshot
-from catalog.upstreams import Upstreams
+from catalog.distributions.replication import has_labels
+from catalog.filters.companions import CompanionFilter
+from catalog.filters.tags import select_names
+from catalog.remotes.clients import Upstreams
+from catalog.versions.snapshot import Snapshot
 from flows.metering import Meter
 from flows.progress import Progress
 from flows.push_plan import Children, blobs_of

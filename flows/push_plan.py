@@ -4,9 +4,9 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from catalog.companions import CompanionFilter
-from catalog.filters import Selection, TagFilter
-from catalog.snapshot import Snapshot
+from catalog.filters.companions import CompanionFilter
+from catalog.filters.tags import Selection, TagFilter
+from catalog.versions.snapshot import Snapshot
 from flows.sync_plan import PlanItem
 from oci.digest import Digest
 from oci.reference import is_tag

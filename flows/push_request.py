@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from catalog.curation import Pick
-from catalog.selecting import Filter
+from catalog.content.curation import Pick
+from catalog.filters.filter import Filter
 from flows.filter_fields import Filters
 from flows.request_fields import COMPANIONS, CompanionText, LabelText, Pattern, checked, explained
 from flows.sync_request import Mode, OnError

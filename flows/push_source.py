@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 from catalog.catalog import Catalog
-from catalog.snapshot import Snapshot
-from catalog.target import RepositorySource
-from catalog.upstreams import Upstreams
+from catalog.content.copy_ends import RepositorySource
+from catalog.remotes.clients import Upstreams
+from catalog.versions.snapshot import Snapshot
 from flows.prefetch import Absent, fetch_blob
 from oci.descriptor import Descriptor
 from oci.digest import Digest

@@ -3,8 +3,8 @@
 import asyncio
 from datetime import UTC, datetime
 
-from catalog.choosing import choose
-from catalog.snapshot import Snapshot
+from catalog.content.selection import choose
+from catalog.versions.snapshot import Snapshot
 from flows.failures import each
 from flows.metering import Meter
 from flows.push_companions import Companions, add_signatures, has_referrers

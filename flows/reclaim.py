@@ -9,11 +9,11 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
+from catalog.blobs.index import Held
+from catalog.blobs.origins import BlobSource
 from catalog.catalog import Catalog
-from catalog.filters import select_names
-from catalog.holdings import Held
-from catalog.sources import BlobSource
-from catalog.upstreams import Upstreams
+from catalog.filters.tags import select_names
+from catalog.remotes.clients import Upstreams
 from flows.opened_catalog import opened_catalog
 from flows.reclaim_request import ReclaimRequest, ReclaimResult
 from oci.digest import Digest

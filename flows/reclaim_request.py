@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from catalog.holdings import Held
+from catalog.blobs.index import Held
 from flows.progress import format_bytes
 from flows.request_fields import Pattern
 

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
-from catalog.upstreams import Upstreams
+from catalog.remotes.clients import Upstreams
 from flows.replicate_request import ReplicateRequest
 from oci.digest import Digest
 from oci.errors import RemoteCorrupt, RemoteNotFound, RemoteRefused, RemoteUnauthorized, RemoteUnusable

@@ -6,9 +6,9 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from catalog.replicas import ReplicaPlan
+from catalog.distributions.replication import ReplicaPlan
+from catalog.remotes.clients import Upstreams
 from catalog.settings import read_settings
-from catalog.upstreams import Upstreams
 from flows import progress, replicate_run
 from flows.artifacts import table_artifact
 from flows.concurrency import upstream_slot

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from catalog.sources import Policy
+from catalog.blobs.origins import Policy
 from flows.filter_fields import Filters
 from flows.request_fields import LabelText, Pattern, explained
 from flows.sync_request import OnError

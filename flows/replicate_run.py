@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from catalog.catalog import Catalog
-from catalog.replicas import (
+from catalog.distributions.replication import (
     FoundBy,
     ReplicaPlan,
     accepted,
@@ -16,7 +16,7 @@ from catalog.replicas import (
     switch,
     turned_private,
 )
-from catalog.upstreams import Upstreams
+from catalog.remotes.clients import Upstreams
 from flows.failures import MAX_UNAVAILABLE, named
 from flows.progress import Progress
 from flows.replica_privacy import Publicity

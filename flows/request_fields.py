@@ -5,7 +5,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, Field
 
-from catalog.filters import parse_pattern
+from catalog.filters.tags import parse_pattern
 from oci.errors import EntrepotError
 from oci.platform import Platform
 from oci.reference import parse_name
@@ -39,13 +39,13 @@ def checked(parse: Callable[[str], object]) -> Callable[[str], str]:
 
 
 Pattern = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(checked(parse_pattern))]
-"""A pattern of tags, in the language of catalog/filters.py."""
+"""A pattern of tags, in the language of catalog/filters/tags.py."""
 
 LabelText = Annotated[str, Field(pattern=r"^[^=\s]+(=.*)?$", max_length=300)]
 """A label that something must have, `KEY` or `KEY=VALUE`."""
 
 CompanionText = Annotated[str, Field(min_length=1, max_length=200)]
-"""A word or glob of catalog/companions.py."""
+"""A word or glob of catalog/filters/companions.py."""
 
 COMPANIONS = (
     "What comes along of that which belongs to images without being in them: `signature`, `attestation`, `sbom`, or globs of "

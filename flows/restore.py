@@ -4,7 +4,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from catalog.catalog import Catalog
-from catalog.restore import plan_towards
+from catalog.content.restore import plan_towards
 from flows.operation import Operation, OperationResult
 from flows.operation_flow import run_operation
 from flows.restore_request import RestoreRequest

@@ -11,13 +11,13 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from catalog.catalog import Catalog
-from catalog.changes import Change
-from catalog.filters import select_names
-from catalog.pulls import sum_pulls
-from catalog.restore import plan_towards
-from catalog.retention import Item, RetentionPlan, plan_retention, plan_versions
-from catalog.retention_rules import RetentionRule
-from catalog.snapshot import Snapshot
+from catalog.content.restore import plan_towards
+from catalog.filters.tags import select_names
+from catalog.pull_counts import sum_pulls
+from catalog.retention.plan import Item, RetentionPlan, plan_retention, plan_versions
+from catalog.retention.rules import RetentionRule
+from catalog.versions.changes import Change
+from catalog.versions.snapshot import Snapshot
 from flows.artifacts import table_artifact
 from flows.opened_catalog import opened_catalog
 from flows.operation import Operation, perform

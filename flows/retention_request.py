@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from catalog.retention import Item
+from catalog.retention.plan import Item
 from flows.request_fields import Pattern
 
 

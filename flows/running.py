@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from filelock import Timeout
 
-from catalog.running import Running, read_running, running_file, up_lock, write_running
+from catalog.running_instance import Running, read_running, running_file, up_lock, write_running
 from catalog.settings import Settings
 from oci.errors import LocalError
 

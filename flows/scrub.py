@@ -12,14 +12,14 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from catalog.amounts import parse_age
+from catalog.audit import Event
 from catalog.catalog import Catalog
-from catalog.damage import Use
-from catalog.events import Event
-from catalog.scrub import Fault, HeldRecord, Pace
-from catalog.snapshot import Snapshot
-from catalog.target import RepositoryTarget
-from catalog.upstreams import Upstreams
+from catalog.content.copy_ends import RepositoryTarget
+from catalog.maintenance.impact import Use
+from catalog.maintenance.scrub import Fault, HeldRecord, Pace
+from catalog.remotes.clients import Upstreams
+from catalog.units import parse_age
+from catalog.versions.snapshot import Snapshot
 from flows import progress
 from flows.artifacts import progress_artifact, table_artifact
 from flows.opened_catalog import opened_catalog

@@ -6,10 +6,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from catalog.amounts import parse_age, parse_size
-from catalog.damage import Hit
-from catalog.scrub import Fault
-from catalog.unknown_files import UnknownFiles
+from catalog.maintenance.impact import Hit
+from catalog.maintenance.orphan_files import UnknownFiles
+from catalog.maintenance.scrub import Fault
+from catalog.units import parse_age, parse_size
 from flows.progress import format_bytes
 from flows.request_fields import checked
 from oci.digest import Digest

@@ -7,12 +7,12 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from catalog.catalog import Catalog
-from catalog.changes import Change
-from catalog.curation import Pick
+from catalog.content.curation import Pick
 from catalog.settings import Settings
-from catalog.sign import choose, plan_attestation, plan_signing, read_document, with_children
-from catalog.sign_atomic import plan_atomic
-from catalog.snapshot import Snapshot
+from catalog.signing.atomic import plan_atomic
+from catalog.signing.plan import choose, plan_attestation, plan_signing, read_document, with_children
+from catalog.versions.changes import Change
+from catalog.versions.snapshot import Snapshot
 from catalog.work_roots import read_allowed
 from flows.operation import Operation, OperationResult
 from flows.operation_flow import run_operation
@@ -81,7 +81,7 @@ def _plan(
         return plan_atomic(catalog, latest, digests, signer, identity=identity, timestamp=timestamp)
     if isinstance(signer, Signer):
         return plan_signing(catalog, latest, digests, signer, reference=latest.repository, created=_now())
-    from catalog.sign_keyless import plan_keyless
+    from catalog.signing.keyless import plan_keyless
 
     return plan_keyless(catalog, latest, digests, signer, created=_now())
 

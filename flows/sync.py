@@ -13,9 +13,9 @@ from prefect.states import Completed
 from prefect.tasks import Task, exponential_backoff
 
 from catalog.catalog import Catalog
+from catalog.remotes.clients import Upstreams
 from catalog.settings import read_settings
-from catalog.snapshot import Snapshot
-from catalog.upstreams import Upstreams
+from catalog.versions.snapshot import Snapshot
 from flows import progress, sync_facts, sync_steps
 from flows.artifacts import progress_artifact, result_artifact
 from flows.concurrency import upstream_slots

@@ -8,8 +8,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from catalog.filters import Selection
-from catalog.upstreams import Upstreams
+from catalog.filters.tags import Selection
+from catalog.remotes.clients import Upstreams
 from flows.sync_job import SyncJob
 from flows.sync_reading import Upstream
 from flows.sync_request import SyncRequest, asked_for

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from catalog.filters import Selection
-from catalog.selecting import Filter
+from catalog.filters.filter import Filter
+from catalog.filters.tags import Selection
 from flows.sync_facts import needs_signature
 from flows.sync_job import SyncJob
 from oci.reference import is_tag

@@ -5,9 +5,9 @@ from datetime import datetime
 from functools import partial
 
 from catalog.catalog import Catalog
-from catalog.filters import Selection
+from catalog.filters.tags import Selection
+from catalog.remotes.clients import Upstreams
 from catalog.settings import Settings
-from catalog.upstreams import Upstreams
 from flows.sync_blend import BlendedUpstream, members_of, source_of
 from flows.sync_job import SyncJob
 from flows.sync_reading import Upstream

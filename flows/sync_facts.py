@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 
-from catalog.commit import CONFIGS, MAX_CONFIG, parse_config
-from catalog.facts import Facts, facts_of, is_attestation, is_signature, with_children
-from catalog.rows import ImageConfig
+from catalog.commits.commit import CONFIGS, MAX_CONFIG, parse_config
+from catalog.filters.facts import Facts, facts_of, is_attestation, is_signature, with_children
+from catalog.versions.rows import ImageConfig
 from flows.failures import each
 from flows.sync_job import Batch, Outcome, Root, SyncJob, is_pinned
 from flows.sync_reading import ReadOnce

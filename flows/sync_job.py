@@ -5,13 +5,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
+from catalog.blobs.origins import Origin, Policy, parts_now
 from catalog.catalog import Catalog
-from catalog.changes import CommitResult
-from catalog.companions import CompanionFilter
-from catalog.facts import Facts
-from catalog.filters import Selection
-from catalog.snapshot import Snapshot
-from catalog.sources import Origin, Policy, parts_now
+from catalog.filters.companions import CompanionFilter
+from catalog.filters.facts import Facts
+from catalog.filters.tags import Selection
+from catalog.versions.changes import CommitResult
+from catalog.versions.snapshot import Snapshot
 from flows.failures import named
 from flows.metering import Meter
 from flows.progress import Progress

@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from catalog.changes import AddManifest, Change, RemoveManifest, RemoveTag, SetTag
-from catalog.snapshot import Snapshot
+from catalog.versions.changes import AddManifest, Change, RemoveManifest, RemoveTag, SetTag
+from catalog.versions.snapshot import Snapshot
 from flows.sync_request import Mode
 from oci.descriptor import Descriptor
 from oci.digest import Digest

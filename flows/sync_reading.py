@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequ
 from typing import Protocol
 
 from catalog.catalog import Catalog
-from catalog.snapshot import Snapshot
+from catalog.versions.snapshot import Snapshot
 from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import RemoteCorrupt, RemoteNotFound

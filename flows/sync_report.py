@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from catalog.changes import CommitResult
+from catalog.versions.changes import CommitResult
 from flows.progress import format_bytes
 from flows.sync_job import SyncJob
 from flows.sync_plan import PlanItem, SyncPlan

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from catalog.sources import Policy
+from catalog.blobs.origins import Policy
 from flows.filter_fields import Filters
 from flows.request_fields import COMPANIONS, CompanionText, explained
 from oci.reference import Reference, parse_name

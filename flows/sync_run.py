@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from catalog.changes import Commit, CommitResult
-from catalog.companions import is_companion_tag
-from catalog.snapshot import Snapshot
+from catalog.filters.companions import is_companion_tag
+from catalog.versions.changes import Commit, CommitResult
+from catalog.versions.snapshot import Snapshot
 from flows import sync_facts, sync_steps
 from flows.sync_blend import blended_of, members_of
 from flows.sync_content import select_by_content

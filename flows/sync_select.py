@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from catalog.filters import Selection
+from catalog.filters.tags import Selection
 from flows.sync_job import pinned_tags
 from flows.sync_request import SyncRequest
 from oci.errors import InvalidInput

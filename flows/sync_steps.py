@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 
-from catalog.changes import Commit, LatestIs
-from catalog.damage import SYNCED_FROM
-from catalog.filters import TagFilter
-from catalog.snapshot import Snapshot
-from catalog.sources import Origin
-from catalog.target import RepositoryTarget
+from catalog.blobs.origins import Origin
+from catalog.content.copy_ends import RepositoryTarget
+from catalog.filters.tags import TagFilter
+from catalog.maintenance.impact import SYNCED_FROM
+from catalog.versions.changes import Commit, LatestIs
+from catalog.versions.snapshot import Snapshot
 from flows.failures import each
 from flows.metering import Meter, MeteredTarget, meter, staged_manifest
 from flows.sync_blend import blended_of

@@ -12,9 +12,9 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPSHandler, ProxyHandler, build_opener
 
-from catalog.access import ADMINISTRATOR, ensure_administrator, password_file
+from catalog.access.store import ADMINISTRATOR, ensure_administrator, password_file
 from catalog.prefect_address import PrefectAddress, ensure_login
-from catalog.running import Running, write_running
+from catalog.running_instance import Running, write_running
 from catalog.settings import Settings, check_address
 from flows import demo
 from flows.prefect_home import (

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from catalog.catalog import Catalog
 from catalog.settings import Settings
-from catalog.signatures import Checked, check_atomic, check_keyless, check_signatures
-from catalog.snapshot import Snapshot
+from catalog.signing.verification import Checked, check_atomic, check_keyless, check_signatures
+from catalog.versions.snapshot import Snapshot
 from catalog.work_roots import read_allowed
 from flows.sign_request import read_trust
 from oci.digest import Digest

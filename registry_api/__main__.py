@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from catalog.access import ADMINISTRATOR, ensure_administrator, password_file
+from catalog.access.store import ADMINISTRATOR, ensure_administrator, password_file
 from catalog.catalog import open_catalog
 from catalog.settings import Settings, check_address, read_settings
 from oci.errors import EntrepotError, SettingsInvalid

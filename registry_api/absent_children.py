@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from catalog.distributions import Distribution
-from catalog.snapshot import Snapshot
-from catalog.sources import Origin
-from catalog.upstreams import Upstreams
+from catalog.blobs.origins import Origin
+from catalog.distributions.records import Distribution
+from catalog.remotes.clients import Upstreams
+from catalog.versions.snapshot import Snapshot
 from oci import mediatypes
 from oci.digest import Digest
 from oci.errors import DigestInvalid, RemoteUnavailable

@@ -11,12 +11,12 @@ from typing import Literal, NamedTuple
 
 from starlette.types import Scope as Asgi
 
-from catalog.access import AccessStore
-from catalog.access_policy import ANONYMOUS, NOBODY, Action, Caller, Decision, Grant, Policy, decide_access
-from catalog.bearer import Subject, read_token
-from catalog.distributions import Distribution
-from catalog.events import Event, Events
-from catalog.logins import Login, Logins
+from catalog.access.bearer_tokens import Subject, read_token
+from catalog.access.logins import Login, Logins
+from catalog.access.policy import ANONYMOUS, NOBODY, Action, Caller, Decision, Grant, Policy, decide_access
+from catalog.access.store import AccessStore
+from catalog.audit import Event, Events
+from catalog.distributions.records import Distribution
 from catalog.settings import Settings
 from oci.errors import Denied, Unauthorized
 from registry_api.identity_tokens import IDENTITY_USER, IdentityTokens

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from catalog.access_policy import ACCOUNT_PATTERN, Account, Grant, Rule, Token
-from catalog.administration import find_account
-from catalog.events import Event
+from catalog.access.administration import find_account
+from catalog.access.policy import ACCOUNT_PATTERN, Account, Grant, Rule, Token
+from catalog.audit import Event
 from registry_api.asking import FAILURES, Asker, Count, ToldErrors, asker_of
 from registry_api.registry import Registry
 

@@ -15,11 +15,11 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from catalog.access import AccessStore
-from catalog.bearer import needs_key
-from catalog.cache_logins import SharedLogin, shared_logins
+from catalog.access.bearer_tokens import needs_key
+from catalog.access.store import AccessStore
 from catalog.catalog import Catalog
-from catalog.upstreams import Upstreams, make_keychain
+from catalog.remotes.cache_logins import SharedLogin, shared_logins
+from catalog.remotes.clients import Upstreams, make_keychain
 from oci.errors import EntrepotError, InvalidInput, Unsupported
 from registry_api.absent_children import AbsentChildren
 from registry_api.access import Gate

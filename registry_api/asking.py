@@ -7,9 +7,9 @@ from fastapi import Query, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from catalog.access_policy import NOBODY, Action, Caller
-from catalog.administration import Administration
-from catalog.events import Event, Outcome
+from catalog.access.administration import Administration
+from catalog.access.policy import NOBODY, Action, Caller
+from catalog.audit import Event, Outcome
 from oci.errors import EntrepotError, Unsupported
 from registry_api.access import LoginNeeded, address_of
 from registry_api.bodies import ClientGone, read_whole, whole_body

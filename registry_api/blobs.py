@@ -7,8 +7,8 @@ from contextlib import closing, suppress
 
 from starlette.types import Receive, Send
 
-from catalog.blobs import BlobReader
-from catalog.snapshot import Snapshot
+from catalog.blobs.local_store import BlobReader
+from catalog.versions.snapshot import Snapshot
 from oci.descriptor import UNKNOWN_SIZE
 from oci.digest import Digest
 from oci.errors import BlobUnknown, EntrepotError, RangeInvalid, StorageCorrupt

@@ -6,11 +6,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from catalog.changes import Change, SetTag
-from catalog.distributions import Distribution
-from catalog.snapshot import Snapshot
-from catalog.sources import Origin
-from catalog.upstreams import Upstreams
+from catalog.blobs.origins import Origin
+from catalog.distributions.records import Distribution
+from catalog.remotes.clients import Upstreams
+from catalog.versions.changes import Change, SetTag
+from catalog.versions.snapshot import Snapshot
 from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import EntrepotError, NameUnknown, RemoteNotFound

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from catalog.access_policy import Action
-from catalog.bearer import SERVICE, Scope
+from catalog.access.bearer_tokens import SERVICE, Scope
+from catalog.access.policy import Action
 from registry_api.forwarded import HOST
 
 BASIC = 'Basic realm="entrepot", charset="UTF-8"'

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from catalog.cloud_events import source_of
-from catalog.deliveries import open_receivers
+from catalog.webhooks.cloud_events import source_of
+from catalog.webhooks.delivery import open_receivers
 from registry_api.eventing import Eventing
 from registry_api.hook_deliveries import HookDeliveries, follow_hooks
 from registry_api.registry import Registry

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path
 from pydantic import BaseModel, ConfigDict, Field
 
-from catalog.access_policy import ACCOUNT_PATTERN
-from catalog.deliveries import check_receiver
-from catalog.event_records import (
+from catalog.access.policy import ACCOUNT_PATTERN
+from catalog.webhooks.delivery import check_receiver
+from catalog.webhooks.records import (
     DISTRIBUTION_CHANGED,
     EVENT_TYPES,
     SYNC,

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from catalog.event_desk import EventDesk
-from catalog.event_queue import EventQueue, events_file
-from catalog.event_records import EventRecords, event_records_file
-from catalog.private_file import PrivateFile
+from catalog.access.secret_file import PrivateFile
 from catalog.settings import Settings
+from catalog.webhooks.administration import EventDesk
+from catalog.webhooks.queue import EventQueue, events_file
+from catalog.webhooks.records import EventRecords, event_records_file
 from registry_api.asking import Asker
 
 

@@ -1,7 +1,8 @@
 """Blobs that are fetched from upstream when they are asked for: stored and sent on at the same time, once for all who wait.
 
 Each repository asks its own sources, with their logins. What others have brought already is used once a source has proved that it
-has the blob (catalog/rights.py); a fetch under way for another repository is never shared, for nothing is proved by it.
+has the blob (catalog/commits/blob_rights.py); a fetch under way for another repository is never shared, for
+nothing is proved by it.
 """
 
 import asyncio
@@ -13,12 +14,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 
+from catalog.blobs.origins import BlobSource, Policy
+from catalog.blobs.threads import unbroken
+from catalog.blobs.uploads import UploadSession
 from catalog.catalog import Catalog
-from catalog.snapshot import Snapshot
-from catalog.sources import BlobSource, Policy
-from catalog.unbroken import unbroken
-from catalog.uploads import UploadSession
-from catalog.upstreams import Upstreams
+from catalog.remotes.clients import Upstreams
+from catalog.versions.snapshot import Snapshot
 from oci.descriptor import UNKNOWN_SIZE, Descriptor
 from oci.digest import Digest
 from oci.errors import BlobUnknown, DigestInvalid, EntrepotError, RemoteCorrupt, RemoteError, SizeInvalid

@@ -6,10 +6,10 @@ import os
 
 import httpx
 
-from catalog.event_queue import Run
-from catalog.events import Event
-from catalog.hook_runs import plan_runs
+from catalog.audit import Event
 from catalog.prefect_address import PrefectAddress
+from catalog.webhooks.flow_runs import plan_runs
+from catalog.webhooks.queue import Run
 from oci.errors import EntrepotError, RemoteRefused, RemoteUnavailable
 from registry_api.eventing import Eventing
 from registry_api.prefect_api import find_api, prefect_client, start_run

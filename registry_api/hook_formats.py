@@ -8,9 +8,9 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from catalog.cloud_events import PREFIX
-from catalog.event_queue import Action, Pushed
-from catalog.event_records import VERSION_CREATED, Kind
+from catalog.webhooks.cloud_events import PREFIX
+from catalog.webhooks.queue import Action, Pushed
+from catalog.webhooks.records import VERSION_CREATED, Kind
 from oci import mediatypes
 from oci.digest import Digest
 from oci.errors import EntrepotError, InvalidInput

@@ -8,12 +8,12 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 from starlette.types import Scope
 
-from catalog.cloud_events import SIGNATURE, sign
-from catalog.event_queue import Taken
-from catalog.event_records import Hook
-from catalog.events import Event
-from catalog.hook_runs import is_wanted
-from catalog.logins import hash_secret
+from catalog.access.logins import hash_secret
+from catalog.audit import Event
+from catalog.webhooks.cloud_events import SIGNATURE, sign
+from catalog.webhooks.flow_runs import is_wanted
+from catalog.webhooks.queue import Taken
+from catalog.webhooks.records import Hook
 from oci.errors import RecordUnknown, Unauthorized
 from registry_api.access import address_of, parse_authorization
 from registry_api.asking import ToldErrors

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import httpx
 import jwt
 
-from catalog.access_policy import Policy, Trust
-from catalog.bearer import Subject
+from catalog.access.bearer_tokens import Subject
+from catalog.access.policy import Policy, Trust
 from catalog.settings import Settings
 from oci.errors import RemoteRefused, RemoteUnavailable, Unauthorized
 from oci.remote.address import is_loopback

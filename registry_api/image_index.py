@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 
 from fastapi import APIRouter, Request, Response
 
-from catalog.access_policy import NOBODY
+from catalog.access.policy import NOBODY
 from catalog.catalog import Catalog
-from catalog.distributions import Distribution
-from catalog.images import ImageFilter, ImageRow
-from catalog.snapshot import Snapshot
+from catalog.distributions.records import Distribution
+from catalog.query.images import ImageFilter, ImageRow
+from catalog.versions.snapshot import Snapshot
 from oci import mediatypes
 from oci.digest import Digest
 from oci.errors import EntrepotError

@@ -7,7 +7,7 @@ from typing import Self
 
 from starlette.types import Receive
 
-from catalog.uploads import UploadSession
+from catalog.blobs.uploads import UploadSession
 from oci.digest import Digest
 from oci.errors import BlobTooLarge, SizeInvalid
 from registry_api.bodies import read_batches

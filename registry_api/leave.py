@@ -1,7 +1,7 @@
 """Whether a request below a cache may ask upstream, and if not, with what it is answered when what it wants is not here."""
 
-from catalog.access_policy import Caller
-from catalog.distributions import Distribution
+from catalog.access.policy import Caller
+from catalog.distributions.records import Distribution
 from oci.errors import EntrepotError, RemoteLoop, RemoteNotFound, RemoteUnavailable
 from oci.reference import DOCKER_HUB
 from oci.remote.address import parse_remote

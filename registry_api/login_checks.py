@@ -16,8 +16,8 @@ from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import NamedTuple
 
-from catalog.access_policy import Policy
-from catalog.logins import Login, Logins
+from catalog.access.logins import Login, Logins
+from catalog.access.policy import Policy
 from oci.errors import TooManyRequests
 from registry_api.fair_queue import FairQueue
 from registry_api.limits import Budget, RateLimit

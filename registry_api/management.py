@@ -7,10 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from catalog.distributions import Distribution
-from catalog.pulls import PullSums, sum_pulls
-from catalog.rows import RepositoryRow, VersionRow
-from catalog.snapshot import Snapshot
+from catalog.distributions.records import Distribution
+from catalog.pull_counts import PullSums, sum_pulls
+from catalog.versions.rows import RepositoryRow, VersionRow
+from catalog.versions.snapshot import Snapshot
 from oci.errors import Conflict
 from oci.reference import MAX_NAME, NAME_PATTERN, parse_name
 from registry_api.answers import body_size

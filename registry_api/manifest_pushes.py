@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from functools import partial
 
-from catalog.changes import AddManifest, Change, Commit, CommitResult, SetTag, TagsStay
 from catalog.settings import Settings
-from catalog.snapshot import Snapshot
+from catalog.versions.changes import AddManifest, Change, Commit, CommitResult, SetTag, TagsStay
+from catalog.versions.snapshot import Snapshot
 from oci import mediatypes
 from oci.ambiguity import check_children, check_nesting, check_unambiguous
 from oci.descriptor import Descriptor

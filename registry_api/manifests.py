@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 
-from catalog.snapshot import Snapshot
+from catalog.versions.snapshot import Snapshot
 from oci.digest import Digest
 from oci.errors import DigestInvalid, ManifestUnknown
 from registry_api.messages import API_VERSION, Answer, Headers, Request, with_headers

@@ -6,7 +6,7 @@ from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope, Send
 
-from catalog.access_policy import Caller
+from catalog.access.policy import Caller
 from oci.errors import InvalidInput
 
 Headers = Sequence[tuple[bytes, bytes]]

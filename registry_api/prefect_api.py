@@ -7,9 +7,9 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from catalog.event_queue import Run
 from catalog.prefect_address import PrefectAddress, known_addresses
 from catalog.settings import Settings
+from catalog.webhooks.queue import Run
 from oci.errors import RemoteRefused, RemoteUnauthorized, RemoteUnavailable
 from oci.remote.address import is_loopback
 

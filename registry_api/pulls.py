@@ -5,8 +5,8 @@ import logging
 from collections.abc import Mapping
 
 from catalog.catalog import Catalog
-from catalog.pulls import PullCount, PullCounter, Pulled
-from catalog.write_parts import write_in_parts
+from catalog.lake.write_parts import write_in_parts
+from catalog.pull_counts import PullCount, PullCounter, Pulled
 from oci.digest import Digest
 from registry_api.registry import Registry
 

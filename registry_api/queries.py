@@ -1,6 +1,6 @@
 """Questions in SQL over HTTP, for administrators: the catalogue tells of private repositories too.
 
-Each is answered by a process of its own (catalog/query.py), into a file that is then sent: an answer is whole, or an error.
+Each is answered by a process of its own (catalog/query/run.py), into a file that is then sent: an answer is whole, or an error.
 """
 
 import asyncio
@@ -11,10 +11,10 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response, StreamingResponse
 
-from catalog.query import Answer, Asking, limits_of
-from catalog.query_check import MAX_LENGTH
-from catalog.question import FORMATS, MEDIA_TYPES, Format, Limits, Question, Value, parse_as_of
-from catalog.questions import NamedQuestion, find_named, named_questions
+from catalog.query.check import MAX_LENGTH
+from catalog.query.named import NamedQuestion, find_named, named_questions
+from catalog.query.question import FORMATS, MEDIA_TYPES, Format, Limits, Question, Value, parse_as_of
+from catalog.query.run import Answer, Asking, limits_of
 from oci.errors import EntrepotError, InvalidInput, TooManyRequests
 from registry_api.asking import FAILURES, Asker, OwnTurns, asker_of
 from registry_api.errors import NotAcceptable

@@ -2,7 +2,7 @@
 
 import logging
 
-from catalog.events import Event
+from catalog.audit import Event
 from registry_api.messages import Request
 from registry_api.registry import Registry
 

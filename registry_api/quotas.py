@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from catalog.access_policy import Pattern
-from catalog.quotas import Quota, QuotaUse
+from catalog.access.policy import Pattern
+from catalog.quotas.quotas import Quota, QuotaUse
 from registry_api.asking import FAILURES, Asker, ToldErrors, asker_of
 from registry_api.registry import Registry
 

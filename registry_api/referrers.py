@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 
 from catalog.catalog import Catalog
-from catalog.snapshot import Snapshot
+from catalog.versions.snapshot import Snapshot
 from oci.digest import Digest
 from oci.manifest import MAX_BYTES
 from oci.mediatypes import OCI_INDEX

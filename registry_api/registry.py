@@ -6,12 +6,12 @@ from datetime import datetime
 
 from starlette.types import Scope
 
-from catalog.access_policy import Caller
+from catalog.access.policy import Caller
 from catalog.catalog import Catalog
-from catalog.distributions import Distribution
-from catalog.past import Past
-from catalog.pulls import PullCounter
-from catalog.snapshot import Snapshot
+from catalog.distributions.records import Distribution
+from catalog.pull_counts import PullCounter
+from catalog.versions.snapshot import Snapshot
+from catalog.versions.time_travel import Past
 from oci.digest import Digest
 from oci.errors import NameUnknown
 from registry_api.access import Gate, address_of

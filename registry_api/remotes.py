@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Path
 from pydantic import BaseModel, ConfigDict, Field
 
-from catalog.remote_options import check_files
-from catalog.remotes import NO_PROXY, RemoteRecord, check_record, parse_key
-from catalog.sources import Policy
+from catalog.blobs.origins import Policy
+from catalog.remotes.options import check_files
+from catalog.remotes.records import NO_PROXY, RemoteRecord, check_record, parse_key
 from oci.errors import Denied, InvalidInput
 from registry_api.asking import FAILURES, Asker, ToldErrors, asker_of
 from registry_api.named_files import check_named

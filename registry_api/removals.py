@@ -1,7 +1,7 @@
 """Tags, manifests and blobs that clients remove. Source: distribution-spec, "Content Management"."""
 
-from catalog.changes import Change, RemoveManifest, RemoveTag
-from catalog.snapshot import Snapshot
+from catalog.versions.changes import Change, RemoveManifest, RemoveTag
+from catalog.versions.snapshot import Snapshot
 from oci.digest import Digest
 from oci.errors import BlobUnknown, Conflict, ManifestUnknown, NameUnknown
 from oci.manifest import required_blobs

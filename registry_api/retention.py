@@ -4,8 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path
 
-from catalog.access_policy import ACCOUNT_PATTERN
-from catalog.retention_rules import RetentionRule
+from catalog.access.policy import ACCOUNT_PATTERN
+from catalog.retention.rules import RetentionRule
 from oci.errors import InvalidInput
 from registry_api.asking import FAILURES, Asker, ToldErrors, asker_of
 from registry_api.registry import Registry

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-from catalog.access_policy import Action
+from catalog.access.policy import Action
 from oci.reference import parse_name
 from registry_api.blobs import get_blob, head_blob
 from registry_api.errors import RouteUnknown

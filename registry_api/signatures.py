@@ -3,9 +3,9 @@
 import json
 
 from catalog.catalog import Catalog
-from catalog.changes import AddManifest
-from catalog.signatures import atomic_signatures, stage
-from catalog.snapshot import Snapshot
+from catalog.signing.verification import atomic_signatures, stage
+from catalog.versions.changes import AddManifest
+from catalog.versions.snapshot import Snapshot
 from oci.digest import Digest
 from oci.errors import ManifestUnknown
 from oci.memory import MemoryStore

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from catalog.changes import AddManifest, Change, Commit
-from catalog.snapshot import Snapshot
-from catalog.sources import Origin, parts_now
-from catalog.target import RepositoryTarget
+from catalog.blobs.origins import Origin, parts_now
+from catalog.content.copy_ends import RepositoryTarget
+from catalog.versions.changes import AddManifest, Change, Commit
+from catalog.versions.snapshot import Snapshot
 from oci.copy import GraphCopier
 from oci.descriptor import UNKNOWN_SIZE, Descriptor
 from oci.manifest import Manifest

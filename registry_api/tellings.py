@@ -7,13 +7,13 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
-from catalog.cloud_events import Told, act_told, body_of, distribution_told, version_told
-from catalog.commit_log import CommitLog, CommitNote
-from catalog.deliveries import Receivers, deliver
-from catalog.distributions import Distribution
-from catalog.event_queue import Cursor
-from catalog.event_records import ACT_DONE, ACT_REFUSED, DISTRIBUTION_CHANGED, VERSION_CREATED, Subscription
-from catalog.events import Event
+from catalog.audit import Event
+from catalog.commits.commit_log import CommitLog, CommitNote
+from catalog.distributions.records import Distribution
+from catalog.webhooks.cloud_events import Told, act_told, body_of, distribution_told, version_told
+from catalog.webhooks.delivery import Receivers, deliver
+from catalog.webhooks.queue import Cursor
+from catalog.webhooks.records import ACT_DONE, ACT_REFUSED, DISTRIBUTION_CHANGED, VERSION_CREATED, Subscription
 from oci.errors import EntrepotError
 from registry_api.eventing import Eventing
 from registry_api.registry import Registry

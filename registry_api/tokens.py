@@ -11,9 +11,7 @@ from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request, Response
 
-from catalog.access import AccessStore
-from catalog.access_policy import Action, Caller, Policy
-from catalog.bearer import (
+from catalog.access.bearer_tokens import (
     Scope,
     Subject,
     needs_key,
@@ -24,6 +22,8 @@ from catalog.bearer import (
     wanted_actions,
     with_key,
 )
+from catalog.access.policy import Action, Caller, Policy
+from catalog.access.store import AccessStore
 from oci.errors import EntrepotError, InvalidInput, StorageFull, Unauthorized
 from registry_api.access import Credentials, address_of, parse_authorization
 from registry_api.bodies import read_whole

@@ -3,8 +3,8 @@
 import asyncio
 from functools import partial
 
-from catalog.access_policy import Caller, matches
-from catalog.uploads import UploadSession
+from catalog.access.policy import Caller, matches
+from catalog.blobs.uploads import UploadSession
 from oci.digest import Digest, check_algorithm
 from oci.errors import (
     BlobTooLarge,

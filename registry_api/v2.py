@@ -6,10 +6,10 @@ from functools import partial
 
 from starlette.types import Message, Receive, Scope, Send
 
-from catalog.access_policy import NOBODY, Caller
-from catalog.distributions import Distribution
-from catalog.past import Past
-from catalog.snapshot import Snapshot
+from catalog.access.policy import NOBODY, Caller
+from catalog.distributions.records import Distribution
+from catalog.versions.snapshot import Snapshot
+from catalog.versions.time_travel import Past
 from oci.digest import Digest
 from oci.errors import BlobUnknown, Denied, EntrepotError, RemoteLeftOut, RemoteNotFound, Unauthorized, Unsupported
 from oci.reference import is_name

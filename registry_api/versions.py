@@ -8,13 +8,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from catalog.changes import Commit, CommitResult, LatestIs, TagsStay
-from catalog.pins import Pin
-from catalog.restore import plan_towards
-from catalog.snapshot import Snapshot, delta_between
-from catalog.squash import SquashReport
-from catalog.timeline import NUMBERS_PATTERN, parse_numbers
-from catalog.version_diff import VersionRef, diff_versions
+from catalog.content.diff import VersionRef, diff_versions
+from catalog.content.restore import plan_towards
+from catalog.versions.changes import Commit, CommitResult, LatestIs, TagsStay
+from catalog.versions.deletion import SquashReport
+from catalog.versions.pins import Pin
+from catalog.versions.snapshot import Snapshot, delta_between
+from catalog.versions.timeline import NUMBERS_PATTERN, parse_numbers
 from oci.errors import NameUnknown
 from oci.reference import MAX_NAME, NAME_PATTERN, parse_name
 from registry_api.asking import FAILURES, Asker, ToldErrors, asker_of

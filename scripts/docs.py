@@ -13,9 +13,9 @@ from pydantic_core import PydanticUndefined
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
-from catalog.questions import named_questions
+from catalog.query.named import named_questions
+from catalog.query.view_columns import COLUMNS, MEANINGS
 from catalog.settings import Settings
-from catalog.view_columns import COLUMNS, MEANINGS
 from flows.cli.exits import EXIT_CODES
 from flows.cli.main import app
 from oci import errors

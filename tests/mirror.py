@@ -7,8 +7,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from catalog.catalog import Catalog, open_catalog
+from catalog.remotes.clients import Upstreams
 from catalog.settings import Settings, read_settings
-from catalog.upstreams import Upstreams
 from flows.sync_blend import source_of
 from flows.sync_job import SyncJob
 from flows.sync_report import SyncResult

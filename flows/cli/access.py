@@ -32,7 +32,7 @@ def allow(
     as_json: Json = False,
 ) -> None:
     """Make a rule. Nothing is allowed but by a rule, and pulls of public distributions."""
-    from catalog.access_policy import Grant, parse_actions, parse_pattern, parse_subject
+    from catalog.access.policy import Grant, parse_actions, parse_pattern, parse_subject
 
     grant = Grant(actions=parse_actions(actions), patterns=tuple(map(parse_pattern, patterns)))
     with administering(home) as (desk, _):
@@ -83,8 +83,8 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Say whether somebody may do something, and which rule decides."""
-    from catalog.access_policy import ANYONE, Caller, decide_access, parse_actions
-    from catalog.administration import find_account
+    from catalog.access.administration import find_account
+    from catalog.access.policy import ANYONE, Caller, decide_access, parse_actions
     from oci.errors import InvalidInput
     from oci.reference import parse_name
 
@@ -125,7 +125,7 @@ def trust(
     as_json: Json = False,
 ) -> None:
     """Take a CI system's identity tokens as logins: user name `oidc`, the token for a password, or exchanged at /token."""
-    from catalog.access_policy import Trust, parse_account, parse_grant
+    from catalog.access.policy import Trust, parse_account, parse_grant
     from oci.errors import InvalidInput
 
     pairs = dict(text.partition("=")[::2] for text in claims)

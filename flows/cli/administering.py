@@ -15,9 +15,9 @@ from flows.cli.output import say
 from oci.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from catalog.administration import Administration
+    from catalog.access.administration import Administration
     from catalog.catalog import Catalog
-    from catalog.event_desk import EventDesk
+    from catalog.webhooks.administration import EventDesk
 
 ACTOR = "command line"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -32,8 +32,8 @@ PasswordStdin = Annotated[
 @contextmanager
 def administering(home: Path | None) -> "Iterator[tuple[Administration, Catalog]]":
     """What changes accounts and rules, and the open catalogue."""
-    from catalog.access import ADMINISTRATOR, AccessStore, ensure_administrator, password_file
-    from catalog.administration import Administration
+    from catalog.access.administration import Administration
+    from catalog.access.store import ADMINISTRATOR, AccessStore, ensure_administrator, password_file
 
     with opened(home, may_be_new=True) as catalog:
         if ensure_administrator(catalog.settings):
@@ -45,9 +45,9 @@ def administering(home: Path | None) -> "Iterator[tuple[Administration, Catalog]
 @contextmanager
 def event_desk(home: Path | None) -> "Iterator[tuple[EventDesk, Catalog]]":
     """What changes hooks and subscriptions, and the open catalogue."""
-    from catalog.event_desk import EventDesk
-    from catalog.event_queue import EventQueue, events_file
-    from catalog.event_records import event_records_file
+    from catalog.webhooks.administration import EventDesk
+    from catalog.webhooks.queue import EventQueue, events_file
+    from catalog.webhooks.records import event_records_file
 
     with opened(home, may_be_new=True) as catalog, EventQueue(events_file(catalog.settings)) as queue:
         records = event_records_file(catalog.settings)

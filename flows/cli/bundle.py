@@ -38,8 +38,8 @@ def export(
 
     request = read_form(ExportRequest, bundle=bundle, repositories=names, version=version, since=since, **filters)
     if explain:
-        from catalog.bundle_export import plan_export
-        from catalog.filters import Selection
+        from catalog.bundles.writer import plan_export
+        from catalog.filters.tags import Selection
 
         with opened(home) as catalog:
             planned = plan_export(catalog, request.versions(), now=datetime.now(UTC))

@@ -7,7 +7,7 @@ import typer
 from flows.cli.output import Cell, bytes_text
 
 if TYPE_CHECKING:
-    from catalog.cache_rules import CacheRules
+    from catalog.distributions.cache_rules import CacheRules
 
 OPTIONS = "--include, --exclude, --bring, --max-size, --keep-unused-days"
 Include = Annotated[

@@ -105,7 +105,7 @@ def curate(
     }
     request = read_form(CurateRequest, **joined(read_list(listed, name) if listed else {}, given, said))
     if explain:
-        from catalog.filters import Selection
+        from catalog.filters.tags import Selection
         from flows.curate_request import choose_content
 
         with opened(home) as catalog:

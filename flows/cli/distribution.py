@@ -13,7 +13,7 @@ from flows.cli.output import print_fields, print_json, print_line, print_table, 
 
 if TYPE_CHECKING:
     from catalog.catalog import Catalog
-    from catalog.distributions import Distribution
+    from catalog.distributions.records import Distribution
 
 group = new_group("Distributions: paths that serve a repository's latest version, or one that is pinned.")
 ACTOR = "command line"
@@ -117,8 +117,8 @@ def create_distribution(
 ) -> None:
     """Serve a repository at a further path, its latest version or the one of --version; or with --remote, make the path a
     cache of another registry, below which its repositories are pulled through."""
-    from catalog.cache_rules import CacheRules
-    from catalog.distributions import Distribution
+    from catalog.distributions.cache_rules import CacheRules
+    from catalog.distributions.records import Distribution
     from oci.errors import Conflict, InvalidInput
     from oci.reference import parse_name
     from oci.remote.address import parse_remote
@@ -237,7 +237,7 @@ def _put(catalog: "Catalog", made: "Distribution", history_from: int | None) -> 
 
 
 def _record(catalog: "Catalog", action: str, path: str) -> None:
-    from catalog.events import Event
+    from catalog.audit import Event
 
     catalog.events.record([Event(datetime.now(UTC), ACTOR, action, path)])
 
@@ -267,8 +267,8 @@ def _history_fields(found: "Distribution") -> dict[str, str]:
 
 def _login_of(catalog: "Catalog", remote: str) -> str:
     """What the cache of a registry would prove who we are with; empty for nothing."""
-    from catalog.cache_logins import login_of
-    from catalog.upstreams import make_keychain
+    from catalog.remotes.cache_logins import login_of
+    from catalog.remotes.clients import make_keychain
 
     return login_of(remote, make_keychain(catalog.settings), catalog.remotes)
 

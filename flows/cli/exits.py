@@ -7,7 +7,7 @@ import sys
 import threading
 from types import FrameType
 
-from catalog.room import FULL, WHAT_FREES
+from catalog.disk_reserve import FULL, WHAT_FREES
 from oci.errors import EntrepotError, InvalidInput, QueryInvalid, SettingsInvalid, StorageFull, Unsupported
 
 DONE, FAILED, USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143

@@ -11,7 +11,7 @@ from flows.cli.options import Exclude, Include
 from flows.cli.output import print_json, print_line, print_table
 
 if TYPE_CHECKING:
-    from catalog.filters import Selection
+    from catalog.filters.tags import Selection
 
 
 def _repeated(flag: str, metavar: str, text: str) -> Any:

@@ -10,7 +10,7 @@ from flows.cli.options import Home, Json, new_group
 from flows.cli.output import print_fields, print_json, print_line, print_table, say, time_text
 
 if TYPE_CHECKING:
-    from catalog.event_records import Hook
+    from catalog.webhooks.records import Hook
 
 group = new_group("Hooks: webhooks by which an upstream's pushes start a sync here.")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The hook's name, the last part of its URL.")]
@@ -67,7 +67,7 @@ def create_hook(
     as_json: Json = False,
 ) -> None:
     """Make a hook. Its secret is shown now, and never again."""
-    from catalog.event_records import describe_hook
+    from catalog.webhooks.records import describe_hook
     from flows.pull_line import registry_url
 
     fields: dict[str, Any] = {
@@ -91,7 +91,7 @@ def create_hook(
 @group.command("list")
 def list_hooks(*, home: Home = None, as_json: Json = False) -> None:
     """List all hooks by name."""
-    from catalog.event_records import describe_hook
+    from catalog.webhooks.records import describe_hook
 
     with event_desk(home) as (desk, _):
         found = [one for _, one in sorted(desk.records.hooks.items())]
@@ -107,7 +107,7 @@ def list_hooks(*, home: Home = None, as_json: Json = False) -> None:
 @group.command("show")
 def show_hook(name: Name, *, home: Home = None, as_json: Json = False) -> None:
     """Show one hook, and what it has waiting for Prefect."""
-    from catalog.event_records import describe_hook
+    from catalog.webhooks.records import describe_hook
 
     with event_desk(home) as (desk, _):
         found = desk.hook(name)
@@ -163,7 +163,7 @@ def _check_request(deployment: str, request: dict[str, Any]) -> None:
     """Raise InvalidInput for a request that the sync would refuse; other deployments judge for themselves."""
     from pydantic import ValidationError
 
-    from catalog.event_records import RESERVED, SYNC, said
+    from catalog.webhooks.records import RESERVED, SYNC, said
     from flows.sync_request import SyncRequest
     from oci.errors import InvalidInput
 

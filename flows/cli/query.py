@@ -17,7 +17,7 @@ from oci.errors import CatalogOutdated, InvalidInput, LocalError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from catalog.question import Question, Value
+    from catalog.query.question import Question, Value
 
 Shown = Literal["table", "json", "ndjson", "csv", "parquet", "arrow"]
 _BINARY = ("parquet", "arrow")
@@ -68,13 +68,13 @@ def query(
     as_json: Json = False,
 ) -> None:
     """Ask the catalogue in SQL, reading only. Its views (tags, versions, images and so on) are described in docs/sql.md."""
-    from catalog.question import parse_as_of
+    from catalog.query.question import parse_as_of
 
     as_of = parse_as_of(moment=at, version=version)
     if list_:
         _list_questions(as_json=as_json)
     elif show_views:
-        from catalog.views import view_statements
+        from catalog.query.views import view_statements
 
         print_line(";\n".join(view_statements(as_of, has_holdings=True)) + ";")
     else:
@@ -103,7 +103,7 @@ def _answer(
     max_rows: int | None,
     timeout: float | None,
 ) -> None:
-    from catalog.query import Asking, ask_table, limits_of
+    from catalog.query.run import Asking, ask_table, limits_of
 
     settings = settings_of(home)
     if not settings.catalog_file.exists():
@@ -147,7 +147,7 @@ def _write(answer: BinaryIO, output: Path | None) -> None:
 
 
 def _list_questions(*, as_json: bool) -> None:
-    from catalog.questions import named_questions
+    from catalog.query.named import named_questions
 
     if as_json:
         print_json(
@@ -171,8 +171,8 @@ def _list_questions(*, as_json: bool) -> None:
 
 def _read_question(sql: str, file: Path | None, named: str, values: list[str]) -> "Question":
     """What is asked; raise InvalidInput unless it is said in exactly one way."""
-    from catalog.question import Question, parse_parameter
-    from catalog.questions import find_named
+    from catalog.query.named import find_named
+    from catalog.query.question import Question, parse_parameter
 
     parameters: Mapping[str, Value] = dict(map(parse_parameter, values))
     if sum(map(bool, (sql, file, named))) != 1:

@@ -11,7 +11,7 @@ from flows.cli.options import Home, Json, new_group
 from flows.cli.output import bytes_text, print_fields, print_json, print_line, print_table
 
 if TYPE_CHECKING:
-    from catalog.quotas import QuotaUse
+    from catalog.quotas.quotas import QuotaUse
 
 group = new_group("Quotas: how many bytes and tags the repositories of a namespace may hold.")
 PatternArgument = Annotated[
@@ -36,9 +36,9 @@ def set_quota(
     as_json: Json = False,
 ) -> None:
     """Set the quota of a namespace, in place of the one that it has."""
-    from catalog.amounts import parse_size
-    from catalog.events import Event
-    from catalog.quotas import Quota
+    from catalog.audit import Event
+    from catalog.quotas.quotas import Quota
+    from catalog.units import parse_size
 
     sizes = [None if text is None else parse_size(text) for text in (max_bytes, warn_bytes)]
     quota = Quota(pattern, sizes[0], max_tags, sizes[1], warn_tags)
@@ -75,7 +75,7 @@ def show_quota(pattern: PatternArgument, *, home: Home = None, as_json: Json = F
 @group.command("delete")
 def delete_quota(pattern: PatternArgument, *, home: Home = None, as_json: Json = False) -> None:
     """Take a quota away."""
-    from catalog.events import Event
+    from catalog.audit import Event
 
     with opened(home) as catalog:
         catalog.quotas.delete(pattern, actor=ACTOR)

@@ -14,7 +14,7 @@ from flows.cli.output import Cell, bytes_text, print_fields, print_json, print_l
 
 if TYPE_CHECKING:
     from catalog.catalog import Catalog
-    from catalog.remotes import RemoteRecord
+    from catalog.remotes.records import RemoteRecord
     from oci.remote.limits.budget import Budget
 
 group = new_group("Remotes: how the registries are spoken to that content comes from.")
@@ -41,8 +41,8 @@ def list_remotes(*, home: Home = None, as_json: Json = False) -> None:
 @group.command("show")
 def show_remote(key: Key, *, home: Home = None, as_json: Json = False) -> None:
     """Show what is recorded about one remote, and what it was last heard to allow."""
-    from catalog.budgets import BudgetFile
-    from catalog.remotes import parse_key
+    from catalog.remotes.budgets import BudgetFile
+    from catalog.remotes.records import parse_key
 
     name = parse_key(key)
     with opened(home) as catalog:
@@ -119,7 +119,7 @@ def set_remote(
     It counts for the next request of a registry that runs, and for the next run of a flow. The record of the longest prefix that
     fits is the one that counts.
     """
-    from catalog.remotes import RemoteRecord, check_record, parse_key
+    from catalog.remotes.records import RemoteRecord, check_record, parse_key
 
     now = datetime.now(UTC)
     wanted: dict[str, object] = {
@@ -150,7 +150,7 @@ def set_remote(
 @group.command("delete")
 def delete_remote(key: Key, *, home: Home = None, as_json: Json = False) -> None:
     """Forget what is recorded about a remote: it is spoken to as the settings say."""
-    from catalog.remotes import parse_key
+    from catalog.remotes.records import parse_key
 
     with opened(home) as catalog:
         found = catalog.remotes.get(parse_key(key))
@@ -160,7 +160,7 @@ def delete_remote(key: Key, *, home: Home = None, as_json: Json = False) -> None
 
 
 def _put(catalog: "Catalog", made: "RemoteRecord") -> None:
-    from catalog.remote_options import check_files
+    from catalog.remotes.options import check_files
 
     check_files(made)
     catalog.remotes.put(made, actor=ACTOR)
@@ -168,7 +168,7 @@ def _put(catalog: "Catalog", made: "RemoteRecord") -> None:
 
 
 def _record(catalog: "Catalog", action: str, key: str) -> None:
-    from catalog.events import Event
+    from catalog.audit import Event
 
     catalog.events.record([Event(datetime.now(UTC), ACTOR, action, key)])
 

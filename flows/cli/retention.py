@@ -11,7 +11,7 @@ from flows.cli.options import DryRun, Home, Json, new_group
 from flows.cli.output import MAX_SHOWN, print_fields, print_json, print_line, print_table
 
 if TYPE_CHECKING:
-    from catalog.retention_rules import RetentionRule
+    from catalog.retention.rules import RetentionRule
 
 group = new_group("Retention: rules that say what is kept of repositories.")
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The rule's name.")]
@@ -50,7 +50,7 @@ def set_rule(
     as_json: Json = False,
 ) -> None:
     """Set a rule, in place of the one of its name. A tag stays if anything keeps it."""
-    from catalog.retention_rules import RetentionRule
+    from catalog.retention.rules import RetentionRule
 
     rule = read_form(
         RetentionRule, name=name, pattern=pattern, keep=tuple(keep or ()), newest=newest, line=newest_of,

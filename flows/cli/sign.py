@@ -108,9 +108,9 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Check that content is signed by a key or an identity; exit code 1 when any of it is not."""
-    from catalog.curation import Pick
-    from catalog.sign import choose
-    from catalog.signatures import SignatureMissing
+    from catalog.content.curation import Pick
+    from catalog.signing.plan import choose
+    from catalog.signing.verification import SignatureMissing
 
     check, by = _check_by(home, key, identity, issuer, trust_config)
     pick = Pick.parse(source)

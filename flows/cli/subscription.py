@@ -13,9 +13,9 @@ from flows.cli.options import Home, Json, new_group
 from flows.cli.output import print_fields, print_json, print_line, print_table, time_text
 
 if TYPE_CHECKING:
-    from catalog.event_queue import Cursor
-    from catalog.event_records import Subscription
     from catalog.settings import Settings
+    from catalog.webhooks.queue import Cursor
+    from catalog.webhooks.records import Subscription
 
 group = new_group("Subscriptions: URLs that are told, by CloudEvents, of what is committed here.")
 Id = Annotated[str, typer.Argument(metavar="ID", help="The subscription's id.")]
@@ -127,8 +127,8 @@ def send_test(key: Id, *, home: Home = None, as_json: Json = False) -> None:
 
 
 async def _send_test(found: "Subscription", settings: "Settings") -> int:
-    from catalog.cloud_events import body_of, source_of, trial_told
-    from catalog.deliveries import deliver, open_receivers
+    from catalog.webhooks.cloud_events import body_of, source_of, trial_told
+    from catalog.webhooks.delivery import deliver, open_receivers
 
     receivers = open_receivers(settings)
     try:
@@ -142,7 +142,7 @@ async def _send_test(found: "Subscription", settings: "Settings") -> int:
 
 def _shown(found: "Subscription") -> str:
     """The URL for people; what stands in its query may be a secret."""
-    from catalog.event_records import without_query
+    from catalog.webhooks.records import without_query
 
     return without_query(found.url)
 

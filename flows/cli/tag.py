@@ -20,7 +20,7 @@ def list_tags(
     as_json: Json = False,
 ) -> None:
     """List a version's tags in order, with their pulls: those of the tag, and by digest of what it points to."""
-    from catalog.pulls import sum_pulls
+    from catalog.pull_counts import sum_pulls
 
     with opened(home) as catalog:
         snapshot = catalog.snapshot(name, version)

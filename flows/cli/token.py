@@ -9,7 +9,7 @@ from flows.cli.options import Home, Json, new_group
 from flows.cli.output import print_fields, print_json, print_line, print_table, say, time_text
 
 if TYPE_CHECKING:
-    from catalog.access_policy import Token
+    from catalog.access.policy import Token
 
 group = new_group("Tokens: logins of an account that can be narrower than it, end, and be revoked.")
 
@@ -30,7 +30,7 @@ def add_token(
     as_json: Json = False,
 ) -> None:
     """Make a token. Its secret is the password to log in with; it is shown now, and kept nowhere."""
-    from catalog.access_policy import parse_grant
+    from catalog.access.policy import parse_grant
 
     grants = [parse_grant(text) for text in scopes or ()]
     lifetime = read_lifetime(expires)

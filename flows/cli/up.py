@@ -143,7 +143,7 @@ def _line_by_line() -> "Callable[[Followed], None]":
 
 def _introduce(running: "Up", names: "Sequence[str]", ended: "Ended | None", *, as_json: bool) -> None:
     """Print where everything is, and a line to paste."""
-    from catalog.access import ADMINISTRATOR, password_file
+    from catalog.access.store import ADMINISTRATOR, password_file
     from flows.pull_line import registry_url
 
     plan = running.plan

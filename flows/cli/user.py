@@ -9,7 +9,7 @@ from flows.cli.options import Home, Json, new_group
 from flows.cli.output import print_json, print_line, print_table, time_text
 
 if TYPE_CHECKING:
-    from catalog.access_policy import Account, Policy
+    from catalog.access.policy import Account, Policy
 
 group = new_group("Users, and robots: accounts that log in by tokens only.")
 groups = new_group("Groups of users and robots, for rules to name.")
@@ -114,7 +114,7 @@ def set_group(
     as_json: Json = False,
 ) -> None:
     """Make a group, or give it other members."""
-    from catalog.access_policy import parse_account
+    from catalog.access.policy import parse_account
 
     with administering(home) as (desk, _):
         desk.set_group(parse_account(name), members or [])

@@ -11,9 +11,9 @@ from flows.cli.options import DryRun, Home, Json, Repository, new_group
 from flows.cli.output import bytes_text, print_fields, print_json, print_line, print_table, row_json, time_text
 
 if TYPE_CHECKING:
-    from catalog.sboms import PackageDiff
-    from catalog.squash import SquashReport
-    from catalog.version_diff import VersionDiff, VersionRef
+    from catalog.content.diff import VersionDiff, VersionRef
+    from catalog.content.sboms import PackageDiff
+    from catalog.versions.deletion import SquashReport
 
 group = new_group("Versions: what a repository held after each operation; they never change.")
 ACTOR = "command line"
@@ -98,11 +98,11 @@ def diff_versions(
     as_json: Json = False,
 ) -> None:
     """Show what leads from one version to another, of one repository or of two."""
-    from catalog import version_diff
+    from catalog.content import diff
 
     old, new = _read_ends(first, second, third)
     with opened(home) as catalog:
-        found = version_diff.diff_versions(catalog, old, new, packages=packages)
+        found = diff.diff_versions(catalog, old, new, packages=packages)
     if as_json:
         print_json(found.to_json())
     else:
@@ -111,7 +111,7 @@ def diff_versions(
 
 def _read_ends(first: str, second: str, third: int | None) -> "tuple[VersionRef, VersionRef]":
     """The two versions that `diff` is asked for: `NAME OLD [NEW]` or `NAME[@OLD] NAME[@NEW]`; raise InvalidInput."""
-    from catalog.version_diff import VersionRef
+    from catalog.content.diff import VersionRef
     from oci.errors import InvalidInput
 
     if second.isdecimal() and "@" not in first:
@@ -183,7 +183,7 @@ def pin_version(
     as_json: Json = False,
 ) -> None:
     """Keep a version from being deleted, by whomever and whatever."""
-    from catalog.pins import Pin
+    from catalog.versions.pins import Pin
 
     made = Pin(name, number, note, ACTOR, datetime.now(UTC))
     with opened(home) as catalog:
@@ -215,7 +215,7 @@ def delete_versions(
     as_json: Json = False,
 ) -> None:
     """Delete versions; the others stay exactly what they are, and `entrepot gc` frees what no version holds then."""
-    from catalog.timeline import parse_numbers
+    from catalog.versions.timeline import parse_numbers
 
     wanted = parse_numbers(numbers)
     with opened(home) as catalog:

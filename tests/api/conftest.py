@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from catalog.access import ADMINISTRATOR, ensure_administrator
+from catalog.access.store import ADMINISTRATOR, ensure_administrator
 from catalog.catalog import Catalog, open_catalog
 from catalog.settings import read_settings
 from oci import mediatypes

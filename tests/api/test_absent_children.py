@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from catalog.snapshot import Snapshot
-from catalog.sources import BlobSource, Sources
+from catalog.blobs.origins import BlobSource, Sources
+from catalog.versions.snapshot import Snapshot
 from oci.manifest import Manifest
 from oci.memory import MemoryStore
 from oci.pack import pack_image, pack_index

@@ -10,10 +10,10 @@ import httpx
 import jwt
 import pytest
 
-from catalog.access import AccessStore
-from catalog.access_policy import parse_grant
-from catalog.administration import Administration
-from catalog.distributions import Distribution
+from catalog.access.administration import Administration
+from catalog.access.policy import parse_grant
+from catalog.access.store import AccessStore
+from catalog.distributions.records import Distribution
 from oci.digest import Digest
 from tests.api.conftest import Api, codes, random_blob, serve, simple_manifest
 
@@ -282,7 +282,7 @@ def test_forged_tokens_are_refused(site: Site, flaw: str) -> None:
     claims = jwt.decode(good, options={"verify_signature": False})
     key = site.desk.policy.keys[-1]
     headers = {"kid": key.id}
-    from catalog.bearer import make_key
+    from catalog.access.bearer_tokens import make_key
 
     match flaw:
         case "none":

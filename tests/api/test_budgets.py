@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from catalog.budgets import BudgetFile, SharedBudget
-from catalog.distributions import Distribution
-from catalog.remotes import RemoteRecord
+from catalog.distributions.records import Distribution
+from catalog.remotes.budgets import BudgetFile, SharedBudget
+from catalog.remotes.records import RemoteRecord
 from oci.descriptor import Descriptor
 from oci.errors import RemoteRateLimited
 from oci.memory import MemoryStore
@@ -103,7 +103,7 @@ def test_a_rate_that_was_set_is_held(api: Api, upstream: Upstream) -> None:
 _SENDER = """
 import asyncio, sys
 from pathlib import Path
-from catalog.budgets import BudgetFile, SharedBudget
+from catalog.remotes.budgets import BudgetFile, SharedBudget
 from oci.errors import RemoteRateLimited
 from oci.remote.limits.rate import parse_rate
 async def main():

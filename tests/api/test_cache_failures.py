@@ -9,7 +9,7 @@ from typing import NamedTuple
 import httpx
 import pytest
 
-from catalog.distributions import Distribution
+from catalog.distributions.records import Distribution
 from oci.digest import Digest
 from oci.manifest import Manifest
 from oci.memory import MemoryStore

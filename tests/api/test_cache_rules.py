@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from catalog.access import AccessStore
-from catalog.access_policy import parse_grant
-from catalog.administration import Administration
-from catalog.cache_rules import CacheRules
-from catalog.distributions import Distribution
+from catalog.access.administration import Administration
+from catalog.access.policy import parse_grant
+from catalog.access.store import AccessStore
+from catalog.distributions.cache_rules import CacheRules
+from catalog.distributions.records import Distribution
 from oci.manifest import Manifest
 from oci.memory import MemoryStore
 from oci.pack import pack_image, pack_index

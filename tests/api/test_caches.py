@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.distributions import Distribution
+from catalog.distributions.records import Distribution
 from oci.digest import Digest
 from oci.memory import MemoryStore
 from oci.pack import pack_artifact, pack_image, pack_index

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from catalog.catalog import open_catalog
-from catalog.distributions import Distribution
+from catalog.distributions.records import Distribution
 from oci import mediatypes
 from oci.digest import Digest
 from tests.api.conftest import Api, codes, random_blob, simple_manifest

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from catalog.access import AccessStore
-from catalog.access_policy import Trust, parse_grant
-from catalog.administration import Administration
+from catalog.access.administration import Administration
+from catalog.access.policy import Trust, parse_grant
+from catalog.access.store import AccessStore
 from catalog.catalog import open_catalog
 from catalog.settings import read_settings
 from tests.api.conftest import Api, codes, serve, simple_manifest

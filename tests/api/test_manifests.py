@@ -376,7 +376,7 @@ def test_another_process_s_commit_is_visible_to_the_next_request(api: Api, name:
     digest = api.catalog.snapshot(name).tags["v1"]
     assert api.admin.head(f"/v2/{name}/manifests/v2").status_code == 404
     with Catalog(api.catalog.settings) as other:
-        from catalog.changes import SetTag
+        from catalog.versions.changes import SetTag
         from tests.unit.catalog.conftest import commit_to
 
         commit_to(other, name, SetTag("v2", digest), operation_id="from elsewhere")

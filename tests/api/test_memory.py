@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from catalog.catalog import open_catalog
-from catalog.changes import AddManifest, Commit, SetTag
-from catalog.distributions import Distribution
+from catalog.distributions.records import Distribution
 from catalog.settings import read_settings
+from catalog.versions.changes import AddManifest, Commit, SetTag
 from oci import mediatypes
 from oci.descriptor import Descriptor
 from oci.digest import Digest

@@ -11,10 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from catalog.bundle_export import Wanted, plan_export
+from catalog.blobs.origins import Deferred, Origin, Policy, source_rows, source_table
+from catalog.bundles.writer import Wanted, plan_export
 from catalog.catalog import open_catalog
 from catalog.settings import read_settings
-from catalog.sources import Deferred, Origin, Policy, source_rows, source_table
 from oci.digest import Digest
 from oci.errors import InvalidInput
 from oci.memory import MemoryStore

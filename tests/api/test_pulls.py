@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from catalog.catalog import Catalog, open_catalog
-from catalog.pulls import PullCount, Pulled
+from catalog.pull_counts import PullCount, Pulled
 from catalog.settings import read_settings
 from oci.digest import Digest
 from oci.errors import CatalogUnusable

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from catalog.quotas import Quota
+from catalog.quotas.quotas import Quota
 from tests.api.conftest import Api, codes, random_blob, simple_manifest
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.upstreams import Upstreams
+from catalog.remotes.clients import Upstreams
 from flows.prefetch import PrefetchJob, _find_absent, fetch_blob
 from oci.memory import MemoryStore
 from oci.pack import pack_image

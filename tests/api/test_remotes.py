@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from catalog.distributions import Distribution
-from catalog.remotes import RemoteRecord
+from catalog.distributions.records import Distribution
+from catalog.remotes.records import RemoteRecord
 from oci.memory import MemoryStore
 from oci.pack import pack_image
 from tests.api.conftest import Api, codes, serve

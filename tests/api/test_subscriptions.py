@@ -11,11 +11,11 @@ from typing import Any
 import httpx
 import pytest
 
-from catalog.commit_log import CommitLog
-from catalog.distributions import Distribution
-from catalog.event_queue import EventQueue, events_file
-from catalog.event_records import EventRecords, Subscription, event_records_file, read_record
-from catalog.events import Event
+from catalog.audit import Event
+from catalog.commits.commit_log import CommitLog
+from catalog.distributions.records import Distribution
+from catalog.webhooks.queue import EventQueue, events_file
+from catalog.webhooks.records import EventRecords, Subscription, event_records_file, read_record
 from oci.digest import Digest
 from registry_api.app import create_app
 from registry_api.tellings import pause_after

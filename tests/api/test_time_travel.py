@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from catalog.access import AccessStore
-from catalog.access_policy import parse_grant
-from catalog.administration import Administration
+from catalog.access.administration import Administration
+from catalog.access.policy import parse_grant
+from catalog.access.store import AccessStore
 from catalog.catalog import open_catalog
-from catalog.changes import AddManifest, SetTag
 from catalog.settings import read_settings
-from catalog.signatures import stage
-from catalog.timeline import parse_numbers
+from catalog.signing.verification import stage
+from catalog.versions.changes import AddManifest, SetTag
+from catalog.versions.timeline import parse_numbers
 from oci.digest import Digest
 from oci.memory import MemoryStore
 from oci.pack import pack_image

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from catalog.access import AccessStore
-from catalog.access_policy import parse_grant
-from catalog.administration import Administration
+from catalog.access.administration import Administration
+from catalog.access.policy import parse_grant
+from catalog.access.store import AccessStore
 from tests.api.conftest import Api, codes, serve, simple_manifest
 
 PASSWORD = "correct horse"

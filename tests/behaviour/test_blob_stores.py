@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.blobs import BlobStore
+from catalog.blobs.local_store import BlobStore
 from catalog.catalog import Catalog, open_store
 from catalog.settings import read_settings
 from oci.digest import Digest

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.room import BALLAST, MAX_RESERVE, Room, reserve_of
+from catalog.disk_reserve import BALLAST, MAX_RESERVE, Room, reserve_of
 from catalog.settings import read_settings
 from oci.digest import Digest
 from oci.errors import StorageFull

@@ -8,14 +8,14 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-import catalog.lake
+import catalog.lake.connection
 from catalog.catalog import Catalog
-from catalog.lake import Lake
-from catalog.nested import CHILDREN, NESTED, TEXTS, as_nested, to_text
-from catalog.nested_texts import parse_nested, robust_text
-from catalog.rows import Record, record_table
-from catalog.schema import TEXTS_SINCE
+from catalog.lake.connection import Lake
+from catalog.lake.nested_repair import parse_nested, robust_text
+from catalog.lake.nested_values import CHILDREN, NESTED, TEXTS, as_nested, to_text
+from catalog.lake.schema import TEXTS_SINCE
 from catalog.settings import read_settings
+from catalog.versions.rows import Record, record_table
 from oci.errors import CatalogUnusable
 
 MARKS = "ab,'\"[]{}()\\ =\n\t:;/é\U0001f980NUL"
@@ -87,7 +87,7 @@ def read_back(lake: Lake) -> list[dict[str, object]]:
 @pytest.fixture
 def former_schema(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Lakes that are made meanwhile are of the last release that wrote nested columns."""
-    monkeypatch.setattr(catalog.lake, "SCHEMA_VERSION", TEXTS_SINCE - 1)
+    monkeypatch.setattr(catalog.lake.connection, "SCHEMA_VERSION", TEXTS_SINCE - 1)
     return monkeypatch
 
 

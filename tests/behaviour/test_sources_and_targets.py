@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from catalog.catalog import Catalog
-from catalog.changes import AddManifest, SetTag
+from catalog.content.copy_ends import RepositorySource, RepositoryTarget
 from catalog.settings import read_settings
-from catalog.snapshot import Snapshot
-from catalog.target import RepositorySource, RepositoryTarget
+from catalog.versions.changes import AddManifest, SetTag
+from catalog.versions.snapshot import Snapshot
 from oci.copy import GraphCopier, copy_graph
 from oci.descriptor import Descriptor
 from oci.digest import Digest

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from catalog.catalog import Catalog
-from catalog.changes import AddManifest, RemoveTag, SetTag
 from catalog.settings import read_settings
+from catalog.versions.changes import AddManifest, RemoveTag, SetTag
 from oci.digest import Digest
 from tests.cli.commands import Entrepot
 from tests.servers import Children

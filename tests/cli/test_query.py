@@ -9,8 +9,8 @@ import pyarrow.parquet
 import pytest
 
 from catalog.catalog import Catalog
-from catalog.lake import Lake
-from catalog.schema import MIGRATIONS
+from catalog.lake.connection import Lake
+from catalog.lake.schema import MIGRATIONS
 from catalog.settings import read_settings
 from flows.cli.query import choose_form
 from oci.errors import InvalidInput
@@ -99,8 +99,8 @@ def test_a_catalogue_of_an_older_release_is_brought_up_to_date(
     tmp_path: Path, children: Children, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as older:
-        older.setattr("catalog.lake.MIGRATIONS", MIGRATIONS[:3])
-        older.setattr("catalog.lake.SCHEMA_VERSION", 3)
+        older.setattr("catalog.lake.connection.MIGRATIONS", MIGRATIONS[:3])
+        older.setattr("catalog.lake.connection.SCHEMA_VERSION", 3)
         file = tmp_path / "home" / "catalog" / "catalog.sqlite"
         Lake(file, memory="500MB", threads=1, lock_timeout=10).close()
     assert Entrepot(tmp_path / "home", children).json("query", "SELECT count(*) AS n FROM events") == [{"n": 0}]

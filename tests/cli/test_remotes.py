@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from catalog.budgets import BudgetFile
+from catalog.remotes.budgets import BudgetFile
 from oci.remote.limits.budget import Budget
 from tests.cli.commands import Entrepot
 from tests.servers import Certificate, Children

@@ -28,7 +28,10 @@ catalog = Catalog(read_settings(home=home))
 push_image(catalog, "team/app", "stable", "stable")
 print("acknowledged stable", flush=True)
 
-ROOMS = ("catalog/blobs.py", "catalog/uploads.py", "catalog/holdings.py", "catalog/commit.py", "catalog/lake.py")
+ROOMS = (
+    "catalog/blobs/local_store.py", "catalog/blobs/uploads.py", "catalog/blobs/index.py",
+    "catalog/commits/commit.py", "catalog/lake/connection.py",
+)
 steps = []
 
 def trace(frame, event, argument):

@@ -9,7 +9,7 @@ import pytest
 
 from catalog.catalog import Catalog
 from catalog.settings import read_settings
-from catalog.timeline import parse_numbers
+from catalog.versions.timeline import parse_numbers
 from oci.errors import VersionUnknown
 from tests.crash.test_ingest_and_commit import ROOT
 from tests.unit.catalog.conftest import push_image
@@ -26,7 +26,7 @@ catalog = Catalog(read_settings(home=home))
 steps = []
 
 def trace(frame, event, argument):
-    if not frame.f_code.co_filename.endswith(("catalog/squash.py", "catalog/lake.py")):
+    if not frame.f_code.co_filename.endswith(("catalog/versions/deletion.py", "catalog/lake/connection.py")):
         return None
     if event == "line":
         step = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
@@ -59,7 +59,7 @@ def test_a_kill_at_any_line_deletes_all_or_nothing(tmp_path: Path) -> None:
     recorded = run_worker(tmp_path / "whole", "record")
     assert recorded.returncode == 0, recorded.stderr
     steps = re.findall(r"\w+\.py:\d+", recorded.stdout)
-    start = next(place for place, step in enumerate(steps) if step.startswith("squash.py"))
+    start = next(place for place, step in enumerate(steps) if step.startswith("deletion.py"))
     home = tmp_path / "killed"
     fill(home)
     for step in steps[start :: (len(steps) - start) // 6]:

@@ -14,7 +14,7 @@ import pytest
 
 from catalog.catalog import open_catalog
 from catalog.settings import read_settings
-from catalog.snapshot import Snapshot
+from catalog.versions.snapshot import Snapshot
 from oci.memory import MemoryStore
 from oci.pack import pack_image
 from tests.crash import syncing

@@ -11,7 +11,7 @@ import pytest
 
 from catalog.catalog import Catalog, open_catalog
 from catalog.settings import Settings, read_settings
-from catalog.snapshot import Snapshot
+from catalog.versions.snapshot import Snapshot
 from flows.sync_job import SyncJob
 from flows.sync_report import SyncResult
 from flows.sync_request import SyncRequest

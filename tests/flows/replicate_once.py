@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from catalog.catalog import Catalog
+from catalog.remotes.clients import Upstreams
 from catalog.settings import Settings
-from catalog.upstreams import Upstreams
 from flows.replicate_request import ReplicateRequest, ReplicateResult
 from flows.replicate_run import ReplicateJob, run_replication
 from oci.memory import MemoryStore

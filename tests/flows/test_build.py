@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from catalog.catalog import open_catalog
-from catalog.changes import AddManifest, SetTag
 from catalog.settings import read_settings
-from catalog.signatures import stage
+from catalog.signing.verification import stage
+from catalog.versions.changes import AddManifest, SetTag
 from flows.buildah import line_of
 from oci.memory import MemoryStore
 from oci.pack import pack_image

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import pytest
 
 from catalog.catalog import Catalog
-from catalog.changes import AddManifest, SetTag
-from catalog.snapshot import Snapshot
+from catalog.versions.changes import AddManifest, SetTag
+from catalog.versions.snapshot import Snapshot
 from flows.curate import prepare_curation
 from flows.curate_request import CurateRequest
 from flows.operation import OperationResult, perform

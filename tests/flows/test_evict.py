@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from catalog.catalog import Catalog, open_catalog
-from catalog.distributions import Distribution
-from catalog.pulls import PullCount, Pulled
+from catalog.distributions.records import Distribution
+from catalog.pull_counts import PullCount, Pulled
 from catalog.settings import read_settings
 from flows.evict import select_caches
 from oci.descriptor import Descriptor

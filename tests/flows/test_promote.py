@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import ValidationError
 
 from catalog.catalog import Catalog, open_catalog
-from catalog.changes import AddManifest, Change, SetTag
-from catalog.distributions import Distribution
+from catalog.distributions.records import Distribution
 from catalog.settings import read_settings
-from catalog.sign import plan_signing
+from catalog.signing.plan import plan_signing
+from catalog.versions.changes import AddManifest, Change, SetTag
 from flows.operation import OperationResult, perform
 from flows.promote import prepare_promotion
 from flows.promote_request import PromoteRequest

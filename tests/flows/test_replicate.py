@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from catalog.catalog import open_catalog
-from catalog.changes import AddManifest
-from catalog.distributions import Distribution
-from catalog.replicas import switch
+from catalog.distributions.records import Distribution
+from catalog.distributions.replication import switch
 from catalog.settings import read_settings
+from catalog.versions.changes import AddManifest
 from flows.replicate_run import UNCHANGED
 from oci.memory import MemoryStore
 from oci.pack import pack_image

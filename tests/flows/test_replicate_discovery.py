@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from catalog.catalog import Catalog, open_catalog
-from catalog.distributions import Distribution
-from catalog.replicas import PathTaken, UpstreamChanged
+from catalog.distributions.records import Distribution
+from catalog.distributions.replication import PathTaken, UpstreamChanged
 from catalog.settings import read_settings
 from flows.replicate_run import ReplicationFailed
 from oci.errors import RemoteCorrupt, RemoteRefused

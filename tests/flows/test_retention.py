@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from catalog.catalog import Catalog, open_catalog
-from catalog.changes import AddManifest, SetTag
-from catalog.pins import Pin
-from catalog.retention_rules import RetentionRule
+from catalog.retention.rules import RetentionRule
 from catalog.settings import read_settings
+from catalog.versions.changes import AddManifest, SetTag
+from catalog.versions.pins import Pin
 from flows.retention import retain
 from flows.retention_request import Retained
 from oci import mediatypes

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from catalog.catalog import Catalog, open_catalog
+from catalog.remotes.clients import Upstreams
 from catalog.settings import read_settings
-from catalog.upstreams import Upstreams
 from flows.push_job import PushJob
 from flows.push_report import PushFailed, PushResult
 from flows.push_request import PushRequest

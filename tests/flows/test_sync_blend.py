@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from catalog.catalog import Catalog
-from catalog.filters import Selection
+from catalog.filters.tags import Selection
 from flows.sync_blend import BlendedUpstream, Member, blend
 from flows.sync_explain import explain_sync
 from flows.sync_job import SyncJob, TagsFailed

@@ -2,7 +2,7 @@
 
 import pytest
 
-from catalog.companions import CompanionFilter
+from catalog.filters.companions import CompanionFilter
 from flows.sync_job import TagsFailed
 from oci.digest import Digest
 from oci.errors import InvalidInput, RemoteNotFound

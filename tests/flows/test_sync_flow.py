@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from catalog.catalog import open_catalog
 from catalog.settings import read_settings
-from catalog.snapshot import Snapshot
+from catalog.versions.snapshot import Snapshot
 from oci.digest import Digest
 from oci.manifest import Manifest
 from oci.memory import MemoryStore

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from catalog.catalog import open_catalog
-from catalog.remotes import RemoteRecord
+from catalog.remotes.records import RemoteRecord
 from catalog.settings import read_settings
 from oci.digest import Digest
 from oci.memory import MemoryStore

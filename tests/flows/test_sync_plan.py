@@ -1,7 +1,7 @@
 """The rules of a sync: what a plan says of each tag, and which changes come of it."""
 
-from catalog.changes import AddManifest, RemoveManifest, RemoveTag, SetTag
-from catalog.snapshot import ManifestEntry, Snapshot
+from catalog.versions.changes import AddManifest, RemoveManifest, RemoveTag, SetTag
+from catalog.versions.snapshot import ManifestEntry, Snapshot
 from flows.sync_plan import StagedManifest, plan_changes, plan_sync
 from oci import mediatypes
 from oci.descriptor import Descriptor

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from catalog.catalog import Catalog
-from catalog.quotas import Quota
-from catalog.snapshot import Snapshot
+from catalog.quotas.quotas import Quota
+from catalog.versions.snapshot import Snapshot
 from flows import sync_steps
 from flows.sync_job import Committed, SyncJob, TagsFailed
 from flows.sync_plan import SyncPlan

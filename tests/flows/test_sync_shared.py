@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from catalog.catalog import Catalog, open_catalog
-from catalog.distributions import Distribution
+from catalog.distributions.records import Distribution
 from catalog.settings import read_settings
 from flows.sync_request import SyncRequest
 from oci.digest import Digest

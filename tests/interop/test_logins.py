@@ -14,9 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from catalog.access import AccessStore
-from catalog.access_policy import parse_grant
-from catalog.administration import Administration
+from catalog.access.administration import Administration
+from catalog.access.policy import parse_grant
+from catalog.access.store import AccessStore
 from catalog.catalog import open_catalog
 from catalog.settings import read_settings
 from oci.memory import MemoryStore

@@ -75,7 +75,7 @@ def test_ranges_through_us(s3: S3Server, tmp_path: Path) -> None:
 
 
 def test_the_event_loop_never_waits_for_s3(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from catalog.blobs_s3 import S3BlobReader
+    from catalog.blobs.s3_store import S3BlobReader
 
     begin, threads = S3BlobReader.begin, list[str]()
 

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catalog.conditions import Conditions
-from catalog.facts import Facts, facts_of
-from catalog.filters import TagFilter
-from catalog.selecting import Filter
+from catalog.filters.conditions import Conditions
+from catalog.filters.facts import Facts, facts_of
+from catalog.filters.filter import Filter
+from catalog.filters.tags import TagFilter
 from oci.digest import Digest
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

@@ -7,11 +7,11 @@ from fnmatch import fnmatchcase
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catalog.facts import facts_of
-from catalog.pulls import PullCount, sum_pulls
-from catalog.retention import RetentionPlan, Times, plan_retention, plan_versions
-from catalog.retention_rules import RetentionRule
-from catalog.snapshot import ManifestEntry, Snapshot
+from catalog.filters.facts import facts_of
+from catalog.pull_counts import PullCount, sum_pulls
+from catalog.retention.plan import RetentionPlan, Times, plan_retention, plan_versions
+from catalog.retention.rules import RetentionRule
+from catalog.versions.snapshot import ManifestEntry, Snapshot
 from oci import mediatypes
 from oci.digest import Digest
 

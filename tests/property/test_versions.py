@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from catalog.catalog import Catalog
-from catalog.changes import AddManifest, Change, RemoveManifest, RemoveTag, SetTag
-from catalog.pins import Pin
-from catalog.restore import plan_towards
-from catalog.retention_rules import RetentionRule
+from catalog.content.restore import plan_towards
+from catalog.retention.rules import RetentionRule
 from catalog.settings import read_settings
-from catalog.squash import SquashReport
+from catalog.versions.changes import AddManifest, Change, RemoveManifest, RemoveTag, SetTag
+from catalog.versions.deletion import SquashReport
+from catalog.versions.pins import Pin
 from flows.retention import retain
 from oci.digest import Digest
 from oci.errors import InUse, VersionUnknown

@@ -11,18 +11,18 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from catalog.access import AccessStore
-from catalog.access_policy import parse_grant
-from catalog.administration import Administration
+from catalog.access.administration import Administration
+from catalog.access.policy import parse_grant
+from catalog.access.store import AccessStore
 from catalog.catalog import Catalog, open_catalog
-from catalog.changes import Commit
-from catalog.query import limits_of
-from catalog.query_process import Task, answer
-from catalog.question import Question, Value
-from catalog.questions import find_named
+from catalog.query.named import find_named
+from catalog.query.process import Task, answer
+from catalog.query.question import Question, Value
+from catalog.query.run import limits_of
+from catalog.query.views import NOW, AsOf
 from catalog.settings import Settings, read_settings
-from catalog.sign import plan_attestation, plan_signing, read_document
-from catalog.views import NOW, AsOf
+from catalog.signing.plan import plan_attestation, plan_signing, read_document
+from catalog.versions.changes import Commit
 from oci.manifest import Manifest
 from oci.memory import MemoryStore
 from oci.pack import pack_image, pack_index

@@ -1,6 +1,6 @@
 """Every question that comes with us gives the right answer on a catalogue whose content is known."""
 
-from catalog.questions import named_questions
+from catalog.query.named import named_questions
 from oci.digest import Digest
 from tests.questions.conftest import BASE, Home
 

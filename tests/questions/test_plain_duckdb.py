@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from catalog.questions import named_questions
-from catalog.views import view_statements
+from catalog.query.named import named_questions
+from catalog.query.views import view_statements
 from tests.questions.conftest import Home
 
 PLAIN = """

@@ -3,9 +3,9 @@
 import pytest
 
 from catalog.catalog import open_catalog
-from catalog.snapshot import Snapshot
-from catalog.view_columns import COLUMNS, MEANINGS
-from catalog.views import AsOf
+from catalog.query.view_columns import COLUMNS, MEANINGS
+from catalog.query.views import AsOf
+from catalog.versions.snapshot import Snapshot
 from tests.questions.conftest import Home
 
 

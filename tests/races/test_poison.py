@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import catalog.commit
+import catalog.commits.commit
 from catalog.catalog import Catalog
-from catalog.changes import AddManifest, SetTag
-from catalog.rows import Record, record_table
 from catalog.settings import read_settings
-from catalog.snapshot import Snapshot
+from catalog.versions.changes import AddManifest, SetTag
+from catalog.versions.rows import Record, record_table
+from catalog.versions.snapshot import Snapshot
 from oci import mediatypes
 from oci.digest import Digest
 from oci.errors import CatalogBusy, EntrepotError
@@ -82,7 +82,7 @@ def test_what_cannot_be_written_fails_alone(opened: Catalog, monkeypatch: pytest
             raise ValueError("poison")
         return record_table(records)
 
-    monkeypatch.setattr(catalog.commit, "record_table", write)
+    monkeypatch.setattr(catalog.commits.commit, "record_table", write)
     found = together(opened, jobs)
     assert [number for number, one in enumerate(found) if isinstance(one, Exception)] == [3, 10, 17, 24]
     assert all(isinstance(found[number], ValueError) for number in (3, 10, 17, 24))

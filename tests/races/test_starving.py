@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from catalog.catalog import Catalog
-from catalog.changes import Change, RemoveTag
 from catalog.settings import read_settings
-from catalog.snapshot import Snapshot
+from catalog.versions.changes import Change, RemoveTag
+from catalog.versions.snapshot import Snapshot
 from flows.operation import MAX_PLANS, Operation, PlanChanged, perform
 from tests.servers import wait_until
 from tests.unit.catalog.conftest import push_image

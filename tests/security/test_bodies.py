@@ -11,9 +11,9 @@ import pytest
 from fastapi.routing import APIRoute
 from starlette.types import Message, Receive
 
-from catalog.access import AccessStore, ensure_administrator
-from catalog.access_policy import parse_grant
-from catalog.administration import Administration
+from catalog.access.administration import Administration
+from catalog.access.policy import parse_grant
+from catalog.access.store import AccessStore, ensure_administrator
 from catalog.catalog import open_catalog
 from catalog.settings import read_settings
 from registry_api.app import Application, create_app

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from catalog.cache_logins import login_of, shared_logins
 from catalog.catalog import open_catalog
-from catalog.distributions import Distribution
-from catalog.remotes import RemoteRecord
+from catalog.distributions.records import Distribution
+from catalog.remotes.cache_logins import login_of, shared_logins
+from catalog.remotes.clients import make_keychain
+from catalog.remotes.records import RemoteRecord
 from catalog.settings import read_settings
-from catalog.upstreams import make_keychain
 from oci.errors import RemoteUnauthorized
 from oci.remote.auth.keychain import Keychain, parse_login
 from tests.api.conftest import serve

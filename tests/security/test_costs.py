@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from catalog.access import AccessStore
-from catalog.access_policy import parse_grant
-from catalog.administration import Administration
+from catalog.access.administration import Administration
+from catalog.access.policy import parse_grant
+from catalog.access.store import AccessStore
 from catalog.catalog import open_catalog
-from catalog.distributions import Distribution
+from catalog.distributions.records import Distribution
 from registry_api.answers import Answers, body_size
 from tests.api.conftest import Api, serve, simple_manifest
 

@@ -14,10 +14,10 @@ from typing import Any
 import httpx
 import pytest
 
-from catalog.deliveries import deliver, open_receivers
-from catalog.distributions import Distribution
-from catalog.event_records import EventRecords, Subscription, read_record
+from catalog.distributions.records import Distribution
 from catalog.settings import read_settings
+from catalog.webhooks.delivery import deliver, open_receivers
+from catalog.webhooks.records import EventRecords, Subscription, read_record
 from oci.descriptor import Descriptor
 from oci.errors import RemoteError, RemoteRefused, RemoteUnauthorized
 from oci.memory import MemoryStore

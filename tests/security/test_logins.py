@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from catalog.access import AccessStore
-from catalog.administration import Administration
-from catalog.logins import Login, Logins
+from catalog.access.administration import Administration
+from catalog.access.logins import Login, Logins
+from catalog.access.store import AccessStore
 from tests.api.conftest import Api, serve
 
 PASSWORD = "correct horse"

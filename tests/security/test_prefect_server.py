@@ -17,10 +17,10 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from catalog.event_queue import Run
 from catalog.prefect_address import ensure_login, known_addresses, read_login
-from catalog.running import Running, up_lock, write_running
+from catalog.running_instance import Running, up_lock, write_running
 from catalog.settings import Settings, read_settings
+from catalog.webhooks.queue import Run
 from flows.deployments import ENGINE, ensure_work_pool, job_template
 from flows.prefect_guard import refusal
 from flows.prefect_home import server_environment

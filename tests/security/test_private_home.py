@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.access import ensure_administrator
+from catalog.access.store import ensure_administrator
 from catalog.catalog import open_catalog
 from catalog.private_home import keep_private
 from catalog.settings import read_settings

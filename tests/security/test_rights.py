@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from catalog.access import AccessStore
-from catalog.access_policy import parse_grant
-from catalog.administration import Administration
-from catalog.curation import Pick, curate
-from catalog.quotas import Quota
-from catalog.restore import plan_towards
+from catalog.access.administration import Administration
+from catalog.access.policy import parse_grant
+from catalog.access.store import AccessStore
+from catalog.content.curation import Pick, curate
+from catalog.content.restore import plan_towards
+from catalog.quotas.quotas import Quota
 from flows.operation import Operation, perform
 from flows.sync_request import SyncRequest
 from oci import mediatypes

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from catalog.access import AccessStore
-from catalog.access_policy import parse_grant
-from catalog.administration import Administration
-from catalog.curation import Pick, curate
-from catalog.restore import plan_towards
+from catalog.access.administration import Administration
+from catalog.access.policy import parse_grant
+from catalog.access.store import AccessStore
+from catalog.content.curation import Pick, curate
+from catalog.content.restore import plan_towards
 from flows.operation import Operation, perform
 from flows.sync_request import SyncRequest
 from oci.digest import Digest

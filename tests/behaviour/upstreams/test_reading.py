@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import pytest
 
-from catalog.distributions import Distribution
-from catalog.snapshot import Snapshot
+from catalog.distributions.records import Distribution
+from catalog.versions.snapshot import Snapshot
 from flows.sync_request import SyncRequest
 from oci.digest import Digest
 from oci.errors import RemoteCorrupt

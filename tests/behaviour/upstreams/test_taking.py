@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from catalog.catalog import Catalog, open_catalog
-from catalog.changes import AddManifest, SetTag
+from catalog.remotes.clients import Upstreams
 from catalog.settings import read_settings
-from catalog.signatures import stage
-from catalog.upstreams import Upstreams
+from catalog.signing.verification import stage
+from catalog.versions.changes import AddManifest, SetTag
 from flows.push_job import PushJob
 from flows.push_report import PushResult
 from flows.push_request import PushRequest

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from catalog.catalog import open_catalog
+from catalog.remotes.clients import Upstreams
 from catalog.settings import read_settings
-from catalog.upstreams import Upstreams
 from flows.push_job import PushJob
 from flows.push_request import PushRequest
 from flows.push_run import run_push

@@ -8,9 +8,9 @@ import pytest
 from pydantic import SecretStr
 
 from catalog.catalog import Catalog
-from catalog.distributions import Distribution
+from catalog.distributions.records import Distribution
 from catalog.settings import Settings
-from catalog.sign_atomic import plan_atomic
+from catalog.signing.atomic import plan_atomic
 from flows.push_report import PushFailed
 from oci.errors import InvalidInput, NameUnknown
 from oci.mediatypes import OCI_INDEX

@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from catalog.catalog import Catalog
-from catalog.sign_atomic import plan_atomic
+from catalog.signing.atomic import plan_atomic
 from flows.push_report import PushFailed
 from oci.manifest import Manifest
 from oci.memory import MemoryStore

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import pytest
 
 from catalog.catalog import Catalog
-from catalog.changes import AddManifest, Change, Commit, CommitResult, SetTag
 from catalog.settings import read_settings
+from catalog.versions.changes import AddManifest, Change, Commit, CommitResult, SetTag
 from oci import mediatypes
 from oci.descriptor import Descriptor
 from oci.digest import Digest

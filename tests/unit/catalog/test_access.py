@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from argon2 import PasswordHasher
 
-from catalog.access import AccessStore, access_file, ensure_administrator, password_file
-from catalog.logins import Logins
+from catalog.access.logins import Logins
+from catalog.access.store import AccessStore, access_file, ensure_administrator, password_file
 from catalog.settings import Settings, read_settings
 from oci.errors import CatalogUnusable
 

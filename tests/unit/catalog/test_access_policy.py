@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catalog.access_policy import (
+from catalog.access.bearer_tokens import Scope, parse_scope
+from catalog.access.policy import (
     ACTIONS,
     Account,
     Caller,
@@ -18,7 +19,6 @@ from catalog.access_policy import (
     parse_grant,
     parse_pattern,
 )
-from catalog.bearer import Scope, parse_scope
 from oci.errors import InvalidInput
 from oci.reference import is_name
 

@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from catalog.access import AccessStore, ensure_administrator
-from catalog.access_policy import Grant, Policy, Rule, Trust, parse_grant
-from catalog.administration import Administration, without_account
+from catalog.access.administration import Administration, without_account
+from catalog.access.policy import Grant, Policy, Rule, Trust, parse_grant
+from catalog.access.store import AccessStore, ensure_administrator
 from catalog.catalog import Catalog
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from catalog.bundle_export import Export, Wanted, plan_export, write_bundle
-from catalog.bundle_format import DOCUMENT, BundleInvalid, Contents, blob_path, parse_contents, render_contents
-from catalog.bundle_import import read_contents, stage_bundle
+from catalog.bundles.format import DOCUMENT, BundleInvalid, Contents, blob_path, parse_contents, render_contents
+from catalog.bundles.reader import read_contents, stage_bundle
+from catalog.bundles.writer import Export, Wanted, plan_export, write_bundle
 from catalog.catalog import Catalog
-from catalog.changes import AddManifest, RemoveTag, SetTag
-from catalog.conditions import Conditions
-from catalog.filters import PlatformFilter, TagFilter
-from catalog.restore import plan_towards
-from catalog.selecting import Filter
+from catalog.content.restore import plan_towards
+from catalog.filters.conditions import Conditions
+from catalog.filters.filter import Filter
+from catalog.filters.tags import PlatformFilter, TagFilter
 from catalog.settings import read_settings
-from catalog.snapshot import Snapshot
+from catalog.versions.changes import AddManifest, RemoveTag, SetTag
+from catalog.versions.snapshot import Snapshot
 from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import Conflict, InvalidInput, LocalError, NameUnknown, StorageCorrupt

@@ -5,9 +5,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+from catalog.audit import Event
 from catalog.catalog import Catalog
-from catalog.changes import CommitResult, RemoveTag, SetTag
-from catalog.cloud_events import (
+from catalog.commits.commit import _numbers, _Waiting
+from catalog.commits.commit_log import TagChange, VersionMade
+from catalog.distributions.records import Distribution
+from catalog.versions.changes import CommitResult, RemoveTag, SetTag
+from catalog.webhooks.cloud_events import (
     act_told,
     cloud_event,
     distribution_envelope,
@@ -15,10 +19,6 @@ from catalog.cloud_events import (
     sign,
     version_told,
 )
-from catalog.commit import _numbers, _Waiting
-from catalog.commit_log import TagChange, VersionMade
-from catalog.distributions import Distribution
-from catalog.events import Event
 from tests.unit.catalog.conftest import commit_to, push_image
 
 A, B = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
@@ -101,7 +101,7 @@ def test_commits_of_one_transaction_are_all_told(catalog: Catalog) -> None:
 
 
 def test_more_tags_than_are_listed_are_told_to_be_more(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("catalog.commit_log.MAX_TAGS", 2)
+    monkeypatch.setattr("catalog.commits.commit_log.MAX_TAGS", 2)
     digest = push_image(catalog, "team/app", "a", "one").snapshot.resolve("a")
     commit_to(catalog, "team/app", SetTag("b", digest), SetTag("c", digest), SetTag("d", digest))
     commits = catalog.commit_log()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from catalog.catalog import Catalog
-from catalog.changes import AddManifest, LatestIs, RemoveManifest, RemoveTag, SetTag
+from catalog.versions.changes import AddManifest, LatestIs, RemoveManifest, RemoveTag, SetTag
 from oci import mediatypes
 from oci.descriptor import Descriptor
 from oci.digest import Digest

@@ -2,8 +2,8 @@
 
 import pytest
 
-from catalog.companions import COMPANION_TAGS, CompanionFilter
-from catalog.filters import TagFilter
+from catalog.filters.companions import COMPANION_TAGS, CompanionFilter
+from catalog.filters.tags import TagFilter
 from oci.digest import Digest
 
 DIGEST = Digest.of(b"an image")

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from catalog.conditions import Conditions, moment, parse_age, parse_pair, parse_type
-from catalog.facts import Facts, facts_of, with_children
+from catalog.filters.conditions import Conditions, moment, parse_age, parse_pair, parse_type
+from catalog.filters.facts import Facts, facts_of, with_children
 from oci.digest import Digest
 from oci.errors import InvalidInput
 

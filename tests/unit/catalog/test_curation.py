@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 import pytest
 
 from catalog.catalog import Catalog
-from catalog.changes import AddManifest, SetTag
-from catalog.conditions import Conditions
-from catalog.curation import Curation, Pick, curate
-from catalog.filters import PlatformFilter, TagFilter
-from catalog.restore import plan_towards
-from catalog.selecting import Filter
-from catalog.snapshot import Snapshot
+from catalog.content.curation import Curation, Pick, curate
+from catalog.content.restore import plan_towards
+from catalog.filters.conditions import Conditions
+from catalog.filters.filter import Filter
+from catalog.filters.tags import PlatformFilter, TagFilter
+from catalog.versions.changes import AddManifest, SetTag
+from catalog.versions.snapshot import Snapshot
 from oci import mediatypes
 from oci.descriptor import Descriptor
 from oci.digest import Digest

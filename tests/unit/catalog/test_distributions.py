@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from catalog import schema
-from catalog.cache_rules import CacheRules
 from catalog.catalog import Catalog
-from catalog.changes import Commit
-from catalog.distributions import Distribution, history_start
-from catalog.replicas import current_version, switch
-from catalog.rows import record_table, version_record
-from catalog.snapshot import Delta, Snapshot
+from catalog.distributions.cache_rules import CacheRules
+from catalog.distributions.records import Distribution, history_start
+from catalog.distributions.replication import current_version, switch
+from catalog.lake import schema
+from catalog.versions.changes import Commit
+from catalog.versions.rows import record_table, version_record
+from catalog.versions.snapshot import Delta, Snapshot
 from oci.errors import DistributionUnknown, InvalidInput
 from oci.remote.discovery.discovery import Served
 from tests.unit.catalog.conftest import push_image
@@ -69,12 +69,12 @@ def test_an_older_catalogue_is_migrated(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
-        patch.setattr("catalog.lake.MIGRATIONS", schema.MIGRATIONS[:1])
-        patch.setattr("catalog.lake.SCHEMA_VERSION", 1)
+        patch.setattr("catalog.lake.connection.MIGRATIONS", schema.MIGRATIONS[:1])
+        patch.setattr("catalog.lake.connection.SCHEMA_VERSION", 1)
         for kind in ("distributions.Distributions", "remotes.Remotes"):
             patch.setattr(f"catalog.{kind}.reload", lambda _: None)
-        patch.setattr("catalog.quotas.Quotas.reload", lambda _: None)
-        patch.setattr("catalog.remotes.Remotes.reload", lambda _: None)
+        patch.setattr("catalog.quotas.quotas.Quotas.reload", lambda _: None)
+        patch.setattr("catalog.remotes.records.Remotes.reload", lambda _: None)
         patch.setattr("catalog.catalog.grant_former_rights", lambda *_: None)
         old = open_again()
         made = Commit("team/app", "push", (), "op", "admin", NOW)
@@ -176,8 +176,8 @@ def test_an_older_catalogue_opens_the_past_since_a_path_was_last_set(
     )
     with monkeypatch.context() as patch:
         patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:number])
-        patch.setattr("catalog.lake.MIGRATIONS", schema.MIGRATIONS[:number])
-        patch.setattr("catalog.lake.SCHEMA_VERSION", number)
+        patch.setattr("catalog.lake.connection.MIGRATIONS", schema.MIGRATIONS[:number])
+        patch.setattr("catalog.lake.connection.SCHEMA_VERSION", number)
         for kind in ("distributions.Distributions", "remotes.Remotes"):
             patch.setattr(f"catalog.{kind}.reload", lambda _: None)
         patch.setattr("catalog.catalog.grant_former_rights", lambda *_: None)

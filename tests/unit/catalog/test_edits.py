@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from catalog.edits import Edits, TagEdit, apply_edits
-from catalog.snapshot import ManifestEntry, Snapshot
+from catalog.content.edits import Edits, TagEdit, apply_edits
+from catalog.versions.snapshot import ManifestEntry, Snapshot
 from oci import mediatypes
 from oci.digest import Digest
 from oci.errors import Conflict, EntrepotError, InvalidInput, ManifestUnknown

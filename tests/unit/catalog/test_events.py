@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from catalog.audit import Event
 from catalog.catalog import Catalog
 from catalog.clean_text import clean_text, plain_text
-from catalog.events import Event
-from catalog.write_parts import write_in_parts
+from catalog.lake.write_parts import write_in_parts
 from oci.errors import CatalogUnusable
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -3,9 +3,9 @@
 import itertools
 from datetime import UTC, datetime, timedelta
 
-from catalog.eviction import UsedBlob, Uses, plan_size, plan_unused
-from catalog.holdings import Held
-from catalog.snapshot import ManifestEntry, Snapshot
+from catalog.blobs.index import Held
+from catalog.maintenance.cache_eviction import UsedBlob, Uses, plan_size, plan_unused
+from catalog.versions.snapshot import ManifestEntry, Snapshot
 from oci import mediatypes
 from oci.digest import Digest
 

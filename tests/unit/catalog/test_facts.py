@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from catalog.catalog import Catalog
-from catalog.changes import AddManifest, RemoveManifest, SetTag
-from catalog.facts import CREATED, Facts, parse_created
+from catalog.filters.facts import CREATED, Facts, parse_created
+from catalog.versions.changes import AddManifest, RemoveManifest, SetTag
 from oci import mediatypes
 from oci.descriptor import Descriptor
 from oci.digest import Digest

@@ -3,8 +3,8 @@
 import pytest
 from semver import Version
 
-from catalog.filters import Line, PlatformFilter, TagFilter, parse_pattern
-from catalog.version_ranges import parse_range, parse_version
+from catalog.filters.semver import parse_range, parse_version
+from catalog.filters.tags import Line, PlatformFilter, TagFilter, parse_pattern
 from oci.digest import Digest
 from oci.errors import InvalidInput
 from oci.memory import MemoryStore

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.holdings import Held, Holdings
+from catalog.blobs.index import Held, Holdings
 from oci.digest import Digest
 from oci.errors import CatalogUnusable
 

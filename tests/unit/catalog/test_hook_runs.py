@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from catalog import event_queue
-from catalog.event_queue import Cursor, EventQueue, Pushed, Run, Waiting
-from catalog.event_records import Hook, Subscription, read_record
-from catalog.hook_runs import LONGEST, is_wanted, plan_runs, requests_of, target_of
+from catalog.webhooks import queue as event_queue
+from catalog.webhooks.flow_runs import LONGEST, is_wanted, plan_runs, requests_of, target_of
+from catalog.webhooks.queue import Cursor, EventQueue, Pushed, Run, Waiting
+from catalog.webhooks.records import Hook, Subscription, read_record
 from oci.errors import InvalidInput
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 
 from catalog.catalog import Catalog
-from catalog.lake import load_extensions
+from catalog.lake.connection import load_extensions
 from catalog.settings import read_settings
 from tests.unit.catalog.conftest import push_image
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from catalog.catalog import Catalog
-from catalog.changes import RemoveTag
-from catalog.lake import Lake
-from catalog.news import News, NewsFeed
+from catalog.lake.connection import Lake
+from catalog.versions.change_feed import News, NewsFeed
+from catalog.versions.changes import RemoveTag
 from oci.errors import CatalogUnusable, EntrepotError
 from tests.unit.catalog.conftest import commit_to, push_image
 
@@ -75,7 +75,7 @@ def test_a_snapshot_moved_forward_equals_one_built_anew(catalog: Catalog, open_a
 def test_more_commits_than_the_record_is_read_for_are_all_seen(
     catalog: Catalog, open_again: Callable[..., Catalog], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("catalog.news._AT_MOST", 2)
+    monkeypatch.setattr("catalog.versions.change_feed._AT_MOST", 2)
     other = open_again()
     for number in range(5):
         push_image(other, f"team/app{number}", "a", "one")
@@ -107,7 +107,7 @@ def test_a_write_that_fails_in_the_database_is_undone_and_named(catalog: Catalog
 DIE_IN_COMMIT = """
 import os, sys
 from pathlib import Path
-from catalog.lake import Lake
+from catalog.lake.connection import Lake
 lake = Lake(Path(sys.argv[1]), memory="200MB", threads=1, lock_timeout=10)
 with lake.write() as writer:
     print("writing", flush=True)

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from catalog.catalog import Catalog
-from catalog.changes import AddManifest, SetTag
-from catalog.past import Past, parse_moment, parse_past
-from catalog.timeline import Made, Timeline, parse_numbers
+from catalog.versions.changes import AddManifest, SetTag
+from catalog.versions.time_travel import Past, parse_moment, parse_past
+from catalog.versions.timeline import Made, Timeline, parse_numbers
 from oci.errors import VersionUnknown
 from oci.reference import is_name
 from tests.unit.catalog.conftest import commit_to, stage_image

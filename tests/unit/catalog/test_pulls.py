@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from catalog.catalog import Catalog
-from catalog.lake import Lake
-from catalog.pulls import PullCount, PullCounter, Pulled, Pulls, sum_pulls
+from catalog.lake.connection import Lake
+from catalog.pull_counts import PullCount, PullCounter, Pulled, Pulls, sum_pulls
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 ONE, TWO = "sha256:" + "1" * 64, "sha256:" + "2" * 64

@@ -8,10 +8,10 @@ import duckdb
 import pytest
 
 from catalog.catalog import Catalog
-from catalog.query import environment
-from catalog.query_check import check_question
-from catalog.query_process import Task, close_doors, open_lake, plan_bounds
-from catalog.question import Limits, Question
+from catalog.query.check import check_question
+from catalog.query.process import Task, close_doors, open_lake, plan_bounds
+from catalog.query.question import Limits, Question
+from catalog.query.run import environment
 from oci.errors import QueryInvalid
 from tests.servers import wait_until
 from tests.unit.catalog.conftest import push_image

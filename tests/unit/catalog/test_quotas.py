@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from catalog.catalog import Catalog
-from catalog.changes import RemoveManifest, RemoveTag
-from catalog.quotas import Quota, check_quota, judge_growth, judge_warning
-from catalog.totals import Total
+from catalog.quotas.quotas import Quota, check_quota, judge_growth, judge_warning
+from catalog.quotas.totals import Total
+from catalog.versions.changes import RemoveManifest, RemoveTag
 from oci.errors import InvalidInput, QuotaExceeded, QuotaUnknown
 from tests.unit.catalog.conftest import commit_to, push_image
 

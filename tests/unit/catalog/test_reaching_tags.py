@@ -1,7 +1,7 @@
 """By which tags manifests are reached: directly, through indexes, and not through lists of referrers."""
 
-from catalog.sign_atomic import reaching_tags
-from catalog.snapshot import ManifestEntry, Snapshot
+from catalog.signing.atomic import reaching_tags
+from catalog.versions.snapshot import ManifestEntry, Snapshot
 from oci.digest import Digest
 from oci.mediatypes import OCI_INDEX, OCI_MANIFEST
 from oci.remote.referrers_tag import fallback_tag

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from catalog.blobs.origins import Origin
 from catalog.catalog import Catalog
-from catalog.changes import AddManifest, SetTag
-from catalog.pulls import PullCount, Pulled
+from catalog.pull_counts import PullCount, Pulled
 from catalog.settings import read_settings
-from catalog.sources import Origin
+from catalog.versions.changes import AddManifest, SetTag
 from oci import mediatypes
 from oci.digest import Digest
 from tests.unit.catalog.conftest import commit_to, stage_blob, stage_manifest

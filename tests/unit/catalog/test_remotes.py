@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from catalog.catalog import Catalog
-from catalog.remotes import RemoteRecord, check_record, parse_key, select_record
+from catalog.remotes.records import RemoteRecord, check_record, parse_key, select_record
 from oci.errors import InvalidInput, NameInvalid, RemoteUnknown
 from oci.reference import parse_reference
 from oci.remote.limits.rate import Rate, parse_rate

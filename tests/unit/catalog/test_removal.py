@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 
 import pytest
 
-from catalog.removal import plan_removal
-from catalog.snapshot import ManifestEntry, Snapshot
+from catalog.versions.removal import plan_removal
+from catalog.versions.snapshot import ManifestEntry, Snapshot
 from oci import mediatypes
 from oci.digest import Digest
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from catalog.catalog import Catalog
-from catalog.changes import AddManifest, LatestIs, RemoveManifest, RemoveTag
-from catalog.restore import plan_towards
+from catalog.content.restore import plan_towards
+from catalog.versions.changes import AddManifest, LatestIs, RemoveManifest, RemoveTag
 from oci import mediatypes
 from oci.descriptor import Descriptor
 from oci.digest import Digest

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-import catalog.lake
+import catalog.lake.connection
+from catalog.blobs.index import Holdings
 from catalog.catalog import Catalog
-from catalog.holdings import Holdings
-from catalog.lake import Lake
+from catalog.lake.connection import Lake
 from oci.digest import Digest
 
 BEFORE = 11
@@ -25,7 +25,7 @@ ALONE, CLAIMED, OPEN, BESIDE, CHOSEN = (
 def former(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """`a`: a cache of ever.example/a, public; `b`: what was pushed, private; `c`: a cache of evil.example/c, public;
     `d`: chosen from `a`."""
-    monkeypatch.setattr(catalog.lake, "SCHEMA_VERSION", BEFORE)
+    monkeypatch.setattr(catalog.lake.connection, "SCHEMA_VERSION", BEFORE)
     lake = Lake(home / "catalog" / "catalog.sqlite", memory="256MB", threads=1, lock_timeout=10)
     with lake.write() as writer:
         for name, operation, message in (

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from catalog.catalog import Catalog
-from catalog.damage import spans_of
-from catalog.lake_record import judge_since
-from catalog.scrub import Fault, HeldRecord, Pace
+from catalog.lake.snapshot_log import judge_since
+from catalog.maintenance.impact import spans_of
+from catalog.maintenance.scrub import Fault, HeldRecord, Pace
 from catalog.settings import read_settings
 from oci.digest import Digest
 from oci.errors import BlobUnknown, StorageCorrupt

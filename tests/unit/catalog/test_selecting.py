@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from catalog.conditions import Conditions
-from catalog.facts import Facts, facts_of
-from catalog.filters import Line, NewestBy, Selection, TagFilter
-from catalog.selecting import Filter
+from catalog.filters.conditions import Conditions
+from catalog.filters.facts import Facts, facts_of
+from catalog.filters.filter import Filter
+from catalog.filters.tags import Line, NewestBy, Selection, TagFilter
 from oci.digest import Digest
 from oci.kinds import signature_tag
 

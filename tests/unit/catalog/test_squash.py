@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 import pytest
 
 from catalog.catalog import Catalog
-from catalog.changes import AddManifest, RemoveManifest, RemoveTag, SetTag
-from catalog.distributions import Distribution
-from catalog.pins import Pin
-from catalog.snapshot import Snapshot
-from catalog.squash import SquashReport
-from catalog.timeline import Made, Timeline, parse_numbers, plan_squash
+from catalog.distributions.records import Distribution
+from catalog.versions.changes import AddManifest, RemoveManifest, RemoveTag, SetTag
+from catalog.versions.deletion import SquashReport
+from catalog.versions.pins import Pin
+from catalog.versions.snapshot import Snapshot
+from catalog.versions.timeline import Made, Timeline, parse_numbers, plan_squash
 from oci.errors import InUse, InvalidInput, NameUnknown, VersionUnknown
 from tests.unit.catalog.conftest import commit_to, push_image, stage_image
 

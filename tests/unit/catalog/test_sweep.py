@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from catalog.blobs.index import Held
 from catalog.catalog import Catalog
-from catalog.changes import AddManifest, RemoveManifest
-from catalog.holdings import Held
+from catalog.content.copy_ends import RepositoryTarget
 from catalog.settings import read_settings
-from catalog.snapshot import Snapshot
-from catalog.target import RepositoryTarget
+from catalog.versions.changes import AddManifest, RemoveManifest
+from catalog.versions.snapshot import Snapshot
 from oci.digest import Digest
 from oci.errors import BlobUnknown
 from tests.unit.catalog.conftest import commit_to, push_image, stage_image
@@ -148,7 +148,7 @@ def test_what_was_vouched_for_is_not_looked_at_again_until_versions_are_deleted(
 def test_a_sweep_whose_time_is_up_goes_on_with_the_next(
     timed: Catalog, now: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("catalog.sweep._BATCH", 3)
+    monkeypatch.setattr("catalog.maintenance.garbage_collection._BATCH", 3)
     for number in range(8):
         loose = str(number).encode()
         timed.content.put(loose, Digest.of(loose), "team/app")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from catalog.blobs.uploads import Uploads, UploadSession
 from catalog.catalog import Catalog
-from catalog.snapshot import Snapshot
-from catalog.target import RepositoryTarget
-from catalog.uploads import Uploads, UploadSession
+from catalog.content.copy_ends import RepositoryTarget
+from catalog.versions.snapshot import Snapshot
 from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import StorageFull

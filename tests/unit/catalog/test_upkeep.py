@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from catalog.catalog import Catalog
-from catalog.changes import RemoveTag
+from catalog.maintenance.compaction import Step
 from catalog.settings import read_settings
-from catalog.snapshot import Snapshot
-from catalog.upkeep import Step
+from catalog.versions.changes import RemoveTag
+from catalog.versions.snapshot import Snapshot
 from tests.unit.catalog.conftest import commit_to, push_image
 
 ROOT = Path(__file__).parents[3]

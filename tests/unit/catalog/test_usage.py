@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from catalog.catalog import Catalog
-from catalog.changes import RemoveManifest
+from catalog.versions.changes import RemoveManifest
 from oci.digest import Digest
 from tests.unit.catalog.conftest import commit_to, push_image
 

@@ -6,9 +6,9 @@ import json
 import pytest
 
 from catalog.catalog import Catalog
-from catalog.changes import AddManifest, SetTag
-from catalog.sboms import PackageDiff, diff_packages, parse_packages
-from catalog.version_diff import VersionRef, diff_versions
+from catalog.content.diff import VersionRef, diff_versions
+from catalog.content.sboms import PackageDiff, diff_packages, parse_packages
+from catalog.versions.changes import AddManifest, SetTag
 from oci import mediatypes
 from oci.descriptor import Descriptor
 from oci.errors import EntrepotError, VersionUnknown

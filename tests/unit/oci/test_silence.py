@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from catalog.remotes.clients import Upstreams
 from catalog.settings import read_settings
-from catalog.upstreams import Upstreams
 from flows.progress import Progress
 from oci.descriptor import Descriptor
 from oci.digest import Digest

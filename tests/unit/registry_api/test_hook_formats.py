@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from catalog.cloud_events import cloud_event, distribution_envelope, version_told
-from catalog.commit_log import VersionMade
-from catalog.event_queue import Pushed
-from catalog.event_records import Kind
+from catalog.commits.commit_log import VersionMade
+from catalog.webhooks.cloud_events import cloud_event, distribution_envelope, version_told
+from catalog.webhooks.queue import Pushed
+from catalog.webhooks.records import Kind
 from oci.errors import InvalidInput
 from registry_api.hook_formats import parse_events
 from tests.unit.catalog.test_cloud_events import MADE

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from catalog.access import AccessStore, ensure_administrator, hash_password
-from catalog.access_policy import Account
-from catalog.logins import Login, Logins
+from catalog.access.logins import Login, Logins
+from catalog.access.policy import Account
+from catalog.access.store import AccessStore, ensure_administrator, hash_password
 from catalog.settings import read_settings
 from oci.errors import TooManyRequests
 from registry_api.login_checks import LoginChecks, address_key

@@ -1,0 +1,93 @@
+"""A file of mode 0600 that holds one value as JSON: read again whenever it changes, written whole under a lock."""
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ValidationError
+
+from catalog.disk_reserve import FULL, no_room
+from oci.errors import CatalogUnusable, InvalidInput
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file of mode 0600 whole or not at all."""
+    staged = path.with_name(f".{path.name}.new")
+    descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    staged.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+class PrivateFile(Generic[M]):
+    """This process's sight of the file; `empty` stands for one that is not there. Usable from any thread."""
+
+    def __init__(self, file: Path, empty: M, *, lock_timeout: float) -> None:
+        self._file, self._empty = file, empty
+        self._name = str(file)
+        self._lock = FileLock(file.with_suffix(".lock"), timeout=lock_timeout)
+        self._guard = threading.Lock()
+        self._stamp: tuple[int, int, int] | None = None
+        self._value = empty
+
+    @property
+    def value(self) -> M:
+        """What holds now; a glance at the file's date, so it may be asked on an event loop. Raise CatalogUnusable."""
+        try:
+            status = os.stat(self._name)  # noqa: PTH116  # on every request, and half of Path.stat's time
+        except FileNotFoundError:
+            with self._guard:
+                self._stamp, self._value = None, self._empty
+            return self._value
+        stamp = (status.st_mtime_ns, status.st_ino, status.st_size)
+        if stamp != self._stamp:
+            with self._guard:
+                self._value, self._stamp = self._read(), stamp
+        return self._value
+
+    @property
+    def stamp(self) -> tuple[int, int, int] | None:
+        """Another value as soon as another one holds; as of the last look at `value`."""
+        return self._stamp
+
+    def _read(self) -> M:
+        try:
+            return type(self._empty).model_validate_json(self._file.read_bytes())
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            said = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        except InvalidInput as error:
+            said = error.message
+        raise CatalogUnusable(f"{self._file} cannot be used: {said}; mend it or restore it from a backup")
+
+    def locked(self) -> FileLock:
+        """The lock that writers hold."""
+        return self._lock
+
+    def update(self, change: Callable[[M], M]) -> M:
+        """Replace what holds by what `change` makes of it; durable on return. What it raises leaves all as it was."""
+        self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            with self._lock:
+                made = change(self.value)
+                checked = type(made).model_validate(made.model_dump())
+                write_private(self._file, checked.model_dump_json(indent=1) + "\n")
+        except OSError as error:
+            if error.errno in FULL:
+                raise no_room(self._file.parent) from error
+            raise
+        except Timeout:
+            raise CatalogUnusable(f"another process holds {self._lock.lock_file}; try again") from None
+        return checked

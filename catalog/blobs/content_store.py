@@ -1,0 +1,109 @@
+"""The content we hold, one copy of each blob however many repositories use it."""
+
+from collections.abc import Iterable
+
+from catalog.blobs.index import Holdings
+from catalog.blobs.local_store import BlobReader, BlobStore
+from catalog.blobs.uploads import Clock, Uploads
+from oci.digest import Digest
+from oci.errors import BlobUnknown
+
+LEASE_AGE = 600.0
+"""Seconds after which a lease that is still needed is written anew; garbage collection's grace period must be longer."""
+
+
+class ContentStore:
+    """Looks up, reads and leases blobs; usable from any thread."""
+
+    def __init__(self, store: BlobStore, holdings: Holdings, uploads: Uploads, *, clock: Clock) -> None:
+        self._store, self._holdings, self._uploads, self._clock = store, holdings, uploads, clock
+
+    def size(self, digest: Digest) -> int | None:
+        """Bytes of a blob that is held by anybody, else None."""
+        return self._holdings.size(digest)
+
+    def missing(self, digests: Iterable[Digest]) -> set[Digest]:
+        """Those of the blobs that are not held."""
+        return {digest for digest in digests if self._holdings.size(digest) is None}
+
+    def open(self, digest: Digest) -> BlobReader:
+        """Open a blob; raise BlobUnknown when it is not held, StorageCorrupt when its bytes are gone."""
+        size = self._holdings.size(digest)
+        if size is None:
+            raise BlobUnknown(f"blob {digest} is not held here")
+        return self._store.open(digest, size)
+
+    def reopen(self, digest: Digest, size: int) -> BlobReader:
+        """Open a blob of that size that was opened before; raise StorageCorrupt when its bytes have gone since.
+
+        Saves asking whether it is held: bytes of the right size are there only as long as it is.
+        """
+        return self._store.open(digest, size)
+
+    @property
+    def redirects(self) -> bool:
+        """Whether clients may get blobs from the store itself."""
+        return self._store.redirects
+
+    def url(self, digest: Digest) -> str:
+        """Where clients get a held blob without us, for a while; only where the store redirects."""
+        return self._store.url(digest)
+
+    def read(self, digest: Digest) -> bytes:
+        """Return a small blob whole."""
+        with self.open(digest) as reader:
+            return reader.read_at(0, reader.size)
+
+    def put(self, data: bytes, digest: Digest, repository: str, media_type: str = "") -> None:
+        """Keep small content of that digest and lease it to the repository; what it has a lease on is not written again.
+
+        What others hold is written like anything else, so that the time it takes tells nothing of them.
+        """
+        if self.linked(repository, digest) and self._holdings.add_link(
+            repository, digest, media_type=media_type, now=self._clock()
+        ):
+            return
+        session = self._uploads.begin(repository)
+        try:
+            session.write(data)
+            session.finish(digest, media_type=media_type)
+        finally:
+            session.cancel()
+
+    def link(self, repository: str, digest: Digest, media_type: str = "") -> None:
+        """Let a repository use a blob until a version holds it; raise BlobUnknown when it is not held."""
+        if not self._holdings.add_link(repository, digest, media_type=media_type, now=self._clock()):
+            raise BlobUnknown(f"blob {digest} is not held here")
+
+    def unlink(self, repository: str, digest: Digest) -> bool:
+        """End a repository's lease on a blob; False when it has none. The bytes go when nothing else needs them."""
+        return self._holdings.drop_link(repository, digest)
+
+    def linked(self, repository: str, digest: Digest) -> bool:
+        """Whether the repository has a lease on a blob that is held."""
+        return self._holdings.link(repository, digest) is not None
+
+    def lease(self, repository: str, digest: Digest, media_type: str = "") -> bool:
+        """Make sure that the repository has a lease of recent date; False when the blob is not held.
+
+        With a media type, only a manifest that the repository has staged itself counts as held.
+        """
+        link = self._holdings.link(repository, digest)
+        if media_type and (link is None or not link.media_type):
+            return False
+        now = self._clock()
+        if link is not None and now - link.linked_at < LEASE_AGE:
+            return True
+        return self._holdings.add_link(repository, digest, media_type=media_type, now=now)
+
+    def linked_anywhere(self, digest: Digest) -> set[str]:
+        """The repositories that have a lease on the blob."""
+        return self._holdings.repositories_of(digest)
+
+    def origins(self, digest: Digest) -> frozenset[str]:
+        """The registries that have sent a blob whole."""
+        return self._holdings.origins(digest)
+
+    def check(self) -> None:
+        """Raise what keeps the store from being written."""
+        self._store.check()

@@ -1,0 +1,243 @@
+"""Blobs as objects of an S3 bucket, under PREFIX/ALGORITHM/first two digits/HEX; staged in a local folder.
+
+Credentials and region come from where every AWS tool looks: the environment, `~/.aws`, the machine's role.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import boto3
+from boto3.s3.transfer import TransferConfig
+from botocore.client import Config
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+from catalog.blobs.local_store import QUARANTINE, BlobVanished, Stored, check_staging, digest_of_name, storage_errors
+from oci.digest import Digest
+from oci.errors import SettingsInvalid, StorageCorrupt, StorageUnavailable
+
+_PART = 64 * 1024 * 1024
+"""Bytes of one part of an upload: a blob of 640 GB fits into the 10,000 parts that S3 allows."""
+
+_SKIPPED = 1024 * 1024
+"""Bytes that are rather read and dropped than asked for anew."""
+
+_URL_SECONDS = 1200
+_MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
+
+
+@dataclass(frozen=True, slots=True)
+class S3Place:
+    """A bucket, and what its objects' keys begin with. `endpoint` empty: AWS."""
+
+    bucket: str
+    prefix: str = ""
+    endpoint: str = ""
+
+
+class S3BlobStore:
+    """A BlobStore in a bucket; usable from any thread and by several machines."""
+
+    def __init__(self, place: S3Place, staging: Path, *, redirect: bool) -> None:
+        self._bucket, self._prefix, self._staging, self._redirect = place.bucket, place.prefix, staging, redirect
+        with storage_errors(staging):
+            staging.mkdir(parents=True, exist_ok=True)
+        config = Config(
+            signature_version="s3v4",
+            s3={"addressing_style": "path" if place.endpoint else "auto"},
+            retries={"mode": "standard", "max_attempts": 5},
+            max_pool_connections=64,
+        )
+        with _s3_errors(place.bucket):
+            self._client: Any = boto3.session.Session().client("s3", endpoint_url=place.endpoint or None, config=config)
+            self._check_bucket()
+
+    def _check_bucket(self) -> None:
+        try:
+            self._client.head_bucket(Bucket=self._bucket)
+        except ClientError as error:
+            if _is_missing(error):
+                raise SettingsInvalid(
+                    f"ENTREPOT_STORAGE: there is no bucket {self._bucket!r}; make it first, or name another"
+                ) from None
+            raise
+
+    @property
+    def staging(self) -> Path:
+        return self._staging
+
+    def key(self, digest: Digest) -> str:
+        """Where the blob lies, or would."""
+        parts = (self._prefix, digest.algorithm, digest.encoded[:2], digest.encoded)
+        return "/".join(part for part in parts if part)
+
+    def send(self, staged: Path, digest: Digest) -> None:
+        """Upload in parts, each with a checksum that S3 compares."""
+        with _s3_errors(self._bucket):
+            self._client.upload_file(
+                str(staged),
+                self._bucket,
+                self.key(digest),
+                ExtraArgs={"ContentType": "application/octet-stream", "ChecksumAlgorithm": "CRC32"},
+                Config=TransferConfig(multipart_threshold=_PART, multipart_chunksize=_PART, max_concurrency=4),
+            )
+
+    def adopt(self, staged: Path, digest: Digest) -> None:
+        if self._size(digest) != staged.stat().st_size:
+            raise BlobVanished(f"{digest} was removed from the bucket {self._bucket} while it was taken in")
+        staged.unlink()
+
+    def check_blob(self, digest: Digest, size: int) -> None:
+        found = self._size(digest)
+        if found is None:
+            raise StorageCorrupt(f"{digest} is recorded as held, but there is no such object in {self._bucket}")
+        if found != size:
+            raise StorageCorrupt(f"{digest} is recorded with {size} bytes, but its object has {found}")
+
+    def _size(self, digest: Digest) -> int | None:
+        with _s3_errors(self._bucket):
+            try:
+                return int(self._client.head_object(Bucket=self._bucket, Key=self.key(digest))["ContentLength"])
+            except ClientError as error:
+                if _is_missing(error):
+                    return None
+                raise
+
+    def open(self, digest: Digest, size: int) -> "S3BlobReader":
+        reader = S3BlobReader(self._client, self._bucket, self.key(digest), size)
+        try:
+            reader.begin(0)
+        except StorageCorrupt:
+            raise StorageCorrupt(
+                f"{digest} is recorded with {size} bytes, but {self._bucket} has no such object"
+            ) from None
+        return reader
+
+    @property
+    def redirects(self) -> bool:
+        return self._redirect
+
+    def url(self, digest: Digest) -> str:
+        """A URL that gives the blob to anybody for twenty minutes."""
+        parameters = {"Bucket": self._bucket, "Key": self.key(digest)}
+        return str(self._client.generate_presigned_url("get_object", Params=parameters, ExpiresIn=_URL_SECONDS))
+
+    def delete(self, digest: Digest) -> None:
+        with _s3_errors(self._bucket):
+            self._client.delete_object(Bucket=self._bucket, Key=self.key(digest))
+
+    def set_aside(self, digest: Digest) -> None:
+        aside = self._place(f"{QUARANTINE}/{digest.algorithm}/{digest.encoded[:2]}/{digest.encoded}")
+        with _s3_errors(self._bucket):
+            try:
+                self._client.copy({"Bucket": self._bucket, "Key": self.key(digest)}, self._bucket, aside)
+            except ClientError as error:
+                if not _is_missing(error):
+                    raise
+            self._client.delete_object(Bucket=self._bucket, Key=self.key(digest))
+
+    def stored(self) -> Iterator[Stored]:
+        start = self._place("")
+        with _s3_errors(self._bucket):
+            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=start):
+                for one in page.get("Contents", ()):
+                    name = one["Key"].removeprefix(start)
+                    digest, aside = digest_of_name(name)
+                    yield Stored(name, digest, int(one["Size"]), one["LastModified"].timestamp(), aside)
+
+    def remove_stored(self, name: str) -> None:
+        with _s3_errors(self._bucket):
+            self._client.delete_object(Bucket=self._bucket, Key=self._place(name))
+
+    def _place(self, name: str) -> str:
+        return f"{self._prefix}/{name}" if self._prefix else name
+
+    def check(self) -> None:
+        check_staging(self._staging)
+        with _s3_errors(self._bucket):
+            self._check_bucket()
+
+
+class S3BlobReader:
+    """An object, read by one request as long as it is read in order."""
+
+    def __init__(self, client: Any, bucket: str, key: str, size: int) -> None:
+        self._client, self._bucket, self._key, self.size = client, bucket, key, size
+        self._body: Any = None
+        self._position = 0
+
+    def begin(self, offset: int) -> None:
+        """Ask for the bytes from `offset` on; raise StorageCorrupt when they are not there."""
+        self.close()
+        self._position = offset
+        if self.size == 0:
+            return
+        with _s3_errors(self._bucket):
+            try:
+                answer = self._client.get_object(Bucket=self._bucket, Key=self._key, Range=f"bytes={offset}-")
+            except ClientError as error:
+                if _is_missing(error) or _code(error) in ("416", "InvalidRange"):
+                    raise StorageCorrupt(f"{self._key} is not whole in {self._bucket}") from None
+                raise
+        self._body = answer["Body"]
+        if int(answer["ContentLength"]) != self.size - offset:
+            self.close()
+            raise StorageCorrupt(f"{self._key} is not whole in {self._bucket}")
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        length = min(length, self.size - offset)
+        if length <= 0:
+            return b""
+        if self._body is None or not 0 <= offset - self._position <= _SKIPPED:
+            self.begin(offset)
+        with _s3_errors(self._bucket):
+            self._read(offset - self._position)
+            return self._read(length)
+
+    def _read(self, length: int) -> bytes:
+        """Read so many bytes, or raise."""
+        data = bytearray()
+        while len(data) < length:
+            chunk = self._body.read(length - len(data))
+            if not chunk:
+                raise StorageUnavailable(f"{self._bucket} broke off {self._key} after {self._position} bytes")
+            data += chunk
+            self._position += len(chunk)
+        return bytes(data)
+
+    def fileno(self) -> int:
+        return -1
+
+    def close(self) -> None:
+        body, self._body = self._body, None
+        if body is not None:
+            body.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _is_missing(error: ClientError) -> bool:
+    return _code(error) in (*_MISSING, "NoSuchBucket")
+
+
+@contextlib.contextmanager
+def _s3_errors(bucket: str) -> Iterator[None]:
+    """Turn what boto3 raises into errors that say what to do."""
+    try:
+        yield
+    except ClientError as error:
+        raise StorageUnavailable(
+            f"S3 bucket {bucket}: {_code(error)}: {error.response.get('Error', {}).get('Message', '')}"
+        ) from error
+    except (BotoCoreError, HTTPClientError) as error:
+        raise StorageUnavailable(f"S3 bucket {bucket} cannot be used: {error}") from error

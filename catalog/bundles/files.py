@@ -1,0 +1,127 @@
+"""Bundles on disk: a tar where the name ends in `.tar`, else a folder. Written whole or not at all; read with suspicion."""
+
+import io
+import os
+import shutil
+import tarfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Protocol
+
+from catalog.blobs.local_store import storage_errors, sync_folder
+from catalog.bundles.format import BundleInvalid
+from oci.errors import Conflict, LocalError
+
+CHUNK = 1024 * 1024
+
+
+class BundleWriter(Protocol):
+    """Takes files in order."""
+
+    def add(self, name: str, size: int, source: IO[bytes]) -> None:
+        """Add a file of `size` bytes."""
+        ...
+
+
+@contextmanager
+def create_bundle(path: Path) -> Iterator[BundleWriter]:
+    """Write a bundle beside its place, sync it, and put it there when all went well; raise Conflict when something is there."""
+    if path.exists():
+        raise Conflict(f"{path} exists already; choose another name, or remove it first")
+    if not path.parent.is_dir():
+        raise LocalError(f"there is no folder {path.parent} to write {path.name} into")
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        with storage_errors(path.parent):
+            if path.suffix == ".tar":
+                with partial.open("wb") as file:
+                    with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
+                        yield _TarWriter(archive)
+                    file.flush()
+                    os.fsync(file.fileno())
+            else:
+                partial.mkdir()
+                yield _FolderWriter(partial)
+            partial.rename(path)
+            sync_folder(path.parent)
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial)
+        else:
+            partial.unlink(missing_ok=True)
+
+
+class _TarWriter:
+    def __init__(self, archive: tarfile.TarFile) -> None:
+        self._archive = archive
+
+    def add(self, name: str, size: int, source: IO[bytes]) -> None:
+        entry = tarfile.TarInfo(name)
+        entry.size, entry.mode = size, 0o644
+        self._archive.addfile(entry, source)
+
+
+class _FolderWriter:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def add(self, name: str, size: int, source: IO[bytes]) -> None:
+        del size
+        target = self._folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("xb") as file:
+            shutil.copyfileobj(source, file, CHUNK)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+@contextmanager
+def open_bundle(path: Path) -> Iterator[Iterator[tuple[str, int, IO[bytes]]]]:
+    """Give the files of a bundle as (name, size, content), in their order; each content is read before the next is asked for.
+
+    Raises BundleInvalid for what is no bundle, is truncated, or holds other things than files with plain relative names.
+    """
+    if path.is_dir():
+        yield _files_of_folder(path)
+        return
+    try:
+        with path.open("rb", buffering=CHUNK) as file, tarfile.open(fileobj=file, mode="r:") as archive:
+            yield _files_of_tar(path, archive)
+    except FileNotFoundError:
+        raise BundleInvalid(f"there is no bundle {path}") from None
+    except tarfile.TarError as error:
+        raise BundleInvalid(f"{path} is no tar, or it is truncated: {error}") from None
+
+
+def _files_of_tar(path: Path, archive: tarfile.TarFile) -> Iterator[tuple[str, int, IO[bytes]]]:
+    for entry in archive:
+        if entry.isdir():
+            continue
+        _check_name(path, entry.name)
+        source = archive.extractfile(entry) if entry.isfile() else None
+        if source is None:
+            raise BundleInvalid(f"{path} holds {entry.name!r}, which is no plain file")
+        yield entry.name, entry.size, source
+
+
+def _files_of_folder(path: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
+    def rank(found: Path) -> tuple[bool, str]:
+        return found.name != "entrepot.json", str(found)
+
+    for found in sorted((found for found in path.rglob("*") if not found.is_dir()), key=rank):
+        if found.is_symlink() or not found.is_file():
+            raise BundleInvalid(f"{path} holds {found.relative_to(path)}, which is no plain file")
+        with found.open("rb") as source:
+            yield str(found.relative_to(path)), found.stat().st_size, source
+
+
+def _check_name(path: Path, name: str) -> None:
+    if name.startswith("/") or ".." in Path(name).parts or "\\" in name or not name.isprintable():
+        raise BundleInvalid(f"{path} holds a file named {name[:200]!r}, which leads out of it; nothing was imported")
+
+
+def in_memory(data: bytes) -> IO[bytes]:
+    """Small content as a file."""
+    return io.BytesIO(data)

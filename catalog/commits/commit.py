@@ -1,0 +1,269 @@
+"""The only writer of the catalogue: concurrent commits are grouped into one transaction under the lock."""
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from catalog.blobs.content_store import ContentStore
+from catalog.blobs.origins import Row, source_rows, source_table
+from catalog.commits.blob_rights import Rights
+from catalog.distributions.records import Distribution, Distributions, distribution_row
+from catalog.lake.connection import Lake
+from catalog.quotas.quotas import Quotas, total_of
+from catalog.versions.changes import Commit, CommitResult, Lookups, plan_effect
+from catalog.versions.rows import ImageConfig, Record, effect_records, first_distribution, record_table
+from catalog.versions.snapshot import Snapshot
+from catalog.versions.snapshot_cache import Snapshots
+from oci import mediatypes
+from oci.errors import CatalogBusy, CatalogUnusable, StorageFull
+from oci.manifest import Manifest
+
+_GROUP = 256
+"""How many commits one transaction takes at most."""
+
+MAX_CONFIG = 4 * 1024 * 1024
+"""Bytes of a config; one that is larger is not read."""
+
+CONFIGS = frozenset({mediatypes.OCI_CONFIG, mediatypes.DOCKER_CONFIG})
+"""Media types of image configs."""
+
+
+Planner = Callable[[Snapshot], Commit]
+"""Makes the commit for the version of a repository that is its latest; it may read the catalogue, and neither write nor wait."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    commit: Commit
+    planner: Planner | None = None
+    result: CommitResult | None = None
+    error: BaseException | None = None
+
+    def is_done(self) -> bool:
+        return self.result is not None or self.error is not None
+
+
+class Committer:
+    """Commits from any thread; the first to come writes for all that wait meanwhile."""
+
+    def __init__(
+        self,
+        lake: Lake,
+        snapshots: Snapshots,
+        distributions: Distributions,
+        content: ContentStore,
+        lookups: Lookups,
+        quotas: Quotas,
+        rights: Rights,
+    ) -> None:
+        self._lake, self._snapshots, self._content, self._lookups = lake, snapshots, content, lookups
+        self._distributions, self._quotas, self._rights = distributions, quotas, rights
+        self._queue: list[_Waiting] = []
+        self._guard, self._leading = threading.Lock(), threading.Lock()
+        self._leader = 0
+
+    def commit(self, commit: Commit) -> CommitResult:
+        """Make the version, durable on return; one commit's refusal does not touch the others of its group."""
+        return self._wait(_Waiting(commit))
+
+    def commit_latest(self, repository: str, planner: Planner) -> CommitResult:
+        """Plan on the latest version while nobody else can make another, and commit that: for one who was too slow too often."""
+        return self._wait(_Waiting(Commit(repository, "", (), "", "", datetime.fromtimestamp(0, UTC)), planner))
+
+    def _wait(self, waiting: _Waiting) -> CommitResult:
+        if self._leader == threading.get_ident():
+            raise RuntimeError("a commit within a commit would wait for itself")
+        with self._guard:
+            self._queue.append(waiting)
+        while not waiting.is_done():
+            with self._leading:
+                if waiting.is_done():
+                    break
+                self._leader = threading.get_ident()
+                try:
+                    self._commit_next()
+                finally:
+                    self._leader = 0
+        if waiting.error is not None:
+            raise waiting.error
+        assert waiting.result is not None
+        return waiting.result
+
+    def _commit_next(self) -> None:
+        """Commit what waits, as much as one group takes."""
+        with self._guard:
+            group, self._queue = self._queue[:_GROUP], self._queue[_GROUP:]
+        for planned in [one for one in group if one.planner]:  # each sees what is written already
+            self._commit_group([planned])
+        self._commit_group([one for one in group if one.planner is None])
+
+    def preview(self, commit: Commit) -> CommitResult:
+        """What a commit would make now; nothing is written. Raises what `commit` raises."""
+        result = self._plan(commit, {}, lease=False)[0]
+        if result.changed:
+            self._quotas.begin().take(result.repository, total_of(result.snapshot))
+        return result
+
+    def _commit_group(self, group: Sequence[_Waiting], *, is_repeated: bool = False) -> None:
+        """Every member is done afterwards, whatever happens. A group whose write fails is written in halves, and these again,
+        so that what cannot be written fails alone."""
+        if not group:
+            return
+        try:
+            results, refusals = self._write(group, is_repeated=is_repeated)
+        except Exception as error:  # noqa: BLE001  # handed to whoever waits for it
+            if len(group) == 1 or isinstance(error, CatalogBusy | StorageFull):
+                for waiting in group:
+                    waiting.error = error
+                return
+            for half in (group[: len(group) // 2], group[len(group) // 2 :]):
+                self._commit_group(half, is_repeated=True)
+        except BaseException as error:  # this thread is to end
+            for waiting in group:
+                waiting.error = waiting.error or error
+            raise
+        else:
+            for waiting, result in results:
+                waiting.result = result
+            for waiting, refusal in refusals:
+                waiting.error = refusal
+
+    def _write(
+        self, group: Sequence[_Waiting], *, is_repeated: bool
+    ) -> tuple[list[tuple[_Waiting, CommitResult]], list[tuple[_Waiting, Exception]]]:
+        """Write a group in one transaction; return what came of its members, and which were refused. `is_repeated`: a write that
+        failed may have landed."""
+        results: list[tuple[_Waiting, CommitResult]] = []
+        refusals: list[tuple[_Waiting, Exception]] = []
+        made: dict[str, Snapshot] = {}
+        records: list[Record] = []
+        served: list[Distribution] = []
+        sources: list[Row] = []
+        with self._lake.write() as writer:
+            self._snapshots.refresh()
+            fitting = self._quotas.begin()
+            for waiting in group:
+                try:
+                    if waiting.planner is not None:
+                        name = waiting.commit.repository
+                        waiting.commit = waiting.planner(self._snapshots.find(name) or Snapshot(name, 0))
+                    result, some, origins = self._plan(waiting.commit, made, is_repeated=is_repeated)
+                    if result.changed:
+                        fitting.take(result.repository, total_of(result.snapshot))
+                except (CatalogUnusable, StorageFull):
+                    raise  # the transaction is of no more use
+                except Exception as error:  # noqa: BLE001  # handed to whoever waits for it
+                    refusals.append((waiting, error))
+                    continue
+                results.append((waiting, result))
+                records += some
+                sources += origins
+                if result.changed:
+                    is_first = result.repository not in made and not self._snapshots.has(result.repository)
+                    made[result.repository] = result.snapshot
+                    is_served = self._distributions.find(result.repository) is not None
+                    if is_first and not is_served and waiting.commit.serve != "nobody":
+                        served.append(first_distribution(waiting.commit, result.version))
+            if made:
+                writer.append("records", record_table(records))
+                writer.insert("distributions", [distribution_row(one) for one in served])
+                if sources:
+                    writer.append("sources", source_table(sources))
+                actors, operations = _description([waiting.commit for waiting, _ in results])
+                paths = {one.path: "set" for one in served}
+                writer.describe(
+                    actors, operations, versions=_numbers(results), distributions=paths, totals=fitting.made
+                )
+        for one in served:
+            self._distributions.keep(one)
+        self._snapshots.keep(made.values(), before=writer.before, after=writer.after)
+        return results, refusals
+
+    def _plan(
+        self, commit: Commit, made: dict[str, Snapshot], *, lease: bool = True, is_repeated: bool = False
+    ) -> tuple[CommitResult, list[Record], list[Row]]:
+        """What one commit comes to on top of those before it in the group: its result, records, and rows of `sources`."""
+        name = commit.repository
+        base = made.get(name) or self._snapshots.find(name) or Snapshot(name, 0)
+        if (commit.resumable or is_repeated) and (
+            number := find_operation(self._lake, name, commit.operation_id)
+        ) is not None:
+            done = self._snapshots.get(name, number) if number else base
+            return CommitResult(name, number, changed=False, snapshot=done), [], []
+        effect = plan_effect(base, commit, self._lookups)
+        if not effect.delta:
+            return CommitResult(name, base.version, changed=False, snapshot=base), [], []
+        snapshot = base.forward(self._snapshots.number_after(base), effect.delta)
+        if snapshot.deferred:
+            snapshot = snapshot.with_proven(self._rights.proven_bytes(snapshot))
+        for digest in effect.leased if lease else ():  # one that no version comes of goes with time
+            self._content.lease(name, digest)
+        configs = {manifest.digest: self._read_config(snapshot, manifest) for manifest in effect.manifests}
+        records = effect_records(commit, base, snapshot, effect, configs)
+        sources = source_rows(name, snapshot.version, effect.deferred, commit.created_at)
+        return CommitResult(name, snapshot.version, changed=True, snapshot=snapshot), records, sources
+
+    def _read_config(self, version: Snapshot, manifest: Manifest) -> ImageConfig:
+        config = manifest.config
+        if config is None or config.media_type not in CONFIGS or config.size > MAX_CONFIG:
+            return ImageConfig()
+        size = self._rights.usable_size(version, config.digest)
+        if size is None or size > MAX_CONFIG:  # absent: what others hold is not looked into
+            return ImageConfig()
+        return parse_config(self._content.read(config.digest))
+
+
+def find_operation(lake: Lake, name: str, operation_id: str) -> int | None:
+    """The number of the version that an operation has made in a repository, or that its changes were merged into when that
+    version was deleted; 0 when the whole repository was."""
+    rows = lake.read(
+        "SELECT kind, version FROM records WHERE repository = ? AND operation_id = ? "
+        "AND kind IN ('version', 'squashed', 'deleted') ORDER BY version DESC LIMIT 1",
+        [name, operation_id],
+    )
+    if not rows:
+        return None
+    kind, number = str(rows[0][0]), int(str(rows[0][1]))
+    if kind == "version":
+        return number
+    later = lake.read("SELECT min(number) FROM versions WHERE repository = ? AND number > ?", [name, number])
+    return int(str(later[0][0] or 0))
+
+
+def parse_config(raw: bytes) -> ImageConfig:
+    """Read what the catalogue keeps of an image config; a config that is not one leaves the fields empty."""
+    try:
+        document = json.loads(raw)
+    except (ValueError, RecursionError):
+        return ImageConfig()
+    if not isinstance(document, dict):
+        return ImageConfig()
+    inner = document.get("config")
+    labels = inner.get("Labels") if isinstance(inner, dict) else None
+    texts = {name: _text(document.get(name)) for name in ("os", "architecture", "variant", "created")}
+    pairs = labels.items() if isinstance(labels, dict) else ()
+    return ImageConfig(**texts, labels={key: _text(value) for key, value in pairs})
+
+
+def _text(value: object) -> str:
+    """A plain value as text, and nothing for one that nests: it is no such text, however deep it goes."""
+    return str(value) if isinstance(value, str | int | float) else ""
+
+
+def _description(commits: Iterable[Commit]) -> tuple[str, str]:
+    commits = list(commits)
+    actors = ", ".join(dict.fromkeys(commit.actor for commit in commits))
+    operations = ", ".join(f"{commit.operation} {commit.repository} {commit.operation_id}" for commit in commits[:10])
+    return actors, operations
+
+
+def _numbers(results: Iterable[tuple[_Waiting, CommitResult]]) -> dict[str, range]:
+    """Which versions a group has made of each repository."""
+    made: dict[str, range] = {}
+    for _, result in results:
+        if result.changed:
+            first = made[result.repository][0] if result.repository in made else result.version
+            made[result.repository] = range(first, result.version + 1)
+    return made

@@ -1,0 +1,174 @@
+"""Curating: a set of tags and digests chosen from repositories, with all that belongs to them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Self
+
+from catalog.catalog import Catalog
+from catalog.content.selection import choose
+from catalog.filters.companions import CompanionFilter
+from catalog.filters.filter import Filter
+from catalog.filters.tags import PlatformFilter, Selection
+from catalog.versions.snapshot import ManifestEntry, Snapshot
+from oci import mediatypes
+from oci.digest import Digest
+from oci.errors import Conflict, ManifestUnknown
+from oci.reference import is_tag, parse_name, parse_tag
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """What is chosen from a repository here: one tag, one digest, or with neither the tags that filters keep: its own filter,
+    `wanted`, if it has one."""
+
+    repository: str
+    tag: str = ""
+    digest: Digest | None = None
+    wanted: Filter | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `NAME[:TAG]` or `NAME[:TAG]@DIGEST`, the tag then being its name in the new version; raise InvalidInput."""
+        rest, at, digest = text.partition("@")
+        name, colon, tag = rest.partition(":")
+        return cls(parse_name(name), parse_tag(tag) if colon else "", Digest.parse(digest) if at else None)
+
+    def __str__(self) -> str:
+        tag, digest = f":{self.tag}" if self.tag else "", f"@{self.digest}" if self.digest else ""
+        return f"{self.repository}{tag}{digest}"
+
+
+@dataclass(slots=True)
+class Curation:
+    """What was chosen: tags, and every manifest that comes with them.
+
+    `kept` has for each source (`NAME:TAG` or `NAME@DIGEST`) that was chosen the rule, `dropped` for each one left out the reason.
+    """
+
+    tags: dict[str, Digest] = field(default_factory=dict)
+    manifests: dict[Digest, ManifestEntry] = field(default_factory=dict)
+    kept: dict[str, str] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
+    _from: dict[str, str] = field(default_factory=dict)
+
+    def as_snapshot(self, repository: str) -> Snapshot:
+        """The state that the new version should have."""
+        return Snapshot(repository, 0, self.tags, self.manifests)
+
+    def set_tag(self, tag: str, digest: Digest, repository: str) -> None:
+        """Choose a tag; raise Conflict when another repository's tag of that name points elsewhere."""
+        if self.tags.get(tag, digest) != digest:
+            raise Conflict(
+                f"tag {tag!r} is chosen from {self._from[tag]} and from {repository}, and points to different manifests; "
+                f"exclude one, or name it by digest: {repository}:OTHER-TAG@{digest}"
+            )
+        self.tags[tag] = digest
+        self._from[tag] = repository
+
+
+def curate(
+    catalog: Catalog,
+    picks: Iterable[Pick],
+    *,
+    now: datetime,
+    wanted: Filter | None = None,
+    platforms: PlatformFilter | None = None,
+    versions: Mapping[str, int] | None = None,
+) -> Curation:
+    """Collect what the picks name in their repositories, recursively; in the latest versions where `versions` names no other.
+
+    With a tag come its manifest, the children of an index, what refers to any of these, and cosign's tags for them. The filter
+    applies to picks of whole repositories. Raises NameUnknown, ManifestUnknown, Conflict.
+    """
+    chosen = Curation()
+    by_repository: dict[str, list[Pick]] = {}
+    for pick in picks:
+        by_repository.setdefault(pick.repository, []).append(pick)
+    for repository, some in by_repository.items():
+        source = catalog.snapshot(repository, (versions or {}).get(repository))
+        roots: list[Digest] = []
+        for pick in some:
+            if pick.tag or pick.digest:
+                roots.append(_pick_one(chosen, source, pick))
+            else:
+                roots += _pick_some(chosen, source, choose(catalog, source, pick.wanted or wanted or Filter(), now))
+        collect_parts(catalog, source, roots, chosen, platforms or PlatformFilter())
+    return chosen
+
+
+def curate_version(
+    catalog: Catalog, source: Snapshot, wanted: Filter, platforms: PlatformFilter, *, now: datetime
+) -> Curation:
+    """Collect what a filter chooses of one version, recursively."""
+    chosen = Curation()
+    roots = _pick_some(chosen, source, choose(catalog, source, wanted, now))
+    collect_parts(catalog, source, roots, chosen, platforms)
+    return chosen
+
+
+def _pick_some(chosen: Curation, source: Snapshot, selection: Selection) -> list[Digest]:
+    repository = source.repository
+    chosen.kept |= {_named(repository, one): rule for one, rule in selection.rules.items()}
+    chosen.dropped |= {_named(repository, one): reason for one, reason in selection.dropped.items()}
+    roots: list[Digest] = []
+    for one in selection.kept:
+        if one in source.tags:
+            chosen.set_tag(one, source.tags[one], repository)
+        roots.append(source.tags.get(one) or Digest(one))
+    return roots
+
+
+def _named(repository: str, one: str) -> str:
+    return f"{repository}{':' if is_tag(one) else '@'}{one}"
+
+
+def _pick_one(chosen: Curation, source: Snapshot, pick: Pick) -> Digest:
+    digest = pick.digest or source.tags.get(pick.tag)
+    if digest is None or digest not in source.manifests:
+        near = ", ".join(source.sorted_tags[:5]) or "none"
+        raise ManifestUnknown(f"{pick} is not in version {source.version} of {pick.repository}; it has the tags {near}")
+    chosen.kept[str(pick)] = "named"
+    if pick.tag:
+        chosen.set_tag(pick.tag, digest, pick.repository)
+    return digest
+
+
+def collect_parts(
+    catalog: Catalog, source: Snapshot, roots: Sequence[Digest], chosen: Curation, platforms: PlatformFilter
+) -> None:
+    """Add the manifests that `roots` are made of, and their companions."""
+    if roots:
+        _Collector(catalog, source, platforms).collect(roots, chosen)
+
+
+class _Collector:
+    """Walks one version of one repository."""
+
+    def __init__(self, catalog: Catalog, source: Snapshot, platforms: PlatformFilter) -> None:
+        self._catalog, self._source, self._platforms = catalog, source, platforms
+        self._children = catalog.children(source.repository)
+
+    def collect(self, roots: Iterable[Digest], chosen: Curation) -> None:
+        """Add the manifests that `roots` are made of, and their companions."""
+        waiting, source = list(roots), self._source
+        while waiting:
+            digest = waiting.pop()
+            entry = source.manifests.get(digest)
+            if entry is None or digest in chosen.manifests:
+                continue
+            chosen.manifests[digest] = entry
+            waiting += [*self._parts(digest, entry), *source.referrers.get(digest, ())]
+            for tag in CompanionFilter().tags_of(digest):
+                if tag in source.tags:
+                    chosen.set_tag(tag, source.tags[tag], source.repository)
+                    name = f"{source.repository}:{tag}"
+                    chosen.kept.setdefault(name, f"belongs to {digest}")
+                    chosen.dropped.pop(name, None)
+                    waiting.append(source.tags[tag])
+
+    def _parts(self, digest: Digest, entry: ManifestEntry) -> Sequence[Digest]:
+        if entry.media_type in mediatypes.INDEXES and self._platforms.wanted:
+            manifest = self._catalog.read_manifest(digest, entry.media_type)
+            return [child.digest for _role, child in self._platforms.children_of_some(manifest)]
+        return self._children.get(digest, ())

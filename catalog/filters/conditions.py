@@ -1,0 +1,166 @@
+"""Conditions on content: the part of a filter that looks at what tags point to."""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
+
+from catalog.filters.companions import WORDS
+from catalog.filters.facts import Facts, Values
+from oci.errors import InvalidInput
+from oci.kinds import COSIGN_SIGNATURE, KINDS
+
+_PAIR = re.compile(r"(?P<negated>!)?(?P<key>[^=!\s]+?)(?:(?P<sign>!?=)(?P<value>.*))?", re.DOTALL)
+_PART = re.compile(r"(\d{1,6})([smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_KINDS_OF = {"signature": (COSIGN_SIGNATURE, *WORDS["signature"]), "sbom": ("sbom", *WORDS["sbom"])}
+"""Words that stand for a kind and for artifact types."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairCondition:
+    """A condition on a label or an annotation: the key is there, with a value that fits a glob; or, negated, it is not so."""
+
+    text: str
+    key: str
+    value: str | None
+    negated: bool
+
+    def holds(self, found: Values) -> bool:
+        """Whether it is so; of several values of a key, one that fits is enough, and with a negated condition one too many."""
+        values = found.get(self.key, frozenset())
+        has = bool(values) if self.value is None else any(fnmatchcase(value, self.value) for value in values)
+        return has != self.negated
+
+
+def parse_pair(text: str) -> PairCondition:
+    """Read `KEY`, `KEY=GLOB`, `!KEY` or `KEY!=GLOB`; raise InvalidInput."""
+    match = _PAIR.fullmatch(text)
+    if match is None or (match["negated"] and match["sign"]):
+        raise InvalidInput(f"{text[:100]!r} is no condition; expected KEY, KEY=VALUE, !KEY or KEY!=VALUE")
+    return PairCondition(text, match["key"], match["value"], bool(match["negated"]) or match["sign"] == "!=")
+
+
+def parse_type(text: str) -> tuple[bool, Callable[[str], bool]]:
+    """Read a kind (`helm`), a glob of kinds and artifact types (`application/vnd.wasm*`), or either after `!`.
+
+    Return whether it is negated, and what tells whether a type fits. Raises InvalidInput for a word that is no kind.
+    """
+    word = text.removeprefix("!")
+    known = dict.fromkeys([*KINDS, *_KINDS_OF])
+    if not word or (word not in known and not any(mark in word for mark in "/*?[")):
+        raise InvalidInput(
+            f"{word[:100]!r} is no type; expected one of {', '.join(known)}, or a glob of artifact types"
+        )
+    globs = _KINDS_OF.get(word, (word,))
+    return text.startswith("!"), lambda found: any(fnmatchcase(found, glob) for glob in globs)
+
+
+def parse_age(text: str) -> timedelta | datetime:
+    """Read an age, `30d`, `12h`, `1w2d` (s, m, h, d, w), or a moment, `2026-01-31[T12:00[+01:00]]`, UTC unless it says otherwise.
+
+    Raises InvalidInput.
+    """
+    if text and not _PART.sub("", text):
+        return timedelta(**_sum_up(_PART.findall(text)))
+    try:
+        found = datetime.fromisoformat(text)
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise InvalidInput(
+            f"{text[:100]!r} is neither an age such as 30d or 12h, nor a date such as 2026-01-31"
+        ) from None
+
+
+def _sum_up(parts: Iterable[tuple[str, str]]) -> dict[str, int]:
+    amounts: dict[str, int] = {}
+    for amount, unit in parts:
+        amounts[_UNITS[unit]] = amounts.get(_UNITS[unit], 0) + int(amount)
+    return amounts
+
+
+def moment(age: str, now: datetime) -> datetime:
+    """The moment that an age before `now`, or a date, is; the beginning of time for what lies before it."""
+    parsed = parse_age(age)
+    if isinstance(parsed, datetime):
+        return parsed
+    try:
+        return now - parsed
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What must be true of content to be taken: any of the types (and none of those after `!`), and everything else that is said.
+
+    `newer_than` and `older_than` are as `parse_age` reads them; a manifest whose creation nothing tells is neither. `signed`: a
+    signature is there, of whoever. Raises InvalidInput, when it judges, for a condition that cannot be read.
+    """
+
+    types: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    annotations: tuple[str, ...] = ()
+    newer_than: str = ""
+    older_than: str = ""
+    signed: bool = False
+
+    def __bool__(self) -> bool:
+        return self != Conditions()
+
+    @property
+    def but_signed(self) -> "Conditions":
+        """All other conditions."""
+        return replace(self, signed=False)
+
+    def judge(self, facts: Facts, now: datetime) -> tuple[bool, str]:
+        """Whether content is taken, and the rule that says so: all conditions that it fulfils, or the first that it does not."""
+        fulfilled: list[str] = []
+        for judged in (self._judge_types(facts), *self._judge_pairs(facts), *self._judge_age(facts, now)):
+            holds, words = judged
+            if not holds:
+                return False, words
+            if words:
+                fulfilled.append(words)
+        if self.signed:
+            if not facts.signed:
+                return False, "not signed"
+            fulfilled.append("signed")
+        return True, ", ".join(fulfilled)
+
+    def _judge_types(self, facts: Facts) -> tuple[bool, str]:
+        wanted: list[str] = []
+        is_wanted: bool | None = None
+        for text in self.types:
+            negated, fits = parse_type(text)
+            has = any(map(fits, facts.types | {facts.kind}))
+            if negated and has:
+                return False, f"is of type {text.removeprefix('!')}"
+            if not negated:
+                wanted.append(text)
+                is_wanted = is_wanted or has
+        if is_wanted is False:
+            return False, f"is of type {facts.kind}, not {' or '.join(wanted)}"
+        return True, f"type {' or '.join(wanted)}" if wanted else ""
+
+    def _judge_pairs(self, facts: Facts) -> Iterable[tuple[bool, str]]:
+        for what, texts, found in (
+            ("label", self.labels, facts.labels),
+            ("annotation", self.annotations, facts.annotations),
+        ):
+            for text in texts:
+                holds = parse_pair(text).holds(found)
+                yield holds, f"{what} {text}" if holds else f"does not fulfil {what} {text}"
+
+    def _judge_age(self, facts: Facts, now: datetime) -> Iterable[tuple[bool, str]]:
+        for word, age in (("newer", self.newer_than), ("older", self.older_than)):
+            if not age:
+                continue
+            if facts.created is None:
+                yield False, f"creation unknown, so not {word} than {age}"
+                continue
+            edge = moment(age, now)
+            holds = facts.created > edge if word == "newer" else facts.created < edge
+            said = f"{word} than {age}"
+            yield holds, said if holds else f"created {facts.created:%Y-%m-%d %H:%M}, not {said}"

@@ -1,0 +1,51 @@
+"""Why a blob stays or goes: what `entrepot gc --explain` says."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from catalog.blobs.index import Link
+from catalog.maintenance.impact import Hit
+from oci.digest import Digest
+
+
+@dataclass(frozen=True, slots=True)
+class BlobFate:
+    """What is known of a blob: bytes in the store (None: not held), the versions that need it, the leases on it, whether it
+    can be fetched from somewhere, and why it was set aside if it was. `grace` is in seconds, `now` a Unix time."""
+
+    digest: Digest
+    size: int | None
+    hits: Sequence[Hit]
+    leases: Sequence[Link]
+    fetchable: bool
+    set_aside: str
+    grace: float
+    now: float
+
+    @property
+    def is_freed(self) -> bool:
+        """Whether the next garbage collection frees it."""
+        return self.size is not None and not self.hits and not self._young()
+
+    def _young(self) -> list[Link]:
+        return [lease for lease in self.leases if lease.linked_at >= self.now - self.grace]
+
+    def reasons(self) -> list[str]:
+        """Every reason for which it stays, or the one for which it goes or is not here."""
+        said = [f"held by version {hit.versions} of {hit.repository}" for hit in self.hits]
+        for lease in self._young():
+            until = datetime.fromtimestamp(lease.linked_at + self.grace, UTC)
+            said.append(f"leased to {lease.repository} until {until:%Y-%m-%d %H:%M:%S} UTC")
+        if self.size is None:
+            where = "can be fetched when asked for" if self.fetchable else "not held here"
+            said.insert(0, f"damaged and set aside: {self.set_aside}" if self.set_aside else where)
+        elif not said:
+            ended = max((lease.linked_at + self.grace for lease in self.leases), default=None)
+            old = (
+                f", and the last lease ended {datetime.fromtimestamp(ended, UTC):%Y-%m-%d %H:%M:%S} UTC"
+                if ended
+                else ""
+            )
+            said.append(f"no version holds it{old}: garbage collection frees it")
+        return said

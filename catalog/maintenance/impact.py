@@ -1,0 +1,185 @@
+"""What damage to blobs comes to: which images of which versions need them, under which tags, and where these are served."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from catalog.blobs.index import Holdings
+from catalog.distributions.records import Distribution, Distributions
+from catalog.lake.connection import Lake, listed
+from catalog.versions.history import History
+from oci.digest import Digest
+from oci.errors import EntrepotError
+from oci.remote.address import Remote, parse_remote
+
+SYNCED_FROM = " sync of "
+"""What stands before the upstream in the message of a sync's version."""
+
+_NAMED, _FETCHED, _PARTS = 2_000, 50_000, 16
+
+Spans = tuple[tuple[int, int | None], ...]
+"""First and last versions; None is "up to now"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A repository whose versions need a blob: in which of them, under which tags it could be pulled, and the paths that serve
+    such a version now."""
+
+    digest: Digest
+    repository: str
+    spans: Spans
+    tags: tuple[str, ...]
+    paths: tuple[str, ...]
+
+    @property
+    def versions(self) -> str:
+        """The versions as text: `1-3, 7-`."""
+        return ", ".join(
+            str(first) if last == first else f"{first}-{'' if last is None else last}" for first, last in self.spans
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """For programs."""
+        return {
+            "digest": self.digest,
+            "repository": self.repository,
+            "versions": self.versions,
+            "tags": list(self.tags),
+            "paths": list(self.paths),
+        }
+
+
+def find_hits(lake: Lake, history: History, distributions: Distributions, digests: Collection[Digest]) -> list[Hit]:
+    """What needs the blobs or manifests named; a query for all, and two for each repository that is hit."""
+    hits: list[Hit] = []
+    wanted = sorted(digests)
+    for start in range(0, len(wanted), _NAMED):
+        rows = lake.read(
+            "SELECT repository, digest, version, action FROM changes "
+            "WHERE kind <> 'tag' AND digest IN (SELECT unnest(string_split(?, ' '))) ORDER BY repository, digest, version",
+            [listed(wanted[start : start + _NAMED])],
+        )
+        changes: dict[str, dict[Digest, list[tuple[int, str]]]] = defaultdict(lambda: defaultdict(list))
+        for repository, digest, version, action in rows:
+            changes[str(repository)][Digest(str(digest))].append((int(str(version)), str(action)))
+        for name, of_blobs in changes.items():
+            hits += _hits_of(lake, history, distributions, name, of_blobs)
+    return hits
+
+
+def _hits_of(
+    lake: Lake,
+    history: History,
+    distributions: Distributions,
+    name: str,
+    of_blobs: Mapping[Digest, Sequence[tuple[int, str]]],
+) -> Iterator[Hit]:
+    children = history.children(name)
+    pointing = [
+        (str(tag), Digest(str(digest)))
+        for tag, digest in lake.read(
+            "SELECT DISTINCT tag, digest FROM changes WHERE repository = ? AND kind = 'tag' AND action = 'add'", [name]
+        )
+    ]
+    for digest, changes in of_blobs.items():
+        needing = ancestors({digest}, children)
+        spans = spans_of(changes)
+        yield Hit(
+            digest,
+            name,
+            spans,
+            tuple(sorted({tag for tag, target in pointing if target in needing})),
+            tuple(one.path for one in distributions.all() if one.repository == name and _serves(one, spans)),
+        )
+
+
+def ancestors(digests: Iterable[Digest], children: Mapping[Digest, Iterable[Digest]]) -> set[Digest]:
+    """The digests, and every manifest that is made of one of them."""
+    parents: dict[Digest, list[Digest]] = defaultdict(list)
+    for parent, parts in children.items():
+        for part in parts:
+            parents[part].append(parent)
+    found, waiting = set[Digest](), list(digests)
+    while waiting:
+        one = waiting.pop()
+        if one not in found:
+            found.add(one)
+            waiting += parents[one]
+    return found
+
+
+def spans_of(changes: Iterable[tuple[int, str]]) -> Spans:
+    """The versions in which something was, out of (version, action) in order of version."""
+    spans: list[tuple[int, int | None]] = []
+    for version, action in changes:
+        is_in = bool(spans) and spans[-1][1] is None
+        if action == "add" and not is_in:
+            spans.append((version, None))
+        elif action == "remove" and is_in:
+            spans[-1] = (spans[-1][0], version - 1)
+    return tuple(span for span in spans if span[1] is None or span[1] >= span[0])
+
+
+def _serves(one: Distribution, spans: Spans) -> bool:
+    if one.version is None:
+        return bool(spans) and spans[-1][1] is None
+    return any(first <= one.version and (last is None or one.version <= last) for first, last in spans)
+
+
+def find_absent(lake: Lake, holdings: Holdings) -> list[Digest]:
+    """What versions hold, the store does not, and nothing says where it could be fetched: lost, unless somebody pushes it.
+
+    A pass over all changes for each of 16 parts, so that the memory it takes is bounded.
+    """
+    absent: list[Digest] = []
+    for part in range(_PARTS):
+        cursor = lake.cursor()
+        cursor.execute(
+            "SELECT DISTINCT digest FROM (SELECT DISTINCT repository, digest FROM changes "
+            "WHERE kind <> 'tag' AND hash(digest) % ? = ?) ANTI JOIN sources USING (repository, digest)",
+            [_PARTS, part],
+        )
+        while rows := cursor.fetchmany(_FETCHED):
+            absent += [Digest(digest) for (digest,) in rows if holdings.size(digest) is None]
+    return sorted(absent)
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A repository that uses a blob or, where `media_type` is not empty, a manifest; and the upstreams it was synced from, the
+    latest first."""
+
+    repository: str
+    media_type: str
+    upstreams: tuple[Remote, ...]
+
+
+def find_uses(lake: Lake, digest: Digest) -> list[Use]:
+    """The repositories that use a digest, and where they came from; two queries."""
+    rows = lake.read(
+        "SELECT repository, max(CASE kind WHEN 'manifest' THEN media_type ELSE '' END) FROM changes "
+        "WHERE kind <> 'tag' AND digest = ? GROUP BY repository ORDER BY repository LIMIT ?",
+        [digest, _NAMED],
+    )
+    notes = lake.read(
+        "SELECT repository, message FROM versions "
+        "WHERE operation IN ('sync', 'pull-through') AND repository IN (SELECT unnest(string_split(?, ' '))) "
+        "GROUP BY repository, message ORDER BY max(number) DESC",
+        [listed(str(name) for name, _ in rows)],
+    )
+    upstreams: dict[str, list[Remote]] = defaultdict(list)
+    for name, message in notes:
+        upstreams[str(name)] += upstream_of(str(message))
+    return [Use(str(name), str(kind), tuple(upstreams[str(name)])) for name, kind in rows]
+
+
+def upstream_of(message: str) -> list[Remote]:
+    """The upstreams that the message of a version names: a sync's, of one or several remotes, or a cache's (`REMOTE DIGEST`)."""
+    _, said, remotes = message.partition(SYNCED_FROM)
+    found: list[Remote] = []
+    for text in remotes.split(", ") if said else [message.partition(" ")[0]]:
+        with suppress(EntrepotError):
+            found.append(parse_remote(text))
+    return found

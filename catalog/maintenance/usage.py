@@ -1,0 +1,99 @@
+"""What the store holds, what repositories share, and what holding it once saves."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from catalog.blobs.index import Holdings
+from catalog.lake.connection import Lake
+
+_USED = """SELECT repository, digest, any_value(coalesce(left_upstream.size, changes.size)) AS size
+    FROM changes LEFT JOIN left_upstream USING (repository, digest)
+    WHERE kind <> 'tag' AND action = 'add' AND coalesce(left_upstream.is_received, true)
+    GROUP BY repository, digest"""
+
+_BY_REPOSITORY = f"""
+WITH used AS ({_USED}), spread AS (
+    SELECT digest, any_value(size) AS size, count(*) AS repositories FROM used GROUP BY digest
+)
+SELECT used.repository, sum(used.size),
+    sum(CASE WHEN spread.repositories > 1 THEN used.size ELSE 0 END)
+FROM used JOIN spread USING (digest) GROUP BY used.repository ORDER BY used.repository"""
+
+_ONCE = f"""
+WITH used AS ({_USED})
+SELECT coalesce(sum(size), 0) FROM (SELECT digest, any_value(size) AS size FROM used GROUP BY digest)"""
+
+_LEFT = "SELECT repository, digest, max(size) FROM sources GROUP BY repository, digest"
+
+
+_COLUMNS = pa.schema(
+    [("repository", pa.string()), ("digest", pa.string()), ("size", pa.int64()), ("is_received", pa.bool_())]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryUsage:
+    """Bytes of all versions of one repository, each blob counted once; `shared` are those that others hold too."""
+
+    name: str
+    bytes: int
+    shared: int
+
+    @property
+    def own(self) -> int:
+        """Bytes that only this repository holds: what deleting it could free."""
+        return self.bytes - self.shared
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Sizes in bytes. `held`: all in the store; `used`: what some version has received, once; `upstream`: what manifests claim of
+    layers that are fetched when they are asked for, no part of `used`; `loose`: what no version holds, which gc may free."""
+
+    held: int
+    blobs: int
+    used: int
+    upstream: int
+    repositories: tuple[RepositoryUsage, ...]
+
+    @property
+    def loose(self) -> int:
+        """Bytes that no version holds: uploads under way or left behind."""
+        return max(self.held - self.used, 0)
+
+    @property
+    def saved(self) -> int:
+        """Bytes that would be stored more if each repository had its own copy."""
+        return sum(one.bytes for one in self.repositories) - self.used
+
+
+def read_usage(lake: Lake, holdings: Holdings) -> Usage:
+    """Count what is held; three queries over all changes."""
+    left = [_left(holdings, str(name), str(digest), int(str(size))) for name, digest, size in lake.read(_LEFT)]
+    cursor = lake.cursor()
+    cursor.register("left_upstream", pa.Table.from_pylist(left, schema=_COLUMNS))
+    try:
+        repositories = tuple(
+            RepositoryUsage(str(name), int(str(size)), int(str(shared)))
+            for name, size, shared in lake.read(_BY_REPOSITORY)
+        )
+        used = int(str(lake.read(_ONCE)[0][0]))
+    finally:
+        cursor.unregister("left_upstream")
+    claimed = {one["digest"]: one["claimed"] for one in left if not one["is_received"]}
+    blobs, held = holdings.totals()
+    return Usage(held, blobs, used, sum(claimed.values()), repositories)
+
+
+def _left(holdings: Holdings, repository: str, digest: str, claimed: int) -> dict[str, Any]:
+    """What is known of a blob that a repository left upstream: its size is a claim until it was received."""
+    size = holdings.size(digest) if holdings.link(repository, digest) is not None else None
+    return {
+        "repository": repository,
+        "digest": digest,
+        "size": size,
+        "claimed": claimed,
+        "is_received": size is not None,
+    }

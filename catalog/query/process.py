@@ -1,0 +1,224 @@
+"""The process that answers one question: `python -m catalog.query.process`, a line of JSON in, a file and a line of JSON out.
+
+1. The system is asked to limit its memory, its time on the processor and its files, and the statement is checked. 2. The lake and
+the record of blobs held are attached, reading only, and the views made. 3. The doors are closed. 4. The answer is written, within
+its limits. It ends when its standard input does: with whoever has asked.
+"""
+
+import json
+import os
+import resource
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import duckdb
+import pyarrow as pa
+
+from catalog.lake.connection import attach_statement, load_extensions, quoted
+from catalog.lake.schema import SCHEMA_VERSION
+from catalog.query.check import check_question
+from catalog.query.formats import open_form
+from catalog.query.question import Format, Limits, Question, bytes_of
+from catalog.query.views import AsOf, view_statements
+from oci.errors import CatalogOutdated, CatalogUnusable, EntrepotError, QueryInvalid
+
+_BATCH = 10_000
+_OVERHEAD = 3 * 2**30
+"""Addresses, not memory, that the interpreter, the libraries and their threads take beside what DuckDB is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What the process is told: `folder` is its own, for the answer and what it spills."""
+
+    file: Path
+    data: Path
+    folder: Path
+    question: Question
+    limits: Limits
+    form: Format
+
+    def dump(self) -> str:
+        """As one line."""
+        question, as_of = self.question, self.question.as_of
+        return json.dumps(
+            {
+                "paths": [str(self.file), str(self.data), str(self.folder)],
+                "sql": question.sql,
+                "parameters": dict(question.parameters),
+                "as_of": [as_of.moment and as_of.moment.isoformat(), as_of.repository, as_of.version],
+                "limits": [getattr(self.limits, name) for name in Limits.__slots__],
+                "form": self.form,
+            }
+        )
+
+
+def load_task(line: str) -> Task:
+    """Read what `dump` wrote."""
+    told: Mapping[str, Any] = json.loads(line)
+    file, data, folder = map(Path, told["paths"])
+    moment, repository, version = told["as_of"]
+    as_of = AsOf(datetime.fromisoformat(moment) if moment else None, repository, version)
+    return Task(
+        file, data, folder, Question(told["sql"], told["parameters"], as_of), Limits(*told["limits"]), told["form"]
+    )
+
+
+def plan_bounds(limits: Limits, *, cores: int) -> dict[int, int]:
+    """What the system is to let this process take, by kind of limit: more than it should, less than would hurt. Pure."""
+    return {
+        resource.RLIMIT_AS: 2 * bytes_of(limits.memory) + _OVERHEAD,
+        resource.RLIMIT_CPU: int(limits.timeout * (limits.threads or cores)) + 10,
+        resource.RLIMIT_FSIZE: max(limits.size * 2, bytes_of(limits.spill)) + 2**20,
+        resource.RLIMIT_CORE: 0,
+    }
+
+
+def limit_process(limits: Limits) -> None:
+    """Have the system end this process when it takes far more than it should: the last resort."""
+    for kind, wanted in plan_bounds(limits, cores=os.cpu_count() or 1).items():
+        hard = resource.getrlimit(kind)[1]
+        bound = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(kind, (bound, bound))
+    os.nice(5)  # who pulls goes first
+
+
+def open_lake(task: Task, names: frozenset[str] | None) -> duckdb.DuckDBPyConnection:
+    """A connection that sees the views of those names first, then the lake; raise CatalogOutdated or CatalogUnusable."""
+    limits, holdings = task.limits, task.file.parent / "holdings.sqlite"
+    connection = duckdb.connect(
+        ":memory:",
+        config={
+            "memory_limit": limits.memory,
+            "threads": limits.threads or os.cpu_count() or 1,
+            "temp_directory": str(task.folder / "spill"),
+            "max_temp_directory_size": limits.spill,
+            "python_enable_replacements": False,
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        },
+    )
+    try:
+        load_extensions(connection)
+        connection.execute(attach_statement(task.file, task.data, options=", READ_ONLY"))
+        row = connection.execute("SELECT max(number) FROM lake.schema_versions").fetchone()
+        if not row or row[0] != SCHEMA_VERSION:
+            raise CatalogOutdated(
+                f"{task.file} has another schema than this release: {row and row[0]}, not {SCHEMA_VERSION}"
+            )
+        has_holdings = (names is None or "blobs" in names) and holdings.exists()
+        if has_holdings:
+            connection.execute(f"ATTACH '{quoted(holdings)}' AS holdings (TYPE sqlite, READ_ONLY)")
+        connection.execute("SET TimeZone = 'UTC'")
+        for statement in view_statements(task.question.as_of, has_holdings=has_holdings, names=names):
+            connection.execute(statement)
+        connection.execute("SET search_path = 'memory.questions,lake.main'")
+    except duckdb.Error as error:
+        raise CatalogUnusable(f"cannot read the catalogue {task.file}: {str(error).partition(chr(10))[0]}") from error
+    return connection
+
+
+def close_doors(connection: duckdb.DuckDBPyConnection, data: Path) -> None:
+    """Leave the statement no file but the lake's own rows, no network and no settings to change."""
+    connection.execute(f"SET allowed_directories = ['{quoted(data)}/']")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
+def answer(task: Task) -> dict[str, object]:
+    """Answer into the file `answer` of the folder; return how many rows there are."""
+    with duckdb.connect(":memory:") as parser:
+        names = check_question(parser, task.question.sql)
+    connection = open_lake(task, names)
+    close_doors(connection, task.data)
+    alarm = threading.Timer(task.limits.timeout, connection.interrupt)
+    alarm.daemon = True
+    alarm.start()
+    try:
+        reader = connection.execute(task.question.sql, dict(task.question.parameters) or None).to_arrow_reader(_BATCH)
+        with (task.folder / "answer").open("wb") as out:
+            rows = _write(reader, out, task)
+    except duckdb.InterruptException:
+        raise QueryInvalid(
+            f"the question took more than {task.limits.timeout:g} s and was stopped; narrow it"
+        ) from None
+    except (duckdb.OutOfMemoryException, MemoryError) as error:
+        raise QueryInvalid(
+            f"the question needs more than {task.limits.memory} of memory (ENTREPOT_QUERY_MEMORY) and {task.limits.spill} "
+            f"to spill (ENTREPOT_QUERY_SPILL); narrow it: {str(error).partition(chr(10))[0]}"
+        ) from None
+    except duckdb.Error as error:
+        raise QueryInvalid(str(error)) from None
+    except (pa.ArrowException, NotImplementedError) as error:
+        raise QueryInvalid(f"the answer cannot be written: {error}") from None
+    finally:
+        alarm.cancel()
+    return {"rows": rows}
+
+
+def _write(reader: pa.RecordBatchReader, out: BinaryIO, task: Task) -> int:
+    schema = pa.schema(
+        [field.with_name(name) for field, name in zip(reader.schema, _names(reader.schema), strict=True)]
+    )
+    form, rows = open_form(task.form, schema, out), 0
+    for batch in reader:
+        rows += batch.num_rows
+        if rows > task.limits.rows:
+            raise QueryInvalid(f"the answer has more than {task.limits.rows} rows; add a LIMIT, or aggregate")
+        form.write(pa.RecordBatch.from_arrays(batch.columns, schema=schema))
+        if out.tell() > task.limits.size:
+            raise QueryInvalid(f"the answer has more than {task.limits.size} bytes; ask for fewer columns or rows")
+    form.close()
+    return rows
+
+
+def _names(schema: pa.Schema) -> list[str]:
+    """The columns' names, the second of a name called NAME_2 and so on: an object has no two."""
+    names: list[str] = []
+    for name in schema.names:
+        number = 1
+        while (found := name if number == 1 else f"{name}_{number}") in names:
+            number += 1
+        names.append(found)
+    return names
+
+
+def _end_with_asker() -> None:
+    """Wait until standard input ends, and end."""
+    os.read(0, 1)
+    os._exit(3)
+
+
+def main() -> int:
+    task = load_task(_read_line())
+    threading.Thread(target=_end_with_asker, daemon=True).start()
+    limit_process(task.limits)
+    try:
+        told = answer(task)
+    except EntrepotError as error:
+        told = {"error": error.message, "kind": type(error).__name__}
+    except MemoryError:
+        told = {"error": "the question needs more memory than it may have; narrow it", "kind": "QueryInvalid"}
+    sys.stdout.write(json.dumps(told) + "\n")
+    sys.stdout.flush()
+    os._exit(0)  # threads of a statement that was interrupted are not waited for
+
+
+def _read_line() -> str:
+    """The first line of standard input, and not a byte more: the rest is for the thread that waits for its end."""
+    line = b""
+    while not line.endswith(b"\n"):
+        piece = os.read(0, 1 << 16)
+        if not piece:
+            sys.exit(3)
+        line += piece
+    return line.decode()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""A question in SQL as a value: what is asked, as of when, within which limits, and in which form it is answered."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal, get_args
+
+from catalog.query.views import NOW, AsOf
+from oci.errors import InvalidInput, QueryInvalid
+from oci.reference import parse_name
+
+Format = Literal["json", "ndjson", "csv", "parquet", "arrow"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+MEDIA_TYPES: Mapping[Format, str] = {
+    "json": "application/json",
+    "ndjson": "application/x-ndjson",
+    "csv": "text/csv",
+    "parquet": "application/vnd.apache.parquet",
+    "arrow": "application/vnd.apache.arrow.stream",
+}
+Value = str | int | float | bool | None
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
+          "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}  # fmt: skip
+_PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a question may take: memory and spilled bytes as DuckDB writes them, seconds, rows and bytes of the answer."""
+
+    memory: str
+    threads: int
+    timeout: float
+    rows: int
+    size: int
+    spill: str
+
+    def lowered(self, *, rows: int | None = None, timeout: float | None = None) -> "Limits":
+        """These, or less where less is asked for."""
+        return self.changed(rows=min(rows or self.rows, self.rows), timeout=min(timeout or self.timeout, self.timeout))
+
+    def changed(self, *, rows: int | None = None, timeout: float | None = None) -> "Limits":
+        """These with others in their place."""
+        return Limits(self.memory, self.threads, timeout or self.timeout, rows or self.rows, self.size, self.spill)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One reading statement, the values of its parameters (`$name`), and what it sees."""
+
+    sql: str
+    parameters: Mapping[str, Value] = field(default_factory=dict)
+    as_of: AsOf = NOW
+
+
+def parse_as_of(*, moment: str = "", version: str = "") -> AsOf:
+    """Read an ISO 8601 time (UTC unless it says otherwise), or `NAME@NUMBER`; raise InvalidInput."""
+    if moment and version:
+        raise InvalidInput("a question is asked as of a time or of a version, not of both")
+    if moment:
+        return AsOf(moment=parse_moment(moment))
+    if not version:
+        return NOW
+    name, at, number = version.rpartition("@")
+    if not at or not number.isdecimal() or len(number) > 15:
+        raise InvalidInput(f"{version[:300]!r} is no version; expected NAME@NUMBER, such as team/app@12")
+    return AsOf(repository=parse_name(name), version=int(number))
+
+
+def parse_moment(text: str) -> datetime:
+    """Read an ISO 8601 time, in UTC unless it says otherwise; raise InvalidInput."""
+    try:
+        when = datetime.fromisoformat(text)
+        return (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise InvalidInput(f"{text[:100]!r} is no time; expected ISO 8601, such as 2026-11-01T12:00Z") from None
+
+
+def parse_parameter(text: str) -> tuple[str, Value]:
+    """Read `NAME=VALUE`; numbers, true, false and null are taken as such. Raise InvalidInput."""
+    name, equals, value = text.partition("=")
+    if not equals or not _PARAMETER.fullmatch(name):
+        raise InvalidInput(f"{text[:100]!r} is no parameter; expected NAME=VALUE, which the question calls $NAME")
+    return name, read_value(value)
+
+
+def read_value(text: str) -> Value:
+    """A number, true, false or null as such, else the text itself."""
+    try:
+        found: Any = json.loads(text)
+    except ValueError:
+        return text
+    return found if isinstance(found, int | float | None) else text
+
+
+def bytes_of(text: str) -> int:
+    """Read an amount of memory as DuckDB writes it, such as 512MB or 1.5GiB; raise QueryInvalid."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    unit = _UNITS.get(found[2].lower()) if found else None
+    if found is None or unit is None:
+        raise QueryInvalid(f"{text!r} is no amount of memory; expected such as 512MB or 1GiB")
+    return int(float(found[1]) * unit)

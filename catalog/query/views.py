@@ -1,0 +1,214 @@
+"""The documented views that questions in SQL are asked of, as text: of now, of a moment, or of one version of one repository.
+
+They are made on the connection that answers a question, not kept in the lake, so that they need no migration and can be cut
+off at a moment (docs/adr/0013-questions-in-sql.md). What a version holds is its additions without those that a later version took
+away again: a join with the few removals, which streams, instead of a sum over all rows. No view looks at more kinds of rows
+than it tells of.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from catalog.filters.companions import SIGNATURE_TYPES
+from catalog.lake.nested_values import MAX_NUMBER, as_nested, with_nested
+from catalog.query.view_columns import COLUMNS
+
+_LAKE = with_nested("records", "lake.main.records")
+SCHEMA = "memory.questions"
+"""Where the views are; what they do not name is found in the lake."""
+
+_REMOVED = """(SELECT repository, {keys}, max(version) AS gone FROM {records}
+    WHERE kind = '{kind}' AND action = 'remove' GROUP BY repository, {keys})"""
+
+
+def _held(kind: str, keys: str, columns: str, *, made: str = "", where: str = "") -> str:
+    """Rows of one kind that are there: added, and not removed since. `made` are columns made of others before the join, through
+    which lists would pass slowly."""
+    removed = _REMOVED.replace("{kind}", kind).replace("{keys}", keys)
+    return f"""SELECT {columns} FROM (
+        SELECT {made or "*"} FROM {{records}} WHERE kind = '{kind}' AND action = 'add'{where and f" AND {where}"})
+    LEFT JOIN {removed} USING (repository, {keys}) WHERE gone IS NULL OR gone < version"""
+
+
+_DETAILS = (
+    "repository, digest, manifest_kind AS kind, media_type, artifact_type, size, subject, os, architecture, variant, created, "
+    "labels, annotations, children, version"
+)
+_IMAGE = f"""repository, digest, manifest_kind, media_type, os, architecture, variant,
+            try_cast(created AS TIMESTAMPTZ) AS created,
+            coalesce(list_sum(list_transform(children, lambda child: (child.role = 'layer')::BIGINT)), 0)::BIGINT AS layers,
+            least(size + coalesce(list_sum(list_transform(children,
+                lambda child: CASE child.role WHEN 'manifest' THEN 0 ELSE child.size END)), 0), {MAX_NUMBER})::BIGINT
+                AS size_bytes,
+            children[list_position(list_transform(children, lambda child: child.role), 'layer')].digest AS base_layer,
+            coalesce(annotations['org.opencontainers.image.base.name'],
+                labels['org.opencontainers.image.base.name'], '') AS base_name,
+            labels, annotations, version"""
+_PARTS = """repository, digest AS parent, version, generate_subscripts(children, 1) AS place, unnest(children) AS child,
+            list_position(list_transform(children, lambda child: child.role), 'layer') AS first"""
+_SIGNS = " OR ".join(f"artifact_type GLOB '{one}'" for one in SIGNATURE_TYPES)
+
+
+def _parts(before: str, after: str, where: str, parent: str = "parent") -> str:
+    """The parts of manifests that are there, as rows."""
+    return f"""SELECT repository, parent AS {parent}, {before}child.digest AS digest, child.media_type AS media_type,
+        child.size AS size{after}
+    FROM (SELECT {_PARTS} FROM {{records}} WHERE kind = 'manifest' AND action = 'add')
+    LEFT JOIN (SELECT repository, digest AS parent, max(version) AS gone FROM {{records}}
+        WHERE kind = 'manifest' AND action = 'remove' GROUP BY repository, digest) USING (repository, parent)
+    WHERE {where} AND (gone IS NULL OR gone < version)"""
+
+
+_OF_VERSIONS: Mapping[str, str] = {
+    "repositories": """SELECT repository AS name, max(version) AS version, arg_max(tags, version) AS tags,
+        arg_max(manifests, version) AS manifests, arg_max(blobs, version) AS blobs,
+        arg_max(size_bytes, version) AS size_bytes, arg_min(created_at, version) AS created_at,
+        arg_max(created_at, version) AS updated_at
+    FROM {records} WHERE kind = 'version' GROUP BY repository""",
+    "versions": """SELECT repository, version AS number, version - 1 AS base, operation, operation_id, actor, flow_run_id,
+        message, created_at, tags, manifests, blobs, size_bytes, added, removed
+    FROM {records} WHERE kind = 'version'""",
+    "changes": """SELECT repository, version, action, kind, tag, digest, size, media_type, artifact_type, subject
+    FROM {records} WHERE kind <> 'version'""",
+    "tags": _held("tag", "tag, digest", "repository, tag, digest, media_type, version"),
+    "manifests": _held("manifest", "digest", _DETAILS),
+    "members": """SELECT repository, kind, tag, digest, size, media_type, artifact_type, subject, version AS since
+    FROM {records} LEFT JOIN (SELECT repository, kind, tag, digest, max(version) AS gone FROM {records}
+        WHERE action = 'remove' GROUP BY repository, kind, tag, digest) USING (repository, kind, tag, digest)
+    WHERE kind <> 'version' AND action = 'add' AND (gone IS NULL OR gone < version)""",
+    "images": _held(
+        "manifest",
+        "digest",
+        "repository, digest, manifest_kind AS kind, media_type, os, architecture, variant, created, layers, size_bytes, "
+        "base_layer, base_name, labels, annotations, version",
+        made=_IMAGE,
+        where="manifest_kind IN ('image', 'flatpak', 'bootable')",
+    ),
+    "descriptors": _parts("place - 1 AS position, child.role AS role, ", ", child.platform AS platform", "true"),
+    "layers": _parts("place - first AS position, ", "", "child.role = 'layer'", "manifest"),
+    "referrers": f"""SELECT repository, subject, digest, kind, artifact_type,
+        kind = 'cosign-signature' OR {_SIGNS} AS is_signature, 'subject' AS via, version
+    FROM ({{manifests}}) WHERE subject <> ''
+    UNION ALL
+    SELECT repository, regexp_replace(tag, '^(sha256)-([0-9a-f]{{64}})[.](sig|att|sbom)$', '\\1:\\2'), digest,
+        CASE regexp_extract(tag, '[a-z]+$') WHEN 'sig' THEN 'cosign-signature' WHEN 'att' THEN 'attestation'
+            ELSE 'sbom' END, '', tag LIKE '%.sig', 'tag', version
+    FROM ({{tags}}) WHERE tag LIKE 'sha256-%' AND regexp_matches(tag, '^sha256-[0-9a-f]{{64}}[.](sig|att|sbom)$')""",
+    "usage": """WITH used AS MATERIALIZED (
+        SELECT repository, hash(digest) AS blob, size
+        FROM {records} LEFT JOIN (SELECT repository, kind, digest, min(version) AS first_gone FROM {records}
+            WHERE kind IN ('manifest', 'blob') AND action = 'remove' GROUP BY repository, kind, digest)
+            USING (repository, kind, digest)
+        WHERE kind IN ('manifest', 'blob') AND action = 'add' AND (first_gone IS NULL OR first_gone > version)
+    ), shared AS (
+        SELECT blob FROM used GROUP BY blob HAVING min(repository) <> max(repository)
+    )
+    SELECT repository, least(sum(size), {most})::BIGINT AS bytes,
+        least(coalesce(sum(size) FILTER (shared.blob IS NOT NULL), 0), {most})::BIGINT AS shared,
+        least(coalesce(sum(size) FILTER (shared.blob IS NULL), 0), {most})::BIGINT AS own
+    FROM used LEFT JOIN shared USING (blob) GROUP BY repository""",
+}
+"""What follows from versions, by name; each can be cut off at one."""
+
+_HOLDINGS = "SELECT digest, size, ingested_at FROM holdings.main.blobs WHERE digest > ''"
+"""The condition makes even a count read a column: DuckDB would count by ROWID, and the table has none."""
+_NO_HOLDINGS = "SELECT ''::VARCHAR AS digest, 0::BIGINT AS size, 0::DOUBLE AS ingested_at WHERE false"
+_BLOBS = """SELECT digest, size, true AS held, to_timestamp(ingested_at) AS ingested_at FROM ({holdings})
+    UNION ALL
+    SELECT digest, max(size), false, NULL::TIMESTAMPTZ FROM lake.main.sources
+    ANTI JOIN ({holdings}) there USING (digest) GROUP BY digest"""
+_EVENTS = "SELECT happened_at, actor, action, name, outcome, reason, address, detail FROM lake.main.events"
+_DISTRIBUTIONS = f"""SELECT path, repository, version, private, description,
+    {as_nested("distributions", "labels")} AS labels, remote, created_at, updated_at
+    FROM lake.main.distributions"""
+_SOURCES = "SELECT repository, digest, size, remote, policy, created_at FROM lake.main.sources"
+_PULLS = """SELECT repository, tag, digest, sum(pulls)::BIGINT AS pulls, max(last_pulled_at) AS last_pulled_at
+    FROM lake.main.pulls GROUP BY repository, tag, digest"""
+
+
+@dataclass(frozen=True, slots=True)
+class AsOf:
+    """What a question sees: all there is, all there was at a `moment`, or one `version` of one `repository`."""
+
+    moment: datetime | None = None
+    repository: str = ""
+    version: int = 0
+
+    @property
+    def records(self) -> str:
+        """The rows of table `records` that count, as SQL."""
+        if self.repository:
+            return _rows_of(_text(self.repository), str(self.version))
+        if self.moment is not None:
+            return _rows_at(self.clock)
+        return _LAKE
+
+    @property
+    def clock(self) -> str:
+        """The moment as SQL: `now()` unless there is one."""
+        if self.moment is None:
+            return "now()"
+        return f"TIMESTAMPTZ {_text(self.moment.astimezone(UTC).isoformat())}"
+
+
+NOW = AsOf()
+
+
+def _rows_of(repository: str, version: str) -> str:
+    return f"(SELECT * FROM {_LAKE} WHERE repository = {repository} AND version <= {version})"
+
+
+def _rows_at(moment: str) -> str:
+    """A version made later stays out, and with it what came after it in the same repository."""
+    return f"""(SELECT everything.* FROM {_LAKE} everything
+        JOIN (SELECT repository, max(version) AS latest FROM {_LAKE}
+            WHERE kind = 'version' AND created_at <= {moment} GROUP BY repository) as_of USING (repository)
+        WHERE everything.version <= as_of.latest)"""
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _filled(name: str, records: str) -> str:
+    """A view's SQL over the rows that count."""
+    text = _OF_VERSIONS[name]
+    for inner in ("manifests", "tags"):
+        text = text.replace(f"({{{inner}}})", f"({_OF_VERSIONS[inner]})")
+    return text.replace("{records}", records).replace("{most}", str(MAX_NUMBER))
+
+
+def view_statements(as_of: AsOf = NOW, *, has_holdings: bool, names: frozenset[str] | None = None) -> Iterator[str]:
+    """The statements that make the views and macros, where the lake is attached as `lake` and the holdings as `holdings`.
+
+    `names` are those that a question uses, in lower case: making the others would take longer than most answers.
+    """
+    yield f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"
+    events = _EVENTS
+    if as_of.repository:
+        events += f" WHERE name = {_text(as_of.repository)}"
+    elif as_of.moment is not None:
+        events += f" WHERE happened_at <= {as_of.clock}"
+    views = {name: _filled(name, as_of.records) for name in _OF_VERSIONS} | {
+        "events": events,
+        "blobs": _BLOBS.replace("{holdings}", _HOLDINGS if has_holdings else _NO_HOLDINGS),
+        "distributions": _DISTRIBUTIONS,
+        "sources": _SOURCES,
+        "pulls": _PULLS,
+    }
+    for name in COLUMNS:
+        if names is None or name in names:
+            yield f"CREATE OR REPLACE VIEW {SCHEMA}.{name} AS {views[name]}"
+    yield f"CREATE OR REPLACE MACRO {SCHEMA}.moment() AS {as_of.clock}"
+    for name in _OF_VERSIONS:
+        at, of = f"{name}_at", f"{name}_of"
+        if names is None or at in names:
+            yield f"CREATE OR REPLACE MACRO {SCHEMA}.{at}(at_time) AS TABLE {_filled(name, _rows_at('at_time'))}"
+        if names is None or of in names:
+            rows = _rows_of("of_repository", "of_version")
+            yield f"CREATE OR REPLACE MACRO {SCHEMA}.{of}(of_repository, of_version) AS TABLE {_filled(name, rows)}"
+
+
+MACROS = frozenset(f"{name}_{end}" for name in _OF_VERSIONS for end in ("at", "of"))
+"""Views of a moment, `tags_at(TIMESTAMPTZ)`, and of a version, `tags_of('team/app', 12)`."""

@@ -1,0 +1,141 @@
+"""What is signed in a version: cosign's signature tags and sigstore bundles that refer to a manifest."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from catalog.catalog import Catalog
+from catalog.versions.snapshot import Snapshot
+from oci.digest import Digest
+from oci.errors import EntrepotError, ManifestInvalid
+from oci.kinds import COSIGN_LAYER, signature_tag
+from oci.manifest import Manifest
+from oci.memory import MemoryStore
+from oci.signing.atomic import ATOMIC, AtomicSignature, name_of
+from oci.signing.cosign import SIGNATURE, SimpleSignature, read_signature
+from oci.signing.keys import Verifier
+from oci.signing.pgp_keys import PgpVerifier
+from oci.signing.sigstore_bundle import BUNDLE, COSIGN_SIGN, Envelope, is_about, read_bundle
+
+if TYPE_CHECKING:
+    from oci.signing.keyless import KeylessVerifier  # a second to import
+
+MAX_PAYLOAD = 16 * 1024 * 1024
+"""No signature's payload is larger; one that is, is not read."""
+
+
+class SignatureMissing(EntrepotError):
+    """Content that should be signed by a key is not."""
+
+    code = "DENIED"
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was found about one manifest: how many signatures of each form there are, and how many of them the key made.
+
+    An attestation says something about the manifest and does not count as its signature; `predicate_types` has those of the key.
+    Atomic signatures are looked at for OpenPGP keys only; `references` are what they vouch for.
+    """
+
+    digest: Digest
+    tagged: int
+    tagged_good: int
+    bundled: int
+    bundled_good: int
+    predicate_types: tuple[str, ...] = ()
+    atomic: int = 0
+    atomic_good: int = 0
+    references: tuple[str, ...] = ()
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether the key has signed the manifest in any form."""
+        return bool(self.tagged_good or self.bundled_good or self.atomic_good)
+
+
+def tagged_signatures(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> list[SimpleSignature]:
+    """The signatures under cosign's tag for a manifest, in their order; none where there is no such tag."""
+    found = snapshot.tags.get(signature_tag(digest))
+    if found is None:
+        return []
+    manifest = _read(catalog, snapshot, found)
+    return [
+        read_signature(layer.annotations.get(SIGNATURE), catalog.read_part(snapshot, layer.digest))
+        for layer in manifest.layers
+        if layer.media_type == COSIGN_LAYER and layer.size <= MAX_PAYLOAD
+    ]
+
+
+def raw_bundles(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> Iterator[bytes]:
+    """The sigstore bundles that refer to a manifest."""
+    for found in snapshot.referrers.get(digest, ()):
+        for layer in _read(catalog, snapshot, found).layers:
+            if layer.media_type == BUNDLE and layer.size <= MAX_PAYLOAD:
+                yield catalog.read_part(snapshot, layer.digest)
+
+
+def bundles(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> Iterator[Envelope]:
+    """The signed statements that refer to a manifest; a bundle without one is left out."""
+    for raw in raw_bundles(catalog, snapshot, digest):
+        try:
+            yield read_bundle(raw)
+        except ManifestInvalid:
+            continue
+
+
+def check_keyless(catalog: Catalog, snapshot: Snapshot, digest: Digest, verifier: "KeylessVerifier") -> Checked:
+    """Verify the bundles of a manifest by an identity."""
+    held = list(raw_bundles(catalog, snapshot, digest))
+    statements = [found for one in held if (found := verifier.statement_of(one)) is not None]
+    types = tuple(str(one.get("predicateType", "")) for one in statements if is_about(one, digest))
+    return Checked(digest, 0, 0, len(held), types.count(COSIGN_SIGN), types)
+
+
+def atomic_signatures(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> list[AtomicSignature]:
+    """The Atomic signatures that refer to a manifest, in order of digest."""
+    found: list[AtomicSignature] = []
+    for referrer in snapshot.referrers.get(digest, ()):
+        if snapshot.manifests[referrer].artifact_type == ATOMIC:
+            manifest = _read(catalog, snapshot, referrer)
+            layers = [layer for layer in manifest.layers if layer.size <= MAX_PAYLOAD]
+            found += [AtomicSignature(name_of(manifest), catalog.read_part(snapshot, layer.digest)) for layer in layers]
+    return found
+
+
+def check_atomic(catalog: Catalog, snapshot: Snapshot, digest: Digest, verifier: PgpVerifier) -> Checked:
+    """Verify the Atomic signatures of a manifest by OpenPGP keys."""
+    held = atomic_signatures(catalog, snapshot, digest)
+    references = [verifier.reference_of(one, digest) for one in held]
+    good = tuple(sorted({one for one in references if one is not None}))
+    return Checked(
+        digest, 0, 0, 0, 0, atomic=len(held), atomic_good=len(references) - references.count(None), references=good
+    )
+
+
+def check_signatures(catalog: Catalog, snapshot: Snapshot, digest: Digest, verifier: Verifier) -> Checked:
+    """Verify all signatures of a manifest by one key: the signature over the payload, and that the payload is about it."""
+    tagged = tagged_signatures(catalog, snapshot, digest)
+    envelopes = list(bundles(catalog, snapshot, digest))
+    good = [one.statement() for one in envelopes if one.is_for(digest) and one.is_by(verifier)]
+    types = tuple(str(statement.get("predicateType", "")) for statement in good)
+    return Checked(
+        digest,
+        len(tagged),
+        sum(one.is_for(digest) and one.is_by(verifier) for one in tagged),
+        len(envelopes),
+        types.count(COSIGN_SIGN),
+        types,
+    )
+
+
+def stage(catalog: Catalog, repository: str, store: MemoryStore) -> None:
+    """Keep what was packed, for a commit to come."""
+    for digest, data in store.blobs.items():
+        catalog.content.put(data, digest, repository)
+    for digest, manifest in store.manifests.items():
+        catalog.content.put(manifest.raw, digest, repository, manifest.media_type)
+
+
+def _read(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> Manifest:
+    return catalog.read_manifest(digest, snapshot.manifests[digest].media_type)

@@ -1,0 +1,113 @@
+"""News of what other processes committed: a glance at the shared counter, and a query only when it has moved."""
+
+import json
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+
+from catalog.lake.connection import Lake
+from catalog.quotas.totals import Total
+
+_PATIENCE = 2.0
+"""Seconds a commit may be under way before we look whether its writer is still alive."""
+
+_AT_MOST = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """The newest version of each repository changed since the last news were accepted, and whether distributions or
+    remotes changed.
+
+    `squashed` are versions that are no more; `ended` repositories that are no more, with the last number they had.
+
+    `totals` has what the newest of `versions` hold, None where the record does not say; `quotas`: some were changed.
+
+    `complete` is False when the record has gaps, and everything known before must be read again. `seen` and `position` are
+    the counter's value and the last commit that the news tell of.
+    """
+
+    seen: int
+    position: int
+    versions: Mapping[str, int] = field(default_factory=dict)
+    distributions: bool = False
+    remotes: bool = False
+    complete: bool = True
+    squashed: Mapping[str, Collection[int]] = field(default_factory=dict)
+    ended: Mapping[str, int] = field(default_factory=dict)
+    totals: Mapping[str, Total | None] = field(default_factory=dict)
+    quotas: bool = False
+
+
+class NewsFeed:
+    """One process's place in the record of commits; `read` and `accept` belong together under the caller's lock."""
+
+    def __init__(self, lake: Lake, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._lake, self._monotonic = lake, monotonic
+        self._odd_since: tuple[int, float] | None = None
+        self._seen = lake.sequence.value & ~1
+        rows = lake.read("SELECT max(snapshot_id) FROM __ducklake_metadata_lake.ducklake_snapshot_changes")
+        self._position = int(str(rows[0][0] or 0))
+
+    def is_current(self) -> bool:
+        """Whether nothing was committed since the last `read`; no I/O, well under a microsecond."""
+        value = self._lake.sequence.value
+        if value == self._seen:
+            return True
+        if value % 2 == 0 or value - 1 != self._seen:
+            return False
+        return self._is_under_way(value)
+
+    def _is_under_way(self, value: int) -> bool:
+        """A commit has begun and not ended: true until its writer is found dead."""
+        since = self._odd_since
+        if since is None or since[0] != value:
+            self._odd_since = (value, self._monotonic())
+            return True
+        if self._monotonic() - since[1] < _PATIENCE:
+            return True
+        self._odd_since = None
+        return not self._lake.heal_sequence()
+
+    def read(self) -> News:
+        """What was committed since the last accepted news, by this process or another; one query."""
+        value = self._lake.sequence.value & ~1
+        rows = self._lake.read(
+            "SELECT snapshot_id, commit_extra_info FROM __ducklake_metadata_lake.ducklake_snapshot_changes "
+            "WHERE snapshot_id > ? ORDER BY snapshot_id DESC LIMIT ?",
+            [self._position, _AT_MOST + 1],
+        )
+        numbers = [int(str(row[0])) for row in rows]
+        if not numbers:
+            return News(value, self._position)
+        complete = numbers[-1] == self._position + 1 and len(numbers) == numbers[0] - self._position <= _AT_MOST
+        versions: dict[str, int] = {}
+        squashed: dict[str, set[int]] = {}
+        ended: dict[str, int] = {}
+        totals: dict[str, Total | None] = {}
+        distributions = remotes = quotas = False
+        for _, text in reversed(rows):
+            note = json.loads(str(text)) if text else {}
+            made = note.get("versions", {})
+            versions.update(made)
+            told = note.get("totals", {})
+            totals.update({name: Total(*told[name]) if name in told else None for name in made})
+            quotas = quotas or bool(note.get("quotas"))
+            ended.update(note.get("ended", {}))
+            for name, gone in note.get("squashed", {}).items():
+                squashed.setdefault(name, set()).update(gone)
+            distributions = distributions or bool(note.get("distributions"))
+            remotes = remotes or bool(note.get("remotes"))
+        return News(
+            value, numbers[0], versions, distributions, remotes, complete, squashed, ended, totals=totals, quotas=quotas
+        )
+
+    def accept(self, news: News) -> None:
+        """Count the news as known; call it once everybody who asks is answered by them."""
+        self._position = news.position
+        self._seen = news.seen
+
+    def skip_own(self, before: int, after: int) -> None:
+        """Take a commit of this process as read, when nothing of others came before it."""
+        if self._seen == before:
+            self._seen = after

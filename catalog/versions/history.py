@@ -1,0 +1,133 @@
+"""What the catalogue tells of its repositories and versions; every method is one query."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import cast
+
+from catalog.lake.connection import Lake, listed
+from catalog.lake.nested_values import as_nested
+from catalog.versions.rows import ChangeRow, RepositoryRow, VersionRow
+from oci.digest import Digest
+from oci.errors import NameUnknown, VersionUnknown
+
+_VERSION_COLUMNS = (
+    "repository, number, base, operation, operation_id, actor, flow_run_id, message, created_at, "
+    "tags, manifests, blobs, size_bytes, added, removed"
+)
+_REPOSITORIES = """
+SELECT repository, max(version), arg_max(tags, version), arg_max(manifests, version), arg_max(blobs, version),
+    arg_max(size_bytes, version), min(created_at), max(created_at)
+FROM records WHERE kind IN ('version', 'squashed') {where}
+GROUP BY repository HAVING bool_or(kind = 'version') ORDER BY repository"""
+"""The latest version is never squashed, so what has the highest number is it."""
+
+_CHILDREN = as_nested("records", "children")
+
+
+class History:
+    """Reads versions and membership; usable from any thread."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+
+    def repositories(self) -> list[RepositoryRow]:
+        """Every repository as of its latest version, by name."""
+        return [_repository(row) for row in self._lake.read(_REPOSITORIES.format(where=""))]
+
+    def repository(self, name: str) -> RepositoryRow:
+        """One repository as of its latest version; raise NameUnknown."""
+        rows = self._lake.read(_REPOSITORIES.format(where="AND repository = ?"), [name])
+        if not rows:
+            raise NameUnknown(f"no repository {name!r} here")
+        return _repository(rows[0])
+
+    def versions(self, name: str) -> list[VersionRow]:
+        """A repository's versions, newest first; raise NameUnknown."""
+        rows = self._lake.read(
+            f"SELECT {_VERSION_COLUMNS} FROM versions WHERE repository = ? ORDER BY number DESC", [name]
+        )
+        if not rows:
+            raise NameUnknown(f"no repository {name!r} here")
+        return [_version(row) for row in rows]
+
+    def version(self, name: str, number: int) -> VersionRow:
+        """One version; raise NameUnknown or VersionUnknown."""
+        rows = self._lake.read(
+            f"SELECT {_VERSION_COLUMNS} FROM versions WHERE repository = ? AND number = ?", [name, number]
+        )
+        if not rows:
+            raise version_unknown(name, number, self.repository(name).version)
+        return _version(rows[0])
+
+    def makers(self, wanted: Sequence[tuple[str, int]]) -> dict[tuple[str, int], str]:
+        """Of versions, by repository and number, the operations that made them and when, as one text; one query."""
+        if not wanted:
+            return {}
+        names, numbers = zip(*wanted, strict=True)
+        rows = self._lake.read(
+            "SELECT repository, number, operation_id, epoch_us(created_at) FROM versions JOIN "
+            "(SELECT unnest(string_split(?, ' ')) AS repository, unnest(string_split(?, ' '))::BIGINT AS number) "
+            "USING (repository, number)",
+            [listed(names), listed(map(str, numbers))],
+        )
+        return {(str(name), int(str(number))): f"{operation} {when}" for name, number, operation, when in rows}
+
+    def changes(self, name: str, number: int) -> list[ChangeRow]:
+        """What one version changed, removals first; raise NameUnknown or VersionUnknown."""
+        rows = self._lake.read(
+            "SELECT action, kind, tag, digest, size FROM changes WHERE repository = ? AND version = ? "
+            "ORDER BY action DESC, kind DESC, tag, digest",
+            [name, number],
+        )
+        if not rows:
+            self.version(name, number)
+        return [ChangeRow(str(row[0]), str(row[1]), str(row[2]), Digest(row[3]), cast("int", row[4])) for row in rows]
+
+    def children(self, name: str, digests: Iterable[Digest] | None = None) -> dict[Digest, tuple[Digest, ...]]:
+        """Parent to children in the manifest's order, of the manifests named or of all in the repository."""
+        if digests is None:
+            where, parameters = "", [name]
+        else:
+            where = "AND digest IN (SELECT unnest(string_split(?, ' ')))"
+            parameters = [name, listed(digests)]
+        rows = self._lake.read(
+            f"SELECT digest, list_transform({_CHILDREN}, lambda child: child.digest) FROM records "
+            f"WHERE repository = ? AND kind = 'manifest' AND action = 'add' {where}",
+            parameters,
+        )
+        return {
+            Digest(parent): tuple(dict.fromkeys(map(Digest, cast("list[str]", children)))) for parent, children in rows
+        }
+
+    def labels(self, name: str, digests: Iterable[Digest]) -> dict[Digest, dict[str, str]]:
+        """Manifest to the labels of its config, of the manifests named."""
+        rows = self._lake.read(
+            "SELECT digest, labels FROM manifests WHERE repository = ? AND digest IN (SELECT unnest(string_split(?, ' ')))",
+            [name, listed(digests)],
+        )
+        return {Digest(digest): dict(cast("dict[str, str]", labels or {})) for digest, labels in rows}
+
+    def first_seen(self, name: str, digests: Iterable[Digest]) -> dict[Digest, datetime]:
+        """Manifest to when the first version that has brought it was made, of the manifests named."""
+        rows = self._lake.read(
+            "SELECT digest, min(versions.created_at) FROM changes JOIN versions "
+            "ON versions.repository = changes.repository AND versions.number = changes.version "
+            "WHERE changes.repository = ? AND kind = 'manifest' AND action = 'add' "
+            "AND digest IN (SELECT unnest(string_split(?, ' '))) GROUP BY digest",
+            [name, listed(digests)],
+        )
+        return {Digest(digest): cast("datetime", seen) for digest, seen in rows}
+
+
+def version_unknown(name: str, number: int, latest: int) -> VersionUnknown:
+    """The error that says why there is no such version."""
+    was = ", it was deleted" if 0 < number < latest else ""
+    return VersionUnknown(f"{name} has no version {number}{was}; its latest is {latest}")
+
+
+def _repository(row: tuple[object, ...]) -> RepositoryRow:
+    return RepositoryRow(*row)  # type: ignore[arg-type]  # the columns are chosen for it
+
+
+def _version(row: tuple[object, ...]) -> VersionRow:
+    return VersionRow(*row)  # type: ignore[arg-type]  # the columns are chosen for it

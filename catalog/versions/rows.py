@@ -1,0 +1,187 @@
+"""What is written to and read from the catalogue's tables, and what the readers return."""
+
+from collections import ChainMap
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+
+import pyarrow as pa
+
+from catalog.distributions.records import Distribution
+from catalog.lake.nested_values import fit_number, to_text
+from catalog.versions.changes import Commit, Effect
+from catalog.versions.snapshot import Delta, ManifestEntry, Snapshot
+from oci.digest import Digest
+from oci.kinds import kind_of
+from oci.manifest import Manifest
+from oci.unicode import fit_text
+
+Row = tuple[object, ...]
+Record = dict[str, object]
+"""A row of table `records` by column; a column that is not named is NULL."""
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryRow:
+    """A repository as of its latest version; `size_bytes` counts each blob once."""
+
+    name: str
+    version: int
+    tags: int
+    manifests: int
+    blobs: int
+    size_bytes: int
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRow:
+    """One version: which operation made it, who, when, what it holds and how many changes it took."""
+
+    repository: str
+    number: int
+    base: int
+    operation: str
+    operation_id: str
+    actor: str
+    flow_run_id: str
+    message: str
+    created_at: datetime
+    tags: int
+    manifests: int
+    blobs: int
+    size_bytes: int
+    added: int
+    removed: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRow:
+    """One change of one version; `tag` is empty unless `kind` is tag."""
+
+    action: str
+    kind: str
+    tag: str
+    digest: Digest
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """What the catalogue keeps of an image's config."""
+
+    os: str = ""
+    architecture: str = ""
+    variant: str = ""
+    created: str = ""
+    labels: Mapping[str, str] | None = None
+
+
+def version_record(commit: Commit, base: Snapshot, snapshot: Snapshot, delta: Delta) -> Record:
+    """The record of the version itself."""
+    return {
+        "repository": commit.repository, "version": snapshot.version, "base": base.version, "action": "add", "kind": "version",
+        "operation": commit.operation, "operation_id": commit.operation_id, "actor": commit.actor,
+        "flow_run_id": commit.flow_run_id, "message": commit.message, "created_at": commit.created_at,
+        "tags": len(snapshot.tags), "manifests": len(snapshot.manifests), "blobs": len(snapshot.blobs),
+        "size_bytes": snapshot.size_bytes + snapshot.proven_bytes, "added": delta.added, "removed": delta.removed,
+    }  # fmt: skip
+
+
+def change_records(
+    repository: str, version: int, delta: Delta, known: Mapping[Digest, ManifestEntry], details: Mapping[Digest, Record]
+) -> Iterator[Record]:
+    """The records of a version's changes; `known` tells what tags point to, `details` more of the manifests that come."""
+
+    def change(action: str, kind: str, tag: str, digest: Digest, size: int, entry: ManifestEntry | None) -> Record:
+        return {
+            "repository": repository, "version": version, "action": action, "kind": kind, "tag": tag,
+            "digest": digest, "size": size, "media_type": entry.media_type if entry else "",
+            "artifact_type": entry.artifact_type if entry else "",
+            "subject": entry.subject or "" if entry and kind == "manifest" else "",
+        }  # fmt: skip
+
+    for action, tags, entries, blobs in (
+        ("remove", delta.tags_removed, delta.manifests_removed, delta.blobs_removed),
+        ("add", delta.tags_added, delta.manifests_added, delta.blobs_added),
+    ):
+        for tag, digest in tags.items():
+            yield change(action, "tag", tag, digest, known[digest].size, known[digest])
+        for digest, entry in entries.items():
+            found = change(action, "manifest", "", digest, entry.size, entry)
+            yield {**found, **details[digest]} if action == "add" else found
+        for digest, size in blobs.items():
+            yield change(action, "blob", "", digest, size, None)
+
+
+def manifest_details(manifest: Manifest, config: ImageConfig) -> Record:
+    """What the record of a manifest that comes holds beyond the change."""
+    labels = dict(config.labels or {})
+    return {
+        "manifest_kind": kind_of(manifest, labels), "os": config.os, "architecture": config.architecture,
+        "variant": config.variant, "created": config.created, "labels_json": to_text(labels),
+        "annotations_json": to_text(manifest.annotations),
+        "children_json": to_text([
+            {"role": role, "digest": child.digest, "media_type": child.media_type, "size": child.size,
+             "platform": str(child.platform or "")}
+            for role, child in manifest.children()
+        ]),
+    }  # fmt: skip
+
+
+def first_distribution(commit: Commit, version: int) -> Distribution:
+    """What serves a repository from its first version on, which has that number."""
+    now, private = commit.created_at, commit.serve == "private"
+    return Distribution(commit.repository, commit.repository, now, now, private=private, history_from=version)
+
+
+def effect_records(
+    commit: Commit, base: Snapshot, snapshot: Snapshot, effect: Effect, configs: Mapping[Digest, ImageConfig]
+) -> list[Record]:
+    """All records that one version adds."""
+    known = ChainMap(dict(effect.delta.manifests_added), cast("dict[Digest, ManifestEntry]", base.manifests))
+    details = {
+        found.digest: manifest_details(found, configs.get(found.digest, ImageConfig())) for found in effect.manifests
+    }
+    changes = change_records(commit.repository, snapshot.version, effect.delta, known, details)
+    return [version_record(commit, base, snapshot, effect.delta), *changes]
+
+
+_TYPES: dict[str, pa.DataType] = {
+    **dict.fromkeys(
+        ("version", "base", "size", "tags", "manifests", "blobs", "size_bytes", "added", "removed"), pa.int64()
+    ),
+    "created_at": pa.timestamp("us", tz="UTC"),
+}
+
+_CUT = dict.fromkeys(("os", "architecture", "variant", "created"), 255)
+"""Characters that are kept of what is never longer: each commit writes the longest of a column once more."""
+
+
+def _fit(column: str, value: object) -> object:
+    match value:
+        case str():
+            return fit_text(value, _CUT.get(column))
+        case int():
+            return fit_number(value)
+        case _:
+            return value
+
+
+def record_table(records: Iterable[Record]) -> pa.Table:
+    """The records as a table with the columns that at least one of them has, texts and numbers made fit for the catalogue.
+
+    What a manifest or its config says may be any JSON. Its bytes stay as they are.
+    """
+    kinds: dict[tuple[str, ...], list[Record]] = {}
+    for record in records:
+        kinds.setdefault(tuple(record), []).append(record)
+    tables = [
+        pa.table(
+            {name: pa.array([_fit(name, one[name]) for one in some], _TYPES.get(name, pa.string())) for name in names}
+        )
+        for names, some in kinds.items()
+    ]
+    return pa.concat_tables(tables, promote_options="default")

@@ -1,0 +1,330 @@
+"""The snapshots in memory: which version is the latest, and the versions asked for most recently."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Sequence
+
+from catalog.distributions.records import Distribution, Distributions
+from catalog.lake.connection import Lake
+from catalog.quotas.quotas import Quotas, total_of
+from catalog.quotas.totals import Total
+from catalog.remotes.records import Remotes
+from catalog.versions.change_feed import NewsFeed
+from catalog.versions.history import version_unknown
+from catalog.versions.snapshot import Delta, ManifestEntry, Snapshot
+from catalog.versions.timeline import Timeline, Timelines
+from oci.digest import Digest
+from oci.errors import Conflict, NameUnknown, VersionUnknown
+
+_TRIES = 10
+
+_STATE = """
+SELECT kind, tag, digest, any_value(size), any_value(media_type), any_value(artifact_type), any_value(subject)
+FROM records
+WHERE repository = ? AND (kind IN ('tag', 'manifest', 'blob') AND version <= ? OR kind = 'version' AND version = ?)
+GROUP BY kind, tag, digest HAVING sum(CASE action WHEN 'add' THEN 1 ELSE -1 END) > 0
+UNION ALL
+SELECT 'deferred', '', digest, CASE WHEN min(size) = max(size) THEN min(size) ELSE -1 END, '', '', ''
+FROM sources WHERE repository = ? AND version <= ? GROUP BY digest"""
+"""The version's own row comes along: in one look at the lake, so that nobody deletes the version between two."""
+
+_STEP = """
+SELECT kind, tag, digest, any_value(size), any_value(media_type), any_value(artifact_type), any_value(subject),
+    sum(CASE action WHEN 'add' THEN 1 ELSE -1 END) AS net
+FROM records WHERE repository = ?
+    AND (kind IN ('tag', 'manifest', 'blob') AND version > ? AND version <= ? OR kind = 'version' AND version IN (?, ?))
+GROUP BY kind, tag, digest HAVING net <> 0
+UNION ALL
+SELECT 'deferred', '', digest, CASE WHEN min(size) = max(size) THEN min(size) ELSE -1 END, '', '', '', 1
+FROM sources WHERE repository = ? AND version > ? AND version <= ? GROUP BY digest"""
+
+_OVERHEAD = 10
+"""Entries that a snapshot of nothing counts for."""
+
+
+class Snapshots:
+    """Keeps snapshots of up to `limit` entries in all, usable from any thread. Other processes' commits show at the next look."""
+
+    def __init__(
+        self, lake: Lake, distributions: Distributions, remotes: Remotes, quotas: Quotas, *, limit: int
+    ) -> None:
+        self._lake, self._distributions, self._limit = lake, distributions, limit
+        self._remotes, self._quotas = remotes, quotas
+        self._kept: OrderedDict[tuple[str, int], Snapshot] = OrderedDict()
+        self._held = 0
+        self._guard, self._learning = threading.Lock(), threading.Lock()
+        self._names: tuple[str, ...] | None = None
+        self._latest: dict[str, int] = {}
+        self._ended: dict[str, int] = {}
+        self._drops = 0
+        self.changes = 0
+        """Another number as soon as memory knows of other versions."""
+        self._timelines = Timelines(lake)
+        self._feed = NewsFeed(lake)
+        self._read_latest()
+
+    def _read_latest(self) -> None:
+        rows = self._lake.read(
+            "SELECT repository, max(version) FILTER (kind = 'version'), max(version) FILTER (kind = 'deleted'), "
+            "arg_max(tags, version) FILTER (kind = 'version'), arg_max(size_bytes, version) FILTER (kind = 'version') "
+            "FROM records WHERE kind IN ('version', 'deleted') GROUP BY repository"
+        )
+        with self._guard:
+            self.changes += 1
+            self._latest = {str(name): int(str(number)) for name, number, *_ in rows if number is not None}
+            self._ended = {str(name): int(str(number)) for name, _, number, *_ in rows if number is not None}
+            self._names = None
+        totals = {
+            str(row[0]): Total(int(str(row[3] or 0)), int(str(row[4] or 0))) for row in rows if row[1] is not None
+        }
+        self._quotas.totals.replace(totals)
+
+    def _take_news(self, *, even_if_current: bool = False) -> None:
+        """Learn what was committed. Only then does the feed count as current, so that nobody is told of an older version."""
+        if self._feed.is_current() and not even_if_current:
+            return
+        with self._learning:
+            if self._feed.is_current() and not even_if_current:
+                return
+            news = self._feed.read()
+            is_new = not news.versions.keys() <= self._latest.keys()
+            if is_new or news.distributions or not news.complete:
+                self._distributions.reload()
+            if news.remotes or not news.complete:
+                self._remotes.reload()
+            if news.quotas or not news.complete:
+                self._quotas.reload()
+            if news.complete and None not in news.totals.values():
+                for name, gone in news.squashed.items():
+                    self._drop(name, gone)
+                for name, last in news.ended.items():
+                    self._end(name, last)
+                with self._guard:
+                    self.changes += bool(news.versions)
+                    self._names = None if is_new else self._names
+                    for name, number in news.versions.items():
+                        if number > self._ended.get(name, 0):
+                            self._latest[name] = max(number, self._latest.get(name, 0))
+                for name, total in news.totals.items():
+                    if total is not None and self._latest.get(name) == news.versions[name]:
+                        self._quotas.totals.move(name, total)
+            else:
+                self._read_latest()
+                self._drop()
+            self._feed.accept(news)
+
+    def _drop(self, name: str = "", gone: Collection[int] | None = None) -> None:
+        """Forget versions that are no more: of a repository some or all, without a name all of everything."""
+        with self._guard:
+            self._drops += 1
+            self.changes += 1
+            for kept in [kept for kept in self._kept if name in (kept[0], "") and (gone is None or kept[1] in gone)]:
+                del self._kept[kept]
+        self._timelines.drop([name] if name else None)
+
+    def _end(self, name: str, last: int) -> None:
+        """A repository was deleted, whose last number was that one."""
+        with self._guard:
+            self._ended[name] = max(last, self._ended.get(name, 0))
+            if self._latest.get(name, 0) <= last:
+                self._latest.pop(name, None)
+            self._names = None
+        if name not in self._latest:
+            self._quotas.totals.end(name)
+        self._drop(name)
+
+    def is_current(self) -> bool:
+        """Whether memory knows all that any process has committed; a microsecond, no I/O."""
+        return self._feed.is_current()
+
+    def refresh(self) -> None:
+        """Learn what other processes have committed."""
+        self._take_news()
+
+    def has(self, name: str) -> bool:
+        """Whether memory knows a repository; no I/O."""
+        return name in self._latest
+
+    def names(self) -> Sequence[str]:
+        """All repositories' names in ASCII order."""
+        self._take_news()
+        names = self._names
+        if names is None:
+            with self._guard:
+                names = self._names = tuple(sorted(self._latest))
+        return names
+
+    def number_at(self, found: Distribution) -> int:
+        """The number of the version that a distribution serves, as far as memory knows; 0 for none."""
+        return self._latest.get(found.repository, 0) if found.version is None else found.version
+
+    def find(self, name: str) -> Snapshot | None:
+        """The latest version, None when there is no such repository."""
+        self._take_news()
+        return self._load_latest(name)
+
+    def _load_latest(self, name: str) -> Snapshot | None:
+        """The latest version, also when others make further ones and delete this one meanwhile."""
+        for _ in range(_TRIES):
+            number = self._latest.get(name)
+            if number is None:
+                return None
+            try:
+                return self._load(name, number)
+            except VersionUnknown:
+                self._take_news(even_if_current=True)
+        raise Conflict(f"versions of {name} are deleted faster than they can be read; try again")
+
+    def cached_at(self, path: str) -> Snapshot | None:
+        """What a distribution's path serves, if memory has it and no other process committed."""
+        if not self._feed.is_current():
+            return None
+        found = self._distributions.find(path)
+        if found is None or found.remote:
+            return None
+        return self._kept.get((found.repository, self.number_at(found)))
+
+    def find_at(self, path: str) -> Snapshot | None:
+        """What a distribution's path serves; None when nothing is served there."""
+        self._take_news()
+        found = self._distributions.find(path)
+        if found is None or found.remote:
+            return None
+        if found.version is None:
+            return self._load_latest(found.repository) or Snapshot(found.repository, 0)
+        return self._load(found.repository, found.version)
+
+    def get(self, name: str, version: int | None = None) -> Snapshot:
+        """A version, by default the latest; raise NameUnknown or VersionUnknown."""
+        self._take_news()
+        latest = self._latest.get(name)
+        if latest is None:
+            raise NameUnknown(f"no repository {name!r} here")
+        if version is None:
+            found = self._load_latest(name)
+            if found is None:
+                raise NameUnknown(f"no repository {name!r} here")
+            return found
+        if not 0 <= version <= latest:
+            raise version_unknown(name, version, latest)
+        return self._load(name, version)
+
+    def timeline(self, name: str) -> Timeline:
+        """All versions that a repository has had; raise NameUnknown."""
+        self._take_news()
+        latest = self._latest.get(name)
+        if latest is None:
+            raise NameUnknown(f"no repository {name!r} here")
+        return self._timelines.get(name, latest)
+
+    def cached_timeline(self, name: str) -> Timeline | None:
+        """The same if memory has it, and no other process has committed; no I/O."""
+        latest = self._latest.get(name)
+        return self._timelines.cached(name, latest) if latest is not None and self._feed.is_current() else None
+
+    def cached(self, name: str, version: int) -> Snapshot | None:
+        """A version if memory has it, and no other process has committed; no I/O."""
+        return self._kept.get((name, version)) if self._feed.is_current() else None
+
+    def number_after(self, base: Snapshot) -> int:
+        """The number of the version after this one: never one that a repository of that name has had before."""
+        return base.version + 1 if base.version else self._ended.get(base.repository, 0) + 1
+
+    def keep(self, snapshots: Iterable[Snapshot], *, before: int, after: int) -> None:
+        """Remember versions just made, as the latest of their repositories; the commit moved the counter so."""
+        with self._guard:
+            self.changes += 1
+            for snapshot in snapshots:
+                name, number = snapshot.repository, snapshot.version
+                if number < self._latest.get(name, 0) or number <= self._ended.get(name, 0):
+                    continue  # others have made further ones meanwhile, and may have deleted this one
+                if name not in self._latest:
+                    self._names = None
+                self._latest[name] = number
+                self._remember(snapshot)
+                if self._latest[snapshot.repository] == snapshot.version:
+                    self._quotas.totals.move(snapshot.repository, total_of(snapshot))
+        self._feed.skip_own(before, after)
+
+    def forget(self, name: str, gone: Collection[int], *, before: int, after: int) -> None:
+        """Versions were deleted; the commit moved the counter so."""
+        self._drop(name, gone)
+        self._feed.skip_own(before, after)
+
+    def end(self, name: str, last: int, *, before: int, after: int) -> None:
+        """A repository was deleted, whose last number was that one; the commit moved the counter so."""
+        self._end(name, last)
+        self._feed.skip_own(before, after)
+
+    def _remember(self, snapshot: Snapshot) -> None:
+        key = (snapshot.repository, snapshot.version)
+        if key not in self._kept:
+            self._held += _weight(snapshot)
+        self._kept[key] = snapshot
+        self._kept.move_to_end(key)
+        while self._held > self._limit and len(self._kept) > 1:
+            self._held -= _weight(self._kept.popitem(last=False)[1])
+
+    def _load(self, name: str, version: int) -> Snapshot:
+        if version == 0:
+            return Snapshot(name, 0)
+        with self._guard:
+            found = self._kept.get((name, version))
+            if found is not None:
+                self._kept.move_to_end((name, version))
+                return found
+            earlier = max((number for kept, number in self._kept if kept == name and number < version), default=0)
+            base, drops = self._kept.get((name, earlier)), self._drops
+        made = self._forward(base, version) if base is not None else None
+        made = made or self._read(name, version)
+        with self._guard:
+            if self._drops == drops:
+                self._remember(made)
+        return made
+
+    def _read(self, name: str, version: int) -> Snapshot:
+        rows = self._lake.read(_STATE, [name, version, version, name, version])
+        if not any(row[0] == "version" for row in rows):
+            raise version_unknown(name, version, self._latest.get(name, 0))
+        return Snapshot(name, version, *_sort_out(rows), _claims(rows))
+
+    def _forward(self, base: Snapshot, version: int) -> Snapshot | None:
+        """What the changes since make of an earlier version; None when one of the two is no more: then they are others."""
+        name, former = base.repository, base.version
+        rows = self._lake.read(_STEP, [name, former, version, former, version, name, former, version])
+        if not any(row[0] == "version" and row[7] == 2 for row in rows):
+            return None
+        claims = _claims(rows)
+        tags, manifests, blobs = _sort_out([row for row in rows if int(str(row[7])) > 0])
+        lost_tags, lost_manifests, lost_blobs = _sort_out([row for row in rows if int(str(row[7])) < 0])
+        return base.forward(version, Delta(tags, lost_tags, manifests, lost_manifests, blobs, lost_blobs, claims))
+
+
+def _claims(rows: Iterable[tuple[object, ...]]) -> dict[Digest, int]:
+    """The blobs that came without their bytes, and the sizes that manifests claim."""
+    return {Digest(row[2]): int(str(row[3])) for row in rows if row[0] == "deferred"}
+
+
+def _weight(snapshot: Snapshot) -> int:
+    """Entries that a snapshot counts for; what it shares with another version is counted with both."""
+    return len(snapshot.tags) + len(snapshot.manifests) + len(snapshot.blobs) + len(snapshot.deferred) + _OVERHEAD
+
+
+def _sort_out(
+    rows: Iterable[tuple[object, ...]],
+) -> tuple[dict[str, Digest], dict[Digest, ManifestEntry], dict[Digest, int]]:
+    tags: dict[str, Digest] = {}
+    manifests: dict[Digest, ManifestEntry] = {}
+    blobs: dict[Digest, int] = {}
+    for kind, tag, digest_text, size, media_type, artifact_type, subject, *_ in rows:
+        if kind in ("version", "deferred"):
+            continue
+        digest = Digest(digest_text)
+        if kind == "tag":
+            tags[str(tag)] = digest
+        elif kind == "blob":
+            blobs[digest] = int(str(size))
+        else:
+            named = Digest(subject) if subject else None
+            manifests[digest] = ManifestEntry(str(media_type), int(str(size)), str(artifact_type), named)
+    return tags, manifests, blobs

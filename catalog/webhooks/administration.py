@@ -1,0 +1,119 @@
+"""What administrators do to hooks and subscriptions, recorded as they do it."""
+
+import secrets
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple, TypeVar
+
+from catalog.access.logins import hash_secret
+from catalog.access.secret_file import PrivateFile
+from catalog.audit import Event, Events
+from catalog.webhooks.queue import Cursor, EventQueue
+from catalog.webhooks.records import EventRecords, Hook, Subscription, read_record, without_query
+from oci.errors import Conflict, RecordUnknown
+
+_T = TypeVar("_T")
+
+
+class MadeHook(NamedTuple):
+    """A new hook and its secret, which is shown once."""
+
+    hook: Hook
+    secret: str
+
+
+class EventDesk:
+    """Changes hooks and subscriptions in the name of `actor`; every change is an audit event."""
+
+    def __init__(
+        self,
+        records: PrivateFile[EventRecords],
+        queue: EventQueue,
+        events: Events,
+        *,
+        actor: str,
+        now: Callable[[], datetime],
+        address: str = "",
+    ) -> None:
+        self._file, self._queue, self._events = records, queue, events
+        self._actor, self._now, self._address = actor, now, address
+
+    @property
+    def records(self) -> EventRecords:
+        """What there is now."""
+        return self._file.value
+
+    def hook(self, name: str) -> Hook:
+        """One hook; raise RecordUnknown."""
+        return _found(self.records.hooks, name, "hook")
+
+    def subscription(self, key: str) -> Subscription:
+        """One subscription; raise RecordUnknown."""
+        return _found(self.records.subscriptions, key, "subscription")
+
+    def _apply(self, action: str, name: str, change: Callable[[EventRecords], EventRecords], **detail: object) -> None:
+        self._file.update(change)
+        self._events.record([Event(self._now(), self._actor, action, name, address=self._address, detail=detail)])
+
+    def backlog(self, name: str) -> tuple[int, int]:
+        """How many events and runs of a hook wait for Prefect."""
+        return self._queue.backlog(name)
+
+    def cursor(self, key: str) -> Cursor | None:
+        """How far a subscriber was told."""
+        return self._queue.cursor(key)
+
+    def add_hook(self, **fields: Any) -> MadeHook:
+        """Make a hook with a new secret; raise InvalidInput, Conflict for a name that is taken."""
+        secret = f"enthook_{secrets.token_urlsafe(32)}"
+        kept = secret if fields.get("proof") == "hmac" else hash_secret(secret)
+        made = read_record(Hook, {**fields, "secret": kept, "created_at": self._now()})
+
+        def change(records: EventRecords) -> EventRecords:
+            if made.name in records.hooks:
+                raise Conflict(f"there is a hook {made.name} already")
+            return records.model_copy(update={"hooks": {**records.hooks, made.name: made}})
+
+        self._apply("create-hook", made.name, change, upstream=made.upstream, deployment=made.deployment)
+        return MadeHook(made, secret)
+
+    def remove_hook(self, name: str) -> None:
+        """Remove a hook, with what it has waiting; raise RecordUnknown."""
+
+        def change(records: EventRecords) -> EventRecords:
+            _found(records.hooks, name, "hook")
+            return records.model_copy(update={"hooks": _without(records.hooks, name)})
+
+        self._apply("delete-hook", name, change)
+        self._queue.forget_hook(name)
+
+    def add_subscription(self, *, position: int, **fields: Any) -> Subscription:
+        """Tell a URL of what is committed after `position`; raise InvalidInput."""
+        made = read_record(Subscription, {**fields, "id": secrets.token_hex(6), "created_at": self._now()})
+        self._queue.begin(made.id, position, made.created_at)
+
+        def change(records: EventRecords) -> EventRecords:
+            return records.model_copy(update={"subscriptions": {**records.subscriptions, made.id: made}})
+
+        self._apply("create-subscription", made.id, change, url=without_query(made.url), events=list(made.events))
+        return made
+
+    def remove_subscription(self, key: str) -> None:
+        """Tell it no more; raise RecordUnknown."""
+
+        def change(records: EventRecords) -> EventRecords:
+            _found(records.subscriptions, key, "subscription")
+            return records.model_copy(update={"subscriptions": _without(records.subscriptions, key)})
+
+        self._apply("delete-subscription", key, change)
+        self._queue.end(key)
+
+
+def _found(records: Mapping[str, _T], key: str, what: str) -> _T:
+    if key not in records:
+        raise RecordUnknown(f"there is no {what} {key[:80]}")
+    return records[key]
+
+
+def _without(found: Mapping[str, _T], name: str) -> dict[str, _T]:
+    return {key: value for key, value in found.items() if key != name}

@@ -1,0 +1,144 @@
+"""What we tell others of: events, and the two forms they are sent in. Pure functions over values.
+
+Source: CloudEvents 1.0.2, JSON format, structured mode; docker-registry's documentation, "Notifications".
+"""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from catalog.audit import Event
+from catalog.commits.commit_log import TagChange, VersionMade
+from catalog.distributions.records import Distribution
+from catalog.settings import Settings
+from catalog.webhooks.records import ACT_DONE, ACT_REFUSED, DISTRIBUTION_CHANGED, VERSION_CREATED, Format
+
+PREFIX = "entrepot."
+"""What the types of our CloudEvents begin with."""
+TEST = "test"
+SIGNATURE = "X-Hub-Signature-256"
+CONTENT_TYPES: Mapping[Format, str] = {
+    "cloudevents": "application/cloudevents+json; charset=utf-8",
+    "distribution": "application/vnd.docker.distribution.events.v1+json",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One event: `id` is the same whenever it is told again; `name` is the repository or path it is about."""
+
+    id: str
+    kind: str
+    name: str
+    happened_at: datetime
+    data: Mapping[str, Any]
+
+
+def version_told(made: VersionMade) -> Told:
+    """A version was made: by a push, a sync, a restore, whatever its operation says."""
+    return Told(
+        f"{made.repository}@{made.number}",
+        VERSION_CREATED,
+        made.repository,
+        made.created_at,
+        {
+            "repository": made.repository, "version": made.number, "operation": made.operation, "actor": made.actor,
+            "flow_run_id": made.flow_run_id, "message": made.message,
+            "tags": {
+                "added": [_tag(one) for one in made.added],
+                "moved": [{**_tag(one), "previous": one.previous} for one in made.moved],
+                "removed": [{"tag": one.tag, "digest": one.digest} for one in made.removed],
+                "truncated": made.truncated,
+            },
+            "counts": {"tags": made.tags, "manifests": made.manifests, "bytes": made.size_bytes},
+        },
+    )  # fmt: skip
+
+
+def _tag(one: TagChange) -> dict[str, object]:
+    return {"tag": one.tag, "digest": one.digest, "media_type": one.media_type, "size": one.size}
+
+
+def distribution_told(
+    path: str, change: str, now_served: Distribution | None, position: int, happened_at: datetime
+) -> Told:
+    """What a path serves was `set` or `deleted`; `serves` is what it serves by now, null for nothing, as after a deletion."""
+    shown = None if change == "deleted" else now_served
+    serves = shown and {
+        "repository": shown.repository, "version": shown.version, "private": shown.private,
+        "remote": shown.remote,
+    }  # fmt: skip
+    return Told(
+        f"{path}@commit-{position}",
+        DISTRIBUTION_CHANGED,
+        path,
+        happened_at,
+        {"path": path, "change": change, "serves": serves},
+    )
+
+
+def act_told(event: Event, position: int, index: int) -> Told:
+    """An administrative act, or something that was refused, as the audit events have it."""
+    kind = ACT_REFUSED if event.outcome == "refused" else ACT_DONE
+    data = {
+        "actor": event.actor, "action": event.action, "name": event.name, "outcome": event.outcome,
+        "reason": event.reason, "address": event.address, "detail": dict(event.detail),
+    }  # fmt: skip
+    return Told(f"act@commit-{position}.{index}", kind, event.name, event.happened_at, data)
+
+
+def trial_told(subscription: str, event_id: str, now: datetime) -> Told:
+    """What `entrepot subscription test` sends."""
+    return Told(event_id, TEST, subscription, now, {"subscription": subscription})
+
+
+def source_of(settings: Settings) -> str:
+    """How our CloudEvents name this installation: the address that clients reach it by."""
+    return settings.public_url.rstrip("/") or f"{'https' if settings.tls_cert else 'http'}://{settings.listen}"
+
+
+def body_of(told: Told, form: Format, source: str) -> bytes | None:
+    """The body to send; None where the form has no words for the event."""
+    document = cloud_event(told, source) if form == "cloudevents" else distribution_envelope(told, source)
+    return json.dumps(document, default=str).encode() if document else None
+
+
+def cloud_event(told: Told, source: str) -> dict[str, Any]:
+    """One CloudEvent; `source` and `id` together name it for ever."""
+    return {
+        "specversion": "1.0", "id": told.id, "source": source, "type": f"{PREFIX}{told.kind}", "subject": told.name,
+        "time": told.happened_at.isoformat(), "datacontenttype": "application/json", "data": dict(told.data),
+    }  # fmt: skip
+
+
+def distribution_envelope(told: Told, source: str) -> dict[str, Any] | None:
+    """docker-registry's envelope: an event for each tag that was pushed or deleted."""
+    if told.kind == TEST:
+        return {"events": []}
+    if told.kind != VERSION_CREATED:
+        return None
+    tags: Mapping[str, Any] = told.data["tags"]
+    groups: Sequence[tuple[str, str]] = (("added", "push"), ("moved", "push"), ("removed", "delete"))
+    events = [
+        {
+            "id": f"{told.id}:{one['tag']}", "timestamp": told.happened_at.isoformat(), "action": action,
+            "target": {
+                "mediaType": one.get("media_type", ""), "size": one.get("size", 0), "digest": one["digest"],
+                "repository": told.name, "tag": one["tag"],
+                "url": f"{source}/v2/{told.name}/manifests/{one['digest']}",
+            },
+            "actor": {"name": told.data["actor"]}, "source": {"addr": source.partition("://")[2]},
+        }
+        for group, action in groups
+        for one in tags[group]
+    ]  # fmt: skip
+    return {"events": events} if events else None
+
+
+def sign(body: bytes, key: bytes) -> str:
+    """The value of the header that says who sent a body: HMAC-SHA256, as GitHub writes it."""
+    return f"sha256={hmac.new(key, body, hashlib.sha256).hexdigest()}"

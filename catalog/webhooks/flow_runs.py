@@ -1,0 +1,84 @@
+"""Which flow runs the events of hooks come to: pure rules over values."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from catalog.access.policy import matches
+from catalog.filters.tags import select_names
+from catalog.webhooks.queue import Pushed, Run, Waiting
+from catalog.webhooks.records import Hook, parse_upstream
+
+LONGEST = 30.0
+"""Seconds after which a repository that is never quiet is synced all the same."""
+_TAGS = 500
+"""Tags that one run takes by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """Runs to be started, the events that are done by them or of no use any more, and when to look again."""
+
+    runs: tuple[Run, ...]
+    done: tuple[int, ...]
+    next_at: float | None
+
+
+def is_wanted(hook: Hook, pushed: Pushed) -> bool:
+    """Whether a hook is for an event: its repository lies under the hook's upstream and fits, and so does its tag."""
+    _, prefix = parse_upstream(hook.upstream)
+    if prefix and pushed.repository != prefix and not pushed.repository.startswith(f"{prefix}/"):
+        return False
+    if hook.repositories and not any(matches(pattern, pushed.repository) for pattern in hook.repositories):
+        return False
+    if pushed.action == "delete":
+        return hook.whole
+    if pushed.action == "many" or not hook.tags:
+        return hook.whole or pushed.action == "many" or bool(pushed.tag)
+    return bool(pushed.tag) and bool(select_names([pushed.tag], include=hook.tags))
+
+
+def target_of(hook: Hook, repository: str) -> str:
+    """The repository here that a repository upstream goes to: `target` in the place of the upstream's prefix."""
+    _, prefix = parse_upstream(hook.upstream)
+    if not hook.target:
+        return repository
+    return "/".join(filter(None, (hook.target, repository.removeprefix(prefix).strip("/"))))
+
+
+def requests_of(hook: Hook, repository: str, events: Iterable[Pushed]) -> list[dict[str, Any]]:
+    """What the deployment is asked for: the tags pushed by name, or the repository as the hook's request selects it."""
+    registry, _ = parse_upstream(hook.upstream)
+    told = list(events)
+    request = {**hook.request, "remote": f"{registry}/{repository}", "repository": target_of(hook, repository)}
+    if hook.whole:
+        return [request]
+    if any(one.action == "many" for one in told):
+        return [{**request, "include": list(hook.tags)}]
+    tags = sorted({one.tag for one in told})
+    return [{**request, "include": tags[start : start + _TAGS]} for start in range(0, len(tags), _TAGS)]
+
+
+def plan_runs(hooks: Mapping[str, Hook], waiting: Sequence[Waiting], now: float, make_id: Callable[[], str]) -> RunPlan:
+    """One run for all that a hook was told of a repository, once it has been quiet for the hook's time."""
+    groups: dict[tuple[str, str], list[Waiting]] = {}
+    done: list[int] = []
+    for one in waiting:
+        if one.hook in hooks:
+            groups.setdefault((one.hook, one.pushed.repository), []).append(one)
+        else:
+            done.append(one.id)
+    runs: list[Run] = []
+    later: list[float] = []
+    for (name, repository), events in groups.items():
+        hook = hooks[name]
+        due = min(events[-1].received_at + hook.quiet_seconds, events[0].received_at + max(LONGEST, hook.quiet_seconds))
+        if due > now:
+            later.append(due)
+            continue
+        done += [one.id for one in events]
+        runs += [
+            Run(make_id(), name, hook.deployment, {"request": request}, now)
+            for request in requests_of(hook, repository, [one.pushed for one in events])
+        ]
+    return RunPlan(tuple(runs), tuple(done), min(later, default=None))

@@ -1,0 +1,183 @@
+"""Hooks and subscriptions: what upstreams may tell us, and whom we tell; a file beside the catalogue, since it holds secrets."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from catalog.access.policy import Name, Pattern, matches
+from catalog.access.secret_file import PrivateFile
+from catalog.filters.tags import parse_pattern as parse_tag_pattern
+from catalog.settings import Settings
+from oci.errors import EntrepotError, InvalidInput
+from oci.reference import parse_name
+from oci.remote.address import parse_remote
+
+Kind = Literal["auto", "docker-distribution", "docker-hub", "harbor", "quay", "github", "cloudevents"]
+Proof = Literal["token", "hmac", "url"]
+Format = Literal["cloudevents", "distribution"]
+VERSION_CREATED, DISTRIBUTION_CHANGED, ACT_DONE, ACT_REFUSED = EVENT_TYPES = (
+    "version.created", "distribution.changed", "act.done", "act.refused",
+)  # fmt: skip
+SYNC = "sync-repository/sync-repository"
+RESERVED = frozenset({"remote", "repository"})
+_Record = TypeVar("_Record", bound=BaseModel)
+_PER_TAG = frozenset({"include", "newest", "newest_of"})
+
+
+class _Value(BaseModel):
+    # A value that does not fit may hold a secret typed in by mistake, so errors do not repeat it.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+def _checked(parse: Callable[[str], object]) -> AfterValidator:
+    def check(text: str) -> str:
+        try:
+            parse(text)
+        except EntrepotError as error:
+            raise ValueError(error.message) from None
+        return text
+
+    return AfterValidator(check)
+
+
+def parse_upstream(text: str) -> tuple[str, str]:
+    """Split `[scheme://]registry.example[/prefix]` into registry, with its scheme if any, and prefix; raise NameInvalid."""
+    scheme, separator, rest = text.partition("://")
+    host, _, prefix = (rest if separator else text).partition("/")
+    if "@" in host:
+        raise InvalidInput("an upstream cannot hold a login; logins are read from auth.json or ENTREPOT_LOGINS")
+    if host == host.lower() and host != "localhost" and not set(".:") & set(host):
+        raise InvalidInput(
+            f"{host[:80]!r} is no registry's host; name it in full, such as registry.example or docker.io"
+        )
+    registry = f"{scheme}://{host}" if separator else host
+    parse_remote(f"{registry}/{prefix or 'name'}")
+    return registry, prefix
+
+
+def parse_deployment(text: str) -> str:
+    """Read `FLOW/DEPLOYMENT`; raise InvalidInput."""
+    if not re.fullmatch(r"[^/\s?#%]{1,200}/[^/\s?#%]{1,200}", text):
+        raise InvalidInput(f"{text[:80]!r} is no deployment; expected FLOW/DEPLOYMENT, such as {SYNC}")
+    return text
+
+
+def parse_url(text: str) -> str:
+    """Read the address of a receiver: http or https, without a login; raise InvalidInput."""
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or len(text) > 2000:
+        raise InvalidInput("the URL must be http://HOST… or https://HOST…, without a login in it")
+    return text
+
+
+class Hook(_Value):
+    """Lets an upstream start a deployment by events: those of `upstream` whose repository and tag fit.
+
+    `secret` is a SHA-256 in hex, or for `hmac` the key itself. `request` are further fields of the deployment's request.
+    A run takes the tags pushed alone, or with `whole` the repository as `request` selects it.
+    """
+
+    name: Name
+    kind: Kind = "auto"
+    upstream: Annotated[str, _checked(parse_upstream)]
+    target: Annotated[str, _checked(lambda text: text and parse_name(text))] = ""
+    deployment: Annotated[str, _checked(parse_deployment)] = SYNC
+    request: Mapping[str, Any] = Field(default_factory=dict, max_length=50)
+    repositories: tuple[Pattern, ...] = Field((), max_length=100)
+    tags: tuple[Annotated[str, _checked(parse_tag_pattern), Field(max_length=200)], ...] = Field((), max_length=100)
+    whole: bool = False
+    quiet_seconds: float = Field(3.0, ge=0, le=3600)
+    proof: Proof = "token"
+    secret: str = Field(default="", repr=False)
+    created_at: datetime
+
+    @model_validator(mode="after")
+    def _check_request(self) -> "Hook":
+        taken = sorted(RESERVED & self.request.keys())
+        if taken:
+            raise ValueError(f"request: {', '.join(taken)} come from the event; see --target")
+        if not self.whole and self.request.get("mode") == "mirror":
+            raise ValueError("request: a mirror of the tags pushed alone would remove all others; it needs whole")
+        narrowed = sorted(_PER_TAG & self.request.keys())
+        if not self.whole and narrowed:
+            raise ValueError(f"request: {', '.join(narrowed)} need whole; to take some tags alone, name them by tags")
+        return self
+
+
+class Subscription(_Value):
+    """Whom we tell: a URL, of what, and for how long delivery is tried. The secret that signs is named, never kept here."""
+
+    id: str
+    url: Annotated[str, _checked(parse_url)]
+    events: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = Field(
+        (VERSION_CREATED, DISTRIBUTION_CHANGED), min_length=1, max_length=20
+    )
+    repositories: tuple[Pattern, ...] = Field(("**",), min_length=1, max_length=100)
+    format: Format = "cloudevents"
+    secret_file: str = ""
+    secret_env: str = Field("", pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")
+    give_up_hours: float = Field(72.0, gt=0, le=8760)
+    internal: bool = True
+    """Whether the URL may lead to an address of an internal network: it was named on this machine itself."""
+    created_at: datetime
+
+    @model_validator(mode="after")
+    def _check(self) -> "Subscription":
+        for pattern in self.events:
+            if not any(fnmatchcase(one, pattern) for one in EVENT_TYPES):
+                raise ValueError(f"events: nothing is called {pattern}; there are {', '.join(EVENT_TYPES)}")
+        if self.secret_file and self.secret_env:
+            raise ValueError("name the secret by a file or by a variable, not by both")
+        if self.format == "distribution" and not self.wants(VERSION_CREATED):
+            raise ValueError(f"the format distribution tells of {VERSION_CREATED} alone")
+        return self
+
+    def wants(self, kind: str) -> bool:
+        """Whether events of a type are asked for."""
+        return any(fnmatchcase(kind, pattern) for pattern in self.events)
+
+    def covers(self, name: str) -> bool:
+        """Whether a repository or path is asked for."""
+        return any(matches(pattern, name) for pattern in self.repositories)
+
+
+class EventRecords(_Value):
+    """All hooks by name, all subscriptions by id."""
+
+    hooks: Mapping[str, Hook] = Field(default_factory=dict)
+    subscriptions: Mapping[str, Subscription] = Field(default_factory=dict)
+
+
+def event_records_file(settings: Settings) -> PrivateFile[EventRecords]:
+    """Where they stand; keys of `hmac` hooks in it are readable by the owner alone."""
+    return PrivateFile(settings.root / "event-records.json", EventRecords(), lock_timeout=settings.lock_timeout)
+
+
+def without_query(url: str) -> str:
+    """A URL as logs and events may have it: what stands in its query may be a secret."""
+    return url.partition("?")[0]
+
+
+def describe_hook(hook: Hook) -> dict[str, Any]:
+    """A hook as programs are told of it: not its secret."""
+    return hook.model_dump(exclude={"secret"})
+
+
+def read_record(kind: type[_Record], fields: Mapping[str, Any]) -> _Record:
+    """Make a hook or subscription; raise InvalidInput without the values."""
+    try:
+        return kind(**fields)
+    except ValueError as error:  # pydantic's is one
+        raise InvalidInput(said(error)) from None
+
+
+def said(error: ValueError) -> str:
+    """What pydantic found wrong, without the values."""
+    faults: Sequence[Any] = getattr(error, "errors", lambda **_: ())(include_input=False, include_url=False)
+    texts = (f"{'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}" for one in faults)
+    return "; ".join(text.removeprefix(": ") for text in texts) or str(error)
