@@ -8,8 +8,8 @@ from catalog.access.store import ADMINISTRATOR, ensure_administrator, password_f
 from catalog.catalog import open_catalog
 from catalog.settings import Settings, check_address, read_settings
 from oci.errors import EntrepotError, SettingsInvalid
-from registry_api.processes import serve_by_many
-from registry_api.server import Serving, listening_url, open_listener, serve, set_up_logging
+from registry_api.server.process import Serving, listening_url, open_listener, serve, set_up_logging
+from registry_api.server.workers import serve_by_many
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -21,33 +21,33 @@ from catalog.catalog import Catalog
 from catalog.remotes.cache_logins import SharedLogin, shared_logins
 from catalog.remotes.clients import Upstreams, make_keychain
 from oci.errors import EntrepotError, InvalidInput, Unsupported
-from registry_api.absent_children import AbsentChildren
-from registry_api.access import Gate
-from registry_api.administration import administration_routes
-from registry_api.caches import Caches
-from registry_api.errors import RouteUnknown, error_response
-from registry_api.event_chores import run_event_chores
-from registry_api.event_routes import event_routes
-from registry_api.eventing import Eventing, open_eventing
-from registry_api.fetches import Fetches
-from registry_api.forwarded import TrustedProxies
+from registry_api.auth.gate import Gate
+from registry_api.auth.oidc_tokens import IdentityTokens, identity_client
+from registry_api.auth.rate_limits import RateLimit
+from registry_api.context import Registry
+from registry_api.flatpak_index import index_routes
 from registry_api.health import health_routes
-from registry_api.hooks import hook_routes
-from registry_api.hosts import Hosts, trusted_proxies
-from registry_api.identity_tokens import IdentityTokens, identity_client
-from registry_api.image_index import index_routes
-from registry_api.limits import RateLimit
-from registry_api.management import management_routes
-from registry_api.pulls import PullWriter
-from registry_api.queries import query_routes
-from registry_api.quotas import quota_routes
-from registry_api.registry import Registry
-from registry_api.remotes import remote_routes
-from registry_api.retention import retention_routes
-from registry_api.threads import Threads
-from registry_api.tokens import renew_key, token_routes
-from registry_api.v2 import DistributionApi
-from registry_api.versions import version_routes
+from registry_api.http.errors import RouteUnknown, error_response
+from registry_api.http.forwarded import TrustedProxies
+from registry_api.http.hosts import Hosts, trusted_proxies
+from registry_api.http.threads import Threads
+from registry_api.management.accounts import administration_routes
+from registry_api.management.content import management_routes
+from registry_api.management.queries import query_routes
+from registry_api.management.quotas import quota_routes
+from registry_api.management.remotes import remote_routes
+from registry_api.management.retention import retention_routes
+from registry_api.management.versions import version_routes
+from registry_api.on_demand import Fetches
+from registry_api.pull_through.caches import Caches
+from registry_api.pull_through.missing_children import AbsentChildren
+from registry_api.token_endpoint import renew_key, token_routes
+from registry_api.v2.app import DistributionApi
+from registry_api.v2.pull_counting import PullWriter
+from registry_api.webhooks.background import run_event_chores
+from registry_api.webhooks.context import Eventing, open_eventing
+from registry_api.webhooks.receiver import hook_routes
+from registry_api.webhooks.routes import event_routes
 
 log = logging.getLogger("registry_api")
 _EVENTS_EVERY = 1.0

@@ -9,9 +9,9 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
 from oci.errors import EntrepotError
-from registry_api.answers import Answers
-from registry_api.errors import public_message
-from registry_api.registry import Registry
+from registry_api.context import Registry
+from registry_api.http.errors import public_message
+from registry_api.http.response_cache import Answers
 
 log = logging.getLogger("registry_api")
 _PATIENCE = 10.0

@@ -20,7 +20,7 @@ from flows.cli.exits import EXIT_CODES
 from flows.cli.main import app
 from oci import errors
 from oci.errors import EntrepotError
-from registry_api.errors import row_of
+from registry_api.http.errors import row_of
 
 ROOT = Path(__file__).resolve().parent.parent
 

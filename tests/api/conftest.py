@@ -22,7 +22,7 @@ from oci.digest import Digest
 from oci.manifest import Manifest, required_blobs
 from oci.memory import MemoryStore
 from registry_api.app import create_app
-from registry_api.server import Server, uvicorn_config
+from registry_api.server.process import Server, uvicorn_config
 from tests.servers import wait_until
 
 

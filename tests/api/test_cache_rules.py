@@ -16,7 +16,7 @@ from oci.manifest import Manifest
 from oci.memory import MemoryStore
 from oci.pack import pack_image, pack_index
 from oci.platform import Platform
-from registry_api.leave import names_upstream
+from registry_api.pull_through.admission import names_upstream
 from tests.api.conftest import Api, codes, serve
 from tests.servers import wait_until
 from tests.upstream import Upstream

@@ -15,8 +15,8 @@ from oci.pack import pack_artifact, pack_image, pack_index
 from oci.platform import Platform
 from oci.remote.omitted_children import left_out_text, said_left_out
 from oci.signing.atomic import AtomicSignature
-from registry_api import questions
-from registry_api.messages import warning_value
+from registry_api.http.messages import warning_value
+from registry_api.pull_through import upstream_requests
 from tests.api.conftest import Api, codes, serve
 from tests.servers import wait_until
 from tests.upstream import Reply, Seen, Upstream
@@ -112,8 +112,8 @@ def test_a_silent_upstream_keeps_one_client_waiting_and_not_the_next(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(questions, "STALE_AFTER", 0.2)
-    monkeypatch.setattr(questions, "_ASK_AGAIN", 3600.0)
+    monkeypatch.setattr(upstream_requests, "STALE_AFTER", 0.2)
+    monkeypatch.setattr(upstream_requests, "_ASK_AGAIN", 3600.0)
     assert make_cache(fresh=0).anybody.get(f"{CACHED}/v1").status_code == 200
     api = make_cache(fresh=3600)  # what was brought before is stale all the same
     upstream.silence(route="manifest", seconds=20)
@@ -134,7 +134,7 @@ def test_what_is_not_here_fails_as_upstream_does(
     answered: int,
     code: str,
 ) -> None:
-    monkeypatch.setattr(questions, "_ABSENT", 0.0)
+    monkeypatch.setattr(upstream_requests, "_ABSENT", 0.0)
     api = make_cache()
     upstream.fail(status, route="manifest")
     answer = api.anybody.get(f"{CACHED}/v1")

@@ -12,8 +12,8 @@ import pytest
 
 from oci.digest import Digest
 from oci.errors import InvalidInput
-from registry_api.errors import NotAcceptable
-from registry_api.queries import QueryIn, choose_format, read_question
+from registry_api.http.errors import NotAcceptable
+from registry_api.management.queries import QueryIn, choose_format, read_question
 from tests.api.conftest import Api, codes, serve
 from tests.servers import wait_until
 

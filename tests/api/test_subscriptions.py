@@ -18,7 +18,7 @@ from catalog.webhooks.queue import EventQueue, events_file
 from catalog.webhooks.records import EventRecords, Subscription, event_records_file, read_record
 from oci.digest import Digest
 from registry_api.app import create_app
-from registry_api.tellings import pause_after
+from registry_api.webhooks.subscribers import pause_after
 from tests.api.conftest import Api, serve, simple_manifest
 from tests.receivers import Answer, Received, Receiver, receive
 from tests.servers import EntrepotServer, wait_until

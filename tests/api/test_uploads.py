@@ -345,7 +345,7 @@ def test_stalled_uploads_hold_nobody_up(api: Api, name: str) -> None:
 
 
 def test_a_session_in_use_is_told_apart_after_a_while(api: Api, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("registry_api.uploads._BUSY_TRIES", 2)
+    monkeypatch.setattr("registry_api.v2.uploads._BUSY_TRIES", 2)
     location = api.open_upload(name)
     with api.catalog.uploads.resume(name, location.rpartition("/")[2]):
         answer = api.admin.get(location)
@@ -356,7 +356,7 @@ def test_a_session_in_use_is_told_apart_after_a_while(api: Api, name: str, monke
 def test_a_client_that_stops_sending_is_told_and_its_session_set_free(
     api: Api, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("registry_api.bodies.PATIENCE", 0.2)
+    monkeypatch.setattr("registry_api.http.bodies.PATIENCE", 0.2)
     location = api.open_upload(name)
     with api.connection() as sock:
         sock.sendall(

@@ -14,7 +14,7 @@ from catalog.access.policy import parse_grant
 from catalog.access.store import AccessStore
 from catalog.catalog import open_catalog
 from catalog.distributions.records import Distribution
-from registry_api.answers import Answers, body_size
+from registry_api.http.response_cache import Answers, body_size
 from tests.api.conftest import Api, serve, simple_manifest
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

@@ -26,7 +26,7 @@ from flows.prefect_guard import refusal
 from flows.prefect_home import server_environment
 from flows.prefect_process import loopback_socket
 from oci.errors import CatalogUnusable, RemoteUnauthorized, RemoteUnavailable, SettingsInvalid
-from registry_api.prefect_api import find_api, prefect_client, start_run
+from registry_api.webhooks.prefect_client import find_api, prefect_client, start_run
 from tests.cli.commands import PrefectServer, start_prefect
 from tests.servers import Children
 

@@ -9,8 +9,8 @@ import pytest
 
 from catalog.settings import read_settings
 from oci.errors import SettingsInvalid
-from registry_api.forwarded import Hop, TrustedProxies, parse_former, parse_forwarded, read_networks
-from registry_api.hosts import Hosts
+from registry_api.http.forwarded import Hop, TrustedProxies, parse_former, parse_forwarded, read_networks
+from registry_api.http.hosts import Hosts
 from tests.api.conftest import Api, serve, simple_manifest
 
 PROXY, OUTER, CLIENT = "10.0.0.1", "10.0.0.2", "203.0.113.9"

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.types import Message, Receive
 
-from registry_api import bodies
-from registry_api.bodies import ClientGone, read_batches, read_whole
-from registry_api.errors import BodyTooLarge
+from registry_api.http import bodies
+from registry_api.http.bodies import ClientGone, read_batches, read_whole
+from registry_api.http.errors import BodyTooLarge
 
 
 def _receiving(parts: Sequence[bytes], *, broken: bool = False) -> Receive:

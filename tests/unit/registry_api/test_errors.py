@@ -7,8 +7,8 @@ import pytest
 import registry_api.app  # noqa: F401  # all classes of errors are there then
 from oci import errors
 from oci.errors import EntrepotError
-from registry_api.errors import error_answer, error_classes, internal_answer, public_message, row_of
-from registry_api.messages import Answer
+from registry_api.http.errors import error_answer, error_classes, internal_answer, public_message, row_of
+from registry_api.http.messages import Answer
 
 SPECIFIED = {
     "BLOB_UNKNOWN": 404,

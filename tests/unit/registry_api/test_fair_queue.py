@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from oci.errors import TooManyRequests
-from registry_api.fair_queue import FairQueue
+from registry_api.http.fair_queue import FairQueue
 
 
 class _Work:

@@ -11,7 +11,7 @@ from catalog.webhooks.cloud_events import cloud_event, distribution_envelope, ve
 from catalog.webhooks.queue import Pushed
 from catalog.webhooks.records import Kind
 from oci.errors import InvalidInput
-from registry_api.hook_formats import parse_events
+from registry_api.webhooks.payloads import parse_events
 from tests.unit.catalog.test_cloud_events import MADE
 
 A, B = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"

@@ -13,8 +13,8 @@ from catalog.access.policy import Account
 from catalog.access.store import AccessStore, ensure_administrator, hash_password
 from catalog.settings import read_settings
 from oci.errors import TooManyRequests
-from registry_api.login_checks import LoginChecks, address_key
-from registry_api.threads import Threads
+from registry_api.auth.login_checks import LoginChecks, address_key
+from registry_api.http.threads import Threads
 
 PASSWORD = "correct horse"
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oci.errors import PaginationInvalid
-from registry_api.paging import next_link, parse_count
+from registry_api.http.paging import next_link, parse_count
 
 
 @given(st.integers(0, 10**18 - 1))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oci.errors import RangeInvalid, UploadInvalid
-from registry_api.ranges import Span, parse_chunk, parse_range, upload_progress
+from registry_api.http.ranges import Span, parse_chunk, parse_range, upload_progress
 
 sizes = st.integers(0, 50)
 numbers = st.one_of(st.integers(0, 60), st.integers(0, 10**40))

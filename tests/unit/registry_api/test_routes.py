@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oci.errors import NameInvalid
-from registry_api.errors import RouteUnknown
-from registry_api.routes import (
+from registry_api.http.errors import RouteUnknown
+from registry_api.v2.routes import (
     BASE,
     BLOB,
     CATALOG,

@@ -6,7 +6,7 @@ import pytest
 
 from catalog.settings import check_address, read_settings
 from oci.errors import LocalError, SettingsInvalid
-from registry_api.server import Serving, listening_url, open_listener
+from registry_api.server.process import Serving, listening_url, open_listener
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "localhost"])

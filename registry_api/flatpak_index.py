@@ -1,0 +1,136 @@
+"""The index of images that flatpak asks for: which tags of public distributions are images with certain labels.
+
+Source: "flatpak-indexer" and Flatpak's OCI remotes: `/index/static`, and the same at `/index/dynamic`.
+"""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from fastapi import APIRouter, Request, Response
+
+from catalog.access.policy import NOBODY
+from catalog.catalog import Catalog
+from catalog.distributions.records import Distribution
+from catalog.query.images import ImageFilter, ImageRow
+from catalog.versions.snapshot import Snapshot
+from oci import mediatypes
+from oci.digest import Digest
+from oci.errors import EntrepotError
+from registry_api.context import Registry
+from registry_api.http.errors import error_response
+from registry_api.http.response_cache import body_size
+
+Images = Mapping[Digest, ImageRow]
+_KINDS = ("label", "annotation")
+
+
+def index_routes(registry: Registry) -> APIRouter:
+    """`/index/static` and `/index/dynamic`."""
+    router = APIRouter(prefix="/index", tags=["index"])
+
+    @router.get("/static")
+    @router.get("/dynamic")
+    async def image_index(request: Request) -> Response:
+        """List images by `repository`, `tag`, `os`, `architecture`, `label:KEY`, `label:KEY:exists=1`, or by `annotation`.
+
+        Each may be repeated; one of the values must fit. Unknown parameters are ignored, as clients expect.
+        """
+        query: dict[str, list[str]] = defaultdict(list)
+        for key, value in request.query_params.multi_items():
+            query[key].append(value)
+        asked = ("index", tuple(sorted((key, tuple(values)) for key, values in query.items())))
+
+        async def make() -> bytes:
+            return await registry.threads.make(render_index, registry.catalog, query)
+
+        try:
+            await registry.find_distribution("")
+            asker = registry.asker(NOBODY, request.scope)
+            body = await registry.answers.get(asked, registry.catalog.state, asker, make, body_size)
+        except EntrepotError as error:
+            return error_response(error)
+        etag = f'"{hashlib.sha256(body).hexdigest()}"'
+        headers = {"etag": etag, "cache-control": "no-cache"}
+        if etag in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        return Response(body, media_type="application/json", headers=headers)
+
+    return router
+
+
+def parse_filter(query: Mapping[str, Sequence[str]]) -> ImageFilter:
+    """What a query asks of an image itself."""
+    wanted: dict[str, dict[str, tuple[str, ...]]] = {kind: {} for kind in _KINDS}
+    for name, values in query.items():
+        kind, _, key = name.partition(":")
+        if kind not in _KINDS or not key:
+            continue
+        if key.endswith(":exists"):
+            wanted[kind].setdefault(key.removesuffix(":exists"), ())
+        else:
+            wanted[kind][key] = tuple(values)
+    return ImageFilter(
+        tuple(query.get("os", ())), tuple(query.get("architecture", ())), wanted["label"], wanted["annotation"]
+    )
+
+
+def render_index(catalog: Catalog, query: Mapping[str, Sequence[str]]) -> bytes:
+    """The index as JSON; each distribution that serves a fitting image is one result."""
+    catalog.refresh()
+    found: dict[str, dict[Digest, ImageRow]] = defaultdict(dict)
+    for row in catalog.images(parse_filter(query)):
+        found[row.repository][row.digest] = row
+    results: list[dict[str, object]] = []
+    for one in catalog.distributions.all():
+        if (
+            not one.private
+            and not one.remote
+            and one.repository in found
+            and query.get("repository", [one.path]).count(one.path)
+        ):
+            results += _result(catalog, one, found[one.repository], query.get("tag"))
+    return json.dumps({"Registry": "/", "Results": results}).encode()
+
+
+def _result(
+    catalog: Catalog, served: Distribution, images: Images, tags: Sequence[str] | None
+) -> list[dict[str, object]]:
+    snapshot = catalog.find_served(served.path)
+    if snapshot is None:
+        return []
+    tagged: dict[Digest, list[str]] = defaultdict(list)
+    for tag in snapshot.sorted_tags:
+        if tags is None or tag in tags:
+            tagged[snapshot.tags[tag]].append(tag)
+    single = [_image(images[digest], names) for digest, names in tagged.items() if digest in images]
+    lists = _lists(catalog, snapshot, images, tagged)
+    return [{"Name": served.path, "Images": single, "Lists": lists}] if single or lists else []
+
+
+def _lists(
+    catalog: Catalog, snapshot: Snapshot, images: Images, tagged: Mapping[Digest, list[str]]
+) -> list[dict[str, object]]:
+    indexes = [digest for digest in tagged if snapshot.manifests[digest].media_type in mediatypes.INDEXES]
+    children = catalog.children(snapshot.repository, indexes) if indexes else {}
+    lists: list[dict[str, object]] = []
+    for digest in indexes:
+        parts = [part for part in children.get(digest, ()) if part in images and part in snapshot.manifests]
+        if parts:
+            media_type = snapshot.manifests[digest].media_type
+            some = [_image(images[part], ()) for part in parts]
+            lists.append({"Tags": tagged[digest], "Digest": digest, "MediaType": media_type, "Images": some})
+    return lists
+
+
+def _image(row: ImageRow, tags: Sequence[str]) -> dict[str, object]:
+    return {
+        "Tags": list(tags),
+        "Digest": row.digest,
+        "MediaType": row.media_type,
+        "OS": row.os,
+        "Architecture": row.architecture,
+        "Labels": dict(row.labels),
+        "Annotations": dict(row.annotations),
+    }

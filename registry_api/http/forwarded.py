@@ -1,0 +1,136 @@
+"""What proxies in front of the registry say of a request: who sent it, by which name and scheme.
+
+Heeded of proxies that the settings trust, and of nobody else. Source: RFC 7239; X-Forwarded-For, -Proto and -Host.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import NamedTuple
+
+from starlette.types import Scope
+
+from registry_api.http.messages import find_header
+
+VOUCHED = "entrepot.vouched_host"
+"""True in the scope of a request whose host a trusted proxy stands for."""
+
+_PAIR = re.compile(r'\s*([A-Za-z]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*))\s*')
+HOST = re.compile(r"[A-Za-z0-9.\-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
+_MOST_HOPS = 50
+FORWARDED = (b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
+Networks = Sequence[IPv4Network | IPv6Network]
+
+
+class Hop(NamedTuple):
+    """What one proxy says of who spoke to it; empty where it says nothing."""
+
+    client: str = ""
+    scheme: str = ""
+    host: str = ""
+
+
+def read_networks(texts: Sequence[str]) -> Networks:
+    """Read addresses and networks; raise ValueError."""
+    return [ip_network(text) for text in texts]
+
+
+def address_text(text: str) -> str:
+    """The address of a node, without port and brackets; empty for one that is none, such as `unknown` or `_hidden`."""
+    text = text.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        found = ip_address(text)
+    except ValueError:
+        return ""
+    mapped = getattr(found, "ipv4_mapped", None)
+    return str(mapped or found)
+
+
+def parse_forwarded(header: str) -> list[Hop] | None:
+    """Read a Forwarded header (RFC 7239, 4), the nearest proxy's element last; None for one that is malformed."""
+    hops: list[Hop] = []
+    for element in _split(header, ","):
+        pairs: dict[str, str] = {}
+        for part in _split(element, ";"):
+            if not part.strip():
+                continue
+            found = _PAIR.fullmatch(part)
+            if found is None:
+                return None
+            value = found[3] if found[2] is None else re.sub(r"\\(.)", r"\1", found[2])
+            pairs[found[1].lower()] = value
+        hops.append(Hop(pairs.get("for", ""), pairs.get("proto", ""), pairs.get("host", "")))
+    return hops[-_MOST_HOPS:]
+
+
+def _split(text: str, by: str) -> list[str]:
+    """Split where the separator stands outside of quotes."""
+    return re.findall(rf'(?:[^"{by}]|"(?:[^"\\]|\\.)*"?)+', text)
+
+
+def parse_former(addresses: str, schemes: str, hosts: str) -> list[Hop]:
+    """Read the X-Forwarded headers; lists that are shorter than that of addresses end with the nearest proxy too."""
+    lists = [[part.strip() for part in text.split(",")] if text else [] for text in (addresses, schemes, hosts)]
+    length = min(max(map(len, lists)), _MOST_HOPS)
+    padded = [([""] * length + one)[-length:] if len(one) != 1 else one * length for one in lists if length]
+    return [Hop(*values) for values in zip(*padded, strict=True)] if padded else []
+
+
+class TrustedProxies:
+    """Reads what trusted proxies say into a request's scope."""
+
+    def __init__(self, networks: Networks) -> None:
+        self._networks = networks
+        self.trusts: Callable[[str], bool] = lru_cache(maxsize=4096)(self._trusts)
+
+    def _trusts(self, address: str) -> bool:
+        text = address_text(address)
+        if not text:
+            return False
+        found = ip_address(text)
+        return any(found in network for network in self._networks)
+
+    def heed(self, scope: Scope) -> Scope:
+        """The scope as the client's own request would have it; the same one when no trusted proxy says anything."""
+        peer = scope.get("client")
+        if not self._networks or not peer or not self.trusts(peer[0]):
+            return scope
+        hops = _hops_of(scope)
+        if not hops:
+            return scope
+        client, said = peer[0], Hop()
+        for hop in reversed(hops):  # from the nearest on, as far as who spoke to a proxy is a trusted proxy itself
+            said = Hop(hop.client or said.client, hop.scheme or said.scheme, hop.host or said.host)
+            address = address_text(hop.client)
+            client = address or client
+            if not address or not self.trusts(address):
+                break
+        return _rewritten(scope, client, said)
+
+
+def _hops_of(scope: Scope) -> list[Hop]:
+    texts = {name: (find_header(scope, name) or b"").decode("latin-1") for name in FORWARDED}
+    if texts[b"forwarded"]:
+        return parse_forwarded(texts[b"forwarded"]) or []
+    return parse_former(texts[b"x-forwarded-for"], texts[b"x-forwarded-proto"], texts[b"x-forwarded-host"])
+
+
+def _rewritten(scope: Scope, client: str, said: Hop) -> Scope:
+    changes: dict[str, object] = {"client": (client, 0), VOUCHED: True}
+    if said.scheme.lower() in {"http", "https"}:
+        changes["scheme"] = said.scheme.lower()
+    if HOST.fullmatch(said.host):
+        others = [pair for pair in scope["headers"] if pair[0] != b"host"]
+        changes["headers"] = [(b"host", said.host.encode("latin-1")), *others]
+    return {**scope, **changes}
+
+
+def claims(scope: Scope) -> Mapping[bytes, bytes]:
+    """The forwarding headers of a request, whoever sent it."""
+    found = {name: find_header(scope, name) for name in FORWARDED}
+    return {name: value for name, value in found.items() if value}

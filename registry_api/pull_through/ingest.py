@@ -1,0 +1,54 @@
+"""Manifests that are brought from upstream because a client asks for them, one version for what one question brings."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from catalog.blobs.origins import Origin, parts_now
+from catalog.content.copy_ends import RepositoryTarget
+from catalog.versions.changes import AddManifest, Change, Commit
+from catalog.versions.snapshot import Snapshot
+from oci.copy import GraphCopier
+from oci.descriptor import UNKNOWN_SIZE, Descriptor
+from oci.manifest import Manifest
+from oci.remote.address import Remote
+from oci.target import Source
+from registry_api.context import Registry
+
+
+async def take_manifests(
+    registry: Registry,
+    snapshot: Snapshot,
+    source: Source,
+    roots: Sequence[Descriptor],
+    changes: Sequence[Change] = (),
+    *,
+    origin: Origin,
+    remote: Remote,
+    actor: str,
+    serve: Literal["public", "private", "nobody"],
+) -> None:
+    """Copy manifests without their layers and children, which `origin` says where to fetch, and commit them."""
+    copier = GraphCopier(source, RepositoryTarget(registry.catalog, snapshot, source=source), parts=_parts)
+    try:
+        for root in roots:
+            await copier.copy(Descriptor(root.media_type, root.digest, UNKNOWN_SIZE))
+    finally:
+        await copier.close()
+    commit = Commit(
+        repository=snapshot.repository,
+        operation="pull-through",
+        changes=(*map(AddManifest, roots), *changes),
+        operation_id=registry.make_id(),
+        actor=actor,
+        message=f"{remote} {roots[0].digest}",
+        created_at=registry.now(),
+        allow_sparse=True,
+        origin=origin,
+        serve=serve,
+    )
+    await registry.threads.commit(registry.catalog.commit, commit)
+
+
+def _parts(manifest: Manifest) -> list[tuple[str, Descriptor]]:
+    """What comes with a manifest at once: its config, and the parts of what belongs to an image."""
+    return [(role, part) for role, part in parts_now(manifest.children(), manifest) if role != "manifest"]

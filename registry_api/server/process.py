@@ -1,0 +1,160 @@
+"""One process that serves: what it listens on, and how it starts and stops."""
+
+import asyncio
+import logging
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection as Pipe
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from catalog.catalog import open_catalog
+from catalog.clean_text import clean_text
+from catalog.settings import Settings
+from oci.errors import LocalError, SettingsInvalid
+from registry_api.app import create_app
+from registry_api.http.client_certificates import CertifiedConnection
+from registry_api.http.connections import Connection
+
+_STOP_WITHIN = 3
+"""Seconds that requests under way get to end when the server is told to stop."""
+
+_KEEP_ALIVE = 75
+"""Seconds an idle connection is kept: longer than Go's clients plan on using one, so that none is closed under a request."""
+
+_BACKLOG = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What a process needs to know to serve."""
+
+    settings: Settings
+    access_log: bool = False
+
+    @property
+    def scheme(self) -> str:
+        """`http`, or `https` where there is a certificate."""
+        return "https" if self.settings.tls_cert else "http"
+
+
+def open_listener(settings: Settings) -> socket.socket:
+    """Listen; raise LocalError that says why it is not possible."""
+    host, port = settings.listen_address
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(_BACKLOG)
+        except BaseException:
+            listener.close()
+            raise
+    except OSError as error:
+        raise LocalError(f"cannot listen on {settings.listen}: {error.strerror}") from error
+    return listener
+
+
+def listening_url(serving: Serving, listener: socket.socket) -> str:
+    """The address to print, with the port that was got for port 0."""
+    host, port = listener.getsockname()[:2]
+    return f"{serving.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def serve(
+    serving: Serving, listener: socket.socket, announce: Callable[[], None], *, parent: Pipe | None = None
+) -> None:
+    """Serve until SIGTERM, SIGINT or the end of `parent`; call `announce` when requests are answered.
+
+    Raises CatalogUnusable or SettingsInvalid when it cannot start.
+    """
+    # uvicorn raises the signal that ended it again when it is done: to have stopped as told is a success.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    with open_catalog(serving.settings) as catalog:
+        config = uvicorn_config(create_app(catalog), serving.settings, access_log=serving.access_log)
+        try:
+            config.load()
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsInvalid(
+                f"the certificate {serving.settings.tls_cert} or its key {serving.settings.tls_key} "
+                f"cannot be used: {error}"
+            ) from error
+        Server(config, announce, parent).run(sockets=[listener])
+
+
+def uvicorn_config(app: ASGIApp, settings: Settings, *, access_log: bool = False) -> uvicorn.Config:
+    """How uvicorn serves us."""
+    return uvicorn.Config(
+        app,
+        loop="uvloop",
+        http=CertifiedConnection if settings.tls_client_ca else Connection,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=access_log,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=_KEEP_ALIVE,
+        timeout_graceful_shutdown=_STOP_WITHIN,
+        backlog=_BACKLOG,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+        ssl_ca_certs=str(settings.tls_client_ca) if settings.tls_client_ca else None,
+        ssl_cert_reqs=ssl.CERT_OPTIONAL if settings.tls_client_ca else ssl.CERT_NONE,
+    )
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which ends with its parent and closes connections whose requests do not begin."""
+
+    def __init__(
+        self, config: uvicorn.Config, announce: Callable[[], None] = lambda: None, parent: Pipe | None = None
+    ) -> None:
+        super().__init__(config)
+        self._announce, self._parent = announce, parent
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self._parent is not None:
+            asyncio.get_running_loop().add_reader(self._parent.fileno(), self._stop)
+        if self.started:
+            self._announce()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second, as uvicorn calls it; once a second look at connections."""
+        if counter % 10 == 0:
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, Connection):
+                    connection.end_if_stalled()
+        return await super().on_tick(counter)
+
+    def _stop(self) -> None:
+        """The parent has ended: its end of the pipe is closed."""
+        self.should_exit = True
+
+
+class OneLine(logging.Formatter):
+    """One line for each event: paths and names that clients send cannot begin another. A traceback of ours follows as it is."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's own name
+        """The line, control characters escaped."""
+        return clean_text(super().formatMessage(record), longest=10_000)
+
+
+def set_up_logging(*, access_log: bool) -> None:
+    """Log to standard error, one line per event with its facts as key=value; requests only when asked for."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    for noisy in ("uvicorn.error", "botocore", "httpx"):  # httpx tells addresses, of which some are signed
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.access").setLevel(logging.INFO if access_log else logging.WARNING)

@@ -1,0 +1,187 @@
+"""`/token`: bearer tokens for logins, by GET and by POST (OAuth 2).
+
+Source: distribution project, "Token Authentication Specification" and "OAuth2 Token Authentication"; RFC 8693 for the exchange of
+identity tokens.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, Request, Response
+
+from catalog.access.bearer_tokens import (
+    Scope,
+    Subject,
+    needs_key,
+    parse_scope,
+    read_refresh_token,
+    sign_refresh_token,
+    sign_token,
+    wanted_actions,
+    with_key,
+)
+from catalog.access.policy import Action, Caller, Policy
+from catalog.access.store import AccessStore
+from oci.errors import EntrepotError, InvalidInput, StorageFull, Unauthorized
+from registry_api.auth.challenges import BASIC
+from registry_api.auth.gate import Credentials, address_of, parse_authorization
+from registry_api.auth.oidc_tokens import IDENTITY_USER
+from registry_api.context import Registry
+from registry_api.http.bodies import read_whole
+from registry_api.http.errors import error_response
+from registry_api.http.messages import announced_length
+
+_LARGEST_FORM = 64 * 1024
+_MOST_SCOPES = 100
+_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+_IDENTITY = frozenset({"urn:ietf:params:oauth:token-type:id_token", "urn:ietf:params:oauth:token-type:jwt"})
+Fields = Mapping[str, Sequence[str]]
+
+
+class Asked(NamedTuple):
+    """A request for a token, once its login is checked."""
+
+    subject: Subject
+    scopes: Sequence[Scope]
+    refresh: bool
+
+
+def token_routes(registry: Registry) -> APIRouter:
+    """GET and POST `/token`."""
+    router = APIRouter(tags=["token"])
+
+    async def answer(asked: Asked) -> dict[str, object] | Response:
+        return await make_answer(registry, asked)
+
+    @router.get("/token", response_model=None)
+    async def get_token(request: Request) -> dict[str, object] | Response:
+        """A token for `scope` (may be repeated), for the login of the Authorization header or for nobody.
+
+        `offline_token=true` asks for a refresh token too.
+        """
+        try:
+            registry.rate.spend(address_of(request.scope))
+            header = request.headers.get("authorization")
+            credentials = parse_authorization(header.encode("latin-1")) if header else None
+            if credentials is not None and credentials.scheme != "basic":
+                raise Unauthorized("a token is got by a name and a password")
+            caller = Subject()
+            if credentials is not None:
+                caller = await registry.gate.log_in(credentials, address_of(request.scope))
+            query = _read_fields(request.scope["query_string"])
+            return await answer(Asked(caller, _scopes(query), _first(query, "offline_token").lower() == "true"))
+        except EntrepotError as error:
+            return error_response(error, (b"www-authenticate", BASIC))
+
+    @router.post("/token", response_model=None)
+    async def post_token(request: Request) -> dict[str, object] | Response:
+        """The same by a form: `grant_type` is password, refresh_token, or token-exchange for an OpenID Connect token."""
+        try:
+            registry.rate.spend(address_of(request.scope))
+            announced = announced_length(request.scope)
+            form = _read_fields(await read_whole(request.receive, limit=_LARGEST_FORM, announced=announced))
+            return await answer(Asked(await _subject(registry, request, form), _scopes(form), _wants_refresh(form)))
+        except EntrepotError as error:
+            return error_response(error, (b"www-authenticate", BASIC))
+
+    return router
+
+
+async def _subject(registry: Registry, request: Request, form: Fields) -> Subject:
+    address = address_of(request.scope)
+    match _first(form, "grant_type"):
+        case "password":
+            return await registry.gate.log_in(
+                Credentials("basic", _first(form, "username"), _first(form, "password")), address
+            )
+        case "refresh_token":
+            policy, now = registry.gate.access.policy, registry.now()
+            bearer, subject = read_refresh_token(policy, _first(form, "refresh_token"), now=now)
+            if not bearer.is_valid(policy, now):
+                raise Unauthorized("the refresh token is not good any more; log in again")
+            return subject
+        case grant if grant == _EXCHANGE:
+            if _first(form, "subject_token_type") not in _IDENTITY:
+                raise InvalidInput(f"subject_token_type is not one of {', '.join(sorted(_IDENTITY))}")
+            return await registry.gate.log_in(
+                Credentials("basic", IDENTITY_USER, _first(form, "subject_token")), address
+            )
+        case other:
+            raise InvalidInput(f"grant_type {other[:80]!r} is not password, refresh_token or {_EXCHANGE}")
+
+
+def _wants_refresh(form: Fields) -> bool:
+    return _first(form, "access_type") == "offline" or _first(form, "grant_type") == "refresh_token"
+
+
+def _read_fields(raw: bytes) -> Fields:
+    """Fields of a query or a form; a plus sign is a blank in both."""
+    try:
+        return parse_qs(raw.decode(), keep_blank_values=True, max_num_fields=_MOST_SCOPES)
+    except ValueError:
+        raise InvalidInput("the request has too many fields, or is not UTF-8") from None
+
+
+def _first(fields: Fields, name: str) -> str:
+    return fields.get(name, ("",))[0]
+
+
+def _scopes(fields: Fields) -> Sequence[Scope]:
+    """What is asked for; one parameter may hold several, parted by blanks."""
+    texts = [text for value in fields.get("scope", ()) for text in value.split()]
+    return [scope for scope in map(parse_scope, texts[:_MOST_SCOPES]) if scope is not None]
+
+
+async def grant_scopes(registry: Registry, subject: Subject, scopes: Sequence[Scope]) -> list[Scope]:
+    """Of what is asked for, what the rules and the login's own scope allow; what comes to nothing is left out."""
+    caller = Caller(subject.account, subject.grants)
+    granted: dict[str, list[Action]] = {}
+    lists: list[Scope] = []
+    for scope in scopes:
+        if scope.kind != "repository":
+            lists.append(scope)
+            continue
+        path = registry.rights_path(scope.name)
+        public = await registry.is_open(scope.name)
+        who = caller if path == scope.name else caller.with_past(scope.name, path)
+        for action in wanted_actions(scope):
+            if action != "pull" and path != scope.name:
+                continue
+            if registry.gate.decide(who, action, path, public=public).allowed:
+                granted.setdefault(scope.name, []).append(action)
+    return [Scope("repository", name, tuple(dict.fromkeys(some))) for name, some in granted.items()] + lists[:1]
+
+
+def renew_key(access: AccessStore, now: datetime) -> Policy:
+    """The policy with a key to sign by; without room for a new one, an old one goes on. Raise StorageFull when there is none."""
+    try:
+        return access.update(lambda current: with_key(current, now))
+    except StorageFull:
+        if access.policy.keys:
+            return access.policy
+        raise
+
+
+async def make_answer(registry: Registry, asked: Asked) -> dict[str, object]:
+    """What the specification has a token service answer; `expires_in` is in seconds."""
+    await registry.find_distribution("")  # so that what other processes made is known
+    now, access = registry.now(), registry.gate.access
+    policy = access.policy
+    if needs_key(policy, now):
+        policy = await registry.threads.run(renew_key, access, now)
+    lifetime = timedelta(seconds=registry.catalog.settings.token_lifetime)
+    granted = await grant_scopes(registry, asked.subject, asked.scopes)
+    token = sign_token(policy.keys[-1], asked.subject, granted, now=now, lifetime=lifetime)
+    answer: dict[str, object] = {
+        "token": token,
+        "access_token": token,
+        "token_type": "Bearer",
+        "expires_in": int(lifetime.total_seconds()),
+        "issued_at": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "scope": " ".join(map(str, granted)),
+    }
+    if asked.refresh and asked.subject.account:
+        answer["refresh_token"] = sign_refresh_token(policy.keys[-1], asked.subject, now=now)
+    return answer

@@ -1,0 +1,160 @@
+"""Manifests on their way in, and their removal; each makes one version. Source: distribution-spec, "Pushing manifests"."""
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from functools import partial
+
+from catalog.settings import Settings
+from catalog.versions.changes import AddManifest, Change, Commit, CommitResult, SetTag, TagsStay
+from catalog.versions.snapshot import Snapshot
+from oci import mediatypes
+from oci.ambiguity import check_children, check_nesting, check_unambiguous
+from oci.descriptor import Descriptor
+from oci.digest import Digest
+from oci.errors import ManifestBlobUnknown, ManifestInvalid, ManifestTooLarge, ManifestUnknown
+from oci.manifest import MAX_BYTES, Manifest, parse_manifest, required_blobs
+from oci.reference import parse_tag
+from registry_api.context import Registry
+from registry_api.http.bodies import read_whole
+from registry_api.http.errors import TooManyTags
+from registry_api.http.messages import Answer, Request, empty_answer, warning_value
+from registry_api.v2.manifests import check_digest
+from registry_api.v2.quota_warnings import quota_warnings
+
+MAX_TAGS = 10
+"""Tags that one push by digest may set. Source: distribution-spec (development head), "Pushing Manifests"."""
+
+_SMALL = 64 * 1024
+"""Bytes of a manifest that is read without a thread: in a millisecond or two."""
+
+_TRIES = 5
+"""How often a manifest is kept and committed that others delete meanwhile."""
+
+
+async def put_manifest(registry: Registry, request: Request) -> Answer:
+    """Take a manifest in.
+
+    1. Read the reference, so that a bad one costs no body. 2. Read the body within the limit. 3. Parse it and compare it with
+    its Content-Type and digest. 4. Check that the repository holds its parts. 5. Keep the bytes and commit.
+    """
+    by_digest = Digest.parse(request.reference) if ":" in request.reference else None
+    tags = _tags_of(request, by_digest)
+    raw = await read_whole(
+        request.receive, limit=MAX_BYTES, announced=request.content_length, too_large=ManifestTooLarge
+    )
+    algorithm = by_digest.algorithm if by_digest else "sha256"
+    content_type = (request.header(b"content-type") or b"").decode("latin-1")
+    if len(raw) <= _SMALL:
+        manifest = parse_pushed(raw, content_type, algorithm)
+    else:
+        manifest = await registry.threads.run(parse_pushed, raw, content_type, algorithm)
+    if by_digest:
+        check_digest(manifest.digest, by_digest)
+    changes: tuple[Change, ...] = (AddManifest(manifest.descriptor), *(SetTag(tag, manifest.digest) for tag in tags))
+    for tries_left in reversed(range(_TRIES)):
+        await registry.threads.run(_keep, registry, request.repository, manifest)
+        try:
+            await commit_changes(registry, request, "push", changes)
+            break
+        except ManifestUnknown:  # it was deleted, and its bytes collected, between the two
+            if not tries_left:
+                raise
+    return _created(request.name, manifest, tags if by_digest else (), quota_warnings(registry, request))
+
+
+def _tags_of(request: Request, by_digest: Digest | None) -> Sequence[str]:
+    if by_digest is None:
+        return (parse_tag(request.reference),)
+    tags = tuple(dict.fromkeys(request.query.get("tag", ())))
+    if len(tags) > MAX_TAGS:
+        raise TooManyTags(f"{len(tags)} tags in one push; {MAX_TAGS} at most")
+    return tuple(parse_tag(tag) for tag in tags)
+
+
+def parse_pushed(raw: bytes, content_type: str, algorithm: str) -> Manifest:
+    """Read a pushed manifest; raise ManifestInvalid, for docker schema 1 too."""
+    check_unambiguous(raw)
+    manifest = parse_manifest(raw, content_type, algorithm=algorithm)
+    if manifest.media_type in mediatypes.SCHEMA1:
+        raise ManifestInvalid(
+            "docker schema 1 manifests cannot be pushed: their digest is not that of their bytes; "
+            "push the image as OCI or docker schema 2"
+        )
+    return manifest
+
+
+def _keep(registry: Registry, name: str, manifest: Manifest) -> None:
+    """Check that the repository holds what the manifest is made of, and keep its bytes; on a thread."""
+    snapshot = registry.catalog.find_snapshot(name) or Snapshot(name, 0)
+    missing = [child.digest for child in manifest.manifests if _is_missing_child(snapshot, child)]
+    missing += [blob.digest for blob in required_blobs(manifest) if not _is_usable(registry, snapshot, blob.digest)]
+    if missing and not may_be_sparse(registry.catalog.settings, name):
+        raise ManifestBlobUnknown(
+            f"{name} does not hold {len(missing)} part(s) of the manifest: push these first: {', '.join(missing[:5])}",
+            detail={"missing": missing},
+        )
+    may_misstate = registry.catalog.settings.may_misstate(name)
+    check_children(manifest, partial(_held_manifest, snapshot), may_misstate=may_misstate)
+    if manifest.is_index:
+        check_nesting(manifest, partial(_read_held, registry, snapshot))
+    if manifest.digest not in snapshot.manifests or registry.catalog.content.size(manifest.digest) is None:
+        registry.catalog.content.put(manifest.raw, manifest.digest, name, manifest.media_type)
+
+
+def may_be_sparse(settings: Settings, repository: str) -> bool:
+    """Whether manifests may be pushed whose parts are not all there."""
+    return any(fnmatchcase(repository, pattern) for pattern in settings.sparse_repositories)
+
+
+def _held_manifest(snapshot: Snapshot, digest: Digest) -> tuple[str, int] | None:
+    entry = snapshot.manifests.get(digest)
+    return (entry.media_type, entry.size) if entry else None
+
+
+def _read_held(registry: Registry, snapshot: Snapshot, digest: Digest, media_type: str) -> Manifest | None:
+    return registry.catalog.read_manifest(digest, media_type) if digest in snapshot.manifests else None
+
+
+def _is_missing_child(snapshot: Snapshot, child: Descriptor) -> bool:
+    return child.media_type in mediatypes.MANIFESTS and child.digest not in snapshot.manifests
+
+
+def _is_usable(registry: Registry, snapshot: Snapshot, digest: Digest) -> bool:
+    """Whether the repository has a blob, or names it and can fetch it; a lease is renewed, so that it outlasts the commit."""
+    if digest in snapshot.blobs:
+        return True
+    content, name = registry.catalog.content, snapshot.repository
+    return registry.catalog.rights.has_received(snapshot, digest) and content.lease(name, digest)
+
+
+def _created(name: str, manifest: Manifest, tags: Sequence[str], warnings: Sequence[str]) -> Answer:
+    headers: list[tuple[bytes, str]] = [
+        (b"location", f"/v2/{name}/manifests/{manifest.digest}"),
+        (b"docker-content-digest", manifest.digest),
+    ]
+    if manifest.subject:
+        headers.append((b"oci-subject", manifest.subject.digest))
+    headers.extend((b"oci-tag", tag) for tag in tags)
+    headers.extend((b"warning", warning_value(text)) for text in warnings)
+    return empty_answer(201, *headers)
+
+
+async def commit_changes(
+    registry: Registry, request: Request, operation: str, changes: tuple[Change, ...]
+) -> CommitResult:
+    """Make one version of the request's repository, in the name of its user."""
+    immutable = registry.catalog.distributions.immutable_tags(request.repository)
+    sparse = may_be_sparse(registry.catalog.settings, request.repository)
+    commit = Commit(
+        repository=request.repository,
+        operation=operation,
+        changes=changes,
+        operation_id=registry.make_id(),
+        actor=request.user,
+        created_at=registry.now(),
+        allow_sparse=sparse,
+        allow_absent=sparse,
+        serve=registry.catalog.settings.new_repositories,
+        requirements=(TagsStay(immutable),) if immutable else (),
+    )
+    return await registry.threads.commit(registry.catalog.commit, commit)

@@ -1,0 +1,81 @@
+"""Manifests on their way out. Source: distribution-spec, "Pulling manifests"."""
+
+from functools import lru_cache
+
+from catalog.versions.snapshot import Snapshot
+from oci.digest import Digest
+from oci.errors import DigestInvalid, ManifestUnknown
+from registry_api.context import Registry
+from registry_api.http.messages import API_VERSION, Answer, Headers, Request, with_headers
+from registry_api.v2.pull_counting import note_pull
+
+
+async def get_manifest(registry: Registry, request: Request) -> Answer:
+    """Answer GET by tag or digest: the bytes that were pushed, whatever the client accepts."""
+    snapshot = registry.catalog.cached_served(request.name) or await registry.served(request.name)
+    digest = resolve(snapshot, request.reference, request.name)
+    entry = snapshot.manifests[digest]
+    if is_unchanged(request, digest):
+        note_pull(registry, request.repository, request.reference, digest)
+        return Answer(304, not_modified_headers(digest))
+    raw = registry.catalog.cached_manifest(digest)
+    if raw is None:
+        raw = await registry.threads.run(registry.catalog.raw_manifest, digest)
+    note_pull(registry, request.repository, request.reference, digest)
+    return Answer(200, _headers(digest, entry.media_type, entry.size), raw)
+
+
+async def head_manifest(registry: Registry, request: Request) -> Answer:
+    """Answer HEAD by tag or digest, which takes no more than the snapshot."""
+    snapshot = registry.catalog.cached_served(request.name) or await registry.served(request.name)
+    digest = resolve(snapshot, request.reference, request.name)
+    entry = snapshot.manifests[digest]
+    if is_unchanged(request, digest):
+        return Answer(304, not_modified_headers(digest))
+    return Answer(200, _headers(digest, entry.media_type, entry.size))
+
+
+def resolve(snapshot: Snapshot, reference: str, path: str) -> Digest:
+    """The digest that a tag or digest text names; raise ManifestUnknown, or DigestInvalid for a malformed digest.
+
+    The error names the path asked for: its repository may have another name, which is not everybody's to know.
+    """
+    try:
+        return snapshot.resolve(reference)
+    except ManifestUnknown:
+        if ":" in reference:
+            Digest.parse(reference)
+        what = "manifest" if ":" in reference else "tag"
+        raise ManifestUnknown(f"{what} {reference[:200]!r} is not in {path}") from None
+
+
+def is_unchanged(request: Request, digest: Digest) -> bool:
+    """Whether the client has the content already (If-None-Match, RFC 9110 section 13.1.2)."""
+    asked = request.header(b"if-none-match")
+    if asked is None:
+        return False
+    known = [tag.strip().removeprefix("W/") for tag in asked.decode("latin-1").split(",")]
+    return f'"{digest}"' in known or known == ["*"]
+
+
+@lru_cache(maxsize=16384)
+def _headers(digest: Digest, media_type: str, size: int) -> Headers:
+    """Made once for each manifest: this is what the fastest path spends its time on."""
+    return with_headers(
+        (b"content-type", media_type),
+        (b"content-length", str(size)),
+        (b"docker-content-digest", digest),
+        (b"etag", f'"{digest}"'),
+    )
+
+
+@lru_cache(maxsize=1024)
+def not_modified_headers(digest: Digest) -> Headers:
+    """Headers of a 304."""
+    return [API_VERSION, (b"docker-content-digest", digest.encode()), (b"etag", f'"{digest}"'.encode())]
+
+
+def check_digest(found: Digest, reference: str) -> None:
+    """Raise DigestInvalid when content pushed by digest is another."""
+    if found != reference:
+        raise DigestInvalid(f"expected {reference}, but the content received is {found}")

@@ -1,0 +1,116 @@
+"""The route table of /v2, and how a path is matched with it: from the right, since names may have parts like `blobs`."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
+from typing import NamedTuple
+
+from catalog.access.policy import Action
+from oci.reference import parse_name
+from registry_api.context import Registry
+from registry_api.http.errors import RouteUnknown
+from registry_api.http.messages import Answer, Request, Sendable, json_answer
+from registry_api.v2.atomic_signatures import SUPPORTED, get_signatures, put_signature
+from registry_api.v2.blobs import get_blob, head_blob
+from registry_api.v2.deletions import delete_blob, delete_manifest
+from registry_api.v2.listings import list_repositories, list_tags
+from registry_api.v2.manifest_pushes import put_manifest
+from registry_api.v2.manifests import get_manifest, head_manifest
+from registry_api.v2.referrers import get_referrers
+from registry_api.v2.uploads import delete_upload, get_upload, patch_upload, post_upload, put_upload
+
+Handler = Callable[[Registry, Request], Awaitable[Sendable]]
+
+
+class Route(NamedTuple):
+    """What answers one method of one path, and the right it takes."""
+
+    action: Action
+    handler: Handler
+
+
+async def ping(_registry: Registry, _request: Request) -> Answer:
+    """Say that this is a registry, to those who have logged in, if only as nobody with a token: clients learn here how to."""
+    return json_answer(b"{}", SUPPORTED)
+
+
+BASE = "/v2/"
+CATALOG = "/v2/_catalog"
+TAGS = "/v2/{name}/tags/list"
+MANIFEST = "/v2/{name}/manifests/{reference}"
+BLOB = "/v2/{name}/blobs/{digest}"
+UPLOADS = "/v2/{name}/blobs/uploads/"
+UPLOAD = "/v2/{name}/blobs/uploads/{session}"
+REFERRERS = "/v2/{name}/referrers/{digest}"
+SIGNATURES = "/extensions/v2/{name}/signatures/{digest}"
+
+ROUTES: Mapping[str, Mapping[str, Route]] = {
+    BASE: {"GET": Route("pull", ping), "HEAD": Route("pull", ping)},
+    CATALOG: {"GET": Route("pull", list_repositories)},
+    TAGS: {"GET": Route("pull", list_tags)},
+    MANIFEST: {
+        "GET": Route("pull", get_manifest),
+        "HEAD": Route("pull", head_manifest),
+        "PUT": Route("push", put_manifest),
+        "DELETE": Route("delete", delete_manifest),
+    },
+    BLOB: {
+        "GET": Route("pull", get_blob),
+        "HEAD": Route("pull", head_blob),
+        "DELETE": Route("delete", delete_blob),
+    },
+    UPLOADS: {"POST": Route("push", post_upload)},
+    UPLOAD: {
+        "GET": Route("push", get_upload),
+        "PATCH": Route("push", patch_upload),
+        "PUT": Route("push", put_upload),
+        "DELETE": Route("push", delete_upload),
+    },
+    REFERRERS: {"GET": Route("pull", get_referrers)},
+    SIGNATURES: {"GET": Route("pull", get_signatures), "PUT": Route("push", put_signature)},
+}
+
+
+class Match(NamedTuple):
+    """A row of ROUTES with what the path says; `name` is not checked yet."""
+
+    pattern: str
+    name: str = ""
+    reference: str = ""
+
+
+_BY_NOUN = {"manifests": MANIFEST, "blobs": BLOB, "referrers": REFERRERS}
+
+
+def match_path(path: str) -> Match:
+    """Find the row for a decoded path; raise RouteUnknown."""
+    head, _, reference = path.rpartition("/")
+    head, _, noun = head.rpartition("/")
+    if head.startswith("/extensions/v2/") and noun == "signatures" and reference:
+        return Match(SIGNATURES, head.removeprefix("/extensions/v2/"), reference)
+    pattern = _BY_NOUN.get(noun)
+    name = head[4:]
+    if pattern is None or (noun == "blobs" and reference == "uploads"):
+        return _match_others(path, head, noun, reference)
+    if not reference or not name or not head.startswith("/v2/"):
+        raise RouteUnknown(f"nothing answers at {path[:300]!r}")
+    return Match(pattern, name, reference)
+
+
+def _match_others(path: str, head: str, noun: str, reference: str) -> Match:
+    if path in {"/v2/", "/v2"}:
+        return Match(BASE)
+    if path == CATALOG:
+        return Match(CATALOG)
+    if head.startswith("/v2/") and len(head) > 4:
+        if noun == "tags" and reference == "list":
+            return Match(TAGS, head[4:])
+        if noun == "blobs":
+            return Match(UPLOADS, head[4:])
+        name = head[4:].removesuffix("/blobs")
+        if noun == "uploads" and name and head.endswith("/blobs") and head != "/v2/blobs":
+            return Match(UPLOAD, name, reference) if reference else Match(UPLOADS, name)
+    raise RouteUnknown(f"nothing answers at {path[:300]!r}")
+
+
+checked_name = lru_cache(maxsize=4096)(parse_name)
+"""parse_name, remembering names that are right; raises NameInvalid."""
