@@ -9,11 +9,11 @@ from uuid import uuid4
 from catalog.catalog import Catalog, open_catalog
 from catalog.remotes.clients import Upstreams
 from catalog.settings import Settings, read_settings
-from flows.sync_blend import source_of
-from flows.sync_job import SyncJob
-from flows.sync_report import SyncResult
-from flows.sync_request import SyncRequest
-from flows.sync_run import run_sync
+from flows.sync.blend import source_of
+from flows.sync.job import SyncJob
+from flows.sync.procedure import run_sync
+from flows.sync.report import SyncResult
+from flows.sync.request import SyncRequest
 from oci.copy import copy_graph
 from oci.manifest import Manifest
 from oci.memory import MemoryStore

@@ -34,7 +34,7 @@ def build(
     as_json: Json = False,
 ) -> None:
     """Build an image with buildah; it becomes one version with its tag and a SLSA provenance."""
-    from flows.build_request import BuildRequest
+    from flows.image_build.request import BuildRequest
 
     repository, _colon, tag = name.partition(":")
     pairs = [text.partition("=") for text in build_arg or ()]
@@ -51,4 +51,4 @@ def build(
         platform=platform,
         key=key.absolute() if key else None,
     )
-    show_operation(run_here(context, home, "flows.build", "build_image", request), as_json=as_json)
+    show_operation(run_here(context, home, "flows.image_build.flow", "build_image", request), as_json=as_json)

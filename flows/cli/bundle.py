@@ -34,7 +34,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write versions of repositories, or what filters choose of them, into a bundle, which is an OCI image layout too."""
-    from flows.bundle_request import ExportRequest
+    from flows.bundles.requests import ExportRequest
 
     request = read_form(ExportRequest, bundle=bundle, repositories=names, version=version, since=since, **filters)
     if explain:
@@ -45,7 +45,7 @@ def export(
             planned = plan_export(catalog, request.versions(), now=datetime.now(UTC))
         show_judged(judged(Selection(planned.kept, planned.dropped)), as_json=as_json)
         return
-    show_summary(run_here(context, home, "flows.bundle_export", "export_repositories", request), as_json=as_json)
+    show_summary(run_here(context, home, "flows.bundles.export_flow", "export_repositories", request), as_json=as_json)
 
 
 def import_(
@@ -61,11 +61,11 @@ def import_(
     as_json: Json = False,
 ) -> None:
     """Take a bundle in; all of it is verified before anything is changed."""
-    from flows.bundle_request import ImportRequest
+    from flows.bundles.requests import ImportRequest
 
     mode = "mirror" if mirror else "additive"
     request = read_form(ImportRequest, bundle=bundle, mode=mode, dry_run=dry_run)
-    result = run_here(context, home, "flows.bundle_import", "import_bundle", request)
+    result = run_here(context, home, "flows.bundles.import_flow", "import_bundle", request)
     if as_json:
         print_json(result.to_json())
         return

@@ -90,7 +90,7 @@ def curate(
 ) -> None:
     """Make one version of a repository from content of repositories here, recursively; nothing is copied. Without a source, edit
     what is there."""
-    from flows.curate_request import CurateRequest
+    from flows.curate.request import CurateRequest
 
     given: dict[str, object] = {
         "repository": name,
@@ -106,10 +106,10 @@ def curate(
     request = read_form(CurateRequest, **joined(read_list(listed, name) if listed else {}, given, said))
     if explain:
         from catalog.filters.tags import Selection
-        from flows.curate_request import choose_content
+        from flows.curate.request import choose_content
 
         with opened(home) as catalog:
             chosen = choose_content(catalog, request, now=datetime.now(UTC))
         show_judged(judged(Selection(chosen.kept, chosen.dropped)), as_json=as_json)
         return
-    show_operation(run_here(context, home, "flows.curate", "curate_repository", request), as_json=as_json)
+    show_operation(run_here(context, home, "flows.curate.flow", "curate_repository", request), as_json=as_json)

@@ -26,10 +26,10 @@ def evict(
     as_json: Json = False,
 ) -> None:
     """Let caches go below their --max-size, and let go what was not pulled for their --keep-unused-days."""
-    from flows.evict_request import EvictRequest
+    from flows.storage.evict_request import EvictRequest
 
     request = read_form(EvictRequest, caches=tuple(caches or ()), keep_hours=keep_hours, check=check, dry_run=dry_run)
-    result = run_here(context, home, "flows.evict", "evict_cache", request)
+    result = run_here(context, home, "flows.storage.evict_flow", "evict_cache", request)
     if not as_json and result.evicted:
         rows = [
             (one.what, one.repository or one.cache, one.name, bytes_text(one.size) if one.size else "", one.reason)

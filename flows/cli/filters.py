@@ -67,7 +67,7 @@ _OPTIONS: Mapping[str, tuple[Any, object]] = {
         None,
     ),
 }
-"""By field of flows/filter_fields.py: the option, and its default."""
+"""By field of flows/forms/filters.py: the option, and its default."""
 
 
 def with_filters(command: Callable[..., None], *, flags: Mapping[str, str] | None = None) -> Callable[..., None]:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from catalog.settings import Settings
-    from flows.adhoc import UsedApi
-    from flows.adhoc_run import Show
-    from flows.operation import OperationResult
+    from flows.orchestration.ad_hoc import UsedApi
+    from flows.orchestration.ad_hoc_run import Show
+    from flows.runs.operation import OperationResult
 
 _Form = TypeVar("_Form", bound="BaseModel")
 
@@ -41,7 +41,7 @@ def read_form(form: type[_Form], **values: object) -> _Form:
 
 def run_here(context: typer.Context, home: Path | None, module: str, flow: str, request: "BaseModel") -> Any:
     """Run `flow` of `module` in this process; its import, a second of work, goes on while a server starts."""
-    from flows.adhoc import prefect_api
+    from flows.orchestration.ad_hoc import prefect_api
 
     settings = settings_of(home)
     with prefect_api(settings, say=say, debug=bool(context.obj)) as api:
@@ -69,7 +69,7 @@ def _run(make: "Callable[[], Coroutine[Any, Any, Any]]", api: "UsedApi") -> Any:
 
 async def run_flow_here(flow: Any, request: "BaseModel", settings: "Settings", api: "UsedApi") -> Any:
     """Run a flow with what a terminal shows of it; Prefect's handler of SIGTERM is replaced by ours."""
-    from flows.adhoc_run import run_flow
+    from flows.orchestration.ad_hoc_run import run_flow
 
     return await run_flow(
         flow, request, settings=settings, api=api, say=say, show=_show(), on_begin=exits.end_on_sigterm

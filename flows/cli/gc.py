@@ -30,13 +30,13 @@ def gc(
     as_json: Json = False,
 ) -> None:
     """Free the blobs that no version of any repository holds; pushes and pulls may go on."""
-    from flows.gc_request import GcRequest
+    from flows.storage.gc_request import GcRequest
 
     if explain is not None:
         _explain(explain, home, grace_hours, as_json=as_json)
         return
     request = read_form(GcRequest, grace_hours=grace_hours, max_minutes=max_minutes, dry_run=dry_run)
-    result = run_here(context, home, "flows.gc", "collect_garbage", request)
+    result = run_here(context, home, "flows.storage.gc_flow", "collect_garbage", request)
     if dry_run and not as_json and result.rows():
         rows = [(digest, "" if size is None else bytes_text(size), why) for digest, size, why in result.rows()]
         print_table(("DIGEST", "SIZE", "WHY"), rows[:MAX_SHOWN])

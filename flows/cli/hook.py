@@ -68,7 +68,7 @@ def create_hook(
 ) -> None:
     """Make a hook. Its secret is shown now, and never again."""
     from catalog.webhooks.records import describe_hook
-    from flows.pull_line import registry_url
+    from flows.runs.pull_command import registry_url
 
     fields: dict[str, Any] = {
         "name": name, "upstream": upstream, "kind": kind, "target": target, "deployment": deployment,
@@ -164,7 +164,7 @@ def _check_request(deployment: str, request: dict[str, Any]) -> None:
     from pydantic import ValidationError
 
     from catalog.webhooks.records import RESERVED, SYNC, said
-    from flows.sync_request import SyncRequest
+    from flows.sync.request import SyncRequest
     from oci.errors import InvalidInput
 
     if deployment != SYNC or RESERVED & request.keys():

@@ -25,10 +25,10 @@ def maintain(
     as_json: Json = False,
 ) -> None:
     """Flush, merge and rewrite the catalogue's files, expire its old snapshots, and drop what has ended."""
-    from flows.maintain_request import MaintainRequest
+    from flows.storage.maintain_request import MaintainRequest
 
     request = read_form(MaintainRequest, keep_days=keep_days, grace_hours=grace_hours, max_minutes=max_minutes)
-    result = run_here(context, home, "flows.maintain", "maintain_catalog", request)
+    result = run_here(context, home, "flows.storage.maintain_flow", "maintain_catalog", request)
     if not as_json:
         rows = [(one.name, one.steps, one.done, f"{one.longest:.3f}") for one in result.done]
         print_table(("STEP", "TIMES", "DONE", "LONGEST HOLD (S)"), rows)

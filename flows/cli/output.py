@@ -7,7 +7,7 @@ from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from typing import Any
 
-from flows.progress import format_bytes
+from flows.runs.progress import format_bytes
 
 MAX_SHOWN = 50
 """How many changed tags a terminal is shown; --json has all."""

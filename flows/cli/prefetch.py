@@ -19,7 +19,7 @@ def prefetch(
     as_json: Json = False,
 ) -> None:
     """Fetch the layers of the latest versions that a cache or a sync on demand has left upstream."""
-    from flows.prefetch_request import PrefetchRequest
+    from flows.storage.prefetch_request import PrefetchRequest
 
     request = read_form(PrefetchRequest, repositories=tuple(repositories), dry_run=dry_run)
-    show_summary(run_here(context, home, "flows.prefetch", "prefetch_content", request), as_json=as_json)
+    show_summary(run_here(context, home, "flows.storage.prefetch_flow", "prefetch_content", request), as_json=as_json)

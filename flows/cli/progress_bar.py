@@ -13,7 +13,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from flows import progress
+from flows.runs import progress
 
 _INTERVAL = 0.2
 

@@ -58,7 +58,7 @@ def promote(
     as_json: Json = False,
 ) -> None:
     """Make one version of TARGET with content of SOURCE, once every gate lets it through; nothing is copied."""
-    from flows.promote_request import PromoteRequest
+    from flows.promote.request import PromoteRequest
 
     request = read_form(
         PromoteRequest,
@@ -77,7 +77,7 @@ def promote(
         hook=hook,
         dry_run=dry_run,
     )
-    result = run_here(context, home, "flows.promote", "promote_content", request)
+    result = run_here(context, home, "flows.promote.flow", "promote_content", request)
     if result.verdicts and not as_json:
         print_table(("TAG", "GATE", "VERDICT"), [(one.name, one.gate, one.reason) for one in result.verdicts])
         print_line("")

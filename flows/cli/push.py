@@ -11,7 +11,7 @@ from flows.cli.options import CompanionTypes, DryRun, Home, Json, NoCompanions
 from flows.cli.output import MAX_SHOWN, print_fields, print_json, print_line, print_table, say_remarks
 
 if TYPE_CHECKING:
-    from flows.push_report import PushResult
+    from flows.push.report import PushResult
 
 
 @with_filters
@@ -55,7 +55,7 @@ def push(
 
     With one argument, that is the target: every path that is selected keeps its name below it.
     """
-    from flows.push_request import PushRequest
+    from flows.push.request import PushRequest
 
     request = read_form(
         PushRequest,
@@ -71,7 +71,7 @@ def push(
         on_error=on_error,
         dry_run=dry_run,
     )
-    show_pushed(run_here(context, home, "flows.push", "push_repositories", request), as_json=as_json)
+    show_pushed(run_here(context, home, "flows.push.flow", "push_repositories", request), as_json=as_json)
 
 
 def show_pushed(result: "PushResult", *, as_json: bool) -> None:

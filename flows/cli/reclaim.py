@@ -26,12 +26,12 @@ def reclaim(
     as_json: Json = False,
 ) -> None:
     """Free layers that came on demand and that these repositories alone hold; the next pull fetches them again."""
-    from flows.reclaim_request import ReclaimRequest
+    from flows.storage.reclaim_request import ReclaimRequest
 
     request = read_form(
         ReclaimRequest, repositories=tuple(repositories), keep_hours=keep_hours, check=check, dry_run=dry_run
     )
-    result = run_here(context, home, "flows.reclaim", "reclaim_space", request)
+    result = run_here(context, home, "flows.storage.reclaim_flow", "reclaim_space", request)
     show_summary(result, as_json=as_json)
     for digest, reason in result.kept.items():
         say(f"note: kept {digest}: {reason}")

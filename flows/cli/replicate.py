@@ -12,7 +12,7 @@ from flows.cli.options import DryRun, Home, Json
 from flows.cli.output import print_fields, print_json, print_line, print_table, say_remarks
 
 if TYPE_CHECKING:
-    from flows.replicate_request import ReplicateResult
+    from flows.replicate.request import ReplicateResult
 
 
 @partial(with_filters, flags={"include": "--tags-include", "exclude": "--tags-exclude", "labels": "--tags-label"})
@@ -69,7 +69,7 @@ def replicate(
     Each path is synced, then all are switched to their new versions at once; when one fails, nothing is switched,
     unless --on-error skip says to go on.
     """
-    from flows.replicate_request import ReplicateRequest
+    from flows.replicate.request import ReplicateRequest
 
     request = read_form(
         ReplicateRequest,
@@ -88,7 +88,7 @@ def replicate(
         tags=filters,
         dry_run=dry_run,
     )
-    result = run_here(context, home, "flows.replicate", "replicate_registry", request)
+    result = run_here(context, home, "flows.replicate.flow", "replicate_registry", request)
     show_replicated(result, as_json=as_json)
 
 

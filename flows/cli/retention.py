@@ -103,10 +103,10 @@ def run_retention(
     as_json: Json = False,
 ) -> None:
     """Apply all rules; with --dry-run say what would go, what stays, and why."""
-    from flows.retention_request import RetentionRequest
+    from flows.retention.request import RetentionRequest
 
     request = read_form(RetentionRequest, repositories=tuple(repositories or ()), dry_run=dry_run)
-    result = run_here(context, home, "flows.retention", "apply_retention", request)
+    result = run_here(context, home, "flows.retention.flow", "apply_retention", request)
     if not as_json:
         rows = [row for row in result.rows() if dry_run or row["goes"]]
         texts = [

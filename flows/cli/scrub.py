@@ -27,12 +27,12 @@ def scrub(
 
     A scrub that was interrupted goes on where it was. The exit code is 1 when content is lost.
     """
-    from flows.scrub_request import ScrubRequest
+    from flows.storage.scrub_request import ScrubRequest
 
     request = read_form(
         ScrubRequest, rate=rate, older_than=older_than, remove_unknown=remove_unknown, grace_hours=grace_hours
     )
-    result = run_here(context, home, "flows.scrub", "scrub_blobs", request)
+    result = run_here(context, home, "flows.storage.scrub_flow", "scrub_blobs", request)
     show_summary(result, as_json=as_json)
     if not as_json:
         for row in result.rows():

@@ -11,7 +11,7 @@ from flows.cli.options import Exclude, Home, Include, Json
 from flows.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
-    from flows.verifiers import Check
+    from flows.sign.verifiers import Check
 
 Source = Annotated[str, typer.Argument(metavar="SOURCE", help="NAME:TAG or NAME@DIGEST; NAME: its tags, filtered.")]
 Key = Annotated[
@@ -52,7 +52,7 @@ def sign(
     as_json: Json = False,
 ) -> None:
     """Sign content: with a PEM key as cosign does, by a signature tag and a bundle; with an OpenPGP key as skopeo does."""
-    from flows.sign_request import SignRequest
+    from flows.sign.request import SignRequest
 
     request = read_form(
         SignRequest,
@@ -65,7 +65,7 @@ def sign(
         exclude=exclude or (),
         recursive=recursive,
     )
-    show_operation(run_here(context, home, "flows.sign", "sign_content", request), as_json=as_json)
+    show_operation(run_here(context, home, "flows.sign.flow", "sign_content", request), as_json=as_json)
 
 
 def attest(
@@ -82,7 +82,7 @@ def attest(
     as_json: Json = False,
 ) -> None:
     """Attach an SBOM, a provenance or another document to an image, as a signed in-toto attestation."""
-    from flows.sign_request import AttestRequest
+    from flows.sign.request import AttestRequest
 
     request = read_form(
         AttestRequest,
@@ -92,7 +92,7 @@ def attest(
         signed=not unsigned,
         key=key.absolute() if key else None,
     )
-    show_operation(run_here(context, home, "flows.sign", "attest_content", request), as_json=as_json)
+    show_operation(run_here(context, home, "flows.sign.flow", "attest_content", request), as_json=as_json)
 
 
 def verify(
@@ -160,7 +160,7 @@ def _check_by(
 ) -> "tuple[Check, str]":
     """How one manifest is checked, and by what; raise InvalidInput, KeyInvalid."""
     from flows.cli.opening import settings_of
-    from flows.verifiers import check_by_identity, check_by_key
+    from flows.sign.verifiers import check_by_identity, check_by_key
     from oci.errors import InvalidInput
 
     if bool(key) == bool(identity) or bool(identity) != bool(issuer):

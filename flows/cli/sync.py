@@ -15,7 +15,7 @@ from flows.cli.options import CompanionTypes, DryRun, Explain, Home, Json, NoCom
 from flows.cli.output import MAX_SHOWN, print_fields, print_json, print_line, print_table, say_remarks
 
 if TYPE_CHECKING:
-    from flows.sync_report import SyncResult
+    from flows.sync.report import SyncResult
 
 
 @with_filters
@@ -64,7 +64,7 @@ def sync(
 
     The run is recorded in Prefect: on the server that answers at ENTREPOT_PREFECT_API_URL, else on one that is started for it.
     """
-    from flows.sync_request import SyncRequest
+    from flows.sync.request import SyncRequest
 
     request = read_form(
         SyncRequest,
@@ -81,7 +81,7 @@ def sync(
         batch_size=batch_size,
     )
     if explain:
-        from flows.sync_explain import explain_sync
+        from flows.sync.explain import explain_sync
 
         settings = settings_of(home)
         needs_catalog = settings.catalog_file.exists() or request.wanted.asks_content
@@ -89,7 +89,7 @@ def sync(
             selection = asyncio.run(explain_sync(settings, catalog, request, now=datetime.now(UTC)))
         show_judged(judged(selection), as_json=as_json)
         return
-    result = run_here(context, home, "flows.sync", "sync_repository", request)
+    result = run_here(context, home, "flows.sync.flow", "sync_repository", request)
     show_result(result, as_json=as_json)
 
 
@@ -103,7 +103,7 @@ def show_result(result: "SyncResult", *, as_json: bool) -> None:
 
 
 def _print_result(result: "SyncResult") -> None:
-    from flows.sync_report import important_first
+    from flows.sync.report import important_first
 
     if result.dry_run:
         for tag, reason in result.dropped.items():

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from catalog.settings import Settings
-    from flows.deployment_run import Ended, Followed
-    from flows.sync_request import SyncRequest
-    from flows.up import Up
+    from flows.orchestration.deployment_run import Ended, Followed
+    from flows.orchestration.up import Up
+    from flows.sync.request import SyncRequest
 
 SYNC, PIPELINE = "sync-repository/sync-repository", "run-pipeline/run-pipeline"
 _QUIET_SECONDS = 5.0
@@ -55,10 +55,10 @@ def up(
     With --upstream one repository is synced first, as a flow run that is to be seen in the UI. With --demo the whole pipeline
     runs on a small upstream: sync, filter, build, sign, attest, export, and a pull of the result.
     """
-    from flows.processes import Processes
-    from flows.running import hold_home
-    from flows.sync_request import SyncRequest
-    from flows.up import Up, check_ports, make_plan
+    from flows.orchestration.processes import Processes
+    from flows.orchestration.single_instance import hold_home
+    from flows.orchestration.up import Up, check_ports, make_plan
+    from flows.sync.request import SyncRequest
 
     wanted = read_form(SyncRequest, remote=upstream, include=include or (), exclude=exclude or ()) if upstream else None
     settings = settings_of(home, listen=listen, tls_cert=tls_cert, tls_key=tls_key)
@@ -96,15 +96,15 @@ def _run_main_job(running: "Up", wanted: "SyncRequest | None", remote: str) -> "
         return (wanted.target,), _run(running, SYNC, wanted)
     if not remote:
         return (), None
-    from flows.demo import NAME
-    from flows.demo_pipeline import BUILT, demo_request
+    from flows.demo.request import BUILT, demo_request
+    from flows.demo.upstream import NAME
 
     say(f"running the pipeline on {remote} …")
     return (BUILT, NAME), _run(running, PIPELINE, demo_request(running.plan.settings, remote))
 
 
 def _run(running: "Up", deployment: str, request: "BaseModel") -> "Ended":
-    from flows.deployment_run import run_deployment
+    from flows.orchestration.deployment_run import run_deployment
 
     with _progress() as show:
         return run_deployment(
@@ -144,7 +144,7 @@ def _line_by_line() -> "Callable[[Followed], None]":
 def _introduce(running: "Up", names: "Sequence[str]", ended: "Ended | None", *, as_json: bool) -> None:
     """Print where everything is, and a line to paste."""
     from catalog.access.store import ADMINISTRATOR, password_file
-    from flows.pull_line import registry_url
+    from flows.runs.pull_command import registry_url
 
     plan = running.plan
     name, line = _pull_line(plan.settings, names) if names else ("", None)
@@ -193,7 +193,7 @@ def _flow_run_json(running: "Up", ended: "Ended") -> dict[str, object]:
 def _pull_line(settings: "Settings", names: "Sequence[str]") -> "tuple[str, str | None]":
     """The first of the repositories that podman can pull something from, and the line to paste; None when there is none."""
     from catalog.catalog import open_catalog
-    from flows.pull_line import pick_tag, pull_line
+    from flows.runs.pull_command import pick_tag, pull_line
 
     with open_catalog(settings) as catalog:
         for name in names:

@@ -167,10 +167,10 @@ def restore_version(
     as_json: Json = False,
 ) -> None:
     """Make a new version with the content of an old one."""
-    from flows.restore_request import RestoreRequest
+    from flows.curate.restore_request import RestoreRequest
 
     request = read_form(RestoreRequest, repository=name, version=number, dry_run=dry_run)
-    show_operation(run_here(context, home, "flows.restore", "restore_version", request), as_json=as_json)
+    show_operation(run_here(context, home, "flows.curate.restore_flow", "restore_version", request), as_json=as_json)
 
 
 @group.command("pin")

@@ -4,7 +4,7 @@ import asyncio
 
 from catalog.catalog import open_catalog
 from catalog.settings import read_settings
-from flows.sync_request import SyncRequest
+from flows.sync.request import SyncRequest
 from tests.mirror import synced
 
 

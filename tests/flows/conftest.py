@@ -12,10 +12,10 @@ import pytest
 from catalog.catalog import Catalog, open_catalog
 from catalog.settings import Settings, read_settings
 from catalog.versions.snapshot import Snapshot
-from flows.sync_job import SyncJob
-from flows.sync_report import SyncResult
-from flows.sync_request import SyncRequest
-from flows.sync_run import PLAIN, Steps, run_sync
+from flows.sync.job import SyncJob
+from flows.sync.procedure import PLAIN, Steps, run_sync
+from flows.sync.report import SyncResult
+from flows.sync.request import SyncRequest
 from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import EntrepotError, NotFound, RemoteNotFound

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from catalog.catalog import Catalog
 from catalog.remotes.clients import Upstreams
 from catalog.settings import Settings
-from flows.replicate_request import ReplicateRequest, ReplicateResult
-from flows.replicate_run import ReplicateJob, run_replication
+from flows.replicate.procedure import ReplicateJob, run_replication
+from flows.replicate.request import ReplicateRequest, ReplicateResult
 from oci.memory import MemoryStore
 from oci.pack import pack_image
 from tests.upstream import Reply, Seen, Upstream

@@ -12,7 +12,7 @@ from catalog.catalog import open_catalog
 from catalog.settings import read_settings
 from catalog.signing.verification import stage
 from catalog.versions.changes import AddManifest, SetTag
-from flows.buildah import line_of
+from flows.image_build.buildah import line_of
 from oci.memory import MemoryStore
 from oci.pack import pack_image
 from tests.cli.commands import Entrepot, PrefectServer

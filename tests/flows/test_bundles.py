@@ -18,10 +18,10 @@ def server(entrepot: Entrepot, entrepot_server: EntrepotFactory) -> EntrepotServ
     import asyncio
 
     from catalog.settings import read_settings
-    from flows import demo
+    from flows.demo import upstream
 
     started = entrepot_server(entrepot.home)
-    asyncio.run(demo.seed(read_settings(home=entrepot.home), started.url))
+    asyncio.run(upstream.seed(read_settings(home=entrepot.home), started.url))
     return started
 
 

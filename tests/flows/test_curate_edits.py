@@ -10,9 +10,9 @@ import pytest
 from catalog.catalog import Catalog
 from catalog.versions.changes import AddManifest, SetTag
 from catalog.versions.snapshot import Snapshot
-from flows.curate import prepare_curation
-from flows.curate_request import CurateRequest
-from flows.operation import OperationResult, perform
+from flows.curate.flow import prepare_curation
+from flows.curate.request import CurateRequest
+from flows.runs.operation import OperationResult, perform
 from oci.descriptor import Descriptor
 from oci.errors import Conflict, EntrepotError, InvalidInput, ManifestUnknown
 from oci.platform import Platform

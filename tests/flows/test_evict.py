@@ -12,7 +12,7 @@ from catalog.catalog import Catalog, open_catalog
 from catalog.distributions.records import Distribution
 from catalog.pull_counts import PullCount, Pulled
 from catalog.settings import read_settings
-from flows.evict import select_caches
+from flows.storage.evict_flow import select_caches
 from oci.descriptor import Descriptor
 from oci.errors import DistributionUnknown
 from oci.manifest import Manifest

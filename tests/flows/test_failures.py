@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from flows.failures import MAX_UNAVAILABLE, each
+from flows.runs.failures import MAX_UNAVAILABLE, each
 from oci.errors import EntrepotError, RemoteUnauthorized, RemoteUnavailable
 
 

@@ -15,10 +15,10 @@ from filelock import FileLock
 
 from catalog.prefect_address import ensure_login
 from catalog.settings import read_settings
-from flows.orphans import SILENT_SECONDS, Fate
-from flows.prefect_home import server_environment
-from flows.reaper import Reaper, asking
-from flows.run_locks import locks_folder
+from flows.orchestration.home import server_environment
+from flows.recovery.orphans import SILENT_SECONDS, Fate
+from flows.recovery.reaper import Reaper, asking
+from flows.recovery.run_locks import locks_folder
 from oci.memory import MemoryStore
 from tests.cli.commands import Entrepot, PrefectServer, start_prefect
 from tests.flows.test_sync_flow import NAME, blob_gets, image, numbers, processes_of
@@ -222,7 +222,7 @@ def test_a_server_of_the_command_s_own_is_started_again(
     upstream.silence(route="blob", seconds=6)
     child = alone.start("sync", f"{upstream.host}/{NAME}")
     child.wait_ready(lambda: bool(blob_gets(upstream)), seconds=90)
-    (server,) = [number for number in pids_of(alone.home) if "flows.prefect_server" in command_of(number)]
+    (server,) = [number for number in pids_of(alone.home) if "flows.orchestration.server" in command_of(number)]
     os.kill(server, signal.SIGKILL)
     assert child.wait(120) == 0, child.output()
     assert "prefect-adhoc ended with exit code -9; it is started again in 1 s" in child.output()

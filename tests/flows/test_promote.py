@@ -21,9 +21,9 @@ from catalog.distributions.records import Distribution
 from catalog.settings import read_settings
 from catalog.signing.plan import plan_signing
 from catalog.versions.changes import AddManifest, Change, SetTag
-from flows.operation import OperationResult, perform
-from flows.promote import prepare_promotion
-from flows.promote_request import PromoteRequest
+from flows.promote.flow import prepare_promotion
+from flows.promote.request import PromoteRequest
+from flows.runs.operation import OperationResult, perform
 from oci.errors import Conflict, ManifestUnknown, PromotionRefused
 from oci.signing.keys import Signer
 from tests.cli.commands import Entrepot, PrefectServer

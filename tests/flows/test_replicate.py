@@ -12,7 +12,7 @@ from catalog.distributions.records import Distribution
 from catalog.distributions.replication import switch
 from catalog.settings import read_settings
 from catalog.versions.changes import AddManifest
-from flows.replicate_run import UNCHANGED
+from flows.replicate.procedure import UNCHANGED
 from oci.memory import MemoryStore
 from oci.pack import pack_image
 from oci.remote.discovery.served import Served

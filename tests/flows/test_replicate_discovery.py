@@ -11,7 +11,7 @@ from catalog.catalog import Catalog, open_catalog
 from catalog.distributions.records import Distribution
 from catalog.distributions.replication import PathTaken, UpstreamChanged
 from catalog.settings import read_settings
-from flows.replicate_run import ReplicationFailed
+from flows.replicate.procedure import ReplicationFailed
 from oci.errors import RemoteCorrupt, RemoteRefused
 from oci.pack import pack_image
 from tests.flows.replicate_once import Lists, actions, logged_in, replicate, stores_of

@@ -12,8 +12,8 @@ from catalog.retention.rules import RetentionRule
 from catalog.settings import read_settings
 from catalog.versions.changes import AddManifest, SetTag
 from catalog.versions.pins import Pin
-from flows.retention import retain
-from flows.retention_request import Retained
+from flows.retention.flow import retain
+from flows.retention.request import Retained
 from oci import mediatypes
 from tests.cli.commands import Entrepot
 from tests.unit.catalog.conftest import commit_to, push_image, stage_image, stage_manifest

@@ -12,16 +12,16 @@ import pytest
 from catalog.catalog import Catalog, open_catalog
 from catalog.remotes.clients import Upstreams
 from catalog.settings import read_settings
-from flows.push_job import PushJob
-from flows.push_report import PushFailed, PushResult
-from flows.push_request import PushRequest
-from flows.push_run import run_push
-from flows.replicate_request import ReplicateRequest, ReplicateResult
-from flows.replicate_run import ReplicateJob, run_replication
-from flows.sync_job import SyncJob, TagsFailed
-from flows.sync_report import SyncResult
-from flows.sync_request import SyncRequest
-from flows.sync_run import run_sync
+from flows.push.job import PushJob
+from flows.push.procedure import run_push
+from flows.push.report import PushFailed, PushResult
+from flows.push.request import PushRequest
+from flows.replicate.procedure import ReplicateJob, run_replication
+from flows.replicate.request import ReplicateRequest, ReplicateResult
+from flows.sync.job import SyncJob, TagsFailed
+from flows.sync.procedure import run_sync
+from flows.sync.report import SyncResult
+from flows.sync.request import SyncRequest
 from oci.digest import Digest
 from oci.manifest import Manifest
 from oci.memory import MemoryStore

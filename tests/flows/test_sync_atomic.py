@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.sync_job import TagsFailed
+from flows.sync.job import TagsFailed
 from oci.digest import Digest
 from oci.errors import RemoteUnauthorized
 from oci.memory import MemoryStore

@@ -8,13 +8,13 @@ from pydantic import ValidationError
 
 from catalog.catalog import Catalog
 from catalog.filters.tags import Selection
-from flows.sync_blend import BlendedUpstream, Member, blend
-from flows.sync_explain import explain_sync
-from flows.sync_job import SyncJob, TagsFailed
-from flows.sync_report import SyncResult
-from flows.sync_request import SyncRequest
-from flows.sync_run import run_sync
-from flows.sync_select import Choice
+from flows.sync.blend import BlendedUpstream, Member, blend
+from flows.sync.explain import explain_sync
+from flows.sync.job import SyncJob, TagsFailed
+from flows.sync.procedure import run_sync
+from flows.sync.report import SyncResult
+from flows.sync.request import SyncRequest
+from flows.sync.tag_selection import Choice
 from oci.digest import Digest
 from oci.errors import InvalidInput, RemoteUnavailable
 from oci.memory import MemoryStore

@@ -9,9 +9,9 @@ import pytest
 
 from catalog.catalog import open_catalog
 from catalog.settings import read_settings
-from flows.curate_request import CurateRequest
-from flows.replicate_request import ReplicateRequest
-from flows.sync_request import SyncRequest
+from flows.curate.request import CurateRequest
+from flows.replicate.request import ReplicateRequest
+from flows.sync.request import SyncRequest
 from oci.copy import copy_graph
 from oci.memory import MemoryStore
 from oci.pack import pack_artifact, pack_image, pack_index

@@ -8,8 +8,8 @@ import pytest
 
 from catalog.catalog import open_catalog
 from catalog.settings import read_settings
-from flows.sync_report import SyncResult
-from flows.sync_request import SyncRequest
+from flows.sync.report import SyncResult
+from flows.sync.request import SyncRequest
 from oci.memory import MemoryStore
 from oci.pack import pack_image
 from tests.flows.conftest import at_a_fixed_time

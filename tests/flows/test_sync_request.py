@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from flows.sync_request import SyncRequest
+from flows.sync.request import SyncRequest
 from tests.flows.conftest import REMOTE
 
 DIGEST = "sha256:" + "a" * 64

@@ -7,10 +7,10 @@ import pytest
 from catalog.catalog import Catalog
 from catalog.quotas.quotas import Quota
 from catalog.versions.snapshot import Snapshot
-from flows import sync_steps
-from flows.sync_job import Committed, SyncJob, TagsFailed
-from flows.sync_plan import SyncPlan
-from flows.sync_run import MAX_PLANS, Steps, run_sync
+from flows.sync import steps
+from flows.sync.job import Committed, SyncJob, TagsFailed
+from flows.sync.plan import SyncPlan
+from flows.sync.procedure import MAX_PLANS, Steps, run_sync
 from oci import mediatypes
 from oci.errors import (
     Conflict,
@@ -362,7 +362,7 @@ async def test_it_comes_through_beside_others_who_are_always_quicker(
     async def too_late(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Committed:
         tries.append(base.version)
         await asyncio.to_thread(push_image, sync.catalog, NAME, f"other-{len(tries)}", f"other {len(tries)}")
-        return await sync_steps.commit_version(job, plan, base)
+        return await steps.commit_version(job, plan, base)
 
     result = await sync(steps=Steps(commit_version=too_late), mode=mode)
     assert tries == list(range(MAX_PLANS))
@@ -422,7 +422,7 @@ async def test_plain_steps_are_what_run_sync_uses(sync: Syncer, upstream: Memory
     upstream.image("v1")
     job = sync.job()
     assert (await run_sync(job)).version == 1
-    assert await sync_steps.list_tags(job, job.source) == ["v1"]
+    assert await steps.list_tags(job, job.source) == ["v1"]
 
 
 async def test_a_sync_that_does_not_fit_its_quota_copies_nothing(sync: Syncer, upstream: MemoryUpstream) -> None:

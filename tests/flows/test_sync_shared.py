@@ -9,7 +9,7 @@ import pytest
 from catalog.catalog import Catalog, open_catalog
 from catalog.distributions.records import Distribution
 from catalog.settings import read_settings
-from flows.sync_request import SyncRequest
+from flows.sync.request import SyncRequest
 from oci.digest import Digest
 from oci.manifest import Manifest
 from oci.memory import MemoryStore

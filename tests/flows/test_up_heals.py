@@ -73,7 +73,7 @@ class Running:
         (found,) = [
             number
             for number in pids_of(self.entrepot.home)
-            if f"-m {module} " in f"{command_of(number)} " and "flows.tether" not in command_of(number)
+            if f"-m {module} " in f"{command_of(number)} " and "flows.orchestration.tether" not in command_of(number)
         ]
         return found
 
@@ -147,9 +147,9 @@ def test_when_the_worker_dies_the_registry_goes_on_and_the_run_is_started_again(
     upstream.silence(route="blob", seconds=600)
     run_id = up.run("sync-repository", {"remote": f"{upstream.host}/{NAME}", "repository": "again/app"})
     wait_until(lambda: bool(blob_gets(upstream)), 60, "the worker copies")
-    os.kill(up.pid("flows.engine"), signal.SIGKILL)  # the run's own process, which its worker sees
+    os.kill(up.pid("flows.orchestration.engine"), signal.SIGKILL)  # the run's own process, which its worker sees
     wait_until(lambda: up.ask("GET", f"/flow_runs/{run_id}")["run_count"] == 2, 120, "it is started again")
-    os.kill(up.pid("flows.worker"), signal.SIGKILL)
+    os.kill(up.pid("flows.orchestration.worker"), signal.SIGKILL)
     assert up.answers()
     upstream.faults.clear()
     up.await_state(run_id, "COMPLETED", 180)
@@ -165,7 +165,7 @@ def test_when_prefect_s_server_dies_a_run_goes_on(up: Running, upstream: Upstrea
     upstream.silence(route="blob", seconds=5)
     run_id = up.run("sync-repository", {"remote": f"{upstream.host}/{NAME}", "repository": "survived/app"})
     wait_until(lambda: bool(blob_gets(upstream)), 60, "the worker copies")
-    os.kill(up.pid("flows.prefect_server"), signal.SIGKILL)
+    os.kill(up.pid("flows.orchestration.server"), signal.SIGKILL)
     assert up.answers()
     wait_until(lambda: answers(f"http://127.0.0.1:{up.prefect}/api/health"), 120, "the server is back")
     up.await_state(run_id, "COMPLETED", 180)

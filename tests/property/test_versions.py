@@ -22,7 +22,7 @@ from catalog.settings import read_settings
 from catalog.versions.changes import AddManifest, Change, RemoveManifest, RemoveTag, SetTag
 from catalog.versions.deletion import SquashReport
 from catalog.versions.pins import Pin
-from flows.retention import retain
+from flows.retention.flow import retain
 from oci.digest import Digest
 from oci.errors import InUse, VersionUnknown
 from tests.unit.catalog.conftest import commit_to, stage_image

@@ -12,7 +12,7 @@ from catalog.catalog import Catalog
 from catalog.settings import read_settings
 from catalog.versions.changes import Change, RemoveTag
 from catalog.versions.snapshot import Snapshot
-from flows.operation import MAX_PLANS, Operation, PlanChanged, perform
+from flows.runs.operation import MAX_PLANS, Operation, PlanChanged, perform
 from tests.servers import wait_until
 from tests.unit.catalog.conftest import push_image
 

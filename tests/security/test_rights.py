@@ -16,8 +16,8 @@ from catalog.access.store import AccessStore
 from catalog.content.curation import Pick, curate
 from catalog.content.restore import plan_towards
 from catalog.quotas.quotas import Quota
-from flows.operation import Operation, perform
-from flows.sync_request import SyncRequest
+from flows.runs.operation import Operation, perform
+from flows.sync.request import SyncRequest
 from oci import mediatypes
 from oci.digest import Digest
 from oci.errors import EntrepotError

@@ -18,8 +18,8 @@ from catalog.access.policy import parse_grant
 from catalog.access.store import AccessStore
 from catalog.content.curation import Pick, curate
 from catalog.content.restore import plan_towards
-from flows.operation import Operation, perform
-from flows.sync_request import SyncRequest
+from flows.runs.operation import Operation, perform
+from flows.sync.request import SyncRequest
 from oci.digest import Digest
 from oci.errors import EntrepotError
 from oci.manifest import Manifest

@@ -10,13 +10,13 @@ import pytest
 from catalog.catalog import open_catalog
 from catalog.settings import Settings, read_settings
 from catalog.work_roots import PathRefused, allowed_path, is_from_afar, read_allowed
-from flows.build import find_build
-from flows.build_request import BuildRequest
-from flows.promote import make_gates
-from flows.promote_request import PromoteRequest
-from flows.sign import prepare_attestation
-from flows.sign_request import AttestRequest, read_any_signer, read_trust
-from flows.verifiers import check_by_identity, check_by_key
+from flows.image_build.flow import find_build
+from flows.image_build.request import BuildRequest
+from flows.promote.flow import make_gates
+from flows.promote.request import PromoteRequest
+from flows.sign.flow import prepare_attestation
+from flows.sign.request import AttestRequest, read_any_signer, read_trust
+from flows.sign.verifiers import check_by_identity, check_by_key
 from oci.errors import InvalidInput
 from oci.signing.keys import KeyInvalid
 

@@ -11,7 +11,7 @@ import pytest
 
 from catalog.distributions.records import Distribution
 from catalog.versions.snapshot import Snapshot
-from flows.sync_request import SyncRequest
+from flows.sync.request import SyncRequest
 from oci.digest import Digest
 from oci.errors import RemoteCorrupt
 from oci.memory import MemoryStore

@@ -12,10 +12,10 @@ from catalog.remotes.clients import Upstreams
 from catalog.settings import read_settings
 from catalog.signing.verification import stage
 from catalog.versions.changes import AddManifest, SetTag
-from flows.push_job import PushJob
-from flows.push_report import PushResult
-from flows.push_request import PushRequest
-from flows.push_run import run_push
+from flows.push.job import PushJob
+from flows.push.procedure import run_push
+from flows.push.report import PushResult
+from flows.push.request import PushRequest
 from oci.errors import RemoteError
 from oci.manifest import Manifest, parse_manifest
 from oci.memory import MemoryStore

@@ -13,10 +13,10 @@ from catalog.remotes.clients import Upstreams
 from catalog.settings import Settings, read_settings
 from catalog.signing.verification import stage
 from catalog.versions.changes import AddManifest, SetTag
-from flows.push_job import PushJob
-from flows.push_report import PushResult
-from flows.push_request import PushRequest
-from flows.push_run import run_push
+from flows.push.job import PushJob
+from flows.push.procedure import run_push
+from flows.push.report import PushResult
+from flows.push.request import PushRequest
 from oci.digest import Digest
 from oci.manifest import Manifest
 from oci.mediatypes import ACCEPT

@@ -7,9 +7,9 @@ from pathlib import Path
 from catalog.catalog import open_catalog
 from catalog.remotes.clients import Upstreams
 from catalog.settings import read_settings
-from flows.push_job import PushJob
-from flows.push_request import PushRequest
-from flows.push_run import run_push
+from flows.push.job import PushJob
+from flows.push.procedure import run_push
+from flows.push.request import PushRequest
 
 
 async def main(home: Path, source: str, target: str) -> None:

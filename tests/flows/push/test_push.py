@@ -11,7 +11,7 @@ from catalog.catalog import Catalog
 from catalog.distributions.records import Distribution
 from catalog.settings import Settings
 from catalog.signing.atomic import plan_atomic
-from flows.push_report import PushFailed
+from flows.push.report import PushFailed
 from oci.errors import InvalidInput, NameUnknown
 from oci.mediatypes import OCI_INDEX
 from oci.memory import MemoryStore

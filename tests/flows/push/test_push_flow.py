@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from catalog.catalog import open_catalog
 from catalog.settings import read_settings
-from flows.push_request import PushRequest
+from flows.push.request import PushRequest
 from tests.cli.commands import Entrepot, PrefectServer
 from tests.conftest import DockerRegistryFactory
 from tests.unit.catalog.conftest import push_image

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from catalog.catalog import Catalog
 from catalog.signing.atomic import plan_atomic
-from flows.push_report import PushFailed
+from flows.push.report import PushFailed
 from oci.manifest import Manifest
 from oci.memory import MemoryStore
 from oci.pack import pack_image, pack_index

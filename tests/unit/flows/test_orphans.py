@@ -14,9 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
-from flows.orphans import MAX_ATTEMPTS, PENDING_SECONDS, SILENT_SECONDS, Fate, OpenRun, judge, said
-from flows.reaper import Reaper
-from flows.run_locks import forget_run, hold_run, is_held, locked_runs
+from flows.recovery.orphans import MAX_ATTEMPTS, PENDING_SECONDS, SILENT_SECONDS, Fate, OpenRun, judge, said
+from flows.recovery.reaper import Reaper
+from flows.recovery.run_locks import forget_run, hold_run, is_held, locked_runs
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(hours=3)
@@ -71,7 +71,8 @@ def test_a_lock_is_held_as_long_as_its_process_lives(tmp_path: Path) -> None:
     folder = tmp_path / "runs"
     assert is_held(folder, "r") is None
     code = (
-        "import sys; from pathlib import Path; from flows.run_locks import hold_run; hold_run(Path(sys.argv[1]), 'r'); "
+        "import sys; from pathlib import Path; "
+        "from flows.recovery.run_locks import hold_run; hold_run(Path(sys.argv[1]), 'r'); "
     )
     code += "print('held', flush=True); sys.stdin.read()"
     process = subprocess.Popen(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.processes import Child, Processes, ProcessFailed
-from flows.restarts import STEADY_SECONDS, Restarted, pause_before
+from flows.orchestration.processes import Child, Processes, ProcessFailed
+from flows.orchestration.restarts import STEADY_SECONDS, Restarted, pause_before
 
 
 class Clock:

@@ -13,7 +13,7 @@ import pytest
 
 from catalog.remotes.clients import Upstreams
 from catalog.settings import read_settings
-from flows.progress import Progress
+from flows.runs.progress import Progress
 from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import RemoteSilent, RemoteUnavailable

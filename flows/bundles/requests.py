@@ -1,0 +1,108 @@
+"""What an export and an import are asked to do, and what came of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from catalog.bundles.format import Contents
+from catalog.bundles.writer import Wanted
+from flows.forms.fields import RepositoryName
+from flows.forms.filters import Filters
+from flows.runs.operation import OperationResult
+from flows.runs.progress import format_bytes
+from flows.sync.request import Mode
+
+
+class ExportRequest(Filters):
+    """Write versions of repositories, or what filters choose of them, into a bundle, to be carried where no network goes."""
+
+    bundle: Path = Field(
+        title="Bundle",
+        description="A file ending in `.tar`, or a folder; on the worker's machine. It must not exist yet.",
+    )
+    repositories: tuple[RepositoryName, ...] = Field(min_length=1, title="Repositories")
+    version: int | None = Field(
+        default=None, ge=0, title="Version", description="Of a single repository; empty: the latest."
+    )
+    since: int = Field(
+        default=0, ge=0, title="Since", description="Of a single repository: leave out what this version holds already."
+    )
+
+    @model_validator(mode="after")
+    def _check_one(self) -> "ExportRequest":
+        if len(self.repositories) > 1 and (self.version is not None or self.since):
+            raise ValueError("version and since are for a bundle of one repository")
+        return self
+
+    def versions(self) -> list[Wanted]:
+        """What is wanted of each repository."""
+        return [Wanted(name, self.version, self.since, self.wanted, self.platform_filter) for name in self.repositories]
+
+
+class ImportRequest(BaseModel):
+    """Take a bundle in: each repository in it gets one version."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    bundle: Path = Field(title="Bundle", description="A file or folder on the worker's machine.")
+    mode: Mode = Field(
+        default="mirror",
+        title="Mode",
+        description="`mirror` makes each version exactly what the bundle has; `additive` leaves what is there.",
+    )
+    dry_run: bool = Field(default=False, title="Dry run", description="Check the bundle's document and base only.")
+
+
+@dataclass(frozen=True, slots=True)
+class ExportResult:
+    """A bundle that was written."""
+
+    bundle: Path
+    contents: Contents
+    flow_run_id: str
+    not_selected: Mapping[str, str] = field(default_factory=dict)
+
+    def summary(self) -> str:
+        """One line for a log, a flow run's state and a terminal."""
+        versions = ", ".join(
+            f"{one.repository} version {one.version}" + (f" since {one.since}" if one.since else "")
+            for one in self.contents.versions
+        )
+        return f"{self.bundle}: {versions}; {format_bytes(self.contents.bytes)} in {len(self.contents.blobs)} blobs"
+
+    def to_json(self) -> dict[str, object]:
+        """The same for programs; sizes in bytes."""
+        return {
+            "bundle": str(self.bundle),
+            "versions": [
+                {"repository": one.repository, "version": one.version, "since": one.since, "tags": len(one.tags)}
+                for one in self.contents.versions
+            ],
+            "blobs": {"count": len(self.contents.blobs), "bytes": self.contents.bytes},
+            "not_selected": dict(self.not_selected),
+            "flow_run_id": self.flow_run_id or None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ImportResult:
+    """A bundle that was taken in; one result per repository."""
+
+    bundle: Path
+    results: tuple[OperationResult, ...]
+    flow_run_id: str
+
+    def summary(self) -> str:
+        """One line for a log, a flow run's state and a terminal."""
+        return "; ".join(result.summary() for result in self.results) or f"{self.bundle} holds no repository"
+
+    def to_json(self) -> dict[str, Any]:
+        """The same for programs."""
+        return {
+            "bundle": str(self.bundle),
+            "repositories": [result.to_json() for result in self.results],
+            "flow_run_id": self.flow_run_id or None,
+        }

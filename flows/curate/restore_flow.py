@@ -1,0 +1,36 @@
+"""The flow `restore-version`: the content of an old version as a new one."""
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from catalog.catalog import Catalog
+from catalog.content.restore import plan_towards
+from flows.curate.restore_request import RestoreRequest
+from flows.runs.operation import Operation, OperationResult
+from flows.runs.operation_flow import run_operation
+
+
+def prepare_restore(catalog: Catalog, request: RestoreRequest) -> Operation:
+    """Read the wanted version; raise NameUnknown or VersionUnknown."""
+    wanted = catalog.snapshot(request.repository, request.version)
+    return Operation(
+        repository=request.repository,
+        name="restore",
+        message=f"restored version {request.version}",
+        plan=lambda latest: plan_towards(latest, wanted),
+        allow_sparse=True,
+        donors=(request.repository,),
+    )
+
+
+@flow(
+    name="restore-version",
+    flow_run_name="restore {request.repository} to version {request.version}",
+    persist_result=False,
+    validate_parameters=True,
+)
+async def restore_version(request: RestoreRequest) -> "State[OperationResult]":
+    """Make a new version with the content of an old one. Nothing is copied: versions never lose content while they exist."""
+    return await run_operation(
+        lambda catalog: prepare_restore(catalog, request), actor="restore-version", dry_run=request.dry_run
+    )

@@ -1,0 +1,148 @@
+"""Runs a flow in this process, and ends when Prefect's server is lost, with what can be told of the run all the same."""
+
+import asyncio
+import copy
+import functools
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from catalog.catalog import open_catalog
+from catalog.settings import Settings
+from flows.orchestration.ad_hoc import Say, UsedApi
+from flows.recovery.reaper import TAG
+from flows.recovery.run_locks import forget_run, hold_run, locks_folder
+from flows.runs.progress import Progress, watched
+from oci.errors import LocalError
+
+if TYPE_CHECKING:
+    from prefect.flows import Flow
+
+T = TypeVar("T")
+
+Show = Callable[[Progress], Coroutine[None, None, None]]
+"""Shows a progress until it is cancelled."""
+
+_SETTLE_SECONDS = 1.0
+
+
+class PrefectLost(LocalError):
+    """Prefect's server went away for good while a flow ran."""
+
+
+@dataclass(slots=True)
+class Course:
+    """How far a run has come, whatever Prefect knows of it: its id, and what it gave once its work was done."""
+
+    run_id: str = ""
+    is_done: bool = False
+    given: Any = None
+
+    @property
+    def result(self) -> Any:
+        """The run's result: a flow gives it as it is, or as the data of the state that it ends with."""
+        from prefect.client.schemas.objects import State
+
+        return self.given.data if isinstance(self.given, State) else self.given
+
+
+def observed(flow: "Flow[..., Any]", course: Course, begin: Callable[[str], None]) -> "Flow[..., Any]":
+    """The same flow, whose body notes its course; `begin` is called with the run's id before the work."""
+    from prefect.runtime import flow_run
+
+    body = flow.fn
+
+    @functools.wraps(body)
+    async def noted(*args: Any, **kwargs: Any) -> Any:
+        course.run_id = str(flow_run.id)
+        begin(course.run_id)
+        course.given = await body(*args, **kwargs)
+        course.is_done = True
+        return course.given
+
+    watched_flow = copy.copy(flow)
+    watched_flow.fn = noted
+    return watched_flow
+
+
+async def run_flow(
+    flow: Callable[[Any], Awaitable[T]],
+    request: object,
+    *,
+    settings: Settings,
+    api: UsedApi,
+    say: Say,
+    show: Show | None = None,
+    on_begin: Callable[[], None] = lambda: None,
+) -> T:
+    """Run a flow in this process; return its result, raise what it raises. `show` is given the progress while it runs.
+
+    When Prefect's server is lost, the result is returned if the work was done, else PrefectLost tells what was committed.
+    Tasks of Prefect's are left behind then: end the process without waiting for them.
+    """
+    from prefect import tags
+
+    progress, course, locks = Progress(on_word=say), Course(), locks_folder(settings)
+    watched.set(progress)
+
+    def begin(run_id: str) -> None:
+        hold_run(locks, run_id)
+        on_begin()
+
+    followed = observed(cast("Flow[..., Any]", flow), course, begin)
+    with tags(TAG):
+        running = asyncio.ensure_future(cast("Awaitable[T]", followed(request)))
+    watching = asyncio.create_task(api.lost())
+    shown = asyncio.create_task(show(progress)) if show else None
+    try:
+        await asyncio.wait({running, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if not running.done() or (running.exception() is not None and not await _answers(api)):
+            return cast("T", _without_prefect(course, settings, api, say))
+        return running.result()
+    finally:
+        for task in filter(None, (watching, shown)):
+            task.cancel()
+        await asyncio.gather(*filter(None, (watching, shown)), return_exceptions=True)
+        if api.answers:
+            await _stop(running)
+            _forget(locks, course)
+
+
+async def _answers(api: UsedApi) -> bool:
+    """Whether the server answers now: a flow that fails without it has failed for that reason."""
+    from flows.orchestration.home import is_answering
+
+    api.answers = await asyncio.to_thread(is_answering, api.url, timeout=5.0)
+    return api.answers
+
+
+async def _stop(running: "asyncio.Future[T]") -> None:
+    if not running.done():
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+def _forget(locks: Path, course: Course) -> None:
+    if course.run_id:
+        forget_run(locks, course.run_id)
+
+
+def _without_prefect(course: Course, settings: Settings, api: UsedApi, say: Say) -> Any:
+    lost = f"Prefect's server at {api.url} did not answer for {api.patience:.0f} s"
+    if course.is_done:
+        say(f"note: {lost}; the work was done before, and its record there is incomplete")
+        return course.result
+    made = _committed(settings, course.run_id) if course.run_id else []
+    what = f"committed before that: {', '.join(made)}" if made else "nothing was committed"
+    raise PrefectLost(
+        f"{lost}, so the run was given up; {what}; what was copied is kept: run the command again",
+        detail={"flow_run_id": course.run_id or None, "committed": made},
+    )
+
+
+def _committed(settings: Settings, run_id: str) -> list[str]:
+    """The versions that a run has made."""
+    with open_catalog(settings) as catalog:
+        found = catalog.query(f"SELECT repository, number FROM versions WHERE flow_run_id = '{run_id}' ORDER BY ALL")  # noqa: S608  # an id of Prefect's
+    return [f"version {row['number']} of {row['repository']}" for row in found.to_pylist()]

@@ -1,0 +1,132 @@
+"""Registers what prefect.yaml declares with a Prefect server; what is registered as it stands is left alone."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import yaml  # type: ignore[import-untyped]  # it carries no types
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.flows import Flow, load_flow_from_entrypoint
+from prefect.utilities.callables import parameter_schema
+from prefect.workers.process import ProcessWorker
+
+from flows.orchestration.home import WORK_POOL
+from oci.errors import LocalError
+
+ENGINE = "python -m flows.orchestration.engine"
+PREFECT_FILE = Path(__file__).resolve().parent.parent.parent / "prefect.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A deployment on the server; `changed` says whether it was written now."""
+
+    id: UUID
+    name: str
+    changed: bool
+
+
+def read_deployments(file: Path = PREFECT_FILE) -> list[dict[str, Any]]:
+    """The deployments that a prefect.yaml declares; raise LocalError when it cannot be read."""
+    try:
+        document = yaml.safe_load(file.read_text())
+        return list(document["deployments"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise LocalError(f"{file} declares no deployments: {error}") from None
+
+
+def job_template() -> dict[str, Any]:
+    """The base job template of our pool: what a flow run's process is, no deployment and no flow run has a say in."""
+    template = ProcessWorker.get_default_base_job_template()
+    template["job_configuration"] |= {"command": ENGINE, "working_dir": None, "stream_output": True}
+    del template["job_configuration"][
+        "env"
+    ]  # an `env` that is there is merged with a deployment's, whatever the variables
+    fields = template["variables"]["properties"]
+    template["variables"]["properties"] = {name: fields[name] for name in ("name", "labels")}
+    return template
+
+
+def ensure_work_pool(client: SyncPrefectClient, name: str, *, own: bool) -> None:
+    """Make the work pool where it is missing; on a server of our own its template is as above, elsewhere as its owner left it."""
+    template = job_template()
+    try:
+        found = client.read_work_pool(name)
+    except ObjectNotFound:
+        try:
+            client.create_work_pool(
+                WorkPoolCreate(name=name, type=ProcessWorker.type, base_job_template=template, is_paused=False)
+            )
+        except ObjectAlreadyExists:
+            return
+    else:
+        if own and name == WORK_POOL and found.base_job_template != template:
+            client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
+
+
+def register_deployments(
+    client: SyncPrefectClient, file: Path = PREFECT_FILE, *, own: bool = False
+) -> list[Registered]:
+    """Register every deployment of the file, with its flow's parameters, and the work pools they need."""
+    declared = read_deployments(file)
+    for name in sorted({one["work_pool"]["name"] for one in declared}):
+        ensure_work_pool(client, name, own=own)
+    return [_register(client, one) for one in declared]
+
+
+def register(file: Path = PREFECT_FILE, *, own: bool = False) -> int:
+    """Register with the server of PREFECT_API_URL, `own` if it is ours; return how many deployments were written."""
+    with get_client(sync_client=True) as client:
+        return sum(registered.changed for registered in register_deployments(client, file, own=own))
+
+
+def _register(client: SyncPrefectClient, declared: Mapping[str, Any]) -> Registered:
+    flow: Flow[..., Any] = load_flow_from_entrypoint(declared["entrypoint"], use_placeholder_flow=False)
+    schema = parameter_schema(flow).model_dump(exclude_unset=True)
+    version, full_name = fingerprint(declared, schema), f"{flow.name}/{declared['name']}"
+    try:
+        found = client.read_deployment_by_name(full_name)
+    except ObjectNotFound:
+        found = None
+    if found is not None and found.version == version:
+        return Registered(found.id, full_name, changed=False)
+    made = client.create_deployment(
+        flow_id=client.create_flow_from_name(flow.name),
+        name=declared["name"],
+        version=version,
+        description=declared.get("description"),
+        entrypoint=declared["entrypoint"],
+        tags=declared.get("tags", []),
+        parameters=declared.get("parameters", {}),
+        parameter_openapi_schema=schema,
+        enforce_parameter_schema=True,
+        work_pool_name=declared["work_pool"]["name"],
+        job_variables=declared["work_pool"].get("job_variables", {}),
+        schedules=[make_schedule(schedule) for schedule in declared.get("schedules", [])],
+        pull_steps=[],
+        paused=False,
+    )
+    return Registered(made, full_name, changed=True)
+
+
+def make_schedule(declared: Mapping[str, Any]) -> DeploymentScheduleCreate:
+    """A cron schedule as prefect.yaml writes it; inactive unless it says otherwise."""
+    return DeploymentScheduleCreate(
+        schedule=CronSchedule(cron=declared["cron"], timezone=declared.get("timezone", "UTC")),
+        active=declared.get("active", False),
+        parameters=declared.get("parameters", {}),
+        slug=declared.get("slug"),
+    )
+
+
+def fingerprint(declared: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
+    """The version of a deployment: the same as long as its declaration and its flow's parameters are."""
+    text = json.dumps([declared, schema], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

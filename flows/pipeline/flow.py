@@ -1,0 +1,196 @@
+"""The flow `run-pipeline`: sync → filter → build → sign → attest → export, each a flow of its own, then a pull of the result."""
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from catalog.access.store import ADMINISTRATOR, password_file
+from catalog.catalog import Catalog
+from catalog.filters.tags import TagFilter
+from catalog.settings import Settings
+from catalog.signing.verification import check_signatures
+from catalog.work_roots import allowed_path
+from flows.bundles.export_flow import export_repositories
+from flows.bundles.requests import ExportRequest, ExportResult
+from flows.curate.flow import curate_repository
+from flows.curate.request import CurateRequest
+from flows.image_build.flow import BASE_DIGEST, build_image
+from flows.image_build.request import BuildRequest
+from flows.pipeline.request import PipelineRequest, PipelineResult, Step
+from flows.runs.catalog import opened_catalog
+from flows.runs.operation import OperationResult
+from flows.runs.progress import format_bytes
+from flows.runs.pull_command import registry_url
+from flows.sign.flow import attest_content, sign_content
+from flows.sign.request import PREDICATE_TYPES, AttestRequest, SignRequest, read_signer
+from flows.sync.flow import RETRIED, sync_repository
+from flows.sync.report import SyncResult
+from oci.copy import copy_graph
+from oci.digest import Digest
+from oci.errors import ManifestUnknown
+from oci.memory import MemoryStore
+from oci.remote.address import parse_remote
+from oci.remote.auth.keychain import Credential
+from oci.remote.options import RemoteOptions
+from oci.remote.repository import RemoteRepository
+from oci.remote.transport import RemoteTransport
+
+TAG = "latest"
+"""The tag of what is built."""
+
+_PREDICATE = "spdxjson"
+
+
+@flow(
+    name="run-pipeline",
+    flow_run_name="pipeline {request.upstream.remote}",
+    persist_result=False,
+    validate_parameters=True,
+)
+async def run_pipeline(request: PipelineRequest) -> "State[PipelineResult]":
+    """Run the steps one after the other. What is as it should be already is not done again."""
+    async with opened_catalog() as catalog:  # once, for all that is asked between the steps
+        result = await _run(request, catalog)
+    return Completed(message=result.summary(), data=result)
+
+
+async def _run(request: PipelineRequest, catalog: Catalog) -> PipelineResult:
+    steps = list[Step]()
+
+    def note(name: str, said: str) -> None:
+        steps.append(Step(name, said))
+        get_run_logger().info("%s: %s", name, said)
+
+    # 1. sync
+    mirrored: SyncResult = await _result_of(sync_repository(request.upstream))
+    note("sync", mirrored.summary())
+    # 2. filter
+    curated: OperationResult = await _result_of(
+        curate_repository(
+            CurateRequest(repository=request.curated, sources=(mirrored.repository,), newest=request.newest)
+        )
+    )
+    note("filter", f"the newest {request.newest} of {mirrored.repository}: {curated.summary()}")
+    # 3. build
+    await _build(catalog, request, note)
+    built = await asyncio.to_thread(catalog.find_snapshot, request.built)
+    if built is not None and TAG in built.tags:
+        await _vouch(catalog, request, built.tags[TAG], note)
+        # 6. export
+        await _export(catalog, request, note)
+        # 7. pull
+        note("pull", await pull_back(catalog.settings, request.built))
+    return PipelineResult(tuple(steps))
+
+
+Note = Callable[[str, str], None]
+
+
+async def _result_of(run: Awaitable[Any]) -> Any:
+    """What a flow's final state holds: Prefect hands that over, though the flow's own type says the state."""
+    return await run
+
+
+async def _build(catalog: Catalog, request: PipelineRequest, note: Note) -> None:
+    """Build on the newest curated image, unless what is there was built on it."""
+    if request.context is None:
+        return
+    if shutil.which("buildah") is None:
+        note("build", "left out, for buildah is not installed (`apt-get install buildah` on Debian and Ubuntu)")
+        return
+    tag, digest = await asyncio.to_thread(_newest, catalog, request.curated)
+    if await asyncio.to_thread(_is_built_on, catalog, request, digest):
+        note("build", f"{request.built}:{TAG} is built on {request.curated}:{tag} already")
+        return
+    host = registry_url(catalog.settings).partition("://")[2]
+    base = f"{host}/{request.curated}@{digest}"
+    result: OperationResult = await _result_of(
+        build_image(
+            BuildRequest(
+                repository=request.built, tag=TAG, context=request.context, arguments={"BASE": base}, key=request.key
+            )
+        )
+    )
+    note("build", f"on {request.curated}:{tag}: {result.summary()}")
+
+
+def _newest(catalog: Catalog, repository: str) -> tuple[str, Digest]:
+    """The tag of the highest version and what it points to; raise ManifestUnknown when there is none."""
+    snapshot = catalog.snapshot(repository)
+    kept = TagFilter(newest=1).select(snapshot.sorted_tags).kept
+    if not kept:
+        raise ManifestUnknown(f"{repository} has no tag that is a version, so there is nothing to build on")
+    return kept[0], snapshot.tags[kept[0]]
+
+
+def _is_built_on(catalog: Catalog, request: PipelineRequest, digest: Digest) -> bool:
+    """Whether the image that is there was built on a manifest, or on a child of it for one platform."""
+    snapshot = catalog.find_snapshot(request.built)
+    if snapshot is None or TAG not in snapshot.tags:
+        return False
+    built = snapshot.tags[TAG]
+    manifest = catalog.read_manifest(built, snapshot.manifests[built].media_type)
+    children = catalog.children(request.curated, [digest]).get(digest, ())
+    return manifest.annotations.get(BASE_DIGEST) in (digest, *children)
+
+
+async def _vouch(catalog: Catalog, request: PipelineRequest, digest: Digest, note: Note) -> None:
+    """Sign and attest, each unless the key has done so."""
+    if request.key is None:
+        return
+    # 4. sign
+    source = f"{request.built}@{digest}"
+    signed: OperationResult = await _result_of(sign_content(SignRequest(source=source, key=request.key)))
+    note("sign", signed.summary())
+    # 5. attest
+    if request.document is None:
+        return
+    verifier = read_signer(catalog.settings, request.key).verifier
+    built = await asyncio.to_thread(catalog.snapshot, request.built)
+    checked = await asyncio.to_thread(check_signatures, catalog, built, digest, verifier)
+    if PREDICATE_TYPES[_PREDICATE] in checked.predicate_types:
+        note("attest", f"{request.built}:{TAG} has the attestation already")
+        return
+    attested: OperationResult = await _result_of(
+        attest_content(AttestRequest(source=source, document=request.document, type=_PREDICATE, key=request.key))
+    )
+    note("attest", attested.summary())
+
+
+async def _export(catalog: Catalog, request: PipelineRequest, note: Note) -> None:
+    if request.bundles is None:
+        return
+    built = await asyncio.to_thread(catalog.snapshot, request.built)
+    folder = allowed_path(catalog.settings, request.bundles, "folder of bundles")
+    bundle = folder / f"{request.built.replace('/', '-')}-{built.version}.tar"
+    if bundle.exists():
+        note("export", f"{bundle} is there already")
+        return
+    bundle.parent.mkdir(parents=True, exist_ok=True)
+    exported: ExportResult = await _result_of(
+        export_repositories(ExportRequest(bundle=bundle, repositories=(request.built,)))
+    )
+    note("export", exported.summary())
+
+
+@task(name="pull-back", **RETRIED)
+async def pull_back(settings: Settings, repository: str) -> str:
+    """Pull the result through the registry, as a client would, every byte verified."""
+    remote = parse_remote(f"{registry_url(settings)}/{repository}")
+    file = password_file(settings)
+    login = Credential(ADMINISTRATOR, file.read_text().strip()) if file.is_file() else None
+    options = RemoteOptions(ca_file=settings.ca_file or settings.tls_cert)
+    async with RemoteTransport(
+        remote.host, scheme=remote.scheme, options=options, find_credential=lambda: login
+    ) as transport:
+        source = RemoteRepository(transport, repository)
+        root = await source.resolve(TAG)
+        report = await copy_graph(source, MemoryStore(repository), root)
+        referrers = await source.referrers(root.digest)
+    size = format_bytes(report.moved_bytes)
+    return f"{remote.host}/{repository}:{TAG}, {report.moved} items, {size} verified, {len(referrers)} referrers"

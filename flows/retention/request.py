@@ -1,0 +1,77 @@
+"""What retention is asked to do, and what came of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from catalog.retention.plan import Item
+from flows.forms.fields import Pattern
+
+
+class RetentionRequest(BaseModel):
+    """Apply the rules of retention."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    repositories: tuple[Pattern, ...] = Field(
+        default=(),
+        title="Repositories",
+        description="Only these: names, as globs or `re:` expressions; all by default.",
+    )
+    dry_run: bool = Field(default=False, title="Dry run", description="Say what would go and why, and change nothing.")
+
+
+@dataclass(frozen=True, slots=True)
+class Retained:
+    """What retention made of one repository; `version` is the one that it made, 0 for none."""
+
+    repository: str
+    items: tuple[Item, ...]
+    version: int = 0
+    error: str = ""
+
+    def count(self, kind: str) -> int:
+        """How many of a kind go."""
+        return sum(item.goes and item.kind == kind for item in self.items)
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionResult:
+    """The end of a run."""
+
+    repositories: tuple[Retained, ...]
+    dry_run: bool
+    flow_run_id: str
+
+    def summary(self) -> str:
+        """One line for a log, a flow run's state and a terminal."""
+        counts = [f"{sum(one.count(kind) for one in self.repositories)} {kind}s" for kind in _KINDS]
+        what = "would remove" if self.dry_run else "removed"
+        said = f"{what} {', '.join(counts[:-1])} and {counts[-1]} of {len(self.repositories)} repositories"
+        failed = [one.repository for one in self.repositories if one.error]
+        return f"{said}; {len(failed)} failed: {', '.join(failed[:5])}" if failed else said
+
+    def rows(self) -> list[Mapping[str, object]]:
+        """The table of what was judged."""
+        return [
+            {
+                "repository": one.repository, "kind": item.kind, "name": item.name,
+                "goes": item.goes, "reason": item.reason,
+            }
+            for one in self.repositories
+            for item in one.items
+        ]  # fmt: skip
+
+    def to_json(self) -> dict[str, object]:
+        """The same for programs."""
+        return {
+            "dry_run": self.dry_run,
+            "items": self.rows(),
+            "versions": {one.repository: one.version for one in self.repositories if one.version},
+            "errors": {one.repository: one.error for one in self.repositories if one.error},
+            "flow_run_id": self.flow_run_id or None,
+        }
+
+
+_KINDS = ("tag", "manifest", "version")

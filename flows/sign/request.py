@@ -1,0 +1,153 @@
+"""What signing, attesting and verifying are asked to do: the parameters of the flows."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+
+from catalog.content.curation import Pick
+from catalog.settings import Settings
+from catalog.work_roots import read_allowed
+from flows.forms.fields import PATTERNS, Pattern, checked, explained
+from oci.reference import parse_reference
+from oci.signing.keys import KeyInvalid, Signer, load_signer
+from oci.signing.pgp_keys import PgpSigner, is_pgp, load_pgp_signer
+
+if TYPE_CHECKING:
+    from sigstore.models import ClientTrustConfig
+
+PickText = Annotated[str, AfterValidator(checked(Pick.parse))]
+PREDICATE_TYPES = {
+    "spdxjson": "https://spdx.dev/Document",
+    "cyclonedx": "https://cyclonedx.org/bom",
+    "slsaprovenance1": "https://slsa.dev/provenance/v1",
+    "vuln": "https://cosign.sigstore.dev/attestation/vuln/v1",
+}
+
+
+class SignRequest(BaseModel):
+    """Sign manifests of a repository with a key, so that cosign verifies them. The key stays in its file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    source: PickText = Field(
+        title="Source", description="`NAME` (its tags, by the filters), `NAME:TAG` or `NAME@DIGEST`."
+    )
+    include: tuple[Pattern, ...] = Field(default=(), title="Include", description=f"Tags to sign. {PATTERNS}")
+    exclude: tuple[Pattern, ...] = Field(default=(), title="Exclude", description="Tags to leave out, as patterns.")
+    recursive: bool = Field(default=False, title="Recursive", description="Sign the children of indexes too.")
+    key: Path | None = Field(
+        default=None,
+        title="Key",
+        description="File on the worker's machine, PEM for signatures as cosign makes them, OpenPGP for Atomic ones; "
+        "empty: ENTREPOT_SIGNING_KEY.",
+    )
+    identity: str = Field(
+        default="",
+        title="Identity",
+        description="With an OpenPGP key: what clients call the repository, `registry.example/team/app`; empty: by the "
+        "address that the registry listens on.",
+    )
+
+    keyless: bool = Field(
+        default=False,
+        title="Keyless",
+        description="Sign by an identity token instead of a key; the worker finds it by ENTREPOT_IDENTITY_TOKEN_FILE, "
+        "SIGSTORE_ID_TOKEN, or from the CI system it runs in.",
+    )
+    trust_config: Path | None = Field(
+        default=None,
+        title="Trust configuration",
+        description="Of a private sigstore, on the worker's machine; empty: ENTREPOT_SIGSTORE_TRUST_CONFIG, else the public one.",
+    )
+
+    @field_validator("identity")
+    @classmethod
+    def _check_identity(cls, text: str) -> str:
+        if text:
+            reference = explained(parse_reference, text)
+            if reference.tag or reference.digest:
+                raise ValueError("an identity is a repository, without tag and digest")
+        return text
+
+
+class AttestRequest(BaseModel):
+    """Attach a document about an image to it: an SBOM, a provenance, a report."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    source: PickText = Field(title="Source", description="`NAME:TAG` or `NAME@DIGEST`.")
+    document: Path = Field(title="Document", description="A JSON file on the worker's machine.")
+    type: str = Field(
+        default="spdxjson",
+        min_length=1,
+        title="Type",
+        description=f"One of {', '.join(PREDICATE_TYPES)}, or the URI of another predicate.",
+    )
+    signed: bool = Field(
+        default=True, title="Signed", description="As a signed in-toto attestation; else an SBOM as it is."
+    )
+    key: Path | None = Field(
+        default=None, title="Key", description="PEM file on the worker's machine; empty: ENTREPOT_SIGNING_KEY."
+    )
+
+
+def read_signer(settings: Settings, key: Path | None) -> Signer:
+    """Load the PEM key of a request, or that of the settings; raise KeyInvalid that says what to do."""
+    signer = read_any_signer(settings, key)
+    if isinstance(signer, PgpSigner):
+        raise KeyInvalid(
+            f"{key or settings.signing_key} is an OpenPGP key, which makes Atomic signatures only; give one in PEM"
+        )
+    return signer
+
+
+def read_any_signer(settings: Settings, key: Path | None) -> Signer | PgpSigner:
+    """Load the key of a request, or that of the settings; raise KeyInvalid that says what to do."""
+    file = key or settings.signing_key
+    if file is None:
+        raise KeyInvalid("no key to sign with: give --key FILE, or set ENTREPOT_SIGNING_KEY")
+    password = settings.signing_password.get_secret_value() if settings.signing_password else None
+    try:
+        pem = read_allowed(settings, key, "key") if key else file.expanduser().read_bytes()
+    except OSError as error:
+        raise KeyInvalid(f"the key {file} cannot be read: {error.strerror}") from None
+    if is_pgp(pem):
+        return load_pgp_signer(pem, password, where=str(file))
+    return load_signer(pem, password or os.environ.get("COSIGN_PASSWORD"), where=str(file))
+
+
+def read_trust(settings: Settings, file: Path | None) -> "ClientTrustConfig":
+    """Read the trust configuration of a request, or that of the settings; raise KeyInvalid, RemoteError."""
+    from oci.signing.keyless import load_trust
+
+    own = settings.sigstore_trust_config
+    if file is None and own is None:
+        return load_trust(None, where="the public sigstore")
+    try:
+        text = (
+            read_allowed(settings, file, "trust configuration") if file else cast("Path", own).expanduser().read_bytes()
+        )
+        return load_trust(text.decode(), where=str(file or own))
+    except OSError as error:
+        raise KeyInvalid(f"the trust configuration {file or own} cannot be read: {error.strerror}") from None
+
+
+def read_identity_token(settings: Settings) -> str:
+    """The OIDC token to sign by; raise KeyInvalid that says where it was looked for."""
+    if settings.identity_token_file is not None:
+        try:
+            return settings.identity_token_file.expanduser().read_text().strip()
+        except OSError as error:
+            raise KeyInvalid(f"ENTREPOT_IDENTITY_TOKEN_FILE cannot be read: {error.strerror}") from None
+    found = os.environ.get("SIGSTORE_ID_TOKEN")
+    if not found:
+        from sigstore.oidc import detect_credential
+
+        found = detect_credential()
+    if not found:
+        raise KeyInvalid(
+            "no identity token: set ENTREPOT_IDENTITY_TOKEN_FILE or SIGSTORE_ID_TOKEN, or run in a CI that gives one"
+        )
+    return found

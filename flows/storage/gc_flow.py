@@ -1,0 +1,38 @@
+"""The flow `collect-garbage`: frees what nothing holds, while pushes, syncs and pulls go on."""
+
+import asyncio
+import math
+import time
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed
+
+from catalog.catalog import Catalog
+from catalog.maintenance.garbage_collection import SweepReport
+from flows.runs.catalog import opened_catalog
+from flows.storage.gc_request import GcRequest, GcResult
+
+
+@task(name="sweep-blobs", cache_policy=NO_CACHE)
+async def sweep_blobs(catalog: Catalog, request: GcRequest) -> SweepReport:
+    """Find what no version holds and no lease protects, and free it batch by batch."""
+    ends = time.monotonic() + 60 * request.max_minutes if request.max_minutes else math.inf
+    return await asyncio.to_thread(
+        catalog.sweep,
+        grace=request.grace_hours * 3600,
+        dry_run=request.dry_run,
+        is_late=lambda: time.monotonic() > ends,
+    )
+
+
+@flow(name="collect-garbage", persist_result=False, validate_parameters=True)
+async def collect_garbage(request: GcRequest) -> "State[GcResult]":
+    """Free the blobs that no version holds. Killed at any point, the next run frees the rest."""
+    async with opened_catalog() as catalog:
+        report = await sweep_blobs(catalog, request)
+    result = GcResult(report, request.grace_hours * 3600, request.dry_run, str(flow_run.id))
+    get_run_logger().info(result.summary())
+    return Completed(message=result.summary(), data=result)

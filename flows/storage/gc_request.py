@@ -1,0 +1,76 @@
+"""What a garbage collection is asked to do, and what came of it."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from catalog.blobs.index import Link
+from catalog.maintenance.garbage_collection import SweepReport
+from flows.runs.progress import format_bytes
+
+
+class GcRequest(BaseModel):
+    """Free the blobs that no version of any repository holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    grace_hours: float = Field(
+        default=24.0,
+        ge=0.0,
+        title="Grace period (hours)",
+        description="What was uploaded, mounted or copied later than so long ago stays: its manifest may still come.",
+    )
+    max_minutes: float | None = Field(
+        default=None,
+        gt=0.0,
+        title="At most (minutes)",
+        description="End after so long; the next run goes on from there.",
+    )
+    dry_run: bool = Field(default=False, title="Dry run", description="Say what would be freed, and free nothing.")
+
+
+@dataclass(frozen=True, slots=True)
+class GcResult:
+    """The end of a garbage collection."""
+
+    report: SweepReport
+    grace: float
+    dry_run: bool
+    flow_run_id: str
+
+    def rows(self) -> list[tuple[str, int | None, str]]:
+        """Digest, bytes and reason of what goes, and of what only the grace period keeps."""
+        going = "would be freed" if self.dry_run else "freed"
+        rows: list[tuple[str, int | None, str]] = [
+            (blob.digest, blob.size, f"{going}: no version holds it") for blob in self.report.freed
+        ]
+        return rows + [(lease.digest, None, self._why(lease)) for lease in self.report.leases]
+
+    def _why(self, lease: Link) -> str:
+        until = datetime.fromtimestamp(lease.linked_at + self.grace, UTC)
+        return f"kept: leased to {lease.repository} until {until:%Y-%m-%d %H:%M:%S} UTC"
+
+    def summary(self) -> str:
+        """One line for a log, a flow run's state and a terminal."""
+        report = self.report
+        what = "would free" if self.dry_run else "freed"
+        said = (
+            f"{what} {report.freed_blobs} blobs, {format_bytes(report.freed_bytes)}, of {report.held} held, "
+            f"{format_bytes(report.held_bytes)}; {report.leased} more are kept by the grace period"
+        )
+        return said if report.finished else f"{said}; the time was up, and the next run goes on from there"
+
+    def to_json(self) -> dict[str, object]:
+        """The same for programs; sizes in bytes."""
+        report = self.report
+        return {
+            "dry_run": self.dry_run,
+            "freed": {"blobs": report.freed_blobs, "bytes": report.freed_bytes},
+            "held": {"blobs": report.held, "bytes": report.held_bytes},
+            "kept_by_grace": report.leased,
+            "digests": [str(blob.digest) for blob in report.freed],
+            "reasons": {digest: reason for digest, _size, reason in self.rows()},
+            "finished": report.finished,
+            "flow_run_id": self.flow_run_id or None,
+        }

@@ -1,0 +1,47 @@
+"""The flow `maintain-catalog`: DuckLake's upkeep in small steps, while pushes, syncs and pulls go on."""
+
+import asyncio
+import math
+import time
+from collections.abc import Iterator
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed
+
+from catalog.catalog import Catalog
+from catalog.maintenance.compaction import Step
+from flows.runs.artifacts import table_artifact
+from flows.runs.catalog import opened_catalog
+from flows.storage.maintain_request import MaintainRequest, MaintainResult, add_up
+
+
+@task(name="maintain-lake", cache_policy=NO_CACHE)
+async def maintain_lake(catalog: Catalog, request: MaintainRequest) -> MaintainResult:
+    """Do one step after the other, each of which waits for its turn among the writers."""
+    ends = time.monotonic() + 60 * request.max_minutes if request.max_minutes else math.inf
+    steps = catalog.maintain(keep_snapshots=request.keep_days * 86400, grace=request.grace_hours * 3600)
+    done: list[Step] = []
+    finished = await asyncio.to_thread(_run, steps, done, ends)
+    return MaintainResult(add_up(done), finished, str(flow_run.id))
+
+
+def _run(steps: Iterator[Step], done: list[Step], ends: float) -> bool:
+    """Take the steps; False when the time was up before the last."""
+    for step in steps:
+        done.append(step)
+        if time.monotonic() > ends:
+            return False
+    return True
+
+
+@flow(name="maintain-catalog", persist_result=False, validate_parameters=True)
+async def maintain_catalog(request: MaintainRequest) -> "State[MaintainResult]":
+    """Keep the catalogue small and quick. Killed at any point, the catalogue is whole, and the next run does the rest."""
+    async with opened_catalog() as catalog:
+        result = await maintain_lake(catalog, request)
+    await table_artifact("maintain", "catalog", result.summary(), result.rows())
+    get_run_logger().info(result.summary())
+    return Completed(message=result.summary(), data=result)

@@ -1,0 +1,140 @@
+"""The flow `prefetch-content`: layers that a sync on demand or a cache has left upstream, fetched before they are asked for."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import NamedTuple
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed
+
+from catalog.blobs.origins import BlobSource
+from catalog.catalog import Catalog
+from catalog.content.copy_ends import RepositoryTarget
+from catalog.filters.tags import select_names
+from catalog.remotes.clients import Upstreams
+from catalog.versions.snapshot import Snapshot
+from flows.runs import progress
+from flows.runs.catalog import opened_catalog
+from flows.runs.progress import Progress
+from flows.storage.prefetch_request import PrefetchFailed, PrefetchRequest, PrefetchResult
+from oci.descriptor import Descriptor
+from oci.digest import Digest
+from oci.errors import BlobUnknown, DigestInvalid, RemoteCorrupt, RemoteError, SizeInvalid
+
+
+class Absent(NamedTuple):
+    """A blob of a repository's latest version that is not in the store, and where it can be fetched."""
+
+    snapshot: Snapshot
+    digest: Digest
+    size: int
+    sources: tuple[BlobSource, ...]
+
+
+class PrefetchJob:
+    """One prefetch under way. No dataclass, so that Prefect does not walk through it looking for other tasks' results."""
+
+    __slots__ = ("absent", "catalog", "failed", "fetched", "names", "progress", "streamed")
+
+    def __init__(self, catalog: Catalog, names: Sequence[str]) -> None:
+        self.catalog, self.names = catalog, names
+        self.absent: list[Absent] = []
+        self.fetched: list[Absent] = []
+        self.failed: dict[str, str] = {}
+        self.streamed = 0
+        self.progress = progress.watched.get() or Progress()
+
+
+@task(name="find-absent", cache_policy=NO_CACHE)
+async def find_absent(job: PrefetchJob) -> None:
+    """Find what the latest versions hold and the store does not."""
+    await asyncio.to_thread(_find_absent, job)
+
+
+def _find_absent(job: PrefetchJob) -> None:
+    for name in job.names:
+        snapshot = job.catalog.snapshot(name)
+        missing = job.catalog.rights.missing(snapshot)
+        for digest in sorted(missing):
+            sources = job.catalog.sources.find(snapshot, digest, missing)
+            if sources and all(source.policy == "streamed" for source in sources):
+                job.streamed += 1
+            else:
+                kept = tuple(source for source in sources if source.policy != "streamed")
+                job.absent.append(Absent(snapshot, digest, snapshot.deferred.get(digest, snapshot.blobs[digest]), kept))
+
+
+@task(name="fetch-blobs", cache_policy=NO_CACHE)
+async def fetch_blobs(job: PrefetchJob) -> None:
+    """Fetch them, each once, and go on when one fails."""
+    slots = asyncio.Semaphore(job.catalog.settings.copy_concurrency)
+    job.progress.begin("fetching layers", 0)
+    async with Upstreams(job.catalog.settings, job.catalog.remotes) as upstreams:
+
+        async def fetch(blob: Absent) -> None:
+            async with slots:
+                try:
+                    await fetch_blob(job.catalog, upstreams, blob)
+                except (RemoteError, BlobUnknown) as error:
+                    job.failed[str(blob.digest)] = error.message
+                else:
+                    job.fetched.append(blob)
+                    job.progress.receive(blob.size)
+
+        async with asyncio.TaskGroup() as group:
+            for blob in job.absent:
+                group.create_task(fetch(blob))
+    for digest, reason in list(job.failed.items())[:20]:
+        get_run_logger().warning("%s: %s", digest, reason)
+
+
+async def fetch_blob(catalog: Catalog, upstreams: Upstreams, blob: Absent) -> None:
+    """Fetch a blob into the store, from one source after the other; raise BlobUnknown where there is none, or what the last one
+    failed with."""
+    wanted = Descriptor("application/octet-stream", blob.digest, blob.size)
+    failure: RemoteError | None = None
+    waiting = upstreams.in_order(blob.sources)
+    while waiting:
+        source = waiting.pop(0)
+        upstream = await upstreams.repository(source.remote)
+        target = RepositoryTarget(catalog, blob.snapshot, source=upstream)
+        try:
+            if await target.has(wanted):
+                return
+            async with aclosing(upstream.read_blob(wanted)) as chunks:  # type: ignore[type-var]  # an async generator
+                await target.write_blob(wanted, chunks)
+        except (DigestInvalid, SizeInvalid) as error:
+            failure = RemoteCorrupt(f"sent another blob: {error}", registry=source.remote.host)
+            if upstream.blame(failure, blob.digest):
+                waiting.insert(0, source)
+        except RemoteError as error:
+            failure = error
+        else:
+            return
+    raise failure or BlobUnknown("nothing says where it can be fetched")
+
+
+@flow(name="prefetch-content", persist_result=False, validate_parameters=True)
+async def prefetch_content(request: PrefetchRequest) -> "State[PrefetchResult]":
+    """Fetch what was left upstream. Killed at any point, what has been fetched stays, and the next run fetches the rest."""
+    async with opened_catalog() as catalog:
+        result = await _run(catalog, request)
+    get_run_logger().info(result.summary())
+    return Completed(message=result.summary(), data=result)
+
+
+async def _run(catalog: Catalog, request: PrefetchRequest) -> PrefetchResult:
+    names = select_names(catalog.repository_names(), include=request.repositories)
+    job = PrefetchJob(catalog, names)
+    await find_absent(job)
+    if job.absent and not request.dry_run:
+        await fetch_blobs(job)
+        if job.failed:
+            raise PrefetchFailed(job.failed, len(job.fetched))
+    done = job.absent if request.dry_run else job.fetched
+    size = sum(blob.size for blob in done)
+    return PrefetchResult(len(names), len(done), size, job.streamed, request.dry_run, str(flow_run.id))

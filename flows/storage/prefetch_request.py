@@ -1,0 +1,63 @@
+"""What a prefetch is asked to do, and what came of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from flows.forms.fields import Pattern
+from flows.runs.failures import named
+from flows.runs.progress import format_bytes
+from oci.errors import RemoteError
+
+
+class PrefetchRequest(BaseModel):
+    """Fetch the layers that were left upstream, before anybody pulls them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    repositories: tuple[Pattern, ...] = Field(
+        min_length=1,
+        title="Repositories",
+        description="Names, as globs or `re:` expressions; of each its latest version is completed.",
+        examples=["cache/*"],
+    )
+    dry_run: bool = Field(default=False, title="Dry run", description="Say what would be fetched, and fetch nothing.")
+
+
+class PrefetchFailed(RemoteError):
+    """Some layers could not be fetched; the others are here. `detail` gives each one's reason."""
+
+    def __init__(self, failed: Mapping[str, str], fetched: int) -> None:
+        super().__init__(
+            "\n".join([f"{len(failed)} blobs could not be fetched; {fetched} were, and stay:", *named(failed)]),
+            detail={"failed": dict(failed)},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PrefetchResult:
+    """The end of a prefetch; sizes in bytes. `streamed` were left, since their policy is to keep nothing."""
+
+    repositories: int
+    blobs: int
+    bytes: int
+    streamed: int
+    dry_run: bool
+    flow_run_id: str
+
+    def summary(self) -> str:
+        """One line for a log, a flow run's state and a terminal."""
+        what = "would fetch" if self.dry_run else "fetched"
+        said = f"{what} {self.blobs} blobs, {format_bytes(self.bytes)}, for {self.repositories} repositories"
+        return f"{said}; {self.streamed} are streamed and never kept" if self.streamed else said
+
+    def to_json(self) -> dict[str, object]:
+        """The same for programs."""
+        return {
+            "dry_run": self.dry_run,
+            "repositories": self.repositories,
+            "fetched": {"blobs": self.blobs, "bytes": self.bytes},
+            "streamed": self.streamed,
+            "flow_run_id": self.flow_run_id or None,
+        }

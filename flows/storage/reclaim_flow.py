@@ -1,0 +1,100 @@
+"""The flow `reclaim-space`: forgets the bytes of layers that can be fetched again, while pulls go on."""
+
+import asyncio
+from collections.abc import Sequence
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed
+
+from catalog.blobs.index import Held
+from catalog.blobs.origins import BlobSource
+from catalog.catalog import Catalog
+from catalog.filters.tags import select_names
+from catalog.remotes.clients import Upstreams
+from flows.runs.catalog import opened_catalog
+from flows.storage.reclaim_request import ReclaimRequest, ReclaimResult
+from oci.digest import Digest
+from oci.errors import RemoteError
+
+
+class ReclaimJob:
+    """One reclaim under way. No dataclass, so that Prefect does not walk through its blobs looking for other tasks' results."""
+
+    __slots__ = ("blobs", "catalog", "keep", "kept", "names")
+
+    def __init__(self, catalog: Catalog, names: Sequence[str], keep: float, blobs: Sequence[Held]) -> None:
+        self.catalog, self.names, self.keep, self.blobs = catalog, names, keep, blobs
+        self.kept: dict[str, str] = {}
+
+
+@task(name="check-sources", cache_policy=NO_CACHE)
+async def check_sources(job: ReclaimJob) -> None:
+    """Ask upstream for each blob, by HEAD, and keep what it does not give."""
+    slots = asyncio.Semaphore(job.catalog.settings.copy_concurrency)
+    async with Upstreams(job.catalog.settings, job.catalog.remotes) as upstreams:
+
+        async def check(blob: Held) -> None:
+            async with slots:
+                reason = await _why_not(job, upstreams, blob.digest)
+            if reason:
+                job.kept[str(blob.digest)] = reason
+
+        async with asyncio.TaskGroup() as group:
+            for blob in job.blobs:
+                group.create_task(check(blob))
+    job.blobs = [blob for blob in job.blobs if blob.digest not in job.kept]
+
+
+async def _why_not(job: ReclaimJob, upstreams: Upstreams, digest: Digest) -> str:
+    """Why a blob cannot be fetched now by one of the repositories that name it; empty when all of them can."""
+    found = await asyncio.to_thread(job.catalog.sources.of_all, digest)
+    for name in job.names:
+        if name in found and (reason := await _why_not_from_any(upstreams, found[name], digest)):
+            return reason
+    return "" if found else "no source is known"
+
+
+async def _why_not_from_any(upstreams: Upstreams, sources: Sequence[BlobSource], digest: Digest) -> str:
+    reason = "no source is known"
+    for source in sources:
+        try:
+            if await (await upstreams.repository(source.remote)).offers(digest):
+                return ""
+            reason = f"{source.remote} does not have it any longer"
+        except RemoteError as error:
+            reason = error.message
+    return reason
+
+
+@task(name="forget-bytes", cache_policy=NO_CACHE)
+async def forget_bytes(job: ReclaimJob) -> None:
+    """Free the blobs batch by batch."""
+    job.blobs = await asyncio.to_thread(job.catalog.reclaim, job.blobs, job.names, keep=job.keep)
+
+
+@flow(name="reclaim-space", persist_result=False, validate_parameters=True)
+async def reclaim_space(request: ReclaimRequest) -> "State[ReclaimResult]":
+    """Free layers that came on demand; the next pull fetches them again. Killed at any point, the next run frees the rest."""
+    async with opened_catalog() as catalog:
+        result = await _run(catalog, request)
+    get_run_logger().info(result.summary())
+    return Completed(message=result.summary(), data=result)
+
+
+async def reclaim_blobs(job: ReclaimJob, *, check: bool, dry_run: bool) -> None:
+    """Free the job's blobs, without those that upstream does not give; `job.blobs` are those that went, or would."""
+    if check and job.blobs:
+        await check_sources(job)
+    if not dry_run and job.blobs:
+        await forget_bytes(job)
+
+
+async def _run(catalog: Catalog, request: ReclaimRequest) -> ReclaimResult:
+    names = select_names(catalog.repository_names(), include=request.repositories)
+    keep = request.keep_hours * 3600
+    job = ReclaimJob(catalog, names, keep, await asyncio.to_thread(catalog.reclaimable, names, keep=keep))
+    await reclaim_blobs(job, check=request.check, dry_run=request.dry_run)
+    return ReclaimResult(tuple(job.blobs), job.kept, request.dry_run, str(flow_run.id))

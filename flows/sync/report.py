@@ -1,0 +1,137 @@
+"""What came of a sync, and how it is shown: as JSON, as a table, as one line."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from catalog.versions.changes import CommitResult
+from flows.runs.progress import format_bytes
+from flows.sync.job import SyncJob
+from flows.sync.plan import PlanItem, SyncPlan
+
+MAX_ROWS = 1000
+"""How many tags a table shows; what failed comes first, what did not change last."""
+
+_ORDER = ("failed", "removed", "moved", "completed", "added", "unchanged")
+
+
+@dataclass(frozen=True, slots=True)
+class SyncResult:
+    """The end of a sync. `version` is the repository's after it (0: it has none), `changed` whether this run made it."""
+
+    repository: str
+    remote: str
+    mode: str
+    dry_run: bool
+    base: int
+    version: int
+    changed: bool
+    items: tuple[PlanItem, ...]
+    dropped: Mapping[str, str]
+    moved_items: int
+    moved_bytes: int
+    seconds: float
+    flow_run_id: str
+    notes: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, job: SyncJob, plan: SyncPlan, committed: CommitResult | None, seconds: float) -> "SyncResult":
+        """Sum a job up; nothing was committed in a dry run."""
+        return cls(
+            repository=job.target,
+            remote=str(job.request.reference),
+            mode=job.request.mode,
+            dry_run=job.request.dry_run,
+            base=plan.base,
+            version=committed.version if committed else plan.base,
+            changed=committed.changed if committed else False,
+            items=job.measured(plan),
+            dropped=job.selection.dropped,
+            moved_items=sum(charged.items for charged in job.moved.values()),
+            moved_bytes=sum(charged.bytes for charged in job.moved.values()),
+            seconds=seconds,
+            flow_run_id=job.flow_run_id,
+            notes=tuple(job.notes),
+            also=tuple(str(one.reference) for one in job.request.each_alone()[1:]),
+        )
+
+    def with_wait(self, seconds: float) -> "SyncResult":
+        """The same, noting that upstream allowed no more requests for a while."""
+        if seconds < 1:
+            return self
+        return replace(self, notes=(*self.notes, f"waited {seconds:.0f} s, for upstream allows no more requests"))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many tags there are of each action; all are there."""
+        return {action: sum(1 for item in self.items if item.action == action) for action in reversed(_ORDER)}
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """The tags that are missing, with the reason for each."""
+        return {item.tag: item.reason for item in self.items if item.action == "failed"}
+
+    def summary(self) -> str:
+        """One line for a log, a flow run's state and a terminal."""
+        counts = ", ".join(f"{count} {action}" for action, count in self.counts.items() if count) or "no tags"
+        moved = f"{format_bytes(self.moved_bytes)} in {self.moved_items} items"
+        if self.dry_run:
+            return f"dry run of {self.repository} on version {self.base}: {counts}; {moved} to copy"
+        state = f"version {self.version}" if self.changed else f"still version {self.version}, nothing to change"
+        return f"{self.repository}: {state}; {counts}; {moved} copied in {self.seconds:.1f} s"
+
+    def to_json(self) -> dict[str, object]:
+        """The same for programs. Sizes are in bytes; a digest that is not there is null."""
+        return {
+            "repository": self.repository,
+            "remote": self.remote,
+            "also": list(self.also),
+            "mode": self.mode,
+            "dry_run": self.dry_run,
+            "base_version": self.base,
+            "version": self.version,
+            "changed": self.changed,
+            "tags": self.counts,
+            "not_selected": dict(self.dropped),
+            "copied": {"items": self.moved_items, "bytes": self.moved_bytes},
+            "seconds": round(self.seconds, 3),
+            "flow_run_id": self.flow_run_id or None,
+            "failed": self.failed,
+            "notes": list(self.notes),
+            "items": [item_json(item) for item in self.items],
+        }
+
+
+def item_json(item: PlanItem) -> dict[str, object]:
+    """One tag for programs."""
+    return {
+        "tag": item.tag,
+        "action": item.action,
+        "digest": item.digest,
+        "previous": item.previous,
+        "bytes": item.size,
+        "reason": item.reason,
+    }
+
+
+def important_first(items: Sequence[PlanItem]) -> list[PlanItem]:
+    """Items by what a reader looks for first; otherwise in their order."""
+    return sorted(items, key=lambda item: _ORDER.index(item.action))
+
+
+def table_rows(items: Sequence[PlanItem], *, limit: int = MAX_ROWS) -> list[Mapping[str, object]]:
+    """The rows of the result table; beyond `limit`, one row says how many are left out."""
+    rows: list[Mapping[str, object]] = [
+        {
+            "tag": item.tag,
+            "action": item.action,
+            "digest": str(item.digest or item.previous or ""),
+            "bytes": item.size,
+            "reason": item.reason,
+        }
+        for item in important_first(items)[:limit]
+    ]
+    if len(items) > limit:
+        left = f"{len(items) - limit} more tags; `entrepot version diff` and `entrepot tag list` show all"
+        rows.append({"tag": "…", "action": "", "digest": "", "bytes": 0, "reason": left})
+    return rows
