@@ -16,8 +16,8 @@ from typer.main import get_command
 from catalog.query.named import named_questions
 from catalog.query.view_columns import COLUMNS, MEANINGS
 from catalog.settings import Settings
-from flows.cli.exits import EXIT_CODES
-from flows.cli.main import app
+from cli.exit_codes import EXIT_CODES
+from cli.main import app
 from oci import errors
 from oci.errors import EntrepotError
 from registry_api.http.errors import row_of

@@ -15,6 +15,7 @@ ARROWS: dict[str, set[str]] = {
     "catalog": {"oci"},
     "registry_api": {"catalog", "oci"},
     "flows": {"catalog", "oci"},
+    "cli": {"flows", "catalog", "oci"},
 }
 # Package → the one room whose files may import it.
 ROOM_OF = {

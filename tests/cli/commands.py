@@ -13,7 +13,7 @@ import httpx
 
 from tests.servers import ROOT, Child, Children, answers, free_port
 
-COMMAND = (sys.executable, "-m", "flows.cli.main")
+COMMAND = (sys.executable, "-m", "cli.main")
 
 
 @dataclass

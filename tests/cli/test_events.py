@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli.main import run
+from cli.main import run
 from tests.cli.commands import Entrepot
 from tests.receivers import receive
 from tests.servers import Children

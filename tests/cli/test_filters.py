@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli.main import run
+from cli.main import run
 from oci.kinds import COSIGN_LAYER, signature_tag
 from oci.memory import MemoryStore
 from oci.pack import pack_artifact, pack_image, pack_index

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import BaseModel, model_validator
 
-from flows.cli.flow_runs import read_form
+from cli.flow_runs import read_form
 from oci.errors import InvalidInput
 
 

@@ -12,7 +12,7 @@ from catalog.catalog import Catalog
 from catalog.lake.connection import Lake
 from catalog.lake.schema import MIGRATIONS
 from catalog.settings import read_settings
-from flows.cli.query import choose_form
+from cli.content.query import choose_form
 from oci.errors import InvalidInput
 from tests.cli.commands import COMMAND, Entrepot
 from tests.servers import ROOT, Children

@@ -1,0 +1,175 @@
+"""`entrepot hook`: what upstreams may start by telling us of pushes."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from cli.administrator import event_desk
+from cli.options import Home, Json, new_group
+from cli.output import print_fields, print_json, print_line, print_table, say, time_text
+
+if TYPE_CHECKING:
+    from catalog.webhooks.records import Hook
+
+group = new_group("Hooks: webhooks by which an upstream's pushes start a sync here.")
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The hook's name, the last part of its URL.")]
+
+
+@group.command("create")
+def create_hook(
+    name: Name,
+    upstream: Annotated[
+        str,
+        typer.Argument(
+            metavar="UPSTREAM", help="Whom it speaks for: `registry.example`, or with first parts of names."
+        ),
+    ],
+    *,
+    kind: Annotated[
+        Literal["auto", "docker-distribution", "docker-hub", "harbor", "quay", "github", "cloudevents"],
+        typer.Option("--kind", help="What the upstream sends."),
+    ] = "auto",
+    target: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Put this in UPSTREAM's place in names here; default: names as upstream's."),
+    ] = "",
+    deployment: Annotated[
+        str, typer.Option(metavar="FLOW/DEPLOYMENT", help="What is started; it takes a sync's request.")
+    ] = "sync-repository/sync-repository",
+    request: Annotated[
+        str, typer.Option(metavar="JSON", help='Further fields of the request: {"policy": "on_demand"}.')
+    ] = "",
+    repositories: Annotated[
+        list[str] | None,
+        typer.Option("--repository", metavar="PATTERN", help="Only these upstream: team/**; may be repeated."),
+    ] = None,
+    tags: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tag", metavar="PATTERN", help="Only these tags: a glob, re:REGEX, semver:RANGE; may be repeated."
+        ),
+    ] = None,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Sync the repository as the request selects it, not the tags pushed alone.")
+    ] = False,
+    quiet: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Wait so long for further pushes of a repository.", min=0, max=3600)
+    ] = 3.0,
+    proof: Annotated[
+        Literal["token", "hmac", "url"],
+        typer.Option(
+            "--proof",
+            help="How the upstream shows the secret: in a header, by signing with it, or where it can do neither in the URL.",
+        ),
+    ] = "token",
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Make a hook. Its secret is shown now, and never again."""
+    from catalog.webhooks.records import describe_hook
+    from flows.runs.pull_command import registry_url
+
+    fields: dict[str, Any] = {
+        "name": name, "upstream": upstream, "kind": kind, "target": target, "deployment": deployment,
+        "request": _read_request(request), "repositories": tuple(repositories or ()), "tags": tuple(tags or ()),
+        "whole": whole, "quiet_seconds": quiet, "proof": proof,
+    }  # fmt: skip
+    _check_request(deployment, fields["request"])
+    with event_desk(home) as (desk, catalog):
+        made = desk.add_hook(**fields)
+        settings = catalog.settings
+    url = f"{settings.public_url.rstrip('/') or registry_url(settings)}/api/v1/hooks/{name}"
+    url += f"?token={made.secret}" if proof == "url" else ""
+    if as_json:
+        print_json({**describe_hook(made.hook), "url": url, "secret": made.secret})
+        return
+    print_fields({"url": url, "secret": made.secret, "upstream": upstream, "starts": deployment})
+    say("keep the secret now: it cannot be shown again")
+
+
+@group.command("list")
+def list_hooks(*, home: Home = None, as_json: Json = False) -> None:
+    """List all hooks by name."""
+    from catalog.webhooks.records import describe_hook
+
+    with event_desk(home) as (desk, _):
+        found = [one for _, one in sorted(desk.records.hooks.items())]
+    if as_json:
+        print_json([describe_hook(one) for one in found])
+        return
+    print_table(
+        ("NAME", "KIND", "UPSTREAM", "TARGET", "TAKES", "STARTS"),
+        [(one.name, one.kind, one.upstream, one.target, _taken_text(one), one.deployment) for one in found],
+    )
+
+
+@group.command("show")
+def show_hook(name: Name, *, home: Home = None, as_json: Json = False) -> None:
+    """Show one hook, and what it has waiting for Prefect."""
+    from catalog.webhooks.records import describe_hook
+
+    with event_desk(home) as (desk, _):
+        found = desk.hook(name)
+        events, runs = desk.backlog(name)
+    if as_json:
+        print_json({**describe_hook(found), "waiting_events": events, "waiting_runs": runs})
+        return
+    print_fields(
+        {
+            "name": found.name,
+            "kind": found.kind,
+            "upstream": found.upstream,
+            "target": found.target,
+            "starts": found.deployment,
+            "request": json.dumps(dict(found.request)) if found.request else "",
+            "takes": _taken_text(found),
+            "repositories": " ".join(found.repositories),
+            "quiet": f"{found.quiet_seconds:g} s",
+            "secret": {"token": "in a header", "hmac": "signs", "url": "in the URL"}[found.proof],
+            "created": time_text(found.created_at),
+            "waiting": f"{events} events, {runs} runs",
+        }
+    )
+
+
+@group.command("delete")
+def delete_hook(name: Name, *, home: Home = None, as_json: Json = False) -> None:
+    """Take no more events by a hook; those that wait are forgotten."""
+    with event_desk(home) as (desk, _):
+        desk.remove_hook(name)
+    print_json({"deleted": name}) if as_json else print_line(f"deleted: {name}")
+
+
+def _taken_text(hook: "Hook") -> str:
+    if hook.whole:
+        return "the whole repository"
+    return f"tags {' '.join(hook.tags)}" if hook.tags else "the tags pushed"
+
+
+def _read_request(text: str) -> dict[str, Any]:
+    from oci.errors import InvalidInput
+
+    try:
+        document = json.loads(text or "{}")
+    except ValueError as error:
+        raise InvalidInput(f"--request is not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise InvalidInput('--request is not a JSON object, such as {"policy": "on_demand"}')
+    return document
+
+
+def _check_request(deployment: str, request: dict[str, Any]) -> None:
+    """Raise InvalidInput for a request that the sync would refuse; other deployments judge for themselves."""
+    from pydantic import ValidationError
+
+    from catalog.webhooks.records import RESERVED, SYNC, said
+    from flows.sync.request import SyncRequest
+    from oci.errors import InvalidInput
+
+    if deployment != SYNC or RESERVED & request.keys():
+        return
+    try:
+        SyncRequest(remote="registry.example/name", **request)
+    except ValidationError as error:
+        raise InvalidInput(f"--request: {said(error)}") from None

@@ -1,0 +1,119 @@
+"""`entrepot quota`: how much the repositories of a namespace may hold."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.administrator import ACTOR
+from cli.catalog import opened
+from cli.options import Home, Json, new_group
+from cli.output import bytes_text, print_fields, print_json, print_line, print_table
+
+if TYPE_CHECKING:
+    from catalog.quotas.quotas import QuotaUse
+
+group = new_group("Quotas: how many bytes and tags the repositories of a namespace may hold.")
+PatternArgument = Annotated[
+    str, typer.Argument(metavar="PATTERN", help="Repositories: team/app, team/* (one part) or team/** (any).")
+]
+_SIZE = "bytes, such as 500MB, 20GB or 2TiB"
+
+
+@group.command("set")
+def set_quota(
+    pattern: PatternArgument,
+    *,
+    max_bytes: Annotated[str | None, typer.Option("--bytes", metavar="SIZE", help=f"Hard limit of {_SIZE}.")] = None,
+    max_tags: Annotated[int | None, typer.Option("--tags", metavar="N", help="Hard limit of tags.", min=0)] = None,
+    warn_bytes: Annotated[
+        str | None, typer.Option("--warn-bytes", metavar="SIZE", help=f"Soft limit of {_SIZE}: pushes are warned.")
+    ] = None,
+    warn_tags: Annotated[
+        int | None, typer.Option("--warn-tags", metavar="N", help="Soft limit of tags: pushes are warned.", min=0)
+    ] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Set the quota of a namespace, in place of the one that it has."""
+    from catalog.audit import Event
+    from catalog.quotas.quotas import Quota
+    from catalog.units import parse_size
+
+    sizes = [None if text is None else parse_size(text) for text in (max_bytes, warn_bytes)]
+    quota = Quota(pattern, sizes[0], max_tags, sizes[1], warn_tags)
+    with opened(home, may_be_new=True) as catalog:
+        catalog.quotas.put(quota, actor=ACTOR)
+        use = catalog.quotas.get(pattern)
+        catalog.events.record([Event(datetime.now(UTC), ACTOR, "set-quota", pattern, detail=_json(use))])
+        _show(use, as_json=as_json)
+
+
+@group.command("list")
+def list_quotas(*, home: Home = None, as_json: Json = False) -> None:
+    """List all quotas, with what is used of them."""
+    with opened(home) as catalog:
+        found = catalog.quotas.all()
+    if as_json:
+        print_json([_json(one) for one in found])
+        return
+    rows = [
+        (one.quota.pattern, bytes_text(one.used.bytes), _bytes(one.quota.max_bytes), _bytes(one.quota.warn_bytes),
+         one.used.tags, one.quota.max_tags, one.quota.warn_tags)
+        for one in found
+    ]  # fmt: skip
+    print_table(("PATTERN", "BYTES", "LIMIT", "WARN", "TAGS", "LIMIT", "WARN"), rows)
+
+
+@group.command("show")
+def show_quota(pattern: PatternArgument, *, home: Home = None, as_json: Json = False) -> None:
+    """Show one quota, and what is used of it."""
+    with opened(home) as catalog:
+        _show(catalog.quotas.get(pattern), as_json=as_json)
+
+
+@group.command("delete")
+def delete_quota(pattern: PatternArgument, *, home: Home = None, as_json: Json = False) -> None:
+    """Take a quota away."""
+    from catalog.audit import Event
+
+    with opened(home) as catalog:
+        catalog.quotas.delete(pattern, actor=ACTOR)
+        catalog.events.record([Event(datetime.now(UTC), ACTOR, "delete-quota", pattern)])
+    if as_json:
+        print_json({"deleted": pattern})
+    else:
+        print_line(f"deleted the quota of {pattern}")
+
+
+def _show(use: "QuotaUse", *, as_json: bool) -> None:
+    quota, used = use.quota, use.used
+    if as_json:
+        print_json(_json(use))
+        return
+    print_fields(
+        {
+            "pattern": quota.pattern,
+            "bytes": f"{bytes_text(used.bytes)} of {_bytes(quota.max_bytes) or 'any'}",
+            "warn above": _bytes(quota.warn_bytes) or "never",
+            "tags": f"{used.tags} of {'any' if quota.max_tags is None else quota.max_tags}",
+            "warn above (tags)": "never" if quota.warn_tags is None else quota.warn_tags,
+        }
+    )
+
+
+def _bytes(size: int | None) -> str:
+    return "" if size is None else bytes_text(size)
+
+
+def _json(use: "QuotaUse") -> dict[str, object]:
+    quota = use.quota
+    return {
+        "pattern": quota.pattern,
+        "max_bytes": quota.max_bytes,
+        "max_tags": quota.max_tags,
+        "warn_bytes": quota.warn_bytes,
+        "warn_tags": quota.warn_tags,
+        "used_bytes": use.used.bytes,
+        "used_tags": use.used.tags,
+    }

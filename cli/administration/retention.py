@@ -1,0 +1,143 @@
+"""`entrepot retention`: what is kept of repositories."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from cli.administrator import ACTOR
+from cli.catalog import opened
+from cli.flow_runs import read_form, run_here, show_summary
+from cli.options import DryRun, Home, Json, new_group
+from cli.output import MAX_SHOWN, print_fields, print_json, print_line, print_table
+
+if TYPE_CHECKING:
+    from catalog.retention.rules import RetentionRule
+
+group = new_group("Retention: rules that say what is kept of repositories.")
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The rule's name.")]
+
+
+@group.command("set")
+def set_rule(
+    name: NameArgument,
+    pattern: Annotated[str, typer.Argument(metavar="PATTERN", help="Repositories: team/app, team/* or team/**.")],
+    *,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--keep", metavar="PATTERN", help="Keep these tags: a glob, re:REGEX, semver:RANGE; may be repeated."
+        ),
+    ] = None,
+    newest: Annotated[
+        int | None, typer.Option("--newest", metavar="N", help="Keep the N highest versions.", min=1)
+    ] = None,
+    newest_of: Annotated[
+        Literal["repository", "major", "minor"], typer.Option("--newest-of", help="Of what the newest are counted.")
+    ] = "repository",
+    set_within: Annotated[str, typer.Option(metavar="AGE", help="Keep tags that were set within: 30d, 12h.")] = "",
+    pulled_within: Annotated[str, typer.Option(metavar="AGE", help="Keep tags that were pulled within.")] = "",
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", metavar="KEY[=VALUE]", help="Always keep images with this label; may be repeated."),
+    ] = None,
+    untagged_after: Annotated[
+        str, typer.Option(metavar="AGE", help="Remove manifests without a tag after so long.")
+    ] = "",
+    versions: Annotated[
+        int | None, typer.Option("--versions", metavar="N", help="Keep the newest N versions.", min=1)
+    ] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Set a rule, in place of the one of its name. A tag stays if anything keeps it."""
+    from catalog.retention.rules import RetentionRule
+
+    rule = read_form(
+        RetentionRule, name=name, pattern=pattern, keep=tuple(keep or ()), newest=newest, line=newest_of,
+        set_within=set_within, pulled_within=pulled_within, labels=tuple(label or ()), untagged_after=untagged_after,
+        versions=versions,
+    )  # fmt: skip
+    with opened(home, may_be_new=True) as catalog:
+        catalog.retention_rules.put(rule, actor=ACTOR)
+    _show(rule, as_json=as_json)
+
+
+@group.command("list")
+def list_rules(*, home: Home = None, as_json: Json = False) -> None:
+    """List all rules."""
+    with opened(home) as catalog:
+        rules = catalog.retention_rules.all()
+    if as_json:
+        print_json([rule.model_dump() for rule in rules])
+    else:
+        print_table(("NAME", "REPOSITORIES", "RULE"), [(rule.name, rule.pattern, _said(rule)) for rule in rules])
+
+
+@group.command("show")
+def show_rule(name: NameArgument, *, home: Home = None, as_json: Json = False) -> None:
+    """Show one rule."""
+    with opened(home) as catalog:
+        _show(catalog.retention_rules.get(name), as_json=as_json)
+
+
+@group.command("delete")
+def delete_rule(name: NameArgument, *, home: Home = None, as_json: Json = False) -> None:
+    """Take a rule away."""
+    with opened(home) as catalog:
+        catalog.retention_rules.delete(name, actor=ACTOR)
+    if as_json:
+        print_json({"deleted": name})
+    else:
+        print_line(f"deleted the rule {name}")
+
+
+@group.command("run")
+def run_retention(
+    context: typer.Context,
+    repositories: Annotated[
+        list[str] | None, typer.Argument(metavar="[PATTERN]...", help="Only these repositories: globs, or re:REGEX.")
+    ] = None,
+    *,
+    dry_run: DryRun = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Apply all rules; with --dry-run say what would go, what stays, and why."""
+    from flows.retention.request import RetentionRequest
+
+    request = read_form(RetentionRequest, repositories=tuple(repositories or ()), dry_run=dry_run)
+    result = run_here(context, home, "flows.retention.flow", "apply_retention", request)
+    if not as_json:
+        rows = [row for row in result.rows() if dry_run or row["goes"]]
+        texts = [
+            (str(row["repository"]), str(row["kind"]), str(row["name"]), "goes" if row["goes"] else "stays",
+             str(row["reason"]))
+            for row in rows[:MAX_SHOWN]
+        ]  # fmt: skip
+        if texts:
+            print_table(("REPOSITORY", "KIND", "NAME", "", "WHY"), texts)
+            if len(rows) > MAX_SHOWN:
+                print_line(f"… and {len(rows) - MAX_SHOWN} more (--json has all)")
+            print_line("")
+    show_summary(result, as_json=as_json)
+
+
+def _show(rule: "RetentionRule", *, as_json: bool) -> None:
+    if as_json:
+        print_json(rule.model_dump())
+    else:
+        print_fields({"name": rule.name, "repositories": rule.pattern, "rule": _said(rule)})
+
+
+def _said(rule: "RetentionRule") -> str:
+    of = "" if rule.line == "repository" else f" of each {rule.line} version"
+    parts = [
+        f"keep {', '.join(rule.keep)}" if rule.keep else "",
+        f"the {rule.newest} newest{of}" if rule.newest else "",
+        f"set within {rule.set_within}" if rule.set_within else "",
+        f"pulled within {rule.pulled_within}" if rule.pulled_within else "",
+        f"labels {', '.join(rule.labels)}" if rule.labels else "",
+        f"untagged go after {rule.untagged_after}" if rule.untagged_after else "",
+        f"{rule.versions} versions" if rule.versions else "",
+    ]
+    return "; ".join(filter(None, parts)) or "keep everything"

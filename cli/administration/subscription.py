@@ -1,0 +1,157 @@
+"""`entrepot subscription`: whom we tell of what is committed here."""
+
+import asyncio
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from cli.administrator import event_desk
+from cli.options import Home, Json, new_group
+from cli.output import print_fields, print_json, print_line, print_table, time_text
+
+if TYPE_CHECKING:
+    from catalog.settings import Settings
+    from catalog.webhooks.queue import Cursor
+    from catalog.webhooks.records import Subscription
+
+group = new_group("Subscriptions: URLs that are told, by CloudEvents, of what is committed here.")
+Id = Annotated[str, typer.Argument(metavar="ID", help="The subscription's id.")]
+
+
+@group.command("create")
+def create_subscription(
+    url: Annotated[str, typer.Argument(metavar="URL", help="Where events are sent by POST.")],
+    *,
+    events: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--event",
+            metavar="TYPE",
+            help="version.created, distribution.changed, act.done, act.refused or a glob of them; may be repeated. "
+            "Default: the first two.",
+        ),
+    ] = None,
+    repositories: Annotated[
+        list[str] | None,
+        typer.Option("--repository", metavar="PATTERN", help="Only of these: team/**; may be repeated. Default: all."),
+    ] = None,
+    form: Annotated[
+        Literal["cloudevents", "distribution"],
+        typer.Option("--format", help="CloudEvents, or the envelope of docker-registry's notifications."),
+    ] = "cloudevents",
+    secret_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Sign with the secret in this file; it is read each time.")
+    ] = None,
+    secret_env: Annotated[
+        str, typer.Option(metavar="NAME", help="Sign with the secret in this variable of the registry's environment.")
+    ] = "",
+    give_up: Annotated[
+        float, typer.Option(metavar="HOURS", help="How long an event is tried.", min=0.01, max=8760)
+    ] = 72.0,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Tell a URL of what is committed from now on. The registry sends it, while it runs."""
+    fields: dict[str, Any] = {
+        "url": url, "format": form, "secret_file": str(secret_file.absolute()) if secret_file else "",
+        "secret_env": secret_env, "give_up_hours": give_up,
+    }  # fmt: skip
+    fields |= {"events": tuple(events)} if events else {}
+    fields |= {"repositories": tuple(repositories)} if repositories else {}
+    with event_desk(home) as (desk, catalog):
+        made = desk.add_subscription(position=catalog.commit_log().last_position(), **fields)
+    print_json(made.model_dump()) if as_json else print_line(f"created: {made.id} tells {_shown(made)}")
+
+
+@group.command("list")
+def list_subscriptions(*, home: Home = None, as_json: Json = False) -> None:
+    """List all subscriptions, and how their deliveries go."""
+    with event_desk(home) as (desk, _):
+        found = [(one, desk.cursor(key)) for key, one in sorted(desk.records.subscriptions.items())]
+    if as_json:
+        print_json([_json(one, cursor) for one, cursor in found])
+        return
+    print_table(
+        ("ID", "URL", "EVENTS", "REPOSITORIES", "DELIVERED", "FAILURES"),
+        [
+            (one.id, _shown(one), " ".join(one.events), " ".join(one.repositories), *_counts(cursor))
+            for one, cursor in found
+        ],
+    )
+
+
+@group.command("show")
+def show_subscription(key: Id, *, home: Home = None, as_json: Json = False) -> None:
+    """Show one subscription, and why its last delivery failed if it did."""
+    with event_desk(home) as (desk, _):
+        found, cursor = desk.subscription(key), desk.cursor(key)
+    if as_json:
+        print_json(_json(found, cursor))
+        return
+    delivered, failures = _counts(cursor)
+    print_fields(
+        {
+            "id": found.id,
+            "url": _shown(found),
+            "format": found.format,
+            "events": " ".join(found.events),
+            "repositories": " ".join(found.repositories),
+            "signed with": found.secret_file or found.secret_env or "nothing",
+            "given up after": f"{found.give_up_hours:g} h",
+            "created": time_text(found.created_at),
+            "delivered": delivered,
+            "failures in turn": failures,
+            "last failure": cursor.error if cursor else "",
+        }
+    )
+
+
+@group.command("delete")
+def delete_subscription(key: Id, *, home: Home = None, as_json: Json = False) -> None:
+    """Tell it no more."""
+    with event_desk(home) as (desk, _):
+        desk.remove_subscription(key)
+    print_json({"deleted": key}) if as_json else print_line(f"deleted: {key}")
+
+
+@group.command("test")
+def send_test(key: Id, *, home: Home = None, as_json: Json = False) -> None:
+    """Send a CloudEvent of type entrepot.test now, from here, and say what the receiver answered."""
+    with event_desk(home) as (desk, catalog):
+        found, settings = desk.subscription(key), catalog.settings
+    status = asyncio.run(_send_test(found, settings))
+    print_json({"id": key, "status": status}) if as_json else print_line(f"{_shown(found)} answered {status}")
+
+
+async def _send_test(found: "Subscription", settings: "Settings") -> int:
+    from catalog.webhooks.cloud_events import body_of, source_of, trial_told
+    from catalog.webhooks.delivery import deliver, open_receivers
+
+    receivers = open_receivers(settings)
+    try:
+        told = trial_told(found.id, f"test@{uuid.uuid4().hex}", datetime.now(UTC))
+        body = body_of(told, found.format, source_of(settings))
+        assert body is not None
+        return await deliver(receivers, found, body)
+    finally:
+        await receivers.close()
+
+
+def _shown(found: "Subscription") -> str:
+    """The URL for people; what stands in its query may be a secret."""
+    from catalog.webhooks.records import without_query
+
+    return without_query(found.url)
+
+
+def _counts(cursor: "Cursor | None") -> tuple[int, int]:
+    return (cursor.delivered, cursor.failures) if cursor else (0, 0)
+
+
+def _json(found: "Subscription", cursor: "Cursor | None") -> dict[str, object]:
+    delivered, failures = _counts(cursor)
+    error = cursor.error if cursor else ""
+    return {**found.model_dump(), "delivered": delivered, "failures": failures, "error": error}

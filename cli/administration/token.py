@@ -1,0 +1,91 @@
+"""`entrepot token`: secrets that stand for an account's password, narrower and for a time."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.administrator import Expires, administering, read_lifetime
+from cli.options import Home, Json, new_group
+from cli.output import print_fields, print_json, print_line, print_table, say, time_text
+
+if TYPE_CHECKING:
+    from catalog.access.policy import Token
+
+group = new_group("Tokens: logins of an account that can be narrower than it, end, and be revoked.")
+
+
+@group.command("add")
+def add_token(
+    owner: Annotated[str, typer.Argument(metavar="ACCOUNT", help="The user or robot it stands for.")],
+    *,
+    scopes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--scope", metavar="ACTIONS:PATTERN", help="All it is good for: `pull,push:team/**`; may be repeated."
+        ),
+    ] = None,
+    expires: Expires = None,
+    note: Annotated[str, typer.Option(help="What it is for.")] = "",
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Make a token. Its secret is the password to log in with; it is shown now, and kept nowhere."""
+    from catalog.access.policy import parse_grant
+
+    grants = [parse_grant(text) for text in scopes or ()]
+    lifetime = read_lifetime(expires)
+    with administering(home) as (desk, _):
+        made = desk.add_token(owner, grants=grants, lifetime=lifetime, note=note)
+    if as_json:
+        print_json({**token_json(made.token), "secret": made.secret})
+        return
+    print_fields({"id": made.token.id, "user name": owner, "password": made.secret, "expires": _expiry(made.token)})
+    say("keep the password now: it cannot be shown again")
+
+
+@group.command("list")
+def list_tokens(
+    owner: Annotated[str, typer.Argument(metavar="[ACCOUNT]", help="Only this account's.")] = "",
+    *,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """List tokens; secrets are not shown."""
+    with administering(home) as (desk, _):
+        found = [token for token in desk.policy.tokens.values() if owner in {"", token.owner}]
+    if as_json:
+        print_json([token_json(one) for one in found])
+        return
+    print_table(
+        ("ID", "ACCOUNT", "SCOPES", "EXPIRES", "NOTE"),
+        [(one.id, one.owner, "; ".join(map(str, one.grants)) or "all", _expiry(one), one.note) for one in found],
+    )
+
+
+@group.command("revoke")
+def revoke_token(
+    token_id: Annotated[str, typer.Argument(metavar="ID", help="The token's id.")],
+    *,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Make a token worthless at once."""
+    with administering(home) as (desk, _):
+        desk.revoke_token(token_id)
+    print_json({"revoked": token_id}) if as_json else print_line(f"revoked: {token_id}")
+
+
+def token_json(token: "Token") -> dict[str, object]:
+    """What programs are told of a token: not its secret."""
+    return {
+        "id": token.id,
+        "owner": token.owner,
+        "scopes": [str(grant) for grant in token.grants],
+        "note": token.note,
+        "created_at": token.created_at,
+        "expires_at": token.expires_at,
+    }
+
+
+def _expiry(token: "Token") -> str:
+    return time_text(token.expires_at) if token.expires_at else "never"

@@ -1,0 +1,287 @@
+"""`entrepot distribution`: the paths that clients pull from and push to."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.catalog import opened
+from cli.content import cache_options
+from cli.options import Home, Json, new_group
+from cli.output import print_fields, print_json, print_line, print_table, row_json, say, time_text
+
+if TYPE_CHECKING:
+    from catalog.catalog import Catalog
+    from catalog.distributions.records import Distribution
+
+group = new_group("Distributions: paths that serve a repository's latest version, or one that is pinned.")
+ACTOR = "command line"
+DistributionPath = Annotated[str, typer.Argument(metavar="PATH", help="What clients put behind the registry's host.")]
+Version = Annotated[int | None, typer.Option("--version", metavar="N", help="Serve this version and no other.", min=0)]
+Private = Annotated[bool | None, typer.Option("--private/--public", help="Whether pulls need a login.")]
+Remote = Annotated[
+    str,
+    typer.Option(metavar="REGISTRY", help="Make the path a pull-through cache of this registry: `registry.example`."),
+]
+Freshness = Annotated[
+    int | None, typer.Option(metavar="SECONDS", help="How long a cached tag is served without asking upstream.", min=0)
+]
+FRESHNESS = 300
+Labels = Annotated[
+    list[str] | None, typer.Option("--label", metavar="KEY=VALUE", help="A label; may be repeated; all of them anew.")
+]
+Immutable = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--immutable", metavar="GLOB", help="Tags that clients neither move nor delete; may be repeated; '' for none."
+    ),
+]
+HistoryFrom = Annotated[
+    int | None,
+    typer.Option(
+        "--history-from", metavar="N", help="First version that everybody may pull from a public path's past.", min=1
+    ),
+]
+Description = Annotated[str | None, typer.Option(help="A remark for people.")]
+
+
+@group.command("list")
+def list_distributions(*, home: Home = None, as_json: Json = False) -> None:
+    """List all distributions by path."""
+    with opened(home) as catalog:
+        found = catalog.distributions.all()
+    if as_json:
+        print_json([row_json(one) for one in found])
+        return
+    print_table(
+        ("PATH", "SERVES", "VERSION", "ACCESS", "UPDATED"),
+        [
+            (one.path, _served_text(one), _version_text(one), _access_text(one), time_text(one.updated_at))
+            for one in found
+        ],
+    )
+
+
+@group.command("show")
+def show_distribution(path: DistributionPath, *, home: Home = None, as_json: Json = False) -> None:
+    """Show one distribution."""
+    with opened(home) as catalog:
+        found = catalog.distributions.get(path)
+        login = _login_of(catalog, found.remote) if found.remote and not as_json else ""
+    if as_json:
+        print_json(row_json(found))
+        return
+    if login and not found.private:
+        login += ", and everybody may pull what it may" + (
+            "" if found.shares_login else "; --public or --private says if so"
+        )
+    print_fields(
+        {
+            "path": found.path,
+            "serves": _served_text(found),
+            "version": _version_text(found),
+            "access": _access_text(found),
+            **_history_fields(found),
+            **({"login": login} if login else {}),
+            **(cache_options.rule_fields(found.cache) if found.remote else {}),
+            "description": found.description,
+            "labels": " ".join(f"{key}={value}" for key, value in found.labels.items()),
+            "immutable tags": " ".join(found.immutable_tags),
+            "created": time_text(found.created_at),
+            "updated": time_text(found.updated_at),
+        }
+    )
+
+
+@group.command("create")
+def create_distribution(
+    path: DistributionPath,
+    repository: Annotated[str, typer.Argument(metavar="[REPOSITORY]", help="The repository to serve there.")] = "",
+    *,
+    remote: Remote = "",
+    freshness: Freshness = None,
+    include: cache_options.Include = None,
+    exclude: cache_options.Exclude = None,
+    bring: cache_options.WhoBrings = None,
+    max_size: cache_options.MaxSize = None,
+    keep_unused_days: cache_options.KeepUnused = None,
+    version: Version = None,
+    private: Private = None,
+    description: Description = None,
+    labels: Labels = None,
+    immutable: Immutable = None,
+    history_from: HistoryFrom = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Serve a repository at a further path, its latest version or the one of --version; or with --remote, make the path a
+    cache of another registry, below which its repositories are pulled through."""
+    from catalog.distributions.cache_rules import CacheRules
+    from catalog.distributions.records import Distribution
+    from oci.errors import Conflict, InvalidInput
+    from oci.reference import parse_name
+    from oci.remote.address import parse_remote
+
+    if bool(repository) == bool(remote):
+        raise InvalidInput("name either the repository to serve, or with --remote the registry to cache")
+    if remote:
+        parse_remote(f"{remote}/name")
+        if version is not None:
+            raise InvalidInput("a cache has no version; --version goes with a repository")
+    asked = cache_options.rules_asked(include, exclude, bring, max_size, keep_unused_days)
+    if not remote and (freshness is not None or asked):
+        raise InvalidInput(f"--freshness, {cache_options.OPTIONS} go with --remote")
+    now = datetime.now(UTC)
+    fresh = FRESHNESS if freshness is None else freshness
+    with opened(home, may_be_new=bool(remote)) as catalog:
+        login = _login_of(catalog, remote) if remote and private is None else ""
+        made = Distribution(
+            parse_name(path),
+            repository,
+            now,
+            now,
+            version,
+            bool(private) or bool(login),
+            description or "",
+            remote,
+            fresh if remote else 0,
+            labels=_read_labels(labels),
+            immutable_tags=tuple(filter(None, immutable or ())),
+            cache=replace(CacheRules(), **asked).check(),
+            shares_login=bool(remote) and private is False,
+        )
+        catalog.refresh()
+        if catalog.distributions.find(path) is not None:
+            raise Conflict(f"{path} is a distribution already; `entrepot distribution set` changes it")
+        below = [one.path for one in catalog.distributions.all() if remote and one.path.startswith(f"{path}/")]
+        if below:
+            raise Conflict(f"{below[0]} lies below {path}; a cache needs a path for itself")
+        made = _put(catalog, made, history_from)
+    _tell(made, "created", as_json=as_json)
+    if login:
+        say(
+            f"{path} is private, since it uses {login}, which may see what not everybody may; --public serves it to everybody"
+        )
+
+
+@group.command("set")
+def set_distribution(
+    path: DistributionPath,
+    *,
+    repository: Annotated[str | None, typer.Option(metavar="NAME", help="Serve another repository.")] = None,
+    version: Version = None,
+    freshness: Freshness = None,
+    include: cache_options.Include = None,
+    exclude: cache_options.Exclude = None,
+    bring: cache_options.WhoBrings = None,
+    max_size: cache_options.MaxSize = None,
+    keep_unused_days: cache_options.KeepUnused = None,
+    latest: Annotated[bool, typer.Option("--latest", help="Serve the latest version again.")] = False,
+    private: Private = None,
+    description: Description = None,
+    labels: Labels = None,
+    immutable: Immutable = None,
+    history_from: HistoryFrom = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Change what a path serves; clients see it with their next request."""
+    from oci.errors import InvalidInput
+
+    if latest and version is not None:
+        raise InvalidInput("--version and --latest cannot both be true")
+    with opened(home) as catalog:
+        found = catalog.distributions.get(path)
+        if found.remote and (repository or latest or version is not None):
+            raise InvalidInput(f"{path} is a cache of {found.remote}; it serves no repository and has no version")
+        asked = cache_options.rules_asked(include, exclude, bring, max_size, keep_unused_days)
+        if not found.remote and (freshness is not None or asked):
+            raise InvalidInput(f"{path} is no cache; --freshness, {cache_options.OPTIONS} are for caches")
+        made = replace(
+            found,
+            repository=repository or found.repository,
+            version=None if latest else version if version is not None else found.version,
+            private=found.private if private is None else private,
+            shares_login=found.shares_login if private is None else bool(found.remote) and not private,
+            description=found.description if description is None else description,
+            fresh_seconds=found.fresh_seconds if freshness is None else freshness,
+            labels=found.labels if labels is None else _read_labels(labels),
+            immutable_tags=found.immutable_tags if immutable is None else tuple(filter(None, immutable)),
+            cache=replace(found.cache, **asked).check(),
+            updated_at=datetime.now(UTC),
+        )
+        made = _put(catalog, made, history_from)
+    _tell(made, "changed", as_json=as_json)
+
+
+@group.command("delete")
+def delete_distribution(path: DistributionPath, *, home: Home = None, as_json: Json = False) -> None:
+    """Serve nothing at a path any more; the repository and its versions stay."""
+    with opened(home) as catalog:
+        found = catalog.distributions.get(path)
+        catalog.distributions.delete(path, actor=ACTOR)
+        _record(catalog, "delete-distribution", path)
+    _tell(found, "deleted", as_json=as_json)
+
+
+def _put(catalog: "Catalog", made: "Distribution", history_from: int | None) -> "Distribution":
+    """Write it; raise NameUnknown or VersionUnknown for what could not be served."""
+    old = catalog.distributions.find(made.path)
+    is_other = old is None or (old.repository, old.version) != (made.repository, made.version)
+    if not made.remote and is_other:
+        catalog.snapshot(made.repository, made.version)
+    written = catalog.distributions.put(made, actor=ACTOR, history_from=history_from)
+    _record(catalog, "set-distribution", made.path)
+    return written
+
+
+def _record(catalog: "Catalog", action: str, path: str) -> None:
+    from catalog.audit import Event
+
+    catalog.events.record([Event(datetime.now(UTC), ACTOR, action, path)])
+
+
+def _read_labels(texts: list[str] | None) -> dict[str, str]:
+    from oci.errors import InvalidInput
+
+    pairs = dict(text.partition("=")[::2] for text in texts or ())
+    if not all(pairs):
+        raise InvalidInput("a label is KEY=VALUE")
+    return pairs
+
+
+def _tell(made: "Distribution", what: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json(row_json(made))
+    else:
+        print_line(f"{what}: {made.path} serves {_served_text(made)}, {_version_text(made)}, {_access_text(made)}")
+
+
+def _history_fields(found: "Distribution") -> dict[str, str]:
+    """From which version on everybody may pull the past; nothing where nobody may, or only what is served."""
+    if found.private or found.remote or found.version is not None:
+        return {}
+    return {"history": f"open from version {found.history_from} on"}
+
+
+def _login_of(catalog: "Catalog", remote: str) -> str:
+    """What the cache of a registry would prove who we are with; empty for nothing."""
+    from catalog.remotes.cache_logins import login_of
+    from catalog.remotes.clients import make_keychain
+
+    return login_of(remote, make_keychain(catalog.settings), catalog.remotes)
+
+
+def _served_text(found: "Distribution") -> str:
+    return f"cache of {found.remote}" if found.remote else found.repository
+
+
+def _version_text(found: "Distribution") -> str:
+    if found.remote:
+        return f"fresh for {found.fresh_seconds} s"
+    return "latest" if found.version is None else f"version {found.version}"
+
+
+def _access_text(found: "Distribution") -> str:
+    return "private" if found.private else "public"

@@ -1,0 +1,194 @@
+"""`entrepot query`: questions to the catalogue in SQL."""
+
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
+
+import typer
+
+from cli.catalog import opened, settings_of
+from cli.options import Home, Json
+from cli.output import print_json, print_line, print_table
+from oci.errors import CatalogOutdated, InvalidInput, LocalError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from catalog.query.question import Question, Value
+
+Shown = Literal["table", "json", "ndjson", "csv", "parquet", "arrow"]
+_BINARY = ("parquet", "arrow")
+_ENDINGS: Mapping[str, Shown] = {
+    ".json": "json", ".ndjson": "ndjson", ".jsonl": "ndjson", ".csv": "csv", ".parquet": "parquet", ".arrow": "arrow",
+}  # fmt: skip
+
+
+def query(
+    sql: Annotated[
+        str, typer.Argument(metavar="[SQL]", help="One reading statement (SELECT, DESCRIBE, EXPLAIN); - reads it.")
+    ] = "",
+    *,
+    file: Annotated[Path | None, typer.Option("--file", metavar="FILE", help="Read the statement from a file.")] = None,
+    named: Annotated[
+        str, typer.Option("--named", metavar="NAME", help="Ask a question that comes with Entrepôt; --list names them.")
+    ] = "",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="The value of $NAME in the statement; may be repeated."),
+    ] = None,
+    at: Annotated[str, typer.Option("--at", metavar="TIME", help="As of a time (ISO 8601, UTC unless it says).")] = "",
+    version: Annotated[
+        str,
+        typer.Option("--version", metavar="NAME@NUMBER", help="As of one version of one repository, and of it alone."),
+    ] = "",
+    shown: Annotated[
+        Shown | None,
+        typer.Option(
+            "--format", help="How the answer is written; default: as the name of --output ends, else a table."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", help="Write the answer to a file, whole or not at all.")
+    ] = None,
+    max_rows: Annotated[
+        int | None, typer.Option(help="Refuse an answer of more rows; default: ENTREPOT_QUERY_MAX_ROWS.", min=1)
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(help="Seconds after which it is stopped; default: ENTREPOT_QUERY_TIMEOUT.", min=0.1),
+    ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="List the questions that come with Entrepôt.")] = False,
+    show_views: Annotated[
+        bool, typer.Option("--show-views", help="Print the SQL of the views, for another DuckLake client.")
+    ] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Ask the catalogue in SQL, reading only. Its views (tags, versions, images and so on) are described in docs/sql.md."""
+    from catalog.query.question import parse_as_of
+
+    as_of = parse_as_of(moment=at, version=version)
+    if list_:
+        _list_questions(as_json=as_json)
+    elif show_views:
+        from catalog.query.views import view_statements
+
+        print_line(";\n".join(view_statements(as_of, has_holdings=True)) + ";")
+    else:
+        form = choose_form("json" if as_json else shown, output, is_terminal=sys.stdout.isatty())
+        question = replace(_read_question(sql, file, named, settings or []), as_of=as_of)
+        _answer(home, question, form, output, max_rows, timeout)
+
+
+def choose_form(shown: Shown | None, output: Path | None, *, is_terminal: bool) -> Shown:
+    """How an answer is written; raise InvalidInput when nothing says, or it cannot be. Pure."""
+    if output is None:
+        if shown in _BINARY and is_terminal:
+            raise InvalidInput(f"{shown} is no text for a terminal; name a file by --output, or pipe it")
+        return shown or "table"
+    found = shown or _ENDINGS.get(output.suffix.lower())
+    if found is None or found == "table":
+        raise InvalidInput(f"in which form is {output} to be written? --format json, ndjson, csv, parquet or arrow")
+    return found
+
+
+def _answer(
+    home: Path | None,
+    question: "Question",
+    form: Shown,
+    output: Path | None,
+    max_rows: int | None,
+    timeout: float | None,
+) -> None:
+    from catalog.query.run import Asking, ask_table, limits_of
+
+    settings = settings_of(home)
+    if not settings.catalog_file.exists():
+        _open_once(home)
+    limits = limits_of(settings).changed(rows=max_rows, timeout=timeout)
+    for last in (False, True):
+        try:
+            if form == "table":
+                _print_answer(ask_table(settings, question, limits))
+            else:
+                with Asking(settings, question, limits, form) as asking, asking.answer().file as answer:
+                    _write(answer, output)
+        except CatalogOutdated:
+            if last:
+                raise
+            _open_once(home)
+        else:
+            return
+
+
+def _open_once(home: Path | None) -> None:
+    """Bring the catalogue up to date, or say that there is none."""
+    with opened(home):
+        pass
+
+
+def _write(answer: BinaryIO, output: Path | None) -> None:
+    """Copy an answer to standard output, or beside its file and then in its place."""
+    if output is None:
+        shutil.copyfileobj(answer, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+        return
+    part = output.with_name(f".{output.name}.part")
+    try:
+        with part.open("wb") as file:
+            shutil.copyfileobj(answer, file)
+        part.replace(output)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise LocalError(f"cannot write {output}: {error.strerror}") from error
+
+
+def _list_questions(*, as_json: bool) -> None:
+    from catalog.query.named import named_questions
+
+    if as_json:
+        print_json(
+            [
+                {
+                    "name": one.name,
+                    "title": one.title,
+                    "parameters": {part.name: part.default for part in one.parameters},
+                    "sql": one.sql,
+                }
+                for one in named_questions().values()
+            ]
+        )
+        return
+    rows = [
+        (one.name, one.title, " ".join(f"{part.name}={part.default}" for part in one.parameters))
+        for one in named_questions().values()
+    ]
+    print_table(("NAME", "WHAT IT ANSWERS", "PARAMETERS"), rows)
+
+
+def _read_question(sql: str, file: Path | None, named: str, values: list[str]) -> "Question":
+    """What is asked; raise InvalidInput unless it is said in exactly one way."""
+    from catalog.query.named import find_named
+    from catalog.query.question import Question, parse_parameter
+
+    parameters: Mapping[str, Value] = dict(map(parse_parameter, values))
+    if sum(map(bool, (sql, file, named))) != 1:
+        raise InvalidInput(
+            "give one question: SQL, - for standard input, --file FILE, or --named NAME (--list names them)"
+        )
+    if named:
+        return find_named(named).question(parameters)
+    if file is not None:
+        try:
+            sql = file.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidInput(f"cannot read {file}: {error}") from None
+    return Question(sys.stdin.read() if sql == "-" else sql, parameters)
+
+
+def _print_answer(table: "pa.Table") -> None:
+    rows = [[None if value is None else str(value) for value in row.values()] for row in table.to_pylist()]
+    print_table(table.column_names, rows)

@@ -1,0 +1,125 @@
+"""The command `entrepot`: its nouns, and how it ends."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from cli import exit_codes, serve, up
+from cli.administration import access, audit_event, hook, quota, remote, retention, subscription, token, user
+from cli.content import distribution, query, repository, tag, version
+from cli.operations import build, bundles, curate, promote, push, replicate, sign, sync
+from cli.output import print_line, say
+from cli.storage import evict, gc, maintain, prefetch, reclaim, scrub
+from oci.errors import EntrepotError, LocalError
+
+app = typer.Typer(
+    name="entrepot",
+    help="A content pipeline and registry for containers and other OCI artifacts.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(up.up)
+app.command()(serve.serve)
+app.command()(sync.sync)
+app.command()(replicate.replicate)
+app.command()(push.push)
+app.command()(build.build)
+app.command()(curate.curate)
+app.command()(promote.promote)
+app.command()(bundles.export)
+app.command("import")(bundles.import_)
+app.add_typer(repository.group, name="repository")
+app.add_typer(version.group, name="version")
+app.add_typer(tag.group, name="tag")
+app.add_typer(distribution.group, name="distribution")
+app.add_typer(remote.group, name="remote")
+app.add_typer(user.group, name="user")
+app.add_typer(user.groups, name="group")
+app.add_typer(token.group, name="token")
+app.add_typer(access.group, name="access")
+app.add_typer(quota.group, name="quota")
+app.add_typer(retention.group, name="retention")
+app.add_typer(audit_event.group, name="event")
+app.add_typer(hook.group, name="hook")
+app.add_typer(subscription.group, name="subscription")
+app.command()(sign.sign)
+app.command()(sign.attest)
+app.command()(sign.verify)
+app.command()(gc.usage)
+app.command()(gc.gc)
+app.command()(scrub.scrub)
+app.command()(maintain.maintain)
+app.command()(prefetch.prefetch)
+app.command()(reclaim.reclaim)
+app.command()(evict.evict)
+app.command()(query.query)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError
+        from importlib.metadata import version as version_of
+
+        try:
+            print_line(f"entrepot {version_of('entrepot')}")
+        except PackageNotFoundError:
+            print_line("entrepot (not installed: run from its folder)")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    *,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and Prefect's log.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options before the command."""
+    context.obj = debug
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; return its exit code. With --debug errors come with a traceback."""
+    command = typer.main.get_command(app)
+    try:
+        command.main(args=list(arguments), prog_name="entrepot")
+    except SystemExit as end:  # typer's way to end: 0 done, 2 usage, 130 interrupted
+        if end.code == exit_codes.INTERRUPTED:
+            return _interrupted()
+        return end.code if isinstance(end.code, int) else exit_codes.FAILED
+    except EntrepotError as error:
+        if "--debug" in arguments:
+            traceback.print_exc()
+        return exit_codes.report(error, as_json="--json" in arguments)
+    except Exception as error:  # noqa: BLE001  # the last resort: a fault of ours, told without a traceback
+        if "--debug" in arguments:
+            traceback.print_exc()
+        what = f"{type(error).__name__}: {error}"
+        unknown = LocalError(f"unexpected, a fault of entrepot's own: {what}; `entrepot --debug …` shows more")
+        return exit_codes.report(exit_codes.foreseen(error) or unknown, as_json="--json" in arguments)
+    return exit_codes.DONE
+
+
+def _interrupted() -> int:
+    """Tell in one line that a signal ended the command."""
+    by, code = ("SIGTERM", exit_codes.TERMINATED) if exit_codes.was_terminated() else ("Ctrl-C", exit_codes.INTERRUPTED)
+    say(f"ended by {by}; what was done until then is kept")
+    return code
+
+
+def main() -> None:
+    """What the installed command calls."""
+    exit_codes.end_on_sigterm()
+    os.environ.pop("PREFECT__FLOW_RUN_ID", None)  # whatever calls it, a command is no flow run of a worker
+    exit_codes.leave(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""`entrepot gc` and `entrepot usage`: what the store holds, and freeing what nothing needs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.catalog import opened
+from cli.flow_runs import read_form, run_here, show_summary
+from cli.options import DryRun, Home, Json
+from cli.output import MAX_SHOWN, bytes_text, print_fields, print_json, print_line, print_table
+from oci.digest import Digest
+
+
+def gc(
+    context: typer.Context,
+    *,
+    grace_hours: Annotated[
+        float,
+        typer.Option("--grace-hours", help="Keep what was uploaded, mounted or copied within so many hours.", min=0),
+    ] = 24.0,
+    max_minutes: Annotated[
+        float | None, typer.Option("--max-minutes", help="End after so long; the next run goes on from there.")
+    ] = None,
+    explain: Annotated[
+        str | None, typer.Option("--explain", metavar="DIGEST", help="Say why this blob stays or goes; do nothing.")
+    ] = None,
+    dry_run: DryRun = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Free the blobs that no version of any repository holds; pushes and pulls may go on."""
+    from flows.storage.gc_request import GcRequest
+
+    if explain is not None:
+        _explain(explain, home, grace_hours, as_json=as_json)
+        return
+    request = read_form(GcRequest, grace_hours=grace_hours, max_minutes=max_minutes, dry_run=dry_run)
+    result = run_here(context, home, "flows.storage.gc_flow", "collect_garbage", request)
+    if dry_run and not as_json and result.rows():
+        rows = [(digest, "" if size is None else bytes_text(size), why) for digest, size, why in result.rows()]
+        print_table(("DIGEST", "SIZE", "WHY"), rows[:MAX_SHOWN])
+        if len(rows) > MAX_SHOWN:
+            print_line(f"… and {len(rows) - MAX_SHOWN} more (--json has up to 10,000)")
+        print_line("")
+    show_summary(result, as_json=as_json)
+
+
+def _explain(text: str, home: Path | None, grace_hours: float, *, as_json: bool) -> None:
+    with opened(home) as catalog:
+        fate = catalog.fate(Digest.parse(text), grace=grace_hours * 3600)
+    if as_json:
+        document = {"digest": fate.digest, "size": fate.size, "freed": fate.is_freed, "reasons": fate.reasons()}
+        print_json({**document, "hits": [hit.to_json() for hit in fate.hits]})
+        return
+    print_fields({"digest": fate.digest, "size": "not held" if fate.size is None else bytes_text(fate.size)})
+    for reason in fate.reasons():
+        print_line(reason)
+    for hit in fate.hits:
+        print_line(f"tags of {hit.repository}: {', '.join(hit.tags) or 'none'}")
+
+
+def usage(*, home: Home = None, as_json: Json = False) -> None:
+    """Show what is held, what repositories share, and what holding it once saves."""
+    with opened(home) as catalog:
+        found = catalog.usage()
+    if as_json:
+        print_json(
+            {
+                "held": {"blobs": found.blobs, "bytes": found.held},
+                "used_bytes": found.used,
+                "upstream_bytes": found.upstream,
+                "loose_bytes": found.loose,
+                "saved_bytes": found.saved,
+                "repositories": [
+                    {"name": one.name, "bytes": one.bytes, "shared": one.shared, "own": one.own}
+                    for one in found.repositories
+                ],
+            }
+        )
+        return
+    rows = [
+        (one.name, bytes_text(one.bytes), bytes_text(one.shared), bytes_text(one.own)) for one in found.repositories
+    ]
+    print_table(("REPOSITORY", "SIZE", "SHARED", "OWN"), rows)
+    print_line("")
+    print_fields(
+        {
+            "held": f"{bytes_text(found.held)} in {found.blobs} blobs",
+            "used by versions": bytes_text(found.used),
+            "left upstream": f"{bytes_text(found.upstream)} (fetched when asked for)",
+            "held by none": f"{bytes_text(found.loose)} (`entrepot gc` frees what is older than its grace period)",
+            "saved by sharing": bytes_text(found.saved),
+        }
+    )

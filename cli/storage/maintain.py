@@ -1,0 +1,36 @@
+"""`entrepot maintain`: keep the catalogue small and quick."""
+
+from typing import Annotated
+
+import typer
+
+from cli.flow_runs import read_form, run_here, show_summary
+from cli.options import Home, Json
+from cli.output import print_line, print_table
+
+
+def maintain(
+    context: typer.Context,
+    *,
+    keep_days: Annotated[
+        float, typer.Option(help="Keep DuckLake's own snapshots for so long; versions stay for ever.", min=0)
+    ] = 30.0,
+    grace_hours: Annotated[
+        float, typer.Option(help="End leases, and remove files that nothing needed, after so many hours.", min=0)
+    ] = 24.0,
+    max_minutes: Annotated[
+        float | None, typer.Option("--max-minutes", help="End after so long; the next run goes on from there.")
+    ] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Flush, merge and rewrite the catalogue's files, expire its old snapshots, and drop what has ended."""
+    from flows.storage.maintain_request import MaintainRequest
+
+    request = read_form(MaintainRequest, keep_days=keep_days, grace_hours=grace_hours, max_minutes=max_minutes)
+    result = run_here(context, home, "flows.storage.maintain_flow", "maintain_catalog", request)
+    if not as_json:
+        rows = [(one.name, one.steps, one.done, f"{one.longest:.3f}") for one in result.done]
+        print_table(("STEP", "TIMES", "DONE", "LONGEST HOLD (S)"), rows)
+        print_line("")
+    show_summary(result, as_json=as_json)

@@ -1,0 +1,37 @@
+"""`entrepot reclaim`: give back the space of layers that can be fetched again."""
+
+from typing import Annotated
+
+import typer
+
+from cli.flow_runs import read_form, run_here, show_summary
+from cli.options import DryRun, Home, Json
+from cli.output import say
+
+
+def reclaim(
+    context: typer.Context,
+    repositories: Annotated[
+        list[str], typer.Argument(metavar="PATTERN...", help="Repositories: globs like 'cache/*', or re:REGEX.")
+    ],
+    *,
+    keep_hours: Annotated[
+        float, typer.Option(help="Keep what was fetched or pulled within so many hours.", min=0)
+    ] = 24.0,
+    check: Annotated[
+        bool, typer.Option("--check/--no-check", help="Ask upstream first, and keep what it has no longer (default).")
+    ] = True,
+    dry_run: DryRun = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Free layers that came on demand and that these repositories alone hold; the next pull fetches them again."""
+    from flows.storage.reclaim_request import ReclaimRequest
+
+    request = read_form(
+        ReclaimRequest, repositories=tuple(repositories), keep_hours=keep_hours, check=check, dry_run=dry_run
+    )
+    result = run_here(context, home, "flows.storage.reclaim_flow", "reclaim_space", request)
+    show_summary(result, as_json=as_json)
+    for digest, reason in result.kept.items():
+        say(f"note: kept {digest}: {reason}")
