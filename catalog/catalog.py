@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Self
 from catalog.audit import Events
 from catalog.blobs.content_store import ContentStore
 from catalog.blobs.index import Held, Holdings
-from catalog.blobs.local_store import BlobStore, LocalBlobStore
-from catalog.blobs.origins import Sources
+from catalog.blobs.opening import open_store
 from catalog.blobs.uploads import Clock, Uploads
 from catalog.commits.blob_rights import Rights
 from catalog.commits.commit import Committer, Planner, find_operation
@@ -41,6 +40,7 @@ from catalog.remotes.records import Remotes
 from catalog.retention.plan import Times, read_times
 from catalog.retention.rules import RetentionRules
 from catalog.settings import Settings
+from catalog.versions.blob_sources import Sources
 from catalog.versions.changes import Commit, CommitResult, Lookups
 from catalog.versions.deletion import Squasher
 from catalog.versions.history import History
@@ -374,17 +374,6 @@ class Catalog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def open_store(settings: Settings) -> BlobStore:
-    """Open the blob store that the settings name; raise SettingsInvalid or StorageUnavailable."""
-    if settings.storage_folder is not None:
-        return LocalBlobStore(settings.storage_folder)
-    from catalog.blobs.s3_store import S3BlobStore, S3Place  # boto3 takes a while to import
-
-    bucket, prefix = settings.storage_bucket
-    place = S3Place(bucket, prefix, settings.s3_endpoint)
-    return S3BlobStore(place, settings.root / "staging", redirect=settings.storage_redirect)
 
 
 def open_catalog(settings: Settings) -> Catalog:

@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 
 from oci.errors import SettingsInvalid
 from oci.reference import is_name
-from oci.remote.address import is_loopback
+from oci.remote.network.loopback import is_loopback
 
 
 class Settings(BaseSettings):

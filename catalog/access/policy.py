@@ -6,11 +6,12 @@ Nothing is allowed but what a rule allows, and pulls of what is public. A token 
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from catalog.path_patterns import Pattern, matches, parse_pattern
 from oci.errors import InvalidInput
 
 Action = Literal["pull", "push", "delete", "admin"]
@@ -20,7 +21,6 @@ ANYONE, LOGGED_IN = "anyone", "users"
 """Subjects of rules: everybody, and everybody who has logged in."""
 
 _ACCOUNT = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
-_PATTERN = re.compile(r"[a-z0-9._/*?-]{1,255}")
 _SUBJECT = re.compile(rf"(?:(?:user|robot|group):{_ACCOUNT.pattern}|{ANYONE}|{LOGGED_IN})")
 
 
@@ -29,15 +29,6 @@ def parse_account(text: str) -> str:
     if not _ACCOUNT.fullmatch(text) or len(text) > 64:
         raise InvalidInput(
             f"{text[:80]!r} cannot be a name: lower-case letters, digits, and . _ - between them, 64 at most"
-        )
-    return text
-
-
-def parse_pattern(text: str) -> str:
-    """Read a pattern of repository paths; raise InvalidInput."""
-    if not _PATTERN.fullmatch(text):
-        raise InvalidInput(
-            f"{text[:80]!r} is no pattern of repositories; such as team/app, team/* (one part) or team/** (any)"
         )
     return text
 
@@ -57,17 +48,6 @@ def parse_actions(text: str) -> tuple[Action, ...]:
     return tuple(action for action in ACTIONS if action in wanted)
 
 
-@lru_cache(maxsize=4096)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    parts = {"/**": r"(?:/.+)?", "**": r".*", "*": r"[^/]*", "?": r"[^/]"}
-    return re.compile("".join(parts.get(part, re.escape(part)) for part in re.findall(r"/\*\*$|\*\*|.", pattern)))
-
-
-def matches(pattern: str, name: str) -> bool:
-    """Whether a path fits: `*` and `?` stay within one part, `**` crosses parts, `team/**` is team and all below it."""
-    return _compiled(pattern).fullmatch(name) is not None
-
-
 class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -76,7 +56,6 @@ ACCOUNT_PATTERN = f"^{_ACCOUNT.pattern}$"
 Name = Annotated[
     str, AfterValidator(parse_account), Field(json_schema_extra={"pattern": ACCOUNT_PATTERN, "maxLength": 64})
 ]
-Pattern = Annotated[str, AfterValidator(parse_pattern), Field(json_schema_extra={"pattern": f"^{_PATTERN.pattern}$"})]
 
 
 class Grant(_Value):

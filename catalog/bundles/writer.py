@@ -12,7 +12,7 @@ from catalog.bundles.format import DOCUMENT, BundledVersion, Contents, blob_path
 from catalog.catalog import Catalog
 from catalog.content.curation import curate_version
 from catalog.filters.filter import Filter
-from catalog.filters.tags import PlatformFilter
+from catalog.filters.platforms import PlatformFilter
 from catalog.versions.snapshot import Snapshot
 from oci.digest import Digest, new_hasher
 from oci.errors import InvalidInput, StorageCorrupt

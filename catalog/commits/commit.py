@@ -1,6 +1,5 @@
 """The only writer of the catalogue: concurrent commits are grouped into one transaction under the lock."""
 
-import json
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -11,23 +10,17 @@ from catalog.blobs.origins import Row, source_rows, source_table
 from catalog.commits.blob_rights import Rights
 from catalog.distributions.records import Distribution, Distributions, distribution_row
 from catalog.lake.connection import Lake
-from catalog.quotas.quotas import Quotas, total_of
+from catalog.quotas.quotas import Quotas
 from catalog.versions.changes import Commit, CommitResult, Lookups, plan_effect
-from catalog.versions.rows import ImageConfig, Record, effect_records, first_distribution, record_table
-from catalog.versions.snapshot import Snapshot
+from catalog.versions.rows import Record, effect_records, first_distribution, record_table
+from catalog.versions.snapshot import Snapshot, total_of
 from catalog.versions.snapshot_cache import Snapshots
-from oci import mediatypes
 from oci.errors import CatalogBusy, CatalogUnusable, StorageFull
+from oci.image_config import CONFIGS, MAX_CONFIG, ImageConfig, parse_config
 from oci.manifest import Manifest
 
 _GROUP = 256
 """How many commits one transaction takes at most."""
-
-MAX_CONFIG = 4 * 1024 * 1024
-"""Bytes of a config; one that is larger is not read."""
-
-CONFIGS = frozenset({mediatypes.OCI_CONFIG, mediatypes.DOCKER_CONFIG})
-"""Media types of image configs."""
 
 
 Planner = Callable[[Snapshot], Commit]
@@ -230,26 +223,6 @@ def find_operation(lake: Lake, name: str, operation_id: str) -> int | None:
         return number
     later = lake.read("SELECT min(number) FROM versions WHERE repository = ? AND number > ?", [name, number])
     return int(str(later[0][0] or 0))
-
-
-def parse_config(raw: bytes) -> ImageConfig:
-    """Read what the catalogue keeps of an image config; a config that is not one leaves the fields empty."""
-    try:
-        document = json.loads(raw)
-    except (ValueError, RecursionError):
-        return ImageConfig()
-    if not isinstance(document, dict):
-        return ImageConfig()
-    inner = document.get("config")
-    labels = inner.get("Labels") if isinstance(inner, dict) else None
-    texts = {name: _text(document.get(name)) for name in ("os", "architecture", "variant", "created")}
-    pairs = labels.items() if isinstance(labels, dict) else ()
-    return ImageConfig(**texts, labels={key: _text(value) for key, value in pairs})
-
-
-def _text(value: object) -> str:
-    """A plain value as text, and nothing for one that nests: it is no such text, however deep it goes."""
-    return str(value) if isinstance(value, str | int | float) else ""
 
 
 def _description(commits: Iterable[Commit]) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from catalog.catalog import Catalog
 from catalog.content.curation import Curation
-from catalog.distributions.replication import has_labels
+from catalog.distributions.records import has_labels
 from catalog.filters.companions import CompanionFilter
 from catalog.signing.verification import Checked
 from catalog.versions.changes import RemoveTag, SetTag, TagsStay

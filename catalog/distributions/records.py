@@ -4,7 +4,7 @@ One with a remote is a cache: below its path it serves what another registry has
 """
 
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, cast
@@ -13,6 +13,16 @@ from catalog.distributions.cache_rules import CacheRules
 from catalog.lake.connection import Lake, check_fit, listed
 from catalog.lake.nested_values import as_nested, to_text
 from oci.errors import DistributionUnknown, VersionUnknown
+
+
+def has_labels(labels: Mapping[str, str], wanted: Iterable[str]) -> bool:
+    """Whether all that is wanted is there: `KEY` with any value, `KEY=VALUE` with that one."""
+    for text in wanted:
+        key, equals, value = text.partition("=")
+        if key not in labels or (equals and labels[key] != value):
+            return False
+    return True
+
 
 Row = tuple[object, ...]
 _COLUMNS = (

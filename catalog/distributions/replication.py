@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from catalog.distributions.records import Distribution
+from catalog.distributions.records import Distribution, has_labels
 from catalog.filters.tags import select_names
 from oci.errors import RequestError
 from oci.remote.discovery.served import Discovery, Kind, Served
@@ -167,15 +167,6 @@ def current_version(here: Distribution | None, served: Served, policy: str) -> i
         return None
     mark = _rest(here.replica_mark)
     return here.version if mark and mark == mark_of(served, policy, here.version) else None
-
-
-def has_labels(labels: Mapping[str, str], wanted: Iterable[str]) -> bool:
-    """Whether all that is wanted is there: `KEY` with any value, `KEY=VALUE` with that one."""
-    for text in wanted:
-        key, equals, value = text.partition("=")
-        if key not in labels or (equals and labels[key] != value):
-            return False
-    return True
 
 
 def switch(

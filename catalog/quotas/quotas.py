@@ -6,10 +6,9 @@ Each blob counts once for each repository that has it, whoever else has it too: 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from catalog.access.policy import matches, parse_pattern
 from catalog.lake.connection import Lake, Row
+from catalog.path_patterns import matches, parse_pattern
 from catalog.quotas.totals import Total, Totals
-from catalog.versions.snapshot import Snapshot
 from oci.errors import InvalidInput, QuotaExceeded, QuotaUnknown
 
 
@@ -71,11 +70,6 @@ def judge_warning(quota: Quota, used: Total) -> str:
             allowed = f", and {hard} are allowed" if hard is not None else ""
             return f"{quota.pattern} holds {read(used)} {unit}; above {soft} it is time to clean up{allowed}"
     return ""
-
-
-def total_of(snapshot: Snapshot) -> Total:
-    """What a version counts for: what was received; a size that a manifest claims for a blob left upstream counts for nothing."""
-    return Total(len(snapshot.tags), snapshot.size_bytes + snapshot.proven_bytes)
 
 
 class Quotas:

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from catalog.access.policy import matches
+from catalog.path_patterns import matches
 
 
 class Total(NamedTuple):

@@ -5,10 +5,11 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from catalog.access.policy import ACCOUNT_PATTERN, Pattern, matches
+from catalog.access.policy import ACCOUNT_PATTERN
 from catalog.filters.conditions import parse_age, parse_pair
 from catalog.filters.tags import Line, parse_pattern
 from catalog.lake.connection import Lake
+from catalog.path_patterns import Pattern, matches
 from oci.errors import EntrepotError, RuleUnknown
 
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from catalog.catalog import Catalog
-from catalog.content.curation import Pick
 from catalog.filters.companions import COMPANION_TAGS
+from catalog.filters.pick import Pick
 from catalog.filters.tags import TagFilter
 from catalog.signing.verification import bundles, stage, tagged_signatures
 from catalog.versions.changes import AddManifest, Change, SetTag

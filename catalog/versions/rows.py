@@ -13,6 +13,7 @@ from catalog.lake.nested_values import fit_number, to_text
 from catalog.versions.changes import Commit, Effect
 from catalog.versions.snapshot import Delta, ManifestEntry, Snapshot
 from oci.digest import Digest
+from oci.image_config import ImageConfig
 from oci.kinds import kind_of
 from oci.manifest import Manifest
 from oci.unicode import fit_text
@@ -66,17 +67,6 @@ class ChangeRow:
     tag: str
     digest: Digest
     size: int
-
-
-@dataclass(frozen=True, slots=True)
-class ImageConfig:
-    """What the catalogue keeps of an image's config."""
-
-    os: str = ""
-    architecture: str = ""
-    variant: str = ""
-    created: str = ""
-    labels: Mapping[str, str] | None = None
 
 
 def version_record(commit: Commit, base: Snapshot, snapshot: Snapshot, delta: Delta) -> Record:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
 
+from catalog.quotas.totals import Total
 from oci.descriptor import UNKNOWN_SIZE
 from oci.digest import Digest
 from oci.errors import ManifestUnknown
@@ -165,3 +166,8 @@ def delta_between(old: Snapshot, new: Snapshot) -> Delta:
         blobs_added={digest: size for digest, size in new.blobs.items() if digest not in old.blobs},
         blobs_removed={digest: size for digest, size in old.blobs.items() if digest not in new.blobs},
     )
+
+
+def total_of(snapshot: Snapshot) -> Total:
+    """What a version counts for: what was received; a size that a manifest claims for a blob left upstream counts for nothing."""
+    return Total(len(snapshot.tags), snapshot.size_bytes + snapshot.proven_bytes)

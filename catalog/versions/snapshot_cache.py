@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterable, Sequence
 
 from catalog.distributions.records import Distribution, Distributions
 from catalog.lake.connection import Lake
-from catalog.quotas.quotas import Quotas, total_of
+from catalog.quotas.quotas import Quotas
 from catalog.quotas.totals import Total
 from catalog.remotes.records import Remotes
 from catalog.versions.change_feed import NewsFeed
 from catalog.versions.history import version_unknown
-from catalog.versions.snapshot import Delta, ManifestEntry, Snapshot
+from catalog.versions.snapshot import Delta, ManifestEntry, Snapshot, total_of
 from catalog.versions.timeline import Timeline, Timelines
 from oci.digest import Digest
 from oci.errors import Conflict, NameUnknown, VersionUnknown

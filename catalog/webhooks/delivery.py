@@ -14,7 +14,7 @@ from catalog.settings import Settings
 from catalog.webhooks.cloud_events import CONTENT_TYPES, SIGNATURE, sign
 from catalog.webhooks.records import Subscription
 from oci.errors import InvalidInput, RemoteRefused, RemoteUnavailable, SettingsInvalid
-from oci.remote.address import is_loopback
+from oci.remote.network.loopback import is_loopback
 from oci.remote.network.reach import GuardedBackend, Reach, set_backend
 
 _WITHIN = 30.0

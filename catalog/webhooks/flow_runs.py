@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from catalog.access.policy import matches
 from catalog.filters.tags import select_names
+from catalog.path_patterns import matches
 from catalog.webhooks.queue import Pushed, Run, Waiting
 from catalog.webhooks.records import Hook, parse_upstream
 

@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from catalog.access.policy import Name, Pattern, matches
+from catalog.access.policy import Name
 from catalog.access.secret_file import PrivateFile
 from catalog.filters.tags import parse_pattern as parse_tag_pattern
+from catalog.path_patterns import Pattern, matches
 from catalog.settings import Settings
 from oci.errors import EntrepotError, InvalidInput
 from oci.reference import parse_name

@@ -32,7 +32,8 @@ def allow(
     as_json: Json = False,
 ) -> None:
     """Make a rule. Nothing is allowed but by a rule, and pulls of public distributions."""
-    from catalog.access.policy import Grant, parse_actions, parse_pattern, parse_subject
+    from catalog.access.policy import Grant, parse_actions, parse_subject
+    from catalog.path_patterns import parse_pattern
 
     grant = Grant(actions=parse_actions(actions), patterns=tuple(map(parse_pattern, patterns)))
     with administering(home) as (desk, _):

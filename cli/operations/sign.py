@@ -108,7 +108,7 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Check that content is signed by a key or an identity; exit code 1 when any of it is not."""
-    from catalog.content.curation import Pick
+    from catalog.filters.pick import Pick
     from catalog.signing.plan import choose
     from catalog.signing.verification import SignatureMissing
 

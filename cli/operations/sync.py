@@ -103,7 +103,7 @@ def show_result(result: "SyncResult", *, as_json: bool) -> None:
 
 
 def _print_result(result: "SyncResult") -> None:
-    from flows.sync.report import important_first
+    from flows.runs.plan_tables import important_first
 
     if result.dry_run:
         for tag, reason in result.dropped.items():

@@ -11,9 +11,9 @@ from catalog.bundles.format import Contents
 from catalog.bundles.writer import Wanted
 from flows.forms.fields import RepositoryName
 from flows.forms.filters import Filters
+from flows.forms.modes import Mode
 from flows.runs.operation import OperationResult
 from flows.runs.progress import format_bytes
-from flows.sync.request import Mode
 
 
 class ExportRequest(Filters):

@@ -6,12 +6,13 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, model_validator
 
 from catalog.catalog import Catalog
-from catalog.content.curation import Curation, Pick, curate
+from catalog.content.curation import Curation, curate
 from catalog.content.edits import Edits, TagEdit
 from catalog.filters.filter import Filter
+from catalog.filters.pick import Pick
 from flows.forms.fields import Pattern, RepositoryName, checked
 from flows.forms.filters import Filters
-from flows.sync.request import Mode
+from flows.forms.modes import Mode
 from oci.digest import Digest
 from oci.reference import parse_tag
 

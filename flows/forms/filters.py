@@ -6,7 +6,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from catalog.filters.conditions import Conditions, parse_age, parse_pair, parse_type
 from catalog.filters.filter import Filter
-from catalog.filters.tags import Line, NewestBy, PlatformFilter, TagFilter
+from catalog.filters.platforms import PlatformFilter
+from catalog.filters.tags import Line, NewestBy, TagFilter
 from flows.forms.fields import NEWEST_OF, PATTERNS, Pattern, PlatformText, checked
 from oci.platform import Platform
 

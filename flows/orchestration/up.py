@@ -29,7 +29,7 @@ from flows.orchestration.processes import Child, Processes, check_port_is_free
 from flows.orchestration.restarts import Restarted
 from flows.orchestration.server_process import PrefectProcess, loopback_socket
 from flows.runs.pull_command import registry_url
-from oci.remote.address import is_loopback
+from oci.remote.network.loopback import is_loopback
 
 SERVER_SECONDS, READY_SECONDS = 120.0, 60.0
 

@@ -26,9 +26,10 @@ from flows.runs.catalog import opened_catalog
 from flows.runs.operation import OperationResult
 from flows.runs.progress import format_bytes
 from flows.runs.pull_command import registry_url
+from flows.runs.retries import RETRIED
 from flows.sign.flow import attest_content, sign_content
 from flows.sign.request import PREDICATE_TYPES, AttestRequest, SignRequest, read_signer
-from flows.sync.flow import RETRIED, sync_repository
+from flows.sync.flow import sync_repository
 from flows.sync.report import SyncResult
 from oci.copy import copy_graph
 from oci.digest import Digest

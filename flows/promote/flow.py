@@ -8,7 +8,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from catalog.catalog import Catalog
-from catalog.content.curation import Pick, curate
+from catalog.content.curation import curate
 from catalog.content.promotion import (
     Gate,
     age_gate,
@@ -20,6 +20,7 @@ from catalog.content.promotion import (
     signed_gate,
 )
 from catalog.content.restore import plan_towards
+from catalog.filters.pick import Pick
 from catalog.versions.changes import Change
 from catalog.versions.snapshot import Snapshot
 from flows.promote.policy_hook import hook_gate, parse_hook

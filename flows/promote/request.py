@@ -8,8 +8,8 @@ from pydantic import AfterValidator, Field, model_validator
 from catalog.filters.filter import Filter
 from flows.forms.fields import RepositoryName, checked
 from flows.forms.filters import Filters
+from flows.forms.modes import Mode
 from flows.promote.policy_hook import parse_hook
-from flows.sync.request import Mode
 from oci.reference import parse_tag
 
 Label = Annotated[str, Field(pattern=r"^[^=]+(=.*)?$", max_length=500)]

@@ -15,8 +15,8 @@ from flows.push.request import PushRequest
 from flows.runs import progress
 from flows.runs.artifacts import progress_artifact, table_artifact
 from flows.runs.catalog import opened_catalog
+from flows.runs.retries import RETRIED
 from flows.runs.upstream_slots import upstream_slot
-from flows.sync.flow import RETRIED
 
 
 @task(name="compare-tags", **RETRIED)

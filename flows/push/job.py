@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from catalog.catalog import Catalog
-from catalog.distributions.replication import has_labels
+from catalog.distributions.records import has_labels
 from catalog.filters.companions import CompanionFilter
 from catalog.filters.tags import select_names
 from catalog.remotes.clients import Upstreams
@@ -14,8 +14,8 @@ from flows.push.plan import Children, blobs_of
 from flows.push.request import PushRequest
 from flows.push.target import Neighbours
 from flows.runs.metering import Meter
+from flows.runs.plan_items import PlanItem
 from flows.runs.progress import Progress
-from flows.sync.plan import PlanItem
 from oci.digest import Digest
 from oci.errors import InvalidInput, NameUnknown
 from oci.remote.address import Remote

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from catalog.filters.companions import CompanionFilter
 from catalog.filters.tags import Selection, TagFilter
 from catalog.versions.snapshot import Snapshot
-from flows.sync.plan import PlanItem
+from flows.runs.plan_items import PlanItem
 from oci.digest import Digest
 from oci.reference import is_tag
 from oci.remote.referrers_tag import fallback_tag

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from flows.push import steps as push_steps
 from flows.push.job import PathPush, PushJob, choose_paths
 from flows.push.report import PushFailed, PushResult
-from flows.sync.plan import PlanItem
+from flows.runs.plan_items import PlanItem
 from oci.errors import RemoteError
 
 Step = Callable[[PathPush], Awaitable[None]]

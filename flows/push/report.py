@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from flows.push.job import PushJob
 from flows.runs.failures import named
+from flows.runs.plan_items import PlanItem
+from flows.runs.plan_tables import MAX_ROWS, important_first, item_json
 from flows.runs.progress import format_bytes
-from flows.sync.plan import PlanItem
-from flows.sync.report import MAX_ROWS, important_first, item_json
 from oci.errors import RemoteError
 
 

@@ -4,11 +4,11 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from catalog.content.curation import Pick
 from catalog.filters.filter import Filter
+from catalog.filters.pick import Pick
 from flows.forms.fields import COMPANIONS, CompanionText, LabelText, Pattern, checked, explained
 from flows.forms.filters import Filters
-from flows.sync.request import Mode, OnError
+from flows.forms.modes import Mode, OnError
 from oci.remote.address import Remote, parse_remote
 
 

@@ -8,7 +8,7 @@ from catalog.catalog import Catalog
 from catalog.content.copy_ends import RepositorySource
 from catalog.remotes.clients import Upstreams
 from catalog.versions.snapshot import Snapshot
-from flows.storage.prefetch_flow import Absent, fetch_blob
+from flows.runs.absent_blobs import Absent, fetch_blob
 from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import BlobUnknown, RemoteError

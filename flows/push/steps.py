@@ -13,7 +13,7 @@ from flows.push.source import PushSource
 from flows.push.target import PushTarget, pushed
 from flows.runs.failures import each
 from flows.runs.metering import Meter
-from flows.sync.plan import PlanItem
+from flows.runs.plan_items import PlanItem
 from oci.copy import GraphCopier
 from oci.descriptor import Descriptor
 from oci.digest import Digest

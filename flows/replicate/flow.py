@@ -15,8 +15,9 @@ from flows.replicate.request import Replica, ReplicateRequest, ReplicateResult
 from flows.runs import progress
 from flows.runs.artifacts import table_artifact
 from flows.runs.catalog import opened_catalog
+from flows.runs.retries import RETRIED
 from flows.runs.upstream_slots import upstream_slot
-from flows.sync.flow import RETRIED, STEPS
+from flows.sync.flow import STEPS
 from oci.remote.discovery.discovery import Discovery
 
 

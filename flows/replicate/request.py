@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from catalog.blobs.origins import Policy
 from flows.forms.fields import LabelText, Pattern, explained
 from flows.forms.filters import Filters
-from flows.sync.request import OnError
+from flows.forms.modes import OnError
 from oci.digest import Digest
 from oci.remote.address import Remote, parse_remote
 from oci.remote.discovery.served import KINDS, Kind

@@ -11,9 +11,9 @@ from prefect import get_run_logger
 from prefect.artifacts import acreate_progress_artifact, acreate_table_artifact, aupdate_progress_artifact
 from prefect.exceptions import PrefectException
 
+from flows.runs.plan_items import PlanItem
+from flows.runs.plan_tables import table_rows
 from flows.runs.progress import Progress
-from flows.sync.plan import PlanItem
-from flows.sync.report import table_rows
 
 INTERVAL = 2.0
 """Seconds between two updates of the progress."""

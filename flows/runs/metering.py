@@ -3,16 +3,24 @@
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flows.runs.progress import Progress
-from flows.sync.plan import StagedManifest
 from oci import mediatypes
 from oci.copy import Parts
 from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.manifest import Manifest
 from oci.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class StagedManifest:
+    """A manifest whose content is held: what the rules need of it."""
+
+    descriptor: Descriptor
+    subject: Digest | None
+    manifests: tuple[Descriptor, ...] = field(default=())
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from catalog.catalog import Catalog
 from catalog.content.promotion import Verdict
 from catalog.versions.changes import Change, Commit, LatestIs
 from catalog.versions.snapshot import Delta, Snapshot
-from flows.sync.plan import PlanItem
+from flows.runs.plan_items import PlanItem
 from oci.digest import Digest
 from oci.errors import Conflict
 

@@ -7,7 +7,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from catalog.catalog import Catalog
-from catalog.content.curation import Pick
+from catalog.filters.pick import Pick
 from catalog.settings import Settings
 from catalog.signing.atomic import plan_atomic
 from catalog.signing.plan import choose, plan_attestation, plan_signing, read_document, with_children

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
-from catalog.content.curation import Pick
+from catalog.filters.pick import Pick
 from catalog.settings import Settings
 from catalog.work_roots import read_allowed
 from flows.forms.fields import PATTERNS, Pattern, checked, explained

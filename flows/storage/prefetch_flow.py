@@ -2,8 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import aclosing
-from typing import NamedTuple
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -11,28 +9,15 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from catalog.blobs.origins import BlobSource
 from catalog.catalog import Catalog
-from catalog.content.copy_ends import RepositoryTarget
 from catalog.filters.tags import select_names
 from catalog.remotes.clients import Upstreams
-from catalog.versions.snapshot import Snapshot
 from flows.runs import progress
+from flows.runs.absent_blobs import Absent, fetch_blob
 from flows.runs.catalog import opened_catalog
 from flows.runs.progress import Progress
 from flows.storage.prefetch_request import PrefetchFailed, PrefetchRequest, PrefetchResult
-from oci.descriptor import Descriptor
-from oci.digest import Digest
-from oci.errors import BlobUnknown, DigestInvalid, RemoteCorrupt, RemoteError, SizeInvalid
-
-
-class Absent(NamedTuple):
-    """A blob of a repository's latest version that is not in the store, and where it can be fetched."""
-
-    snapshot: Snapshot
-    digest: Digest
-    size: int
-    sources: tuple[BlobSource, ...]
+from oci.errors import BlobUnknown, RemoteError
 
 
 class PrefetchJob:
@@ -90,32 +75,6 @@ async def fetch_blobs(job: PrefetchJob) -> None:
                 group.create_task(fetch(blob))
     for digest, reason in list(job.failed.items())[:20]:
         get_run_logger().warning("%s: %s", digest, reason)
-
-
-async def fetch_blob(catalog: Catalog, upstreams: Upstreams, blob: Absent) -> None:
-    """Fetch a blob into the store, from one source after the other; raise BlobUnknown where there is none, or what the last one
-    failed with."""
-    wanted = Descriptor("application/octet-stream", blob.digest, blob.size)
-    failure: RemoteError | None = None
-    waiting = upstreams.in_order(blob.sources)
-    while waiting:
-        source = waiting.pop(0)
-        upstream = await upstreams.repository(source.remote)
-        target = RepositoryTarget(catalog, blob.snapshot, source=upstream)
-        try:
-            if await target.has(wanted):
-                return
-            async with aclosing(upstream.read_blob(wanted)) as chunks:  # type: ignore[type-var]  # an async generator
-                await target.write_blob(wanted, chunks)
-        except (DigestInvalid, SizeInvalid) as error:
-            failure = RemoteCorrupt(f"sent another blob: {error}", registry=source.remote.host)
-            if upstream.blame(failure, blob.digest):
-                waiting.insert(0, source)
-        except RemoteError as error:
-            failure = error
-        else:
-            return
-    raise failure or BlobUnknown("nothing says where it can be fetched")
 
 
 @flow(name="prefetch-content", persist_result=False, validate_parameters=True)

@@ -1,16 +1,15 @@
 """The flow `sync-repository`: a sync as Prefect runs, shows and retries it."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
+from prefect.client.schemas.objects import State
 from prefect.context import TaskRunContext
 from prefect.runtime import flow_run
 from prefect.states import Completed
-from prefect.tasks import Task, exponential_backoff
 
 from catalog.catalog import Catalog
 from catalog.remotes.clients import Upstreams
@@ -19,39 +18,23 @@ from catalog.versions.snapshot import Snapshot
 from flows.runs import progress
 from flows.runs.artifacts import progress_artifact, result_artifact
 from flows.runs.catalog import opened_catalog
+from flows.runs.plan_items import PlanItem
+from flows.runs.retries import RETRIED, RETRIES
 from flows.runs.upstream_slots import upstream_slots
 from flows.sync import steps, upstream_facts
 from flows.sync.blend import source_of
 from flows.sync.job import Batch, Committed, Outcome, SyncJob, TagsFailed
-from flows.sync.plan import PlanItem, SyncPlan
+from flows.sync.plan import SyncPlan
 from flows.sync.procedure import Steps, run_sync
 from flows.sync.report import SyncResult
 from flows.sync.request import SyncRequest
 from flows.sync.upstream_reader import Upstream
-from oci.errors import EntrepotError, RemoteUnavailable
-
-RETRIES = 2
-"""How often a task is tried again; each request to upstream has its own tries below that."""
+from oci.errors import RemoteUnavailable
 
 MAX_LOGGED = 20
 """How many failed tags of one batch go to the log; the result table has all."""
 
 _T = TypeVar("_T")
-
-
-def is_retryable(_task: "Task[..., Any]", _run: TaskRun, state: "State[Any]") -> bool:
-    """Whether what a task failed with says that trying again may mend it."""
-    return isinstance(state.data, EntrepotError) and state.data.retryable
-
-
-RETRIED: Mapping[str, Any] = {
-    "retries": RETRIES,
-    "retry_delay_seconds": exponential_backoff(backoff_factor=2),
-    "retry_jitter_factor": 0.5,
-    "retry_condition_fn": is_retryable,
-    "cache_policy": NO_CACHE,
-}
-"""Options of a task that talks to an upstream."""
 
 
 @task(name="list-tags", **RETRIED)

@@ -12,11 +12,13 @@ from catalog.filters.facts import Facts
 from catalog.filters.tags import Selection
 from catalog.versions.changes import CommitResult
 from catalog.versions.snapshot import Snapshot
+from flows.forms.modes import Mode
 from flows.runs.failures import named
-from flows.runs.metering import Meter
+from flows.runs.metering import Meter, StagedManifest
+from flows.runs.plan_items import COPIED, PlanItem
 from flows.runs.progress import Progress
-from flows.sync.plan import COPIED, PlanItem, StagedManifest, SyncPlan
-from flows.sync.request import Mode, SyncRequest, asked_for
+from flows.sync.plan import SyncPlan
+from flows.sync.request import SyncRequest, asked_for
 from flows.sync.upstream_reader import ReadOnce, Upstream
 from oci import mediatypes
 from oci.descriptor import UNKNOWN_SIZE, Descriptor

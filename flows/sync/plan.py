@@ -2,35 +2,16 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass, replace
 
 from catalog.versions.changes import AddManifest, Change, RemoveManifest, RemoveTag, SetTag
 from catalog.versions.snapshot import Snapshot
-from flows.sync.request import Mode
+from flows.forms.modes import Mode
+from flows.runs.metering import StagedManifest
+from flows.runs.plan_items import COPIED, Action, PlanItem
 from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.reference import is_tag
-
-Action = Literal["added", "moved", "completed", "unchanged", "removed", "failed"]
-COPIED: tuple[Action, ...] = ("added", "moved", "completed")
-"""Actions that need something copied; `completed` is a manifest of which more is wanted than was held."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlanItem:
-    """One tag (or a digest, where the remote names one): what happens to it and why.
-
-    `digest` is where it points afterwards, `previous` where it points now; `size` is in bytes: what is to be copied, or
-    was, as far as that is known.
-    """
-
-    tag: str
-    action: Action
-    digest: Digest | None = None
-    previous: Digest | None = None
-    size: int = 0
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +38,6 @@ class SyncPlan:
     def of(self, *actions: Action) -> Iterator[PlanItem]:
         """The items of these actions."""
         return (item for item in self.items if item.action in actions)
-
-
-@dataclass(frozen=True, slots=True)
-class StagedManifest:
-    """A manifest whose content is held: what the rules need of it."""
-
-    descriptor: Descriptor
-    subject: Digest | None
-    manifests: tuple[Descriptor, ...] = field(default=())
 
 
 def plan_sync(

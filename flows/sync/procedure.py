@@ -9,12 +9,13 @@ from functools import partial
 from catalog.filters.companions import is_companion_tag
 from catalog.versions.changes import Commit, CommitResult
 from catalog.versions.snapshot import Snapshot
+from flows.runs.plan_items import COPIED
 from flows.sync import steps as sync_steps
 from flows.sync import upstream_facts
 from flows.sync.blend import blended_of, members_of
 from flows.sync.content_selection import select_by_content
 from flows.sync.job import Batch, Committed, Outcome, SyncJob
-from flows.sync.plan import COPIED, SyncPlan, plan_sync
+from flows.sync.plan import SyncPlan, plan_sync
 from flows.sync.report import SyncResult
 from flows.sync.tag_selection import Choice, NothingSelected, choose_tags
 from flows.sync.upstream_reader import Upstream

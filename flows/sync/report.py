@@ -1,17 +1,14 @@
 """What came of a sync, and how it is shown: as JSON, as a table, as one line."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from catalog.versions.changes import CommitResult
+from flows.runs.plan_items import PlanItem
+from flows.runs.plan_tables import ORDER, item_json
 from flows.runs.progress import format_bytes
 from flows.sync.job import SyncJob
-from flows.sync.plan import PlanItem, SyncPlan
-
-MAX_ROWS = 1000
-"""How many tags a table shows; what failed comes first, what did not change last."""
-
-_ORDER = ("failed", "removed", "moved", "completed", "added", "unchanged")
+from flows.sync.plan import SyncPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +61,7 @@ class SyncResult:
     @property
     def counts(self) -> dict[str, int]:
         """How many tags there are of each action; all are there."""
-        return {action: sum(1 for item in self.items if item.action == action) for action in reversed(_ORDER)}
+        return {action: sum(1 for item in self.items if item.action == action) for action in reversed(ORDER)}
 
     @property
     def failed(self) -> dict[str, str]:
@@ -100,38 +97,3 @@ class SyncResult:
             "notes": list(self.notes),
             "items": [item_json(item) for item in self.items],
         }
-
-
-def item_json(item: PlanItem) -> dict[str, object]:
-    """One tag for programs."""
-    return {
-        "tag": item.tag,
-        "action": item.action,
-        "digest": item.digest,
-        "previous": item.previous,
-        "bytes": item.size,
-        "reason": item.reason,
-    }
-
-
-def important_first(items: Sequence[PlanItem]) -> list[PlanItem]:
-    """Items by what a reader looks for first; otherwise in their order."""
-    return sorted(items, key=lambda item: _ORDER.index(item.action))
-
-
-def table_rows(items: Sequence[PlanItem], *, limit: int = MAX_ROWS) -> list[Mapping[str, object]]:
-    """The rows of the result table; beyond `limit`, one row says how many are left out."""
-    rows: list[Mapping[str, object]] = [
-        {
-            "tag": item.tag,
-            "action": item.action,
-            "digest": str(item.digest or item.previous or ""),
-            "bytes": item.size,
-            "reason": item.reason,
-        }
-        for item in important_first(items)[:limit]
-    ]
-    if len(items) > limit:
-        left = f"{len(items) - limit} more tags; `entrepot version diff` and `entrepot tag list` show all"
-        rows.append({"tag": "…", "action": "", "digest": "", "bytes": 0, "reason": left})
-    return rows

@@ -1,17 +1,13 @@
 """What a sync is asked to do: the parameters of the flow, and the form that Prefect's UI makes of them."""
 
-from typing import Literal
-
 from pydantic import Field, field_validator, model_validator
 
 from catalog.blobs.origins import Policy
 from flows.forms.fields import COMPANIONS, CompanionText, explained
 from flows.forms.filters import Filters
+from flows.forms.modes import Mode, OnError
 from oci.reference import Reference, parse_name
 from oci.remote.address import Remote, parse_remote
-
-Mode = Literal["additive", "mirror"]
-OnError = Literal["fail", "skip"]
 
 
 class SyncRequest(Filters):

@@ -10,10 +10,10 @@ from catalog.maintenance.impact import SYNCED_FROM
 from catalog.versions.changes import Commit, LatestIs
 from catalog.versions.snapshot import Snapshot
 from flows.runs.failures import each
-from flows.runs.metering import Meter, MeteredTarget, meter, staged_manifest
+from flows.runs.metering import Meter, MeteredTarget, StagedManifest, meter, staged_manifest
 from flows.sync.blend import blended_of
 from flows.sync.job import Batch, Committed, Outcome, Root, SyncJob, is_pinned, origin_of
-from flows.sync.plan import StagedManifest, SyncPlan, plan_changes
+from flows.sync.plan import SyncPlan, plan_changes
 from flows.sync.request import asked_for
 from flows.sync.upstream_reader import Upstream
 from oci import mediatypes

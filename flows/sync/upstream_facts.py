@@ -4,9 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 
-from catalog.commits.commit import CONFIGS, MAX_CONFIG, parse_config
 from catalog.filters.facts import Facts, facts_of, is_attestation, is_signature, with_children
-from catalog.versions.rows import ImageConfig
 from flows.runs.failures import each
 from flows.sync.job import Batch, Outcome, Root, SyncJob, is_pinned
 from flows.sync.upstream_reader import ReadOnce
@@ -15,6 +13,7 @@ from oci.copy import MAX_DEPTH
 from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import RemoteCorrupt, RemoteLeftOut, RemoteNotFound
+from oci.image_config import CONFIGS, MAX_CONFIG, ImageConfig, parse_config
 from oci.kinds import SIGSTORE_BUNDLE, SIGSTORE_PREDICATE, bundle_kind, kind_of, signature_tag
 from oci.manifest import Manifest
 

@@ -1,6 +1,5 @@
 """What a user types to name an upstream."""
 
-import ipaddress
 from dataclasses import dataclass, replace
 
 from oci.errors import NameInvalid
@@ -37,15 +36,3 @@ def parse_remote(text: str) -> Remote:
     if "@" in rest.partition("/")[0]:
         raise NameInvalid("a remote cannot hold a login; put it into auth.json (podman login), or ENTREPOT_LOGINS")
     return Remote(parse_reference(rest), "" if scheme == "docker" else scheme)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether host[:port] is this machine by name or address."""
-    name = host.rpartition(":")[0] if host.count(":") == 1 else host
-    name = name.partition("]")[0].strip("[]")
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False

@@ -17,12 +17,12 @@ from oci.errors import (
     RemoteTokenEnded,
     RemoteUnavailable,
 )
-from oci.remote.address import is_loopback
 from oci.remote.auth.authorization import Authorizer, Strangers
 from oci.remote.auth.keychain import Credential
 from oci.remote.clients import Clients
 from oci.remote.limits.traffic import Gate, Traffic
 from oci.remote.network.hops import check_hops, current
+from oci.remote.network.loopback import is_loopback
 from oci.remote.network.origin import follow_to, may_hold_login, origin_of
 from oci.remote.network.reach import Reach
 from oci.remote.options import RemoteOptions

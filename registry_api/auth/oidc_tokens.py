@@ -17,7 +17,7 @@ from catalog.access.bearer_tokens import Subject
 from catalog.access.policy import Policy, Trust
 from catalog.settings import Settings
 from oci.errors import RemoteRefused, RemoteUnavailable, Unauthorized
-from oci.remote.address import is_loopback
+from oci.remote.network.loopback import is_loopback
 from oci.remote.network.reach import Reach
 
 IDENTITY_USER = "oidc"

@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 from catalog.clean_text import clean_text
 from catalog.settings import Settings
-from oci.remote.address import is_loopback
+from oci.remote.network.loopback import is_loopback
 from registry_api.http.forwarded import FORWARDED, HOST, VOUCHED, TrustedProxies, address_text, claims, read_networks
 from registry_api.http.messages import find_header
 

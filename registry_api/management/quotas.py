@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from catalog.access.policy import Pattern
+from catalog.path_patterns import Pattern
 from catalog.quotas.quotas import Quota, QuotaUse
 from registry_api.context import Registry
 from registry_api.management.dependencies import FAILURES, Asker, ToldErrors, asker_of

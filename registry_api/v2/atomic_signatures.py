@@ -14,7 +14,7 @@ from oci.signing.pgp_messages import LIMIT
 from registry_api.context import Registry
 from registry_api.http.bodies import read_whole
 from registry_api.http.messages import Answer, Request, empty_answer, json_answer
-from registry_api.v2.manifest_pushes import commit_changes
+from registry_api.v2.commits import commit_changes
 
 SUPPORTED = (b"x-registry-supports-signatures", "1")
 """By this header of /v2/ clients know that they may ask."""

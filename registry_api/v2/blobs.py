@@ -13,14 +13,14 @@ from oci.descriptor import UNKNOWN_SIZE
 from oci.digest import Digest
 from oci.errors import BlobUnknown, EntrepotError, RangeInvalid, StorageCorrupt
 from registry_api.context import Registry
+from registry_api.http.conditional import is_unchanged, not_modified_headers
 from registry_api.http.errors import error_answer
 from registry_api.http.messages import Answer, Headers, Request, Sendable, empty_answer, with_headers
 from registry_api.http.ranges import Span, parse_range
 from registry_api.http.threads import Threads
 from registry_api.http.transports import SEND_FILE, SendFile
 from registry_api.on_demand import ArrivingBlob
-from registry_api.v2.manifest_pushes import may_be_sparse
-from registry_api.v2.manifests import is_unchanged, not_modified_headers
+from registry_api.v2.commits import may_be_sparse
 
 log = logging.getLogger("registry_api")
 

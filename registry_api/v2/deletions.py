@@ -8,7 +8,7 @@ from oci.manifest import required_blobs
 from oci.reference import is_tag
 from registry_api.context import Registry
 from registry_api.http.messages import Answer, Request, empty_answer
-from registry_api.v2.manifest_pushes import commit_changes
+from registry_api.v2.commits import commit_changes
 
 
 async def delete_manifest(registry: Registry, request: Request) -> Answer:

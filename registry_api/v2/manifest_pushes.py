@@ -1,11 +1,9 @@
 """Manifests on their way in, and their removal; each makes one version. Source: distribution-spec, "Pushing manifests"."""
 
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from functools import partial
 
-from catalog.settings import Settings
-from catalog.versions.changes import AddManifest, Change, Commit, CommitResult, SetTag, TagsStay
+from catalog.versions.changes import AddManifest, Change, SetTag
 from catalog.versions.snapshot import Snapshot
 from oci import mediatypes
 from oci.ambiguity import check_children, check_nesting, check_unambiguous
@@ -18,6 +16,7 @@ from registry_api.context import Registry
 from registry_api.http.bodies import read_whole
 from registry_api.http.errors import TooManyTags
 from registry_api.http.messages import Answer, Request, empty_answer, warning_value
+from registry_api.v2.commits import commit_changes, may_be_sparse
 from registry_api.v2.manifests import check_digest
 from registry_api.v2.quota_warnings import quota_warnings
 
@@ -101,11 +100,6 @@ def _keep(registry: Registry, name: str, manifest: Manifest) -> None:
         registry.catalog.content.put(manifest.raw, manifest.digest, name, manifest.media_type)
 
 
-def may_be_sparse(settings: Settings, repository: str) -> bool:
-    """Whether manifests may be pushed whose parts are not all there."""
-    return any(fnmatchcase(repository, pattern) for pattern in settings.sparse_repositories)
-
-
 def _held_manifest(snapshot: Snapshot, digest: Digest) -> tuple[str, int] | None:
     entry = snapshot.manifests.get(digest)
     return (entry.media_type, entry.size) if entry else None
@@ -137,24 +131,3 @@ def _created(name: str, manifest: Manifest, tags: Sequence[str], warnings: Seque
     headers.extend((b"oci-tag", tag) for tag in tags)
     headers.extend((b"warning", warning_value(text)) for text in warnings)
     return empty_answer(201, *headers)
-
-
-async def commit_changes(
-    registry: Registry, request: Request, operation: str, changes: tuple[Change, ...]
-) -> CommitResult:
-    """Make one version of the request's repository, in the name of its user."""
-    immutable = registry.catalog.distributions.immutable_tags(request.repository)
-    sparse = may_be_sparse(registry.catalog.settings, request.repository)
-    commit = Commit(
-        repository=request.repository,
-        operation=operation,
-        changes=changes,
-        operation_id=registry.make_id(),
-        actor=request.user,
-        created_at=registry.now(),
-        allow_sparse=sparse,
-        allow_absent=sparse,
-        serve=registry.catalog.settings.new_repositories,
-        requirements=(TagsStay(immutable),) if immutable else (),
-    )
-    return await registry.threads.commit(registry.catalog.commit, commit)

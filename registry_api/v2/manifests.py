@@ -6,7 +6,8 @@ from catalog.versions.snapshot import Snapshot
 from oci.digest import Digest
 from oci.errors import DigestInvalid, ManifestUnknown
 from registry_api.context import Registry
-from registry_api.http.messages import API_VERSION, Answer, Headers, Request, with_headers
+from registry_api.http.conditional import is_unchanged, not_modified_headers
+from registry_api.http.messages import Answer, Headers, Request, with_headers
 from registry_api.v2.pull_counting import note_pull
 
 
@@ -49,15 +50,6 @@ def resolve(snapshot: Snapshot, reference: str, path: str) -> Digest:
         raise ManifestUnknown(f"{what} {reference[:200]!r} is not in {path}") from None
 
 
-def is_unchanged(request: Request, digest: Digest) -> bool:
-    """Whether the client has the content already (If-None-Match, RFC 9110 section 13.1.2)."""
-    asked = request.header(b"if-none-match")
-    if asked is None:
-        return False
-    known = [tag.strip().removeprefix("W/") for tag in asked.decode("latin-1").split(",")]
-    return f'"{digest}"' in known or known == ["*"]
-
-
 @lru_cache(maxsize=16384)
 def _headers(digest: Digest, media_type: str, size: int) -> Headers:
     """Made once for each manifest: this is what the fastest path spends its time on."""
@@ -67,12 +59,6 @@ def _headers(digest: Digest, media_type: str, size: int) -> Headers:
         (b"docker-content-digest", digest),
         (b"etag", f'"{digest}"'),
     )
-
-
-@lru_cache(maxsize=1024)
-def not_modified_headers(digest: Digest) -> Headers:
-    """Headers of a 304."""
-    return [API_VERSION, (b"docker-content-digest", digest.encode()), (b"etag", f'"{digest}"'.encode())]
 
 
 def check_digest(found: Digest, reference: str) -> None:

@@ -3,8 +3,9 @@
 import asyncio
 from functools import partial
 
-from catalog.access.policy import Caller, matches
+from catalog.access.policy import Caller
 from catalog.blobs.uploads import UploadSession
+from catalog.path_patterns import matches
 from oci.digest import Digest, check_algorithm
 from oci.errors import (
     BlobTooLarge,

@@ -11,7 +11,7 @@ from catalog.prefect_address import PrefectAddress, known_addresses
 from catalog.settings import Settings
 from catalog.webhooks.queue import Run
 from oci.errors import RemoteRefused, RemoteUnauthorized, RemoteUnavailable
-from oci.remote.address import is_loopback
+from oci.remote.network.loopback import is_loopback
 
 _WITHIN = 30.0
 _AGAIN_LATER = frozenset({401, 403, 404, 408, 425, 429})

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from catalog.blobs.origins import BlobSource, Sources
+from catalog.blobs.origins import BlobSource
+from catalog.versions.blob_sources import Sources
 from catalog.versions.snapshot import Snapshot
 from oci.manifest import Manifest
 from oci.memory import MemoryStore

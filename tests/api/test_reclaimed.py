@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from catalog.remotes.clients import Upstreams
-from flows.storage.prefetch_flow import PrefetchJob, _find_absent, fetch_blob
+from flows.runs.absent_blobs import fetch_blob
+from flows.storage.prefetch_flow import PrefetchJob, _find_absent
 from oci.memory import MemoryStore
 from oci.pack import pack_image
 from tests.api.conftest import serve

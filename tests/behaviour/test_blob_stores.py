@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from catalog.blobs.local_store import BlobStore
-from catalog.catalog import Catalog, open_store
+from catalog.blobs.opening import open_store
+from catalog.catalog import Catalog
 from catalog.settings import read_settings
 from oci.digest import Digest
 from oci.errors import DigestInvalid, SettingsInvalid, StorageCorrupt, StorageUnavailable

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from catalog.access.administration import Administration
 from catalog.access.policy import parse_grant
 from catalog.access.store import AccessStore
-from catalog.content.curation import Pick, curate
+from catalog.content.curation import curate
 from catalog.content.restore import plan_towards
+from catalog.filters.pick import Pick
 from flows.runs.operation import Operation, perform
 from flows.sync.request import SyncRequest
 from oci.digest import Digest

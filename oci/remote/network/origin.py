@@ -9,7 +9,7 @@ from typing import NamedTuple
 import httpx
 
 from oci.errors import RemoteRefused
-from oci.remote.address import is_loopback
+from oci.remote.network.loopback import is_loopback
 
 _PORTS = {"http": 80, "https": 443}
 

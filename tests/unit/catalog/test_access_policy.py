@@ -7,18 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog.access.bearer_tokens import Scope, parse_scope
-from catalog.access.policy import (
-    ACTIONS,
-    Account,
-    Caller,
-    Grant,
-    Policy,
-    Rule,
-    decide_access,
-    matches,
-    parse_grant,
-    parse_pattern,
-)
+from catalog.access.policy import ACTIONS, Account, Caller, Grant, Policy, Rule, decide_access, parse_grant
+from catalog.path_patterns import matches, parse_pattern
 from oci.errors import InvalidInput
 from oci.reference import is_name
 

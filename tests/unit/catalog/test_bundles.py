@@ -17,7 +17,8 @@ from catalog.catalog import Catalog
 from catalog.content.restore import plan_towards
 from catalog.filters.conditions import Conditions
 from catalog.filters.filter import Filter
-from catalog.filters.tags import PlatformFilter, TagFilter
+from catalog.filters.platforms import PlatformFilter
+from catalog.filters.tags import TagFilter
 from catalog.settings import read_settings
 from catalog.versions.changes import AddManifest, RemoveTag, SetTag
 from catalog.versions.snapshot import Snapshot

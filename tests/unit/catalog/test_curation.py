@@ -5,11 +5,13 @@ from datetime import UTC, datetime
 import pytest
 
 from catalog.catalog import Catalog
-from catalog.content.curation import Curation, Pick, curate
+from catalog.content.curation import Curation, curate
 from catalog.content.restore import plan_towards
 from catalog.filters.conditions import Conditions
 from catalog.filters.filter import Filter
-from catalog.filters.tags import PlatformFilter, TagFilter
+from catalog.filters.pick import Pick
+from catalog.filters.platforms import PlatformFilter
+from catalog.filters.tags import TagFilter
 from catalog.versions.changes import AddManifest, SetTag
 from catalog.versions.snapshot import Snapshot
 from oci import mediatypes

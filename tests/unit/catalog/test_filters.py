@@ -3,8 +3,9 @@
 import pytest
 from semver import Version
 
+from catalog.filters.platforms import PlatformFilter
 from catalog.filters.semver import parse_range, parse_version
-from catalog.filters.tags import Line, PlatformFilter, TagFilter, parse_pattern
+from catalog.filters.tags import Line, TagFilter, parse_pattern
 from oci.digest import Digest
 from oci.errors import InvalidInput
 from oci.memory import MemoryStore

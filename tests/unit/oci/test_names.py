@@ -10,8 +10,9 @@ from oci.digest import Digest
 from oci.errors import DigestInvalid, InvalidInput, NameInvalid, TagInvalid
 from oci.platform import Platform
 from oci.reference import DOCKER_HUB, is_tag, parse_name, parse_reference, parse_tag
-from oci.remote.address import is_loopback, parse_remote
+from oci.remote.address import parse_remote
 from oci.remote.auth.challenge import Challenge, parse_challenges
+from oci.remote.network.loopback import is_loopback
 
 HEX = "0123456789abcdef" * 4
 
