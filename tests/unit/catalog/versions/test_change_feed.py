@@ -119,7 +119,7 @@ with lake.write() as writer:
 def test_a_writer_that_dies_in_its_commit_stops_nobody(catalog: Catalog) -> None:
     push_image(catalog, "team/app", "a", "one")
     command = [sys.executable, "-c", DIE_IN_COMMIT, str(catalog._lake.file)]
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[4]
     now = [1000.0]
     lake = catalog._lake
     feed = NewsFeed(lake, monotonic=lambda: now[0])

@@ -12,7 +12,7 @@ from catalog.webhooks.queue import Pushed
 from catalog.webhooks.records import Kind
 from oci.errors import InvalidInput
 from registry_api.webhooks.payloads import parse_events
-from tests.unit.catalog.test_cloud_events import MADE
+from tests.unit.catalog.webhooks.test_cloud_events import MADE
 
 A, B = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"

@@ -16,7 +16,7 @@ from catalog.versions.changes import RemoveTag
 from catalog.versions.snapshot import Snapshot
 from tests.unit.catalog.conftest import commit_to, push_image
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 def fill(catalog: Catalog, count: int = 6) -> None:
