@@ -1,1 +1,6 @@
-"""What we hold: the blob store, versions, commits, snapshots and the questions one can ask of them."""
+"""What this installation holds: blobs, versions, distributions, rules, and the questions about them.
+
+`catalog` assembles the packages, `settings` is the one table of settings.
+No HTTP and no Prefect: requests are answered in `registry_api`, operations are run in `flows`.
+Leans on `oci` alone.
+"""

@@ -1,1 +1,6 @@
-"""What operators run: flows, and the command line that starts them."""
+"""What operators run: one package for each operation, as a Prefect flow with its form.
+
+`runs` and `forms` hold what operations share; `orchestration` runs Prefect itself.
+Rules about content are in `catalog`; commands are in `cli`.
+Leans on `catalog` and `oci`.
+"""

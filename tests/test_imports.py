@@ -1,7 +1,8 @@
 """The architecture as a test: which room may import what, held over the syntax tree of every file."""
 
 import ast
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -17,6 +18,101 @@ ARROWS: dict[str, set[str]] = {
     "flows": {"catalog", "oci"},
     "cli": {"flows", "catalog", "oci"},
 }
+# Package, or a module in a room's own folder that imports packages → which of these it may import of its own room.
+# A module that is in no row imports none of them, and all of its room may import it.
+PACKAGE_ARROWS: dict[str, set[str]] = {
+    "oci/remote": {"remote/auth", "remote/limits", "remote/network"},
+    "oci/remote/auth": {"remote/network"},
+    "oci/remote/discovery": {"remote"},
+    "oci/remote/limits": {"remote/network"},
+    "oci/remote/mirrors": {"remote"},
+    "oci/remote/network": set(),
+    "oci/remote/signatures": {"remote", "signing"},
+    "oci/signing": set(),
+    "catalog/access": {"audit"},
+    "catalog/audit": {"lake"},
+    "catalog/blobs": {"lake"},
+    "catalog/bundles": {"blobs", "catalog", "content", "filters", "versions"},
+    "catalog/catalog": {
+        "audit",
+        "blobs",
+        "commits",
+        "distributions",
+        "filters",
+        "lake",
+        "maintenance",
+        "pull_counts",
+        "query",
+        "quotas",
+        "remotes",
+        "retention",
+        "versions",
+    },
+    "catalog/commits": {"audit", "blobs", "distributions", "lake", "quotas", "versions"},
+    "catalog/content": {"blobs", "catalog", "distributions", "filters", "signing", "versions"},
+    "catalog/distributions": {"filters", "lake"},
+    "catalog/filters": set(),
+    "catalog/lake": set(),
+    "catalog/maintenance": {"blobs", "distributions", "filters", "lake", "pull_counts", "versions"},
+    "catalog/prefect_address": {"access"},
+    "catalog/pull_counts": {"lake"},
+    "catalog/query": {"filters", "lake"},
+    "catalog/query/named": {"query"},
+    "catalog/quotas": {"lake"},
+    "catalog/remotes": {"blobs", "distributions", "lake"},
+    "catalog/retention": {"access", "filters", "lake", "pull_counts", "versions"},
+    "catalog/signing": {"catalog", "filters", "versions"},
+    "catalog/versions": {"audit", "blobs", "distributions", "filters", "lake", "quotas", "remotes"},
+    "catalog/webhooks": {"access", "audit", "commits", "distributions", "filters"},
+    "registry_api/__main__": {"server"},
+    "registry_api/app": {
+        "auth",
+        "context",
+        "flatpak_index",
+        "health",
+        "http",
+        "management",
+        "on_demand",
+        "pull_through",
+        "token_endpoint",
+        "v2",
+        "webhooks",
+    },
+    "registry_api/auth": {"http"},
+    "registry_api/context": {"auth", "http", "on_demand"},
+    "registry_api/flatpak_index": {"context", "http"},
+    "registry_api/health": {"context", "http"},
+    "registry_api/http": set(),
+    "registry_api/management": {"auth", "context", "http"},
+    "registry_api/on_demand": {"http"},
+    "registry_api/pull_through": {"context", "http"},
+    "registry_api/server": {"app", "http"},
+    "registry_api/token_endpoint": {"auth", "context", "http"},
+    "registry_api/v2": {"auth", "context", "http", "on_demand", "pull_through"},
+    "registry_api/webhooks": {"auth", "context", "http", "management"},
+    "flows/bundles": {"forms", "runs"},
+    "flows/curate": {"forms", "runs"},
+    "flows/demo": {"pipeline", "sync"},
+    "flows/forms": set(),
+    "flows/image_build": {"forms", "runs", "sign"},
+    "flows/orchestration": {"demo", "recovery", "runs"},
+    "flows/pipeline": {"bundles", "curate", "forms", "image_build", "runs", "sign", "sync"},
+    "flows/promote": {"forms", "runs", "sign"},
+    "flows/push": {"forms", "runs"},
+    "flows/recovery": set(),
+    "flows/replicate": {"forms", "runs", "sync"},
+    "flows/retention": {"forms", "runs"},
+    "flows/runs": set(),
+    "flows/sign": {"forms", "runs"},
+    "flows/storage": {"forms", "runs"},
+    "flows/sync": {"forms", "runs"},
+    "cli/administration": set(),
+    "cli/content": set(),
+    "cli/main": {"administration", "content", "operations", "storage"},
+    "cli/operations": set(),
+    "cli/storage": set(),
+}
+MOST_SIBLINGS = 16
 # Package → the one room whose files may import it.
 ROOM_OF = {
     "prefect": "flows",
@@ -156,6 +252,128 @@ def test_a_second_file_with_boto3_is_found() -> None:
     second = imports_of(PurePosixPath("catalog/lake/connection.py"), "from boto3 import client")
     assert breaches(iter([*first])) == []
     assert len(breaches(iter([*imports_of(PurePosixPath("catalog/blobs/s3_store.py"), "import boto3"), *second]))) == 1
+
+
+# --- packages within a room ------------------------------------------------------------------------------------
+
+
+def modules() -> dict[str, PurePosixPath]:
+    """Every module of the product by its dotted name; a package stands for its `__init__.py`."""
+    paths = (PurePosixPath(path.relative_to(ROOT)) for path in product_files())
+    return {".".join(path.with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
+
+
+def box_of(path: PurePosixPath) -> str:
+    """The package that a file is in; a module that lies in its room's own folder stands for itself."""
+    return str(path.parent if len(path.parts) > 2 else path.with_suffix(""))
+
+
+def module_arrows(found: Iterable[Import], known: Mapping[str, PurePosixPath]) -> set[tuple[str, str]]:
+    """Which module imports which: of `from a import b` the module a.b where there is one, else a."""
+    by_line: dict[tuple[PurePosixPath, int], set[str]] = {}
+    for item in found:
+        if item.module in known:
+            by_line.setdefault((item.path, item.line), set()).add(item.module)
+    names = {path: name for name, path in known.items()}
+    return {
+        (names[path], name)
+        for (path, _), imported in by_line.items()
+        for name in imported
+        if not any(other.startswith(f"{name}.") for other in imported)
+    }
+
+
+def package_arrows(arrows: Iterable[tuple[str, str]], known: Mapping[str, PurePosixPath]) -> set[tuple[str, str]]:
+    """Arrows between boxes of one room; the `__init__.py` of a room itself is nobody's neighbour."""
+    boxes = {(box_of(known[start]), box_of(known[end])) for start, end in arrows if end not in ARROWS}
+    return {(start, end) for start, end in boxes if start != end and start.split("/")[0] == end.split("/")[0]}
+
+
+def package_breaches(arrows: Iterable[tuple[str, str]]) -> list[str]:
+    """Arrows between boxes that PACKAGE_ARROWS does not have; a module without a row may import no box with one."""
+    wrong = []
+    for start, end in sorted(arrows):
+        room = start.split("/")[0]
+        if end in PACKAGE_ARROWS and end.removeprefix(f"{room}/") not in PACKAGE_ARROWS.get(start, set()):
+            wrong.append(f"{start} imports {end}; it may import {sorted(PACKAGE_ARROWS.get(start, set()))}")
+    return wrong
+
+
+def find_circle(arrows: Iterable[tuple[str, str]]) -> list[str]:
+    """Nodes that import each other in a circle, the first that is found; empty where there is none."""
+    ends: dict[str, set[str]] = {}
+    for start, end in arrows:
+        ends.setdefault(start, set()).add(end)
+    done: set[str] = set()
+
+    def walk(node: str, way: list[str]) -> list[str]:
+        if node in way:
+            return [*way[way.index(node) :], node]
+        if node in done:
+            return []
+        circle = next((found for end in sorted(ends.get(node, ())) if (found := walk(end, [*way, node]))), [])
+        done.add(node)
+        return circle
+
+    return next((found for node in sorted(ends) if (found := walk(node, []))), [])
+
+
+def product_arrows() -> set[tuple[str, str]]:
+    return module_arrows(product_imports(), modules())
+
+
+def test_every_import_between_packages_follows_an_arrow() -> None:
+    assert package_breaches(package_arrows(product_arrows(), modules())) == []
+
+
+def test_every_package_has_its_row_and_every_arrow_its_use() -> None:
+    packages = {box_of(path) for path in modules().values() if len(path.parts) > 2}
+    rows = {(start, f"{start.split('/')[0]}/{end}") for start, ends in PACKAGE_ARROWS.items() for end in ends}
+    assert packages - set(PACKAGE_ARROWS) == set()
+    assert set(PACKAGE_ARROWS) - packages == {name for name in PACKAGE_ARROWS if (ROOT / f"{name}.py").is_file()}
+    assert rows - package_arrows(product_arrows(), modules()) == set()
+
+
+def test_neither_files_nor_packages_import_each_other_in_a_circle() -> None:
+    assert find_circle(product_arrows()) == []
+    assert find_circle(package_arrows(product_arrows(), modules())) == []
+
+
+def test_no_folder_has_too_many_siblings() -> None:
+    counts = Counter(str(path.parent) for path in modules().values() if path.name != "__init__.py")
+    assert {folder: count for folder, count in counts.items() if count > MOST_SIBLINGS} == {}
+
+
+def test_every_package_says_what_lives_in_it() -> None:
+    texts = {
+        str(path.parent): ast.get_docstring(ast.parse((ROOT / path).read_text())) or ""
+        for path in modules().values()
+        if path.name == "__init__.py"
+    }
+    assert {str(path.parent) for path in modules().values()} - set(texts) == set()
+    assert {folder: text for folder, text in texts.items() if not 3 <= len(text.splitlines()) <= 8} == {}
+
+
+def test_unit_tests_lie_as_the_rooms_do() -> None:
+    folders = {
+        path.parent.relative_to(ROOT / "tests" / "unit") for path in (ROOT / "tests" / "unit").rglob("test_*.py")
+    }
+    assert [folder for folder in sorted(folders) if not (ROOT / folder).is_dir()] == []
+
+
+def test_a_wrong_arrow_between_packages_is_found() -> None:
+    known = modules()
+    found = imports_of(PurePosixPath("catalog/lake/connection.py"), "def f():\n    from catalog.versions import commit")
+    (breach,) = package_breaches(package_arrows(module_arrows(found, known), known))
+    assert breach.startswith("catalog/lake imports catalog/versions")
+    found = imports_of(PurePosixPath("catalog/settings.py"), "from catalog.lake.schema import MIGRATIONS")
+    (breach,) = package_breaches(package_arrows(module_arrows(found, known), known))
+    assert breach.startswith("catalog/settings imports catalog/lake")
+
+
+def test_a_circle_is_found() -> None:
+    assert find_circle([("a", "b"), ("b", "c"), ("c", "b"), ("a", "d")]) == ["b", "c", "b"]
+    assert find_circle([("a", "b"), ("b", "c"), ("a", "c")]) == []
 
 
 def test_relative_imports_are_seen_as_absolute_ones() -> None:
