@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ from uuid import UUID
 
 import yaml  # type: ignore[import-untyped]  # it carries no types
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate, WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.flows import Flow, load_flow_from_entrypoint
@@ -97,23 +98,43 @@ def _register(client: SyncPrefectClient, declared: Mapping[str, Any]) -> Registe
         found = None
     if found is not None and found.version == version:
         return Registered(found.id, full_name, changed=False)
-    made = client.create_deployment(
-        flow_id=client.create_flow_from_name(flow.name),
-        name=declared["name"],
-        version=version,
-        description=declared.get("description"),
-        entrypoint=declared["entrypoint"],
-        tags=declared.get("tags", []),
-        parameters=declared.get("parameters", {}),
-        parameter_openapi_schema=schema,
-        enforce_parameter_schema=True,
-        work_pool_name=declared["work_pool"]["name"],
-        job_variables=declared["work_pool"].get("job_variables", {}),
-        schedules=[make_schedule(schedule) for schedule in declared.get("schedules", [])],
-        pull_steps=[],
-        paused=False,
-    )
-    return Registered(made, full_name, changed=True)
+    contents = {
+        "version": version,
+        "description": declared.get("description"),
+        "entrypoint": declared["entrypoint"],
+        "tags": declared.get("tags", []),
+        "parameters": declared.get("parameters", {}),
+        "parameter_openapi_schema": schema,
+        "enforce_parameter_schema": True,
+        "work_pool_name": declared["work_pool"]["name"],
+        "job_variables": declared["work_pool"].get("job_variables", {}),
+        "pull_steps": [],
+    }
+    schedules = [make_schedule(schedule) for schedule in declared.get("schedules", [])]
+    if found is None:
+        made = client.create_deployment(
+            flow_id=client.create_flow_from_name(flow.name),
+            name=declared["name"],
+            schedules=schedules,
+            paused=False,
+            **contents,
+        )
+        return Registered(made, full_name, changed=True)
+    _replace(client, found, contents, schedules)
+    return Registered(found.id, full_name, changed=True)
+
+
+def _replace(
+    client: SyncPrefectClient,
+    found: DeploymentResponse,
+    contents: Mapping[str, Any],
+    schedules: Sequence[DeploymentScheduleCreate],
+) -> None:
+    """Write all of a deployment but what its users decide: its schedules and whether it is paused; new schedules are added."""
+    client.update_deployment(found.id, DeploymentUpdate.model_validate(contents))
+    known = {schedule.slug for schedule in found.schedules}
+    if added := [schedule for schedule in schedules if schedule.slug not in known]:
+        client.create_deployment_schedules(found.id, added)
 
 
 def make_schedule(declared: Mapping[str, Any]) -> DeploymentScheduleCreate:

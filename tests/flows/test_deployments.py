@@ -1,0 +1,78 @@
+"""Registering deployments with a Prefect server that has some already, such as those of an older Entrepôt."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.objects import DeploymentSchedule
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows.orchestration.deployments import read_deployments, register_deployments
+from tests.cli.commands import PrefectServer
+
+GC = "collect-garbage/collect-garbage"
+OLD_ENTRYPOINT, OLD_COMMAND = "flows.gc.collect_garbage", "python -m flows.engine"
+
+
+@pytest.fixture
+def client(prefect: PrefectServer) -> Iterator[SyncPrefectClient]:
+    with temporary_settings({PREFECT_API_URL: prefect.api_url}), get_client(sync_client=True) as client:
+        yield client
+
+
+def register_as_before(client: SyncPrefectClient) -> None:
+    """Register every deployment as an older Entrepôt did: other entrypoints, another command, another version."""
+    register_deployments(client)
+    for found in client.read_deployments():
+        patch(
+            client, found, version="0123456789abcdef", entrypoint=OLD_ENTRYPOINT, job_variables={"command": OLD_COMMAND}
+        )
+
+
+def patch(client: SyncPrefectClient, found: DeploymentResponse, **fields: Any) -> None:
+    client.request("PATCH", "/deployments/{id}", path_params={"id": found.id}, json=fields)
+
+
+def schedule_of(found: DeploymentResponse, slug: str) -> DeploymentSchedule:
+    return next(schedule for schedule in found.schedules if schedule.slug == slug)
+
+
+def test_deployments_of_an_older_entrepot_are_replaced(client: SyncPrefectClient) -> None:
+    register_as_before(client)
+    before = {found.name: found.id for found in client.read_deployments()}
+    registered = register_deployments(client)
+    assert all(one.changed for one in registered)
+    assert {found.name: found.id for found in client.read_deployments()} == before  # hooks and flow runs name them
+    for declared in read_deployments():
+        (found,) = [one for one in client.read_deployments() if one.name == declared["name"]]
+        assert found.entrypoint == declared["entrypoint"]
+        assert found.job_variables == declared["work_pool"].get("job_variables", {})
+    assert not any(one.changed for one in register_deployments(client))
+
+
+def test_what_users_decided_of_a_deployment_stays(client: SyncPrefectClient) -> None:
+    register_as_before(client)
+    found = client.read_deployment_by_name(GC)
+    weekly = schedule_of(found, "weekly")
+    client.update_deployment_schedule(found.id, weekly.id, active=True, schedule=CronSchedule(cron="1 2 * * *"))
+    own = DeploymentScheduleCreate(schedule=CronSchedule(cron="5 5 5 * *"), active=True)
+    client.create_deployment_schedules(found.id, [own])
+    patch(client, found, paused=True)
+    register_deployments(client)
+    now = client.read_deployment_by_name(GC)
+    shown = {(one.slug, getattr(one.schedule, "cron", ""), one.active) for one in now.schedules}
+    assert shown == {("weekly", "1 2 * * *", True), (None, "5 5 5 * *", True)}
+    assert now.paused
+    assert now.entrypoint != OLD_ENTRYPOINT
+
+
+def test_a_schedule_that_is_new_in_the_file_is_added(client: SyncPrefectClient) -> None:
+    register_as_before(client)
+    found = client.read_deployment_by_name(GC)
+    client.delete_deployment_schedule(found.id, schedule_of(found, "weekly").id)
+    register_deployments(client)
+    assert not schedule_of(client.read_deployment_by_name(GC), "weekly").active
