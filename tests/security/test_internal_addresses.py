@@ -159,6 +159,17 @@ async def test_a_name_is_looked_up_and_what_it_leads_to_is_judged() -> None:
     assert await judge.addresses("inner.example", 443)
 
 
+@pytest.mark.parametrize("order", [("8.8.8.8", "127.0.0.1"), ("127.0.0.1", "8.8.8.8"), ("127.0.0.1", "8.8.8.8", "127.0.0.1")])
+def test_a_registry_that_has_its_name_lead_within_for_a_moment_opens_nothing(order: Sequence[str]) -> None:
+    judge = Reach("registry.example")
+    for address in order:
+        judge.met(address)
+    for within in ("127.0.0.1", "10.0.0.1", "169.254.169.254"):
+        with pytest.raises(RemoteRefused):
+            judge.check_name(within)
+    judge.check_name("8.8.4.4")
+
+
 @pytest.mark.anyio
 async def test_a_name_that_leads_elsewhere_the_second_time_is_connected_to_where_it_led_first(
     public: None, within: Receiver
