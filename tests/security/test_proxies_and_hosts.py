@@ -41,8 +41,9 @@ def heeded(scope: dict[str, Any]) -> tuple[str, str, str]:
         ({"x_forwarded_proto": "https"}, (PROXY, "https", "inner:5080")),
         ({"x_forwarded_proto": "gopher", "x_forwarded_host": 'a"b', "x_forwarded_for": CLIENT},
          (CLIENT, "http", "inner:5080")),
-        ({"forwarded": f'for={CLIENT};proto=https;host="r.example:8443"', "x_forwarded_for": "1.1.1.1"},
-         (CLIENT, "https", "r.example:8443")),
+        ({"forwarded": f'for={CLIENT};proto=https;host="r.example:8443"'}, (CLIENT, "https", "r.example:8443")),
+        ({"forwarded": f'for="{CLIENT}:99";proto=https', "x_forwarded_for": f"1.1.1.1, {CLIENT}"},
+         (CLIENT, "https", "inner:5080")),
         ({"forwarded": f'for=1.1.1.1, for="[2001:db8::7]:99";proto=https, for={OUTER};host=inside'},
          ("2001:db8::7", "https", "inside")),
         ({"forwarded": "for=_hidden;proto=https"}, (PROXY, "https", "inner:5080")),
@@ -52,6 +53,20 @@ def heeded(scope: dict[str, Any]) -> tuple[str, str, str]:
 )  # fmt: skip
 def test_what_a_trusted_proxy_says(headers: dict[str, str], expected: tuple[str, str, str]) -> None:
     assert heeded(scope_of(**headers)) == expected
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"forwarded": "for=1.1.1.1;host=evil", "x_forwarded_for": CLIENT, "x_forwarded_host": "r.example"},
+        {"forwarded": "for=1.1.1.1", "x_forwarded_proto": "https"},
+        {"forwarded": f"for={CLIENT}", "x_forwarded_for": "1.1.1.1"},
+        {"forwarded": "made up", "x_forwarded_for": CLIENT},
+    ],
+)
+def test_two_forms_that_contradict_each_other_are_not_heeded(headers: dict[str, str]) -> None:
+    """A proxy that writes the one passes on the other: nginx sets X-Forwarded-For, and lets a client's Forwarded through."""
+    assert heeded(scope_of(**headers)) == (PROXY, "http", "inner:5080")
 
 
 @pytest.mark.parametrize("peer", [CLIENT, "", "10.0.1.1", "::2"])
@@ -144,3 +159,14 @@ def test_an_unknown_name_is_asked_for_basic_and_can_log_in(proxied: Api) -> None
         assert "evil" not in str(answer.headers)
         assert proxied.admin.get("/v2/", headers=headers).status_code == 200
         assert proxied.anybody.get("/v2/open/app/manifests/v1", headers=headers).status_code == 200
+
+
+def test_the_addresses_of_one_ipv6_customer_share_what_they_may_ask(tmp_path: Path) -> None:
+    with serve(tmp_path / "entrepot", trusted_proxies="127.0.0.1", request_rate=1) as api:
+        for path in ("/v2/", "/token", "/api/v1/repositories"):
+            of_one = [
+                api.anybody.get(path, headers={"X-Forwarded-For": f"2001:db8:0:{len(path)}::{number:x}"}).status_code
+                for number in range(30)
+            ]
+            other = api.anybody.get(path, headers={"X-Forwarded-For": f"2001:db8:1:{len(path)}::1"}).status_code
+            assert (of_one[-1], 429 in of_one[:9], other == 429) == (429, False, False), path
