@@ -159,7 +159,9 @@ async def test_a_name_is_looked_up_and_what_it_leads_to_is_judged() -> None:
     assert await judge.addresses("inner.example", 443)
 
 
-@pytest.mark.parametrize("order", [("8.8.8.8", "127.0.0.1"), ("127.0.0.1", "8.8.8.8"), ("127.0.0.1", "8.8.8.8", "127.0.0.1")])
+@pytest.mark.parametrize(
+    "order", [("8.8.8.8", "127.0.0.1"), ("127.0.0.1", "8.8.8.8"), ("127.0.0.1", "8.8.8.8", "127.0.0.1")]
+)
 def test_a_registry_that_has_its_name_lead_within_for_a_moment_opens_nothing(order: Sequence[str]) -> None:
     judge = Reach("registry.example")
     for address in order:

@@ -312,7 +312,9 @@ def test_a_folder_that_becomes_a_link_while_a_bundle_is_read_leads_nowhere(
 
 
 @pytest.mark.parametrize("what", ["link", "folder", "pipe"])
-def test_a_folder_with_anything_but_files_is_refused(filled: Catalog, other: Catalog, tmp_path: Path, what: str) -> None:
+def test_a_folder_with_anything_but_files_is_refused(
+    filled: Catalog, other: Catalog, tmp_path: Path, what: str
+) -> None:
     bundle = tmp_path / "bundle"
     export(filled, bundle, "team/app")
     {
