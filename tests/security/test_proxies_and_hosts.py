@@ -10,7 +10,7 @@ import pytest
 from catalog.settings import read_settings
 from oci.errors import SettingsInvalid
 from registry_api.http.forwarded import Hop, TrustedProxies, parse_former, parse_forwarded, read_networks
-from registry_api.http.hosts import Hosts
+from registry_api.http.hosts import Hosts, is_of_another_page
 from tests.api.conftest import Api, serve, simple_manifest
 
 PROXY, OUTER, CLIENT = "10.0.0.1", "10.0.0.2", "203.0.113.9"
@@ -170,3 +170,34 @@ def test_the_addresses_of_one_ipv6_customer_share_what_they_may_ask(tmp_path: Pa
             ]
             other = api.anybody.get(path, headers={"X-Forwarded-For": f"2001:db8:1:{len(path)}::1"}).status_code
             assert (of_one[-1], 429 in of_one[:9], other == 429) == (429, False, False), path
+
+
+@pytest.mark.parametrize(
+    ("headers", "refused"),
+    [
+        ({}, False),
+        ({"Origin": "http://evil.example"}, True),
+        ({"Origin": "null"}, True),
+        ({"Origin": "http://{host}.evil.example"}, True),
+        ({"Origin": "http://{host}"}, False),
+        ({"Sec-Fetch-Site": "cross-site"}, True),
+        ({"Sec-Fetch-Site": "same-site", "Origin": "http://{host}"}, True),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "https://behind.a.proxy.example"}, False),
+        ({"Sec-Fetch-Site": "none"}, False),
+    ],
+)
+def test_a_page_of_another_origin_changes_nothing_with_a_browser_s_logins(
+    proxied: Api, headers: dict[str, str], *, refused: bool
+) -> None:
+    """A form or a simple request needs no leave of ours, and the browser adds the login that it remembers for us."""
+    given = {name: value.format(host=f"127.0.0.1:{proxied.port}") for name, value in headers.items()}
+    assert proxied.admin.get("/v2/open/app/tags/list", headers=given).status_code == 200
+    for path, others in (("/v2/open/app/blobs/uploads/", 202), ("/token", 400), ("/api/v1/restore/open/app", 400)):
+        answer = proxied.admin.post(path, headers=given)
+        assert answer.status_code == (403 if refused else others), path
+
+
+def test_pages_at_the_address_of_the_settings_may_change_things() -> None:
+    scope = {**scope_of(host="inner:5080", origin="https://r.example"), "method": "POST"}
+    assert is_of_another_page(scope)
+    assert not is_of_another_page(scope, "https://R.example/")
