@@ -5,6 +5,7 @@
 
 import asyncio
 import ipaddress
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from catalog.settings import read_settings
 from catalog.webhooks.delivery import deliver, open_receivers
 from catalog.webhooks.records import EventRecords, Subscription, read_record
 from oci.descriptor import Descriptor
-from oci.errors import RemoteError, RemoteRefused, RemoteUnauthorized
+from oci.errors import RemoteError, RemoteRefused, RemoteUnauthorized, RemoteUnavailable
 from oci.memory import MemoryStore
 from oci.pack import pack_image
 from oci.remote.network import reach
@@ -28,6 +29,7 @@ from oci.remote.network.reach import Address, GuardedBackend, Reach, is_named, k
 from oci.remote.options import RemoteOptions
 from oci.remote.repository import RemoteRepository
 from oci.remote.transport import RemoteTransport
+from registry_api.auth.oidc_tokens import IdentityTokens, identity_client
 from tests.api.conftest import Api, serve
 from tests.receivers import Receiver, receive
 from tests.servers import wait_until
@@ -387,3 +389,30 @@ def test_subscriptions_made_before_or_on_this_machine_are_told_as_they_were(with
 
     asyncio.run(tell())
     wait_until(lambda: bool(within.received), 5, "it was told")
+
+
+# --- issuers of identity tokens ---
+
+
+@pytest.mark.parametrize("host", ["keys.example", "127.0.0.2"])
+def test_an_issuer_s_keys_are_not_looked_for_within(
+    public: None, within: Receiver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, host: str
+) -> None:
+    port, real = within.url.rpartition(":")[2], socket.getaddrinfo
+    monkeypatch.setattr(
+        socket,
+        "getaddrinfo",
+        lambda name, *rest, **more: real("127.0.0.2" if "keys.example" in str(name) else name, *rest, **more),
+    )
+    settings = read_settings(home=tmp_path)
+
+    def configuration(_one: object) -> tuple[int, dict[str, str], bytes]:
+        return 200, {}, f'{{"issuer":"{issuer.url}","jwks_uri":"https://{host}:{port}/keys"}}'.encode()
+
+    with receive(configuration) as issuer:
+        tokens = IdentityTokens(lambda: identity_client(settings))
+        with pytest.raises(RemoteUnavailable, match="internal network"):
+            asyncio.run(tokens._ask(issuer.url))
+        named = IdentityTokens(lambda: identity_client(settings), internal=(host,))
+        with pytest.raises(RemoteUnavailable, match="cannot read"):  # reached, and no TLS there
+            asyncio.run(named._ask(issuer.url))
