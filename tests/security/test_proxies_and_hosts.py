@@ -70,6 +70,12 @@ def test_forms_of_the_headers() -> None:
     assert len(parse_former(", ".join(["1.1.1.1"] * 10_000), "https", "")) == 50
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("before", ["", "for=", "for"])
+def test_a_malformed_header_is_read_in_one_pass(before: str) -> None:
+    assert parse_forwarded(f'{before}{" " * 1_000_000}"a"x') is None
+
+
 def base_of(home: Path, scope: dict[str, Any], **settings: object) -> str | None:
     return Hosts(read_settings(home=home, **settings)).base_url(scope)
 
