@@ -24,8 +24,6 @@ T = TypeVar("T")
 Show = Callable[[Progress], Coroutine[None, None, None]]
 """Shows a progress until it is cancelled."""
 
-_SETTLE_SECONDS = 1.0
-
 
 class PrefectLost(LocalError):
     """Prefect's server went away for good while a flow ran."""
