@@ -42,7 +42,7 @@ class Rights:
         return self._content.size(digest) if self.has_received(version, digest) else None
 
     def size_told(self, version: Snapshot, digest: Digest) -> int | None:
-        """What a version's repository is told of a blob's size: that of the bytes where it may use them, else what its own
+        """Return what a version's repository is told of a blob's size: that of the bytes where it may use them, else what its own
         manifests claim, UNKNOWN_SIZE where they contradict each other; None for a blob that it does not have."""
         if digest in version.deferred and digest in version.blobs:
             size = self.usable_size(version, digest)
@@ -59,7 +59,7 @@ class Rights:
         return self._holdings.linked(repository)
 
     def is_public(self, digest: Digest) -> bool:
-        """Whether a public path is known to serve a blob that is held. May read a version from the catalogue."""
+        """Return whether a public path is known to serve a blob that is held. May read a version from the catalogue."""
         repository = self._holdings.taken_by(digest)
         return repository is not None and self._serves_publicly(repository, digest)
 

@@ -108,7 +108,7 @@ async def run_flow(
 
 
 async def _answers(api: UsedApi) -> bool:
-    """Whether the server answers now: a flow that fails without it has failed for that reason."""
+    """Return whether the server answers now: a flow that fails without it has failed for that reason."""
     from flows.orchestration.home import is_answering
 
     api.answers = await asyncio.to_thread(is_answering, api.url, timeout=5.0)

@@ -10,7 +10,7 @@ _ASKED_FOR: dict[Action, tuple[str, ...]] = {"pull": ("pull",), "push": ("pull",
 
 
 def scopes_for(action: Action, name: str, mounts_from: str | None = None) -> Sequence[Scope]:
-    """What a token must be good for; a mount needs a second repository."""
+    """Return what a token must be good for; a mount needs a second repository."""
     if not name:
         return ()
     found = [Scope("repository", name, _ASKED_FOR[action])]
