@@ -73,7 +73,7 @@ def _split(text: str, by: str) -> list[str]:
     return re.findall(rf'(?:[^"{by}]|"(?:[^"\\]|\\.)*"?)+', text)
 
 
-def parse_former(addresses: str, schemes: str, hosts: str) -> list[Hop]:
+def parse_x_forwarded(addresses: str, schemes: str, hosts: str) -> list[Hop]:
     """Read the X-Forwarded headers; lists that are shorter than that of addresses end with the nearest proxy too."""
     lists = [[part.strip() for part in text.split(",")] if text else [] for text in (addresses, schemes, hosts)]
     length = min(max(map(len, lists)), _MOST_HOPS)
@@ -117,7 +117,7 @@ def _hops_of(scope: Scope) -> list[Hop]:
     texts = {name: (find_header(scope, name) or b"").decode("latin-1") for name in FORWARDED}
     if texts[b"forwarded"]:
         return parse_forwarded(texts[b"forwarded"]) or []
-    return parse_former(texts[b"x-forwarded-for"], texts[b"x-forwarded-proto"], texts[b"x-forwarded-host"])
+    return parse_x_forwarded(texts[b"x-forwarded-for"], texts[b"x-forwarded-proto"], texts[b"x-forwarded-host"])
 
 
 def _rewritten(scope: Scope, client: str, said: Hop) -> Scope:
