@@ -16,7 +16,7 @@ from catalog.commits.blob_rights import Rights
 from catalog.commits.commit import Committer, Planner, find_operation
 from catalog.commits.commit_log import CommitLog
 from catalog.commits.offers import Offers
-from catalog.commits.rights_upgrade import grant_former_rights
+from catalog.commits.rights_upgrade import grant_rights_of_older_releases
 from catalog.disk_reserve import open_room
 from catalog.distributions.records import Distribution, Distributions
 from catalog.filters.facts import Facts
@@ -105,7 +105,7 @@ class Catalog:
         self.pins = Pins(self._lake)
         self.squasher = Squasher(self._lake, self._snapshots, self.distributions, self.pins, self._holdings)
         self._raw = RawCache(settings.manifest_cache)
-        grant_former_rights(self._lake, self._holdings, self.distributions)
+        grant_rights_of_older_releases(self._lake, self._holdings, self.distributions)
         self.rights = Rights(self.content, self._holdings, self._snapshots, self.distributions)
         self.offers = Offers(self._lake, self.content)
         lookups = Lookups(self._manifest_of, self.rights.usable_size, self.offers.blobs, self._history.children)

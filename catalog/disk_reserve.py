@@ -59,7 +59,7 @@ class Room:
                 )
 
     def is_full(self) -> bool:
-        """Whether the ballast's disk has less room than the ballast takes."""
+        """Return whether the ballast's disk has less room than the ballast takes."""
         found = os.statvfs(self.ballast.parent)
         return found.f_bavail * found.f_frsize < BALLAST
 
@@ -89,7 +89,7 @@ class Room:
 
 
 def open_room(settings: "Settings") -> Room:
-    """What watches the disks of the settings' folders, which are made; raise StorageFull."""
+    """Return what watches the disks of the settings' folders, which are made; raise StorageFull."""
     folders = [settings.catalog_file.parent, settings.storage_folder or settings.root / "staging"]
     for folder in folders:
         try:

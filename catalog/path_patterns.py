@@ -27,7 +27,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def matches(pattern: str, name: str) -> bool:
-    """Whether a path fits: `*` and `?` stay within one part, `**` crosses parts, `team/**` is team and all below it."""
+    """Return whether a path fits: `*` and `?` stay within one part, `**` crosses parts, `team/**` is team and all below it."""
     return _compiled(pattern).fullmatch(name) is not None
 
 

@@ -21,7 +21,7 @@ class PrefectAddress:
     login: str = field(default="", repr=False)
 
     def headers(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """How Prefect's own clients log in: our server's login, else PREFECT_API_KEY or PREFECT_API_AUTH_STRING."""
+        """Return how Prefect's own clients log in: our server's login, else PREFECT_API_KEY or PREFECT_API_AUTH_STRING."""
         if not self.login and (key := environment.get("PREFECT_API_KEY")):
             return {"Authorization": f"Bearer {key}"}
         if login := self.login or environment.get("PREFECT_API_AUTH_STRING"):

@@ -59,7 +59,7 @@ def _places(settings: Settings) -> Iterator[Path]:
 
 
 def _is_open(folder: Path) -> bool:
-    """Whether others may enter a folder; False for one that is not there."""
+    """Return whether others may enter a folder; False for one that is not there."""
     try:
         return bool(folder.stat().st_mode & _OTHERS)
     except OSError:

@@ -10,7 +10,7 @@ _AGES = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 def parse_size(text: str) -> int:
     """Read `500`, `50MB`, `1.5 GB` (powers of 1000) or `2GiB` (of 1024) as bytes; raise InvalidInput."""
-    found = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{1,3})?)\s*([kmgt]i?|)b?\s*", text, re.IGNORECASE)
+    found = re.fullmatch(r"\s*+(\d{1,15}(?:\.\d{1,3})?)\s*+([kmgt]i?|)b?\s*+", text, re.IGNORECASE)
     if found is None:
         raise InvalidInput(f"{text[:50]!r} is no size; write it as 500, 50MB, 1.5GB or 2GiB")
     return int(float(found[1]) * _UNITS[found[2].lower()])

@@ -17,7 +17,7 @@ class PathRefused(Denied):
 
 
 def is_from_afar(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether a flow's parameters were given to a worker: by whoever may use Prefect, who need not be who runs it.
+    """Return whether a flow's parameters were given to a worker: by whoever may use Prefect, who need not be who runs it.
 
     A command reads and writes with its caller's own rights, and needs no other bounds.
     """
@@ -25,7 +25,7 @@ def is_from_afar(environ: Mapping[str, str] = os.environ) -> bool:
 
 
 def is_below(path: Path, roots: tuple[Path, ...]) -> bool:
-    """Whether a path, its links followed, lies in or below one of the folders."""
+    """Return whether a path, its links followed, lies in or below one of the folders."""
     real = Path(os.path.realpath(path))
     return any(real.is_relative_to(os.path.realpath(root)) for root in roots)
 

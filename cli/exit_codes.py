@@ -23,7 +23,7 @@ EXIT_CODES: tuple[tuple[type[EntrepotError], int], ...] = (
 
 
 def foreseen(error: BaseException) -> StorageFull | None:
-    """What an error of others stands for: a disk without room, wherever that was noticed. None for any other."""
+    """Return what an error of others stands for: a disk without room, wherever that was noticed. None for any other."""
     seen: BaseException | None = error
     while seen is not None:
         if (isinstance(seen, OSError) and seen.errno in FULL) or "database or disk is full" in str(seen):
@@ -79,7 +79,7 @@ def note_termination() -> None:
 
 
 def was_terminated() -> bool:
-    """Whether SIGTERM came."""
+    """Return whether SIGTERM came."""
     return _terminated.is_set()
 
 

@@ -12,5 +12,5 @@ def fit_text(text: str, limit: int | None = None) -> str:
 
 
 def is_fit(text: str) -> bool:
-    """Whether the text stays as it is."""
+    """Return whether the text stays as it is."""
     return _UNFIT.search(text) is None

@@ -44,7 +44,7 @@ from registry_api.pull_through.missing_children import AbsentChildren
 from registry_api.token_endpoint import renew_key, token_routes
 from registry_api.v2.app import DistributionApi
 from registry_api.v2.pull_counting import PullWriter
-from registry_api.webhooks.background import run_event_chores
+from registry_api.webhooks.background import run_event_tasks
 from registry_api.webhooks.context import Eventing, open_eventing
 from registry_api.webhooks.receiver import hook_routes
 from registry_api.webhooks.routes import event_routes
@@ -116,16 +116,16 @@ def _create_others(
             _write_events(registry),
             _tell_shared_logins(registry),
             pulls.run(),
-            run_event_chores(registry, eventing),
+            run_event_tasks(registry, eventing),
         )
         await registry.threads.run(_prepare_key, registry)
-        chores = [asyncio.create_task(one) for one in running]
+        tasks = [asyncio.create_task(one) for one in running]
         try:
             yield
         finally:
-            for chore in chores:
-                chore.cancel()
-            await asyncio.gather(*chores, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await _flush_events(registry)
             await pulls.close()
             await caches.close()

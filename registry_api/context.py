@@ -54,7 +54,7 @@ class Registry:
     """The pulls that are not written yet."""
 
     async def find_distribution(self, path: str) -> Distribution | None:
-        """What is served at a path, as all processes know it by now; None for nothing."""
+        """Return what is served at a path, as all processes know it by now; None for nothing."""
         if not self.catalog.is_current():
             await self.threads.run(self.catalog.refresh)
         return self.catalog.distributions.find(path)
@@ -64,7 +64,7 @@ class Registry:
         return caller.account or address_key(address_of(scope))
 
     async def state(self, caller: Caller) -> Hashable:
-        """What lists for a caller depend on: versions, distributions and rules as all processes know them by now."""
+        """Return what lists for a caller depend on: versions, distributions and rules as all processes know them by now."""
         await self.find_distribution("")
         access = self.gate.access
         return self.catalog.state, access.policy and access.stamp, caller
@@ -90,13 +90,13 @@ class Registry:
         return self.catalog.past.is_open(past)
 
     async def may_pull(self, caller: Caller, path: str) -> bool:
-        """Whether a caller may pull from a path, of the past too."""
+        """Return whether a caller may pull from a path, of the past too."""
         rights = self.rights_path(path)
         who = caller if rights == path else caller.with_past(path, rights)
         return self.gate.decide(who, "pull", rights, public=await self.is_open(path)).allowed
 
     def shows_leases(self, caller: Caller, path: str) -> bool:
-        """Whether a path gives a caller what its repository has leased and no version of it holds yet; no I/O.
+        """Return whether a path gives a caller what its repository has leased and no version of it holds yet; no I/O.
 
         Only those who push there are given it, for it may be what other paths and earlier days of the repository keep private;
         a path of the past, or of one fixed version, gives nobody more than that version.

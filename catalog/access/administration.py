@@ -114,7 +114,7 @@ class Administration:
         def change(policy: Policy) -> Policy:
             for member in members:
                 find_account(policy, member)
-            if name not in policy.groups:  # rules of a group of that name that was removed by an earlier release
+            if name not in policy.groups:  # rules of a group of that name that was removed by an older release
                 policy = _without_subjects(policy, {f"group:{name}"})
             return policy.model_copy(update={"groups": {**policy.groups, name: tuple(dict.fromkeys(members))}})
 

@@ -55,7 +55,7 @@ def ensure_administrator(
     with store.locked():
         if access_file(settings).exists():
             return None
-        before = _read_former(settings.root / "users.json")
+        before = _read_older_users(settings.root / "users.json")
         password = make_password()
         hashes = before or {ADMINISTRATOR: hash_password(password)}
         made = {
@@ -69,7 +69,7 @@ def ensure_administrator(
     return None if before else password
 
 
-def _read_former(file: Path) -> Mapping[str, str]:
+def _read_older_users(file: Path) -> Mapping[str, str]:
     """The hashes that a release without rules kept, so that its users can go on."""
     try:
         return {str(name): str(text) for name, text in json.loads(file.read_text()).items()}

@@ -12,6 +12,8 @@ Holding a blob is no right to it: all content is kept once, and a digest is no s
 without their bytes (`Snapshot.deferred`): such a one is the repository's only by a lease, which stays for as long.
 """
 
+from collections.abc import Mapping
+
 from catalog.blobs.content_store import ContentStore
 from catalog.blobs.index import Holdings
 from catalog.distributions.records import Distributions
@@ -40,7 +42,7 @@ class Rights:
         return self._content.size(digest) if self.has_received(version, digest) else None
 
     def size_told(self, version: Snapshot, digest: Digest) -> int | None:
-        """What a version's repository is told of a blob's size: that of the bytes where it may use them, else what its own
+        """Return what a version's repository is told of a blob's size: that of the bytes where it may use them, else what its own
         manifests claim, UNKNOWN_SIZE where they contradict each other; None for a blob that it does not have."""
         if digest in version.deferred and digest in version.blobs:
             size = self.usable_size(version, digest)
@@ -52,13 +54,12 @@ class Rights:
         """The blobs of a version whose bytes its repository does not have, here or at all."""
         return {digest for digest in version.blobs if self.usable_size(version, digest) is None}
 
-    def proven_bytes(self, version: Snapshot) -> int:
-        """Bytes of those blobs of a version that came without them and were received since."""
-        linked = self._holdings.linked(version.repository)
-        return sum(linked.get(digest, 0) for digest in version.deferred if digest in version.blobs)
+    def leased(self, repository: str) -> Mapping[Digest, int]:
+        """Return the blobs that are held and leased to a repository, with their sizes; one query over all its leases."""
+        return self._holdings.linked(repository)
 
     def is_public(self, digest: Digest) -> bool:
-        """Whether a public path is known to serve a blob that is held. May read a version from the catalogue."""
+        """Return whether a public path is known to serve a blob that is held. May read a version from the catalogue."""
         repository = self._holdings.taken_by(digest)
         return repository is not None and self._serves_publicly(repository, digest)
 
@@ -91,3 +92,8 @@ class Rights:
             return
         if known is None or all(one.private for one in self._distributions.serving(known)):
             self._holdings.set_taken_by(digest, repository)
+
+
+def proven_bytes(version: Snapshot, leased: Mapping[Digest, int]) -> int:
+    """Return the bytes of those blobs of a version that came without them and were received since. Pure."""
+    return sum(size for digest, size in leased.items() if digest in version.deferred and digest in version.blobs)

@@ -1,13 +1,13 @@
 """The only writer of the catalogue: concurrent commits are grouped into one transaction under the lock."""
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from catalog.blobs.content_store import ContentStore
 from catalog.blobs.origins import Row, source_rows, source_table
-from catalog.commits.blob_rights import Rights
+from catalog.commits.blob_rights import Rights, proven_bytes
 from catalog.distributions.records import Distribution, Distributions, distribution_row
 from catalog.lake.connection import Lake
 from catalog.quotas.quotas import Quotas
@@ -15,6 +15,7 @@ from catalog.versions.changes import Commit, CommitResult, Lookups, plan_effect
 from catalog.versions.rows import Record, effect_records, first_distribution, record_table
 from catalog.versions.snapshot import Snapshot, total_of
 from catalog.versions.snapshot_cache import Snapshots
+from oci.digest import Digest
 from oci.errors import CatalogBusy, CatalogUnusable, StorageFull
 from oci.image_config import CONFIGS, MAX_CONFIG, ImageConfig, parse_config
 from oci.manifest import Manifest
@@ -25,6 +26,10 @@ _GROUP = 256
 
 Planner = Callable[[Snapshot], Commit]
 """Makes the commit for the version of a repository that is its latest; it may read the catalogue, and neither write nor wait."""
+
+
+_Leases = dict[str, Mapping[Digest, int]]
+"""By repository its leases with their sizes, as one transaction has read them: once, however many commits it takes."""
 
 
 @dataclass(slots=True)
@@ -99,7 +104,7 @@ class Committer:
 
     def preview(self, commit: Commit) -> CommitResult:
         """What a commit would make now; nothing is written. Raises what `commit` raises."""
-        result = self._plan(commit, {}, lease=False)[0]
+        result = self._plan(commit, {}, {}, lease=False)[0]
         if result.changed:
             self._quotas.begin().take(result.repository, total_of(result.snapshot))
         return result
@@ -136,6 +141,7 @@ class Committer:
         results: list[tuple[_Waiting, CommitResult]] = []
         refusals: list[tuple[_Waiting, Exception]] = []
         made: dict[str, Snapshot] = {}
+        leases: _Leases = {}
         records: list[Record] = []
         served: list[Distribution] = []
         sources: list[Row] = []
@@ -147,7 +153,7 @@ class Committer:
                     if waiting.planner is not None:
                         name = waiting.commit.repository
                         waiting.commit = waiting.planner(self._snapshots.find(name) or Snapshot(name, 0))
-                    result, some, origins = self._plan(waiting.commit, made, is_repeated=is_repeated)
+                    result, some, origins = self._plan(waiting.commit, made, leases, is_repeated=is_repeated)
                     if result.changed:
                         fitting.take(result.repository, total_of(result.snapshot))
                 except (CatalogUnusable, StorageFull):
@@ -180,7 +186,13 @@ class Committer:
         return results, refusals
 
     def _plan(
-        self, commit: Commit, made: dict[str, Snapshot], *, lease: bool = True, is_repeated: bool = False
+        self,
+        commit: Commit,
+        made: Mapping[str, Snapshot],
+        leases: _Leases,
+        *,
+        lease: bool = True,
+        is_repeated: bool = False,
     ) -> tuple[CommitResult, list[Record], list[Row]]:
         """What one commit comes to on top of those before it in the group: its result, records, and rows of `sources`."""
         name = commit.repository
@@ -195,9 +207,12 @@ class Committer:
             return CommitResult(name, base.version, changed=False, snapshot=base), [], []
         snapshot = base.forward(self._snapshots.number_after(base), effect.delta)
         if snapshot.deferred:
-            snapshot = snapshot.with_proven(self._rights.proven_bytes(snapshot))
+            if name not in leases:
+                leases[name] = self._rights.leased(name)
+            snapshot = snapshot.with_proven(proven_bytes(snapshot, leases[name]))
         for digest in effect.leased if lease else ():  # one that no version comes of goes with time
             self._content.lease(name, digest)
+            leases.pop(name, None)
         configs = {manifest.digest: self._read_config(snapshot, manifest) for manifest in effect.manifests}
         records = effect_records(commit, base, snapshot, effect, configs)
         sources = source_rows(name, snapshot.version, effect.deferred, commit.created_at)

@@ -26,7 +26,7 @@ class Offers:
         self._lake, self._content = lake, content
 
     def blobs(self, repositories: Collection[str], digests: Collection[Digest]) -> Mapping[Digest, Offer]:
-        """What the repositories have of the blobs; two queries."""
+        """Return what the repositories have of the blobs; two queries."""
         asked = [listed(sorted(repositories)), listed(sorted(digests))]
         left: dict[tuple[str, str], list[Origin]] = {}
         for name, digest, remote, policy in self._lake.read(_LEFT, asked):
@@ -58,7 +58,7 @@ class Offers:
 
 
 def _offer(content: ContentStore, name: str, digest: Digest, size: int, origins: list[Origin]) -> Offer | None:
-    """What one repository has; None where it has received the bytes, and they were lost."""
+    """Return what one repository has; None where it has received the bytes, and they were lost."""
     held = content.size(digest)
     if not origins:
         return None if held is None else Offer(held, is_received=True)

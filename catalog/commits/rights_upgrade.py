@@ -22,7 +22,7 @@ WHERE kind = 'blob' AND action = 'add' AND records.digest IN (SELECT digest FROM
 GROUP BY records.repository, records.digest"""
 
 
-def grant_former_rights(lake: Lake, holdings: Holdings, distributions: Distributions) -> None:
+def grant_rights_of_older_releases(lake: Lake, holdings: Holdings, distributions: Distributions) -> None:
     """Lease to repositories what they may go on using; idempotent, and nothing after the first time."""
     if holdings.mark(_MARK) is not None:
         return

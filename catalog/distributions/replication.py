@@ -151,7 +151,7 @@ def turned_private(here: Iterable[Distribution], found: Discovery, upstream: str
 
 
 def _rest(mark: str) -> str:
-    """A mark without how the path was found, which earlier releases have not recorded."""
+    """A mark without how the path was found, which older releases have not recorded."""
     match = _FOUND_BY.match(mark)
     return mark[match.end() :] if match else mark
 

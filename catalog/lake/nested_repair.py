@@ -41,7 +41,7 @@ def _inlined_tables(connection: duckdb.DuckDBPyConnection, table: str) -> list[s
 
 
 def _heal_column(connection: duckdb.DuckDBPyConnection, inlined: str, column: str, kind: str) -> int:
-    """What DuckDB reads right is written by it just as it was."""
+    """Write the texts of one column anew that DuckDB misreads; return how many. It writes what it reads right just as it was."""
     misread = connection.execute(
         f"SELECT DISTINCT {column} FROM {_META}.{inlined} WHERE {column} IS NOT NULL "
         f"AND TRY_CAST({column} AS {kind})::VARCHAR IS DISTINCT FROM {column}"

@@ -72,7 +72,7 @@ def with_nested(table: str, source: str) -> str:
 
 
 def without_nested(table: str) -> str:
-    """SQL of a SELECT list's REPLACE by which rows of earlier releases are written anew as text."""
+    """SQL of a SELECT list's REPLACE by which rows of older releases are written anew as text."""
     columns = NESTED[table]
     texts = (f"coalesce({json_column(one)}, to_json({one})::VARCHAR) AS {json_column(one)}" for one in columns)
     return ", ".join([*texts, *(f"NULL AS {one}" for one in columns)])

@@ -88,7 +88,7 @@ def read_usage(lake: Lake, holdings: Holdings) -> Usage:
 
 
 def _left(holdings: Holdings, repository: str, digest: str, claimed: int) -> dict[str, Any]:
-    """What is known of a blob that a repository left upstream: its size is a claim until it was received."""
+    """Return what is known of a blob that a repository left upstream: its size is a claim until it was received."""
     size = holdings.size(digest) if holdings.link(repository, digest) is not None else None
     return {
         "repository": repository,

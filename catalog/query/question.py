@@ -97,7 +97,7 @@ def read_value(text: str) -> Value:
 
 def bytes_of(text: str) -> int:
     """Read an amount of memory as DuckDB writes it, such as 512MB or 1.5GiB; raise QueryInvalid."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    found = re.fullmatch(r"\s*+(\d+(?:\.\d+)?)\s*+([A-Za-z]*+)\s*+", text)
     unit = _UNITS.get(found[2].lower()) if found else None
     if found is None or unit is None:
         raise QueryInvalid(f"{text!r} is no amount of memory; expected such as 512MB or 1GiB")

@@ -51,5 +51,5 @@ def shared_logins(distributions: Distributions, keychain: Keychain, remotes: Rem
 
 
 def is_unsaid(cache: Distribution) -> bool:
-    """Whether a cache is public, and nobody has said that it may share a login."""
+    """Return whether a cache is public, and nobody has said that it may share a login."""
     return bool(cache.remote) and not cache.private and not cache.shares_login

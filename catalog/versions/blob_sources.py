@@ -25,7 +25,7 @@ class Sources:
         self._guard = threading.Lock()
 
     def find(self, snapshot: Snapshot, digest: Digest, others: Iterable[Digest] = ()) -> tuple[BlobSource, ...]:
-        """Where the version's repository can fetch a blob, what was written last first; empty for nowhere.
+        """Return where the version's repository can fetch a blob, what was written last first; empty for nowhere.
 
         What is not in memory takes one query, which looks for `others` too: who asks for one layer asks for more.
         """
@@ -58,7 +58,7 @@ class Sources:
             return known
 
     def of_all(self, digest: Digest) -> dict[str, tuple[BlobSource, ...]]:
-        """Where each repository can fetch a blob, what was written last first; for upkeep. One query."""
+        """Return where each repository can fetch a blob, what was written last first; for upkeep. One query."""
         rows = self._lake.read(
             "SELECT repository, remote, policy FROM sources WHERE digest = ? "
             "GROUP BY ALL ORDER BY repository, max(created_at) DESC",
@@ -70,7 +70,7 @@ class Sources:
         return found
 
     def origin_of(self, snapshot: Snapshot) -> BlobSource | None:
-        """Where a version's repository left blobs last, None where it left none; one query."""
+        """Return where a version's repository left blobs last, None where it left none; one query."""
         rows = self._lake.read(
             "SELECT remote, policy FROM sources WHERE repository = ? AND version <= ? ORDER BY created_at DESC LIMIT 1",
             [snapshot.repository, snapshot.version],

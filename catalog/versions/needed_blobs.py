@@ -86,7 +86,7 @@ def find_needed(
 
 
 def contradicts(claimed: int, size: int) -> bool:
-    """Whether a manifest states another size than a blob has."""
+    """Return whether a manifest states another size than a blob has."""
     return claimed not in (UNKNOWN_SIZE, size)
 
 

@@ -39,7 +39,7 @@ def find_api(settings: Settings) -> PrefectAddress | None:
 
 
 def _answers(api: PrefectAddress) -> bool:
-    """Whether an API answers; the home's own running one is given the time that its next start takes."""
+    """Return whether an API answers; the home's own running one is given the time that its next start takes."""
     deadline = time.monotonic() + (RESTART_SECONDS if api.login else 0.0)
     while not (found := is_answering(api.url)) and time.monotonic() < deadline:
         time.sleep(0.2)

@@ -24,8 +24,6 @@ T = TypeVar("T")
 Show = Callable[[Progress], Coroutine[None, None, None]]
 """Shows a progress until it is cancelled."""
 
-_SETTLE_SECONDS = 1.0
-
 
 class PrefectLost(LocalError):
     """Prefect's server went away for good while a flow ran."""
@@ -110,7 +108,7 @@ async def run_flow(
 
 
 async def _answers(api: UsedApi) -> bool:
-    """Whether the server answers now: a flow that fails without it has failed for that reason."""
+    """Return whether the server answers now: a flow that fails without it has failed for that reason."""
     from flows.orchestration.home import is_answering
 
     api.answers = await asyncio.to_thread(is_answering, api.url, timeout=5.0)

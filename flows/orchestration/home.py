@@ -60,7 +60,7 @@ def quiet_environment(*, debug: bool) -> dict[str, str | None]:
 
 
 def server_environment(settings: Settings, port: int, login: str) -> dict[str, str | None]:
-    """What a Prefect server of ours runs with: its login, pages of its own alone, leases of slots that outlive it."""
+    """Return what a Prefect server of ours runs with: its login, pages of its own alone, leases of slots that outlive it."""
     return {
         **prefect_environment(settings),
         "PREFECT_API_URL": None,
@@ -77,7 +77,7 @@ def server_environment(settings: Settings, port: int, login: str) -> dict[str, s
 def worker_environment(
     settings: Settings, api: PrefectAddress, inherited: Mapping[str, str], bin_folder: str
 ) -> dict[str, str | None]:
-    """What a worker and its flow runs run with; `python` is ours, and new flow runs are found within two seconds."""
+    """Return what a worker and its flow runs run with; `python` is ours, and new flow runs are found within two seconds."""
     path = inherited.get("PATH", "/usr/local/bin:/usr/bin:/bin")
     tls = {"ENTREPOT_TLS_CERT": settings.tls_cert, "ENTREPOT_TLS_KEY": settings.tls_key}
     return {
@@ -102,7 +102,7 @@ def check_login(api: PrefectAddress, environment: Mapping[str, str], *, timeout:
 
 
 def is_answering(api_url: str, *, timeout: float = 1.0) -> bool:
-    """Whether a Prefect API answers at this URL."""
+    """Return whether a Prefect API answers at this URL."""
     opener = build_opener(ProxyHandler({}))
     try:
         with opener.open(f"{api_url.rstrip('/')}/health", timeout=timeout) as response:

@@ -16,12 +16,12 @@ _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
 def own_hosts(port: int) -> frozenset[str]:
-    """What Host may say to a server on this port of loopback."""
+    """Return what Host may say to a server on this port of loopback."""
     return frozenset(f"{host}:{port}" for host in _LOOPBACK) | (frozenset(_LOOPBACK) if port == 80 else frozenset())
 
 
 def own_origins(port: int) -> tuple[str, ...]:
-    """What pages may call that server, as browsers write it in Origin."""
+    """Return what pages may call that server, as browsers write it in Origin."""
     return tuple(sorted(f"http://{host}" for host in own_hosts(port)))
 
 

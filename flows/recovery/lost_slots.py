@@ -19,7 +19,7 @@ _APART = 2.0
 
 
 def surplus(active: int, leased: int) -> int:
-    """How many slots are taken by nobody."""
+    """Return how many slots are taken by nobody."""
     return max(active - leased, 0)
 
 
@@ -47,7 +47,7 @@ async def _look(ask: Ask) -> list[tuple[dict[str, Any], int]]:
 
 
 async def _leased() -> Counter[UUID]:
-    """How many slots of each limit have a lease, those too that have run out and are about to be given back."""
+    """Return how many slots of each limit have a lease, those too that have run out and are about to be given back."""
     storage = get_concurrency_lease_storage()
     found: Counter[UUID] = Counter()
     running = await storage.read_active_lease_ids(limit=10_000)

@@ -119,7 +119,7 @@ class Reaper:
         return datetime.fromisoformat(events[0]["occurred"]) if events else None
 
     async def _is_over(self, parent_task_run: str) -> bool:
-        """Whether the run that a task belongs to has ended."""
+        """Return whether the run that a task belongs to has ended."""
         wanted = {"task_runs": {"id": {"any_": [parent_task_run]}}, "limit": 1}
         parents = await self._ask("POST", "/flow_runs/filter", wanted)
         return bool(parents) and parents[0]["state"]["type"] not in (*_OPEN, "SCHEDULED", "PAUSED")

@@ -11,7 +11,7 @@ _held: list[int] = []
 
 
 def locks_folder(settings: Settings) -> Path:
-    """Where the locks are, one file for each run, named by its id."""
+    """Return where the locks are, one file for each run, named by its id."""
     return settings.root / "prefect" / "runs"
 
 
@@ -33,7 +33,7 @@ def hold_run(folder: Path, run_id: str) -> bool:
 
 
 def is_held(folder: Path, run_id: str) -> bool | None:
-    """Whether a run's process lives; None for a run without a lock here, as one of another home or of an older release."""
+    """Return whether a run's process lives; None for a run without a lock here, as one of another home or of an older release."""
     try:
         descriptor = os.open(_file(folder, run_id), os.O_RDWR)
     except FileNotFoundError:

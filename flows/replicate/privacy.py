@@ -27,7 +27,7 @@ class Publicity:
         self._listed: Mapping[str, Served] | None = None
 
     async def is_private(self, served: Served, digest: Digest | None) -> bool:
-        """Whether a path is private here; `digest` is a manifest that it serves, None where it serves none.
+        """Return whether a path is private here; `digest` is a manifest that it serves, None where it serves none.
 
         Raises RemoteUnavailable and RemoteRateLimited: then nobody knows.
         """
@@ -40,7 +40,7 @@ class Publicity:
         return not await self._is_pulled(served.path, digest)
 
     async def _is_listed(self, path: str) -> bool:
-        """Whether an Entrepôt lists the path to everybody; one request for all paths."""
+        """Return whether an Entrepôt lists the path to everybody; one request for all paths."""
         if self._listed is None:
             try:
                 found = await discover(self._request.host, lambda _only_basic: self._connect(), kinds=("entrepot",))
@@ -51,7 +51,7 @@ class Publicity:
         return path in self._listed and not self._listed[path].private
 
     async def _is_pulled(self, path: str, digest: Digest | None) -> bool:
-        """Whether anybody may pull the manifest, or where there is none list the tags."""
+        """Return whether anybody may pull the manifest, or where there is none list the tags."""
         if self._transport is None:
             self._transport = await self._stack.enter_async_context(await self._connect())
         repository = RemoteRepository(self._transport, self._request.remote(path).reference.repository)

@@ -229,7 +229,7 @@ def _close(job: ReplicateJob, found: Discovery) -> None:
 
 
 def _planned(job: ReplicateJob, plan: ReplicaPlan) -> list[Replica]:
-    """What a run that is not dry would do."""
+    """Return what a run that is not dry would do."""
     replicas = [
         Replica(path, "unchanged" if one.is_current else "to sync", one.version, one.note)
         for path, one in job.synced.items()

@@ -14,7 +14,7 @@ RETRIES = 2
 
 
 def is_retryable(_task: "Task[..., Any]", _run: TaskRun, state: "State[Any]") -> bool:
-    """Whether what a task failed with says that trying again may mend it."""
+    """Return whether what a task failed with says that trying again may mend it."""
     return isinstance(state.data, EntrepotError) and state.data.retryable
 
 

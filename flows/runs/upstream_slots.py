@@ -126,5 +126,5 @@ async def _waiting_for(registry: str) -> str:
 
 
 def _talks_to(run: Mapping[str, Any], registry: str) -> bool:
-    """Whether a run's parameters name a registry."""
+    """Return whether a run's parameters name a registry."""
     return f'"{registry}/' in json.dumps(run.get("parameters")) or f'"{registry}"' in json.dumps(run.get("parameters"))

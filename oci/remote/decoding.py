@@ -66,7 +66,7 @@ def encodings_of(response: httpx.Response) -> list[str]:
 
 
 def decoders_for(names: list[str]) -> list[Decoder]:
-    """What undoes encodings, the last one first; raise ValueError for one that is not known, or too many."""
+    """Return what undoes encodings, the last one first; raise ValueError for one that is not known, or too many."""
     if len(names) > _AT_MOST:
         raise ValueError("too many encodings")
     unknown = [name for name in names if name not in ("gzip", "x-gzip", "deflate")]

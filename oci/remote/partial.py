@@ -14,7 +14,7 @@ class NoRangeError(Exception):
 
 
 def first_byte(response: httpx.Response, asked: int) -> int:
-    """Where in the blob an answer begins to a question for the bytes from `asked` on, which is not behind that.
+    """Return where in the blob an answer begins to a question for the bytes from `asked` on, which is not behind that.
 
     Raises NoRangeError for a part that cannot be told, begins later, or is of an encoding and not of the blob.
     """

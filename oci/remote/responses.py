@@ -78,14 +78,14 @@ def _kind_of(status: int) -> type[RemoteError]:
 
 
 def says_nothing(error: RemoteError) -> bool:
-    """Whether a failed HEAD leaves open what a GET would get: HEAD is not allowed, or is sent on to where it is not."""
+    """Return whether a failed HEAD leaves open what a GET would get: HEAD is not allowed, or is sent on to where it is not."""
     if isinstance(error, RemoteLoop):
         return False
     return isinstance(error, RemoteRefused) or error.status in (403, 500)
 
 
 def is_passing(status: int) -> bool:
-    """Whether a failure may be over with the next try."""
+    """Return whether a failure may be over with the next try."""
     return status in (408, 429) or (status >= 500 and status not in (501, 505, 508))
 
 
@@ -100,7 +100,7 @@ async def said_by(response: httpx.Response) -> str:
 
 
 def words_of(document: object) -> Iterator[str]:
-    """What an error document says: a registry's `errors`, or a management API's `detail` and faults by field.
+    """Return what an error document says: a registry's `errors`, or a management API's `detail` and faults by field.
 
     Source: distribution-spec, "Error Codes"; Django REST framework, "Exceptions", which Pulp's API answers by.
     """

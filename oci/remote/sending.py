@@ -10,7 +10,7 @@ Authorize = Callable[[httpx.URL], Awaitable[str | None]]
 
 
 def is_repeatable(content: Content) -> bool:
-    """Whether a request with this content can be sent again."""
+    """Return whether a request with this content can be sent again."""
     return content is None or isinstance(content, bytes)
 
 

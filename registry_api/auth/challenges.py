@@ -1,24 +1,16 @@
 """What a 401 says: where to get a token, and for what. Source: RFC 6750 section 3, RFC 7617, distribution's token form."""
 
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 from catalog.access.bearer_tokens import SERVICE, Scope
 from catalog.access.policy import Action
-from registry_api.http.forwarded import HOST
 
 BASIC = 'Basic realm="entrepot", charset="UTF-8"'
 _ASKED_FOR: dict[Action, tuple[str, ...]] = {"pull": ("pull",), "push": ("pull", "push"), "delete": ("delete",)}
 
 
-def is_public_url(text: str) -> bool:
-    """Whether a text can be the address that clients reach us by."""
-    parts = urlsplit(text)
-    return parts.scheme in {"http", "https"} and bool(HOST.fullmatch(parts.netloc)) and not parts.query
-
-
 def scopes_for(action: Action, name: str, mounts_from: str | None = None) -> Sequence[Scope]:
-    """What a token must be good for; a mount needs a second repository."""
+    """Return what a token must be good for; a mount needs a second repository."""
     if not name:
         return ()
     found = [Scope("repository", name, _ASKED_FOR[action])]

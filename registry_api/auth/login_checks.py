@@ -45,7 +45,7 @@ class _Wrong(NamedTuple):
 
 
 def address_key(address: str) -> str:
-    """What counts as one address: of IPv6 the network that one customer has all of. Pure."""
+    """Return what counts as one address: of IPv6 the network that one customer has all of. Pure."""
     try:
         found = ip_address(address)
     except ValueError:

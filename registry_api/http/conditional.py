@@ -7,7 +7,7 @@ from registry_api.http.messages import API_VERSION, Headers, Request
 
 
 def is_unchanged(request: Request, digest: Digest) -> bool:
-    """Whether the client has the content already (If-None-Match, RFC 9110 section 13.1.2)."""
+    """Return whether the client has the content already (If-None-Match, RFC 9110 section 13.1.2)."""
     asked = request.header(b"if-none-match")
     if asked is None:
         return False

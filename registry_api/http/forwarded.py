@@ -16,7 +16,7 @@ from registry_api.http.messages import find_header
 VOUCHED = "entrepot.vouched_host"
 """True in the scope of a request whose host a trusted proxy stands for."""
 
-_PAIR = re.compile(r'\s*([A-Za-z]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*))\s*')
+_PAIR = re.compile(r'\s*+([A-Za-z]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|([^\s;,"]*+))\s*+')  # no way back: one pass
 HOST = re.compile(r"[A-Za-z0-9.\-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
 _MOST_HOPS = 50
 FORWARDED = (b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
@@ -73,7 +73,7 @@ def _split(text: str, by: str) -> list[str]:
     return re.findall(rf'(?:[^"{by}]|"(?:[^"\\]|\\.)*"?)+', text)
 
 
-def parse_former(addresses: str, schemes: str, hosts: str) -> list[Hop]:
+def parse_x_forwarded(addresses: str, schemes: str, hosts: str) -> list[Hop]:
     """Read the X-Forwarded headers; lists that are shorter than that of addresses end with the nearest proxy too."""
     lists = [[part.strip() for part in text.split(",")] if text else [] for text in (addresses, schemes, hosts)]
     length = min(max(map(len, lists)), _MOST_HOPS)
@@ -115,21 +115,21 @@ class TrustedProxies:
 
 def _hops_of(scope: Scope) -> list[Hop]:
     texts = {name: (find_header(scope, name) or b"").decode("latin-1") for name in FORWARDED}
-    former = parse_former(texts[b"x-forwarded-for"], texts[b"x-forwarded-proto"], texts[b"x-forwarded-host"])
+    older = parse_x_forwarded(texts[b"x-forwarded-for"], texts[b"x-forwarded-proto"], texts[b"x-forwarded-host"])
     if not texts[b"forwarded"]:
-        return former
+        return older
     hops = parse_forwarded(texts[b"forwarded"]) or []
-    return hops if agree(hops, former) else []
+    return hops if agree(hops, older) else []
 
 
-def agree(hops: Sequence[Hop], former: Sequence[Hop]) -> bool:
+def agree(hops: Sequence[Hop], older: Sequence[Hop]) -> bool:
     """Whether both forms of what proxies say name the same client, or one of them says nothing. Pure.
 
     A proxy that writes one form passes on the other as the client made it up; which of the two that is cannot be seen.
     """
-    if not former:
+    if not older:
         return True
-    return bool(hops) and address_text(hops[-1].client) == address_text(former[-1].client)
+    return bool(hops) and address_text(hops[-1].client) == address_text(older[-1].client)
 
 
 def _rewritten(scope: Scope, client: str, said: Hop) -> Scope:

@@ -5,7 +5,9 @@ from typing import NamedTuple
 
 from oci.errors import RangeInvalid, UploadInvalid
 
-_ONE_RANGE = re.compile(r"[ \t]*([0-9]*)[ \t]*-[ \t]*([0-9]*)[ \t]*", re.ASCII)
+_ONE_RANGE = re.compile(
+    r"[ \t]*+([0-9]*+)[ \t]*+-[ \t]*+([0-9]*+)[ \t]*+", re.ASCII
+)  # no way back: blanks cost one pass
 _CHUNK = re.compile(r"(?:bytes[ =])?([0-9]{1,18})-([0-9]{1,18})(?:/(?:[0-9]{1,18}|\*))?", re.ASCII)
 _FAR = 10**18
 

@@ -87,5 +87,5 @@ class Answers:
 
 
 def body_size(body: bytes) -> int:
-    """What an answer takes in memory."""
+    """Return what an answer takes in memory."""
     return len(body) + 500

@@ -9,7 +9,7 @@ from registry_api.http.messages import Request
 
 
 def may_be_sparse(settings: Settings, repository: str) -> bool:
-    """Whether manifests may be pushed whose parts are not all there."""
+    """Return whether manifests may be pushed whose parts are not all there."""
     return any(fnmatchcase(repository, pattern) for pattern in settings.sparse_repositories)
 
 

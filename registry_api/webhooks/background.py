@@ -1,4 +1,4 @@
-"""The two chores of events, in one of the serving processes: the one that has the lock."""
+"""The two background tasks of events, in one of the serving processes: the one that has the lock."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -19,7 +19,7 @@ _CANDIDATE = 2.0
 """Seconds between two tries to follow a process that has died."""
 
 
-async def run_event_chores(registry: Registry, eventing: Eventing) -> None:
+async def run_event_tasks(registry: Registry, eventing: Eventing) -> None:
     """Start runs and tell subscribers for ever, as soon as no other process does."""
     settings = registry.catalog.settings
     async with AsyncExitStack() as stack:

@@ -141,7 +141,7 @@ async def follow_hooks(deliveries: HookDeliveries, eventing: Eventing, *, every:
         try:
             if eventing.records.hooks:
                 await deliveries.step()
-        except Exception:  # whatever it is, the next try may go well; a chore that ended would never be missed
+        except Exception:  # whatever it is, the next try may go well; nobody would miss a task that ended
             log.exception("starting runs of hooks failed, it is tried again")
             await asyncio.sleep(_PAUSE)
         await asyncio.sleep(every)

@@ -245,7 +245,7 @@ def test_without_commits_and_subscribers_nothing_is_asked(api: Api, name: str, m
 
         wait_until(lambda: api.catalog.is_current(), 10, "all is known")
         monkeypatch.setattr(CommitLog, "is_current", glance)
-        wait_until(lambda: glances[-3:] == [True] * 3, 10, "the last commit is known to the chore")
+        wait_until(lambda: glances[-3:] == [True] * 3, 10, "the last commit is known to the background task")
         monkeypatch.setattr(api.catalog._lake, "read", question)
         seen = len(glances)
         wait_until(lambda: len(glances) >= seen + 5, 10, "it glances on")

@@ -28,7 +28,7 @@ CHILD = pa.struct(
 )
 FORMER = {"labels": pa.map_(pa.string(), pa.string()), "annotations": pa.map_(pa.string(), pa.string())}
 FORMER |= {"children": pa.list_(CHILD)}
-"""The types of the columns that earlier releases wrote."""
+"""The types of the columns that older releases wrote."""
 
 
 def odd_text(chance: random.Random) -> str:
@@ -69,7 +69,7 @@ def append(lake: Lake, rows: pa.Table) -> None:
 
 
 def former_table(values: list[dict[str, object]]) -> pa.Table:
-    """The rows as earlier releases wrote them."""
+    """The rows as older releases wrote them."""
     rows = [manifest(number) for number in range(1, len(values) + 1)]
     plain = record_table(rows)
     for name, kind in FORMER.items():

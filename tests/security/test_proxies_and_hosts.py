@@ -9,7 +9,7 @@ import pytest
 
 from catalog.settings import read_settings
 from oci.errors import SettingsInvalid
-from registry_api.http.forwarded import Hop, TrustedProxies, parse_former, parse_forwarded, read_networks
+from registry_api.http.forwarded import Hop, TrustedProxies, parse_forwarded, parse_x_forwarded, read_networks
 from registry_api.http.hosts import Hosts, is_of_another_page
 from tests.api.conftest import Api, serve, simple_manifest
 
@@ -81,8 +81,14 @@ def test_what_others_say_is_not_heeded(peer: str) -> None:
 def test_forms_of_the_headers() -> None:
     assert parse_forwarded('For="a\\"b,c;d" ; Host=x,for=y') == [Hop('a"b,c;d', "", "x"), Hop("y")]
     assert parse_forwarded("nothing") is None
-    assert parse_former("", "", "") == []
-    assert len(parse_former(", ".join(["1.1.1.1"] * 10_000), "https", "")) == 50
+    assert parse_x_forwarded("", "", "") == []
+    assert len(parse_x_forwarded(", ".join(["1.1.1.1"] * 10_000), "https", "")) == 50
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("before", ["", "for=", "for"])
+def test_a_malformed_header_is_read_in_one_pass(before: str) -> None:
+    assert parse_forwarded(f'{before}{" " * 1_000_000}"a"x') is None
 
 
 def base_of(home: Path, scope: dict[str, Any], **settings: object) -> str | None:

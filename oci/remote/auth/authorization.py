@@ -197,7 +197,7 @@ class _Stranger(Authorizer):
 
 
 def _asks_another(before: Challenge | None, after: Challenge) -> bool:
-    """Whether a challenge wants something else than the one before, apart from the scope."""
+    """Return whether a challenge wants something else than the one before, apart from the scope."""
     if before is None or before.scheme != after.scheme:
         return True
     return any(before.parameters.get(name) != after.parameters.get(name) for name in ("realm", "service"))
@@ -208,7 +208,7 @@ def _is_sent(response: httpx.Response) -> bool:
 
 
 def _lacks_scope(asked: Iterable[str]) -> bool:
-    """Whether a refusal says that the token's scope is why. Source: RFC 6750 section 3.1."""
+    """Return whether a refusal says that the token's scope is why. Source: RFC 6750 section 3.1."""
     return any(
         one.scheme == "bearer" and one.parameters.get("error") == "insufficient_scope"
         for one in parse_challenges(asked)

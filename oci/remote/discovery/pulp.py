@@ -42,7 +42,7 @@ async def discover_pulp(transport: RemoteTransport, *, root: str = "", query: st
 
 
 async def _status(transport: RemoteTransport) -> Mapping[str, object] | None:
-    """What a Pulp says of itself to everybody; None where there is no Pulp."""
+    """Return what a Pulp says of itself to everybody; None where there is no Pulp."""
     try:
         page, _response = await read_page(transport, _STATUS)
     except RemoteError as error:
@@ -90,7 +90,7 @@ async def _listed(transport: RemoteTransport, path: str, domain: str = "") -> Di
 
 
 def _has_content(entry: Mapping[str, object]) -> bool:
-    """Whether a distribution serves a repository, or one version of it."""
+    """Return whether a distribution serves a repository, or one version of it."""
     return bool(entry.get("repository") or entry.get("repository_version"))
 
 

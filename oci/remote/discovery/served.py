@@ -75,7 +75,7 @@ async def read_pages(transport: RemoteTransport, path: str) -> AsyncIterator[Map
 
 
 def _following(page: Mapping[str, object], response: httpx.Response) -> str | None:
-    """Where the next page is, None for the last one; raise RemoteCorrupt for a list that goes on at no address."""
+    """Return where the next page is, None for the last one; raise RemoteCorrupt for a list that goes on at no address."""
     following = page.get("next")
     try:
         return response.request.url.join(str(following)).raw_path.decode() if following else next_page(response)

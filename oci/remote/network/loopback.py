@@ -4,7 +4,7 @@ import ipaddress
 
 
 def is_loopback(host: str) -> bool:
-    """Whether host[:port] is this machine by name or address."""
+    """Return whether host[:port] is this machine by name or address."""
     name = host.rpartition(":")[0] if host.count(":") == 1 else host
     name = name.partition("]")[0].strip("[]")
     if name == "localhost" or name.endswith(".localhost"):

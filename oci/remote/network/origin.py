@@ -32,7 +32,7 @@ def origin_of(url: httpx.URL) -> Origin:
 
 
 def follow_to(source: httpx.URL, location: str, *, registry: str, what: str) -> httpx.URL:
-    """Where an answer from `source` sends us: without a fragment, and without a login that it would have us use.
+    """Return where an answer from `source` sends us: without a fragment, and without a login that it would have us use.
 
     `what` begins the message of the RemoteRefused that is raised for what is no URL, and for a step from https down to http.
     """

@@ -74,13 +74,13 @@ def literal_address(host: str) -> Address | None:
 
 
 def is_local_name(host: str) -> bool:
-    """Whether a name always means this machine. Source: RFC 6761 section 6.3."""
+    """Return whether a name always means this machine. Source: RFC 6761 section 6.3."""
     name = host.lower().rstrip(".")
     return name == "localhost" or name.endswith(".localhost")
 
 
 def is_named(host: str, allowed: Iterable[str]) -> bool:
-    """Whether a host is one of `allowed`: names, globs of names, addresses or networks."""
+    """Return whether a host is one of `allowed`: names, globs of names, addresses or networks."""
     name, address = host.lower().rstrip("."), literal_address(host)
     return any(_is_in(address, one) or fnmatchcase(name, one.lower()) for one in allowed)
 

@@ -75,7 +75,7 @@ def test_an_older_catalogue_is_migrated(
             patch.setattr(f"catalog.{kind}.reload", lambda _: None)
         patch.setattr("catalog.quotas.quotas.Quotas.reload", lambda _: None)
         patch.setattr("catalog.remotes.records.Remotes.reload", lambda _: None)
-        patch.setattr("catalog.catalog.grant_former_rights", lambda *_: None)
+        patch.setattr("catalog.catalog.grant_rights_of_older_releases", lambda *_: None)
         old = open_again()
         made = Commit("team/app", "push", (), "op", "admin", NOW)
         with old._lake.write() as writer:
@@ -180,7 +180,7 @@ def test_an_older_catalogue_opens_the_past_since_a_path_was_last_set(
         patch.setattr("catalog.lake.connection.SCHEMA_VERSION", number)
         for kind in ("distributions.Distributions", "remotes.Remotes"):
             patch.setattr(f"catalog.{kind}.reload", lambda _: None)
-        patch.setattr("catalog.catalog.grant_former_rights", lambda *_: None)
+        patch.setattr("catalog.catalog.grant_rights_of_older_releases", lambda *_: None)
         old = open_again()
         with old._lake.write() as writer:
             for version in (1, 2, 3):

@@ -26,6 +26,14 @@ def test_first_to_last(size: int, first: int, last: int) -> None:
             parse_range(header, size)
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "header", ["bytes={blanks}x", "bytes={blanks}-{blanks}x", "bytes=1-{digits}x", "bytes={digits}-x"]
+)
+def test_what_is_no_range_is_seen_in_one_pass(header: str) -> None:
+    assert parse_range(header.format(blanks=" " * 1_000_000, digits="1" * 1_000_000), 5) is None
+
+
 @given(sizes, numbers)
 def test_from_first_on(size: int, first: int) -> None:
     wanted = {byte for byte in range(size) if byte >= first}
