@@ -55,7 +55,7 @@ class Room:
             reserve = reserve_of(self.reserve, found.f_blocks * found.f_frsize)
             if reserve and found.f_bavail * found.f_frsize - size < reserve:
                 raise StorageFull(
-                    f"{folder} has no room for uploads: {reserve} bytes stay free for the rest; {WHAT_FREES}"
+                    f"no room left for uploads in {folder}, of which {reserve} bytes are kept free: {WHAT_FREES}"
                 )
 
     def is_full(self) -> bool:

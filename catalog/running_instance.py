@@ -25,7 +25,7 @@ class Running:
 
 def up_lock(settings: Settings) -> FileLock:
     """The lock that the one `entrepot up` of a home holds."""
-    return FileLock(settings.root / "up.lock", timeout=0)
+    return FileLock(settings.root / "up.lock", timeout=0, mode=0o600)
 
 
 def running_file(settings: Settings) -> Path:
@@ -36,6 +36,7 @@ def running_file(settings: Settings) -> Path:
 def write_running(settings: Settings, running: Running) -> None:
     """Tell other processes where things are; whole or not at all."""
     staged = running_file(settings).with_suffix(".new")
+    staged.touch(mode=0o600)
     staged.write_text(json.dumps(asdict(running)) + "\n")
     staged.rename(running_file(settings))
 

@@ -7,12 +7,23 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from oci.errors import SettingsInvalid
 from oci.reference import is_name
 from oci.remote.network.loopback import is_loopback
+
+_HOST = re.compile(r"\*|(\*\.)?[\w.-]+")
+_HOST_GLOB = re.compile(r"[\w.*?!\[\]-]+")
+
+
+def _is_network(text: str, *, alone: bool) -> bool:
+    """Whether a text is an address or, unless it is to stand `alone`, a network."""
+    try:
+        return ip_network(text.strip("[]"), strict=False) is not None and not (alone and "/" in text)
+    except ValueError:
+        return False
 
 
 class Settings(BaseSettings):
@@ -209,6 +220,23 @@ class Settings(BaseSettings):
                 raise ValueError(f"expected addresses or networks such as 10.0.0.0/8: {error}") from None
         return texts
 
+    @field_validator("hosts", "internal_hosts")
+    @classmethod
+    def _check_host_names(cls, texts: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        for text in texts:
+            form = _HOST if info.field_name == "hosts" else _HOST_GLOB
+            if not (form.fullmatch(text) or _is_network(text, alone=info.field_name == "hosts")):
+                raise ValueError(f"{text!r} names no host; expected names or addresses, without scheme, port or path")
+        return texts
+
+    @field_validator("work_roots")
+    @classmethod
+    def _check_folders(cls, roots: tuple[Path, ...]) -> tuple[Path, ...]:
+        for root in roots:
+            if not root.expanduser().is_absolute():
+                raise ValueError(f"{str(root)!r} depends on where a process was started; expected absolute folders")
+        return roots
+
     @field_validator("history_path")
     @classmethod
     def _check_history(cls, path: str) -> str:
@@ -290,7 +318,7 @@ def read_settings(**changes: object) -> Settings:
         return Settings(**{name: value for name, value in changes.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as error:
         faults = "; ".join(
-            f"ENTREPOT_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}"
+            f"ENTREPOT_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg'].removeprefix('Value error, ')}"
             for fault in error.errors(include_input=False)
         )
         raise SettingsInvalid(f"settings cannot be used: {faults}") from None

@@ -153,6 +153,7 @@ def _introduce(running: "Up", names: "Sequence[str]", ended: "Ended | None", *, 
             {
                 "registry": registry_url(plan.settings),
                 "prefect_ui": plan.ui_url,
+                "prefect_login_file": str(plan.settings.prefect_login_file) if plan.prefect_port else None,
                 "password_file": str(kept) if (kept := password_file(plan.settings)).exists() else None,
                 "repository": name or None,
                 "flow_run": _flow_run_json(running, ended) if ended else None,
@@ -166,6 +167,7 @@ def _introduce(running: "Up", names: "Sequence[str]", ended: "Ended | None", *, 
     fields: dict[str, Cell] = {
         "Registry": registry_url(plan.settings),
         "Prefect UI": plan.ui_url,
+        "Prefect login": running.prefect_login_text(),
         "Administrator": f"{ADMINISTRATOR}, password {running.password_text()}",
     }
     if ended is not None:

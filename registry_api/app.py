@@ -20,16 +20,16 @@ from catalog.access.store import AccessStore
 from catalog.catalog import Catalog
 from catalog.remotes.cache_logins import SharedLogin, shared_logins
 from catalog.remotes.clients import Upstreams, make_keychain
-from oci.errors import EntrepotError, InvalidInput, Unsupported
+from oci.errors import Denied, EntrepotError, InvalidInput, Unsupported
 from registry_api.auth.gate import Gate
 from registry_api.auth.oidc_tokens import IdentityTokens, identity_client
 from registry_api.auth.rate_limits import RateLimit
 from registry_api.context import Registry
 from registry_api.flatpak_index import index_routes
 from registry_api.health import health_routes
-from registry_api.http.errors import RouteUnknown, error_response
+from registry_api.http.errors import RouteUnknown, error_answer, error_response
 from registry_api.http.forwarded import TrustedProxies
-from registry_api.http.hosts import Hosts, trusted_proxies
+from registry_api.http.hosts import Hosts, is_of_another_page, trusted_proxies
 from registry_api.http.threads import Threads
 from registry_api.management.accounts import administration_routes
 from registry_api.management.content import management_routes
@@ -69,7 +69,7 @@ def create_app(catalog: Catalog, *, now: Now = _now, make_id: Callable[[], str] 
     threads = Threads()
     settings = catalog.settings
     upstreams = Upstreams(settings, catalog.remotes, interactive=True)
-    identities = IdentityTokens(lambda: identity_client(settings))
+    identities = IdentityTokens(lambda: identity_client(settings), internal=settings.internal_hosts)
     gate = Gate(AccessStore(settings), catalog.events, threads, now, identities)
     fetches = Fetches(catalog, threads, upstreams)
     limit, hosts = RateLimit(settings.request_rate), Hosts(settings)
@@ -80,7 +80,7 @@ def create_app(catalog: Catalog, *, now: Now = _now, make_id: Callable[[], str] 
         _create_others(registry, caches, absent, upstreams, open_eventing(settings)),
     )
 
-    return Application(distribution, others, trusted_proxies(settings))
+    return Application(distribution, others, trusted_proxies(settings), settings.public_url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +90,15 @@ class Application:
     distribution: DistributionApi
     others: FastAPI
     proxies: TrustedProxies
+    public_url: str = ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] == "http":
             scope = self.proxies.heed(scope)
+            if is_of_another_page(scope, self.public_url):
+                await error_answer(Denied("pages of other origins may change nothing here")).send(send, head=False)
+                return
         if scope["type"] == "http" and (scope["path"].startswith(_DISTRIBUTION) or scope["path"] == "/v2"):
             await self.distribution(scope, receive, send)
         else:
@@ -124,7 +128,6 @@ def _create_others(
             await asyncio.gather(*tasks, return_exceptions=True)
             await _flush_events(registry)
             await pulls.close()
-            await registry.gate.identities.close()
             await caches.close()
             await absent.close()
             await registry.fetches.close()

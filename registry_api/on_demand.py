@@ -258,7 +258,8 @@ class Fetches:
             if policy == "streamed" or self._catalog.settings.read_only:  # passed through, and not kept
                 await unbroken(session.verify, fetch.digest, size, pool=self._threads.files)
             else:
-                origin = upstream.delivered_by(fetch.digest)
+                # Who has sent the end of what another began has not shown that it has the blob.
+                origin = upstream.delivered_by(fetch.digest) if start == 0 else ""
                 finish = partial(session.finish, fetch.digest, size, origin=origin)
                 await unbroken(finish, pool=self._threads.files)
                 await self._threads.run(self._catalog.rights.note_taken, session.repository, fetch.digest)

@@ -22,7 +22,7 @@ from catalog.access.bearer_tokens import (
     wanted_actions,
     with_key,
 )
-from catalog.access.policy import Action, Caller, Policy
+from catalog.access.policy import NOBODY, Action, Caller, Policy
 from catalog.access.store import AccessStore
 from oci.errors import EntrepotError, InvalidInput, StorageFull, Unauthorized
 from registry_api.auth.challenges import BASIC
@@ -62,7 +62,7 @@ def token_routes(registry: Registry) -> APIRouter:
         `offline_token=true` asks for a refresh token too.
         """
         try:
-            registry.rate.spend(address_of(request.scope))
+            registry.rate.spend(registry.asker(NOBODY, request.scope))
             header = request.headers.get("authorization")
             credentials = parse_authorization(header.encode("latin-1")) if header else None
             if credentials is not None and credentials.scheme != "basic":
@@ -79,7 +79,7 @@ def token_routes(registry: Registry) -> APIRouter:
     async def post_token(request: Request) -> dict[str, object] | Response:
         """The same by a form: `grant_type` is password, refresh_token, or token-exchange for an OpenID Connect token."""
         try:
-            registry.rate.spend(address_of(request.scope))
+            registry.rate.spend(registry.asker(NOBODY, request.scope))
             announced = announced_length(request.scope)
             form = _read_fields(await read_whole(request.receive, limit=_LARGEST_FORM, announced=announced))
             return await answer(Asked(await _subject(registry, request, form), _scopes(form), _wants_refresh(form)))

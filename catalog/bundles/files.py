@@ -1,8 +1,10 @@
 """Bundles on disk: a tar where the name ends in `.tar`, else a folder. Written whole or not at all; read with suspicion."""
 
+import errno
 import io
 import os
 import shutil
+import stat
 import tarfile
 import uuid
 from collections.abc import Iterator
@@ -15,6 +17,8 @@ from catalog.bundles.format import BundleInvalid
 from oci.errors import Conflict, LocalError
 
 CHUNK = 1024 * 1024
+_NOT_PLAIN = frozenset({errno.ELOOP, errno.ENOTDIR, errno.ENOENT, errno.ENXIO})
+"""Errors of opening what is a link, a socket, or not there any longer."""
 
 
 class BundleWriter(Protocol):
@@ -110,11 +114,40 @@ def _files_of_folder(path: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
     def rank(found: Path) -> tuple[bool, str]:
         return found.name != "entrepot.json", str(found)
 
-    for found in sorted((found for found in path.rglob("*") if not found.is_dir()), key=rank):
-        if found.is_symlink() or not found.is_file():
-            raise BundleInvalid(f"{path} holds {found.relative_to(path)}, which is no plain file")
-        with found.open("rb") as source:
-            yield str(found.relative_to(path)), found.stat().st_size, source
+    names = [found.relative_to(path) for found in sorted(_plain(path), key=rank)]
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for name in names:
+            with _open_below(folder, path, name) as source:
+                yield str(name), os.fstat(source.fileno()).st_size, source
+    finally:
+        os.close(folder)
+
+
+def _plain(path: Path) -> Iterator[Path]:
+    return (found for found in path.rglob("*") if found.is_symlink() or not found.is_dir())
+
+
+def _open_below(folder: int, path: Path, name: Path) -> IO[bytes]:
+    """Open a file of a folder without following a link at any step: whoever may write there could put one in its place meanwhile,
+    and so have us read, with our rights, what they may not. Raises BundleInvalid for what is no plain file."""
+    opened = os.dup(folder)
+    try:
+        for part in name.parts[:-1]:
+            within = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=opened)
+            os.close(opened)
+            opened = within
+        file = os.open(name.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=opened)
+    except OSError as error:
+        if error.errno not in _NOT_PLAIN:
+            raise
+        raise BundleInvalid(f"{path} holds {name}, which is no plain file") from None
+    finally:
+        os.close(opened)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise BundleInvalid(f"{path} holds {name}, which is no plain file")
+    return os.fdopen(file, "rb")
 
 
 def _check_name(path: Path, name: str) -> None:

@@ -93,9 +93,14 @@ class Committer:
         """Commit what waits, as much as one group takes."""
         with self._guard:
             group, self._queue = self._queue[:_GROUP], self._queue[_GROUP:]
-        for planned in [one for one in group if one.planner]:  # each sees what is written already
-            self._commit_group([planned])
-        self._commit_group([one for one in group if one.planner is None])
+        try:
+            for planned in [one for one in group if one.planner]:  # each sees what is written already
+                self._commit_group([planned])
+            self._commit_group([one for one in group if one.planner is None])
+        except BaseException:  # this thread is to end; the next one of those that wait goes on
+            with self._guard:
+                self._queue = [one for one in group if not one.is_done()] + self._queue
+            raise
 
     def preview(self, commit: Commit) -> CommitResult:
         """What a commit would make now; nothing is written. Raises what `commit` raises."""

@@ -121,9 +121,10 @@ def verify(
     unsigned = [one for one in found if not one.is_signed]
     if unsigned:
         others = sum(one.tagged + one.bundled + one.atomic for one in unsigned)
+        rest = f" and {len(unsigned) - 1} more" if len(unsigned) > 1 else ""
         raise SignatureMissing(
-            f"{len(unsigned)} of {len(found)} manifests are not signed by {by}: {unsigned[0].digest} and so on; "
-            f"they have {others} signatures that do not verify so",
+            f"{len(unsigned)} of {len(found)} manifests are not signed by {by}: {unsigned[0].digest}{rest}; "
+            f"they have {others} signatures by others, or that do not verify",
             detail={"unsigned": [str(one.digest) for one in unsigned]},
         )
     if as_json:

@@ -1,6 +1,7 @@
 """Points a command's process to a Prefect server: the one that answers, else one of our own for as long as it takes."""
 
 import asyncio
+import logging
 import os
 import sys
 import time
@@ -116,4 +117,7 @@ def _send_what_is_left() -> None:
 
 
 def _use_api(settings: Settings, api: PrefectAddress, *, debug: bool) -> None:
+    logging.raiseExceptions = (
+        debug  # else Prefect writes on the terminal that its server takes no logs; the command says it
+    )
     set_environment({**prefect_environment(settings, api), **quiet_environment(debug=debug)})

@@ -186,6 +186,12 @@ class Up:
         """Where Prefect's user interface shows a flow run."""
         return f"{self.plan.ui_url}/runs/flow-run/{run_id}"
 
+    def prefect_login_text(self) -> str:
+        """Where Prefect's login stands; of a server that is not this home's nothing is known."""
+        if self.plan.prefect_port is None:
+            return "its own"
+        return f"the whole line in {self.plan.settings.prefect_login_file}"
+
     def password_text(self) -> str:
         """Where the administrator's password stands; at the first start the password itself."""
         file = password_file(self.plan.settings)

@@ -126,17 +126,14 @@ def perform(
     planning = _Planning(catalog, operation, actor, run_id, now, expected)
     name = operation.repository
     for tries_left in reversed(range(MAX_PLANS)):
-        try:
-            if dry_run:
-                committed = catalog.preview(planning.on(catalog.find_snapshot(name) or Snapshot(name, 0)))
-            elif tries_left:
-                committed = catalog.commit(planning.on(catalog.find_snapshot(name) or Snapshot(name, 0)))
-            else:  # others are always quicker: they wait for this one plan
-                committed = catalog.commit_latest(name, planning.on)
-        except PlanChanged:
-            raise
-        except Conflict:
-            continue
+        if dry_run or tries_left:
+            commit = planning.on(catalog.find_snapshot(name) or Snapshot(name, 0))  # its refusals are no others' haste
+            try:
+                committed = catalog.preview(commit) if dry_run else catalog.commit(commit)
+            except Conflict:
+                continue
+        else:  # others are always quicker: they wait for this one plan
+            committed = catalog.commit_latest(name, planning.on)
         base = planning.base
         return OperationResult(
             name,

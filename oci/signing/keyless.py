@@ -84,6 +84,9 @@ def load_trust(document: str | None, *, where: str) -> ClientTrustConfig:
     try:
         return ClientTrustConfig.from_json(document) if document is not None else ClientTrustConfig.production()
     except (SigstoreError, requests.RequestException) as error:
-        raise RemoteError(f"the public sigstore's trust configuration cannot be had: {error}") from error
+        raise RemoteError(
+            f"the public sigstore's trust configuration cannot be had: {error}; where it cannot be reached, name one of your own "
+            "by --trust-config or ENTREPOT_SIGSTORE_TRUST_CONFIG"
+        ) from error
     except ValueError as error:
         raise KeyInvalid(f"{where} is no sigstore client trust configuration: {str(error)[:300]}") from None

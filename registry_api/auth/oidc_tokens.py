@@ -6,7 +6,7 @@ Source: OpenID Connect Discovery 1.0 and RFC 7517 for the keys, RFC 8693 for the
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from catalog.access.policy import Policy, Trust
 from catalog.settings import Settings
 from oci.errors import RemoteRefused, RemoteUnavailable, Unauthorized
 from oci.remote.network.loopback import is_loopback
-from oci.remote.network.reach import Reach
+from oci.remote.network.reach import GuardedBackend, NotingBackend, Reach, set_backend
 
 IDENTITY_USER = "oidc"
 """Who logs in by this name has an identity token for a password."""
@@ -44,11 +44,19 @@ class _Keys(NamedTuple):
 
 
 class IdentityTokens:
-    """Checks identity tokens; the issuers' keys are kept, and asked for once however many logins wait for them."""
+    """Checks identity tokens; the issuers' keys are kept, and asked for once however many logins wait for them.
 
-    def __init__(self, client: Callable[[], httpx.AsyncClient], *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._make_client, self._clock = client, clock
-        self._client: httpx.AsyncClient | None = None
+    `internal` are hosts of our network that issuers may name for their keys.
+    """
+
+    def __init__(
+        self,
+        client: Callable[[], httpx.AsyncClient],
+        *,
+        internal: Sequence[str] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._make_client, self._internal, self._clock = client, tuple(internal), clock
         self._keys: dict[str, _Keys] = {}
         self._failed_at: dict[str, float] = {}
         self._asking: dict[str, asyncio.Lock] = {}
@@ -97,55 +105,65 @@ class IdentityTokens:
 
     async def _ask(self, issuer: str) -> Mapping[str, jwt.PyJWK]:
         """The issuer's keys, found by its configuration; raise RemoteUnavailable."""
-        configuration = await self._get_json(issuer, f"{issuer.rstrip('/')}/.well-known/openid-configuration")
-        if configuration.get("issuer") != issuer:
-            raise RemoteUnavailable("its configuration names another issuer", registry=issuer)
-        found = await self._get_json(issuer, _checked_uri(issuer, str(configuration.get("jwks_uri", ""))))
-        keys: dict[str, jwt.PyJWK] = {}
-        for one in found.get("keys", []):
+        home = httpx.URL(issuer).host
+        reach = Reach(home, self._internal)
+        async with await asyncio.to_thread(self._make_client) as client:
+            set_backend(client, NotingBackend(reach))
+            configuration = await _get_json(client, issuer, f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+            if configuration.get("issuer") != issuer:
+                raise RemoteUnavailable("its configuration names another issuer", registry=issuer)
+            uri = str(configuration.get("jwks_uri", ""))
+            if _host_of(issuer, uri) == home:
+                return _read_keys(await _get_json(client, issuer, uri))
+        async with await asyncio.to_thread(self._make_client) as elsewhere:
+            set_backend(elsewhere, GuardedBackend(reach))
             try:
-                keys[str(one.get("kid", ""))] = jwt.PyJWK(one)
-            except (jwt.PyJWTError, AttributeError):
-                continue  # a key of a kind that we cannot use is no key to us
-        return keys
+                reach.check_name(_host_of(issuer, uri))  # a proxy would look no closer
+                return _read_keys(await _get_json(elsewhere, issuer, uri))
+            except RemoteRefused as error:
+                raise RemoteUnavailable(f"the address of its keys {error.message}", registry=issuer) from None
 
-    async def _get_json(self, issuer: str, url: str) -> dict[str, Any]:
+
+def _read_keys(found: Mapping[str, Any]) -> Mapping[str, jwt.PyJWK]:
+    """The keys of a set by their ids."""
+    keys: dict[str, jwt.PyJWK] = {}
+    for one in found.get("keys", []):
         try:
-            address = httpx.URL(url)
-            if address.scheme != "https" and not is_loopback(address.host):
-                raise RemoteUnavailable(f"{url!r} is not https", registry=issuer)
-            if self._client is None:
-                self._client = await asyncio.to_thread(self._make_client)
-            async with self._client.stream("GET", address, headers={"accept": "application/json"}) as answer:
-                if answer.status_code != 200:
-                    raise RemoteUnavailable(f"answered {answer.status_code} at {url}", registry=issuer)
-                raw = b""
-                async for part in answer.aiter_bytes():
-                    raw += part
-                    if len(raw) > _LARGEST:
-                        raise RemoteUnavailable(f"{url} is too long", registry=issuer)
-            document = httpx.Response(200, content=raw).json()
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-            raise RemoteUnavailable(f"cannot read {url}: {error or type(error).__name__}", registry=issuer) from None
-        if not isinstance(document, dict):
-            raise RemoteUnavailable(f"{url} is no JSON object", registry=issuer)
-        return document
-
-    async def close(self) -> None:
-        """End the connections."""
-        if self._client is not None:
-            await self._client.aclose()
+            keys[str(one.get("kid", ""))] = jwt.PyJWK(one)
+        except (jwt.PyJWTError, AttributeError):
+            continue  # a key of a kind that we cannot use is no key to us
+    return keys
 
 
-def _checked_uri(issuer: str, uri: str) -> str:
-    """The address of an issuer's keys, which may not be within an internal network unless the issuer itself is."""
+async def _get_json(client: httpx.AsyncClient, issuer: str, url: str) -> dict[str, Any]:
     try:
-        home, host = httpx.URL(issuer).host, httpx.URL(uri).host
-        if host != home:
-            Reach(home).check_name(host)
-    except (httpx.InvalidURL, RemoteRefused):
-        raise RemoteUnavailable("its configuration names no usable address for its keys", registry=issuer) from None
-    return uri
+        address = httpx.URL(url)
+        if address.scheme != "https" and not is_loopback(address.host):
+            raise RemoteUnavailable(f"{url!r} is not https", registry=issuer)
+        async with client.stream("GET", address, headers={"accept": "application/json"}) as answer:
+            if answer.status_code != 200:
+                raise RemoteUnavailable(f"answered {answer.status_code} at {url}", registry=issuer)
+            raw = b""
+            async for part in answer.aiter_bytes():
+                raw += part
+                if len(raw) > _LARGEST:
+                    raise RemoteUnavailable(f"{url} is too long", registry=issuer)
+        document = httpx.Response(200, content=raw).json()
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        raise RemoteUnavailable(f"cannot read {url}: {error or type(error).__name__}", registry=issuer) from None
+    if not isinstance(document, dict):
+        raise RemoteUnavailable(f"{url} is no JSON object", registry=issuer)
+    return document
+
+
+def _host_of(issuer: str, uri: str) -> str:
+    try:
+        host = httpx.URL(uri).host
+    except httpx.InvalidURL:
+        host = ""
+    if not host:
+        raise RemoteUnavailable("its configuration names no usable address for its keys", registry=issuer)
+    return host
 
 
 def _verify(trust: Trust, token: str, key: jwt.PyJWK) -> Mapping[str, object] | str:

@@ -115,9 +115,21 @@ class TrustedProxies:
 
 def _hops_of(scope: Scope) -> list[Hop]:
     texts = {name: (find_header(scope, name) or b"").decode("latin-1") for name in FORWARDED}
-    if texts[b"forwarded"]:
-        return parse_forwarded(texts[b"forwarded"]) or []
-    return parse_x_forwarded(texts[b"x-forwarded-for"], texts[b"x-forwarded-proto"], texts[b"x-forwarded-host"])
+    older = parse_x_forwarded(texts[b"x-forwarded-for"], texts[b"x-forwarded-proto"], texts[b"x-forwarded-host"])
+    if not texts[b"forwarded"]:
+        return older
+    hops = parse_forwarded(texts[b"forwarded"]) or []
+    return hops if agree(hops, older) else []
+
+
+def agree(hops: Sequence[Hop], older: Sequence[Hop]) -> bool:
+    """Whether both forms of what proxies say name the same client, or one of them says nothing. Pure.
+
+    A proxy that writes one form passes on the other as the client made it up; which of the two that is cannot be seen.
+    """
+    if not older:
+        return True
+    return bool(hops) and address_text(hops[-1].client) == address_text(older[-1].client)
 
 
 def _rewritten(scope: Scope, client: str, said: Hop) -> Scope:

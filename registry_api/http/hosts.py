@@ -43,6 +43,27 @@ def host_name(host: str) -> str:
     return name.lower().rstrip(".")
 
 
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def is_of_another_page(scope: Scope, own: str = "") -> bool:
+    """Whether a browser sends a request that may change something on behalf of a page of another origin; `own` is our address.
+
+    Browsers add logins they remember, and client certificates, to whatever page asks. Clients other than browsers send neither
+    header. Source: Fetch Metadata; RFC 6454. Pure.
+    """
+    if scope["method"] in _SAFE:
+        return False
+    site = (find_header(scope, b"sec-fetch-site") or b"").decode("latin-1")
+    if site:
+        return site not in {"same-origin", "none"}
+    origin = (find_header(scope, b"origin") or b"").decode("latin-1").lower()
+    if not origin:
+        return False
+    host = (find_header(scope, b"host") or b"").decode("latin-1").lower()
+    return origin.partition("://")[2] != host and origin != own.lower().rstrip("/")
+
+
 class Hosts:
     """Knows our names; tells once in the log what a setting would help with."""
 

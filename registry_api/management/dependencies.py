@@ -102,7 +102,7 @@ async def identify(registry: Registry, request: Request) -> Caller:
     known: Caller | None = request.scope.get(_CALLER)
     if known is None:
         known = await registry.gate.identify(request.scope)
-        registry.rate.spend(known.account or address_of(request.scope))
+        registry.rate.spend(registry.asker(known, request.scope))
         request.scope[_CALLER] = known
     return known
 

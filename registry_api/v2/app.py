@@ -210,9 +210,9 @@ class DistributionApi:
         try:
             caller = await registry.gate.identify(scope)
         except Unauthorized:
-            registry.rate.spend(address_of(scope))
+            registry.rate.spend(registry.asker(NOBODY, scope))
             raise
-        registry.rate.spend(caller.account or address_of(scope))
+        registry.rate.spend(registry.asker(caller, scope))
         return caller
 
     def _refusal(self, scope: Scope, error: EntrepotError) -> Answer:

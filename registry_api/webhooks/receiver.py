@@ -16,6 +16,7 @@ from catalog.webhooks.queue import Taken
 from catalog.webhooks.records import Hook
 from oci.errors import RecordUnknown, Unauthorized
 from registry_api.auth.gate import address_of, parse_authorization
+from registry_api.auth.login_checks import address_key
 from registry_api.auth.rate_limits import RateLimit
 from registry_api.context import Registry
 from registry_api.http.bodies import ClientGone, read_whole
@@ -58,7 +59,7 @@ def hook_routes(registry: Registry, eventing: Eventing) -> APIRouter:
     async def take(name: str, request: Request) -> TakenOut | Response:
         """Take what an upstream tells."""
         scope, now = request.scope, registry.now()
-        rate.spend(address_of(scope))
+        rate.spend(address_key(address_of(scope)))
         token = request.query_params.get("token", "")
         scope["query_string"] = b""  # what stands there may be the secret, and the access log shows it
         hook = eventing.records.hooks.get(name)
@@ -94,7 +95,7 @@ async def _read_proven(request: Request, hook: Hook | None, token: str, unproven
     signature = find_header(scope, _SIGNATURE)
     if signature is None:
         return None
-    async with unproven.turn(address_of(scope)):
+    async with unproven.turn(address_key(address_of(scope))):
         try:
             async with asyncio.timeout(_UNPROVEN_WITHIN):
                 raw = await read_whole(request.receive, limit=_LARGEST, announced=announced)

@@ -237,6 +237,8 @@ def test_where_one_source_breaks_off_the_next_goes_on(tmp_path: Path, upstream: 
         assert asked.startswith("bytes=")
         wait_until(lambda: api.catalog.content.size(Digest.of(LAYER)) == len(LAYER), 10, "it is kept")
         assert staged(tmp_path) == []
+        # Neither has shown that it has all of it, so that neither is believed when it says so of another repository.
+        assert api.catalog.content.origins(Digest.of(LAYER)) == frozenset()
 
 
 def test_two_halves_that_do_not_fit_are_never_sent_whole(tmp_path: Path, upstream: Upstream, second: Upstream) -> None:

@@ -230,7 +230,7 @@ async def test_a_referrer_that_is_listed_but_missing_is_noted(sync: Syncer, upst
 async def test_refused_credentials_end_the_sync_at_once(sync: Syncer, upstream: MemoryUpstream) -> None:
     for number in range(30):
         upstream.image(f"v{number}")
-        upstream.faults["resolve", f"v{number}"] = RemoteUnauthorized("wrong password")
+        upstream.faults["resolve", f"v{number}"] = RemoteUnauthorized("wrong password", status=401)
     with pytest.raises(RemoteUnauthorized):
         await sync(on_error="skip")
     assert upstream.count("resolve") < 30

@@ -57,6 +57,8 @@ def test_from_nothing_to_a_pull_and_again(entrepot: Entrepot, podman: Client, to
     assert answers(f"http://127.0.0.1:{ports['prefect']}/")
     password = (entrepot.home / "admin-password").read_text().strip()
     assert shown.count(password) == 1
+    assert f"Prefect login  the whole line in {entrepot.home}/prefect-login" in shown
+    assert "took others' rights away" not in shown
     assert (entrepot.home / "admin-password").stat().st_mode & 0o777 == 0o600
 
     (version,) = entrepot.json("version", "list", "demo/hello")

@@ -16,7 +16,7 @@ from tests.api.conftest import Api, serve
 from tests.cli.commands import Entrepot
 from tests.conftest import EntrepotFactory
 from tests.mirror import mirror
-from tests.servers import Children, Client, S3Server
+from tests.servers import Children, Client, S3Server, wait_until
 
 NAME = "team/app"
 LAYER = {"file": "text" * 100_000}
@@ -100,7 +100,7 @@ def test_s3_that_is_down_is_a_503_that_names_nothing(s3: S3Server, tmp_path: Pat
         answer = api.anybody.get(f"/v2/{NAME}/blobs/{layer}")
         assert answer.status_code == 503
         assert s3.bucket not in answer.json()["errors"][0]["message"]
-        assert api.anybody.get("/readyz").status_code == 503
+        wait_until(lambda: api.anybody.get("/readyz").status_code == 503, 20, "the registry is not ready")
 
 
 def test_sync_export_import_and_gc_over_s3(

@@ -5,6 +5,7 @@
 
 import asyncio
 import ipaddress
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from catalog.settings import read_settings
 from catalog.webhooks.delivery import deliver, open_receivers
 from catalog.webhooks.records import EventRecords, Subscription, read_record
 from oci.descriptor import Descriptor
-from oci.errors import RemoteError, RemoteRefused, RemoteUnauthorized
+from oci.errors import RemoteError, RemoteRefused, RemoteUnauthorized, RemoteUnavailable
 from oci.memory import MemoryStore
 from oci.pack import pack_image
 from oci.remote.network import reach
@@ -28,6 +29,7 @@ from oci.remote.network.reach import Address, GuardedBackend, Reach, is_named, k
 from oci.remote.options import RemoteOptions
 from oci.remote.repository import RemoteRepository
 from oci.remote.transport import RemoteTransport
+from registry_api.auth.oidc_tokens import IdentityTokens, identity_client
 from tests.api.conftest import Api, serve
 from tests.receivers import Receiver, receive
 from tests.servers import wait_until
@@ -157,6 +159,19 @@ async def test_a_name_is_looked_up_and_what_it_leads_to_is_judged() -> None:
     assert await Reach("registry.example", ["inner.example"], resolve=resolve).addresses("inner.example", 443)
     judge.met("10.0.0.9")  # the registry itself turns out to be within
     assert await judge.addresses("inner.example", 443)
+
+
+@pytest.mark.parametrize(
+    "order", [("8.8.8.8", "127.0.0.1"), ("127.0.0.1", "8.8.8.8"), ("127.0.0.1", "8.8.8.8", "127.0.0.1")]
+)
+def test_a_registry_that_has_its_name_lead_within_for_a_moment_opens_nothing(order: Sequence[str]) -> None:
+    judge = Reach("registry.example")
+    for address in order:
+        judge.met(address)
+    for within in ("127.0.0.1", "10.0.0.1", "169.254.169.254"):
+        with pytest.raises(RemoteRefused):
+            judge.check_name(within)
+    judge.check_name("8.8.4.4")
 
 
 @pytest.mark.anyio
@@ -374,3 +389,30 @@ def test_subscriptions_made_before_or_on_this_machine_are_told_as_they_were(with
 
     asyncio.run(tell())
     wait_until(lambda: bool(within.received), 5, "it was told")
+
+
+# --- issuers of identity tokens ---
+
+
+@pytest.mark.parametrize("host", ["keys.example", "127.0.0.2"])
+def test_an_issuer_s_keys_are_not_looked_for_within(
+    public: None, within: Receiver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, host: str
+) -> None:
+    port, real = within.url.rpartition(":")[2], socket.getaddrinfo
+    monkeypatch.setattr(
+        socket,
+        "getaddrinfo",
+        lambda name, *rest, **more: real("127.0.0.2" if "keys.example" in str(name) else name, *rest, **more),
+    )
+    settings = read_settings(home=tmp_path)
+
+    def configuration(_one: object) -> tuple[int, dict[str, str], bytes]:
+        return 200, {}, f'{{"issuer":"{issuer.url}","jwks_uri":"https://{host}:{port}/keys"}}'.encode()
+
+    with receive(configuration) as issuer:
+        tokens = IdentityTokens(lambda: identity_client(settings))
+        with pytest.raises(RemoteUnavailable, match="internal network"):
+            asyncio.run(tokens._ask(issuer.url))
+        named = IdentityTokens(lambda: identity_client(settings), internal=(host,))
+        with pytest.raises(RemoteUnavailable, match="cannot read"):  # reached, and no TLS there
+            asyncio.run(named._ask(issuer.url))

@@ -10,7 +10,7 @@ import pytest
 from catalog.settings import read_settings
 from oci.errors import SettingsInvalid
 from registry_api.http.forwarded import Hop, TrustedProxies, parse_forwarded, parse_x_forwarded, read_networks
-from registry_api.http.hosts import Hosts
+from registry_api.http.hosts import Hosts, is_of_another_page
 from tests.api.conftest import Api, serve, simple_manifest
 
 PROXY, OUTER, CLIENT = "10.0.0.1", "10.0.0.2", "203.0.113.9"
@@ -41,8 +41,9 @@ def heeded(scope: dict[str, Any]) -> tuple[str, str, str]:
         ({"x_forwarded_proto": "https"}, (PROXY, "https", "inner:5080")),
         ({"x_forwarded_proto": "gopher", "x_forwarded_host": 'a"b', "x_forwarded_for": CLIENT},
          (CLIENT, "http", "inner:5080")),
-        ({"forwarded": f'for={CLIENT};proto=https;host="r.example:8443"', "x_forwarded_for": "1.1.1.1"},
-         (CLIENT, "https", "r.example:8443")),
+        ({"forwarded": f'for={CLIENT};proto=https;host="r.example:8443"'}, (CLIENT, "https", "r.example:8443")),
+        ({"forwarded": f'for="{CLIENT}:99";proto=https', "x_forwarded_for": f"1.1.1.1, {CLIENT}"},
+         (CLIENT, "https", "inner:5080")),
         ({"forwarded": f'for=1.1.1.1, for="[2001:db8::7]:99";proto=https, for={OUTER};host=inside'},
          ("2001:db8::7", "https", "inside")),
         ({"forwarded": "for=_hidden;proto=https"}, (PROXY, "https", "inner:5080")),
@@ -52,6 +53,20 @@ def heeded(scope: dict[str, Any]) -> tuple[str, str, str]:
 )  # fmt: skip
 def test_what_a_trusted_proxy_says(headers: dict[str, str], expected: tuple[str, str, str]) -> None:
     assert heeded(scope_of(**headers)) == expected
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"forwarded": "for=1.1.1.1;host=evil", "x_forwarded_for": CLIENT, "x_forwarded_host": "r.example"},
+        {"forwarded": "for=1.1.1.1", "x_forwarded_proto": "https"},
+        {"forwarded": f"for={CLIENT}", "x_forwarded_for": "1.1.1.1"},
+        {"forwarded": "made up", "x_forwarded_for": CLIENT},
+    ],
+)
+def test_two_forms_that_contradict_each_other_are_not_heeded(headers: dict[str, str]) -> None:
+    """A proxy that writes the one passes on the other: nginx sets X-Forwarded-For, and lets a client's Forwarded through."""
+    assert heeded(scope_of(**headers)) == (PROXY, "http", "inner:5080")
 
 
 @pytest.mark.parametrize("peer", [CLIENT, "", "10.0.1.1", "::2"])
@@ -150,3 +165,45 @@ def test_an_unknown_name_is_asked_for_basic_and_can_log_in(proxied: Api) -> None
         assert "evil" not in str(answer.headers)
         assert proxied.admin.get("/v2/", headers=headers).status_code == 200
         assert proxied.anybody.get("/v2/open/app/manifests/v1", headers=headers).status_code == 200
+
+
+def test_the_addresses_of_one_ipv6_customer_share_what_they_may_ask(tmp_path: Path) -> None:
+    with serve(tmp_path / "entrepot", trusted_proxies="127.0.0.1", request_rate=1) as api:
+        for path in ("/v2/", "/token", "/api/v1/repositories"):
+            of_one = [
+                api.anybody.get(path, headers={"X-Forwarded-For": f"2001:db8:0:{len(path)}::{number:x}"}).status_code
+                for number in range(30)
+            ]
+            other = api.anybody.get(path, headers={"X-Forwarded-For": f"2001:db8:1:{len(path)}::1"}).status_code
+            assert (of_one[-1], 429 in of_one[:9], other == 429) == (429, False, False), path
+
+
+@pytest.mark.parametrize(
+    ("headers", "refused"),
+    [
+        ({}, False),
+        ({"Origin": "http://evil.example"}, True),
+        ({"Origin": "null"}, True),
+        ({"Origin": "http://{host}.evil.example"}, True),
+        ({"Origin": "http://{host}"}, False),
+        ({"Sec-Fetch-Site": "cross-site"}, True),
+        ({"Sec-Fetch-Site": "same-site", "Origin": "http://{host}"}, True),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "https://behind.a.proxy.example"}, False),
+        ({"Sec-Fetch-Site": "none"}, False),
+    ],
+)
+def test_a_page_of_another_origin_changes_nothing_with_a_browser_s_logins(
+    proxied: Api, headers: dict[str, str], *, refused: bool
+) -> None:
+    """A form or a simple request needs no leave of ours, and the browser adds the login that it remembers for us."""
+    given = {name: value.format(host=f"127.0.0.1:{proxied.port}") for name, value in headers.items()}
+    assert proxied.admin.get("/v2/open/app/tags/list", headers=given).status_code == 200
+    for path, others in (("/v2/open/app/blobs/uploads/", 202), ("/token", 400), ("/api/v1/restore/open/app", 400)):
+        answer = proxied.admin.post(path, headers=given)
+        assert answer.status_code == (403 if refused else others), path
+
+
+def test_pages_at_the_address_of_the_settings_may_change_things() -> None:
+    scope = {**scope_of(host="inner:5080", origin="https://r.example"), "method": "POST"}
+    assert is_of_another_page(scope)
+    assert not is_of_another_page(scope, "https://R.example/")

@@ -5,6 +5,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -206,7 +207,9 @@ def test_no_answer_tells_the_size_of_what_others_hold(
     assert api.put_manifest(sparse, "v1", manifest.raw).status_code == 201
     with pytest.raises(EntrepotError) as raised:
         sync(api, f"{evil.host}/{EVIL}", repository=mirror)
-    assert str(true) not in str(raised.value)
+    assert str(true) not in re.sub(
+        r"sha256:[0-9a-f]{64}|:\d+/", "", str(raised.value)
+    )  # digests and ports have digits too
 
 
 def test_a_wrong_claim_does_not_poison_the_genuine_image(

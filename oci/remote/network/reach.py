@@ -103,7 +103,7 @@ async def look_up(host: str, port: int) -> Sequence[Address]:
 class Reach:
     """Judges the places that a host sends us to. `home` is that host as it was configured; `allowed` are named by a setting.
 
-    Where a name leads is `resolve`'s to say. What `home` itself may send to follows from where it was last connected to.
+    Where a name leads is `resolve`'s to say. What `home` itself may send to follows from where it was connected to.
     """
 
     def __init__(self, home: str, allowed: Sequence[str] = (), *, resolve: Resolve = look_up) -> None:
@@ -111,12 +111,17 @@ class Reach:
         name = _without_port(home)
         address = literal_address(name)
         self._kind: Kind = kind_of(address) if address else "loopback" if is_local_name(name) else "public"
+        self._met: set[Kind] = set()
 
     def met(self, peer: str) -> None:
-        """Take note of the address by which `home` was reached."""
+        """Take note of an address by which `home` was reached.
+
+        One that was reached at several may send to what each of them may: whoever owns its name decides where it leads, so that
+        an address within, once met, must not open the network to answers from outside.
+        """
         address = literal_address(peer)
         if address is not None and literal_address(_without_port(self._home)) is None:
-            self._kind = kind_of(address)
+            self._met.add(kind_of(address))
 
     def check_name(self, host: str) -> None:
         """Raise RemoteRefused for a host that by its text alone is out of reach."""
@@ -142,7 +147,7 @@ class Reach:
     def _may(self, host: str, address: Address) -> bool:
         if is_named(host, self._allowed) or is_named(str(address), self._allowed):
             return True
-        return kind_of(address) in _MAY_SEND_TO[self._kind]
+        return all(kind_of(address) in _MAY_SEND_TO[one] for one in self._met or {self._kind})
 
     def _refusal(self, host: str) -> RemoteRefused:
         sends = "sends us to" if self._home else "the URL leads to"

@@ -36,6 +36,15 @@ def test_the_environment_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ("COPY_CONCURRENCY", "0", "ENTREPOT_COPY_CONCURRENCY"),
         ("READ_TIMEOUT", "soon", "ENTREPOT_READ_TIMEOUT"),
         ("LOGINS", '{"one.example": 5}', "ENTREPOT_LOGINS"),
+        ("HOSTS", "https://registry.example", "ENTREPOT_HOSTS: 'https://registry.example' names no host"),
+        ("HOSTS", "good.example,registry.example:5080", "ENTREPOT_HOSTS: 'registry.example:5080' names no host"),
+        ("HOSTS", "10.0.0.0/8", "ENTREPOT_HOSTS: '10.0.0.0/8' names no host"),
+        ("HOSTS", "registry*.example", "ENTREPOT_HOSTS"),
+        ("HOSTS", "one.example two.example", "ENTREPOT_HOSTS"),
+        ("INTERNAL_HOSTS", "http://minio.example/", "ENTREPOT_INTERNAL_HOSTS: 'http://minio.example/' names no host"),
+        ("INTERNAL_HOSTS", "minio.example:9000", "ENTREPOT_INTERNAL_HOSTS"),
+        ("TRUSTED_PROXIES", "10.0.0.300", "ENTREPOT_TRUSTED_PROXIES: expected addresses or networks"),
+        ("WORK_ROOTS", "/srv/bundles,bundles", "ENTREPOT_WORK_ROOTS: 'bundles' depends on where"),
     ],
 )
 def test_a_bad_value_is_named_and_not_shown(
@@ -44,6 +53,23 @@ def test_a_bad_value_is_named_and_not_shown(
     monkeypatch.setenv(f"ENTREPOT_{name}", value)
     with pytest.raises(SettingsInvalid, match=message):
         read_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HOSTS", "*,registry.example,*.example,::1,10.0.0.1,my_host"),
+        (
+            "INTERNAL_HOSTS",
+            "minio.example,*.corp.example,s3-[ab].example,10.1.0.0/16,10.1.0.7/16,fd00::/8,::1,[::1],10.0.0.1",
+        ),
+        ("WORK_ROOTS", "/srv/bundles,~/builds"),
+        ("WORK_ROOTS", ""),
+    ],
+)
+def test_every_form_that_is_documented_is_taken(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"ENTREPOT_{name}", value)
+    assert [str(one) for one in getattr(read_settings(), name.lower())] == list(filter(None, value.split(",")))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -287,3 +288,39 @@ def test_chosen_platforms_leave_an_index_its_digest_and_can_be_imported(
     take_in(other, tmp_path / "part")
     assert other.snapshot("team/app").tags == {"v1": index.digest}
     assert set(other.snapshot("team/app").manifests) == {index.digest, images[0].digest}
+
+
+def test_a_folder_that_becomes_a_link_while_a_bundle_is_read_leads_nowhere(
+    filled: Catalog, other: Catalog, tmp_path: Path
+) -> None:
+    """Whoever may write into the folder of a bundle gets nothing read that we may read, and they may not."""
+    bundle, private = tmp_path / "bundle", tmp_path / "private"
+    contents = export(filled, bundle, "team/app")
+    shutil.copytree(bundle / "blobs" / "sha256", private)
+    swapped: list[bool] = []
+
+    def swap_first(_count: int) -> None:
+        if not swapped:
+            swapped.append(True)
+            shutil.rmtree(bundle / "blobs" / "sha256")
+            (bundle / "blobs" / "sha256").symlink_to(private)
+
+    with pytest.raises(BundleInvalid, match="no plain file"):
+        stage_bundle(other, bundle, swap_first)
+    assert swapped
+    assert len([digest for digest in contents.blobs if other.content.size(digest) is not None]) == 1
+
+
+@pytest.mark.parametrize("what", ["link", "folder", "pipe"])
+def test_a_folder_with_anything_but_files_is_refused(
+    filled: Catalog, other: Catalog, tmp_path: Path, what: str
+) -> None:
+    bundle = tmp_path / "bundle"
+    export(filled, bundle, "team/app")
+    {
+        "link": lambda: (bundle / "more").symlink_to(bundle / DOCUMENT),
+        "folder": lambda: (bundle / "more").symlink_to(bundle / "blobs"),
+        "pipe": lambda: os.mkfifo(bundle / "more"),
+    }[what]()
+    with pytest.raises(BundleInvalid, match="more, which is no plain file"):
+        take_in(other, bundle)

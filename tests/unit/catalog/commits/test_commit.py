@@ -2,11 +2,14 @@
 
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
 from catalog.catalog import Catalog
-from catalog.versions.changes import AddManifest, LatestIs, RemoveManifest, RemoveTag, SetTag
+from catalog.commits.commit import _Waiting
+from catalog.versions.changes import AddManifest, Commit, LatestIs, RemoveManifest, RemoveTag, SetTag
+from catalog.versions.snapshot import Snapshot
 from oci import mediatypes
 from oci.descriptor import Descriptor
 from oci.digest import Digest
@@ -20,6 +23,7 @@ from oci.errors import (
     NameUnknown,
     VersionUnknown,
 )
+from tests.servers import wait_until
 from tests.unit.catalog.conftest import commit_to, push_image, stage_blob, stage_image, stage_index, stage_manifest
 
 
@@ -248,3 +252,32 @@ def test_a_lock_held_for_too_long_is_a_clear_error(catalog: Catalog, open_again:
     with catalog._lake.write(), pytest.raises(CatalogUnusable, match="ENTREPOT_LOCK_TIMEOUT"):
         commit_to(other, "team/app", AddManifest(stage_image(other, "team/app", "one")))
     assert push_image(other, "team/app", "a", "one").version == 1
+
+
+def test_when_the_thread_that_writes_for_others_is_ended_another_goes_on(catalog: Catalog) -> None:
+    """Ctrl-C reaches one thread; those whose commits it had taken must not wait for it for ever."""
+
+    def end(_latest: Snapshot) -> Commit:
+        raise KeyboardInterrupt
+
+    names, ended = ("team/one", "team/two"), list[str]()
+    images = {name: stage_image(catalog, name, name) for name in names}
+
+    def act(name: str) -> None:
+        try:
+            commit_to(catalog, name, AddManifest(images[name]))
+        except KeyboardInterrupt:
+            ended.append(name)
+
+    committer = catalog._committer
+    threads = [threading.Thread(target=act, args=(name,), daemon=True) for name in names]
+    with committer._leading:
+        committer._queue.append(_Waiting(Commit("team/ended", "", (), "", "", datetime.now(UTC)), end))
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: len(committer._queue) == 3, 20, "both wait")
+    for thread in threads:
+        thread.join(20)
+    assert not any(thread.is_alive() for thread in threads)
+    assert len(ended) == 1
+    assert all(catalog.snapshot(name).version == 1 for name in names)

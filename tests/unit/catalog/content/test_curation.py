@@ -40,7 +40,7 @@ def choose(
 def make(catalog: Catalog, target: str, chosen: Curation, *, additive: bool = False) -> Snapshot:
     latest = catalog.find_snapshot(target) or Snapshot(target, 0)
     changes = plan_towards(latest, chosen.as_snapshot(target), additive=additive)
-    return commit_to(catalog, target, *changes, allow_sparse=True).snapshot
+    return commit_to(catalog, target, *changes, allow_sparse=True, donors=tuple(catalog.repository_names())).snapshot
 
 
 @pytest.fixture

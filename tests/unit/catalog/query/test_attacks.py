@@ -1,5 +1,6 @@
 """What questions must not do: read or write files, reach the network or other databases, change settings, take the machine."""
 
+import contextlib
 import resource
 import threading
 from pathlib import Path
@@ -176,6 +177,15 @@ def test_what_takes_too_much_is_stopped_and_hurts_nobody(catalog: Catalog, sql: 
     assert catalog.query("SELECT count(*) AS n FROM tags").to_pylist() == [{"n": 1}]
 
 
+def _targets(folder: Path) -> list[str]:
+    """What the descriptors of a process stand for."""
+    found = []
+    for entry in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            found.append(str(entry.readlink()))
+    return found
+
+
 def test_a_question_ends_with_whoever_has_asked(catalog: Catalog) -> None:
     push_image(catalog, "team/app", "a", "one")
     slow = Question("SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range + b.range = 7")
@@ -194,6 +204,8 @@ def test_a_question_ends_with_whoever_has_asked(catalog: Catalog) -> None:
         wait_until(lambda: asking._process is not None, 10, "the process is started")
         assert asking._process is not None
         assert asking._process.stdin is not None
+        folder = Path(f"/proc/{asking._process.pid}/fd")
+        wait_until(lambda: any("catalog" in target for target in _targets(folder)), 20, "it has its task")
         asking._process.stdin.close()  # as the system does when we are killed
         thread.join(20)
         assert not thread.is_alive()

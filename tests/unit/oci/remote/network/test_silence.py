@@ -130,7 +130,7 @@ def test_one_that_does_not_take_what_is_sent_is_given_up() -> None:
     opened = b"HTTP/1.1 202 Accepted\r\nlocation: /v2/team/app/blobs/uploads/1\r\ncontent-length: 0\r\n\r\n"
     with mute(opened) as upstream, pytest.raises(RemoteUnavailable):
         ask(upstream.host, push, silence_timeout=0.15)
-    assert 2 <= upstream.patched <= 4  # those behind the first took no byte that was new
+    assert 2 <= upstream.patched <= 10  # those behind the first took no byte that was new, which does not prolong it
 
 
 def test_nobody_waits_for_one_that_was_given_up_a_moment_ago() -> None:
