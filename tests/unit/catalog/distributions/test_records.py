@@ -71,10 +71,9 @@ def test_an_older_catalogue_is_migrated(
         patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
         patch.setattr("catalog.lake.connection.MIGRATIONS", schema.MIGRATIONS[:1])
         patch.setattr("catalog.lake.connection.SCHEMA_VERSION", 1)
-        for kind in ("distributions.Distributions", "remotes.Remotes"):
+        for kind in ("distributions.records.Distributions", "remotes.records.Remotes"):
             patch.setattr(f"catalog.{kind}.reload", lambda _: None)
         patch.setattr("catalog.quotas.quotas.Quotas.reload", lambda _: None)
-        patch.setattr("catalog.remotes.records.Remotes.reload", lambda _: None)
         patch.setattr("catalog.catalog.grant_rights_of_older_releases", lambda *_: None)
         old = open_again()
         made = Commit("team/app", "push", (), "op", "admin", NOW)
@@ -178,7 +177,7 @@ def test_an_older_catalogue_opens_the_past_since_a_path_was_last_set(
         patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:number])
         patch.setattr("catalog.lake.connection.MIGRATIONS", schema.MIGRATIONS[:number])
         patch.setattr("catalog.lake.connection.SCHEMA_VERSION", number)
-        for kind in ("distributions.Distributions", "remotes.Remotes"):
+        for kind in ("distributions.records.Distributions", "remotes.records.Remotes"):
             patch.setattr(f"catalog.{kind}.reload", lambda _: None)
         patch.setattr("catalog.catalog.grant_rights_of_older_releases", lambda *_: None)
         old = open_again()
