@@ -76,12 +76,10 @@ async def run_flow_here(flow: Any, request: "BaseModel", settings: "Settings", a
     )
 
 
-def _show() -> "Show | None":
-    if not sys.stderr.isatty():
-        return None
-    from cli.progress_bar import show_progress
+def _show() -> "Show":
+    from cli.progress_bar import show_progress, tell_waits
 
-    return show_progress
+    return show_progress if sys.stderr.isatty() else tell_waits
 
 
 class Result(Protocol):

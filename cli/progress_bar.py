@@ -13,9 +13,12 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from cli.output import say
 from flows.runs import progress
 
 _INTERVAL = 0.2
+LINE_EVERY = 10.0
+"""Seconds between two lines where there is no terminal."""
 
 
 def make_bar() -> Progress:
@@ -55,3 +58,11 @@ async def show_progress(shown: progress.Progress) -> None:
                 task, description=shown.phase, completed=shown.done, total=shown.total or None, received=received
             )
             await asyncio.sleep(_INTERVAL)
+
+
+async def tell_waits(shown: progress.Progress) -> None:
+    """Say now and then for whom a flow waits, until cancelled; nothing while bytes come."""
+    while True:
+        await asyncio.sleep(LINE_EVERY)
+        if shown.waits():
+            say(shown.describe())

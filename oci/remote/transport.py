@@ -5,7 +5,6 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext
-from types import TracebackType
 from typing import Self
 
 import httpx
@@ -13,7 +12,6 @@ import httpx
 from oci.errors import (
     RemoteError,
     RemoteRefused,
-    RemoteSilent,
     RemoteTokenEnded,
     RemoteUnavailable,
 )
@@ -25,6 +23,7 @@ from oci.remote.network.hops import check_hops, current
 from oci.remote.network.loopback import is_loopback
 from oci.remote.network.origin import follow_to, may_hold_login, origin_of
 from oci.remote.network.reach import Reach
+from oci.remote.network.silence import given_up
 from oci.remote.options import RemoteOptions
 from oci.remote.responses import (
     failure_of,
@@ -254,17 +253,18 @@ class RemoteTransport:
         deadline = self.clock() + self.options.total_timeout
         attempts = 1 if once or not is_repeatable(content) else self.options.attempts
         quiet = 0.0
+        error: RemoteError | None = None
         for attempt in range(1, attempts + 1):
             if gate is not None:
                 await gate.admit(method, url.path, 0.0 if once else deadline - self.clock())
-            started, left = self.clock(), self._patience(quiet)
+            started, left = self.clock(), self._patience(quiet, error)
             try:
                 response = await self._follow(method, url, authorization, headers, content, left, keep=keep)
                 if gate is not None:
                     await self._learn(gate, method, url.path, response)
                 if not is_passing(response.status_code) or (method == "HEAD" and response.status_code == 500):
                     return response
-                error: RemoteError = await self._failure(response, method, url.path)
+                error = await self._failure(response, method, url.path)
                 quiet = 0.0
             except httpx.TransportError as broken:
                 error = unavailable(broken, self.host)
@@ -277,16 +277,16 @@ class RemoteTransport:
                 raise error
             if quiet:
                 quiet += pause
-                self._patience(quiet)
+                self._patience(quiet, error)
             await self._sleep(pause)
         raise AssertionError("the last attempt returns or raises")
 
-    def _patience(self, quiet: float) -> float:
-        """Seconds for which a byte is waited for, of a remote that has been silent for so long; raise RemoteSilent."""
+    def _patience(self, quiet: float, error: RemoteError | None) -> float:
+        """Return the seconds for which a byte is waited for, of a remote that has been silent for so long; raise RemoteSilent."""
         limit = self.options.silence_timeout
         left = min(limit - quiet, self._traffic.silence.left(limit))
         if left <= 0:
-            raise RemoteSilent(f"has not sent a byte for {limit:g} s (ENTREPOT_SILENCE_TIMEOUT)", registry=self.host)
+            raise given_up(limit, error, self.host)
         return left
 
     async def _learn(self, gate: Gate, method: str, path: str, response: httpx.Response) -> None:
@@ -394,7 +394,5 @@ class RemoteTransport:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         await self.close()

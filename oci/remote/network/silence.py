@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable
 
+from oci.errors import RemoteError, RemoteSilent
+
 _LEFT_ALONE = 30.0
 """Seconds for which a remote that was given up is not asked again; a pause as long as that is no silence of the remote's."""
 
@@ -51,3 +53,10 @@ class Silence:
     def seconds(self) -> float:
         """For how long those who have asked have been waiting for a byte; 0 when nobody waits."""
         return self._clock() - self._quiet_from if self._asking else 0.0
+
+
+def given_up(limit: float, last: RemoteError | None, host: str) -> RemoteSilent:
+    """Return the error for a remote that has been silent for too long; it says what the last try failed with."""
+    words = last.message.removeprefix(f"upstream {last.registry}: ") if last else ""
+    said = f"; the last try: {words}" if words else ""
+    return RemoteSilent(f"has not sent a byte for {limit:g} s (ENTREPOT_SILENCE_TIMEOUT){said}", registry=host)

@@ -108,6 +108,13 @@ def test_one_that_never_answers_is_given_up() -> None:
     assert 2 <= upstream.taken <= 6
 
 
+def test_what_the_last_try_failed_with_is_said() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        host = f"127.0.0.1:{taken.getsockname()[1]}"
+    with pytest.raises(RemoteSilent, match="the last try: cannot be reached"):  # nobody listens there
+        ask(host, list_tags, attempts=100_000)
+
+
 @pytest.mark.parametrize("body", [b"", b"abc"])
 def test_one_that_stops_in_the_middle_of_a_blob_is_given_up(body: bytes) -> None:
     head = b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n"
