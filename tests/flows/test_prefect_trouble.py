@@ -3,11 +3,11 @@
 import asyncio
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import pytest
@@ -24,6 +24,8 @@ from tests.cli.commands import Entrepot, PrefectServer, start_prefect
 from tests.flows.test_sync_flow import NAME, blob_gets, image, numbers, processes_of
 from tests.servers import Children, answers, wait_until
 from tests.upstream import Upstream
+
+T = TypeVar("T")
 
 pytestmark = pytest.mark.slow
 QUICK = {"ENTREPOT_PREFECT_TIMEOUT": "3"}
@@ -144,18 +146,22 @@ def test_a_run_of_another_home_is_known_by_its_heartbeats(
     child.wait_ready(lambda: bool(blob_gets(upstream)), seconds=60)
     (run,) = server.filter("flow_runs", flow_runs={"state": {"type": {"any_": ["RUNNING"]}}})
 
-    async def look(now: datetime) -> tuple[datetime | None, dict[str, Fate]]:
+    async def ask(now: datetime, act: Callable[[Reaper], Awaitable[T]]) -> T:
         async with httpx.AsyncClient(base_url=server.api_url, auth=server.auth, trust_env=False, timeout=30) as client:
             reaper = Reaper(asking(client), locks_folder(read_settings(home=server.home)), own=True, clock=lambda: now)
             reaper._listening_since = now - timedelta(hours=1)
-            return await reaper._heard_at(run["id"]), await reaper.look()
+            return await act(reaper)
 
-    heard, done = asyncio.run(look(datetime.now(UTC)))
-    assert heard is not None
-    assert done == {}
+    def look(now: datetime) -> dict[str, Fate]:
+        return asyncio.run(ask(now, Reaper.look))
+
+    def is_heard() -> bool:
+        return asyncio.run(ask(datetime.now(UTC), lambda reaper: reaper._heard_at(run["id"]))) is not None
+
+    wait_until(is_heard, 60, "the server knows of a heartbeat")
+    assert look(datetime.now(UTC)) == {}
     child.kill()  # nobody here can see that; silence tells
-    _, done = asyncio.run(look(datetime.now(UTC) + timedelta(seconds=SILENT_SECONDS + 60)))
-    assert done == {run["id"]: Fate.CRASH}
+    assert look(datetime.now(UTC) + timedelta(seconds=SILENT_SECONDS + 60)) == {run["id"]: Fate.CRASH}
     assert server.flow_run(run["id"])["state"]["type"] == "CRASHED"
 
 
