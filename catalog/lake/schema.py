@@ -212,7 +212,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         "ALTER TABLE sources ADD COLUMN repository VARCHAR",
         "ALTER TABLE sources ADD COLUMN version BIGINT",
-        "ALTER TABLE sources SET SORTED BY (repository)",
+        "ALTER TABLE sources RESET SORTED BY",
+        "ALTER TABLE sources SET PARTITIONED BY (bucket(64, repository))",
         *SOURCES_OF_REPOSITORIES,
     ),
 )
