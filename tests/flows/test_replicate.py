@@ -147,7 +147,7 @@ def test_what_an_entrepot_serves_unchanged_costs_its_list_alone(entrepot: Entrep
         with open_catalog(read_settings(home=entrepot.home)) as catalog:
             image = stage_image(catalog, paths[0], "held")
             for path in paths:
-                commit_to(catalog, path, AddManifest(image))
+                commit_to(catalog, path, AddManifest(image), donors=(paths[0],))
             wanted = [(Served(path, content=content), 1) for path, content in contents.items()]
             catalog.distributions.switch(switch({}, wanted, upstream.host, NOW), [], actor="test")
         again = entrepot.json("replicate", upstream.host)
