@@ -1,7 +1,11 @@
 """Command groups of `entrepot --help`: each command under the heading of its panel, its first line never cut."""
 
-import click
+from typing import TYPE_CHECKING
+
 from typer.core import TyperCommand, TyperGroup
+
+if TYPE_CHECKING:
+    from typer._click import HelpFormatter
 
 OPERATE, CONTENT, ACCESS, STORAGE, ASK = PANELS = ("Operate", "Content", "Access", "Storage", "Ask")
 
@@ -9,7 +13,7 @@ OPERATE, CONTENT, ACCESS, STORAGE, ASK = PANELS = ("Operate", "Content", "Access
 class PanelGroup(TyperGroup):
     """A command group whose plain help lists the commands by panel."""
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: object, formatter: "HelpFormatter") -> None:  # noqa: ARG002  # the name is typer's
         """Write one section for each panel, in the order of PANELS."""
         for panel in PANELS:
             rows = [

@@ -33,7 +33,12 @@ def export(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Write versions of repositories, or what filters choose of them, into a bundle, which is an OCI image layout too."""
+    """Export repository versions into a bundle.
+
+    Filters select what of them; the bundle is an OCI image layout too.
+
+    Example: entrepot export bundle.tar team/app
+    """
     from flows.bundles.requests import ExportRequest
 
     request = read_form(ExportRequest, bundle=bundle, repositories=names, version=version, since=since, **filters)
@@ -60,7 +65,12 @@ def import_(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Take a bundle in; all of it is verified before anything is changed."""
+    """Import a bundle after verifying all of it.
+
+    Nothing is changed before everything is verified.
+
+    Example: entrepot import bundle.tar
+    """
     from flows.bundles.requests import ImportRequest
 
     mode = "mirror" if mirror else "additive"

@@ -88,8 +88,12 @@ def curate(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Make one version of a repository from content of repositories here, recursively; nothing is copied. Without a source, edit
-    what is there."""
+    """Make a version from content of local repositories.
+
+    Selected content comes with what it refers to; nothing is copied. Without a source, edit what is there.
+
+    Example: entrepot curate team/curated team/app --include '1.*'
+    """
     from flows.curate.request import CurateRequest
 
     given: dict[str, object] = {

@@ -57,7 +57,12 @@ def promote(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Make one version of TARGET with content of SOURCE, once every gate lets it through; nothing is copied."""
+    """Promote content from SOURCE to TARGET through gates.
+
+    TARGET gets one new version once every gate passes; nothing is copied.
+
+    Example: entrepot promote team/staging team/prod --dry-run
+    """
     from flows.promote.request import PromoteRequest
 
     request = read_form(

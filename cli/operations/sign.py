@@ -51,7 +51,12 @@ def sign(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Sign content: with a PEM key as cosign does, by a signature tag and a bundle; with an OpenPGP key as skopeo does."""
+    """Sign content with a PEM key or an OpenPGP key.
+
+    A PEM key signs as cosign does, by a signature tag and a bundle; an OpenPGP key as skopeo does.
+
+    Example: entrepot sign team/app:1.0 --key cosign.key
+    """
     from flows.sign.request import SignRequest
 
     request = read_form(
@@ -81,7 +86,12 @@ def attest(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Attach an SBOM, a provenance or another document to an image, as a signed in-toto attestation."""
+    """Attach a signed attestation to an image.
+
+    The document, an SBOM, a provenance or another, becomes an in-toto attestation.
+
+    Example: entrepot attest team/app:1.0 sbom.json --key cosign.key
+    """
     from flows.sign.request import AttestRequest
 
     request = read_form(
@@ -107,7 +117,12 @@ def verify(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Check that content is signed by a key or an identity; exit code 1 when any of it is not."""
+    """Verify that content is signed by a key or an identity.
+
+    The exit code is 1 when any of it is not.
+
+    Example: entrepot verify team/app:1.0 --key cosign.pub
+    """
     from catalog.filters.pick import Pick
     from catalog.signing.plan import choose
     from catalog.signing.verification import SignatureMissing
