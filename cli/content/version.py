@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli import completion
 from cli.catalog import opened
 from cli.flow_runs import read_form, run_here, show_operation
 from cli.options import DryRun, Home, Json, Repository, new_group
@@ -17,8 +18,13 @@ if TYPE_CHECKING:
 
 group = new_group("List, compare, restore, pin and delete versions.")
 ACTOR = "command line"
-Pinned = Annotated[int, typer.Argument(metavar="NUMBER", help="A version.", min=1)]
-Number = Annotated[int | None, typer.Argument(metavar="[NUMBER]", help="A version; default: the latest.", min=0)]
+Pinned = Annotated[int, typer.Argument(metavar="NUMBER", help="A version.", min=1, autocompletion=completion.versions)]
+Number = Annotated[
+    int | None,
+    typer.Argument(
+        metavar="[NUMBER]", help="A version; default: the latest.", min=0, autocompletion=completion.versions
+    ),
+]
 
 
 @group.command("list")
@@ -89,7 +95,12 @@ def show_version(name: Repository, number: Number = None, *, home: Home = None, 
 
 @group.command("diff")
 def diff_versions(
-    first: Annotated[str, typer.Argument(metavar="NAME[@OLD]", help="A repository, or a version of it.")],
+    first: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME[@OLD]", help="A repository, or a version of it.", autocompletion=completion.versions_of
+        ),
+    ],
     second: Annotated[
         str, typer.Argument(metavar="OLD|NAME[@NEW]", help="A version of the same repository, or another repository's.")
     ],
@@ -171,7 +182,12 @@ def _package_rows(found: "PackageDiff") -> list[tuple[str, str, str, str]]:
 def restore_version(
     context: typer.Context,
     name: Repository,
-    number: Annotated[int, typer.Argument(metavar="NUMBER", help="The version whose content is wanted.", min=0)],
+    number: Annotated[
+        int,
+        typer.Argument(
+            metavar="NUMBER", help="The version whose content is wanted.", min=0, autocompletion=completion.versions
+        ),
+    ],
     *,
     dry_run: DryRun = False,
     home: Home = None,
@@ -228,7 +244,12 @@ def unpin_version(name: Repository, number: Pinned, *, home: Home = None, as_jso
 @group.command("delete")
 def delete_versions(
     name: Repository,
-    numbers: Annotated[list[str], typer.Argument(metavar="NUMBER…", help="Versions, and ranges of them such as 5-9.")],
+    numbers: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NUMBER…", help="Versions, and ranges of them such as 5-9.", autocompletion=completion.versions
+        ),
+    ],
     *,
     dry_run: DryRun = False,
     home: Home = None,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cli import completion
 from cli.catalog import opened
 from cli.filter_options import judged, show_judged, with_filters
 from cli.flow_runs import read_form, run_here, show_operation, show_summary
@@ -20,7 +21,10 @@ Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A file ending in
 def export(
     context: typer.Context,
     bundle: Bundle,
-    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Repositories to export.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME…", help="Repositories to export.", autocompletion=completion.repositories),
+    ],
     *,
     version: Annotated[
         int | None, typer.Option("--version", metavar="N", help="This version; default: the latest.", min=0)

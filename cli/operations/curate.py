@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cli import completion
 from cli.catalog import opened
 from cli.filter_options import judged, show_judged, with_filters
 from cli.flow_runs import read_form, run_here, show_operation
@@ -56,7 +57,11 @@ def curate(
     name: Repository,
     sources: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[SOURCE…]", help="NAME (filtered), NAME:TAG, NAME@DIGEST or NAME:TAG@DIGEST."),
+        typer.Argument(
+            metavar="[SOURCE…]",
+            help="NAME (filtered), NAME:TAG, NAME@DIGEST or NAME:TAG@DIGEST.",
+            autocompletion=completion.tags_of,
+        ),
     ] = None,
     *,
     listed: Annotated[

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli import completion
 from cli.catalog import opened
 from cli.flow_runs import read_form, run_here, show_operation
 from cli.options import Exclude, Home, Include, Json
@@ -13,7 +14,12 @@ from cli.output import print_json, print_table
 if TYPE_CHECKING:
     from flows.sign.verifiers import Check
 
-Source = Annotated[str, typer.Argument(metavar="SOURCE", help="NAME:TAG or NAME@DIGEST; NAME: its tags, filtered.")]
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE", help="NAME:TAG or NAME@DIGEST; NAME: its tags, filtered.", autocompletion=completion.tags_of
+    ),
+]
 Key = Annotated[
     Path | None,
     typer.Option("--key", metavar="FILE", help="Private key in PEM, cosign's too; default: ENTREPOT_SIGNING_KEY."),
@@ -75,7 +81,9 @@ def sign(
 
 def attest(
     context: typer.Context,
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="NAME:TAG or NAME@DIGEST.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="NAME:TAG or NAME@DIGEST.", autocompletion=completion.tags_of)
+    ],
     document: Annotated[Path, typer.Argument(metavar="FILE", help="The SBOM or other document, JSON.")],
     *,
     kind: Annotated[
