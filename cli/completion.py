@@ -45,9 +45,7 @@ def tags_of(context: typer.Context, incomplete: str) -> list[str]:
 
 def _read(context: typer.Context, sql: str, parameters: Sequence[str]) -> list[str]:
     """Return the first column of a question's rows; none where there is no catalogue to read."""
-    import duckdb
-
-    from catalog.lake.connection import attach_statement, load_extensions
+    from catalog.query.first_column import read_first_column
     from catalog.settings import read_settings
     from oci.errors import EntrepotError
 
@@ -56,10 +54,6 @@ def _read(context: typer.Context, sql: str, parameters: Sequence[str]) -> list[s
         settings = read_settings(home=Path(str(home)) if home else None)
         if not settings.catalog_file.is_file():
             return []
-        data = settings.catalog_file.with_name("data")
-        with duckdb.connect(":memory:", config={"threads": 1}) as connection:
-            load_extensions(connection)
-            connection.execute(attach_statement(settings.catalog_file, data, options=", READ_ONLY"))
-            return [str(row[0]) for row in connection.execute(f"{sql} LIMIT {LIMIT}", parameters).fetchall()]
-    except (EntrepotError, duckdb.Error, OSError):
+        return read_first_column(settings.catalog_file, f"{sql} LIMIT {LIMIT}", parameters)
+    except (EntrepotError, OSError):
         return []
