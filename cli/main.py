@@ -11,6 +11,7 @@ import typer
 from cli import exit_codes, serve, up
 from cli.administration import access, audit_event, hook, quota, remote, retention, subscription, token, user
 from cli.content import distribution, query, repository, tag, version
+from cli.help_panels import ACCESS, ASK, CONTENT, OPERATE, STORAGE, PanelGroup
 from cli.operations import build, bundles, curate, promote, push, replicate, sign, sync
 from cli.output import print_line, say
 from cli.storage import evict, gc, maintain, prefetch, reclaim, scrub
@@ -18,46 +19,47 @@ from oci.errors import EntrepotError, LocalError
 
 app = typer.Typer(
     name="entrepot",
+    cls=PanelGroup,
     help="A content pipeline and registry for containers and other OCI artifacts.",
     no_args_is_help=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(up.up)
-app.command()(serve.serve)
-app.command()(sync.sync)
-app.command()(replicate.replicate)
-app.command()(push.push)
-app.command()(build.build)
-app.command()(curate.curate)
-app.command()(promote.promote)
-app.command()(bundles.export)
-app.command("import")(bundles.import_)
-app.add_typer(repository.group, name="repository")
-app.add_typer(version.group, name="version")
-app.add_typer(tag.group, name="tag")
-app.add_typer(distribution.group, name="distribution")
-app.add_typer(remote.group, name="remote")
-app.add_typer(user.group, name="user")
-app.add_typer(user.groups, name="group")
-app.add_typer(token.group, name="token")
-app.add_typer(access.group, name="access")
-app.add_typer(quota.group, name="quota")
-app.add_typer(retention.group, name="retention")
-app.add_typer(audit_event.group, name="event")
-app.add_typer(hook.group, name="hook")
-app.add_typer(subscription.group, name="subscription")
-app.command()(sign.sign)
-app.command()(sign.attest)
-app.command()(sign.verify)
-app.command()(gc.usage)
-app.command()(gc.gc)
-app.command()(scrub.scrub)
-app.command()(maintain.maintain)
-app.command()(prefetch.prefetch)
-app.command()(reclaim.reclaim)
-app.command()(evict.evict)
-app.command()(query.query)
+app.command(rich_help_panel=OPERATE)(up.up)
+app.command(rich_help_panel=OPERATE)(serve.serve)
+app.command(rich_help_panel=CONTENT)(sync.sync)
+app.command(rich_help_panel=CONTENT)(replicate.replicate)
+app.command(rich_help_panel=CONTENT)(push.push)
+app.command(rich_help_panel=CONTENT)(build.build)
+app.command(rich_help_panel=CONTENT)(curate.curate)
+app.command(rich_help_panel=CONTENT)(promote.promote)
+app.command(rich_help_panel=CONTENT)(bundles.export)
+app.command("import", rich_help_panel=CONTENT)(bundles.import_)
+app.add_typer(repository.group, name="repository", rich_help_panel=CONTENT)
+app.add_typer(version.group, name="version", rich_help_panel=CONTENT)
+app.add_typer(tag.group, name="tag", rich_help_panel=CONTENT)
+app.add_typer(distribution.group, name="distribution", rich_help_panel=CONTENT)
+app.add_typer(remote.group, name="remote", rich_help_panel=OPERATE)
+app.add_typer(user.group, name="user", rich_help_panel=ACCESS)
+app.add_typer(user.groups, name="group", rich_help_panel=ACCESS)
+app.add_typer(token.group, name="token", rich_help_panel=ACCESS)
+app.add_typer(access.group, name="access", rich_help_panel=ACCESS)
+app.add_typer(quota.group, name="quota", rich_help_panel=STORAGE)
+app.add_typer(retention.group, name="retention", rich_help_panel=STORAGE)
+app.add_typer(audit_event.group, name="event", rich_help_panel=ASK)
+app.add_typer(hook.group, name="hook", rich_help_panel=OPERATE)
+app.add_typer(subscription.group, name="subscription", rich_help_panel=OPERATE)
+app.command(rich_help_panel=CONTENT)(sign.sign)
+app.command(rich_help_panel=CONTENT)(sign.attest)
+app.command(rich_help_panel=CONTENT)(sign.verify)
+app.command(rich_help_panel=STORAGE)(gc.usage)
+app.command(rich_help_panel=STORAGE)(gc.gc)
+app.command(rich_help_panel=STORAGE)(scrub.scrub)
+app.command(rich_help_panel=STORAGE)(maintain.maintain)
+app.command(rich_help_panel=STORAGE)(prefetch.prefetch)
+app.command(rich_help_panel=STORAGE)(reclaim.reclaim)
+app.command(rich_help_panel=STORAGE)(evict.evict)
+app.command(rich_help_panel=ASK)(query.query)
 
 
 def _print_version(wanted: bool) -> None:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from cli import completion
+
 Home = Annotated[
     Path | None, typer.Option("--home", metavar="DIR", help="Folder of all local state; default: ENTREPOT_HOME.")
 ]
@@ -36,7 +38,9 @@ NoCompanions = Annotated[
     bool, typer.Option("--no-companions", help="Leave signatures, SBOMs and attestations where they are.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
-Repository = Annotated[str, typer.Argument(metavar="NAME", help="A repository's name.")]
+Repository = Annotated[
+    str, typer.Argument(metavar="NAME", help="A repository's name.", autocompletion=completion.repositories)
+]
 
 
 def new_group(help_text: str) -> typer.Typer:

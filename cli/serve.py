@@ -23,7 +23,10 @@ def serve(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Serve the registry alone, until Ctrl-C. It needs no Prefect."""
+    """Serve the registry alone until Ctrl-C, without Prefect.
+
+    Example: entrepot serve --listen 127.0.0.1:5000
+    """
     from catalog.settings import check_address
 
     settings = settings_of(

@@ -50,10 +50,12 @@ def up(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Start Prefect's server and UI, a worker and the registry, and serve until Ctrl-C.
+    """Start Prefect, a worker and the registry until Ctrl-C.
 
     With --upstream one repository is synced first, as a flow run that is to be seen in the UI. With --demo the whole pipeline
     runs on a small upstream: sync, filter, build, sign, attest, export, and a pull of the result.
+
+    Example: entrepot up --demo
     """
     from flows.orchestration.processes import Processes
     from flows.orchestration.single_instance import hold_home

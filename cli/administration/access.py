@@ -8,7 +8,7 @@ from cli.administrator import administering
 from cli.options import Home, Json, new_group
 from cli.output import print_fields, print_json, print_line, print_table
 
-group = new_group("Access: rules, what decides, and trust in identity tokens of others.")
+group = new_group("Manage access rules and trusted identity tokens.")
 Scopes = Annotated[
     list[str] | None,
     typer.Option("--scope", metavar="ACTIONS:PATTERN", help="All that such a login is good for; may be repeated."),
@@ -31,7 +31,12 @@ def allow(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Make a rule. Nothing is allowed but by a rule, and pulls of public distributions."""
+    """Add a rule that allows actions on paths.
+
+    Only rules allow anything, besides pulls of public distributions.
+
+    Example: entrepot access allow user:alice pull,push 'team/**'
+    """
     from catalog.access.policy import Grant, parse_actions, parse_subject
     from catalog.path_patterns import parse_pattern
 
@@ -46,7 +51,10 @@ def allow(
 
 @group.command("list")
 def list_rules(*, home: Home = None, as_json: Json = False) -> None:
-    """List the rules."""
+    """List the rules.
+
+    Example: entrepot access list
+    """
     with administering(home) as (desk, _):
         rules = desk.policy.rules
     if as_json:
@@ -68,7 +76,10 @@ def remove(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Take a rule away; it holds no more from the next request on."""
+    """Remove a rule, from the next request on.
+
+    Example: entrepot access remove RULE_ID
+    """
     with administering(home) as (desk, _):
         desk.remove_rule(rule_id)
     print_json({"removed": rule_id}) if as_json else print_line(f"removed: rule {rule_id}")
@@ -83,7 +94,10 @@ def explain(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Say whether somebody may do something, and which rule decides."""
+    """Explain whether a user may act, and which rule decides.
+
+    Example: entrepot access explain alice push team/app
+    """
     from catalog.access.administration import find_account
     from catalog.access.policy import ANYONE, Caller, decide_access, parse_actions
     from oci.errors import InvalidInput
@@ -125,7 +139,12 @@ def trust(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Take a CI system's identity tokens as logins: user name `oidc`, the token for a password, or exchanged at /token."""
+    """Trust identity tokens of a CI system as logins.
+
+    The user name is `oidc` and the token the password; or the token is exchanged at /token.
+
+    Example: entrepot access trust ci https://ci.a ci --audience a --claim sub=b
+    """
     from catalog.access.policy import Trust, parse_account, parse_grant
     from oci.errors import InvalidInput
 
@@ -152,7 +171,10 @@ def untrust(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Take such identity tokens no more."""
+    """Stop trusting such identity tokens.
+
+    Example: entrepot access untrust ci
+    """
     with administering(home) as (desk, _):
         desk.remove_trust(name)
     print_json({"removed": name}) if as_json else print_line(f"removed: trust {name}")
@@ -167,7 +189,12 @@ def rotate_key(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Sign bearer tokens by a new key from now on. It happens by itself each 90 days."""
+    """Rotate the key that signs bearer tokens.
+
+    It happens by itself each 90 days.
+
+    Example: entrepot access rotate-key
+    """
     with administering(home) as (desk, _):
         made = desk.rotate_key(retire=retire)
     print_json({"key": made.id, "created_at": made.created_at}) if as_json else print_line(f"new key: {made.id}")

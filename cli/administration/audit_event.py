@@ -8,7 +8,7 @@ from cli.catalog import opened
 from cli.options import Home, Json, new_group
 from cli.output import print_json, print_table, row_json, time_text
 
-group = new_group("Audit events: what was pushed, deleted, refused and administered, and by whom.")
+group = new_group("Show audit events: who did what, and what was refused.")
 
 
 @group.command("list")
@@ -23,7 +23,12 @@ def list_events(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """List events, the newest first. `entrepot query` has all of them in the view `events`."""
+    """List audit events, newest first.
+
+    `entrepot query` has all of them in the view `events`.
+
+    Example: entrepot event list
+    """
     with opened(home) as catalog:
         found = catalog.events.latest(limit=limit, actor=actor, name=name, action=action)
     if as_json:

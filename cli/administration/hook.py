@@ -12,7 +12,7 @@ from cli.output import print_fields, print_json, print_line, print_table, say, t
 if TYPE_CHECKING:
     from catalog.webhooks.records import Hook
 
-group = new_group("Hooks: webhooks by which an upstream's pushes start a sync here.")
+group = new_group("Manage webhooks that start a sync on an upstream's push.")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The hook's name, the last part of its URL.")]
 
 
@@ -66,7 +66,10 @@ def create_hook(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Make a hook. Its secret is shown now, and never again."""
+    """Create a hook and show its secret once.
+
+    Example: entrepot hook create harbor registry.example --kind harbor
+    """
     from catalog.webhooks.records import describe_hook
     from flows.runs.pull_command import registry_url
 
@@ -90,7 +93,10 @@ def create_hook(
 
 @group.command("list")
 def list_hooks(*, home: Home = None, as_json: Json = False) -> None:
-    """List all hooks by name."""
+    """List all hooks by name.
+
+    Example: entrepot hook list
+    """
     from catalog.webhooks.records import describe_hook
 
     with event_desk(home) as (desk, _):
@@ -106,7 +112,10 @@ def list_hooks(*, home: Home = None, as_json: Json = False) -> None:
 
 @group.command("show")
 def show_hook(name: Name, *, home: Home = None, as_json: Json = False) -> None:
-    """Show one hook, and what it has waiting for Prefect."""
+    """Show one hook and its events that wait for Prefect.
+
+    Example: entrepot hook show upstream
+    """
     from catalog.webhooks.records import describe_hook
 
     with event_desk(home) as (desk, _):
@@ -135,7 +144,10 @@ def show_hook(name: Name, *, home: Home = None, as_json: Json = False) -> None:
 
 @group.command("delete")
 def delete_hook(name: Name, *, home: Home = None, as_json: Json = False) -> None:
-    """Take no more events by a hook; those that wait are forgotten."""
+    """Delete a hook and its waiting events.
+
+    Example: entrepot hook delete upstream
+    """
     with event_desk(home) as (desk, _):
         desk.remove_hook(name)
     print_json({"deleted": name}) if as_json else print_line(f"deleted: {name}")

@@ -13,7 +13,7 @@ from cli.output import bytes_text, print_fields, print_json, print_line, print_t
 if TYPE_CHECKING:
     from catalog.quotas.quotas import QuotaUse
 
-group = new_group("Quotas: how many bytes and tags the repositories of a namespace may hold.")
+group = new_group("Limit the bytes and tags of a namespace's repositories.")
 PatternArgument = Annotated[
     str, typer.Argument(metavar="PATTERN", help="Repositories: team/app, team/* (one part) or team/** (any).")
 ]
@@ -35,7 +35,10 @@ def set_quota(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Set the quota of a namespace, in place of the one that it has."""
+    """Set or replace the quota of a namespace.
+
+    Example: entrepot quota set 'team/**' --bytes 500GB --tags 10000
+    """
     from catalog.audit import Event
     from catalog.quotas.quotas import Quota
     from catalog.units import parse_size
@@ -51,7 +54,10 @@ def set_quota(
 
 @group.command("list")
 def list_quotas(*, home: Home = None, as_json: Json = False) -> None:
-    """List all quotas, with what is used of them."""
+    """List all quotas and their use.
+
+    Example: entrepot quota list
+    """
     with opened(home) as catalog:
         found = catalog.quotas.all()
     if as_json:
@@ -67,14 +73,20 @@ def list_quotas(*, home: Home = None, as_json: Json = False) -> None:
 
 @group.command("show")
 def show_quota(pattern: PatternArgument, *, home: Home = None, as_json: Json = False) -> None:
-    """Show one quota, and what is used of it."""
+    """Show one quota and its use.
+
+    Example: entrepot quota show 'team/**'
+    """
     with opened(home) as catalog:
         _show(catalog.quotas.get(pattern), as_json=as_json)
 
 
 @group.command("delete")
 def delete_quota(pattern: PatternArgument, *, home: Home = None, as_json: Json = False) -> None:
-    """Take a quota away."""
+    """Delete a quota.
+
+    Example: entrepot quota delete 'team/**'
+    """
     from catalog.audit import Event
 
     with opened(home) as catalog:

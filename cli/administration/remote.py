@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from catalog.remotes.records import RemoteRecord
     from oci.remote.limits.budget import Budget
 
-group = new_group("Remotes: how the registries are spoken to that content comes from.")
+group = new_group("Manage connections to the registries content comes from.")
 ACTOR = "command line"
 Key = Annotated[
     str, typer.Argument(metavar="REGISTRY", help="host[:port], or host[:port]/prefix for a part of its names.")
@@ -26,7 +26,10 @@ Key = Annotated[
 
 @group.command("list")
 def list_remotes(*, home: Home = None, as_json: Json = False) -> None:
-    """List what is recorded, by registry."""
+    """List recorded remotes by registry.
+
+    Example: entrepot remote list
+    """
     with opened(home) as catalog:
         found = catalog.remotes.all()
     if as_json:
@@ -40,7 +43,10 @@ def list_remotes(*, home: Home = None, as_json: Json = False) -> None:
 
 @group.command("show")
 def show_remote(key: Key, *, home: Home = None, as_json: Json = False) -> None:
-    """Show what is recorded about one remote, and what it was last heard to allow."""
+    """Show one remote and the rate limits it last sent.
+
+    Example: entrepot remote show registry.example
+    """
     from catalog.remotes.budgets import BudgetFile
     from catalog.remotes.records import parse_key
 
@@ -114,10 +120,14 @@ def set_remote(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Record how a registry is spoken to, or change that: what no option names stays, and '' empties it.
+    """Record or change how to connect to a registry.
+
+    What no option names stays, and '' empties it.
 
     It counts for the next request of a registry that runs, and for the next run of a flow. The record of the longest prefix that
     fits is the one that counts.
+
+    Example: entrepot remote set docker.io --policy on_demand
     """
     from catalog.remotes.records import RemoteRecord, check_record, parse_key
 
@@ -149,7 +159,10 @@ def set_remote(
 
 @group.command("delete")
 def delete_remote(key: Key, *, home: Home = None, as_json: Json = False) -> None:
-    """Forget what is recorded about a remote: it is spoken to as the settings say."""
+    """Delete a remote's record; the settings apply then.
+
+    Example: entrepot remote delete registry.example
+    """
     from catalog.remotes.records import parse_key
 
     with opened(home) as catalog:

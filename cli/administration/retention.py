@@ -13,7 +13,7 @@ from cli.output import MAX_SHOWN, print_fields, print_json, print_line, print_ta
 if TYPE_CHECKING:
     from catalog.retention.rules import RetentionRule
 
-group = new_group("Retention: rules that say what is kept of repositories.")
+group = new_group("Manage and run rules on what repositories keep.")
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The rule's name.")]
 
 
@@ -49,7 +49,12 @@ def set_rule(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Set a rule, in place of the one of its name. A tag stays if anything keeps it."""
+    """Set or replace a retention rule.
+
+    A tag stays if any rule keeps it.
+
+    Example: entrepot retention set releases 'prod/**' --newest 5
+    """
     from catalog.retention.rules import RetentionRule
 
     rule = read_form(
@@ -64,7 +69,10 @@ def set_rule(
 
 @group.command("list")
 def list_rules(*, home: Home = None, as_json: Json = False) -> None:
-    """List all rules."""
+    """List all retention rules.
+
+    Example: entrepot retention list
+    """
     with opened(home) as catalog:
         rules = catalog.retention_rules.all()
     if as_json:
@@ -75,14 +83,20 @@ def list_rules(*, home: Home = None, as_json: Json = False) -> None:
 
 @group.command("show")
 def show_rule(name: NameArgument, *, home: Home = None, as_json: Json = False) -> None:
-    """Show one rule."""
+    """Show one retention rule.
+
+    Example: entrepot retention show old-builds
+    """
     with opened(home) as catalog:
         _show(catalog.retention_rules.get(name), as_json=as_json)
 
 
 @group.command("delete")
 def delete_rule(name: NameArgument, *, home: Home = None, as_json: Json = False) -> None:
-    """Take a rule away."""
+    """Delete a retention rule.
+
+    Example: entrepot retention delete old-builds
+    """
     with opened(home) as catalog:
         catalog.retention_rules.delete(name, actor=ACTOR)
     if as_json:
@@ -102,7 +116,12 @@ def run_retention(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Apply all rules; with --dry-run say what would go, what stays, and why."""
+    """Apply all retention rules.
+
+    With --dry-run it lists what a real run deletes, what stays, and why.
+
+    Example: entrepot retention run --dry-run
+    """
     from flows.retention.request import RetentionRequest
 
     request = read_form(RetentionRequest, repositories=tuple(repositories or ()), dry_run=dry_run)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from catalog.webhooks.queue import Cursor
     from catalog.webhooks.records import Subscription
 
-group = new_group("Subscriptions: URLs that are told, by CloudEvents, of what is committed here.")
+group = new_group("Manage URLs that receive CloudEvents of commits.")
 Id = Annotated[str, typer.Argument(metavar="ID", help="The subscription's id.")]
 
 
@@ -54,7 +54,12 @@ def create_subscription(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Tell a URL of what is committed from now on. The registry sends it, while it runs."""
+    """Subscribe a URL to commits from now on.
+
+    The registry sends the events while it runs.
+
+    Example: entrepot subscription create https://receiver.example/events
+    """
     fields: dict[str, Any] = {
         "url": url, "format": form, "secret_file": str(secret_file.absolute()) if secret_file else "",
         "secret_env": secret_env, "give_up_hours": give_up,
@@ -68,7 +73,10 @@ def create_subscription(
 
 @group.command("list")
 def list_subscriptions(*, home: Home = None, as_json: Json = False) -> None:
-    """List all subscriptions, and how their deliveries go."""
+    """List all subscriptions and their deliveries.
+
+    Example: entrepot subscription list
+    """
     with event_desk(home) as (desk, _):
         found = [(one, desk.cursor(key)) for key, one in sorted(desk.records.subscriptions.items())]
     if as_json:
@@ -85,7 +93,10 @@ def list_subscriptions(*, home: Home = None, as_json: Json = False) -> None:
 
 @group.command("show")
 def show_subscription(key: Id, *, home: Home = None, as_json: Json = False) -> None:
-    """Show one subscription, and why its last delivery failed if it did."""
+    """Show one subscription and its last failure.
+
+    Example: entrepot subscription show SUBSCRIPTION_ID
+    """
     with event_desk(home) as (desk, _):
         found, cursor = desk.subscription(key), desk.cursor(key)
     if as_json:
@@ -111,7 +122,10 @@ def show_subscription(key: Id, *, home: Home = None, as_json: Json = False) -> N
 
 @group.command("delete")
 def delete_subscription(key: Id, *, home: Home = None, as_json: Json = False) -> None:
-    """Tell it no more."""
+    """Delete a subscription.
+
+    Example: entrepot subscription delete SUBSCRIPTION_ID
+    """
     with event_desk(home) as (desk, _):
         desk.remove_subscription(key)
     print_json({"deleted": key}) if as_json else print_line(f"deleted: {key}")
@@ -119,7 +133,12 @@ def delete_subscription(key: Id, *, home: Home = None, as_json: Json = False) ->
 
 @group.command("test")
 def send_test(key: Id, *, home: Home = None, as_json: Json = False) -> None:
-    """Send a CloudEvent of type entrepot.test now, from here, and say what the receiver answered."""
+    """Send a test event and show the receiver's answer.
+
+    The CloudEvent, of type entrepot.test, is sent from here.
+
+    Example: entrepot subscription test SUBSCRIPTION_ID
+    """
     with event_desk(home) as (desk, catalog):
         found, settings = desk.subscription(key), catalog.settings
     status = asyncio.run(_send_test(found, settings))

@@ -11,7 +11,7 @@ from cli.output import print_fields, print_json, print_line, print_table, say, t
 if TYPE_CHECKING:
     from catalog.access.policy import Token
 
-group = new_group("Tokens: logins of an account that can be narrower than it, end, and be revoked.")
+group = new_group("Manage tokens, the revocable logins of an account.")
 
 
 @group.command("add")
@@ -29,7 +29,12 @@ def add_token(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Make a token. Its secret is the password to log in with; it is shown now, and kept nowhere."""
+    """Create a token and show its secret once.
+
+    The secret is the password to log in with; it is kept nowhere.
+
+    Example: entrepot token add alice
+    """
     from catalog.access.policy import parse_grant
 
     grants = [parse_grant(text) for text in scopes or ()]
@@ -50,7 +55,10 @@ def list_tokens(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """List tokens; secrets are not shown."""
+    """List tokens without their secrets.
+
+    Example: entrepot token list
+    """
     with administering(home) as (desk, _):
         found = [token for token in desk.policy.tokens.values() if owner in {"", token.owner}]
     if as_json:
@@ -69,7 +77,10 @@ def revoke_token(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Make a token worthless at once."""
+    """Revoke a token at once.
+
+    Example: entrepot token revoke TOKEN_ID
+    """
     with administering(home) as (desk, _):
         desk.revoke_token(token_id)
     print_json({"revoked": token_id}) if as_json else print_line(f"revoked: {token_id}")

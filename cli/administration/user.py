@@ -11,8 +11,8 @@ from cli.output import print_json, print_line, print_table, time_text
 if TYPE_CHECKING:
     from catalog.access.policy import Account, Policy
 
-group = new_group("Users, and robots: accounts that log in by tokens only.")
-groups = new_group("Groups of users and robots, for rules to name.")
+group = new_group("Manage users, and robots that log in by tokens only.")
+groups = new_group("Manage groups of users and robots for access rules.")
 Account_ = Annotated[str, typer.Argument(metavar="NAME", help="The account's name.")]
 Certificate = Annotated[
     str | None,
@@ -24,7 +24,10 @@ Certificate = Annotated[
 
 @group.command("list")
 def list_users(*, home: Home = None, as_json: Json = False) -> None:
-    """List users and robots."""
+    """List users and robots.
+
+    Example: entrepot user list
+    """
     with administering(home) as (desk, _):
         policy = desk.policy
     found = [policy.accounts[name] for name in sorted(policy.accounts)]
@@ -59,7 +62,12 @@ def add_user(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Make a user, whose password is asked for, or a robot. Rules (`entrepot access allow`) say what it may."""
+    """Add a user or a robot.
+
+    A user's password is asked for. Rules (`entrepot access allow`) say what the account may do.
+
+    Example: entrepot user add alice
+    """
     password = None if robot else read_password(from_stdin=password_stdin)
     with administering(home) as (desk, _):
         made = desk.add_account(name, password=password, certificate=certificate or "")
@@ -78,7 +86,12 @@ def set_user(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Change an account; a new password, and being disabled, end the logins there are."""
+    """Change an account.
+
+    A new password, and disabling the account, end its logins.
+
+    Example: entrepot user set alice --disable
+    """
     new = read_password(from_stdin=password_stdin) if password or password_stdin else None
     with administering(home) as (desk, _):
         made = desk.change_account(name, password=new, certificate=certificate, disabled=disabled)
@@ -88,7 +101,10 @@ def set_user(
 
 @group.command("delete")
 def delete_user(name: Account_, *, home: Home = None, as_json: Json = False) -> None:
-    """Remove an account with its tokens, memberships and rules."""
+    """Delete an account, its tokens, memberships and rules.
+
+    Example: entrepot user delete alice
+    """
     with administering(home) as (desk, _):
         desk.remove_account(name)
     print_json({"deleted": name}) if as_json else print_line(f"deleted: {name}")
@@ -96,7 +112,10 @@ def delete_user(name: Account_, *, home: Home = None, as_json: Json = False) -> 
 
 @groups.command("list")
 def list_groups(*, home: Home = None, as_json: Json = False) -> None:
-    """List groups and their members."""
+    """List groups and their members.
+
+    Example: entrepot group list
+    """
     with administering(home) as (desk, _):
         found = desk.policy.groups
     if as_json:
@@ -113,7 +132,10 @@ def set_group(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Make a group, or give it other members."""
+    """Create a group or replace its members.
+
+    Example: entrepot group set developers alice
+    """
     from catalog.access.policy import parse_account
 
     with administering(home) as (desk, _):
@@ -130,7 +152,10 @@ def delete_group(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Remove a group, and the rules that name nobody else."""
+    """Delete a group, and the rules that name nobody else.
+
+    Example: entrepot group delete developers
+    """
     with administering(home) as (desk, _):
         desk.remove_group(name)
     print_json({"deleted": name}) if as_json else print_line(f"deleted: {name}")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from catalog.catalog import Catalog
     from catalog.distributions.records import Distribution
 
-group = new_group("Distributions: paths that serve a repository's latest version, or one that is pinned.")
+group = new_group("Manage the paths that serve repositories or caches.")
 ACTOR = "command line"
 DistributionPath = Annotated[str, typer.Argument(metavar="PATH", help="What clients put behind the registry's host.")]
 Version = Annotated[int | None, typer.Option("--version", metavar="N", help="Serve this version and no other.", min=0)]
@@ -48,7 +48,10 @@ Description = Annotated[str | None, typer.Option(help="A remark for people.")]
 
 @group.command("list")
 def list_distributions(*, home: Home = None, as_json: Json = False) -> None:
-    """List all distributions by path."""
+    """List all distributions by path.
+
+    Example: entrepot distribution list
+    """
     with opened(home) as catalog:
         found = catalog.distributions.all()
     if as_json:
@@ -65,7 +68,10 @@ def list_distributions(*, home: Home = None, as_json: Json = False) -> None:
 
 @group.command("show")
 def show_distribution(path: DistributionPath, *, home: Home = None, as_json: Json = False) -> None:
-    """Show one distribution."""
+    """Show one distribution.
+
+    Example: entrepot distribution show team/app
+    """
     with opened(home) as catalog:
         found = catalog.distributions.get(path)
         login = _login_of(catalog, found.remote) if found.remote and not as_json else ""
@@ -115,8 +121,13 @@ def create_distribution(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Serve a repository at a further path, its latest version or the one of --version; or with --remote, make the path a
-    cache of another registry, below which its repositories are pulled through."""
+    """Serve a repository at a path, or make the path a cache.
+
+    The path serves the latest version or the one of --version. With --remote it is a cache of another registry, below which
+    its repositories are pulled through.
+
+    Example: entrepot distribution create stable/app team/app --version 2
+    """
     from catalog.distributions.cache_rules import CacheRules
     from catalog.distributions.records import Distribution
     from oci.errors import Conflict, InvalidInput
@@ -186,7 +197,10 @@ def set_distribution(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Change what a path serves; clients see it with their next request."""
+    """Change what a path serves, from the next request on.
+
+    Example: entrepot distribution set stable/app --version 3
+    """
     from oci.errors import InvalidInput
 
     if latest and version is not None:
@@ -217,7 +231,10 @@ def set_distribution(
 
 @group.command("delete")
 def delete_distribution(path: DistributionPath, *, home: Home = None, as_json: Json = False) -> None:
-    """Serve nothing at a path any more; the repository and its versions stay."""
+    """Delete a distribution; its repository stays.
+
+    Example: entrepot distribution delete stable/app
+    """
     with opened(home) as catalog:
         found = catalog.distributions.get(path)
         catalog.distributions.delete(path, actor=ACTOR)

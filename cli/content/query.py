@@ -67,7 +67,12 @@ def query(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Ask the catalogue in SQL, reading only. Its views (tags, versions, images and so on) are described in docs/sql.md."""
+    """Query the catalogue in read-only SQL.
+
+    Its views (tags, versions, images and so on) are described in docs/sql.md.
+
+    Example: entrepot query 'SELECT * FROM tags LIMIT 10'
+    """
     from catalog.query.question import parse_as_of
 
     as_of = parse_as_of(moment=at, version=version)

@@ -6,12 +6,15 @@ from cli.catalog import opened
 from cli.options import DryRun, Home, Json, Repository, new_group
 from cli.output import bytes_text, print_fields, print_json, print_table, row_json, time_text
 
-group = new_group("Repositories: named series of versions.")
+group = new_group("List, show and delete repositories.")
 
 
 @group.command("list")
 def list_repositories(*, home: Home = None, as_json: Json = False) -> None:
-    """List all repositories, each as of its latest version."""
+    """List all repositories, each as of its latest version.
+
+    Example: entrepot repository list
+    """
     with opened(home) as catalog:
         rows = catalog.repositories()
     if as_json:
@@ -36,7 +39,10 @@ def list_repositories(*, home: Home = None, as_json: Json = False) -> None:
 
 @group.command("show")
 def show_repository(name: Repository, *, home: Home = None, as_json: Json = False) -> None:
-    """Show one repository and the operation that made its latest version."""
+    """Show one repository and its latest operation.
+
+    Example: entrepot repository show team/app
+    """
     with opened(home) as catalog:
         row = catalog.repository(name)
         latest = catalog.version(name, row.version)
@@ -61,7 +67,12 @@ def show_repository(name: Repository, *, home: Home = None, as_json: Json = Fals
 
 @group.command("delete")
 def delete_repository(name: Repository, *, dry_run: DryRun = False, home: Home = None, as_json: Json = False) -> None:
-    """Delete a repository with all its versions and its own path; `entrepot gc` frees what no other holds."""
+    """Delete a repository, its versions and its own path.
+
+    `entrepot gc` frees what no other repository holds.
+
+    Example: entrepot repository delete team/app --dry-run
+    """
     from cli.content.version import ACTOR, show_squash
 
     with opened(home) as catalog:

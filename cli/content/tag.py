@@ -8,7 +8,7 @@ from cli.catalog import opened
 from cli.options import Home, Json, Repository, new_group
 from cli.output import print_json, print_table, time_text
 
-group = new_group("Tags: names of manifests in a version.")
+group = new_group("List the tags of a version.")
 
 
 @group.command("list")
@@ -19,7 +19,12 @@ def list_tags(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """List a version's tags in order, with their pulls: those of the tag, and by digest of what it points to."""
+    """List a version's tags in order, with their pulls.
+
+    Pulls are those of the tag, and by digest of what it points to.
+
+    Example: entrepot tag list team/app
+    """
     from catalog.pull_counts import sum_pulls
 
     with opened(home) as catalog:

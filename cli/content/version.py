@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli import completion
 from cli.catalog import opened
 from cli.flow_runs import read_form, run_here, show_operation
 from cli.options import DryRun, Home, Json, Repository, new_group
@@ -15,15 +16,23 @@ if TYPE_CHECKING:
     from catalog.content.sboms import PackageDiff
     from catalog.versions.deletion import SquashReport
 
-group = new_group("Versions: what a repository held after each operation; they never change.")
+group = new_group("List, compare, restore, pin and delete versions.")
 ACTOR = "command line"
-Pinned = Annotated[int, typer.Argument(metavar="NUMBER", help="A version.", min=1)]
-Number = Annotated[int | None, typer.Argument(metavar="[NUMBER]", help="A version; default: the latest.", min=0)]
+Pinned = Annotated[int, typer.Argument(metavar="NUMBER", help="A version.", min=1, autocompletion=completion.versions)]
+Number = Annotated[
+    int | None,
+    typer.Argument(
+        metavar="[NUMBER]", help="A version; default: the latest.", min=0, autocompletion=completion.versions
+    ),
+]
 
 
 @group.command("list")
 def list_versions(name: Repository, *, home: Home = None, as_json: Json = False) -> None:
-    """List a repository's versions, newest first."""
+    """List a repository's versions, newest first.
+
+    Example: entrepot version list team/app
+    """
     with opened(home) as catalog:
         rows = catalog.versions(name)
         pinned = {pin.version: pin.note for pin in catalog.pins.of(name)}
@@ -42,7 +51,10 @@ def list_versions(name: Repository, *, home: Home = None, as_json: Json = False)
 
 @group.command("show")
 def show_version(name: Repository, number: Number = None, *, home: Home = None, as_json: Json = False) -> None:
-    """Show one version and its changes."""
+    """Show one version and its changes.
+
+    Example: entrepot version show team/app 3
+    """
     with opened(home) as catalog:
         row = catalog.version(name, catalog.repository(name).version if number is None else number)
         changes = catalog.changes(name, row.number)
@@ -83,7 +95,12 @@ def show_version(name: Repository, number: Number = None, *, home: Home = None, 
 
 @group.command("diff")
 def diff_versions(
-    first: Annotated[str, typer.Argument(metavar="NAME[@OLD]", help="A repository, or a version of it.")],
+    first: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME[@OLD]", help="A repository, or a version of it.", autocompletion=completion.versions_of
+        ),
+    ],
     second: Annotated[
         str, typer.Argument(metavar="OLD|NAME[@NEW]", help="A version of the same repository, or another repository's.")
     ],
@@ -97,7 +114,12 @@ def diff_versions(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Show what leads from one version to another, of one repository or of two."""
+    """Show the differences between two versions.
+
+    They may be of one repository or of two.
+
+    Example: entrepot version diff team/app 2 3
+    """
     from catalog.content import diff
 
     old, new = _read_ends(first, second, third)
@@ -160,13 +182,21 @@ def _package_rows(found: "PackageDiff") -> list[tuple[str, str, str, str]]:
 def restore_version(
     context: typer.Context,
     name: Repository,
-    number: Annotated[int, typer.Argument(metavar="NUMBER", help="The version whose content is wanted.", min=0)],
+    number: Annotated[
+        int,
+        typer.Argument(
+            metavar="NUMBER", help="The version whose content is wanted.", min=0, autocompletion=completion.versions
+        ),
+    ],
     *,
     dry_run: DryRun = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Make a new version with the content of an old one."""
+    """Make a new version with the content of an old one.
+
+    Example: entrepot version restore team/app 2
+    """
     from flows.curate.restore_request import RestoreRequest
 
     request = read_form(RestoreRequest, repository=name, version=number, dry_run=dry_run)
@@ -182,7 +212,10 @@ def pin_version(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Keep a version from being deleted, by whomever and whatever."""
+    """Pin a version so that nothing deletes it.
+
+    Example: entrepot version pin team/app 2
+    """
     from catalog.versions.pins import Pin
 
     made = Pin(name, number, note, ACTOR, datetime.now(UTC))
@@ -196,7 +229,10 @@ def pin_version(
 
 @group.command("unpin")
 def unpin_version(name: Repository, number: Pinned, *, home: Home = None, as_json: Json = False) -> None:
-    """Let a pinned version go; it stays until somebody deletes it."""
+    """Unpin a version so that it can be deleted.
+
+    Example: entrepot version unpin team/app 2
+    """
     with opened(home) as catalog:
         catalog.pins.remove(name, number, actor=ACTOR, now=datetime.now(UTC))
     if as_json:
@@ -208,13 +244,23 @@ def unpin_version(name: Repository, number: Pinned, *, home: Home = None, as_jso
 @group.command("delete")
 def delete_versions(
     name: Repository,
-    numbers: Annotated[list[str], typer.Argument(metavar="NUMBER…", help="Versions, and ranges of them such as 5-9.")],
+    numbers: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NUMBER…", help="Versions, and ranges of them such as 5-9.", autocompletion=completion.versions
+        ),
+    ],
     *,
     dry_run: DryRun = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Delete versions; the others stay exactly what they are, and `entrepot gc` frees what no version holds then."""
+    """Delete versions; the others stay as they are.
+
+    `entrepot gc` frees what no version holds then.
+
+    Example: entrepot version delete team/app 1-2 --dry-run
+    """
     from catalog.versions.timeline import parse_numbers
 
     wanted = parse_numbers(numbers)

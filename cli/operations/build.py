@@ -33,7 +33,12 @@ def build(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Build an image with buildah; it becomes one version with its tag and a SLSA provenance."""
+    """Build an image with buildah and commit it as a version.
+
+    The version holds its tag and a SLSA provenance.
+
+    Example: entrepot build team/app:1.0 .
+    """
     from flows.image_build.request import BuildRequest
 
     repository, _colon, tag = name.partition(":")

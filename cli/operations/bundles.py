@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cli import completion
 from cli.catalog import opened
 from cli.filter_options import judged, show_judged, with_filters
 from cli.flow_runs import read_form, run_here, show_operation, show_summary
@@ -20,7 +21,10 @@ Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A file ending in
 def export(
     context: typer.Context,
     bundle: Bundle,
-    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Repositories to export.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME…", help="Repositories to export.", autocompletion=completion.repositories),
+    ],
     *,
     version: Annotated[
         int | None, typer.Option("--version", metavar="N", help="This version; default: the latest.", min=0)
@@ -33,7 +37,12 @@ def export(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Write versions of repositories, or what filters choose of them, into a bundle, which is an OCI image layout too."""
+    """Export repository versions into a bundle.
+
+    Filters select what of them; the bundle is an OCI image layout too.
+
+    Example: entrepot export bundle.tar team/app
+    """
     from flows.bundles.requests import ExportRequest
 
     request = read_form(ExportRequest, bundle=bundle, repositories=names, version=version, since=since, **filters)
@@ -60,7 +69,12 @@ def import_(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Take a bundle in; all of it is verified before anything is changed."""
+    """Import a bundle after verifying all of it.
+
+    Nothing is changed before everything is verified.
+
+    Example: entrepot import bundle.tar
+    """
     from flows.bundles.requests import ImportRequest
 
     mode = "mirror" if mirror else "additive"

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cli import completion
 from cli.catalog import opened
 from cli.filter_options import judged, show_judged, with_filters
 from cli.flow_runs import read_form, run_here, show_operation
@@ -56,7 +57,11 @@ def curate(
     name: Repository,
     sources: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[SOURCE…]", help="NAME (filtered), NAME:TAG, NAME@DIGEST or NAME:TAG@DIGEST."),
+        typer.Argument(
+            metavar="[SOURCE…]",
+            help="NAME (filtered), NAME:TAG, NAME@DIGEST or NAME:TAG@DIGEST.",
+            autocompletion=completion.tags_of,
+        ),
     ] = None,
     *,
     listed: Annotated[
@@ -88,8 +93,12 @@ def curate(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Make one version of a repository from content of repositories here, recursively; nothing is copied. Without a source, edit
-    what is there."""
+    """Make a version from content of local repositories.
+
+    Selected content comes with what it refers to; nothing is copied. Without a source, edit what is there.
+
+    Example: entrepot curate team/curated team/app --include '1.*'
+    """
     from flows.curate.request import CurateRequest
 
     given: dict[str, object] = {

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from cli import completion
 from cli.filter_options import with_filters
 from cli.flow_runs import read_form, run_here, show_operation
 from cli.options import DryRun, Home, Json
@@ -15,8 +16,16 @@ from cli.output import print_line, print_table
 @with_filters
 def promote(
     context: typer.Context,
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="The repository that the content comes from.")],
-    target: Annotated[str, typer.Argument(metavar="TARGET", help="The repository that gets it.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="The repository that the content comes from.", autocompletion=completion.repositories
+        ),
+    ],
+    target: Annotated[
+        str,
+        typer.Argument(metavar="TARGET", help="The repository that gets it.", autocompletion=completion.repositories),
+    ],
     *,
     version: Annotated[
         int | None, typer.Option("--version", metavar="N", help="Of the source; default: its latest.", min=1)
@@ -57,7 +66,12 @@ def promote(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Make one version of TARGET with content of SOURCE, once every gate lets it through; nothing is copied."""
+    """Promote content from SOURCE to TARGET through gates.
+
+    TARGET gets one new version once every gate passes; nothing is copied.
+
+    Example: entrepot promote team/staging team/prod --dry-run
+    """
     from flows.promote.request import PromoteRequest
 
     request = read_form(

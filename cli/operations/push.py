@@ -51,9 +51,11 @@ def push(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Make another registry hold what paths here serve: tags, images, signatures and other companions.
+    """Push tags, images and companions to another registry.
 
     With one argument, that is the target: every path that is selected keeps its name below it.
+
+    Example: entrepot push team/app registry.example/team/app --dry-run
     """
     from flows.push.request import PushRequest
 

@@ -63,11 +63,15 @@ def replicate(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Serve here what an Entrepôt, a Pulp or a plain registry serves: the same paths, digests and privacy.
+    """Replicate the paths that another registry serves.
+
+    The upstream is an Entrepôt, a Pulp or a plain registry; paths, digests and privacy stay the same.
 
     Of each path the tags are taken that filters choose: --include and --label choose paths, --tags-include and --tags-label tags.
     Each path is synced, then all are switched to their new versions at once; when one fails, nothing is switched,
     unless --on-error skip says to go on.
+
+    Example: entrepot replicate registry.example --include 'team/*' --dry-run
     """
     from flows.replicate.request import ReplicateRequest
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli import completion
 from cli.catalog import opened
 from cli.flow_runs import read_form, run_here, show_operation
 from cli.options import Exclude, Home, Include, Json
@@ -13,7 +14,12 @@ from cli.output import print_json, print_table
 if TYPE_CHECKING:
     from flows.sign.verifiers import Check
 
-Source = Annotated[str, typer.Argument(metavar="SOURCE", help="NAME:TAG or NAME@DIGEST; NAME: its tags, filtered.")]
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE", help="NAME:TAG or NAME@DIGEST; NAME: its tags, filtered.", autocompletion=completion.tags_of
+    ),
+]
 Key = Annotated[
     Path | None,
     typer.Option("--key", metavar="FILE", help="Private key in PEM, cosign's too; default: ENTREPOT_SIGNING_KEY."),
@@ -51,7 +57,12 @@ def sign(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Sign content: with a PEM key as cosign does, by a signature tag and a bundle; with an OpenPGP key as skopeo does."""
+    """Sign content with a PEM key or an OpenPGP key.
+
+    A PEM key signs as cosign does, by a signature tag and a bundle; an OpenPGP key as skopeo does.
+
+    Example: entrepot sign team/app:1.0 --key cosign.key
+    """
     from flows.sign.request import SignRequest
 
     request = read_form(
@@ -70,7 +81,9 @@ def sign(
 
 def attest(
     context: typer.Context,
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="NAME:TAG or NAME@DIGEST.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="NAME:TAG or NAME@DIGEST.", autocompletion=completion.tags_of)
+    ],
     document: Annotated[Path, typer.Argument(metavar="FILE", help="The SBOM or other document, JSON.")],
     *,
     kind: Annotated[
@@ -81,7 +94,12 @@ def attest(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Attach an SBOM, a provenance or another document to an image, as a signed in-toto attestation."""
+    """Attach a signed attestation to an image.
+
+    The document, an SBOM, a provenance or another, becomes an in-toto attestation.
+
+    Example: entrepot attest team/app:1.0 sbom.json --key cosign.key
+    """
     from flows.sign.request import AttestRequest
 
     request = read_form(
@@ -107,7 +125,12 @@ def verify(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Check that content is signed by a key or an identity; exit code 1 when any of it is not."""
+    """Verify that content is signed by a key or an identity.
+
+    The exit code is 1 when any of it is not.
+
+    Example: entrepot verify team/app:1.0 --key cosign.pub
+    """
     from catalog.filters.pick import Pick
     from catalog.signing.plan import choose
     from catalog.signing.verification import SignatureMissing

@@ -60,9 +60,11 @@ def sync(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Copy the tags of an upstream repository into one new version of a repository here.
+    """Sync tags of an upstream repository into a new version.
 
     The run is recorded in Prefect: on the server that answers at ENTREPOT_PREFECT_API_URL, else on one that is started for it.
+
+    Example: entrepot sync docker.io/library/alpine alpine --include '3.*'
     """
     from flows.sync.request import SyncRequest
 

@@ -25,7 +25,12 @@ def evict(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Let caches go below their --max-size, and let go what was not pulled for their --keep-unused-days."""
+    """Evict content of caches by their size and age limits.
+
+    A cache goes below its --max-size, and loses what was not pulled for its --keep-unused-days.
+
+    Example: entrepot evict --dry-run
+    """
     from flows.storage.evict_request import EvictRequest
 
     request = read_form(EvictRequest, caches=tuple(caches or ()), keep_hours=keep_hours, check=check, dry_run=dry_run)

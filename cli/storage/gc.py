@@ -29,7 +29,12 @@ def gc(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Free the blobs that no version of any repository holds; pushes and pulls may go on."""
+    """Delete blobs that no version of any repository holds.
+
+    Pushes and pulls may go on meanwhile.
+
+    Example: entrepot gc --dry-run
+    """
     from flows.storage.gc_request import GcRequest
 
     if explain is not None:
@@ -61,7 +66,12 @@ def _explain(text: str, home: Path | None, grace_hours: float, *, as_json: bool)
 
 
 def usage(*, home: Home = None, as_json: Json = False) -> None:
-    """Show what is held, what repositories share, and what holding it once saves."""
+    """Show storage use, sharing and bytes saved.
+
+    It counts what is held, what repositories share, and what holding it once saves.
+
+    Example: entrepot usage
+    """
     with opened(home) as catalog:
         found = catalog.usage()
     if as_json:

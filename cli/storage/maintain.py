@@ -24,7 +24,12 @@ def maintain(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Flush, merge and rewrite the catalogue's files, expire its old snapshots, and drop what has ended."""
+    """Compact the catalogue and expire its old snapshots.
+
+    It flushes, merges and rewrites the catalogue's files, and drops what has ended.
+
+    Example: entrepot maintain
+    """
     from flows.storage.maintain_request import MaintainRequest
 
     request = read_form(MaintainRequest, keep_days=keep_days, grace_hours=grace_hours, max_minutes=max_minutes)

@@ -18,7 +18,12 @@ def prefetch(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Fetch the layers of the latest versions that a cache or a sync on demand has left upstream."""
+    """Fetch layers that a cache or sync left upstream.
+
+    It fetches those of the latest versions.
+
+    Example: entrepot prefetch 'cache/*'
+    """
     from flows.storage.prefetch_request import PrefetchRequest
 
     request = read_form(PrefetchRequest, repositories=tuple(repositories), dry_run=dry_run)

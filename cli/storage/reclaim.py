@@ -25,7 +25,12 @@ def reclaim(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Free layers that came on demand and that these repositories alone hold; the next pull fetches them again."""
+    """Free on-demand layers that these repositories alone hold.
+
+    The next pull fetches them again.
+
+    Example: entrepot reclaim 'cache/*' --dry-run
+    """
     from flows.storage.reclaim_request import ReclaimRequest
 
     request = read_form(

@@ -23,9 +23,13 @@ def scrub(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Read every blob, set damaged ones aside, fetch them again where that is possible, else name the images hit.
+    """Verify every blob and repair damaged ones.
+
+    Damaged blobs are set aside and fetched again where that is possible, else the images hit are named.
 
     A scrub that was interrupted goes on where it was. The exit code is 1 when content is lost.
+
+    Example: entrepot scrub
     """
     from flows.storage.scrub_request import ScrubRequest
 
