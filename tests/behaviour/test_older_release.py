@@ -1,4 +1,4 @@
-"""A home and a bundle of an older release open, serve, sync and import as before (tests/vectors/before-rooms)."""
+"""A home of an older release opens, serves and syncs as before (tests/vectors/before-rooms)."""
 
 import json
 import tarfile
@@ -12,7 +12,6 @@ from catalog.catalog import open_catalog
 from catalog.settings import read_settings
 from oci.memory import MemoryStore
 from tests.api.conftest import serve
-from tests.cli.commands import Entrepot, PrefectServer
 from tests.mirror import mirror
 from tests.upstream import Upstream
 
@@ -89,16 +88,3 @@ def test_opened_twice_it_is_the_same(home: Path) -> None:
             found.append([catalog.versions(name) for name in names])
     assert found[0] == found[1]
     assert all(found[0])
-
-
-@pytest.mark.slow
-def test_it_is_scrubbed_swept_and_maintained_and_its_bundle_imports(
-    entrepot: Entrepot, prefect: PrefectServer, upstream: Upstream, tmp_path: Path
-) -> None:
-    unpack("bundle.tar.gz", tmp_path)
-    imported = entrepot.json("import", str(tmp_path / "bundle.tar"))
-    assert imported
-    tags = {row["tag"]: row["digest"] for row in entrepot.json("tag", "list", "team/app")["tags"]}
-    assert tags == CONTENT["upstream"]["team/app"]["tags"]
-    assert entrepot.json("scrub", "--rate", "0")["damaged"] == {}
-    assert entrepot("maintain").returncode == 0
