@@ -8,7 +8,9 @@ from tests.api.conftest import Api
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_names_are_spelled_on_the_wire(api: Api, method: str) -> None:
-    head = f"{method} /v2/ HTTP/1.1\r\nHost: localhost\r\nAuthorization: {api.authorization}\r\nConnection: close\r\n\r\n"
+    head = (
+        f"{method} /v2/ HTTP/1.1\r\nHost: localhost\r\nAuthorization: {api.authorization}\r\nConnection: close\r\n\r\n"
+    )
     with api.connection() as sock:
         sock.sendall(head.encode())
         answer = b"".join(iter(lambda: sock.recv(65536), b"")).partition(b"\r\n\r\n")[0]
@@ -19,7 +21,9 @@ def test_names_are_spelled_on_the_wire(api: Api, method: str) -> None:
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_names_of_errors_too(api: Api, method: str) -> None:
     with api.connection() as sock:
-        sock.sendall(f"{method} /v2/no/such/manifests/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        sock.sendall(
+            f"{method} /v2/no/such/manifests/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
+        )
         answer = b"".join(iter(lambda: sock.recv(65536), b""))
     head = answer.partition(b"\r\n\r\n")[0]
     assert head.startswith(b"HTTP/1.1 401")
