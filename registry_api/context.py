@@ -98,12 +98,14 @@ class Registry:
     def shows_leases(self, caller: Caller, path: str) -> bool:
         """Return whether a path gives a caller what its repository has leased and no version of it holds yet; no I/O.
 
-        Only those who push there are given it, for it may be what other paths and earlier days of the repository keep private;
-        a path of the past, or of one fixed version, gives nobody more than that version.
+        A repository's own path that was always public shows them to everybody, others to those who push there: leases may be of
+        what other paths and earlier days keep private. A path of the past, or of a fixed version, gives no more than that version.
         """
         found = self.catalog.distributions.find(path)
         if (found is not None and found.version is not None) or self._past_of(path) is not None:
             return False
+        if found is not None and not found.private and found.path == found.repository and found.history_from <= 1:
+            return True
         return self.gate.decide(caller.unscoped, "push", path, public=False).allowed
 
     async def find_served(self, path: str) -> Snapshot | None:

@@ -1,6 +1,7 @@
 """A path serves exactly the version that it names: neither leases, nor later versions, nor what came in private days."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -67,11 +68,17 @@ def test_a_mount_from_a_fixed_path_gives_its_version_and_nothing_else(site: Api,
         assert {mount(digest) for digest in (leased, _layer_of(site, "v3"))} == {202}
 
 
-def test_what_is_only_uploaded_is_for_those_who_push_there(site: Api) -> None:
+def test_what_is_only_uploaded_is_for_those_who_push_there_unless_always_public(site: Api) -> None:
     name = "open/app"
     site.put_manifest(name, "v1", simple_manifest(site, name))
     leased = site.push_blob(name, random_blob())
     assert site.admin.get(f"/v2/{name}/blobs/{leased}").status_code == 200
+    assert site.anybody.get(f"/v2/{name}/blobs/{leased}").status_code == 200  # clients read what they have just pushed
+    found = site.catalog.distributions.get(name)
+    site.catalog.distributions.put(replace(found, private=True), actor="test")
+    site.put_manifest(name, "v2", simple_manifest(site, name))
+    site.catalog.distributions.put(replace(found, private=False), actor="test")
+    assert site.catalog.distributions.get(name).history_from > 1
     assert site.anybody.get(f"/v2/{name}/blobs/{leased}").status_code == 404
     with site.client(("mallory", PASSWORD)) as mallory:
         assert mallory.get(f"/v2/{name}/blobs/{leased}").status_code == 404
