@@ -98,8 +98,8 @@ class Registry:
     def shows_leases(self, caller: Caller, path: str) -> bool:
         """Return whether a path gives a caller what its repository has leased and no version of it holds yet; no I/O.
 
-        A repository's own path that was always public shows them to everybody, others to those who push there: leases may be of
-        what other paths and earlier days keep private. A path of the past, or of a fixed version, gives no more than that version.
+        A repository's own path that was always public shows them to everybody, others to those who push there: leases may be
+        of what other paths and earlier days keep private. A path of the past or of a fixed version gives that version alone.
         """
         found = self.catalog.distributions.find(path)
         if (found is not None and found.version is not None) or self._past_of(path) is not None:
