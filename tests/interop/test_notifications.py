@@ -74,7 +74,8 @@ def test_a_push_to_one_entrepot_is_pulled_from_another(
     podman("pull", "--tls-verify=false", f"127.0.0.1:{port}/mirror/team/app:v2")
     (*_, version) = second.json("version", "list", "mirror/team/app")
     assert version["operation"] == "sync"
-    flow_run = get(f"http://127.0.0.1:{prefect}/api/flow_runs/{version['flow_run_id']}").json()
+    login = (second.home / "prefect-login").read_text().strip()
+    flow_run = get(f"http://127.0.0.1:{prefect}/api/flow_runs/{version['flow_run_id']}", login=login).json()
     assert (flow_run["state_type"], "hook:of-a" in flow_run["tags"]) == ("COMPLETED", True)
     wait_until(lambda: command.json("subscription", "show", told["id"])["delivered"] == 2, 20, "both are counted")
     assert command.json("subscription", "delete", told["id"]) == {"deleted": told["id"]}
