@@ -1,9 +1,12 @@
-"""What every handler works with."""
+"""The registry that every handler works with: catalogue, gate, threads, clock, limits and caches of this process."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Annotated
 
+from fastapi import Depends
+from starlette.requests import Request
 from starlette.types import Scope
 
 from catalog.access.policy import Caller
@@ -17,7 +20,7 @@ from oci.errors import NameUnknown
 from registry_api.auth.gate import Gate, address_of
 from registry_api.auth.login_checks import address_key
 from registry_api.auth.rate_limits import RateLimit
-from registry_api.http.fair_queue import FairQueue
+from registry_api.http.fair_queue import FairQueue, Slots
 from registry_api.http.hosts import Hosts
 from registry_api.http.response_cache import Answers
 from registry_api.http.threads import Threads
@@ -50,6 +53,12 @@ class Registry:
     answers: Answers = field(default_factory=Answers)
     """Answers that cost much, kept while they hold."""
 
+    readiness: Answers = field(default_factory=Answers)
+    """The last result of the readiness check, apart from the others so that it waits for none of them."""
+
+    queries: Slots = field(default_factory=Slots)
+    """Slots of the SQL queries that run at a time."""
+
     pulls: PullCounter = field(default_factory=PullCounter)
     """The pulls that are not written yet."""
 
@@ -59,8 +68,8 @@ class Registry:
             await self.threads.run(self.catalog.refresh)
         return self.catalog.distributions.find(path)
 
-    def asker(self, caller: Caller, scope: Scope) -> str:
-        """For whom what a request costs counts: an account, or an address where nobody has logged in."""
+    def cost_key(self, caller: Caller, scope: Scope) -> str:
+        """Return the identity that a request's cost counts for: the account, else the address."""
         return caller.account or address_key(address_of(scope))
 
     async def state(self, caller: Caller) -> Hashable:
@@ -127,3 +136,17 @@ class Registry:
         if digest not in version.blobs and not self.shows_leases(caller, path):
             return False
         return self.catalog.rights.has_received(version, digest)
+
+
+def registry_of(request: Request) -> Registry:
+    """Return the registry of the application that a request reached."""
+    registry: Registry = request.app.state.registry
+    return registry
+
+
+async def _depend_on_registry(request: Request) -> Registry:
+    return registry_of(request)  # a coroutine, since FastAPI runs plain functions on threads
+
+
+CurrentRegistry = Annotated[Registry, Depends(_depend_on_registry)]
+"""The registry, as a route takes it."""

@@ -67,6 +67,7 @@ PACKAGE_ARROWS: dict[str, set[str]] = {
     "registry_api/__main__": {"server"},
     "registry_api/app": {
         "auth",
+        "background",
         "context",
         "flatpak_index",
         "health",
@@ -79,6 +80,7 @@ PACKAGE_ARROWS: dict[str, set[str]] = {
         "webhooks",
     },
     "registry_api/auth": {"http"},
+    "registry_api/background": {"context", "v2", "webhooks"},
     "registry_api/context": {"auth", "http", "on_demand"},
     "registry_api/flatpak_index": {"context", "http"},
     "registry_api/health": {"context", "http"},

@@ -4,17 +4,18 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from starlette.responses import Response
-
 from oci import errors
 from oci.errors import EntrepotError
 from registry_api.http.messages import Answer, json_answer
 
 
 class RouteUnknown(errors.NotFound):
-    """Nothing answers at this path."""
+    """No route has this path."""
 
     code = "UNSUPPORTED"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"no route {path[:300]!r}")
 
 
 class ChildLeftOut(errors.ManifestUnknown):
@@ -134,17 +135,6 @@ def error_answer(error: EntrepotError, *pairs: tuple[bytes, str], reference: str
         headers.append((b"retry-after", str(max(1, round(retry_after)))))
     detail = {} if is_ours(error) else error.detail
     return _answer(status, code, public_message(error), detail, headers, reference)
-
-
-def error_response(error: EntrepotError, *of_401: tuple[bytes, str], allow: str = "") -> Response:
-    """The same answer for FastAPI's routes; the headers `of_401` go with a 401 alone."""
-    pairs = list(of_401) if row_of(type(error)).status == 401 else []
-    if allow:
-        pairs.append((b"allow", allow))
-    answer = error_answer(error, *pairs)
-    return Response(
-        answer.body, answer.status, {key.decode(): value.decode("latin-1") for key, value in answer.headers}
-    )
 
 
 def internal_answer(reference: str) -> Answer:

@@ -210,9 +210,9 @@ class DistributionApi:
         try:
             caller = await registry.gate.identify(scope)
         except Unauthorized:
-            registry.rate.spend(registry.asker(NOBODY, scope))
+            registry.rate.spend(registry.cost_key(NOBODY, scope))
             raise
-        registry.rate.spend(registry.asker(caller, scope))
+        registry.rate.spend(registry.cost_key(caller, scope))
         return caller
 
     def _refusal(self, scope: Scope, error: EntrepotError) -> Answer:

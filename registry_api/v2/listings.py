@@ -57,8 +57,8 @@ async def _kept(
     async def make() -> Answer:
         return await registry.threads.make(page)
 
-    asker = registry.asker(request.caller, request.scope)
-    return await registry.answers.get(asked, state, asker, make, lambda made: body_size(made.body))
+    cost_key = registry.cost_key(request.caller, request.scope)
+    return await registry.answers.get(asked, state, cost_key, make, lambda made: body_size(made.body))
 
 
 def _page_answer(

@@ -60,9 +60,9 @@ async def _page(registry: Registry, request: Request, snapshot: Snapshot, found:
         return await registry.threads.make(make)
 
     asked = ("referrers", snapshot.repository, snapshot.version, tuple(found))
-    asker = registry.asker(request.caller, request.scope)
+    cost_key = registry.cost_key(request.caller, request.scope)
     return await registry.answers.get(
-        asked, None, asker, make_on_thread, lambda made: body_size(made[0]) + 80 * len(found)
+        asked, None, cost_key, make_on_thread, lambda made: body_size(made[0]) + 80 * len(found)
     )
 
 

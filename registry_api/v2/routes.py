@@ -92,7 +92,7 @@ def match_path(path: str) -> Match:
     if pattern is None or (noun == "blobs" and reference == "uploads"):
         return _match_others(path, head, noun, reference)
     if not reference or not name or not head.startswith("/v2/"):
-        raise RouteUnknown(f"nothing answers at {path[:300]!r}")
+        raise RouteUnknown(path)
     return Match(pattern, name, reference)
 
 
@@ -109,7 +109,7 @@ def _match_others(path: str, head: str, noun: str, reference: str) -> Match:
         name = head[4:].removesuffix("/blobs")
         if noun == "uploads" and name and head.endswith("/blobs") and head != "/v2/blobs":
             return Match(UPLOAD, name, reference) if reference else Match(UPLOADS, name)
-    raise RouteUnknown(f"nothing answers at {path[:300]!r}")
+    raise RouteUnknown(path)
 
 
 checked_name = lru_cache(maxsize=4096)(parse_name)

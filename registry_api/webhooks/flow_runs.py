@@ -12,7 +12,7 @@ from catalog.webhooks.flow_runs import plan_runs
 from catalog.webhooks.queue import Run
 from oci.errors import EntrepotError, RemoteRefused, RemoteUnavailable
 from registry_api.context import Registry
-from registry_api.webhooks.context import Eventing
+from registry_api.webhooks.context import Webhooks
 from registry_api.webhooks.prefect_client import find_api, prefect_client, start_run
 
 log = logging.getLogger("registry_api")
@@ -36,8 +36,8 @@ def _is_away(error: EntrepotError) -> bool:
 class HookDeliveries:
     """Turns what waits in the queue into flow runs; one process of an installation does."""
 
-    def __init__(self, registry: Registry, eventing: Eventing) -> None:
-        self._registry, self._eventing = registry, eventing
+    def __init__(self, registry: Registry, webhooks: Webhooks) -> None:
+        self._registry, self._webhooks = registry, webhooks
         self._client: httpx.AsyncClient | None = None
         self._api: PrefectAddress | None = None
         self._mark: int | None = None
@@ -48,12 +48,12 @@ class HookDeliveries:
         """Look whether something is due, and do it: without news in the queue that is a glance."""
         run = self._registry.threads.run
         now = self._registry.now().timestamp()
-        mark = await run(self._eventing.queue.mark)
+        mark = await run(self._webhooks.queue.mark)
         if mark == self._mark and (self._next_at is None or now < self._next_at):
             return
         times = [await run(self._plan, now)]
         if now >= self._rest_until:
-            due, later = await run(self._eventing.queue.due, now)
+            due, later = await run(self._webhooks.queue.due, now)
             times += [await self._start(due), later]
         else:
             times.append(self._rest_until)
@@ -61,12 +61,12 @@ class HookDeliveries:
         self._mark = mark
 
     def _plan(self, now: float) -> float | None:
-        waiting = self._eventing.queue.waiting()
+        waiting = self._webhooks.queue.waiting()
         if not waiting:
             return None
-        plan = plan_runs(self._eventing.records.hooks, waiting, now, self._registry.make_id)
+        plan = plan_runs(self._webhooks.records.hooks, waiting, now, self._registry.make_id)
         if plan.done:
-            dropped = self._eventing.queue.plan(plan.runs, plan.done)
+            dropped = self._webhooks.queue.plan(plan.runs, plan.done)
             if dropped:
                 self._note(
                     "", "drop-events", "", f"{dropped} of the oldest runs were dropped: too many wait for Prefect"
@@ -86,7 +86,7 @@ class HookDeliveries:
                 soonest = min(filter(None, (soonest, until)), default=None)
             else:
                 self._note(one.hook, "start-run", one.deployment, "", flow_run_id=run_id)
-                await self._registry.threads.run(self._eventing.queue.finish, one)
+                await self._registry.threads.run(self._webhooks.queue.finish, one)
                 self._failures = 0
         return soonest
 
@@ -97,7 +97,7 @@ class HookDeliveries:
         if isinstance(error, RemoteRefused) or is_old:
             reason = f"{'given up: ' if is_old else ''}{error}"
             self._note(run.hook, "start-run", run.deployment, reason, refused=True)
-            await self._registry.threads.run(self._eventing.queue.finish, run)
+            await self._registry.threads.run(self._webhooks.queue.finish, run)
             return None
         log.warning(
             "a run could not be started, it is tried again hook=%s deployment=%s error=%s",
@@ -110,7 +110,7 @@ class HookDeliveries:
             self._rest_until = now + pause_after(self._failures)
             return self._rest_until
         until = now + pause_after(run.attempts)
-        await self._registry.threads.run(self._eventing.queue.postpone, run, until)
+        await self._registry.threads.run(self._webhooks.queue.postpone, run, until)
         return until
 
     async def _prefect(self) -> httpx.AsyncClient:
@@ -135,11 +135,11 @@ class HookDeliveries:
             self._client = None
 
 
-async def follow_hooks(deliveries: HookDeliveries, eventing: Eventing, *, every: float) -> None:
+async def follow_hooks(deliveries: HookDeliveries, webhooks: Webhooks, *, every: float) -> None:
     """Start what is due, for ever; without hooks nothing is looked at."""
     while True:
         try:
-            if eventing.records.hooks:
+            if webhooks.records.hooks:
                 await deliveries.step()
         except Exception:  # whatever it is, the next try may go well; nobody would miss a task that ended
             log.exception("starting runs of hooks failed, it is tried again")

@@ -16,7 +16,7 @@ from catalog.webhooks.queue import Cursor
 from catalog.webhooks.records import ACT_DONE, ACT_REFUSED, DISTRIBUTION_CHANGED, VERSION_CREATED, Subscription
 from oci.errors import EntrepotError
 from registry_api.context import Registry
-from registry_api.webhooks.context import Eventing
+from registry_api.webhooks.context import Webhooks
 
 log = logging.getLogger("registry_api")
 _BATCH = 100
@@ -63,12 +63,12 @@ class Telling:
     def __init__(
         self,
         registry: Registry,
-        eventing: Eventing,
+        webhooks: Webhooks,
         commits: CommitLog,
         receivers: Receivers,
         subscription: Subscription,
     ) -> None:
-        self._registry, self._eventing, self._commits = registry, eventing, commits
+        self._registry, self._webhooks, self._commits = registry, webhooks, commits
         self._receivers, self._subscription = receivers, subscription
         self.news = asyncio.Event()
         self.news.set()
@@ -92,7 +92,7 @@ class Telling:
 
     async def _settle(self) -> None:
         """Begin now where there is no place, or one that the catalogue has not reached: it was restored from a backup."""
-        run, queue, key = self._registry.threads.run, self._eventing.queue, self._subscription.id
+        run, queue, key = self._registry.threads.run, self._webhooks.queue, self._subscription.id
         cursor, last = await run(queue.cursor, key), await run(self._commits.last_position)
         if cursor is None or cursor.position > last:
             log.warning("a subscriber is told from now on, its place was lost subscription=%s", key)
@@ -100,7 +100,7 @@ class Telling:
 
     async def _tell_batch(self, source: str) -> bool:
         """Tell of the next commits; False when there are no more."""
-        run, queue, key = self._registry.threads.run, self._eventing.queue, self._subscription.id
+        run, queue, key = self._registry.threads.run, self._webhooks.queue, self._subscription.id
         cursor = await run(queue.cursor, key)
         if cursor is None:
             return False  # it is being removed
@@ -144,7 +144,7 @@ class Telling:
                 self._subscription.id, told.id, cursor.failures, cursor.error,
             )  # fmt: skip
             given_up = self._give_up(cursor, notes)
-            await self._registry.threads.run(self._eventing.queue.move, self._subscription.id, given_up or cursor)
+            await self._registry.threads.run(self._webhooks.queue.move, self._subscription.id, given_up or cursor)
             await asyncio.sleep(pause_after(cursor.failures, retry_after))
             if given_up is not None:
                 return given_up
@@ -165,9 +165,9 @@ class Tellings:
     """A task for each subscriber, so that one that does not answer holds up nobody else."""
 
     def __init__(
-        self, registry: Registry, eventing: Eventing, open_receivers: Callable[[], Receivers], source: str
+        self, registry: Registry, webhooks: Webhooks, open_receivers: Callable[[], Receivers], source: str
     ) -> None:
-        self._registry, self._eventing, self._source = registry, eventing, source
+        self._registry, self._webhooks, self._source = registry, webhooks, source
         self._open_receivers = open_receivers
         self._commits: CommitLog | None = None
         self._receivers: Receivers | None = None
@@ -175,7 +175,7 @@ class Tellings:
 
     async def step(self) -> None:
         """Begin and end tasks as the records say; wake them when something was committed. Else a glance, no I/O but a stat."""
-        wanted = self._eventing.records.subscriptions
+        wanted = self._webhooks.records.subscriptions
         for key in self._tasks.keys() - wanted.keys():
             await _end(self._tasks.pop(key)[1])
         if not wanted:
@@ -190,7 +190,7 @@ class Tellings:
             for telling, _ in self._tasks.values():
                 telling.news.set()
         for key in wanted.keys() - self._tasks.keys():
-            telling = Telling(self._registry, self._eventing, self._commits, self._receivers, wanted[key])
+            telling = Telling(self._registry, self._webhooks, self._commits, self._receivers, wanted[key])
             self._tasks[key] = telling, asyncio.create_task(telling.follow(self._source))
 
     async def close(self) -> None:

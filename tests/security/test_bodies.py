@@ -71,7 +71,7 @@ def _routes(routes: Iterable[Any]) -> Iterator[Any]:
 def _paths(app: Application) -> list[tuple[str, str]]:
     """Every method of every route: FastAPI's, and those of the distribution protocol."""
     found = []
-    for route in _routes(app.others.routes):
+    for route in _routes(app.management.routes):
         if isinstance(route, APIRoute):
             path = route.path.replace(":path}", "}")
             for place in route.param_convertors:
