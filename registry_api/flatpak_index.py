@@ -47,7 +47,7 @@ async def image_index(request: Request, registry: CurrentRegistry) -> Response:
     try:
         await registry.find_distribution("")
         cost_key = registry.cost_key(NOBODY, request.scope)
-        body = await registry.answers.get(key, registry.catalog.state, cost_key, make, body_size)
+        body = await registry.answers.get(key, registry.catalog.serving.state, cost_key, make, body_size)
     except EntrepotError as error:
         return error_response(error)
     etag = f'"{hashlib.sha256(body).hexdigest()}"'
@@ -75,9 +75,9 @@ def parse_filter(query: Mapping[str, Sequence[str]]) -> ImageFilter:
 
 def render_index(catalog: Catalog, query: Mapping[str, Sequence[str]]) -> bytes:
     """Return the index as JSON; each distribution that serves a matching image is one result."""
-    catalog.refresh()
+    catalog.snapshots.refresh()
     images: dict[str, dict[Digest, ImageRow]] = defaultdict(dict)
-    for row in catalog.images(parse_filter(query)):
+    for row in catalog.query.images(parse_filter(query)):
         images[row.repository][row.digest] = row
     results: list[dict[str, object]] = []
     for served in catalog.distributions.all():
@@ -94,7 +94,7 @@ def render_index(catalog: Catalog, query: Mapping[str, Sequence[str]]) -> bytes:
 def _result(
     catalog: Catalog, served: Distribution, images: Images, tags: Sequence[str] | None
 ) -> list[dict[str, object]]:
-    snapshot = catalog.find_served(served.path)
+    snapshot = catalog.serving.find(served.path)
     if snapshot is None:
         return []
     tagged: dict[Digest, list[str]] = defaultdict(list)
@@ -110,7 +110,7 @@ def _lists(
     catalog: Catalog, snapshot: Snapshot, images: Images, tagged: Mapping[Digest, list[str]]
 ) -> list[dict[str, object]]:
     indexes = [digest for digest in tagged if snapshot.manifests[digest].media_type in mediatypes.INDEXES]
-    children = catalog.children(snapshot.repository, indexes) if indexes else {}
+    children = catalog.history.children(snapshot.repository, indexes) if indexes else {}
     lists: list[dict[str, object]] = []
     for digest in indexes:
         parts = [part for part in children.get(digest, ()) if part in images and part in snapshot.manifests]

@@ -141,10 +141,10 @@ async def list_repositories(context: Context, n: Count = 100, last: Last = "") -
     await context.registry.find_distribution("")
 
     async def make() -> list[RepositoryRow]:
-        return await context.threads.make(context.catalog.repositories)
+        return await context.threads.make(context.catalog.history.repositories)
 
     rows = await context.registry.answers.get(
-        "repositories", context.catalog.state, context.cost_key, make, lambda rows: 500 * len(rows)
+        "repositories", context.catalog.serving.state, context.cost_key, make, lambda rows: 500 * len(rows)
     )
     visible = [row for row in rows if row.name > last and context.may("pull", row.name)]
     return [_repository_out(row) for row in visible[:n]]
@@ -154,7 +154,7 @@ async def list_repositories(context: Context, n: Count = 100, last: Last = "") -
 async def show_repository(context: Context, name: NamePath) -> RepositoryOut:
     """Show one repository."""
     context.check("pull", parse_name(name))
-    return _repository_out(await context.threads.run(context.catalog.repository, name))
+    return _repository_out(await context.threads.run(context.catalog.history.repository, name))
 
 
 @router.get("/versions/{name:path}", response_model=list[VersionOut])
@@ -166,7 +166,7 @@ async def list_versions(
 ) -> list[VersionOut]:
     """List a repository's versions, newest first."""
     context.check("pull", parse_name(name))
-    rows = await context.threads.run(context.catalog.versions, name)
+    rows = await context.threads.run(context.catalog.history.versions, name)
     return [_version_out(row) for row in rows if row.number < before][:n]
 
 
@@ -180,8 +180,8 @@ async def list_tags(
 ) -> list[TagOut]:
     """List a version's tags in ASCII order."""
     context.check("pull", parse_name(name))
-    snapshot = await context.threads.run(context.catalog.snapshot, name, version)
-    pulls = sum_pulls(await context.threads.run(context.catalog.pulls, name))
+    snapshot = await context.threads.run(context.catalog.snapshots.get, name, version)
+    pulls = sum_pulls(await context.threads.run(context.catalog.pulls.read_one, name))
     return [_tag_out(snapshot, tag, pulls) for tag in snapshot.tags_after(last, n)]
 
 
@@ -210,7 +210,7 @@ def _render_distributions(context: RequestContext, *, caches: bool) -> bytes:
         return context.registry.gate.may_pull(context.caller, distribution)
 
     distributions = list(filter(is_listed, context.catalog.distributions.all()))
-    marks = context.catalog.content_marks(distributions)
+    marks = context.catalog.serving.content_marks(distributions)
     listed = []
     for distribution in distributions:
         out = _distribution_out(distribution, names_repository=_may_know_repository(context, distribution))
@@ -226,7 +226,7 @@ async def put_distribution(context: Context, path: NamePath, body: DistributionI
     old = context.catalog.distributions.find(path)
     if old is not None and old.remote:
         raise Conflict(f"{path} is a cache; delete it first")
-    await context.threads.run(context.catalog.snapshot, body.repository, body.version)
+    await context.threads.run(context.catalog.snapshots.get, body.repository, body.version)
     now = context.registry.now()
     fields = body.model_dump(exclude={"history_from"})
     distribution = await context.threads.commit(

@@ -91,7 +91,7 @@ async def _respond(request: Request, context: RequestContext, query: QueryIn) ->
     }
     try:
         with context.registry.queries.hold(settings.query_concurrency):
-            result = await _run(request, context.threads, context.catalog.asking(question, limits, form))
+            result = await _run(request, context.threads, context.catalog.query.start(question, limits, form))
     except EntrepotError as error:
         context.note("query", query.named, outcome="refused", reason=error.message[:500], detail=detail)
         raise

@@ -39,7 +39,7 @@ router = APIRouter(prefix="/api/v1", tags=["administration"], route_class=Manage
 async def list_quotas(context: Context) -> list[QuotaOut]:
     """List all quotas, with their use."""
     context.check_administrator()
-    await context.threads.run(context.catalog.refresh)
+    await context.threads.run(context.catalog.snapshots.refresh)
     return [_out(use) for use in context.catalog.quotas.all()]
 
 

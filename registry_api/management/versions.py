@@ -116,8 +116,8 @@ async def show_version(
 ) -> VersionShown:
     """Show one version and its changes."""
     context.check("pull", parse_name(name))
-    row = await context.threads.run(context.catalog.version, name, number)
-    changes = await context.threads.run(context.catalog.changes, name, number)
+    row = await context.threads.run(context.catalog.history.version, name, number)
+    changes = await context.threads.run(context.catalog.history.changes, name, number)
     pins = await context.threads.run(context.catalog.pins.of, name)
     pin = next((pin for pin in pins if pin.version == number), None)
     return VersionShown(
@@ -144,7 +144,7 @@ async def diff(context: Context, old: Ref, new: Ref, *, packages: bool = False) 
 async def list_pins(context: Context, name: NamePath) -> list[PinOut]:
     """List a repository's pinned versions."""
     context.check("pull", parse_name(name))
-    await context.threads.run(context.catalog.repository, name)
+    await context.threads.run(context.catalog.history.repository, name)
     pins = await context.threads.run(context.catalog.pins.of, name)
     return [PinOut.model_validate(pin, from_attributes=True) for pin in pins]
 
@@ -196,7 +196,7 @@ async def delete_versions(
     context.check("admin", parse_name(name))
     numbers = parse_numbers(version)
     report = await context.threads.commit(
-        context.catalog.squasher.delete_versions,
+        context.catalog.deletion.delete_versions,
         name,
         numbers,
         actor=context.account,
@@ -212,7 +212,7 @@ async def delete_repository(context: Context, name: NamePath, *, dry_run: Dry = 
     """Delete a repository with all its versions and its own path. 409 when another path serves it, or a version is pinned."""
     context.check("admin", parse_name(name))
     report = await context.threads.commit(
-        context.catalog.squasher.delete_repository,
+        context.catalog.deletion.delete_repository,
         name,
         actor=context.account,
         now=context.registry.now(),
@@ -224,8 +224,8 @@ async def delete_repository(context: Context, name: NamePath, *, dry_run: Dry = 
 
 def _restore(context: RequestContext, name: str, version: int, *, dry_run: bool) -> RestoredOut:
     catalog = context.catalog
-    content = catalog.snapshot(name, version)
-    base = catalog.find_snapshot(name)
+    content = catalog.snapshots.get(name, version)
+    base = catalog.snapshots.find(name)
     if base is None:
         raise NameUnknown(f"no repository {name!r} here")
     commit = Commit(
@@ -240,7 +240,7 @@ def _restore(context: RequestContext, name: str, version: int, *, dry_run: bool)
         allow_sparse=True,
         donors=(name,),
     )
-    result = catalog.preview(commit) if dry_run else catalog.commit(commit)
+    result = catalog.commits.preview(commit) if dry_run else catalog.commits.commit(commit)
     return _restored(base, result, dry_run=dry_run)
 
 

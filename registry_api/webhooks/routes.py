@@ -152,7 +152,7 @@ async def add_subscription(context: Context, webhooks: CurrentWebhooks, body: Su
     """Notify a URL of what is committed from now on."""
     administration, settings = webhooks.administration(context), context.catalog.settings
     check_named(settings, "secret_file", body.secret_file)
-    position = await context.threads.run(lambda: context.catalog.commit_log().last_position())
+    position = await context.threads.run(lambda: context.catalog.commits.log().last_position())
     check_receiver(body.url, settings)
     subscription = await context.threads.commit(
         lambda: administration.add_subscription(position=position, internal=False, **body.model_dump())
