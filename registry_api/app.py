@@ -23,6 +23,7 @@ from registry_api.auth.oidc_tokens import IdentityTokens, identity_client
 from registry_api.auth.rate_limits import RateLimit
 from registry_api.background.tasks import background_tasks
 from registry_api.context import Registry
+from registry_api.dispatch.app import DistributionApi
 from registry_api.http.errors import error_answer
 from registry_api.http.fastapi_errors import respond_invalid, respond_unrouted
 from registry_api.http.forwarded import TrustedProxies
@@ -33,7 +34,6 @@ from registry_api.on_demand import Fetches
 from registry_api.pull_through.caches import Caches
 from registry_api.pull_through.missing_children import AbsentChildren
 from registry_api.token_endpoint import prepare_key
-from registry_api.v2.app import DistributionApi
 from registry_api.webhooks import receiver, routes
 from registry_api.webhooks.context import Webhooks, open_webhooks
 

@@ -70,19 +70,6 @@ class LoginNeeded(Unauthorized):
     """Nobody asks, and somebody might."""
 
 
-def check_changeable(action: Action, name: str, found: Distribution | None, cache: Distribution | None) -> None:
-    """Raise Denied for a change to a pinned version, and for a push below a cache, of which upstream would know nothing."""
-    if found is not None and found.version is not None:
-        raise Denied(
-            f"{found.path} serves version {found.version} of its repository and nothing else; {action} to a path that "
-            "serves the latest version"
-        )
-    if action == "push" and cache is not None:
-        raise Denied(f"{cache.path} is a cache of {cache.remote}, which takes no pushes; push elsewhere")
-    if found is not None and found.remote:
-        raise Denied(f"{name} is a cache of {found.remote}; nothing but what lies below it can be changed")
-
-
 class _Known(NamedTuple):
     """Who sent an Authorization header that was checked: true as long as the policy is the same, until a time if there is one."""
 

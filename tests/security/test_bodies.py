@@ -17,8 +17,8 @@ from catalog.access.store import AccessStore, ensure_administrator
 from catalog.catalog import open_catalog
 from catalog.settings import read_settings
 from registry_api.app import Application, create_app
+from registry_api.dispatch.routes import ROUTES
 from registry_api.management.dependencies import LARGEST_BODY
-from registry_api.v2.routes import ROUTES
 from tests.api.conftest import Api, serve
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
