@@ -1,4 +1,4 @@
-"""The registry as one ASGI application: /v2 by hand, everything else by FastAPI."""
+"""Assembles the registry as one ASGI application: /v2 without a framework, everything else by FastAPI."""
 
 import contextlib
 import json
@@ -18,13 +18,13 @@ from catalog.catalog import Catalog
 from catalog.remotes.clients import Upstreams
 from oci.errors import Denied
 from registry_api import flatpak_index, health, token_endpoint
-from registry_api.auth.gate import Gate
+from registry_api.auth.access_controller import AccessController
 from registry_api.auth.oidc_tokens import IdentityTokens, identity_client
 from registry_api.auth.rate_limits import RateLimit
 from registry_api.background.tasks import background_tasks
 from registry_api.context import Registry
 from registry_api.dispatch.app import DistributionApi
-from registry_api.http.errors import error_answer
+from registry_api.http.errors import error_response
 from registry_api.http.fastapi_errors import respond_invalid, respond_unrouted
 from registry_api.http.forwarded import TrustedProxies
 from registry_api.http.hosts import Hosts, is_of_another_page, trusted_proxies
@@ -32,7 +32,7 @@ from registry_api.http.threads import Threads
 from registry_api.management import accounts, content, queries, quotas, remotes, retention, versions
 from registry_api.on_demand import Fetches
 from registry_api.pull_through.caches import Caches
-from registry_api.pull_through.missing_children import AbsentChildren
+from registry_api.pull_through.missing_children import MissingChildren
 from registry_api.token_endpoint import prepare_key
 from registry_api.webhooks import receiver, routes
 from registry_api.webhooks.context import Webhooks, open_webhooks
@@ -64,25 +64,25 @@ def _make_id() -> str:
 
 
 def create_app(catalog: Catalog, *, now: Now = _now, make_id: Callable[[], str] = _make_id) -> "Application":
-    """Return the application over an open catalogue, which the caller closes after it has ended."""
+    """Return the application over an open catalogue; the caller closes the catalogue after the application has ended."""
     threads = Threads()
     settings = catalog.settings
     upstreams = Upstreams(settings, catalog.remotes, interactive=True)
     identities = IdentityTokens(lambda: identity_client(settings), internal=settings.internal_hosts)
-    gate = Gate(AccessStore(settings), catalog.events, threads, now, identities)
+    access = AccessController(AccessStore(settings), catalog.events, threads, now, identities)
     fetches = Fetches(catalog, threads, upstreams)
     limit, hosts = RateLimit(settings.request_rate), Hosts(settings)
-    registry = Registry(catalog, gate, threads, now, make_id, fetches, limit, hosts)
-    caches, absent = Caches(upstreams), AbsentChildren(upstreams)
-    management = _create_management(registry, caches, absent, upstreams, open_webhooks(settings))
+    registry = Registry(catalog, access, threads, now, make_id, fetches, limit, hosts)
+    caches, missing = Caches(upstreams), MissingChildren(upstreams)
+    management = _create_management(registry, caches, missing, upstreams, open_webhooks(settings))
     return Application(
-        DistributionApi(registry, caches, absent), management, trusted_proxies(settings), settings.public_url
+        DistributionApi(registry, caches, missing), management, trusted_proxies(settings), settings.public_url
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """The whole registry: the distribution protocol by hand, the rest by FastAPI."""
+    """The whole registry: the distribution protocol without a framework, the rest by FastAPI."""
 
     distribution: DistributionApi
     management: FastAPI
@@ -90,11 +90,11 @@ class Application:
     public_url: str = ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """WholeResponse one request."""
         if scope["type"] == "http":
-            scope = self.proxies.heed(scope)
+            scope = self.proxies.apply(scope)
             if is_of_another_page(scope, self.public_url):
-                await error_answer(Denied("pages of other origins may change nothing here")).send(send, head=False)
+                await error_response(Denied("cross-origin requests may not change anything")).send(send, head=False)
                 return
         if scope["type"] == "http" and (scope["path"].startswith(_DISTRIBUTION) or scope["path"] == "/v2"):
             await self.distribution(scope, receive, send)
@@ -103,7 +103,7 @@ class Application:
 
 
 def _create_management(
-    registry: Registry, caches: Caches, absent: AbsentChildren, upstreams: Upstreams, webhooks: Webhooks
+    registry: Registry, caches: Caches, missing: MissingChildren, upstreams: Upstreams, webhooks: Webhooks
 ) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -113,7 +113,7 @@ def _create_management(
                 yield
         finally:
             await caches.close()
-            await absent.close()
+            await missing.close()
             await registry.fetches.close()
             await upstreams.close()
             registry.threads.close()

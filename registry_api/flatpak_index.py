@@ -19,7 +19,7 @@ from oci import mediatypes
 from oci.digest import Digest
 from oci.errors import EntrepotError
 from registry_api.context import CurrentRegistry
-from registry_api.http.fastapi_errors import error_response
+from registry_api.http.fastapi_errors import fastapi_error_response
 from registry_api.http.response_cache import body_size
 
 Images = Mapping[Digest, ImageRow]
@@ -42,14 +42,14 @@ async def image_index(request: Request, registry: CurrentRegistry) -> Response:
     key = ("index", tuple(sorted((name, tuple(values)) for name, values in query.items())))
 
     async def make() -> bytes:
-        return await registry.threads.make(render_index, registry.catalog, query)
+        return await registry.threads.make(render_image_index, registry.catalog, query)
 
     try:
         await registry.find_distribution("")
         cost_key = registry.cost_key(NOBODY, request.scope)
-        body = await registry.answers.get(key, registry.catalog.serving.state, cost_key, make, body_size)
+        body = await registry.responses.get(key, registry.catalog.serving.state, cost_key, make, body_size)
     except EntrepotError as error:
-        return error_response(error)
+        return fastapi_error_response(error)
     etag = f'"{hashlib.sha256(body).hexdigest()}"'
     headers = {"etag": etag, "cache-control": "no-cache"}
     if etag in request.headers.get("if-none-match", ""):
@@ -73,7 +73,7 @@ def parse_filter(query: Mapping[str, Sequence[str]]) -> ImageFilter:
     )
 
 
-def render_index(catalog: Catalog, query: Mapping[str, Sequence[str]]) -> bytes:
+def render_image_index(catalog: Catalog, query: Mapping[str, Sequence[str]]) -> bytes:
     """Return the index as JSON; each distribution that serves a matching image is one result."""
     catalog.snapshots.refresh()
     images: dict[str, dict[Digest, ImageRow]] = defaultdict(dict)

@@ -26,12 +26,12 @@ from catalog.access.bearer_tokens import (
 from catalog.access.policy import NOBODY, Action, Caller, Policy
 from catalog.access.store import AccessStore
 from oci.errors import EntrepotError, InvalidInput, StorageFull, Unauthorized
+from registry_api.auth.access_controller import Credentials, address_of, parse_authorization
 from registry_api.auth.challenges import BASIC
-from registry_api.auth.gate import Credentials, address_of, parse_authorization
 from registry_api.auth.oidc_tokens import IDENTITY_USER
 from registry_api.context import CurrentRegistry, Registry
 from registry_api.http.bodies import read_whole
-from registry_api.http.fastapi_errors import error_response
+from registry_api.http.fastapi_errors import fastapi_error_response
 from registry_api.http.messages import announced_length
 
 log = logging.getLogger("registry_api")
@@ -67,12 +67,12 @@ async def get_token(request: Request, registry: CurrentRegistry) -> dict[str, ob
             raise Unauthorized("/token takes HTTP Basic only: a user name and a password")
         subject = Subject()
         if credentials is not None:
-            subject = await registry.gate.log_in(credentials, address_of(request.scope))
+            subject = await registry.access.log_in(credentials, address_of(request.scope))
         query = _read_fields(request.scope["query_string"])
         is_offline = _first(query, "offline_token").lower() == "true"
         return await issue_token(registry, TokenRequest(subject, _scopes(query), is_offline))
     except EntrepotError as error:
-        return error_response(error, (b"www-authenticate", BASIC))
+        return fastapi_error_response(error, (b"www-authenticate", BASIC))
 
 
 @router.post("/token", response_model=None)
@@ -85,18 +85,18 @@ async def post_token(request: Request, registry: CurrentRegistry) -> dict[str, o
         subject = await _subject(registry, request, form)
         return await issue_token(registry, TokenRequest(subject, _scopes(form), _wants_refresh(form)))
     except EntrepotError as error:
-        return error_response(error, (b"www-authenticate", BASIC))
+        return fastapi_error_response(error, (b"www-authenticate", BASIC))
 
 
 async def _subject(registry: Registry, request: Request, form: Fields) -> Subject:
     address = address_of(request.scope)
     match _first(form, "grant_type"):
         case "password":
-            return await registry.gate.log_in(
+            return await registry.access.log_in(
                 Credentials("basic", _first(form, "username"), _first(form, "password")), address
             )
         case "refresh_token":
-            policy, now = registry.gate.access.policy, registry.now()
+            policy, now = registry.access.store.policy, registry.now()
             bearer, subject = read_refresh_token(policy, _first(form, "refresh_token"), now=now)
             if not bearer.is_valid(policy, now):
                 raise Unauthorized("the refresh token is no longer valid; log in again")
@@ -104,7 +104,7 @@ async def _subject(registry: Registry, request: Request, form: Fields) -> Subjec
         case grant if grant == _EXCHANGE:
             if _first(form, "subject_token_type") not in _IDENTITY:
                 raise InvalidInput(f"invalid subject_token_type: expected one of {', '.join(sorted(_IDENTITY))}")
-            return await registry.gate.log_in(
+            return await registry.access.log_in(
                 Credentials("basic", IDENTITY_USER, _first(form, "subject_token")), address
             )
         case other:
@@ -148,7 +148,7 @@ async def grant_scopes(registry: Registry, subject: Subject, scopes: Sequence[Sc
         for action in wanted_actions(scope):
             if action != "pull" and path != scope.name:
                 continue
-            if registry.gate.decide(who, action, path, public=public).allowed:
+            if registry.access.decide(who, action, path, public=public).allowed:
                 granted.setdefault(scope.name, []).append(action)
     return [Scope("repository", name, tuple(dict.fromkeys(actions))) for name, actions in granted.items()] + lists[:1]
 
@@ -165,7 +165,7 @@ def renew_key(access: AccessStore, now: datetime) -> Policy:
 
 def prepare_key(registry: Registry) -> None:
     """Have a key for tokens from the start, so that no pull has to write one; log what fails."""
-    access, now = registry.gate.access, registry.now()
+    access, now = registry.access.store, registry.now()
     if needs_key(access.policy, now):
         try:
             renew_key(access, now)
@@ -176,7 +176,7 @@ def prepare_key(registry: Registry) -> None:
 async def issue_token(registry: Registry, request: TokenRequest) -> dict[str, object]:
     """Return the token response of the specification; `expires_in` is in seconds."""
     await registry.find_distribution("")  # so that changes by other processes are known
-    now, access = registry.now(), registry.gate.access
+    now, access = registry.now(), registry.access.store
     policy = access.policy
     if needs_key(policy, now):
         policy = await registry.threads.run(renew_key, access, now)

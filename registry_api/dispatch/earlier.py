@@ -5,11 +5,11 @@ from starlette.types import Scope
 from catalog.access.policy import Caller
 from catalog.versions.time_travel import Past
 from oci.errors import Denied
-from registry_api.auth.gate import CHANGES
+from registry_api.auth.access_controller import CHANGES
 from registry_api.context import Registry
-from registry_api.dispatch.routes import Handler, Route
+from registry_api.dispatch.routes import Endpoint, Handler
 from registry_api.dispatch.target import check_right
-from registry_api.http.messages import Request, Sendable
+from registry_api.http.messages import RoutedRequest, Sendable
 
 
 class EarlierTarget:
@@ -20,7 +20,7 @@ class EarlierTarget:
 
     __slots__ = ("_is_public", "_name", "_past", "_registry", "_route", "handler", "repository")
 
-    def __init__(self, registry: Registry, route: Route, name: str, past: Past, *, is_public: bool) -> None:
+    def __init__(self, registry: Registry, route: Endpoint, name: str, past: Past, *, is_public: bool) -> None:
         self._registry, self._route, self._name, self._past = registry, route, name, past
         self._is_public = is_public
         self.repository = name
@@ -33,6 +33,6 @@ class EarlierTarget:
         if action in CHANGES:
             raise Denied(f"{name} is an earlier version of {path}, which cannot be changed; {action} to {path}")
 
-    async def _find_and_handle(self, registry: Registry, request: Request) -> Sendable:
+    async def _find_and_handle(self, registry: Registry, request: RoutedRequest) -> Sendable:
         distribution = await registry.threads.run(registry.catalog.time_travel.at, self._name, self._past)
         return await self._route.handler(registry, request._replace(repository=distribution.repository))

@@ -4,29 +4,29 @@ from starlette.types import Scope
 
 from catalog.access.policy import Caller
 from catalog.distributions.records import Distribution
-from registry_api.auth.gate import CHANGES
+from registry_api.auth.access_controller import CHANGES
 from registry_api.context import Registry
-from registry_api.dispatch.routes import MANIFEST, Handler, Match, Route
+from registry_api.dispatch.routes import MANIFEST, Endpoint, Handler, Match
 from registry_api.dispatch.target import check_changeable, check_right
-from registry_api.http.messages import Request, Sendable
-from registry_api.pull_through.missing_children import AbsentChildren
+from registry_api.http.messages import RoutedRequest, Sendable
+from registry_api.pull_through.missing_children import MissingChildren
 
 
 class PresentTarget:
     """What a path serves now."""
 
-    __slots__ = ("_absent", "_distribution", "_name", "_registry", "_route", "handler", "repository")
+    __slots__ = ("_distribution", "_missing", "_name", "_registry", "_route", "handler", "repository")
 
     def __init__(
         self,
         registry: Registry,
-        absent: AbsentChildren,
+        missing: MissingChildren,
         match: Match,
-        route: Route,
+        route: Endpoint,
         name: str,
         distribution: Distribution | None,
     ) -> None:
-        self._registry, self._absent, self._route = registry, absent, route
+        self._registry, self._missing, self._route = registry, missing, route
         self._name, self._distribution = name, distribution
         self.repository = name if distribution is None else distribution.repository
         self.handler: Handler = route.handler
@@ -43,8 +43,8 @@ class PresentTarget:
         if action in CHANGES:
             check_changeable(self._registry, action, name, distribution)
 
-    async def _fetch_and_handle(self, registry: Registry, request: Request) -> Sendable:
+    async def _fetch_and_handle(self, registry: Registry, request: RoutedRequest) -> Sendable:
         """Fetch a manifest that may be a child left out of an index here, then handle the request."""
         assert self._distribution is not None
-        await self._absent.bring(registry, self._distribution, request.reference)
+        await self._missing.fetch(registry, self._distribution, request.reference)
         return await self._route.handler(registry, request)

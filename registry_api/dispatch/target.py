@@ -7,12 +7,12 @@ from starlette.types import Scope
 from catalog.access.policy import Action, Caller
 from catalog.distributions.records import Distribution
 from oci.errors import Denied
-from registry_api.auth.gate import address_of
+from registry_api.auth.access_controller import address_of
 from registry_api.context import Registry
 from registry_api.dispatch.routes import Handler
 
 
-class Target(Protocol):
+class PathTarget(Protocol):
     """What a path leads to; there is one class for each kind."""
 
     __slots__ = ()
@@ -31,7 +31,7 @@ class Target(Protocol):
 def check_right(registry: Registry, action: Action, caller: Caller, path: str, scope: Scope, *, public: bool) -> None:
     """Raise Unauthorized or Denied when no rule allows the action on the path."""
     if not (public and action == "pull"):
-        registry.gate.check(caller, action, path, public=public, address=address_of(scope))
+        registry.access.check(caller, action, path, public=public, address=address_of(scope))
 
 
 def check_changeable(

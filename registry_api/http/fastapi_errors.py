@@ -5,15 +5,15 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from oci.errors import EntrepotError, InvalidInput, Unsupported
-from registry_api.http.errors import RouteUnknown, error_answer, row_of
+from registry_api.http.errors import RouteUnknown, error_response, row_of
 
 
-def error_response(error: EntrepotError, *of_401: tuple[bytes, str], allow: str = "") -> Response:
+def fastapi_error_response(error: EntrepotError, *of_401: tuple[bytes, str], allow: str = "") -> Response:
     """Return the response to an error; the headers `of_401` go with a 401 alone."""
     pairs = list(of_401) if row_of(type(error)).status == 401 else []
     if allow:
         pairs.append((b"allow", allow))
-    answer = error_answer(error, *pairs)
+    answer = error_response(error, *pairs)
     return Response(
         answer.body, answer.status, {key.decode(): value.decode("latin-1") for key, value in answer.headers}
     )
@@ -23,7 +23,7 @@ async def respond_invalid(_request: Request, error: Exception) -> Response:
     """Return the response to a request that does not validate: its first faults, each with the field."""
     assert isinstance(error, RequestValidationError)
     faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()[:5])
-    return error_response(InvalidInput(faults))
+    return fastapi_error_response(InvalidInput(faults))
 
 
 async def respond_unrouted(request: Request, error: Exception) -> Response:
@@ -32,7 +32,9 @@ async def respond_unrouted(request: Request, error: Exception) -> Response:
     path = request.scope["path"][:300]
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "")
-        return error_response(Unsupported(f"{path!r} takes {allowed}, not {request.method[:50]}"), allow=allowed)
+        return fastapi_error_response(
+            Unsupported(f"{path!r} takes {allowed}, not {request.method[:50]}"), allow=allowed
+        )
     if error.status_code == 404:
-        return error_response(RouteUnknown(path))
-    return error_response(InvalidInput(str(error.detail)))
+        return fastapi_error_response(RouteUnknown(path))
+    return fastapi_error_response(InvalidInput(str(error.detail)))

@@ -140,7 +140,7 @@ async def list_events(
     """List the newest audit events, the latest first."""
     context.check_administrator()
     events = await context.threads.run(
-        context.registry.gate.events.latest, limit=n, actor=actor, name=name, action=action
+        context.registry.access.events.latest, limit=n, actor=actor, name=name, action=action
     )
     return [EventOut.model_validate(event, from_attributes=True) for event in events]
 

@@ -131,7 +131,7 @@ def _may_know_repository(context: RequestContext, distribution: Distribution) ->
     return (
         distribution.path == distribution.repository
         or context.may("pull", distribution.repository)
-        or (own is not None and context.registry.gate.may_pull(context.caller, own))
+        or (own is not None and context.registry.access.may_pull(context.caller, own))
     )
 
 
@@ -143,7 +143,7 @@ async def list_repositories(context: Context, n: Count = 100, last: Last = "") -
     async def make() -> list[RepositoryRow]:
         return await context.threads.make(context.catalog.history.repositories)
 
-    rows = await context.registry.answers.get(
+    rows = await context.registry.responses.get(
         "repositories", context.catalog.serving.state, context.cost_key, make, lambda rows: 500 * len(rows)
     )
     visible = [row for row in rows if row.name > last and context.may("pull", row.name)]
@@ -197,7 +197,7 @@ async def list_distributions(context: Context, *, caches: bool = False) -> Respo
         return await context.threads.make(render)
 
     key, state = ("distributions", context.caller, caches), await context.registry.state(context.caller)
-    body = await context.registry.answers.get(key, state, context.cost_key, make, body_size)
+    body = await context.registry.responses.get(key, state, context.cost_key, make, body_size)
     return Response(body, media_type="application/json")
 
 
@@ -207,7 +207,7 @@ def _render_distributions(context: RequestContext, *, caches: bool) -> bytes:
     def is_listed(distribution: Distribution) -> bool:
         if caches:
             return bool(distribution.remote) and context.may("admin", distribution.path)
-        return context.registry.gate.may_pull(context.caller, distribution)
+        return context.registry.access.may_pull(context.caller, distribution)
 
     distributions = list(filter(is_listed, context.catalog.distributions.all()))
     marks = context.catalog.serving.content_marks(distributions)
@@ -236,7 +236,7 @@ async def put_distribution(context: Context, path: NamePath, body: DistributionI
         history_from=body.history_from,
     )
     event = context.record("set-distribution", path, repository=distribution.repository, version=distribution.version)
-    await context.threads.commit(context.registry.gate.events.record, [event])
+    await context.threads.commit(context.registry.access.events.record, [event])
     return _distribution_out(distribution)
 
 
@@ -245,7 +245,7 @@ async def delete_distribution(context: Context, path: NamePath) -> None:
     """Delete a distribution; its repository stays."""
     context.check("admin", parse_name(path))
     await context.threads.commit(context.catalog.distributions.delete, path, actor=context.account)
-    await context.threads.commit(context.registry.gate.events.record, [context.record("delete-distribution", path)])
+    await context.threads.commit(context.registry.access.events.record, [context.record("delete-distribution", path)])
 
 
 def _distribution_out(distribution: Distribution, *, names_repository: bool = True) -> DistributionOut:

@@ -12,12 +12,12 @@ from catalog.access.policy import NOBODY, Action, Caller
 from catalog.audit import Event, Outcome
 from catalog.catalog import Catalog
 from oci.errors import EntrepotError, Unsupported
+from registry_api.auth.access_controller import LoginNeeded, address_of
 from registry_api.auth.challenges import BASIC
-from registry_api.auth.gate import LoginNeeded, address_of
 from registry_api.auth.login_checks import address_key
 from registry_api.context import Registry, registry_of
 from registry_api.http.bodies import ClientGone, read_whole, whole_body
-from registry_api.http.fastapi_errors import error_response
+from registry_api.http.fastapi_errors import fastapi_error_response
 from registry_api.http.messages import announced_length
 from registry_api.http.threads import Threads
 
@@ -75,7 +75,7 @@ class ManagementRoute(APIRoute):
             except ClientGone:
                 return Response(status_code=400)
             except EntrepotError as error:
-                return error_response(error, (b"www-authenticate", BASIC))
+                return fastapi_error_response(error, (b"www-authenticate", BASIC))
 
         return answer
 
@@ -94,7 +94,7 @@ async def _admit_body(request: Request) -> Request:
     """
     registry = registry_of(request)
     caller = await identify(registry, request)
-    if caller == NOBODY and not registry.gate.lets_anybody_change():
+    if caller == NOBODY and not registry.access.allows_anonymous_changes():
         raise LoginNeeded(f"{request.method} {request.scope['path'][:300]} needs a login")
     raw = await read_whole(request.receive, limit=LARGEST_BODY, announced=announced_length(request.scope))
     return Request(request.scope, whole_body(raw, request.receive))
@@ -104,7 +104,7 @@ async def identify(registry: Registry, request: Request) -> Caller:
     """Return the caller, counting the request once; raise Unauthorized or TooManyRequests."""
     known: Caller | None = request.scope.get(_CALLER)
     if known is None:
-        known = await registry.gate.identify(request.scope)
+        known = await registry.access.identify(request.scope)
         registry.rate.spend(registry.cost_key(known, request.scope))
         request.scope[_CALLER] = known
     return known
@@ -138,22 +138,22 @@ class RequestContext:
 
     def check(self, action: Action, name: str) -> None:
         """Raise Unauthorized or Denied; that a path is public is no help here."""
-        self.registry.gate.check(self.caller, action, name, public=False, address=self.address)
+        self.registry.access.check(self.caller, action, name, public=False, address=self.address)
 
     def may(self, action: Action, name: str) -> bool:
         """Return whether rules allow the caller an action on a name."""
-        return self.registry.gate.decide(self.caller, action, name, public=False).allowed
+        return self.registry.access.decide(self.caller, action, name, public=False).allowed
 
     def check_administrator(self) -> None:
         """Raise Unauthorized or Denied unless the caller administers everything."""
-        self.registry.gate.check_admin(self.caller, self.address, "administration")
+        self.registry.access.check_admin(self.caller, self.address, "administration")
 
     def administration(self) -> Administration:
         """Return the administration of accounts, in the caller's name; raise Unauthorized or Denied."""
         self.check_administrator()
-        gate = self.registry.gate
+        gate = self.registry.access
         return Administration(
-            gate.access, gate.events, actor=self.caller.account, now=self.registry.now, address=self.address
+            gate.store, gate.events, actor=self.caller.account, now=self.registry.now, address=self.address
         )
 
     def record(self, action: str, name: str, **detail: object) -> Event:
@@ -164,7 +164,7 @@ class RequestContext:
         self, action: str, name: str, *, detail: Mapping[str, object], outcome: Outcome = "done", reason: str = ""
     ) -> None:
         """Queue an audit event of the caller's; it is written within a second."""
-        self.registry.gate.events.note(
+        self.registry.access.events.note(
             Event(self.registry.now(), self.caller.account, action, name, outcome, reason, self.address, detail)
         )
 

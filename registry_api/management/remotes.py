@@ -88,7 +88,7 @@ async def put_remote(context: Context, key: KeyPath, body: RemoteIn) -> RemoteOu
         check_named(context.catalog.settings, what, getattr(record, what), recorded=getattr(old, what, ""))
     await context.threads.run(_check_files, record)
     await context.threads.commit(context.catalog.remotes.put, record, actor=context.account)
-    await context.threads.commit(context.registry.gate.events.record, [context.record("set-remote", name)])
+    await context.threads.commit(context.registry.access.events.record, [context.record("set-remote", name)])
     return _out(record)
 
 
@@ -98,7 +98,7 @@ async def delete_remote(context: Context, key: KeyPath) -> None:
     context.check_administrator()
     name = parse_key(key)
     await context.threads.commit(context.catalog.remotes.delete, name, actor=context.account)
-    await context.threads.commit(context.registry.gate.events.record, [context.record("delete-remote", name)])
+    await context.threads.commit(context.registry.access.events.record, [context.record("delete-remote", name)])
 
 
 def check_references(headers: Mapping[str, str], proxy: str, secrets: FilePath) -> None:

@@ -7,7 +7,7 @@ from fastapi import Depends, Request
 
 from catalog.access.secret_file import PrivateFile
 from catalog.settings import Settings
-from catalog.webhooks.administration import EventDesk
+from catalog.webhooks.administration import WebhookAdministration
 from catalog.webhooks.queue import EventQueue, events_file
 from catalog.webhooks.records import EventRecords, event_records_file
 from registry_api.auth.rate_limits import RateLimit
@@ -34,13 +34,13 @@ class Webhooks:
         """Return the current records; costs one look at a file's date."""
         return self.file.value
 
-    def administration(self, context: RequestContext) -> EventDesk:
+    def administration(self, context: RequestContext) -> WebhookAdministration:
         """Return the administration of hooks, in the caller's name; raise Unauthorized or Denied."""
         context.check_administrator()
-        return EventDesk(
+        return WebhookAdministration(
             self.file,
             self.queue,
-            context.registry.gate.events,
+            context.registry.access.events,
             actor=context.account,
             now=context.registry.now,
             address=context.address,

@@ -10,12 +10,12 @@ from starlette.types import Scope
 
 from catalog.access.logins import hash_secret
 from catalog.audit import Event
-from catalog.webhooks.cloud_events import SIGNATURE, sign
+from catalog.webhooks.cloud_events import SIGNATURE, sign_body
 from catalog.webhooks.flow_runs import is_wanted
 from catalog.webhooks.queue import Taken
 from catalog.webhooks.records import Hook
 from oci.errors import RecordUnknown, Unauthorized
-from registry_api.auth.gate import address_of, parse_authorization
+from registry_api.auth.access_controller import address_of, parse_authorization
 from registry_api.auth.login_checks import address_key
 from registry_api.context import CurrentRegistry, Registry
 from registry_api.http.bodies import ClientGone, read_whole
@@ -65,7 +65,7 @@ async def receive_events(
     if raw is None or hook is None:
         known = hook.name if hook else ""
         event = Event(now, "", "hook", known, "refused", reason="wrong secret", address=address_of(scope))
-        registry.gate.events.note(event)
+        registry.access.events.note(event)
         raise RecordUnknown("no such hook, or wrong secret")
     delivery_id = (find_header(scope, _DELIVERY_ID) or b"").decode("latin-1")
     events = await registry.threads.run(parse_events, hook.kind, raw, delivery_id=delivery_id)
@@ -107,7 +107,7 @@ def has_shown(hook: Hook | None, scope: Scope, token: str) -> bool:
 def has_signed(hook: Hook | None, signature: bytes, raw: bytes) -> bool:
     """Return whether a body is signed with the secret of a hook with signatures; takes as long for an unknown hook."""
     expected = hook.secret if hook is not None and hook.proof == "hmac" else _NO_HOOK
-    is_signed = hmac.compare_digest(signature.strip().lower(), sign(raw, expected.encode()).encode())
+    is_signed = hmac.compare_digest(signature.strip().lower(), sign_body(raw, expected.encode()).encode())
     return is_signed and expected != _NO_HOOK
 
 
@@ -128,4 +128,4 @@ def _report_dropped(registry: Registry, name: str, taken: Taken) -> None:
     if taken.dropped:
         log.error("events of hooks were dropped, too many wait hook=%s dropped=%d", name, taken.dropped)
         reason = f"{taken.dropped} of the oldest events were dropped: too many wait for Prefect"
-        registry.gate.events.note(Event(registry.now(), f"hook:{name}", "drop-events", name, reason=reason))
+        registry.access.events.note(Event(registry.now(), f"hook:{name}", "drop-events", name, reason=reason))

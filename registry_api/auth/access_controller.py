@@ -1,4 +1,4 @@
-"""Who asks, and whether they may: credentials become a caller, and the policy's rules decide on each request."""
+"""Access control: credentials become a caller, and the policy's rules decide on each request."""
 
 import base64
 import binascii
@@ -23,14 +23,14 @@ from registry_api.auth.login_checks import LoginChecks
 from registry_api.auth.oidc_tokens import IDENTITY_USER, IdentityTokens
 from registry_api.http.messages import find_header
 from registry_api.http.threads import Threads
-from registry_api.lru import Recent
+from registry_api.lru import LRUCache
 
 CHANGES: frozenset[Action] = frozenset({"push", "delete", "admin"})
 _REMEMBERED = 10_000
 
 
 class Credentials(NamedTuple):
-    """What an Authorization header says: a name and a secret, or a bearer token alone."""
+    """The credentials of an Authorization header: a name and a secret, or a bearer token alone."""
 
     scheme: Literal["basic", "bearer"]
     username: str
@@ -38,9 +38,10 @@ class Credentials(NamedTuple):
 
 
 def parse_authorization(header: bytes) -> Credentials | None:
-    """Read an Authorization header; None for nobody. Raise Unauthorized for what is neither Basic nor Bearer (RFC 7617, 6750).
+    """Return the credentials of an Authorization header, None for an anonymous one (RFC 7617, 6750).
 
-    Empty name and empty password are nobody: containers/image sends them when it has no login and sees a challenge.
+    An empty name with an empty password is anonymous: containers/image sends it when it has no login and sees a challenge.
+    Raises Unauthorized for a scheme other than Basic and Bearer.
     """
     scheme, _, token = header.strip().partition(b" ")
     match scheme.lower():
@@ -48,7 +49,7 @@ def parse_authorization(header: bytes) -> Credentials | None:
             return Credentials("bearer", "", token.strip().decode("latin-1"))
         case b"basic":
             return _parse_basic(token)
-    raise Unauthorized("this registry takes Basic and Bearer logins only")
+    raise Unauthorized("invalid Authorization header: expected Basic or Bearer")
 
 
 def _parse_basic(token: bytes) -> Credentials | None:
@@ -63,15 +64,15 @@ def _parse_basic(token: bytes) -> Credentials | None:
 
 
 class ScopeMissing(Unauthorized):
-    """The bearer token was not made for this; the client gets another by the challenge."""
+    """The bearer token lacks the scope; the challenge leads the client to another one."""
 
 
 class LoginNeeded(Unauthorized):
-    """Nobody asks, and somebody might."""
+    """The request is anonymous; logging in might grant access."""
 
 
-class _Known(NamedTuple):
-    """Who sent an Authorization header that was checked: true as long as the policy is the same, until a time if there is one."""
+class _Verified(NamedTuple):
+    """The caller of an Authorization header that was checked: valid while the policy is the same, and until a time if any."""
 
     policy: Policy
     until: datetime | None
@@ -79,12 +80,12 @@ class _Known(NamedTuple):
 
 
 def _end_of(policy: Policy, token: str) -> datetime | None:
-    found = policy.tokens.get(token)
-    return found.expires_at if found is not None else None
+    record = policy.tokens.get(token)
+    return record.expires_at if record is not None else None
 
 
-class Gate:
-    """Tells from a request's credentials who asks, and whether they may do what they ask."""
+class AccessController:
+    """Identifies the caller of a request, and decides what that caller may do."""
 
     def __init__(
         self,
@@ -94,20 +95,20 @@ class Gate:
         now: Callable[[], datetime],
         identities: IdentityTokens,
     ) -> None:
-        self.access, self.events, self._now = access, events, now
+        self.store, self.events, self._now = access, events, now
         self.identities = identities
         self._checks = LoginChecks(Logins(access, now), threads)
         self._key = secrets.token_bytes(32)
-        self._known: Recent[bytes, _Known] = Recent(_REMEMBERED)
+        self._known: LRUCache[bytes, _Verified] = LRUCache(_REMEMBERED)
 
-    # --- who ---
+    # --- identity ---
 
     async def identify(self, scope: Asgi) -> Caller:
-        """Return who asks, NOBODY for one without credentials; raise Unauthorized for wrong ones."""
+        """Return the caller, NOBODY without credentials; raise Unauthorized for wrong ones."""
         header = find_header(scope, b"authorization")
         if header is None:
             return self._by_certificate(scope)
-        policy, now = self.access.policy, self._now()
+        policy, now = self.store.policy, self._now()
         key = hashlib.blake2b(header, key=self._key, digest_size=16).digest()
         known = self._known.get(key)
         if known is not None and known.policy is policy and (known.until is None or now < known.until):
@@ -116,24 +117,24 @@ class Gate:
         if credentials is None:
             return self._by_certificate(scope)
         if credentials.scheme == "bearer":
-            made = self._by_bearer(policy, credentials.secret, now)
+            verified = self._by_bearer(policy, credentials.secret, now)
         else:
             subject = await self.log_in(credentials, address_of(scope))
-            made = _Known(
+            verified = _Verified(
                 policy, _end_of(policy, subject.token), Caller(subject.account, subject.grants, subject.grants)
             )
-            if credentials.username == IDENTITY_USER:  # their issuer says how long they are good
-                return made.caller
-        self._known.keep(key, made)
-        return made.caller
+            if credentials.username == IDENTITY_USER:  # the issuer defines how long they are valid
+                return verified.caller
+        self._known.put(key, verified)
+        return verified.caller
 
     async def log_in(self, credentials: Credentials, address: str) -> Subject:
-        """Check a name and a secret, or the identity token in its place; raise Unauthorized, which is an audit event, or
+        """Return whom a name and a secret, or an identity token, stand for; raise Unauthorized, which is an audit event, or
         TooManyRequests."""
         try:
             if credentials.username == IDENTITY_USER:
-                return await self.identities.subject_of(self.access.policy, credentials.secret)
-            login = await self._checks.verify(self.access.policy, credentials.username, credentials.secret, address)
+                return await self.identities.subject_of(self.store.policy, credentials.secret)
+            login = await self._checks.verify(self.store.policy, credentials.username, credentials.secret, address)
             if login is None:
                 raise Unauthorized("wrong user name or password")
         except Unauthorized as error:
@@ -141,96 +142,99 @@ class Gate:
             raise
         return subject_of(login)
 
-    def _by_bearer(self, policy: Policy, token: str, now: datetime) -> "_Known":
+    def _by_bearer(self, policy: Policy, token: str, now: datetime) -> "_Verified":
         bearer = read_token(policy, token, now=now)
         if not bearer.is_valid(policy, now):
-            raise Unauthorized("the token is not good any more: its account or what it was made by has changed")
+            raise Unauthorized("the token is no longer valid: its account or its login has changed")
         ends = datetime.fromtimestamp(bearer.expires, UTC)
-        return _Known(policy, min(ends, _end_of(policy, bearer.token) or ends), bearer.caller)
+        return _Verified(policy, min(ends, _end_of(policy, bearer.token) or ends), bearer.caller)
 
     def _by_certificate(self, scope: Asgi) -> Caller:
         tls = scope.get("extensions", {}).get("tls")
         name = tls.get("client_cert_name") if tls else None
         if not name:
             return NOBODY
-        for account in self.access.policy.accounts.values():
+        for account in self.store.policy.accounts.values():
             if account.certificate == name and not account.disabled:
                 return Caller(account.name)
         return NOBODY
 
-    # --- whether ---
+    # --- decisions ---
 
     def decide(self, caller: Caller, action: Action, name: str, *, public: bool) -> Decision:
-        """Whether the caller may do something to a path."""
-        return decide_access(self.access.policy, caller, action, name, public=public)
+        """Return whether the caller may do something to a path, and why."""
+        return decide_access(self.store.policy, caller, action, name, public=public)
 
-    def lets_anybody_change(self) -> bool:
-        """Whether a rule lets nobody in particular do more than pull, somewhere."""
-        return any(set(rule.grant.actions) != {"pull"} for rule in self.access.policy.rules_for(ANONYMOUS))
+    def allows_anonymous_changes(self) -> bool:
+        """Return whether a rule allows anonymous callers more than pull, somewhere."""
+        return any(set(rule.grant.actions) != {"pull"} for rule in self.store.policy.rules_for(ANONYMOUS))
 
-    def may_pull(self, caller: Caller, found: Distribution) -> bool:
-        """Whether the caller may pull from a distribution; a cache's own path has nothing to pull."""
-        return not found.remote and self.decide(caller, "pull", found.path, public=not found.private).allowed
+    def may_pull(self, caller: Caller, distribution: Distribution) -> bool:
+        """Return whether the caller may pull from a distribution; a cache's own path has nothing to pull."""
+        is_public = not distribution.private
+        return not distribution.remote and self.decide(caller, "pull", distribution.path, public=is_public).allowed
 
     def check(self, caller: Caller, action: Action, name: str, *, public: bool, address: str) -> None:
-        """Raise Unauthorized when a login, or another one, would help; Denied when the rules do not allow it.
+        """Raise Unauthorized when a login, or another one, might help; Denied when the rules do not allow it.
 
-        The answer is the same whether there is something of that name or not.
+        The response is the same whether the name exists or not.
         """
         if public and action == "pull":
             return
-        policy = self.access.policy
+        policy = self.store.policy
         if decide_access(policy, caller, action, name, public=False).allowed:
             return
         if caller.account == ANONYMOUS:
-            raise LoginNeeded(f"{name} is not here, or not for everybody: {action} needs a login")
+            raise LoginNeeded(f"authentication required to {action} {name}: it does not exist, or it is private")
         if policy.decide(caller.account, action, name).allowed:
-            raise ScopeMissing(f"the login is not good for {action} of {name}")
+            raise ScopeMissing(f"the token's scope does not allow to {action} {name}")
         self._note(caller.account, action, name, f"no rule lets {caller.account} {action} {name}", address)
-        raise Denied(f"{caller.account} may not {action} {name}, or it is not here")
+        raise Denied(f"{caller.account} may not {action} {name}, or it does not exist")
 
-    def why_not_bring(self, caller: Caller, cache: Distribution, name: str) -> Unauthorized | Denied | None:
-        """Why a caller who may pull below a cache may not bring what is not there yet.
+    def denial_of_fetch(self, caller: Caller, cache: Distribution, name: str) -> Unauthorized | Denied | None:
+        """Return why a caller who may pull below a cache may not fetch what it does not have yet; None where they may.
 
-        What counts is all that the login is good for, since clients ask for tokens that are good for pulls alone.
+        All rights of the login count, since clients request tokens whose scope is pull alone.
         """
-        wanted = cache.cache.bring
-        if wanted == "anyone":
+        allowed = cache.cache.bring
+        if allowed == "anyone":
             return None
         if caller.account == ANONYMOUS:
-            return LoginNeeded(f"{name} is not here as asked for; to bring it from {cache.remote} takes a login")
-        if wanted == "users" or self.decide(caller.unscoped, "push", name, public=False).allowed:
+            return LoginNeeded(
+                f"{name} does not have this yet; authentication required to fetch it from {cache.remote}"
+            )
+        if allowed == "users" or self.decide(caller.unscoped, "push", name, public=False).allowed:
             return None
         return Denied(
-            f"{caller.account} may pull what the cache {cache.path} has, and bring nothing new: no rule lets them push {name}"
+            f"{caller.account} may pull what the cache {cache.path} has, but not fetch new content: no rule lets them push {name}"
         )
 
-    def note_not_brought(self, caller: Caller, name: str, error: Denied, address: str) -> None:
-        """Keep as an audit event that somebody asked for something new in a cache, and may not."""
+    def note_fetch_denied(self, caller: Caller, name: str, error: Denied, address: str) -> None:
+        """Note as an audit event that a caller requested new content of a cache without the right to fetch it."""
         self._note(caller.account, "bring", name, error.message, address)
 
-    def check_admin(self, caller: Caller, address: str, what: str) -> None:
-        """Raise Unauthorized or Denied for whoever may not administer everything."""
+    def check_admin(self, caller: Caller, address: str, subject: str) -> None:
+        """Raise Unauthorized or Denied unless the caller administers everything."""
         if caller.account == ANONYMOUS:
-            raise LoginNeeded(f"{what} needs a login")
-        if not is_administrator(self.access.policy, caller):
-            self._note(caller.account, "admin", what, "not an administrator", address)
-            raise Denied(f"{caller.account} is no administrator, so that {what} is not for them")
+            raise LoginNeeded(f"authentication required for {subject}")
+        if not is_administrator(self.store.policy, caller):
+            self._note(caller.account, "admin", subject, "not an administrator", address)
+            raise Denied(f"{caller.account} is not an administrator, which {subject} requires")
 
     def _note(self, actor: str, action: str, name: str, reason: str, address: str) -> None:
         self.events.note(Event(self._now(), actor, action, name, "refused", reason, address))
 
 
-def own_mark(policy: Policy, settings: Settings) -> str:
-    """What tells this installation from others, the same in all its processes: a hash of marks that are its own."""
-    own = [f"{one.created_at} {one.stamp}" for one in policy.accounts.values()] or [
+def installation_mark(policy: Policy, settings: Settings) -> str:
+    """Return a mark that distinguishes this installation from others, the same in all its processes."""
+    own = [f"{account.created_at} {account.stamp}" for account in policy.accounts.values()] or [
         f"{platform.node()} {settings.root}"
     ]
     return hashlib.blake2b(min(own).encode(), person=b"entrepot-via", digest_size=8).hexdigest()
 
 
 def is_administrator(policy: Policy, caller: Caller) -> bool:
-    """Whether a rule, and the login's scope, grant `admin` on everything."""
+    """Return whether a rule, and the login's scope, grant `admin` on everything."""
 
     def everything(grant: Grant) -> bool:
         return "admin" in grant.actions and "**" in grant.patterns
@@ -240,12 +244,12 @@ def is_administrator(policy: Policy, caller: Caller) -> bool:
 
 
 def subject_of(login: Login) -> Subject:
-    """For whom a login gets bearer tokens."""
+    """Return the subject of a login's bearer tokens."""
     token = login.token
     return Subject(login.account.name, login.account.stamp, token.id if token else "", login.caller.grants)
 
 
 def address_of(scope: Asgi) -> str:
-    """Where a request comes from, empty when that is not known."""
+    """Return the address that a request comes from, empty when unknown."""
     client = scope.get("client")
     return str(client[0]) if client else ""
