@@ -9,6 +9,7 @@ from catalog.filters.conditions import PairText
 from catalog.filters.tags import Line, TagPattern
 from catalog.lake.connection import Lake
 from catalog.path_patterns import PathPattern, matches
+from catalog.retention.times import Times, read_times
 from catalog.units import Age
 from oci.errors import RuleUnknown
 
@@ -49,6 +50,10 @@ class RetentionRules:
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
+
+    def times(self, name: str) -> Times:
+        """Return when a repository's tags were set, and its manifests came or lost a tag; one query."""
+        return read_times(self._lake, name)
 
     def all(self) -> Sequence[RetentionRule]:
         """Every rule by name; one query."""

@@ -54,7 +54,7 @@ def _explain(text: str, home: Path | None, grace: str, *, as_json: bool) -> None
     from catalog.units import parse_duration
 
     with opened(home) as catalog:
-        fate = catalog.fate(Digest.parse(text), grace=parse_duration(grace).total_seconds())
+        fate = catalog.maintenance.explain(Digest.parse(text), grace=parse_duration(grace).total_seconds())
     if as_json:
         document = {"digest": fate.digest, "size": fate.size, "freed": fate.is_freed, "reasons": fate.reasons()}
         print_json({**document, "hits": [hit.to_json() for hit in fate.hits]})
@@ -74,7 +74,7 @@ def usage(*, home: Home = None, as_json: Json = False) -> None:
     Example: entrepot usage
     """
     with opened(home) as catalog:
-        found = catalog.usage()
+        found = catalog.maintenance.usage()
     if as_json:
         print_json(
             {

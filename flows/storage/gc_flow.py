@@ -23,7 +23,7 @@ async def sweep_blobs(catalog: Catalog, request: GcRequest) -> SweepReport:
     limit = parse_duration(request.time_limit).total_seconds()
     ends = time.monotonic() + limit if limit else math.inf
     return await asyncio.to_thread(
-        catalog.sweep,
+        catalog.maintenance.sweep,
         grace=parse_duration(request.grace).total_seconds(),
         dry_run=request.dry_run,
         is_late=lambda: time.monotonic() > ends,

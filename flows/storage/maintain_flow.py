@@ -24,9 +24,10 @@ async def maintain_lake(catalog: Catalog, request: MaintainRequest) -> MaintainR
     """Do one step after the other, each of which waits for its turn among the writers."""
     limit = parse_duration(request.time_limit).total_seconds()
     ends = time.monotonic() + limit if limit else math.inf
-    steps = catalog.maintain(
+    steps = catalog.maintenance.steps(
         keep_snapshots=parse_duration(request.keep_snapshots).total_seconds(),
         grace=parse_duration(request.grace).total_seconds(),
+    )
     )
     done: list[Step] = []
     finished = await asyncio.to_thread(_run, steps, done, ends)
