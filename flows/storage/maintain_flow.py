@@ -28,7 +28,6 @@ async def maintain_lake(catalog: Catalog, request: MaintainRequest) -> MaintainR
         keep_snapshots=parse_duration(request.keep_snapshots).total_seconds(),
         grace=parse_duration(request.grace).total_seconds(),
     )
-    )
     done: list[Step] = []
     finished = await asyncio.to_thread(_run, steps, done, ends)
     return MaintainResult(add_up(done), finished, str(flow_run.id))
