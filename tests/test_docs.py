@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from typer.core import TyperGroup
 
 from catalog.settings import Settings
-from scripts.docs import GENERATED, replace_tables
+from scripts.docs import GENERATED, commands, replace_tables
 from tests.servers import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -67,7 +68,7 @@ def _commands(page: str, number: int, code: str) -> Iterator[Command]:
         words.pop(0)
     if not words or Path(words[0]).name not in {"entrepot", "make"}:
         return
-    end = next((place for place, word in enumerate(words) if word in {"|", ">", "&&", ";", "&"}), len(words))
+    end = next((place for place, word in enumerate(words) if word in {"|", "<", ">", "&&", ";", "&"}), len(words))
     yield Command(page, number, (Path(words[0]).name, *words[1:end]))
 
 
@@ -114,6 +115,21 @@ def test_every_make_target_that_is_mentioned_exists() -> None:
         if "=" not in word and not word.startswith("-") and word not in targets
     ]
     assert wrong == []
+
+
+# Not the past, nor the usage lines that scripts/docs.py writes from the commands themselves.
+USED = [shown for shown in all_commands("entrepot") if shown.page not in {"CHANGELOG.md", "docs/cli.md"}]
+
+
+@pytest.mark.parametrize("shown", USED, ids=str)
+def test_every_entrepot_command_that_is_shown_is_one(shown: Command) -> None:
+    known, words = commands(), shown.words
+    name = next(words[:count] for count in range(len(words), 0, -1) if words[:count] in known)
+    given = list(words[len(name) :])
+    if isinstance(known[name], TyperGroup):
+        assert {*given} <= {"…", "--help", "--version", "--debug"}, f"{shown}: no such command"
+    elif given and "…" not in given:  # without arguments, the command is only named
+        known[name].make_context(name[-1], given)
 
 
 def test_relative_links_resolve() -> None:
