@@ -38,9 +38,9 @@ def allow(
     Example: entrepot access allow user:alice pull,push 'team/**'
     """
     from catalog.access.policy import Grant, parse_actions, parse_subject
-    from catalog.path_patterns import parse_pattern
+    from catalog.path_patterns import parse_path_pattern
 
-    grant = Grant(actions=parse_actions(actions), patterns=tuple(map(parse_pattern, patterns)))
+    grant = Grant(actions=parse_actions(actions), patterns=tuple(map(parse_path_pattern, patterns)))
     with administering(home) as (desk, _):
         made = desk.add_rule([parse_subject(subject)], grant)
     if as_json:
@@ -111,10 +111,10 @@ def explain(
         policy = desk.policy
         if account:
             find_account(policy, account)
-        past = catalog.past.parse(parse_name(name))
+        past = catalog.time_travel.parse(parse_name(name))
         path = past.path if past is not None else name
         found = catalog.distributions.find(path) or catalog.distributions.find_cache(path)
-        public = catalog.past.is_open(past) if past is not None else found is not None and not found.private
+        public = catalog.time_travel.is_open(past) if past is not None else found is not None and not found.private
         decided = decide_access(policy, Caller(account), wanted[0], path, public=public)
     if as_json:
         print_json({"user": user, "action": action, "name": name, "allowed": decided.allowed, "reason": decided.reason})
