@@ -15,6 +15,7 @@ from catalog.versions.deletion import SquashReport
 from catalog.versions.pins import Pin
 from catalog.versions.snapshot import Snapshot, delta_between
 from catalog.versions.timeline import NUMBERS_PATTERN, parse_numbers
+from catalog.versions.version_origins import repository_origins
 from oci.errors import NameUnknown
 from oci.reference import MAX_NAME, NAME_PATTERN, parse_name
 from registry_api.context import Registry
@@ -241,6 +242,7 @@ def _restore(registry: Registry, asker: Asker, name: str, wanted: RestoreIn) -> 
         created_at=registry.now(),
         allow_sparse=True,
         donors=(name,),
+        version_origins=repository_origins({name: content.version}),
     )
     result = catalog.preview(made) if wanted.dry_run else catalog.commit(made)
     return _restored(base, result, dry_run=wanted.dry_run)
