@@ -45,7 +45,7 @@ class Repairer:
 
     async def repair(self, fault: Fault) -> Repair:
         """Ask one upstream after the other until one gives the content, which is verified. Raises what the store raises."""
-        uses = await asyncio.to_thread(self._catalog.uses, fault.digest)
+        uses = await asyncio.to_thread(self._catalog.maintenance.uses, fault.digest)
         left = await asyncio.to_thread(self._catalog.sources.of_all, fault.digest)
         attempts: list[Attempt] = []
         for remote, repository in _places(uses, {name: [one.remote for one in some] for name, some in left.items()}):

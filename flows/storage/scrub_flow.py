@@ -37,11 +37,11 @@ class ScrubJob:
 
     def __init__(self, catalog: Catalog, request: ScrubRequest) -> None:
         self.catalog, self.request = catalog, request
-        self.began = catalog.scrubber.begin(time.time())
+        self.began = catalog.maintenance.scrubber.begin(time.time())
         self.pace = Pace(request.rate_bytes, monotonic=time.monotonic, sleep=time.sleep)
         self.result = ScrubResult(flow_run_id=str(flow_run.id))
         self.progress = progress.watched.get() or Progress()
-        self.total = catalog.scrubber.due(self.before)
+        self.total = catalog.maintenance.scrubber.due(self.before)
         self.last = ""
 
     @property
@@ -62,12 +62,12 @@ async def read_blobs(job: ScrubJob) -> None:
             )
             for fault in faults:
                 await _record(job.catalog, await _repair(job, repairer, fault))
-    await asyncio.to_thread(job.catalog.scrubber.end)
+    await asyncio.to_thread(job.catalog.maintenance.scrubber.end)
 
 
 def _read_some(job: ScrubJob) -> list[Fault] | None:
     """Read for some seconds; return the damaged blobs among them, which are set aside, or None when nothing is due any more."""
-    scrubber, started = job.catalog.scrubber, time.monotonic()
+    scrubber, started = job.catalog.maintenance.scrubber, time.monotonic()
     due = scrubber.next_due(job.last, job.before, _BATCH)
     right: list[HeldRecord] = []
     faults: list[Fault] = []
@@ -113,9 +113,9 @@ async def _record(catalog: Catalog, found: Repair) -> None:
 async def find_lost(job: ScrubJob) -> None:
     """Find what versions hold and nobody has, fetch it again, and find the images that need what is lost for good."""
     result, catalog = job.result, job.catalog
-    absent = await asyncio.to_thread(catalog.absent)
+    absent = await asyncio.to_thread(catalog.maintenance.absent)
     asked = {one.fault.digest for one in result.repairs}
-    known = {fault.digest: fault for fault in await asyncio.to_thread(catalog.scrubber.quarantined)}
+    known = {fault.digest: fault for fault in await asyncio.to_thread(catalog.maintenance.scrubber.quarantined)}
     async with Upstreams(catalog.settings, catalog.remotes) as upstreams:
         repairer = Repairer(catalog, upstreams)
         for digest in absent:
@@ -123,7 +123,7 @@ async def find_lost(job: ScrubJob) -> None:
                 await _repair(job, repairer, known.get(digest) or Fault(digest, 0, "not in the store"))
     fetched = {one.fault.digest for one in result.repairs if one.remote}
     result.lost = [digest for digest in absent if digest not in fetched]
-    result.hits = await asyncio.to_thread(catalog.hits, result.lost)
+    result.hits = await asyncio.to_thread(catalog.maintenance.hits, result.lost)
     now = datetime.now(UTC)
     events = [
         Event(now, ACTOR, "lose", one.digest, reason=f"{one.repository} version {one.versions}", detail=one.to_json())
@@ -138,8 +138,10 @@ async def find_unknown(job: ScrubJob) -> None:
     """Find files that nobody knows, and blobs that no version holds."""
     request, result = job.request, job.result
     grace = request.grace_hours * 3600
-    result.unknown = await asyncio.to_thread(job.catalog.unknown_files, grace=grace, remove=request.remove_unknown)
-    loose = await asyncio.to_thread(job.catalog.sweep, grace=grace, dry_run=True)
+    result.unknown = await asyncio.to_thread(
+        job.catalog.maintenance.unknown_files, grace=grace, remove=request.remove_unknown
+    )
+    loose = await asyncio.to_thread(job.catalog.maintenance.sweep, grace=grace, dry_run=True)
     result.loose, result.loose_bytes = loose.freed_blobs, loose.freed_bytes
 
 

@@ -48,7 +48,7 @@ async def take_manifests(
         version_origins=remote_origins([remote]),
         serve=serve,
     )
-    await registry.threads.commit(registry.catalog.commit, commit)
+    await registry.threads.commit(registry.catalog.commits.commit, commit)
 
 
 def _parts(manifest: Manifest) -> list[tuple[str, Descriptor]]:

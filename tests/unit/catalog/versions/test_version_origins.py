@@ -29,7 +29,7 @@ def sync_image(catalog: Catalog, tag: str, *origins: VersionOrigin, **fields: ob
 
 
 def upstreams(catalog: Catalog, digest: Digest) -> list[str]:
-    (use,) = catalog.uses(digest)
+    (use,) = catalog.maintenance.uses(digest)
     return list(map(str, use.upstreams))
 
 
@@ -58,9 +58,11 @@ def test_remotes_are_named_without_tag_and_digest_and_once() -> None:
 def test_a_version_has_the_origins_of_its_commit(catalog: Catalog) -> None:
     sync_image(catalog, "v1", FIRST, SECOND)
     push_image(catalog, NAME, "v2", "pushed")
-    assert [row.origins for row in catalog.versions(NAME)] == [(), (FIRST, SECOND)]
-    assert catalog.version(NAME, 1).origins == (FIRST, SECOND)
-    rows = catalog.query("SELECT repository, number, position, kind, name, version FROM version_origins").to_pylist()
+    assert [row.origins for row in catalog.history.versions(NAME)] == [(), (FIRST, SECOND)]
+    assert catalog.history.version(NAME, 1).origins == (FIRST, SECOND)
+    rows = catalog.query.run(
+        "SELECT repository, number, position, kind, name, version FROM version_origins"
+    ).to_pylist()
     assert [tuple(row.values()) for row in rows] == [
         (NAME, 1, position, "remote", origin.name, None) for position, origin in enumerate((FIRST, SECOND))
     ]
@@ -77,14 +79,14 @@ def test_whoever_uses_a_digest_is_healed_from_where_it_was_brought_first(catalog
 def test_a_deleted_version_still_tells_where_its_content_came_from(catalog: Catalog) -> None:
     digest = sync_image(catalog, "v1", FIRST)
     push_image(catalog, NAME, "v2", "pushed")
-    catalog.squasher.delete_versions(NAME, [range(1, 2)], actor="tester", now=NOW)
+    catalog.deletion.delete_versions(NAME, [range(1, 2)], actor="tester", now=NOW)
     assert upstreams(catalog, digest) == [FIRST.name]
 
 
 def test_a_deleted_repository_tells_nothing_to_the_next_of_its_name(catalog: Catalog) -> None:
     digest = sync_image(catalog, "v1", FIRST)
-    catalog.squasher.delete_repository(NAME, actor="tester", now=NOW)
-    assert catalog.uses(digest) == []
+    catalog.deletion.delete_repository(NAME, actor="tester", now=NOW)
+    assert catalog.maintenance.uses(digest) == []
     push_image(catalog, NAME, "v1", "v1")
     assert upstreams(catalog, digest) == []
 
@@ -94,7 +96,7 @@ def test_a_message_that_imitates_one_of_ours_names_no_remote(catalog: Catalog, o
     for number, message in enumerate(("mirror sync of evil.example/x", "evil.example/x sha256:" + "a" * 64)):
         digest = sync_image(catalog, f"v{number}", operation=operation, message=message)
         assert upstreams(catalog, digest) == []
-        assert catalog.versions(NAME)[0].origins == ()
+        assert catalog.history.versions(NAME)[0].origins == ()
 
 
 LONG = ", ".join(f"registry-{number}.example/team/app" for number in range(100))

@@ -87,8 +87,8 @@ def set_aside(catalog: Catalog) -> list[Fault]:
     files = [path for path in (catalog.settings.root / "blobs" / "sha256").rglob("*") if path.is_file()]
     for path in files:
         path.write_bytes(b"?" * path.stat().st_size)
-    due = catalog.scrubber.next_due("", 2e10, 1000)
-    faults = [catalog.scrubber.set_aside(blob, "its bytes are others", 1.0) for blob in due]
+    due = catalog.maintenance.scrubber.next_due("", 2e10, 1000)
+    faults = [catalog.maintenance.scrubber.set_aside(blob, "its bytes are others", 1.0) for blob in due]
     assert len(faults) == len(files)
     return [fault for fault in faults if fault is not None]
 
@@ -118,7 +118,7 @@ def test_each_remote_of_a_blend_gives_what_it_has_and_the_one_that_is_gone_is_na
         assert found[digest].remote == ""
         assert found[digest].failures[first.remote].startswith("did not answer")
         assert found[digest].failures[second.remote] == "does not have it"
-    assert set(catalog.absent()) == lost
+    assert set(catalog.maintenance.absent()) == lost
 
 
 def test_a_remote_that_comes_back_gives_what_was_lost(catalog: Catalog, first: Registry, second: Registry) -> None:
@@ -126,11 +126,11 @@ def test_a_remote_that_comes_back_gives_what_was_lost(catalog: Catalog, first: R
     faults = set_aside(catalog)
     first.server.fail(503)
     repair(catalog, *faults)
-    assert catalog.absent() != []
+    assert catalog.maintenance.absent() != []
     first.server.faults.clear()
-    found = repair(catalog, *catalog.scrubber.quarantined())
+    found = repair(catalog, *catalog.maintenance.scrubber.quarantined())
     assert {one.remote for one in found.values()} == {first.remote}
-    assert catalog.absent() == []
+    assert catalog.maintenance.absent() == []
 
 
 def test_a_cache_is_healed_from_its_upstream_with_all_that_it_brought(
