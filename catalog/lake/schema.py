@@ -21,7 +21,7 @@ _NESTED = {column: as_nested("records", column) for column in NESTED["records"]}
 def version_origins_sql(records: str) -> str:
     """Return the SQL of the places that versions came from, one row each, over the rows of `records`."""
     return f"""SELECT repository, number, position, origin.kind AS kind, origin.name AS name,
-        nullif(origin.version, 0) AS version
+        origin.version AS version
     FROM (SELECT repository, version AS number, unnest(range(len(places))) AS position, unnest(places) AS origin
         FROM (SELECT repository, version,
                 from_json(origins, '[{{"kind": "VARCHAR", "name": "VARCHAR", "version": "BIGINT"}}]') AS places
@@ -83,7 +83,7 @@ _REMOTES_OF_MESSAGES = """CASE operation
 
 _ORIGINS_OF_MESSAGES = f"""UPDATE records SET origins = nullif(to_json(list_transform(
     list_filter({_REMOTES_OF_MESSAGES}, lambda text: regexp_full_match(text, '([a-z]+://)?[^ /@]+(/[^ /@:]+)+(:[^ /@]+)?(@.+)?')),
-    lambda text: {{'kind': 'remote', 'name': regexp_replace(text, '(:[^:/@]+)?(@.*)?$', ''), 'version': 0}}))::VARCHAR, '[]')
+    lambda text: {{'kind': 'remote', 'name': regexp_replace(text, '(:[^:/@]+)?(@.*)?$', ''), 'version': NULL}}))::VARCHAR, '[]')
 WHERE kind IN ('version', 'squashed') AND operation IN ('sync', 'pull-through')"""
 """Reads those messages for the last time."""
 

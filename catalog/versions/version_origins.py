@@ -19,14 +19,14 @@ OriginKind = Literal["remote", "repository", "bundle"]
 
 @dataclass(frozen=True, slots=True)
 class VersionOrigin:
-    """One place that content of a version came from; `version` is the number there, 0 where there are no numbers.
+    """One place that content of a version came from; `version` is the number there, None where there are no numbers.
 
     A remote is named as `parse_remote` reads it, without tag and digest.
     """
 
     kind: OriginKind
     name: str
-    version: int = 0
+    version: int | None = None
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}{f'@{self.version}' if self.version else ''}"

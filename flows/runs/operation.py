@@ -7,7 +7,7 @@ from datetime import datetime
 from catalog.catalog import Catalog
 from catalog.content.promotion import Verdict
 from catalog.versions.changes import Change, Commit, LatestIs
-from catalog.versions.snapshot import Delta, Snapshot
+from catalog.versions.snapshot import Delta, Snapshot, delta_between
 from catalog.versions.version_origins import VersionOrigin
 from flows.runs.plan_items import PlanItem
 from oci.digest import Digest
@@ -145,7 +145,7 @@ def perform(
             base.version if dry_run else committed.version,
             committed.changed and not dry_run,
             dry_run,
-            catalog.diff(base, committed.snapshot),
+            delta_between(base, committed.snapshot),
             run_id,
             operation.notes,
             operation.not_selected,

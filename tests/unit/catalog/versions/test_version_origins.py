@@ -43,8 +43,8 @@ def test_origins_are_kept_in_order_with_all_their_parts() -> None:
 
 def test_a_kind_and_a_remote_that_nobody_knows_are_passed_over() -> None:
     text = (
-        '[{"kind":"moon","name":"x","version":0},{"kind":"remote","name":"no remote","version":0},'
-        '{"kind":"remote","name":"one.example/team/app","version":0}]'
+        '[{"kind":"moon","name":"x","version":null},{"kind":"remote","name":"no remote","version":null},'
+        '{"kind":"remote","name":"one.example/team/app","version":null}]'
     )
     assert [one.kind for one in parse_origins(text)] == ["remote", "remote"]
     assert list(map(str, remotes_of(parse_origins(text)))) == [FIRST.name]
@@ -133,10 +133,15 @@ def test_messages_of_an_older_home_are_read_once(
                 del record["origins"]  # which is younger
                 writer.append("records", record_table([record]))
     with open_again() as migrated:
-        origins = {name: [one.name for one in migrated.version(name, 1).origins] for name in FORMER}
+        origins = {name: [one.name for one in migrated.history.version(name, 1).origins] for name in FORMER}
         assert origins == {name: remotes for name, (_, _, remotes) in FORMER.items()}
-        assert sum(step.done for step in migrated.maintain(keep_snapshots=0, grace=0) if step.name == "flush-rows") > 0
-        assert {name: [one.name for one in migrated.version(name, 1).origins] for name in FORMER} == origins
+        assert (
+            sum(
+                step.done for step in migrated.maintenance.steps(keep_snapshots=0, grace=0) if step.name == "flush-rows"
+            )
+            > 0
+        )
+        assert {name: [one.name for one in migrated.history.version(name, 1).origins] for name in FORMER} == origins
     with open_again() as again:
         commit_to(again, "one", operation="sync", message="mirror sync of evil.example/x")
-        assert [one.name for one in again.version("one", 1).origins] == [FIRST.name]
+        assert [one.name for one in again.history.version("one", 1).origins] == [FIRST.name]
