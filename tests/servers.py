@@ -359,11 +359,13 @@ def start_docker_registry(
     *,
     auth: bool = False,
     storage: Path | None = None,
+    port: int | None = None,
     settings: Mapping[str, object] | None = None,
 ) -> DockerRegistry:
     """Start Debian's docker-registry with deletes on.
 
-    `auth` asks for UPSTREAM_USER, `storage` reuses a folder, `settings` replace top-level keys of its configuration.
+    `auth` asks for UPSTREAM_USER, `storage` and `port` are of an earlier one, `settings` replace top-level keys of its
+    configuration.
     """
     binary = tool("docker-registry")
     number = len(children.all)
@@ -371,7 +373,7 @@ def start_docker_registry(
     storage = storage or folder / "storage"
     storage.mkdir(parents=True, exist_ok=True)
     folder.mkdir(exist_ok=True)
-    port = free_port()
+    port = port or free_port()
     config: dict[str, object] = {
         "version": "0.1",
         "log": {"level": "warn", "accesslog": {"disabled": True}},

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from prefect import flow, get_run_logger, task
@@ -21,6 +22,7 @@ from flows.runs.catalog import opened_catalog
 from flows.runs.progress import Progress, format_bytes
 from flows.storage.repair import Repairer
 from flows.storage.scrub_request import ContentLost, Repair, ScrubRequest, ScrubResult
+from oci.digest import Digest
 
 ACTOR = "scrub-blobs"
 _SHOWN = 100
@@ -61,7 +63,10 @@ async def read_blobs(job: ScrubJob) -> None:
                 f"read {job.result.blobs} of {blobs} blobs, {format_bytes(job.result.bytes)} of {format_bytes(size)}"
             )
             for fault in faults:
-                await _record(job.catalog, await _repair(job, repairer, fault))
+                get_run_logger().error("%s: %s", fault.digest, fault.reason)
+                found = await _repair(repairer, fault)
+                job.result.repairs.append(found)
+                await _record(job.catalog, found)
     await asyncio.to_thread(job.catalog.maintenance.scrubber.end)
 
 
@@ -88,11 +93,9 @@ def _read_some(job: ScrubJob) -> list[Fault] | None:
     return faults if due else None
 
 
-async def _repair(job: ScrubJob, repairer: Repairer, fault: Fault) -> Repair:
+async def _repair(repairer: Repairer, fault: Fault) -> Repair:
     """Fetch what was set aside from where it came, through the writer that verifies it; say what was found."""
-    get_run_logger().error("%s: %s", fault.digest, fault.reason)
     found = await repairer.repair(fault)
-    job.result.repairs.append(found)
     for remote, failure in found.failures.items():
         get_run_logger().warning("%s: %s %s", fault.digest, remote, failure)
     return found
@@ -109,18 +112,25 @@ async def _record(catalog: Catalog, found: Repair) -> None:
     await asyncio.to_thread(catalog.events.record, [event])
 
 
+async def _repair_absent(job: ScrubJob, absent: Sequence[Digest]) -> None:
+    """Fetch again what is not here and what earlier scrubs have set aside, where a version needs it."""
+    catalog, repairs = job.catalog, job.result.repairs
+    faults = {digest: Fault(digest, 0, "not in the store") for digest in absent}
+    faults |= {one.digest: one for one in await asyncio.to_thread(catalog.maintenance.scrubber.quarantined)}
+    asked = {one.fault.digest for one in repairs}
+    async with Upstreams(catalog.settings, catalog.remotes) as upstreams:
+        repairer = Repairer(catalog, upstreams)
+        for fault in faults.values():
+            if fault.digest not in asked and (found := await _repair(repairer, fault)).repositories:
+                repairs.append(found)
+
+
 @task(name="find-lost", cache_policy=NO_CACHE)
 async def find_lost(job: ScrubJob) -> None:
     """Find what versions hold and nobody has, fetch it again, and find the images that need what is lost for good."""
     result, catalog = job.result, job.catalog
     absent = await asyncio.to_thread(catalog.maintenance.absent)
-    asked = {one.fault.digest for one in result.repairs}
-    known = {fault.digest: fault for fault in await asyncio.to_thread(catalog.maintenance.scrubber.quarantined)}
-    async with Upstreams(catalog.settings, catalog.remotes) as upstreams:
-        repairer = Repairer(catalog, upstreams)
-        for digest in absent:
-            if digest not in asked:
-                await _repair(job, repairer, known.get(digest) or Fault(digest, 0, "not in the store"))
+    await _repair_absent(job, absent)
     fetched = {one.fault.digest for one in result.repairs if one.remote}
     result.lost = [digest for digest in absent if digest not in fetched]
     result.hits = await asyncio.to_thread(catalog.maintenance.hits, result.lost)

@@ -140,7 +140,8 @@ class ScrubResult:
 
     def repair_of(self, digest: Digest) -> Repair:
         """Return what was tried to have lost content again."""
-        return next(one for one in reversed(self.repairs) if one.fault.digest == digest)
+        found = (one for one in self.repairs if one.fault.digest == digest)
+        return next(found, Repair(Fault(digest, 0, "not in the store")))
 
     def to_json(self) -> dict[str, object]:
         """Return the same for programs."""
