@@ -5,10 +5,12 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, Field
 
+from catalog.filters.pick import Pick
 from catalog.filters.tags import parse_pattern
+from flows.forms.parameters import Metavar
 from oci.errors import EntrepotError
 from oci.platform import Platform
-from oci.reference import parse_name
+from oci.reference import parse_name, parse_tag
 
 _T = TypeVar("_T")
 
@@ -21,13 +23,6 @@ def explained(parse: Callable[[str], _T], text: str) -> _T:
         raise ValueError(error.message) from None
 
 
-PATTERNS = (
-    "A pattern is a glob (`v1.*`), `re:` and a regular expression, or `semver:` and a range (`semver:>=1.2 <2`). A digest takes "
-    "that manifest, without a tag."
-)
-NEWEST_OF = "Of what the newest are counted: of the `repository`, of each `major` version, or of each `minor` one (1.2, 1.3, …)."
-
-
 def checked(parse: Callable[[str], object]) -> Callable[[str], str]:
     """Check a text by a parser, and keep the text."""
 
@@ -38,22 +33,25 @@ def checked(parse: Callable[[str], object]) -> Callable[[str], str]:
     return check
 
 
-Pattern = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(checked(parse_pattern))]
+Pattern = Annotated[
+    str, Field(min_length=1, max_length=200), AfterValidator(checked(parse_pattern)), Metavar("PATTERN")
+]
 """A pattern of tags, in the language of catalog/filters/tags.py."""
 
-LabelText = Annotated[str, Field(pattern=r"^[^=\s]+(=.*)?$", max_length=300)]
+TagName = Annotated[str, AfterValidator(checked(parse_tag)), Metavar("TAG")]
+"""A tag, as the distribution-spec wants it."""
+
+PickText = Annotated[str, AfterValidator(checked(Pick.parse)), Metavar("SOURCE")]
+"""`NAME`, `NAME:TAG`, `NAME@DIGEST` or `NAME:TAG@DIGEST` of a repository here."""
+
+LabelText = Annotated[str, Field(pattern=r"^[^=\s]+(=.*)?$", max_length=300), Metavar("KEY[=VALUE]")]
 """A label that something must have, `KEY` or `KEY=VALUE`."""
 
-CompanionText = Annotated[str, Field(min_length=1, max_length=200)]
+CompanionText = Annotated[str, Field(min_length=1, max_length=200), Metavar("TYPE")]
 """A word or glob of catalog/filters/companions.py."""
 
-COMPANIONS = (
-    "What comes along of that which belongs to images without being in them: `signature`, `attestation`, `sbom`, or globs of "
-    "artifact types; none: nothing does."
-)
-
-PlatformText = Annotated[str, AfterValidator(checked(Platform.parse))]
+PlatformText = Annotated[str, AfterValidator(checked(Platform.parse)), Metavar("OS/ARCH")]
 """`os/architecture[/variant]`."""
 
-RepositoryName = Annotated[str, AfterValidator(checked(parse_name))]
+RepositoryName = Annotated[str, AfterValidator(checked(parse_name)), Metavar("NAME")]
 """The name of a repository, as the distribution-spec wants it."""

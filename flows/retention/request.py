@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.retention.plan import Item
 from flows.forms.fields import Pattern
+from flows.forms.parameters import Argument
+from flows.forms.shared_fields import DryRun
 
 
 class RetentionRequest(BaseModel):
@@ -14,12 +17,12 @@ class RetentionRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    repositories: tuple[Pattern, ...] = Field(
+    repositories: Annotated[tuple[Pattern, ...], Argument("PATTERN")] = Field(
         default=(),
         title="Repositories",
-        description="Only these: names, as globs or `re:` expressions; all by default.",
+        description="Apply the rules to repositories that match this path pattern. Default: all.",
     )
-    dry_run: bool = Field(default=False, title="Dry run", description="Say what would go and why, and change nothing.")
+    dry_run: DryRun = False
 
 
 @dataclass(frozen=True, slots=True)

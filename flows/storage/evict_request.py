@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.forms.fields import Pattern
+from flows.forms.parameters import Argument
+from flows.forms.shared_fields import CheckUpstream, DryRun, KeepHours
 from flows.runs.progress import format_bytes
 
 
@@ -15,21 +17,12 @@ class EvictRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    caches: tuple[Pattern, ...] = Field(
-        default=(), title="Caches", description="Paths of caches, as globs or `re:` expressions; default: all."
+    caches: Annotated[tuple[Pattern, ...], Argument("CACHE")] = Field(
+        default=(), title="Caches", description="Evict from caches whose path matches this path pattern. Default: all."
     )
-    keep_hours: float = Field(
-        default=1.0,
-        ge=0.0,
-        title="Keep layers (hours)",
-        description="Layers that were fetched or pulled later than so long ago stay, whatever the size.",
-    )
-    check: bool = Field(
-        default=True,
-        title="Check",
-        description="Ask upstream for each layer, and keep what it does not have any longer.",
-    )
-    dry_run: bool = Field(default=False, title="Dry run", description="Say what would go, and let nothing go.")
+    keep_hours: KeepHours = 1.0
+    check: CheckUpstream = True
+    dry_run: DryRun = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.blobs.index import Link
 from catalog.maintenance.garbage_collection import SweepReport
+from flows.forms.shared_fields import DryRun, MaxMinutes
 from flows.runs.progress import format_bytes
 
 
@@ -19,15 +20,10 @@ class GcRequest(BaseModel):
         default=24.0,
         ge=0.0,
         title="Grace period (hours)",
-        description="What was uploaded, mounted or copied later than so long ago stays: its manifest may still come.",
+        description="Keep blobs that were uploaded, mounted or copied within this many hours.",
     )
-    max_minutes: float | None = Field(
-        default=None,
-        gt=0.0,
-        title="At most (minutes)",
-        description="End after so long; the next run goes on from there.",
-    )
-    dry_run: bool = Field(default=False, title="Dry run", description="Say what would be freed, and free nothing.")
+    max_minutes: MaxMinutes = None
+    dry_run: DryRun = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.maintenance.compaction import Step
+from flows.forms.shared_fields import MaxMinutes
 
 
 class MaintainRequest(BaseModel):
@@ -17,20 +18,15 @@ class MaintainRequest(BaseModel):
         default=30.0,
         ge=0.0,
         title="Keep snapshots (days)",
-        description="How long DuckLake's own snapshots are kept, for questions as of a time. Versions stay for ever.",
+        description="Keep DuckLake's own snapshots for this many days. Versions are kept in any case.",
     )
     grace_hours: float = Field(
         default=24.0,
         ge=0.0,
         title="Grace period (hours)",
-        description="Leases that are older end; files that were not needed for so long are removed.",
+        description="End leases, and remove files no longer needed, after this many hours.",
     )
-    max_minutes: float | None = Field(
-        default=None,
-        gt=0.0,
-        title="At most (minutes)",
-        description="End after so long; the next run goes on from there.",
-    )
+    max_minutes: MaxMinutes = None
 
 
 @dataclass(frozen=True, slots=True)

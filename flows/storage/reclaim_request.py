@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.blobs.index import Held
 from flows.forms.fields import Pattern
+from flows.forms.parameters import Argument
+from flows.forms.shared_fields import CheckUpstream, DryRun, KeepHours
 from flows.runs.progress import format_bytes
 
 
@@ -15,24 +18,15 @@ class ReclaimRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    repositories: tuple[Pattern, ...] = Field(
+    repositories: Annotated[tuple[Pattern, ...], Argument("PATTERN")] = Field(
         min_length=1,
         title="Repositories",
-        description="Names, as globs or `re:` expressions. What any other repository holds too stays.",
+        description="Free layers of repositories that match this path pattern, unless others hold them too.",
         examples=["cache/*"],
     )
-    keep_hours: float = Field(
-        default=24.0,
-        ge=0.0,
-        title="Keep (hours)",
-        description="What was fetched or pulled later than so long ago stays.",
-    )
-    check: bool = Field(
-        default=True,
-        title="Check",
-        description="Ask upstream for each layer, and keep what it does not have any longer.",
-    )
-    dry_run: bool = Field(default=False, title="Dry run", description="Say what would be freed, and free nothing.")
+    keep_hours: KeepHours = 24.0
+    check: CheckUpstream = True
+    dry_run: DryRun = False
 
 
 @dataclass(frozen=True, slots=True)

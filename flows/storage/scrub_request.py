@@ -11,6 +11,7 @@ from catalog.maintenance.orphan_files import UnknownFiles
 from catalog.maintenance.scrub import Fault
 from catalog.units import parse_age, parse_size
 from flows.forms.fields import checked
+from flows.forms.parameters import Metavar
 from flows.runs.progress import format_bytes
 from oci.digest import Digest
 from oci.errors import StorageCorrupt
@@ -23,21 +24,24 @@ class ScrubRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rate: Annotated[str, AfterValidator(checked(parse_size))] = Field(
-        default="50MB", title="Rate", description="Bytes read in a second at most, such as 50MB; 0 for no limit."
+    rate: Annotated[str, AfterValidator(checked(parse_size)), Metavar("SIZE")] = Field(
+        default="50MB", title="Rate", description="Read at most this many bytes per second; `0`: no limit."
     )
-    older_than: Annotated[str, AfterValidator(checked(parse_age))] = Field(
+    older_than: Annotated[str, AfterValidator(checked(parse_age)), Metavar("AGE")] = Field(
         default="0s",
         title="Older than",
-        description="Read only what was last read, or taken in, longer ago than this, such as 30d.",
+        description="Read only blobs that were last verified or stored longer ago: `12h`, `30d`.",
     )
     remove_unknown: bool = Field(
         default=False,
         title="Remove unknown files",
-        description="Remove files of the store that nobody knows, and from quarantine what was brought anew.",
+        description="Remove files of the store that are no known blob, and quarantined blobs that were replaced.",
     )
     grace_hours: float = Field(
-        default=24.0, ge=0.0, title="Grace period (hours)", description="Unknown files that are younger stay."
+        default=24.0,
+        ge=0.0,
+        title="Grace period (hours)",
+        description="Keep unknown files that are younger than this many hours.",
     )
 
     @property
