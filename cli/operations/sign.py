@@ -61,7 +61,7 @@ def verify(_context: typer.Context, request: "VerifyRequest", *, home: Home = No
     check, by = _check_by(home, request)
     pick = Pick.parse(request.source)
     with opened(home) as catalog:
-        snapshot = catalog.snapshot(pick.repository)
+        snapshot = catalog.snapshots.get(pick.repository)
         digests = choose(snapshot, pick, include=request.include, exclude=request.exclude)
         found = [check(catalog, snapshot, digest) for digest in digests]
     unsigned = [one for one in found if not one.is_signed]

@@ -54,7 +54,7 @@ class Companions:
             missing if not self._remote.has_referrers_api else [one for one in missing if not self._names(one, subject)]
         )
         if unlisted and not self._job.request.dry_run:
-            read = self._job.catalog.read_manifest
+            read = self._job.catalog.manifests.read
             entries = [referrer_entry(await asyncio.to_thread(read, one.digest, one.media_type)) for one in unlisted]
             await list_referrers(self._remote, subject, entries, where=self._one.route.remote.host)
 

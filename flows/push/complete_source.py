@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 async def origins_of(one: PathPush, digest: Digest) -> tuple[Remote, ...]:
     """The upstreams from which the path's repository has had a manifest, the latest first."""
-    uses = await asyncio.to_thread(one.job.catalog.uses, digest)
+    uses = await asyncio.to_thread(one.job.catalog.maintenance.uses, digest)
     return tuple(remote for use in uses if use.repository == one.route.repository for remote in use.upstreams)
 
 

@@ -60,12 +60,12 @@ class PathPush:
         return await asyncio.to_thread(self._open)
 
     def _open(self) -> tuple[Snapshot, Children]:
-        return self.snapshot(), self.job.catalog.children(self.route.repository)
+        return self.snapshot(), self.job.catalog.history.children(self.route.repository)
 
     def snapshot(self) -> Snapshot:
         """The version that the path serves: 0, the empty one, has no repository where nothing was ever put into it."""
         catalog, route = self.job.catalog, self.route
-        return catalog.snapshot(route.repository, route.version) if route.version else Snapshot(route.repository, 0)
+        return catalog.snapshots.get(route.repository, route.version) if route.version else Snapshot(route.repository, 0)
 
     def blobs_of(self, roots: Sequence[Digest]) -> set[Digest]:
         """The blobs that manifests of the path are made of; one query."""
@@ -120,7 +120,7 @@ def choose_paths(job: PushJob) -> None:
 
 def _route_of_source(job: PushJob) -> Route:
     catalog, name = job.catalog, job.request.pick.repository
-    found = catalog.find_served(name) or catalog.find_snapshot(name)
+    found = catalog.serving.find(name) or catalog.snapshots.find(name)
     if found is None:
         raise NameUnknown(f"nothing is served at {name!r} here, and no repository has that name")
     return Route(name, found.repository, found.version, job.request.remote(name))
@@ -128,7 +128,7 @@ def _route_of_source(job: PushJob) -> Route:
 
 def _routes(job: PushJob) -> Sequence[Route]:
     request, catalog = job.request, job.catalog
-    catalog.refresh()
+    catalog.snapshots.refresh()
     served = {one.path: one for one in catalog.distributions.all() if not one.remote}
     selected = set(select_names(served, include=request.paths, exclude=request.exclude_paths))
     routes: list[Route] = []
@@ -139,6 +139,6 @@ def _routes(job: PushJob) -> Sequence[Route]:
             job.not_selected.append(path)
             job.note(f"{path} is private and was left out; `private` takes it too")
         else:
-            snapshot = catalog.find_served(path) or Snapshot(one.repository, 0)
+            snapshot = catalog.serving.find(path) or Snapshot(one.repository, 0)
             routes.append(Route(path, snapshot.repository, snapshot.version, request.remote(path)))
     return routes

@@ -47,11 +47,11 @@ async def _judge(job: SyncJob, wanted: Filter, keys: Sequence[str], resolve: Act
 
 async def _know(job: SyncJob, keys: Sequence[str]) -> None:
     """Take from the catalogue, by one query, what it knows of that to which tags point."""
-    base = await asyncio.to_thread(job.catalog.find_snapshot, job.target)
+    base = await asyncio.to_thread(job.catalog.snapshots.find, job.target)
     digests = {job.found[key].digest for key in keys if key in job.found} - job.facts.keys()
     if base is None or digests.isdisjoint(base.manifests):
         return
-    for digest, facts in (await asyncio.to_thread(job.catalog.facts, base, digests)).items():
+    for digest, facts in (await asyncio.to_thread(job.catalog.history.facts, base, digests)).items():
         (job.held_facts if needs_signature(job, facts) else job.facts)[digest] = facts
 
 

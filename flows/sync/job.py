@@ -187,7 +187,7 @@ class SyncJob:
     def children_of(self, base: Snapshot) -> Mapping[Digest, tuple[Digest, ...]]:
         """What the base's manifests are made of; one query for each base. It may take a while, so call it on a thread."""
         if self._children is None or self._children[0] != base.version:
-            self._children = (base.version, self.catalog.children(self.target) if base.manifests else {})
+            self._children = (base.version, self.catalog.history.children(self.target) if base.manifests else {})
         return self._children[1]
 
     def note(self, text: str) -> None:

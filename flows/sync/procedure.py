@@ -51,10 +51,10 @@ async def run_sync(job: SyncJob, steps: Steps = PLAIN) -> SyncResult:
     """
     started = time.monotonic()
     # 1
-    done = await asyncio.to_thread(job.catalog.find_operation, job.target, job.operation_id)
+    done = await asyncio.to_thread(job.catalog.history.find_operation, job.target, job.operation_id)
     if done is not None:
         job.note("an earlier try of this flow run has made the version")
-        snapshot = await asyncio.to_thread(job.catalog.snapshot, job.target, done.number)
+        snapshot = await asyncio.to_thread(job.catalog.snapshots.get, job.target, done.number)
         return SyncResult.of(job, SyncPlan(done.base, ()), CommitResult(job.target, done.number, True, snapshot), 0.0)
     # 2 and 3
     await select(job, steps)
@@ -62,7 +62,7 @@ async def run_sync(job: SyncJob, steps: Steps = PLAIN) -> SyncResult:
     _check_selected(job)
     for tries_left in reversed(range(MAX_PLANS)):
         # 4
-        base = await asyncio.to_thread(job.catalog.find_snapshot, job.target) or Snapshot(job.target, 0)
+        base = await asyncio.to_thread(job.catalog.snapshots.find, job.target) or Snapshot(job.target, 0)
         job.incomplete = await asyncio.to_thread(sync_steps.find_incomplete, job, base)
         if job.request.recheck and job.companions.patterns:
             job.incomplete |= await sync_steps.find_attached(job, base)
@@ -97,7 +97,7 @@ def _commit_latest(job: SyncJob, plan: SyncPlan) -> tuple[SyncPlan, Committed]:
         return sync_steps.commit_of(job, planned[-1], latest)
 
     try:
-        committed = job.catalog.commit_latest(job.target, plan_on)
+        committed = job.catalog.commits.commit_latest(job.target, plan_on)
     except (Conflict, ManifestUnknown, ManifestBlobUnknown):
         committed = None
     return planned[-1], committed
@@ -117,7 +117,7 @@ async def _note_optional(job: SyncJob) -> None:
     """Among the tags that are selected, those are optional that hold companions by their names, and are not here yet."""
     named = [tag for tag in job.selection.kept if is_companion_tag(tag)]
     if named:
-        base = await asyncio.to_thread(job.catalog.find_snapshot, job.target)
+        base = await asyncio.to_thread(job.catalog.snapshots.find, job.target)
         job.optional.update(tag for tag in named if base is None or tag not in base.tags)
 
 

@@ -112,7 +112,7 @@ async def _copy_companions(job: SyncJob, copier: GraphCopier, subject: Descripto
             job.referrers[digest] = [found for found in job.referrers[digest] if found.digest != referrer.digest]
     further = [*job.referrers[digest]]
     if subject.media_type in mediatypes.INDEXES:
-        manifest = await asyncio.to_thread(job.catalog.read_manifest, digest, subject.media_type)
+        manifest = await asyncio.to_thread(job.catalog.manifests.read, digest, subject.media_type)
         children = (child for _role, child in job.children(manifest))
         further += [child for child in children if child.media_type in mediatypes.MANIFESTS]
     await asyncio.gather(*(_copy_companions(job, copier, one) for one in further))
@@ -244,7 +244,7 @@ def collect_staged(
             continue
         found = known.get(digest)
         if found is None:
-            manifest = job.catalog.read_manifest(digest, descriptor.media_type)
+            manifest = job.catalog.manifests.read(digest, descriptor.media_type)
             found = staged_manifest(manifest, job.children)
         staged[digest] = found
         further = [*found.manifests, *job.referrers.get(digest, ())]
@@ -305,7 +305,7 @@ async def commit_version(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Commit
 
 def _commit(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Committed:
     try:
-        return job.catalog.commit(commit_of(job, plan, base))
+        return job.catalog.commits.commit(commit_of(job, plan, base))
     except Conflict:
         return None
 
@@ -360,7 +360,7 @@ def find_incomplete(job: SyncJob, base: Snapshot) -> frozenset[Digest]:
             return digest in found
         missing = {part for part in parts if part not in base.manifests and part not in base.blobs}
         if missing and digest not in elsewhere:
-            manifest = job.catalog.read_manifest(digest, media_type)
+            manifest = job.catalog.manifests.read(digest, media_type)
             missing &= {part.digest for _role, part in job.children(manifest)}
         deeper = [part for part in parts if part in base.manifests and lacks(part)]
         if missing or deeper:
@@ -381,7 +381,7 @@ def _left_upstream(job: SyncJob, base: Snapshot) -> set[Digest]:
 
 def _lost(job: SyncJob, base: Snapshot) -> set[Digest]:
     """What a scrub has set aside of the base, and nobody has brought anew."""
-    return {digest for digest in job.catalog.lost() if digest in base.blobs or digest in base.manifests}
+    return {digest for digest in job.catalog.maintenance.scrubber.lost() if digest in base.blobs or digest in base.manifests}
 
 
 def _children_that_stay(job: SyncJob, base: Snapshot) -> dict[Digest, tuple[Digest, ...]]:
@@ -390,6 +390,6 @@ def _children_that_stay(job: SyncJob, base: Snapshot) -> dict[Digest, tuple[Dige
     if job.platforms.wanted:
         for digest, entry in base.manifests.items():
             if entry.media_type in mediatypes.INDEXES:
-                manifest = job.catalog.read_manifest(digest, entry.media_type)
+                manifest = job.catalog.manifests.read(digest, entry.media_type)
                 children[digest] = tuple(part.digest for _role, part in job.platforms.children(manifest))
     return children

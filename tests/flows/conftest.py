@@ -139,7 +139,7 @@ class Syncer:
         return await run_sync(self.job(operation_id=operation_id, **request), steps)
 
     def snapshot(self) -> Snapshot:
-        return self.catalog.snapshot(NAME)
+        return self.catalog.snapshots.get(NAME)
 
 
 @pytest.fixture

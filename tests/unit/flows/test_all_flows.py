@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, get_type_hints
 
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]  # it carries no types
 from prefect.utilities.callables import parameter_schema
 from pydantic import BaseModel
 
