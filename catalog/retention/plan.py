@@ -1,30 +1,22 @@
 """What retention takes out of a repository, and why it keeps the rest: a pure rule over what is known of it."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from fnmatch import fnmatchcase
 
 from catalog.filters.companions import COMPANION_TAGS
 from catalog.filters.conditions import moment, parse_pair
 from catalog.filters.facts import Facts
 from catalog.filters.tags import Selection, keep_newest, parse_pattern
-from catalog.lake.connection import Lake
 from catalog.pull_counts import PullSums
 from catalog.retention.rules import RetentionRule
+from catalog.retention.times import Times
 from catalog.versions.removal import Children, plan_removal
 from catalog.versions.snapshot import Snapshot
 from oci.digest import Digest
 
 _is_companion = parse_pattern(COMPANION_TAGS)
-
-
-@dataclass(frozen=True, slots=True)
-class Times:
-    """When each tag was set last, and when each manifest came, or lost a tag, last."""
-
-    tags: Mapping[str, datetime] = field(default_factory=dict)
-    manifests: Mapping[Digest, datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,22 +175,3 @@ def plan_versions(
             reason, goes = f"not among the {keep} newest", True
         items.append(Item("version", str(number), goes, reason))
     return items
-
-
-def read_times(lake: Lake, name: str) -> Times:
-    """When tags were set and manifests came or lost a tag; one query."""
-    rows = lake.read(
-        "SELECT changes.kind, tag, digest, action, max(created_at) FROM changes JOIN versions "
-        "ON versions.repository = changes.repository AND versions.number = changes.version "
-        "WHERE changes.repository = ? AND changes.kind IN ('tag', 'manifest') GROUP BY ALL",
-        [name],
-    )
-    tags: dict[str, datetime] = {}
-    manifests: dict[Digest, datetime] = {}
-    for kind, tag, text, action, when in rows:
-        assert isinstance(when, datetime)
-        digest, at = Digest(str(text)), when.astimezone(UTC)
-        if kind == "tag" and action == "add":
-            tags[str(tag)] = max(at, tags.get(str(tag), at))
-        manifests[digest] = max(at, manifests.get(digest, at))
-    return Times(tags, manifests)

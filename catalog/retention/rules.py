@@ -10,6 +10,7 @@ from catalog.filters.conditions import parse_age, parse_pair
 from catalog.filters.tags import Line, parse_pattern
 from catalog.lake.connection import Lake
 from catalog.path_patterns import Pattern, matches
+from catalog.retention.times import Times, read_times
 from oci.errors import EntrepotError, RuleUnknown
 
 
@@ -64,6 +65,10 @@ class RetentionRules:
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
+
+    def times(self, name: str) -> Times:
+        """Return when a repository's tags were set, and its manifests came or lost a tag; one query."""
+        return read_times(self._lake, name)
 
     def all(self) -> Sequence[RetentionRule]:
         """Every rule by name; one query."""

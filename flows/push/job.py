@@ -65,7 +65,9 @@ class PathPush:
     def snapshot(self) -> Snapshot:
         """The version that the path serves: 0, the empty one, has no repository where nothing was ever put into it."""
         catalog, route = self.job.catalog, self.route
-        return catalog.snapshots.get(route.repository, route.version) if route.version else Snapshot(route.repository, 0)
+        return (
+            catalog.snapshots.get(route.repository, route.version) if route.version else Snapshot(route.repository, 0)
+        )
 
     def blobs_of(self, roots: Sequence[Digest]) -> set[Digest]:
         """The blobs that manifests of the path are made of; one query."""

@@ -104,11 +104,15 @@ async def evict_layers(eviction: Eviction) -> CacheState:
     catalog, rules = eviction.catalog, eviction.cache.cache
     blobs = await asyncio.to_thread(catalog.maintenance.caches.blobs, eviction.names)
     held = before = sum(one.blob.size for one in blobs)
-    free = {one.digest for one in await asyncio.to_thread(catalog.maintenance.reclaimable, eviction.names, keep=eviction.keep)}
+    free = {
+        one.digest
+        for one in await asyncio.to_thread(catalog.maintenance.reclaimable, eviction.names, keep=eviction.keep)
+    }
     if rules.keep_unused_days:
         live = {
             digest
-            for _, digest in await asyncio.to_thread(catalog.maintenance.caches.live_blobs, eviction.names) - eviction.gone
+            for _, digest in await asyncio.to_thread(catalog.maintenance.caches.live_blobs, eviction.names)
+            - eviction.gone
         }
         chosen = [one.blob for one in blobs if one.blob.digest in free - live]
         held -= await _reclaim(eviction, chosen, "in no latest version")

@@ -161,7 +161,9 @@ async def find_unknown(job: ScrubJob) -> None:
     """Find files that nobody knows, and blobs that no version holds."""
     request, result = job.request, job.result
     grace = request.grace_hours * 3600
-    result.unknown = await asyncio.to_thread(job.catalog.maintenance.unknown_files, grace=grace, remove=request.remove_unknown)
+    result.unknown = await asyncio.to_thread(
+        job.catalog.maintenance.unknown_files, grace=grace, remove=request.remove_unknown
+    )
     loose = await asyncio.to_thread(job.catalog.maintenance.sweep, grace=grace, dry_run=True)
     result.loose, result.loose_bytes = loose.freed_blobs, loose.freed_bytes
 

@@ -381,7 +381,9 @@ def _left_upstream(job: SyncJob, base: Snapshot) -> set[Digest]:
 
 def _lost(job: SyncJob, base: Snapshot) -> set[Digest]:
     """What a scrub has set aside of the base, and nobody has brought anew."""
-    return {digest for digest in job.catalog.maintenance.scrubber.lost() if digest in base.blobs or digest in base.manifests}
+    return {
+        digest for digest in job.catalog.maintenance.scrubber.lost() if digest in base.blobs or digest in base.manifests
+    }
 
 
 def _children_that_stay(job: SyncJob, base: Snapshot) -> dict[Digest, tuple[Digest, ...]]:

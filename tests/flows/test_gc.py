@@ -66,7 +66,7 @@ def test_gc_all_the_time_loses_no_push(tmp_path: Path) -> None:
         def collect() -> None:
             while not stop.is_set():
                 try:
-                    freed.append(len(collector.sweep(grace=2.0).freed))
+                    freed.append(len(collector.maintenance.sweep(grace=2.0).freed))
                 except BaseException as error:
                     failures.append(error)
                     raise
@@ -91,7 +91,7 @@ def test_gc_all_the_time_loses_no_push(tmp_path: Path) -> None:
             thread.join(60)
         assert not failures
         assert len(freed) > 1
-        assert collector.sweep(grace=0.0).freed
+        assert collector.maintenance.sweep(grace=0.0).freed
         for number in range(60):
             manifest = api.anybody.get(f"/v2/{NAME}/manifests/t{number}").json()
             for part in (manifest["config"], *manifest["layers"]):
