@@ -1,8 +1,8 @@
 """Parameters of a command from the fields of a form: one declaration makes the option, its help, and its row in the docs."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -181,7 +181,15 @@ def _default(field: FieldInfo, kind: "_Kind") -> object:
     value = field.get_default(call_default_factory=True, validated_data={})
     if kind.is_list:
         return None
+    if kind.plain is str and isinstance(value, int):
+        return _with_unit(value)
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _with_unit(count: int) -> str:
+    """Return a number of bytes in the largest unit that leaves it whole: `50MB`."""
+    units = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
+    return next((f"{count // size}{unit}" for size, unit in units if count and count % size == 0), str(count))
 
 
 def _bounds(field: FieldInfo) -> tuple[Any, Any]:
@@ -203,17 +211,13 @@ class _Kind:
     @classmethod
     def of(cls, field: FieldInfo) -> "_Kind":
         """Read the type of a field."""
-        metavars = [one.text for one in field.metadata if isinstance(one, Metavar)]
-        found = cls._of(field.annotation)
-        return cls(found.plain, metavars[0], found.is_list, found.is_pairs) if metavars else found
+        return cls._of(field.annotation).called(field.metadata)
 
     @classmethod
     def _of(cls, annotation: Any) -> "_Kind":
         origin, parts = get_origin(annotation), get_args(annotation)
         if origin is Annotated:
-            metavars = [one.text for one in parts[1:] if isinstance(one, Metavar)]
-            found = cls._of(parts[0])
-            return cls(found.plain, metavars[0], found.is_list, found.is_pairs) if metavars else found
+            return cls._of(parts[0]).called(parts[1:])
         if origin in (Union, UnionType):
             return cls._of(next(part for part in parts if not _is_form_or_none(part)))
         if origin is tuple:
@@ -225,6 +229,13 @@ class _Kind:
             return cls(annotation, "")
         metavar = {Path: "FILE", int: "NUMBER", float: "NUMBER", str: "TEXT"}.get(annotation, "")
         return cls(annotation, metavar)
+
+    def called(self, metadata: Iterable[object]) -> "_Kind":
+        """Return the same with the word that the type has for its values."""
+        words = [one for one in metadata if isinstance(one, Metavar)]
+        if not words:
+            return self
+        return replace(self, metavar=words[0].text, plain=str if words[0].is_text else self.plain)
 
     def reader(self, label: str, *, absolute: bool) -> Callable[[Any], object]:
         """Return what makes a field's value of one of the command line."""

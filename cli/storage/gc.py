@@ -38,7 +38,7 @@ def gc(
     Example: entrepot gc --dry-run
     """
     if explain is not None:
-        _explain(explain, home, request.grace_hours, as_json=as_json)
+        _explain(explain, home, request.grace, as_json=as_json)
         return
     result = run_here(context, home, COLLECT_GARBAGE, request)
     if request.dry_run and not as_json and result.rows():
@@ -50,9 +50,11 @@ def gc(
     show_summary(result, as_json=as_json)
 
 
-def _explain(text: str, home: Path | None, grace_hours: float, *, as_json: bool) -> None:
+def _explain(text: str, home: Path | None, grace: str, *, as_json: bool) -> None:
+    from catalog.units import parse_duration
+
     with opened(home) as catalog:
-        fate = catalog.maintenance.explain(Digest.parse(text), grace=grace_hours * 3600)
+        fate = catalog.maintenance.explain(Digest.parse(text), grace=parse_duration(grace).total_seconds())
     if as_json:
         document = {"digest": fate.digest, "size": fate.size, "freed": fate.is_freed, "reasons": fate.reasons()}
         print_json({**document, "hits": [hit.to_json() for hit in fate.hits]})

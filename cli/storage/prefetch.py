@@ -19,6 +19,6 @@ def prefetch(context: typer.Context, request: "PrefetchRequest", *, home: Home =
 
     It fetches those of the latest versions.
 
-    Example: entrepot prefetch 'cache/*'
+    Example: entrepot prefetch 'cache/**'
     """
     show_summary(run_here(context, home, PREFETCH, request), as_json=as_json)

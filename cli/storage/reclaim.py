@@ -20,7 +20,7 @@ def reclaim(context: typer.Context, request: "ReclaimRequest", *, home: Home = N
 
     The next pull fetches them again.
 
-    Example: entrepot reclaim 'cache/*' --dry-run
+    Example: entrepot reclaim 'cache/**' --dry-run
     """
     result = run_here(context, home, RECLAIM, request)
     show_summary(result, as_json=as_json)

@@ -10,8 +10,9 @@ from catalog.content.curation import Curation, curate
 from catalog.content.edits import Edits, TagEdit
 from catalog.filters.filter import Filter
 from catalog.filters.pick import Pick
+from catalog.parsed_text import checked
 from flows.forms.faults import misfit
-from flows.forms.fields import Pattern, PickText, RepositoryName, TagName, checked
+from flows.forms.fields import PickText, RepositoryName, TagName, TagPatternField
 from flows.forms.filters import Filters
 from flows.forms.modes import Mode
 from flows.forms.parameters import Argument, Metavar, Option
@@ -70,10 +71,10 @@ class CurateRequest(Filters):
     ] = Field(
         default=(), title="Tag", description="Set a tag after the selection: `NEW=TAG` or `NEW=DIGEST`. Repeatable."
     )
-    untag: tuple[Pattern, ...] = Field(
+    untag: tuple[TagPatternField, ...] = Field(
         default=(), title="Untag", description="Remove tags that match; their content stays. Repeatable."
     )
-    remove: tuple[Pattern, ...] = Field(
+    remove: tuple[TagPatternField, ...] = Field(
         default=(),
         title="Remove",
         description="Remove tags that match, or a digest, with content that belongs to them alone. Repeatable.",

@@ -1,42 +1,38 @@
-"""Fields that the parameter forms of several flows have, checked by the parsers of `oci`."""
+"""Types of fields that the forms of several flows have, checked by our parsers; each knows the word for its value in help."""
 
-from collections.abc import Callable
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from catalog import units
+from catalog.filters import conditions, tags
 from catalog.filters.pick import Pick
-from catalog.filters.tags import parse_pattern
+from catalog.parsed_text import checked
+from catalog.path_patterns import PathPattern
 from flows.forms.parameters import Metavar
-from oci.errors import EntrepotError
 from oci.platform import Platform
 from oci.reference import parse_name, parse_tag
 
-_T = TypeVar("_T")
-
-
-def explained(parse: Callable[[str], _T], text: str) -> _T:
-    """Run a parser of ours; pydantic wants a ValueError."""
-    try:
-        return parse(text)
-    except EntrepotError as error:
-        raise ValueError(error.message) from None
-
-
-def checked(parse: Callable[[str], object]) -> Callable[[str], str]:
-    """Check a text by a parser, and keep the text."""
-
-    def check(text: str) -> str:
-        explained(parse, text)
-        return text
-
-    return check
-
-
-Pattern = Annotated[
-    str, Field(min_length=1, max_length=200), AfterValidator(checked(parse_pattern)), Metavar("PATTERN")
-]
+TagPatternField = Annotated[tags.TagPattern, Metavar("PATTERN")]
 """A pattern of tags, in the language of catalog/filters/tags.py."""
+
+PathPatternField = Annotated[PathPattern, Metavar("PATTERN")]
+"""A pattern of paths, in the language of catalog/path_patterns.py."""
+
+PairField = Annotated[conditions.PairText, Metavar("KEY[=VALUE]")]
+"""`KEY`, `KEY=GLOB`, `!KEY` or `KEY!=GLOB`."""
+
+TypeField = Annotated[conditions.TypeText, Metavar("TYPE")]
+"""A kind, or a glob of kinds and artifact types; or either after `!`."""
+
+AgeField = Annotated[units.Age, Metavar("AGE")]
+"""An age or a date; empty: none is asked for."""
+
+DurationField = Annotated[units.Duration, Metavar("DURATION")]
+"""A duration such as `12h` or `30d`; `0`: none."""
+
+SizeField = Annotated[units.Size, Metavar("SIZE", is_text=True)]
+"""A number of bytes, also as `50MB`."""
 
 TagName = Annotated[str, AfterValidator(checked(parse_tag)), Metavar("TAG")]
 """A tag, as the distribution-spec wants it."""

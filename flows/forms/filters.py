@@ -2,28 +2,17 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from catalog.filters.conditions import Conditions, parse_age, parse_pair, parse_type
+from catalog.filters.conditions import Conditions
 from catalog.filters.filter import Filter
 from catalog.filters.platforms import PlatformFilter
 from catalog.filters.tags import Line, NewestBy, TagFilter
 from flows.forms.faults import misfit
-from flows.forms.fields import PlatformText, checked
-from flows.forms.parameters import Metavar, Option
+from flows.forms.fields import AgeField, PairField, PlatformText, TypeField
+from flows.forms.parameters import Option
 from flows.forms.shared_fields import Exclude, Include
 from oci.platform import Platform
-
-Pair = Annotated[str, Field(max_length=1000), AfterValidator(checked(parse_pair)), Metavar("KEY[=VALUE]")]
-"""`KEY`, `KEY=GLOB`, `!KEY` or `KEY!=GLOB`."""
-
-Type = Annotated[str, Field(max_length=300), AfterValidator(checked(parse_type)), Metavar("TYPE")]
-"""A kind, or a glob of kinds and artifact types; or either after `!`."""
-
-Age = Annotated[
-    str, Field(max_length=100), AfterValidator(lambda text: checked(parse_age)(text) if text else text), Metavar("AGE")
-]
-"""An age or a moment; empty: none is asked for."""
 
 
 def _last(schema: dict[str, Any], form: type[BaseModel]) -> None:
@@ -42,27 +31,27 @@ class Filters(BaseModel):
 
     include: Include = ()
     exclude: Exclude = ()
-    types: Annotated[tuple[Type, ...], Option("--type")] = Field(
+    types: Annotated[tuple[TypeField, ...], Option("--type")] = Field(
         default=(),
         title="Types",
         description="Select these types: `image`, `helm`, `sbom`, …, or globs of artifact types; `!TYPE` excludes. Repeatable.",
     )
-    labels: Annotated[tuple[Pair, ...], Option("--label")] = Field(
+    labels: Annotated[tuple[PairField, ...], Option("--label")] = Field(
         default=(),
         title="Labels",
         description="Select images with this label: `KEY`, `KEY=GLOB`, `!KEY` or `KEY!=GLOB`. Repeatable: all must hold.",
     )
-    annotations: Annotated[tuple[Pair, ...], Option("--annotation")] = Field(
+    annotations: Annotated[tuple[PairField, ...], Option("--annotation")] = Field(
         default=(),
         title="Annotations",
         description="Select manifests with this annotation: `KEY`, `KEY=GLOB`, `!KEY` or `KEY!=GLOB`. Repeatable: all must hold.",
     )
-    newer_than: Age = Field(
+    newer_than: AgeField = Field(
         default="",
         title="Newer than",
         description="Select content created after this: `30d`, `12h`, `1w2d` or `2026-01-31`.",
     )
-    older_than: Age = Field(
+    older_than: AgeField = Field(
         default="",
         title="Older than",
         description="Select content created before this: `30d`, `12h`, `1w2d` or `2026-01-31`.",

@@ -14,9 +14,10 @@ Completes = Literal["", "repository", "version", "tag"]
 
 @dataclass(frozen=True, slots=True)
 class Metavar:
-    """The word that stands for a value of this type in help: `PATTERN`."""
+    """The word that stands for a value of this type in help: `PATTERN`. `is_text`: the form reads a text as well as a number."""
 
     text: str
+    is_text: bool = False
 
 
 @dataclass(frozen=True, slots=True)

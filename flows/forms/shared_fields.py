@@ -6,13 +6,13 @@ from typing import Annotated
 from pydantic import Field
 
 from catalog.blobs.origins import Policy
-from flows.forms.fields import CompanionText, Pattern
+from flows.forms.fields import CompanionText, DurationField, TagPatternField
 from flows.forms.parameters import Option, Switch
 
 DryRun = Annotated[bool, Field(title="Dry run", description="Report what would change, and change nothing.")]
 
 Include = Annotated[
-    tuple[Pattern, ...],
+    tuple[TagPatternField, ...],
     Field(
         title="Include",
         description="Select these tags: a glob, `re:REGEX`, `semver:RANGE` or a digest. Default: every tag. Repeatable.",
@@ -20,7 +20,7 @@ Include = Annotated[
 ]
 
 Exclude = Annotated[
-    tuple[Pattern, ...],
+    tuple[TagPatternField, ...],
     Field(title="Exclude", description="Exclude these tags, by the same patterns; takes precedence. Repeatable."),
 ]
 
@@ -54,9 +54,8 @@ TrustConfig = Annotated[
     ),
 ]
 
-KeepHours = Annotated[
-    float,
-    Field(ge=0.0, title="Keep (hours)", description="Keep layers that were fetched or pulled within this many hours."),
+KeepRecent = Annotated[
+    DurationField, Field(title="Keep", description="Keep layers that were fetched or pulled within this time.")
 ]
 
 CheckUpstream = Annotated[
@@ -65,7 +64,7 @@ CheckUpstream = Annotated[
     Field(title="Check", description="Ask the upstream for each layer, and keep what it no longer has."),
 ]
 
-MaxMinutes = Annotated[
-    float | None,
-    Field(gt=0.0, title="At most (minutes)", description="End after this many minutes; the next run continues there."),
+TimeLimit = Annotated[
+    DurationField,
+    Field(title="Time limit", description="End after this time; the next run continues there. `0`: no limit."),
 ]

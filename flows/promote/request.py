@@ -6,8 +6,9 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from catalog.filters.filter import Filter
+from catalog.parsed_text import checked
 from flows.forms.faults import misfit
-from flows.forms.fields import RepositoryName, TagName, checked
+from flows.forms.fields import DurationField, RepositoryName, TagName
 from flows.forms.filters import Filters
 from flows.forms.modes import Mode
 from flows.forms.parameters import Argument, Metavar, Option
@@ -54,11 +55,10 @@ class PromoteRequest(Filters):
     require_labels: Annotated[tuple[Label, ...], Option("--require-label")] = Field(
         default=(), title="Required labels", description="Gate: label of each image. Repeatable: all must hold."
     )
-    require_age_days: Annotated[float | None, Option("--require-age", metavar="DAYS")] = Field(
-        default=None,
-        ge=0,
-        title="Required age (days)",
-        description="Gate: minimum age of the content in the source repository, in days.",
+    require_age: DurationField = Field(
+        default="0",
+        title="Required age",
+        description="Gate: minimum age of the content in the source repository. `0`: no such gate.",
     )
     hook: Annotated[
         str, AfterValidator(checked(lambda url: parse_hook(url) if url else url)), Option(metavar="URL")

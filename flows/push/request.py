@@ -6,8 +6,9 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from catalog.filters.filter import Filter
 from catalog.filters.pick import Pick
+from catalog.parsed_text import checked, explained
 from flows.forms.faults import misfit
-from flows.forms.fields import LabelText, Pattern, checked, explained
+from flows.forms.fields import LabelText, PathPatternField
 from flows.forms.filters import Filters
 from flows.forms.modes import Mode, OnError
 from flows.forms.parameters import Argument, Option
@@ -33,12 +34,12 @@ class PushRequest(Filters):
         examples=["registry.example/mirror"],
         json_schema_extra={"pattern": r"^([a-z]+://)?[^/@]+(/[^@]*)?$"},
     )
-    paths: Annotated[tuple[Pattern, ...], Option("--path")] = Field(
+    paths: Annotated[tuple[PathPatternField, ...], Option("--path")] = Field(
         default=(),
         title="Paths",
         description="Push paths that match this path pattern. Default: every path. Repeatable.",
     )
-    exclude_paths: Annotated[tuple[Pattern, ...], Option("--exclude-path")] = Field(
+    exclude_paths: Annotated[tuple[PathPatternField, ...], Option("--exclude-path")] = Field(
         default=(), title="Exclude paths", description="Exclude paths that match; takes precedence. Repeatable."
     )
     path_labels: Annotated[tuple[LabelText, ...], Option("--path-label")] = Field(

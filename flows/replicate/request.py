@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from catalog.blobs.origins import Policy
+from catalog.parsed_text import explained
 from flows.forms.faults import misfit
-from flows.forms.fields import LabelText, Pattern, explained
+from flows.forms.fields import LabelText, PathPatternField
 from flows.forms.filters import Filters
 from flows.forms.modes import OnError
 from flows.forms.parameters import Argument, Group, Option
@@ -38,12 +39,12 @@ class ReplicateRequest(BaseModel):
         title="Kind",
         description="API that lists the paths: Entrepôt's, Pulp's, or a registry's `_catalog`; `auto`: the first that answers.",
     )
-    include: tuple[Pattern, ...] = Field(
+    include: tuple[PathPatternField, ...] = Field(
         default=(),
         title="Include",
         description="Replicate paths that match this path pattern. Default: every path. Repeatable.",
     )
-    exclude: tuple[Pattern, ...] = Field(
+    exclude: tuple[PathPatternField, ...] = Field(
         default=(), title="Exclude", description="Exclude paths that match; takes precedence. Repeatable."
     )
     labels: Annotated[tuple[LabelText, ...], Option("--label")] = Field(

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.retention.plan import Item
-from flows.forms.fields import Pattern
+from flows.forms.fields import PathPatternField
 from flows.forms.parameters import Argument
 from flows.forms.shared_fields import DryRun
 
@@ -17,7 +17,7 @@ class RetentionRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    repositories: Annotated[tuple[Pattern, ...], Argument("PATTERN")] = Field(
+    repositories: Annotated[tuple[PathPatternField, ...], Argument("PATTERN")] = Field(
         default=(),
         title="Repositories",
         description="Apply the rules to repositories that match this path pattern. Default: all.",

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from catalog.parsed_text import explained
 from catalog.settings import Settings
 from catalog.work_roots import read_allowed
 from flows.forms.faults import misfit
-from flows.forms.fields import PickText, explained
+from flows.forms.fields import PickText
 from flows.forms.parameters import Argument, Option
 from flows.forms.shared_fields import Exclude, Include, TrustConfig
 from oci.reference import parse_reference

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.forms.fields import Pattern
+from flows.forms.fields import PathPatternField
 from flows.forms.parameters import Argument
-from flows.forms.shared_fields import CheckUpstream, DryRun, KeepHours
+from flows.forms.shared_fields import CheckUpstream, DryRun, KeepRecent
 from flows.runs.progress import format_bytes
 
 
@@ -17,10 +17,10 @@ class EvictRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    caches: Annotated[tuple[Pattern, ...], Argument("CACHE")] = Field(
+    caches: Annotated[tuple[PathPatternField, ...], Argument("CACHE")] = Field(
         default=(), title="Caches", description="Evict from caches whose path matches this path pattern. Default: all."
     )
-    keep_hours: KeepHours = 1.0
+    keep: KeepRecent = "1h"
     check: CheckUpstream = True
     dry_run: DryRun = False
 
@@ -70,7 +70,7 @@ class EvictResult:
     def summary(self) -> str:
         """One line for a log, a flow run's state and a terminal."""
         if not self.caches:
-            return "no cache has a limit; `entrepot distribution set CACHE --max-size 50GB --keep-unused-days 30` sets them"
+            return "no cache has a limit; `entrepot distribution set CACHE --max-size 50GB --keep-unused 30d` sets them"
         what = "would evict" if self.dry_run else "evicted"
         said = (
             f"{len(self.caches)} cache(s): {what} {self.count('tag')} tags, {self.count('manifest')} manifests, and the bytes of "

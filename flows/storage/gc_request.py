@@ -7,7 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.blobs.index import Link
 from catalog.maintenance.garbage_collection import SweepReport
-from flows.forms.shared_fields import DryRun, MaxMinutes
+from flows.forms.fields import DurationField
+from flows.forms.shared_fields import DryRun, TimeLimit
 from flows.runs.progress import format_bytes
 
 
@@ -16,13 +17,12 @@ class GcRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    grace_hours: float = Field(
-        default=24.0,
-        ge=0.0,
-        title="Grace period (hours)",
-        description="Keep blobs that were uploaded, mounted or copied within this many hours.",
+    grace: DurationField = Field(
+        default="24h",
+        title="Grace period",
+        description="Keep blobs that were uploaded, mounted or copied within this time.",
     )
-    max_minutes: MaxMinutes = None
+    time_limit: TimeLimit = "0"
     dry_run: DryRun = False
 
 

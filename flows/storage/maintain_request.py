@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.maintenance.compaction import Step
-from flows.forms.shared_fields import MaxMinutes
+from flows.forms.fields import DurationField
+from flows.forms.shared_fields import TimeLimit
 
 
 class MaintainRequest(BaseModel):
@@ -14,19 +15,17 @@ class MaintainRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    keep_days: float = Field(
-        default=30.0,
-        ge=0.0,
-        title="Keep snapshots (days)",
-        description="Keep DuckLake's own snapshots for this many days. Versions are kept in any case.",
+    keep_snapshots: DurationField = Field(
+        default="30d",
+        title="Keep snapshots",
+        description="Keep DuckLake's own snapshots for this time. Versions are kept in any case.",
     )
-    grace_hours: float = Field(
-        default=24.0,
-        ge=0.0,
-        title="Grace period (hours)",
-        description="End leases, and remove files no longer needed, after this many hours.",
+    grace: DurationField = Field(
+        default="24h",
+        title="Grace period",
+        description="End leases, and remove files no longer needed, after this time.",
     )
-    max_minutes: MaxMinutes = None
+    time_limit: TimeLimit = "0"
 
 
 @dataclass(frozen=True, slots=True)

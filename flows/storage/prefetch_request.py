@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.forms.fields import Pattern
+from flows.forms.fields import PathPatternField
 from flows.forms.parameters import Argument
 from flows.forms.shared_fields import DryRun
 from flows.runs.failures import named
@@ -19,11 +19,11 @@ class PrefetchRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    repositories: Annotated[tuple[Pattern, ...], Argument("PATTERN")] = Field(
+    repositories: Annotated[tuple[PathPatternField, ...], Argument("PATTERN")] = Field(
         min_length=1,
         title="Repositories",
         description="Fetch for the latest versions of repositories that match this path pattern.",
-        examples=["cache/*"],
+        examples=["cache/**"],
     )
     dry_run: DryRun = False
 

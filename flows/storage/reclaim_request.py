@@ -7,9 +7,9 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.blobs.index import Held
-from flows.forms.fields import Pattern
+from flows.forms.fields import PathPatternField
 from flows.forms.parameters import Argument
-from flows.forms.shared_fields import CheckUpstream, DryRun, KeepHours
+from flows.forms.shared_fields import CheckUpstream, DryRun, KeepRecent
 from flows.runs.progress import format_bytes
 
 
@@ -18,13 +18,13 @@ class ReclaimRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    repositories: Annotated[tuple[Pattern, ...], Argument("PATTERN")] = Field(
+    repositories: Annotated[tuple[PathPatternField, ...], Argument("PATTERN")] = Field(
         min_length=1,
         title="Repositories",
         description="Free layers of repositories that match this path pattern, unless others hold them too.",
-        examples=["cache/*"],
+        examples=["cache/**"],
     )
-    keep_hours: KeepHours = 24.0
+    keep: KeepRecent = "24h"
     check: CheckUpstream = True
     dry_run: DryRun = False
 

@@ -2,16 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.maintenance.impact import Hit
 from catalog.maintenance.orphan_files import UnknownFiles
 from catalog.maintenance.scrub import Fault
-from catalog.units import parse_age, parse_size
-from flows.forms.fields import checked
-from flows.forms.parameters import Metavar
+from flows.forms.fields import AgeField, DurationField, SizeField
 from flows.runs.progress import format_bytes
 from oci.digest import Digest
 from oci.errors import StorageCorrupt
@@ -24,30 +21,32 @@ class ScrubRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rate: Annotated[str, AfterValidator(checked(parse_size)), Metavar("SIZE")] = Field(
-        default="50MB", title="Rate", description="Read at most this many bytes per second; `0`: no limit."
+    rate: SizeField = Field(
+        default=50_000_000,
+        ge=0,
+        title="Rate",
+        description="Read at most this many bytes per second, such as `50MB`. `0`: no limit.",
     )
-    older_than: Annotated[str, AfterValidator(checked(parse_age)), Metavar("AGE")] = Field(
+    older_than: AgeField = Field(
         default="0s",
         title="Older than",
-        description="Read only blobs that were last verified or stored longer ago: `12h`, `30d`.",
+        description="Read only blobs last verified or stored before this: `12h`, `30d` or `2026-01-31`.",
     )
     remove_unknown: bool = Field(
         default=False,
         title="Remove unknown files",
         description="Remove files of the store that are no known blob, and quarantined blobs that were replaced.",
     )
-    grace_hours: float = Field(
-        default=24.0,
-        ge=0.0,
-        title="Grace period (hours)",
-        description="Keep unknown files that are younger than this many hours.",
+    grace: DurationField = Field(
+        default="24h",
+        title="Grace period",
+        description="Keep unknown files that are younger than this time.",
     )
 
     @property
     def rate_bytes(self) -> int | None:
         """Bytes a second; None for no limit."""
-        return parse_size(self.rate) or None
+        return self.rate or None
 
 
 @dataclass(frozen=True, slots=True)

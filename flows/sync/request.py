@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from catalog.parsed_text import explained
 from flows.forms.faults import misfit
-from flows.forms.fields import explained
 from flows.forms.filters import Filters
 from flows.forms.modes import Mode, OnError
 from flows.forms.parameters import Argument, Option

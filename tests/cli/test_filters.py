@@ -107,9 +107,9 @@ def test_each_option(
         (("--label", "=x"), "expected KEY, KEY=VALUE"),
         (("--annotation", "a b"), "expected KEY, KEY=VALUE"),
         (("--type", "imgae"), "expected one of image"),
-        (("--newer-than", "soon"), "neither an age"),
-        (("--older-than", "30"), "neither an age"),
-        (("--newest-by", "created"), "give newest"),
+        (("--newer-than", "soon"), "invalid age"),
+        (("--older-than", "30"), "invalid age"),
+        (("--newest-by", "created"), "--newest-by needs --newest"),
         (("--newest-by", "size", "--newest", "1"), "--newest-by"),
     ],
 )
