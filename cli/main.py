@@ -11,7 +11,7 @@ import typer
 from cli import exit_codes, serve, up
 from cli.administration import access, audit_event, hook, quota, remote, retention, subscription, token, user
 from cli.content import distribution, query, repository, tag, version
-from cli.form_command import FormCommand
+from cli.forms.command import FormCommand
 from cli.help_panels import ACCESS, ASK, CONTENT, OPERATE, STORAGE, PanelGroup
 from cli.operations import build, bundles, curate, promote, push, replicate, sign, sync
 from cli.output import print_line, say

@@ -14,8 +14,8 @@ import typer
 
 from cli import exit_codes
 from cli.catalog import settings_of
-from cli.form_command import from_form
-from cli.forms import read_form
+from cli.forms.command import from_form
+from cli.forms.reading import read_form
 from cli.options import Home, Json
 from cli.output import Cell, print_fields, print_json, print_line, say
 

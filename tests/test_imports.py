@@ -120,11 +120,13 @@ PACKAGE_ARROWS: dict[str, set[str]] = {
     "flows/sign": {"forms", "runs"},
     "flows/storage": {"forms", "runs"},
     "flows/sync": {"forms", "runs"},
-    "cli/administration": set(),
-    "cli/content": set(),
-    "cli/main": {"administration", "content", "operations", "storage"},
-    "cli/operations": set(),
-    "cli/storage": set(),
+    "cli/administration": {"forms"},
+    "cli/content": {"forms"},
+    "cli/forms": set(),
+    "cli/main": {"administration", "content", "forms", "operations", "storage", "up"},
+    "cli/operations": {"forms"},
+    "cli/storage": {"forms"},
+    "cli/up": {"forms"},
 }
 MOST_SIBLINGS = 16
 # Package → the one room whose files may import it.

@@ -7,8 +7,8 @@ import typer
 from cli.administrator import ACTOR
 from cli.catalog import opened
 from cli.flow_runs import run_here, show_summary
-from cli.form_command import FormCommand, from_form
-from cli.forms import read_form
+from cli.forms.command import FormCommand, from_form
+from cli.forms.reading import read_form
 from cli.options import Home, Json, new_group
 from cli.output import MAX_SHOWN, print_fields, print_json, print_line, print_table
 from flows.all_flows import RETENTION

@@ -8,7 +8,7 @@ import typer
 from cli import completion
 from cli.catalog import opened
 from cli.flow_runs import run_here, show_operation
-from cli.form_command import FormCommand, from_form
+from cli.forms.command import FormCommand, from_form
 from cli.options import DryRun, Home, Json, Repository, new_group
 from cli.output import bytes_text, print_fields, print_json, print_line, print_table, row_json, time_text
 from flows.all_flows import RESTORE

@@ -9,7 +9,7 @@ import typer
 from cli.catalog import opened
 from cli.explanations import judged, show_judged
 from cli.flow_runs import run_here, show_operation, show_summary
-from cli.form_command import from_form
+from cli.forms.command import from_form
 from cli.options import Explain, Home, Json
 from cli.output import print_json, print_line
 from flows.all_flows import EXPORT, IMPORT

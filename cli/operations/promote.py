@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from cli.flow_runs import run_here, show_operation
-from cli.form_command import from_form
+from cli.forms.command import from_form
 from cli.options import Home, Json
 from cli.output import print_line, print_table
 from flows.all_flows import PROMOTE

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from cli.flow_runs import run_here
-from cli.form_command import from_form
+from cli.forms.command import from_form
 from cli.options import Home, Json
 from cli.output import MAX_SHOWN, print_fields, print_json, print_line, print_table, say_remarks
 from flows.all_flows import PUSH

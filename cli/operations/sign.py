@@ -7,7 +7,7 @@ import typer
 
 from cli.catalog import opened, settings_of
 from cli.flow_runs import run_here, show_operation
-from cli.form_command import from_form
+from cli.forms.command import from_form
 from cli.options import Home, Json
 from cli.output import print_json, print_table
 from flows.all_flows import ATTEST, SIGN

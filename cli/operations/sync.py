@@ -11,7 +11,7 @@ import typer
 from cli.catalog import opened, settings_of
 from cli.explanations import judged, show_judged
 from cli.flow_runs import run_here
-from cli.form_command import from_form
+from cli.forms.command import from_form
 from cli.options import Explain, Home, Json
 from cli.output import MAX_SHOWN, print_fields, print_json, print_line, print_table, say_remarks
 from flows.all_flows import SYNC

@@ -7,7 +7,7 @@ import typer
 
 from cli.catalog import opened
 from cli.flow_runs import run_here, show_summary
-from cli.form_command import from_form
+from cli.forms.command import from_form
 from cli.options import Home, Json
 from cli.output import MAX_SHOWN, bytes_text, print_fields, print_json, print_line, print_table
 from flows.all_flows import COLLECT_GARBAGE

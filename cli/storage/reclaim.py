@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from cli.flow_runs import run_here, show_summary
-from cli.form_command import from_form
+from cli.forms.command import from_form
 from cli.options import Home, Json
 from cli.output import say
 from flows.all_flows import RECLAIM

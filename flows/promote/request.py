@@ -11,6 +11,7 @@ from flows.forms.faults import misfit
 from flows.forms.fields import DurationField, RepositoryName, TagName
 from flows.forms.filters import Filters
 from flows.forms.modes import Mode
+from flows.forms.older_names import older_names
 from flows.forms.parameters import Argument, Metavar, Option
 from flows.forms.shared_fields import TrustConfig
 from flows.promote.policy_hook import parse_hook
@@ -20,6 +21,8 @@ Label = Annotated[str, Field(pattern=r"^[^=]+(=.*)?$", max_length=500), Metavar(
 
 class PromoteRequest(Filters):
     """Give a repository content of another, once every gate has let it through. Nothing is copied; undo it by a restore."""
+
+    _older = model_validator(mode="before")(older_names({"require_age_days": ("require_age", "d")}))
 
     source: Annotated[RepositoryName, Argument("SOURCE", completes="repository")] = Field(
         title="Source", description="Repository to promote from."

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from catalog.blobs.index import Link
 from catalog.maintenance.garbage_collection import SweepReport
 from flows.forms.fields import DurationField
+from flows.forms.older_names import older_names
 from flows.forms.shared_fields import DryRun, TimeLimit
 from flows.runs.progress import format_bytes
 
@@ -16,6 +17,9 @@ class GcRequest(BaseModel):
     """Free the blobs that no version of any repository holds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    _older = model_validator(mode="before")(
+        older_names({"grace_hours": ("grace", "h"), "max_minutes": ("time_limit", "m")})
+    )
 
     grace: DurationField = Field(
         default="24h",

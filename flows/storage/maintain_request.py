@@ -3,17 +3,26 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from catalog.maintenance.compaction import Step
 from flows.forms.fields import DurationField
+from flows.forms.older_names import older_names
 from flows.forms.shared_fields import TimeLimit
+
+
+OLDER_NAMES = {"keep_days": ("keep_snapshots", "d"), "grace_hours": ("grace", "h"), "max_minutes": ("time_limit", "m")}
 
 
 class MaintainRequest(BaseModel):
     """Keep the catalogue small and quick: flush, merge, rewrite, expire, clean."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    _older = model_validator(mode="before")(older_names(OLDER_NAMES))
+        older_names(
+            {"keep_days": ("keep_snapshots", "d"), "grace_hours": ("grace", "h"), "max_minutes": ("time_limit", "m")}
+        )
+    )
 
     keep_snapshots: DurationField = Field(
         default="30d",

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from catalog.maintenance.impact import Hit
 from catalog.maintenance.orphan_files import UnknownFiles
 from catalog.maintenance.scrub import Fault
 from flows.forms.fields import AgeField, DurationField, SizeField
+from flows.forms.older_names import older_names
 from flows.runs.progress import format_bytes
 from oci.digest import Digest
 from oci.errors import StorageCorrupt
@@ -20,6 +21,7 @@ class ScrubRequest(BaseModel):
     """Read every blob, and deal with what is damaged, missing or unknown."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    _older = model_validator(mode="before")(older_names({"grace_hours": ("grace", "h")}))
 
     rate: SizeField = Field(
         default=50_000_000,

@@ -19,6 +19,8 @@ _OTHER_BRANCH = {"string_type", "model_type", "model_attributes_type", "dict_typ
 
 _BRANCHES = {"str", "int", "float", "bool"}
 
+_MESSAGES = {"missing": "expected a value"}
+
 
 def read_form(form: type[_Form], values: Mapping[str, object], names: Mapping[Path, str] | None = None) -> _Form:
     """Fill a form; raise InvalidInput that names each wrong value, by `names` where a field has one there."""
@@ -49,7 +51,7 @@ def _tell(fault: "ErrorDetails", names: Mapping[Path, str]) -> str:
     if fault["type"] == MISFIT:
         within = tuple(part for part in place if isinstance(part, str))
         return fill_names(str(fault["ctx"]["text"]), lambda field: _name((*within, field), names))
-    message = fault["msg"].removeprefix("Value error, ")
+    message = _MESSAGES.get(fault["type"]) or fault["msg"].removeprefix("Value error, ")
     return f"{_name(place, names)}: {message}" if place else message
 
 

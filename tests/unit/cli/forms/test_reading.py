@@ -3,7 +3,7 @@
 import pytest
 from pydantic import BaseModel, Field, model_validator
 
-from cli.forms import read_form
+from cli.forms.reading import read_form
 from flows.forms.faults import misfit
 from oci.errors import InvalidInput
 

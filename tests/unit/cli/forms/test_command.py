@@ -7,8 +7,8 @@ import pytest
 from pydantic import BaseModel
 from typer.core import TyperArgument, TyperOption
 
-from cli.form_command import FormCommand
-from cli.form_parameters import declarations, parameters_of
+from cli.forms.command import FormCommand
+from cli.forms.parameters import declarations, parameters_of
 from flows.all_flows import ALL_FLOWS
 from flows.forms.parameters import Choice, Group, Option, SetBy, Switch
 from scripts.docs import command_reference, commands

@@ -7,7 +7,7 @@ import pytest
 import typer
 from pydantic import BaseModel, Field
 
-from cli.form_parameters import collect_values, fields_in_order, parameters_of
+from cli.forms.parameters import collect_values, fields_in_order, parameters_of
 from flows.forms.parameters import Argument, Choice, Group, Metavar, Option, SetBy, Switch
 from oci.errors import InvalidInput
 

@@ -1,11 +1,9 @@
 """Parameters of a command from the fields of a form: one declaration makes the option, its help, and its row in the docs."""
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import typer
 from annotated_types import Ge, Le
@@ -13,8 +11,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from cli import completion
-from flows.forms.parameters import Argument, Choice, Group, Metavar, Option, SetBy, Switch
-from oci.errors import InvalidInput
+from cli.forms.kinds import FieldKind
+from flows.forms.parameters import Argument, Choice, Group, Option, SetBy, Switch
 
 COMPLETIONS: Mapping[str, Callable[[typer.Context, str], list[str]]] = {
     "repository": completion.repositories,
@@ -131,14 +129,14 @@ def _choice(path: tuple[str, ...], field: FieldInfo, declared: Choice) -> FormPa
 
 
 def _argument(path: tuple[str, ...], field: FieldInfo, declared: Argument) -> FormParameter:
-    kind = _Kind.of(field)
+    kind = FieldKind.of(field)
     is_required = field.is_required() if declared.is_required is None else declared.is_required
     metavar = declared.metavar or kind.metavar or path[-1].upper()
     label = metavar
     if declared.is_required is None:
         metavar = f"{metavar}…" if kind.is_list else metavar
         metavar = metavar if is_required else f"[{metavar}]"
-    low, high = _bounds(field)
+    low, high = (None, None) if kind.is_text else _bounds(field)
     shown = typer.Argument(
         metavar=metavar,
         help=field.description,
@@ -155,9 +153,9 @@ def _argument(path: tuple[str, ...], field: FieldInfo, declared: Argument) -> Fo
 
 
 def _option(path: tuple[str, ...], field: FieldInfo, declared: Option, flag: str) -> FormParameter:
-    kind = _Kind.of(field)
+    kind = FieldKind.of(field)
     flag = flag or f"--{path[-1].replace('_', '-')}"
-    low, high = _bounds(field)
+    low, high = (None, None) if kind.is_text else _bounds(field)
     shown = typer.Option(
         flag,
         *filter(None, [declared.short]),
@@ -174,14 +172,14 @@ def _option(path: tuple[str, ...], field: FieldInfo, declared: Option, flag: str
     )
 
 
-def _default(field: FieldInfo, kind: "_Kind") -> object:
+def _default(field: FieldInfo, kind: FieldKind) -> object:
     """Return the default that typer shows and gives; None for a list, whose default stays the form's."""
     if field.is_required():
         return inspect.Parameter.empty
     value = field.get_default(call_default_factory=True, validated_data={})
     if kind.is_list:
         return None
-    if kind.plain is str and isinstance(value, int):
+    if kind.is_text:
         return _with_unit(value)
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
@@ -197,64 +195,3 @@ def _bounds(field: FieldInfo) -> tuple[Any, Any]:
     low = next((one.ge for one in field.metadata if isinstance(one, Ge)), None)
     high = next((one.le for one in field.metadata if isinstance(one, Le)), None)
     return low, high
-
-
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """What typer is told of a field's type."""
-
-    plain: Any
-    metavar: str
-    is_list: bool = False
-    is_pairs: bool = False
-
-    @classmethod
-    def of(cls, field: FieldInfo) -> "_Kind":
-        """Read the type of a field."""
-        return cls._of(field.annotation).called(field.metadata)
-
-    @classmethod
-    def _of(cls, annotation: Any) -> "_Kind":
-        origin, parts = get_origin(annotation), get_args(annotation)
-        if origin is Annotated:
-            return cls._of(parts[0]).called(parts[1:])
-        if origin in (Union, UnionType):
-            return cls._of(next(part for part in parts if not _is_form_or_none(part)))
-        if origin is tuple:
-            item = cls._of(parts[0])
-            return cls(list[item.plain], item.metavar, is_list=True)  # type: ignore[name-defined]  # made at run time
-        if origin is dict:
-            return cls(list[str], "NAME=VALUE", is_list=True, is_pairs=True)
-        if origin is Literal:
-            return cls(annotation, "")
-        metavar = {Path: "FILE", int: "NUMBER", float: "NUMBER", str: "TEXT"}.get(annotation, "")
-        return cls(annotation, metavar)
-
-    def called(self, metadata: Iterable[object]) -> "_Kind":
-        """Return the same with the word that the type has for its values."""
-        words = [one for one in metadata if isinstance(one, Metavar)]
-        if not words:
-            return self
-        return replace(self, metavar=words[0].text, plain=str if words[0].is_text else self.plain)
-
-    def reader(self, label: str, *, absolute: bool) -> Callable[[Any], object]:
-        """Return what makes a field's value of one of the command line."""
-        if self.is_pairs:
-            return lambda texts: _pairs(texts, label)
-        if self.is_list and absolute:
-            return lambda paths: [path.absolute() for path in paths] or None
-        if self.is_list:
-            return lambda values: values or None
-        return (lambda path: path.absolute()) if absolute else (lambda value: value)
-
-
-def _is_form_or_none(part: Any) -> bool:
-    return part is type(None) or (isinstance(part, type) and issubclass(part, BaseModel))
-
-
-def _pairs(texts: list[str], label: str) -> dict[str, str] | None:
-    """Read `NAME=VALUE`; raise InvalidInput."""
-    pairs = [text.partition("=") for text in texts]
-    if any(not equals for _name, equals, _value in pairs):
-        raise InvalidInput(f"{label}: expected NAME=VALUE")
-    return {name: value for name, _equals, value in pairs} or None

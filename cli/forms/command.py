@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from typer._click import Context, Parameter
 
-    from cli.form_parameters import FormParameter
+    from cli.forms.parameters import FormParameter
 
 _Form = TypeVar("_Form", bound="BaseModel")
 _Own = ParamSpec("_Own")
@@ -41,14 +41,14 @@ class FormCallback:
 
     def form_parameters(self) -> "list[FormParameter]":
         """Return the parameters that set fields of the form."""
-        from cli.form_parameters import parameters_of
+        from cli.forms.parameters import parameters_of
 
         return parameters_of(self.form())
 
     def complete(self) -> Callable[..., None]:
         """Return the function with all its parameters, as typer reads them."""
-        from cli.form_parameters import collect_values
-        from cli.forms import read_form
+        from cli.forms.parameters import collect_values
+        from cli.forms.reading import read_form
 
         offered, own = self.form_parameters(), self.own_parameters()
         context = inspect.Parameter(_CONTEXT, inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
