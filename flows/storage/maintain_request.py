@@ -10,7 +10,6 @@ from flows.forms.fields import DurationField
 from flows.forms.older_names import older_names
 from flows.forms.shared_fields import TimeLimit
 
-
 OLDER_NAMES = {"keep_days": ("keep_snapshots", "d"), "grace_hours": ("grace", "h"), "max_minutes": ("time_limit", "m")}
 
 
@@ -19,10 +18,6 @@ class MaintainRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     _older = model_validator(mode="before")(older_names(OLDER_NAMES))
-        older_names(
-            {"keep_days": ("keep_snapshots", "d"), "grace_hours": ("grace", "h"), "max_minutes": ("time_limit", "m")}
-        )
-    )
 
     keep_snapshots: DurationField = Field(
         default="30d",
