@@ -9,7 +9,7 @@ from catalog.distributions.records import Distributions
 from catalog.lake.connection import Lake
 from catalog.maintenance import impact
 from catalog.maintenance.cache_usage import CacheContents
-from catalog.maintenance.compaction import Step, Upkeep
+from catalog.maintenance.compaction import MaintenanceStep, Upkeep
 from catalog.maintenance.garbage_collection import Sweeper, SweepReport
 from catalog.maintenance.gc_explain import BlobFate
 from catalog.maintenance.orphan_files import UnknownFiles, look_for_unknown
@@ -89,7 +89,7 @@ class Maintenance:
         """Return what lies in the store and is not held; with `remove`, delete what is older than `grace`."""
         return look_for_unknown(self._store, self._holdings, before=self._clock() - grace, remove=remove)
 
-    def steps(self, *, keep_snapshots: float, grace: float) -> Iterator[Step]:
+    def steps(self, *, keep_snapshots: float, grace: float) -> Iterator[MaintenanceStep]:
         """Do the lake's upkeep step by step, and tell of each; versions stay as they are."""
         return self._upkeep.steps(keep_snapshots=keep_snapshots, grace=grace, now=self._clock())
 

@@ -60,7 +60,7 @@ def parse_as_of(*, moment: str = "", version: str = "") -> AsOf:
     if moment and version:
         raise InvalidInput("a question is asked as of a time or of a version, not of both")
     if moment:
-        return AsOf(moment=parse_moment(moment))
+        return AsOf(moment=parse_time(moment))
     if not version:
         return NOW
     name, at, number = version.rpartition("@")
@@ -69,7 +69,7 @@ def parse_as_of(*, moment: str = "", version: str = "") -> AsOf:
     return AsOf(repository=parse_name(name), version=int(number))
 
 
-def parse_moment(text: str) -> datetime:
+def parse_time(text: str) -> datetime:
     """Read an ISO 8601 time, in UTC unless it says otherwise; raise InvalidInput."""
     try:
         when = datetime.fromisoformat(text)

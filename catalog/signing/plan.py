@@ -33,7 +33,9 @@ class Document:
     predicate_type: str
 
 
-def choose(snapshot: Snapshot, pick: Pick, *, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> list[Digest]:
+def select_signed(
+    snapshot: Snapshot, pick: Pick, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> list[Digest]:
     """The manifests that a pick names, each once; cosign's own tags are not signed. Raises ManifestUnknown, InvalidInput."""
     if pick.tag or pick.digest:
         digest = pick.digest or snapshot.tags.get(pick.tag)
@@ -46,7 +48,7 @@ def choose(snapshot: Snapshot, pick: Pick, *, include: Sequence[str] = (), exclu
     return list(dict.fromkeys(snapshot.tags[tag] for tag in kept))
 
 
-def with_children(catalog: Catalog, snapshot: Snapshot, digests: Iterable[Digest]) -> list[Digest]:
+def with_held_children(catalog: Catalog, snapshot: Snapshot, digests: Iterable[Digest]) -> list[Digest]:
     """The manifests and, of indexes among them, the children that are held."""
     found: dict[Digest, None] = {}
     waiting = list(digests)

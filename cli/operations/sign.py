@@ -55,14 +55,14 @@ def verify(_context: typer.Context, request: "VerifyRequest", *, home: Home = No
     Example: entrepot verify team/app:1.0 --key cosign.pub
     """
     from catalog.filters.pick import Pick
-    from catalog.signing.plan import choose
+    from catalog.signing.plan import select_signed
     from catalog.signing.verification import SignatureMissing
 
     check, by = _check_by(home, request)
     pick = Pick.parse(request.source)
     with opened(home) as catalog:
         snapshot = catalog.snapshots.get(pick.repository)
-        digests = choose(snapshot, pick, include=request.include, exclude=request.exclude)
+        digests = select_signed(snapshot, pick, include=request.include, exclude=request.exclude)
         found = [check(catalog, snapshot, digest) for digest in digests]
     unsigned = [one for one in found if not one.is_signed]
     if unsigned:

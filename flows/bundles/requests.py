@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from catalog.bundles.format import Contents
-from catalog.bundles.writer import Wanted
+from catalog.bundles.writer import ExportedVersion
 from flows.forms.faults import misfit
 from flows.forms.fields import RepositoryName
 from flows.forms.filters import Filters
@@ -41,9 +41,12 @@ class ExportRequest(Filters):
             raise misfit("{version} and {since}: expected one repository")
         return self
 
-    def versions(self) -> list[Wanted]:
+    def versions(self) -> list[ExportedVersion]:
         """What is wanted of each repository."""
-        return [Wanted(name, self.version, self.since, self.wanted, self.platform_filter) for name in self.repositories]
+        return [
+            ExportedVersion(name, self.version, self.since, self.wanted, self.platform_filter)
+            for name in self.repositories
+        ]
 
 
 class ImportRequest(BaseModel):

@@ -10,7 +10,7 @@ from catalog.catalog import Catalog
 from catalog.filters.pick import Pick
 from catalog.settings import Settings
 from catalog.signing.atomic import plan_atomic
-from catalog.signing.plan import choose, plan_attestation, plan_signing, read_document, with_children
+from catalog.signing.plan import plan_attestation, plan_signing, read_document, select_signed, with_held_children
 from catalog.versions.changes import Change
 from catalog.versions.snapshot import Snapshot
 from catalog.work_roots import read_allowed
@@ -49,9 +49,9 @@ def prepare_signing(catalog: Catalog, request: SignRequest) -> Operation:
     if request.identity and not isinstance(signer, PgpSigner):
         raise InvalidInput("an identity is signed by OpenPGP keys only; leave it out")
     snapshot = catalog.snapshots.get(pick.repository)
-    digests = choose(snapshot, pick, include=request.include, exclude=request.exclude)
+    digests = select_signed(snapshot, pick, include=request.include, exclude=request.exclude)
     if request.recursive:
-        digests = with_children(catalog, snapshot, digests)
+        digests = with_held_children(catalog, snapshot, digests)
     return Operation(
         repository=pick.repository,
         name="sign",
@@ -97,7 +97,7 @@ def prepare_attestation(catalog: Catalog, request: AttestRequest) -> Operation:
     except OSError as error:
         raise InvalidInput(f"the document {request.document} cannot be read: {error.strerror}") from None
     document = read_document(data, PREDICATE_TYPES.get(request.type, request.type))
-    (digest,) = choose(catalog.snapshots.get(pick.repository), pick)
+    (digest,) = select_signed(catalog.snapshots.get(pick.repository), pick)
     return Operation(
         repository=pick.repository,
         name="attest",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from catalog.maintenance.compaction import Step
+from catalog.maintenance.compaction import MaintenanceStep
 from flows.forms.fields import DurationField
 from flows.forms.older_names import older_names
 from flows.forms.shared_fields import TimeLimit
@@ -72,7 +72,7 @@ class MaintainResult:
         return {"steps": steps, "finished": self.finished, "flow_run_id": self.flow_run_id or None}
 
 
-def add_up(steps: Sequence[Step]) -> tuple[Done, ...]:
+def add_up(steps: Sequence[MaintenanceStep]) -> tuple[Done, ...]:
     """The steps by name, in the order in which they came first."""
     names = dict.fromkeys(step.name for step in steps)
     return tuple(
