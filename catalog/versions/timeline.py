@@ -12,6 +12,7 @@ from itertools import accumulate
 from typing import NamedTuple, cast
 
 from catalog.lake.connection import Lake
+from catalog.units import format_time
 from oci.errors import InUse, InvalidInput, VersionUnknown
 
 _KEPT = 256
@@ -55,7 +56,7 @@ class Timeline:
         found = self._made_at(moment)
         if found is not None and found.gone:
             raise VersionUnknown(
-                f"version {found.number} was the latest of {self.repository} at {moment.isoformat()}, and was deleted since"
+                f"version {found.number} was the latest of {self.repository} at {format_time(moment)}, and was deleted since"
             )
         return found.number if found is not None else 0
 

@@ -15,6 +15,7 @@ from catalog.audit import Event
 from catalog.commits.commit_log import TagChange, VersionMade
 from catalog.distributions.records import Distribution
 from catalog.settings import Settings
+from catalog.units import format_time
 from catalog.webhooks.records import ACT_DONE, ACT_REFUSED, DISTRIBUTION_CHANGED, VERSION_CREATED, Format
 
 PREFIX = "entrepot."
@@ -111,7 +112,7 @@ def cloud_event(told: Told, source: str) -> dict[str, Any]:
     """One CloudEvent; `source` and `id` together name it for ever."""
     return {
         "specversion": "1.0", "id": told.id, "source": source, "type": f"{PREFIX}{told.kind}", "subject": told.name,
-        "time": told.happened_at.isoformat(), "datacontenttype": "application/json", "data": dict(told.data),
+        "time": format_time(told.happened_at), "datacontenttype": "application/json", "data": dict(told.data),
     }  # fmt: skip
 
 
@@ -125,7 +126,7 @@ def distribution_envelope(told: Told, source: str) -> dict[str, Any] | None:
     groups: Sequence[tuple[str, str]] = (("added", "push"), ("moved", "push"), ("removed", "delete"))
     events = [
         {
-            "id": f"{told.id}:{one['tag']}", "timestamp": told.happened_at.isoformat(), "action": action,
+            "id": f"{told.id}:{one['tag']}", "timestamp": format_time(told.happened_at), "action": action,
             "target": {
                 "mediaType": one.get("media_type", ""), "size": one.get("size", 0), "digest": one["digest"],
                 "repository": told.name, "tag": one["tag"],

@@ -1,6 +1,7 @@
 """`entrepot hook`: what upstreams may start by telling us of pushes."""
 
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -54,8 +55,8 @@ def create_hook(
         bool, typer.Option("--whole", help="Sync the repository as the request selects it, not the tags pushed alone.")
     ] = False,
     quiet: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Wait so long for further pushes of a repository.", min=0, max=3600)
-    ] = 3.0,
+        str, typer.Option(metavar="DURATION", help="Wait so long for further pushes of a repository; an hour at most.")
+    ] = "3s",
     proof: Annotated[
         Literal["token", "hmac", "url"],
         typer.Option(
@@ -70,13 +71,14 @@ def create_hook(
 
     Example: entrepot hook create harbor registry.example --kind harbor
     """
+    from catalog.units import parse_duration
     from catalog.webhooks.records import describe_hook
     from flows.runs.pull_command import registry_url
 
     fields: dict[str, Any] = {
         "name": name, "upstream": upstream, "kind": kind, "target": target, "deployment": deployment,
         "request": _read_request(request), "repositories": tuple(repositories or ()), "tags": tuple(tags or ()),
-        "whole": whole, "quiet_seconds": quiet, "proof": proof,
+        "whole": whole, "quiet_seconds": parse_duration(quiet).total_seconds(), "proof": proof,
     }  # fmt: skip
     _check_request(deployment, fields["request"])
     with event_desk(home) as (desk, catalog):
@@ -116,6 +118,7 @@ def show_hook(name: Name, *, home: Home = None, as_json: Json = False) -> None:
 
     Example: entrepot hook show upstream
     """
+    from catalog.units import format_duration
     from catalog.webhooks.records import describe_hook
 
     with event_desk(home) as (desk, _):
@@ -134,7 +137,7 @@ def show_hook(name: Name, *, home: Home = None, as_json: Json = False) -> None:
             "request": json.dumps(dict(found.request)) if found.request else "",
             "takes": _taken_text(found),
             "repositories": " ".join(found.repositories),
-            "quiet": f"{found.quiet_seconds:g} s",
+            "quiet": format_duration(timedelta(seconds=found.quiet_seconds)),
             "secret": {"token": "in a header", "hmac": "signs", "url": "in the URL"}[found.proof],
             "created": time_text(found.created_at),
             "waiting": f"{events} events, {runs} runs",

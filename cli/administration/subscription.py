@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -49,8 +49,8 @@ def create_subscription(
         str, typer.Option(metavar="NAME", help="Sign with the secret in this variable of the registry's environment.")
     ] = "",
     give_up: Annotated[
-        float, typer.Option(metavar="HOURS", help="How long an event is tried.", min=0.01, max=8760)
-    ] = 72.0,
+        str, typer.Option(metavar="DURATION", help="How long an event is tried; a year at most.")
+    ] = "3d",
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -60,9 +60,11 @@ def create_subscription(
 
     Example: entrepot subscription create https://receiver.example/events
     """
+    from catalog.units import parse_duration
+
     fields: dict[str, Any] = {
         "url": url, "format": form, "secret_file": str(secret_file.absolute()) if secret_file else "",
-        "secret_env": secret_env, "give_up_hours": give_up,
+        "secret_env": secret_env, "give_up_hours": parse_duration(give_up) / timedelta(hours=1),
     }  # fmt: skip
     fields |= {"events": tuple(events)} if events else {}
     fields |= {"repositories": tuple(repositories)} if repositories else {}
@@ -97,6 +99,8 @@ def show_subscription(key: Id, *, home: Home = None, as_json: Json = False) -> N
 
     Example: entrepot subscription show SUBSCRIPTION_ID
     """
+    from catalog.units import format_duration
+
     with event_desk(home) as (desk, _):
         found, cursor = desk.subscription(key), desk.cursor(key)
     if as_json:
@@ -111,7 +115,7 @@ def show_subscription(key: Id, *, home: Home = None, as_json: Json = False) -> N
             "events": " ".join(found.events),
             "repositories": " ".join(found.repositories),
             "signed with": found.secret_file or found.secret_env or "nothing",
-            "given up after": f"{found.give_up_hours:g} h",
+            "given up after": format_duration(timedelta(hours=found.give_up_hours)),
             "created": time_text(found.created_at),
             "delivered": delivered,
             "failures in turn": failures,

@@ -11,6 +11,7 @@ from catalog.filters.pick import Pick
 from catalog.settings import Settings
 from catalog.signing.atomic import plan_atomic
 from catalog.signing.plan import choose, plan_attestation, plan_signing, read_document, with_children
+from catalog.units import format_time
 from catalog.versions.changes import Change
 from catalog.versions.snapshot import Snapshot
 from catalog.work_roots import read_allowed
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 
 def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return format_time(datetime.now(UTC).replace(microsecond=0))
 
 
 def prepare_signing(catalog: Catalog, request: SignRequest) -> Operation:

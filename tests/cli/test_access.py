@@ -85,7 +85,7 @@ def test_a_robot_s_token_is_shown_once_and_can_be_revoked(entrepot: Entrepot, en
         (("access", "explain", "ghost", "pull", "a"), "no user or robot ghost"),
         (("access", "trust", "t", "https://i.example", "admin", "--audience", "a", "--claim", "x"), "NAME=GLOB"),
         (("token", "add", "ghost"), "no user or robot ghost"),
-        (("token", "add", "admin", "--expires", "soon"), "no time"),
+        (("token", "add", "admin", "--expires", "soon"), "invalid age"),
         (("token", "add", "admin", "--scope", "everything"), "no scope"),
         (("token", "revoke", "none"), "no token none"),
     ],
