@@ -112,7 +112,7 @@ _FORMS: dict[Format, Callable[[pa.Schema, BinaryIO], Form]] = {
 
 
 def plain(value: object) -> object:
-    """Return the JSON form of what has none: times as RFC 3339, in UTC where they have a zone; decimals as numbers, bytes as hex."""
+    """Return the JSON form of a value that has none: RFC 3339 for times (in UTC if they have a zone), hex for bytes."""
     if isinstance(value, datetime | date):
         return format_time(value) if isinstance(value, datetime) and value.tzinfo else value.isoformat()
     if isinstance(value, Decimal):
