@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from catalog.query.views import NOW, AsOf
 from catalog.units import parse_time
 from oci.errors import InvalidInput
-from oci.reference import parse_name
+from oci.reference import parse_version_reference
 
 Format = Literal["json", "ndjson", "csv", "parquet", "arrow"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -61,10 +61,10 @@ def parse_as_of(*, moment: str = "", version: str = "") -> AsOf:
         return AsOf(moment=parse_time(moment))
     if not version:
         return NOW
-    name, at, number = version.rpartition("@")
-    if not at or not number.isdecimal() or len(number) > 15:
-        raise InvalidInput(f"{version[:300]!r} is no version; expected NAME@NUMBER, such as team/app@12")
-    return AsOf(repository=parse_name(name), version=int(number))
+    found = parse_version_reference(version)
+    if found.version is None:
+        raise InvalidInput(f"invalid version {version[:300]!r}: expected NAME@VERSION, such as team/app@12")
+    return AsOf(repository=found.repository, version=found.version)
 
 
 def parse_parameter(text: str) -> tuple[str, Value]:

@@ -89,7 +89,7 @@ def parse_numbers(texts: Iterable[str]) -> tuple[range, ...]:
     for text in texts:
         match = re.fullmatch(NUMBERS_PATTERN, text.strip())
         if match is None:
-            raise InvalidInput(f"{text[:40]!r} is no version; expected a number such as 3, or a range such as 5-9")
+            raise InvalidInput(f"invalid version {text[:40]!r}: expected a number such as 3, or a range such as 5-9")
         first, last = sorted((int(match[1]), int(match[2] or match[1])))
         found.append(range(first, last + 1))
     if not found:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from catalog.content.diff import VersionRef, diff_versions
+from catalog.content.diff import diff_versions
 from catalog.content.restore import plan_towards
 from catalog.versions.changes import Commit, CommitResult, LatestIs, TagsStay
 from catalog.versions.deletion import SquashReport
@@ -16,7 +16,7 @@ from catalog.versions.pins import Pin
 from catalog.versions.snapshot import Snapshot, delta_between
 from catalog.versions.timeline import NUMBERS_PATTERN, parse_numbers
 from oci.errors import NameUnknown
-from oci.reference import MAX_NAME, NAME_PATTERN, parse_name
+from oci.reference import MAX_NAME, NAME_PATTERN, parse_name, parse_version_reference
 from registry_api.context import Registry
 from registry_api.management.content import NUMBER, NamePath, VersionOut
 from registry_api.management.dependencies import FAILURES, Asker, ToldErrors, asker_of
@@ -143,7 +143,7 @@ def _add_reading(router: APIRouter, registry: Registry) -> None:
     @router.get("/diff", response_model=dict[str, Any])
     async def diff(old: Ref, new: Ref, *, packages: bool = False, asker: Asker = asking) -> dict[str, object]:
         """What leads from one version to another, of one repository or of two; with `packages` by their SBOMs too."""
-        ends = [VersionRef.parse(old), VersionRef.parse(new)]
+        ends = [parse_version_reference(old), parse_version_reference(new)]
         for end in ends:
             asker.check("pull", end.repository)
         return (await run(diff_versions, catalog, *ends, packages=packages)).to_json()
