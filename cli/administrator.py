@@ -17,7 +17,7 @@ from oci.errors import InvalidInput
 if TYPE_CHECKING:
     from catalog.access.administration import Administration
     from catalog.catalog import Catalog
-    from catalog.webhooks.administration import EventDesk
+    from catalog.webhooks.administration import WebhookAdministration
 
 ACTOR = "command line"
 PasswordStdin = Annotated[
@@ -39,15 +39,15 @@ def administering(home: Path | None) -> "Iterator[tuple[Administration, Catalog]
 
 
 @contextmanager
-def event_desk(home: Path | None) -> "Iterator[tuple[EventDesk, Catalog]]":
+def event_desk(home: Path | None) -> "Iterator[tuple[WebhookAdministration, Catalog]]":
     """What changes hooks and subscriptions, and the open catalogue."""
-    from catalog.webhooks.administration import EventDesk
+    from catalog.webhooks.administration import WebhookAdministration
     from catalog.webhooks.queue import EventQueue, events_file
     from catalog.webhooks.records import event_records_file
 
     with opened(home, may_be_new=True) as catalog, EventQueue(events_file(catalog.settings)) as queue:
         records = event_records_file(catalog.settings)
-        yield EventDesk(records, queue, catalog.events, actor=ACTOR, now=lambda: datetime.now(UTC)), catalog
+        yield WebhookAdministration(records, queue, catalog.events, actor=ACTOR, now=lambda: datetime.now(UTC)), catalog
 
 
 def read_password(*, from_stdin: bool) -> str:

@@ -2,11 +2,11 @@
 
 from catalog.versions.changes import Change, Commit, CommitResult, TagsStay
 from registry_api.context import Registry
-from registry_api.http.messages import Request
+from registry_api.http.messages import RoutedRequest
 
 
 async def commit_changes(
-    registry: Registry, request: Request, operation: str, changes: tuple[Change, ...]
+    registry: Registry, request: RoutedRequest, operation: str, changes: tuple[Change, ...]
 ) -> CommitResult:
     """Make one version of the request's repository, in the name of its user."""
     immutable = registry.catalog.distributions.immutable_tags(request.repository)
