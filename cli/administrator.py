@@ -39,7 +39,7 @@ def administering(home: Path | None) -> "Iterator[tuple[Administration, Catalog]
 
 
 @contextmanager
-def event_desk(home: Path | None) -> "Iterator[tuple[WebhookAdministration, Catalog]]":
+def administering_webhooks(home: Path | None) -> "Iterator[tuple[WebhookAdministration, Catalog]]":
     """What changes hooks and subscriptions, and the open catalogue."""
     from catalog.webhooks.administration import WebhookAdministration
     from catalog.webhooks.queue import EventQueue, events_file

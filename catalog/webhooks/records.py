@@ -125,11 +125,11 @@ class Subscription(_Value):
                 raise ValueError(f"events: nothing is called {pattern}; there are {', '.join(EVENT_TYPES)}")
         if self.secret_file and self.secret_env:
             raise ValueError("name the secret by a file or by a variable, not by both")
-        if self.format == "distribution" and not self.wants(VERSION_CREATED):
+        if self.format == "distribution" and not self.selects(VERSION_CREATED):
             raise ValueError(f"the format distribution tells of {VERSION_CREATED} alone")
         return self
 
-    def wants(self, kind: str) -> bool:
+    def selects(self, kind: str) -> bool:
         """Whether events of a type are asked for."""
         return any(fnmatchcase(kind, pattern) for pattern in self.events)
 
@@ -165,10 +165,10 @@ def read_record(kind: type[_Record], fields: Mapping[str, Any]) -> _Record:
     try:
         return kind(**fields)
     except ValueError as error:  # pydantic's is one
-        raise InvalidInput(said(error)) from None
+        raise InvalidInput(describe_faults(error)) from None
 
 
-def said(error: ValueError) -> str:
+def describe_faults(error: ValueError) -> str:
     """What pydantic found wrong, without the values."""
     faults: Sequence[Any] = getattr(error, "errors", lambda **_: ())(include_input=False, include_url=False)
     texts = (f"{'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}" for one in faults)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from cli.administrator import event_desk
+from cli.administrator import administering_webhooks
 from cli.options import Home, Json, new_group
 from cli.output import print_fields, print_json, print_line, print_table, time_text
 
@@ -68,8 +68,8 @@ def create_subscription(
     }  # fmt: skip
     fields |= {"events": tuple(events)} if events else {}
     fields |= {"repositories": tuple(repositories)} if repositories else {}
-    with event_desk(home) as (desk, catalog):
-        made = desk.add_subscription(position=catalog.commits.log().last_position(), **fields)
+    with administering_webhooks(home) as (admin, catalog):
+        made = admin.add_subscription(position=catalog.commits.log().last_position(), **fields)
     print_json(made.model_dump()) if as_json else print_line(f"created: {made.id} tells {_shown(made)}")
 
 
@@ -79,8 +79,8 @@ def list_subscriptions(*, home: Home = None, as_json: Json = False) -> None:
 
     Example: entrepot subscription list
     """
-    with event_desk(home) as (desk, _):
-        found = [(one, desk.cursor(key)) for key, one in sorted(desk.records.subscriptions.items())]
+    with administering_webhooks(home) as (admin, _):
+        found = [(one, admin.cursor(key)) for key, one in sorted(admin.records.subscriptions.items())]
     if as_json:
         print_json([_json(one, cursor) for one, cursor in found])
         return
@@ -101,8 +101,8 @@ def show_subscription(key: Id, *, home: Home = None, as_json: Json = False) -> N
     """
     from catalog.units import format_duration
 
-    with event_desk(home) as (desk, _):
-        found, cursor = desk.subscription(key), desk.cursor(key)
+    with administering_webhooks(home) as (admin, _):
+        found, cursor = admin.subscription(key), admin.cursor(key)
     if as_json:
         print_json(_json(found, cursor))
         return
@@ -130,8 +130,8 @@ def delete_subscription(key: Id, *, home: Home = None, as_json: Json = False) ->
 
     Example: entrepot subscription delete SUBSCRIPTION_ID
     """
-    with event_desk(home) as (desk, _):
-        desk.remove_subscription(key)
+    with administering_webhooks(home) as (admin, _):
+        admin.remove_subscription(key)
     print_json({"deleted": key}) if as_json else print_line(f"deleted: {key}")
 
 
@@ -143,8 +143,8 @@ def send_test(key: Id, *, home: Home = None, as_json: Json = False) -> None:
 
     Example: entrepot subscription test SUBSCRIPTION_ID
     """
-    with event_desk(home) as (desk, catalog):
-        found, settings = desk.subscription(key), catalog.settings
+    with administering_webhooks(home) as (admin, catalog):
+        found, settings = admin.subscription(key), catalog.settings
     status = asyncio.run(_send_test(found, settings))
     print_json({"id": key, "status": status}) if as_json else print_line(f"{_shown(found)} answered {status}")
 

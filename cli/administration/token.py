@@ -45,8 +45,8 @@ def add_token(
 
     grants = [parse_grant(text) for text in scopes or ()]
     lifetime = None if expires is None else _read_lifetime(expires, datetime.now(UTC))
-    with administering(home) as (desk, _):
-        made = desk.add_token(owner, grants=grants, lifetime=lifetime, note=note)
+    with administering(home) as (admin, _):
+        made = admin.add_token(owner, grants=grants, lifetime=lifetime, note=note)
     if as_json:
         print_json({**token_json(made.token), "secret": made.secret})
         return
@@ -65,8 +65,8 @@ def list_tokens(
 
     Example: entrepot token list
     """
-    with administering(home) as (desk, _):
-        found = [token for token in desk.policy.tokens.values() if owner in {"", token.owner}]
+    with administering(home) as (admin, _):
+        found = [token for token in admin.policy.tokens.values() if owner in {"", token.owner}]
     if as_json:
         print_json([token_json(one) for one in found])
         return
@@ -87,8 +87,8 @@ def revoke_token(
 
     Example: entrepot token revoke TOKEN_ID
     """
-    with administering(home) as (desk, _):
-        desk.revoke_token(token_id)
+    with administering(home) as (admin, _):
+        admin.revoke_token(token_id)
     print_json({"revoked": token_id}) if as_json else print_line(f"revoked: {token_id}")
 
 

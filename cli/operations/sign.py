@@ -131,15 +131,15 @@ def verify(
 
     Example: entrepot verify team/app:1.0 --key cosign.pub
     """
-    from catalog.filters.pick import Pick
-    from catalog.signing.plan import choose
+    from catalog.filters.selector import Selector
+    from catalog.signing.plan import select_manifests
     from catalog.signing.verification import SignatureMissing
 
     check, by = _check_by(home, key, identity, issuer, trust_config)
-    pick = Pick.parse(source)
+    selector = Selector.parse(source)
     with opened(home) as catalog:
-        snapshot = catalog.snapshots.get(pick.repository)
-        digests = choose(snapshot, pick, include=include or (), exclude=exclude or ())
+        snapshot = catalog.snapshots.get(selector.repository)
+        digests = select_manifests(snapshot, selector, include=include or (), exclude=exclude or ())
         found = [check(catalog, snapshot, digest) for digest in digests]
     unsigned = [one for one in found if not one.is_signed]
     if unsigned:

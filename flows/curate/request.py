@@ -9,7 +9,7 @@ from catalog.catalog import Catalog
 from catalog.content.curation import Curation, curate
 from catalog.content.edits import Edits, TagEdit
 from catalog.filters.filter import Filter
-from catalog.filters.pick import Pick
+from catalog.filters.selector import Selector
 from catalog.filters.tags import TagPattern
 from catalog.parsed_text import checked
 from flows.forms.fields import RepositoryName
@@ -40,11 +40,11 @@ class CurateSource(Filters):
         return self
 
     @property
-    def picks(self) -> list[Pick]:
+    def selectors(self) -> list[Selector]:
         """What is chosen: what is named, and what filters choose where there are filters or nothing is named."""
-        named = [Pick(self.repository, tag) for tag in self.tags]
-        named += [Pick(self.repository, digest=Digest(text)) for text in self.digests]
-        filtered = [Pick(self.repository, wanted=self.wanted)] if not named or self.wanted != Filter() else []
+        named = [Selector(self.repository, tag) for tag in self.tags]
+        named += [Selector(self.repository, digest=Digest(text)) for text in self.digests]
+        filtered = [Selector(self.repository, wanted=self.wanted)] if not named or self.wanted != Filter() else []
         return named + filtered
 
 
@@ -52,7 +52,7 @@ class CurateRequest(Filters):
     """Make a version of a repository from tags and digests of repositories here. Nothing is copied: content is held once."""
 
     repository: RepositoryName = Field(title="Repository", description="The repository that gets the version.")
-    sources: tuple[Annotated[str, AfterValidator(checked(Pick.parse))] | CurateSource, ...] = Field(
+    sources: tuple[Annotated[str, AfterValidator(checked(Selector.parse))] | CurateSource, ...] = Field(
         default=(),
         title="Sources",
         description="`NAME` (its tags, by the filters below), `NAME:TAG`, `NAME@DIGEST`, `NAME:TAG@DIGEST`, or a repository with "
@@ -98,10 +98,12 @@ class CurateRequest(Filters):
         return Edits(tuple(map(TagEdit.parse, self.tag)), self.untag, self.remove)
 
     @property
-    def picks(self) -> list[Pick]:
+    def selectors(self) -> list[Selector]:
         """What is chosen."""
         return [
-            pick for one in self.sources for pick in (one.picks if isinstance(one, CurateSource) else [Pick.parse(one)])
+            selector
+            for one in self.sources
+            for selector in (one.selectors if isinstance(one, CurateSource) else [Selector.parse(one)])
         ]
 
 
@@ -109,7 +111,7 @@ def choose_content(catalog: Catalog, request: CurateRequest, *, now: datetime) -
     """Choose; raises what `curate` raises."""
     return curate(
         catalog,
-        request.picks,
+        request.selectors,
         now=now,
         wanted=request.wanted,
         platforms=request.platform_filter,

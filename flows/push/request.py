@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from catalog.filters.filter import Filter
-from catalog.filters.pick import Pick
+from catalog.filters.selector import Selector
 from catalog.parsed_text import checked, explained
 from catalog.path_patterns import PathPattern
 from flows.forms.fields import COMPANIONS, PATH_PATTERNS, CompanionText, LabelText
@@ -24,7 +24,7 @@ class PushRequest(Filters):
         examples=["registry.example/mirror"],
         json_schema_extra={"pattern": r"^([a-z]+://)?[^/@]+(/[^@]*)?$"},
     )
-    source: Annotated[str, AfterValidator(lambda text: text and checked(Pick.parse)(text))] = Field(
+    source: Annotated[str, AfterValidator(lambda text: text and checked(Selector.parse)(text))] = Field(
         default="",
         title="Source",
         description="One path or repository here instead of many, `team/app`; with `:tag` or `@digest`, that one.",
@@ -77,7 +77,7 @@ class PushRequest(Filters):
             raise ValueError("a source is one path, so that there are no paths, labels or private ones to choose")
         if not _has_path(self.target):
             raise ValueError(
-                f"name the repository that the source goes to, such as {self.target}/{self.pick.repository}"
+                f"name the repository that the source goes to, such as {self.target}/{self.selector.repository}"
             )
         if self.remote("").reference.tag and not self.is_pinned:
             raise ValueError("a target's tag is for a source that names one tag or digest")
@@ -92,14 +92,14 @@ class PushRequest(Filters):
         return self
 
     @property
-    def pick(self) -> Pick:
+    def selector(self) -> Selector:
         """The source, parsed; only where there is one."""
-        return Pick.parse(self.source)
+        return Selector.parse(self.source)
 
     @property
     def is_pinned(self) -> bool:
         """Whether the source names one tag or digest."""
-        return bool(self.source) and bool(self.pick.tag or self.pick.digest)
+        return bool(self.source) and bool(self.selector.tag or self.selector.digest)
 
     def remote(self, path: str) -> Remote:
         """Where a path goes: below the target, or with a source to the target itself."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
-from catalog.filters.pick import Pick
+from catalog.filters.selector import Selector
 from catalog.filters.tags import TagPattern
 from catalog.parsed_text import checked, explained
 from catalog.settings import Settings
@@ -19,7 +19,7 @@ from oci.signing.pgp_keys import PgpSigner, is_pgp, load_pgp_signer
 if TYPE_CHECKING:
     from sigstore.models import ClientTrustConfig
 
-PickText = Annotated[str, AfterValidator(checked(Pick.parse))]
+SelectorText = Annotated[str, AfterValidator(checked(Selector.parse))]
 PREDICATE_TYPES = {
     "spdxjson": "https://spdx.dev/Document",
     "cyclonedx": "https://cyclonedx.org/bom",
@@ -33,7 +33,7 @@ class SignRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    source: PickText = Field(
+    source: SelectorText = Field(
         title="Source", description="`NAME` (its tags, by the filters), `NAME:TAG` or `NAME@DIGEST`."
     )
     include: tuple[TagPattern, ...] = Field(default=(), title="Include", description=f"Tags to sign. {PATTERNS}")
@@ -79,7 +79,7 @@ class AttestRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    source: PickText = Field(title="Source", description="`NAME:TAG` or `NAME@DIGEST`.")
+    source: SelectorText = Field(title="Source", description="`NAME:TAG` or `NAME@DIGEST`.")
     document: Path = Field(title="Document", description="A JSON file on the worker's machine.")
     type: str = Field(
         default="spdxjson",

@@ -9,7 +9,7 @@ from oci.reference import ContentReference, parse_content_reference
 
 
 @dataclass(frozen=True, slots=True)
-class Pick:
+class Selector:
     """What is chosen from a repository here: one tag, one digest, or with neither the tags that filters keep: its own filter,
     `wanted`, if it has one."""
 
