@@ -15,6 +15,7 @@ from catalog.audit import Event
 from catalog.commits.commit_log import TagChange, VersionMade
 from catalog.distributions.records import Distribution
 from catalog.settings import Settings
+from catalog.units import format_time
 from catalog.webhooks.records import ACT_DONE, ACT_REFUSED, DISTRIBUTION_CHANGED, VERSION_CREATED, Format
 
 PREFIX = "entrepot."
@@ -114,7 +115,7 @@ def cloud_event(notification: Notification, source: str) -> dict[str, Any]:
     return {
         "specversion": "1.0", "id": notification.id, "source": source, "type": f"{PREFIX}{notification.kind}",
         "subject": notification.name,
-        "time": notification.happened_at.isoformat(), "datacontenttype": "application/json", "data": dict(notification.data),
+        "time": format_time(notification.happened_at), "datacontenttype": "application/json", "data": dict(notification.data),
     }  # fmt: skip
 
 
@@ -128,7 +129,7 @@ def distribution_envelope(notification: Notification, source: str) -> dict[str, 
     groups: Sequence[tuple[str, str]] = (("added", "push"), ("moved", "push"), ("removed", "delete"))
     events = [
         {
-            "id": f"{notification.id}:{one['tag']}", "timestamp": notification.happened_at.isoformat(), "action": action,
+            "id": f"{notification.id}:{one['tag']}", "timestamp": format_time(notification.happened_at), "action": action,
             "target": {
                 "mediaType": one.get("media_type", ""), "size": one.get("size", 0), "digest": one["digest"],
                 "repository": notification.name, "tag": one["tag"],
