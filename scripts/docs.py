@@ -16,6 +16,7 @@ from typer.main import get_command
 from catalog.query.named import named_questions
 from catalog.query.view_columns import COLUMNS, MEANINGS
 from catalog.settings import Settings
+from catalog.units import READS_DURATION, READS_SIZE
 from cli.exit_codes import EXIT_CODES
 from cli.main import app
 from oci import errors
@@ -58,6 +59,8 @@ def _default(field: FieldInfo) -> str:
 
 
 def _kind(field: FieldInfo) -> str:
+    if READS_DURATION in field.metadata or READS_SIZE in field.metadata:
+        return "duration" if READS_DURATION in field.metadata else "size"
     kind = field.annotation
     if get_origin(kind) in (Union, UnionType):
         kind = next(part for part in get_args(kind) if part is not type(None))
