@@ -91,7 +91,7 @@ def query(
 
 
 def choose_form(shown: Shown | None, output: Path | None, *, is_terminal: bool) -> Shown:
-    """How an answer is written; raise InvalidInput when nothing says, or it cannot be. Pure."""
+    """Return the format of an answer; raise InvalidInput for none, or one that cannot be written. Pure."""
     if output is None:
         if shown in _BINARY and is_terminal:
             raise InvalidInput(f"{shown} is no text for a terminal; name a file by --output, or pipe it")
@@ -180,7 +180,7 @@ def _list_questions(*, as_json: bool) -> None:
 
 
 def _read_question(sql: str, file: Path | None, named: str, values: list[str]) -> "Question":
-    """What is asked; raise InvalidInput unless it is said in exactly one way."""
+    """Return the question; raise InvalidInput unless it is given in exactly one way."""
     from catalog.query.named import find_named
     from catalog.query.question import Question, parse_parameter
 
