@@ -359,12 +359,14 @@ def start_docker_registry(
     *,
     auth: bool = False,
     storage: Path | None = None,
+    port: int | None = None,
     settings: Mapping[str, object] | None = None,
     certificate: Certificate | None = None,
 ) -> DockerRegistry:
     """Start Debian's docker-registry with deletes on, by TLS where a certificate is given.
 
-    `auth` asks for UPSTREAM_USER, `storage` reuses a folder, `settings` replace top-level keys of its configuration.
+    `auth` asks for UPSTREAM_USER, `storage` and `port` are of an earlier one, `settings` replace top-level keys of its
+    configuration.
     """
     binary = tool("docker-registry")
     number = len(children.all)
@@ -372,7 +374,7 @@ def start_docker_registry(
     storage = storage or folder / "storage"
     storage.mkdir(parents=True, exist_ok=True)
     folder.mkdir(exist_ok=True)
-    port = free_port()
+    port = port or free_port()
     tls = {"tls": {"certificate": str(certificate.cert_file), "key": str(certificate.key_file)}} if certificate else {}
     config: dict[str, object] = {
         "version": "0.1",

@@ -22,13 +22,15 @@ from oci.reference import is_tag
 class Curation:
     """What was chosen: tags, and every manifest that comes with them.
 
-    `kept` has for each source (`NAME:TAG` or `NAME@DIGEST`) that was chosen the rule, `dropped` for each one left out the reason.
+    `kept` has for each source (`NAME:TAG` or `NAME@DIGEST`) that was chosen the rule, `dropped` for each one left out the reason,
+    `versions` by repository the version that was chosen from.
     """
 
     tags: dict[str, Digest] = field(default_factory=dict)
     manifests: dict[Digest, ManifestEntry] = field(default_factory=dict)
     kept: dict[str, str] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, int] = field(default_factory=dict)
     _from: dict[str, str] = field(default_factory=dict)
 
     def as_snapshot(self, repository: str) -> Snapshot:
@@ -66,6 +68,7 @@ def curate(
         by_repository.setdefault(selector.repository, []).append(selector)
     for repository, some in by_repository.items():
         source = catalog.snapshots.get(repository, (versions or {}).get(repository))
+        chosen.versions[repository] = source.version
         roots: list[Digest] = []
         for selector in some:
             if selector.tag or selector.digest:

@@ -52,7 +52,7 @@ def facts_of(
     annotations: Mapping[str, str] | None = None,
     signed: bool = False,
 ) -> Facts:
-    """Return the facts of a manifest alone; its config says `created`. Without an artifact type the config's media type counts."""
+    """Return the facts of a manifest alone: `created` and, without an artifact type, the media type are those of its config."""
     annotations = annotations or {}
     return Facts(
         digest,

@@ -10,6 +10,7 @@ from catalog.content.edits import apply_edits
 from catalog.content.restore import plan_towards
 from catalog.versions.removal import Children
 from catalog.versions.snapshot import Snapshot
+from catalog.versions.version_origins import repository_origins
 from flows.curate.request import CurateRequest, choose_content
 from flows.runs.operation import Operation, OperationResult
 from flows.runs.operation_flow import run_operation
@@ -30,6 +31,7 @@ def prepare_curation(catalog: Catalog, request: CurateRequest, *, now: datetime)
         plan=lambda latest: plan_towards(latest, _content(catalog, request, latest, wanted)),
         allow_sparse=True,
         donors=tuple(sorted({request.repository, *(selector.repository for selector in request.selectors)})),
+        origins=repository_origins(chosen.versions),
         not_selected=chosen.dropped,
     )
 

@@ -24,6 +24,7 @@ from catalog.filters.selector import Selector
 from catalog.units import parse_duration
 from catalog.versions.changes import Change
 from catalog.versions.snapshot import Snapshot
+from catalog.versions.version_origins import repository_origins
 from flows.promote.policy_hook import hook_gate, parse_hook
 from flows.promote.request import PromoteRequest
 from flows.runs.artifacts import table_artifact
@@ -74,6 +75,7 @@ def prepare_promotion(catalog: Catalog, request: PromoteRequest, *, now: datetim
         plan=planned,
         allow_sparse=True,
         donors=(request.source,),
+        origins=repository_origins({request.source: source.version}),
         not_selected=chosen.dropped,
         verdicts=verdicts,
     )

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from catalog.blobs.origins import Origin
 from catalog.content.copy_ends import RepositoryTarget
 from catalog.filters.tags import TagFilter
-from catalog.maintenance.impact import SYNCED_FROM
 from catalog.versions.changes import Commit, LatestIs
 from catalog.versions.snapshot import Snapshot
+from catalog.versions.version_origins import remote_origins
 from flows.runs.failures import each
 from flows.runs.metering import Meter, MeteredTarget, StagedManifest, meter, staged_manifest
 from flows.sync.blend import blended_of
@@ -323,12 +323,13 @@ def commit_of(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Commit:
         operation_id=job.operation_id,
         flow_run_id=job.flow_run_id,
         actor="sync-repository",
-        message=f"{mode}{SYNCED_FROM}{', '.join(map(str, (one.reference for one in job.request.each_alone())))}"[:1000],
+        message=f"{mode} sync of {', '.join(map(str, (one.reference for one in job.request.each_alone())))}"[:1000],
         created_at=job.clock(),
         resumable=True,
         allow_sparse=bool(job.platforms.wanted or job.left_out),
         origin=job.origin,
         origins=_origins(job),
+        version_origins=remote_origins(one.upstream for one in job.request.each_alone()),
         serve=job.serve,
     )
 

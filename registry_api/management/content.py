@@ -11,6 +11,7 @@ from catalog.distributions.records import Distribution
 from catalog.pull_counts import PullSums, sum_pulls
 from catalog.versions.rows import RepositoryRow, VersionRow
 from catalog.versions.snapshot import Snapshot
+from catalog.versions.version_origins import OriginKind
 from oci.errors import Conflict
 from oci.reference import MAX_NAME, NAME_PATTERN, parse_name
 from registry_api.http.response_cache import body_size
@@ -94,8 +95,16 @@ class RepositoryOut(BaseModel):
     updated_at: datetime
 
 
+class OriginOut(BaseModel):
+    """A place that content of a version came from: a remote, a repository here or a bundle; `version` is the number there."""
+
+    kind: OriginKind
+    name: str
+    version: int | None
+
+
 class VersionOut(BaseModel):
-    """One version, and the operation that made it."""
+    """One version, the operation that made it, and where its content came from."""
 
     number: int
     operation: str
@@ -109,6 +118,7 @@ class VersionOut(BaseModel):
     size_bytes: int
     added: int
     removed: int
+    origins: list[OriginOut]
 
 
 class TagOut(BaseModel):

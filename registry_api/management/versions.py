@@ -15,6 +15,7 @@ from catalog.versions.changes import Commit, CommitResult, LatestIs, TagsStay
 from catalog.versions.pins import Pin
 from catalog.versions.snapshot import Snapshot, delta_between
 from catalog.versions.timeline import NUMBERS_PATTERN, parse_numbers
+from catalog.versions.version_origins import repository_origins
 from oci.errors import NameUnknown
 from oci.reference import MAX_NAME, NAME_PATTERN, parse_name, parse_version_reference
 from registry_api.management.content import NUMBER, NamePath, VersionOut
@@ -239,6 +240,7 @@ def _restore(context: RequestContext, name: str, version: int, *, dry_run: bool)
         created_at=context.registry.now(),
         allow_sparse=True,
         donors=(name,),
+        version_origins=repository_origins({name: content.version}),
     )
     result = catalog.commits.preview(commit) if dry_run else catalog.commits.commit(commit)
     return _restored(base, result, dry_run=dry_run)

@@ -7,6 +7,7 @@ from catalog.blobs.origins import Origin, parts_now
 from catalog.content.copy_ends import RepositoryTarget
 from catalog.versions.changes import AddManifest, Change, Commit
 from catalog.versions.snapshot import Snapshot
+from catalog.versions.version_origins import remote_origins
 from oci.copy import GraphCopier
 from oci.descriptor import UNKNOWN_SIZE, Descriptor
 from oci.manifest import Manifest
@@ -44,6 +45,7 @@ async def ingest_manifests(
         created_at=registry.now(),
         allow_sparse=True,
         origin=origin,
+        version_origins=remote_origins([remote]),
         serve=serve,
     )
     await registry.threads.commit(registry.catalog.commits.commit, commit)
