@@ -4,6 +4,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
@@ -200,5 +201,14 @@ def _read_question(sql: str, file: Path | None, named: str, values: list[str]) -
 
 
 def _print_answer(table: "pa.Table") -> None:
-    rows = [[None if value is None else str(value) for value in row.values()] for row in table.to_pylist()]
+    rows = [[_cell(value) for value in row.values()] for row in table.to_pylist()]
     print_table(table.column_names, rows)
+
+
+def _cell(value: object) -> str | None:
+    """Return a value of an answer as text; times that have a zone as in JSON."""
+    from catalog.units import format_time
+
+    if isinstance(value, datetime) and value.tzinfo:
+        return format_time(value)
+    return None if value is None else str(value)
