@@ -7,10 +7,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.path_patterns import PathPattern
 from catalog.quotas.quotas import Quota, QuotaUse
+from catalog.units import Size
 from registry_api.management.dependencies import FAILURES, Context, ManagementRoute
 
 _NUMBER = 2**53
 Limit = Annotated[int | None, Field(ge=0, le=_NUMBER)]
+Bytes = Annotated[Size | None, Field(ge=0, le=_NUMBER)]
 
 
 class QuotaIn(BaseModel):
@@ -19,9 +21,9 @@ class QuotaIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     pattern: PathPattern
-    max_bytes: Limit = None
+    max_bytes: Bytes = None
     max_tags: Limit = None
-    warn_bytes: Limit = None
+    warn_bytes: Bytes = None
     warn_tags: Limit = None
 
 

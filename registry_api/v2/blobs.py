@@ -20,7 +20,6 @@ from registry_api.http.ranges import Span, parse_byte_range
 from registry_api.http.threads import Threads
 from registry_api.http.transports import SEND_FILE, SendFile
 from registry_api.on_demand import ArrivingBlob
-from registry_api.v2.commits import may_be_sparse
 
 log = logging.getLogger("registry_api")
 
@@ -111,7 +110,7 @@ async def _size_of(registry: Registry, request: RoutedRequest, snapshot: Snapsho
 async def _arrived_later(registry: Registry, snapshot: Snapshot, digest: Digest) -> bool:
     """Return whether a sparse repository's version names a blob that arrived after it."""
     catalog, name = registry.catalog, snapshot.repository
-    if not may_be_sparse(catalog.settings, name) or not catalog.content.linked(name, digest):
+    if not catalog.settings.is_sparse(name) or not catalog.content.linked(name, digest):
         return False
     parents = await registry.threads.run(catalog.offers.parents, name, digest)
     return not parents.isdisjoint(snapshot.manifests)

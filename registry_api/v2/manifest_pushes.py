@@ -16,7 +16,7 @@ from registry_api.context import Registry
 from registry_api.http.bodies import read_whole
 from registry_api.http.errors import TooManyTags
 from registry_api.http.messages import RoutedRequest, WholeResponse, empty_response, warning_value
-from registry_api.v2.commits import commit_changes, may_be_sparse
+from registry_api.v2.commits import commit_changes
 from registry_api.v2.manifests import check_digest
 from registry_api.v2.quota_warnings import quota_warnings
 
@@ -87,7 +87,7 @@ def _store(registry: Registry, name: str, manifest: Manifest) -> None:
     snapshot = registry.catalog.snapshots.find(name) or Snapshot(name, 0)
     missing = [child.digest for child in manifest.manifests if _is_missing_child(snapshot, child)]
     missing += [blob.digest for blob in required_blobs(manifest) if not _is_usable(registry, snapshot, blob.digest)]
-    if missing and not may_be_sparse(registry.catalog.settings, name):
+    if missing and not registry.catalog.settings.is_sparse(name):
         raise ManifestBlobUnknown(
             f"{name} does not hold {len(missing)} part(s) of the manifest: push these first: {', '.join(missing[:5])}",
             detail={"missing": missing},
