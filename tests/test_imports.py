@@ -50,7 +50,7 @@ PACKAGE_ARROWS: dict[str, set[str]] = {
     },
     "catalog/commits": {"audit", "blobs", "distributions", "lake", "quotas", "versions"},
     "catalog/content": {"blobs", "catalog", "distributions", "filters", "signing", "versions"},
-    "catalog/distributions": {"filters", "lake"},
+    "catalog/distributions": {"lake"},
     "catalog/filters": set(),
     "catalog/lake": set(),
     "catalog/maintenance": {"blobs", "distributions", "filters", "lake", "pull_counts", "versions"},

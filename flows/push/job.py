@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from catalog.catalog import Catalog
 from catalog.distributions.records import has_labels
 from catalog.filters.companions import CompanionFilter
-from catalog.filters.tags import select_names
+from catalog.path_patterns import select_paths
 from catalog.remotes.clients import Upstreams
 from catalog.versions.snapshot import Snapshot
 from flows.push.plan import Children, blobs_of
@@ -132,7 +132,7 @@ def _routes(job: PushJob) -> Sequence[Route]:
     request, catalog = job.request, job.catalog
     catalog.snapshots.refresh()
     served = {one.path: one for one in catalog.distributions.all() if not one.remote}
-    selected = set(select_names(served, include=request.paths, exclude=request.exclude_paths))
+    selected = set(select_paths(served, include=request.paths, exclude=request.exclude_paths))
     routes: list[Route] = []
     for path, one in served.items():
         if path not in selected or not has_labels(one.labels, request.path_labels):

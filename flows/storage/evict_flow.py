@@ -13,8 +13,9 @@ from prefect.states import Completed
 from catalog.blobs.index import Held
 from catalog.catalog import Catalog
 from catalog.distributions.records import Distribution
-from catalog.filters.tags import select_names
 from catalog.maintenance.cache_eviction import Unused, Uses, plan_size, plan_unused
+from catalog.path_patterns import select_paths
+from catalog.units import parse_duration
 from catalog.versions.changes import Change
 from catalog.versions.snapshot import Snapshot
 from flows.runs.artifacts import table_artifact
@@ -57,7 +58,7 @@ class Eviction:
     @property
     def keep(self) -> float:
         """Seconds for which layers stay that were fetched or pulled."""
-        return self.request.keep_hours * 3600
+        return parse_duration(self.request.keep).total_seconds()
 
 
 @task(name="evict-unused", cache_policy=NO_CACHE)
@@ -168,7 +169,7 @@ async def _run(catalog: Catalog, request: EvictRequest) -> EvictResult:
 def select_caches(caches: Iterable[Distribution], patterns: Sequence[str]) -> list[Distribution]:
     """The caches whose paths fit a pattern, by path, all without patterns; raise DistributionUnknown when there is none."""
     by_path = {one.path: one for one in sorted(caches, key=lambda one: one.path)}
-    chosen = select_names(by_path, include=patterns)
+    chosen = select_paths(by_path, include=patterns)
     if patterns and not chosen:
         raise DistributionUnknown(f"no cache fits {', '.join(patterns)}; `entrepot distribution list` shows them")
     return [by_path[path] for path in chosen]

@@ -64,7 +64,7 @@ def _set(entrepot: Entrepot, *limits: str) -> dict[str, Any]:
 
 
 def _evict(entrepot: Entrepot, *arguments: str) -> dict[str, Any]:
-    found: dict[str, Any] = entrepot.json("evict", "--keep-hours", "0", *arguments)
+    found: dict[str, Any] = entrepot.json("evict", "--keep", "0", *arguments)
     return found
 
 

@@ -46,15 +46,15 @@ def test_usage_delete_and_gc(
     assert [row["operation"] for row in entrepot.json("version", "list", "a/one")] == ["delete", "test"]
     kept = entrepot.json("gc")
     assert (kept["freed"]["blobs"], kept["kept_by_grace"]) == (0, 1)
-    planned = entrepot.json("gc", "--grace-hours", "0", "--dry-run")
+    planned = entrepot.json("gc", "--grace", "0", "--dry-run")
     assert planned["digests"] == [Digest.of(loose)]
-    result = entrepot.json("gc", "--grace-hours", "0")
+    result = entrepot.json("gc", "--grace", "0")
     assert result["freed"] == {"blobs": 1, "bytes": len(loose)}
     assert prefect.flow_run(result["flow_run_id"])["state"]["message"].startswith("freed 1 blobs")
     # Old versions keep their content: the deleted image comes back with them.
     assert entrepot.json("version", "restore", "a/one", "1")["changed"]
     skopeo("copy", "--src-tls-verify=false", f"docker://{server.host}/a/one:v1", f"dir:{tmp_path / 'back'}")
-    assert entrepot("gc", "--grace-hours", "-1").returncode == 2
+    assert entrepot("gc", "--grace", "-1").returncode == 2
 
 
 @pytest.mark.slow

@@ -171,7 +171,7 @@ def test_an_older_catalogue_opens_the_past_since_a_path_was_last_set(
     number = next(
         number
         for number, entry in enumerate(schema.MIGRATIONS)
-        if any("history_from" in statement for statement in entry)
+        if any("history_from" in str(statement) for statement in entry)
     )
     with monkeypatch.context() as patch:
         patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:number])

@@ -120,7 +120,7 @@ def test_messages_of_an_older_home_are_read_once(
     home: Path, open_again: Callable[..., Catalog], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     number = next(
-        place for place, entry in enumerate(schema.MIGRATIONS) if any("version_origins" in one for one in entry)
+        place for place, entry in enumerate(schema.MIGRATIONS) if any("version_origins" in str(one) for one in entry)
     )
     with monkeypatch.context() as patch:
         patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:number])
