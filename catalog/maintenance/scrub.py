@@ -43,6 +43,14 @@ class HeldRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Damage:
+    """What is wrong with a blob; `has_other_bytes`: its file is whole, and its digest another one."""
+
+    reason: str
+    has_other_bytes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Fault:
     """A blob that was not what it should be, and why; its bytes are set aside, and it counts as not held."""
 
@@ -85,19 +93,19 @@ class Scrubber:
         )
         return [HeldRecord(Digest(digest), size, ingested_at) for digest, size, ingested_at in rows]
 
-    def read(self, blob: HeldRecord, pace: Pace) -> str:
-        """Read a blob whole; return what is wrong with it, empty for nothing. What reads wrong is read once more first: memory
+    def read(self, blob: HeldRecord, pace: Pace) -> Damage | None:
+        """Read a blob whole; return what is wrong with it, None for nothing. What reads wrong is read once more first: memory
         and network have faults too. Raises StorageUnavailable."""
-        reason = ""
+        damage = None
         for _ in range(2):
             try:
                 with self._store.open(blob.digest, blob.size) as reader:
-                    reason = _read_whole(reader, blob.digest, pace)
+                    damage = _read_whole(reader, blob.digest, pace)
             except StorageCorrupt as error:
-                reason = error.message
-            if not reason:
-                return ""
-        return reason
+                damage = Damage(error.message)
+            if damage is None:
+                return None
+        return damage
 
     def note_read(self, blobs: Sequence[HeldRecord], now: float) -> None:
         """Note that these were right."""
@@ -106,7 +114,7 @@ class Scrubber:
                 "UPDATE blobs SET read_at = ? WHERE digest = ?", [(now, one.digest) for one in blobs]
             )
 
-    def set_aside(self, blob: HeldRecord, reason: str, now: float) -> Fault | None:
+    def set_aside(self, blob: HeldRecord, damage: Damage, now: float) -> Fault | None:
         """Move damaged bytes away, and count the blob as not held, so that whoever brings it anew heals it.
 
         None, and nothing done, when it was freed or mended since it was read. The bytes go before the record is written for good:
@@ -116,18 +124,19 @@ class Scrubber:
             found = connection.execute(
                 "SELECT size, ingested_at FROM blobs WHERE digest = ?", (blob.digest,)
             ).fetchone()
-            if found != (blob.size, blob.ingested_at) or self._was_mended(blob, reason):
+            if found != (blob.size, blob.ingested_at) or self._was_mended(blob, damage):
                 return None
             connection.execute("DELETE FROM blobs WHERE digest = ?", (blob.digest,))
             connection.execute(
-                "INSERT OR REPLACE INTO quarantine VALUES (?, ?, ?, ?, NULL)", (blob.digest, blob.size, reason, now)
+                "INSERT OR REPLACE INTO quarantine VALUES (?, ?, ?, ?, NULL)",
+                (blob.digest, blob.size, damage.reason, now),
             )
             self._store.set_aside(blob.digest)
-        return Fault(blob.digest, blob.size, reason)
+        return Fault(blob.digest, blob.size, damage.reason)
 
-    def _was_mended(self, blob: HeldRecord, reason: str) -> bool:
-        """Whether a file that was missing or of another size is there now: an upload has brought it."""
-        if reason.startswith(_READS):
+    def _was_mended(self, blob: HeldRecord, damage: Damage) -> bool:
+        """Return whether a file that was missing or of another size is there now: an upload has brought it."""
+        if damage.has_other_bytes:
             return False
         try:
             self._store.check_blob(blob.digest, blob.size)
@@ -147,17 +156,14 @@ class Scrubber:
         return [Fault(Digest(digest), size, reason) for digest, size, reason in rows]
 
 
-_READS = "its bytes are "
-
-
-def _read_whole(reader: BlobReader, digest: Digest, pace: Pace) -> str:
+def _read_whole(reader: BlobReader, digest: Digest, pace: Pace) -> Damage | None:
     hasher, position = new_hasher(digest.algorithm), 0
     while position < reader.size:
         chunk = reader.read_at(position, pace.chunk)
         if not chunk:
-            return f"its file of {reader.size} bytes ends at byte {position}"
+            return Damage(f"its file of {reader.size} bytes ends at byte {position}")
         hasher.update(chunk)
         position += len(chunk)
         pace.spend(len(chunk))
     found = Digest.from_hasher(digest.algorithm, hasher)
-    return "" if found == digest else f"{_READS}those of {found}"
+    return None if found == digest else Damage(f"its bytes are those of {found}", has_other_bytes=True)

@@ -67,8 +67,8 @@ _OF_VERSIONS: Mapping[str, str] = {
         arg_max(size_bytes, version) AS size_bytes, arg_min(created_at, version) AS created_at,
         arg_max(created_at, version) AS updated_at
     FROM {records} WHERE kind = 'version' GROUP BY repository""",
-    "versions": """SELECT repository, version AS number, coalesce(base, version - 1) AS base, operation, operation_id, actor, flow_run_id,
-        message, created_at, tags, manifests, blobs, size_bytes, added, removed
+    "versions": """SELECT repository, version AS number, coalesce(base, version - 1) AS base, operation, operation_id, actor,
+        flow_run_id, message, created_at, tags, manifests, blobs, size_bytes, added, removed
     FROM {records} WHERE kind = 'version'""",
     "version_origins": version_origins_sql("{records}"),
     "changes": """SELECT repository, version, action, kind, tag, digest, size, media_type, artifact_type, subject

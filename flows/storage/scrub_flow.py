@@ -78,13 +78,13 @@ def _read_some(job: ScrubJob) -> list[Fault] | None:
     faults: list[Fault] = []
     try:
         for blob in due:
-            reason = scrubber.read(blob, job.pace)
+            damage = scrubber.read(blob, job.pace)
             job.last = blob.digest
             job.result.blobs += 1
             job.result.bytes += blob.size
-            if not reason:
+            if damage is None:
                 right.append(blob)
-            elif (fault := scrubber.set_aside(blob, reason, time.time())) is not None:
+            elif (fault := scrubber.set_aside(blob, damage, time.time())) is not None:
                 faults.append(fault)
             if faults or time.monotonic() - started > _SECONDS:
                 break
