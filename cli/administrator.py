@@ -17,7 +17,7 @@ from oci.errors import InvalidInput
 if TYPE_CHECKING:
     from catalog.access.administration import Administration
     from catalog.catalog import Catalog
-    from catalog.webhooks.administration import EventDesk
+    from catalog.webhooks.administration import WebhookAdministration
 
 ACTOR = "command line"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -43,15 +43,15 @@ def administering(home: Path | None) -> "Iterator[tuple[Administration, Catalog]
 
 
 @contextmanager
-def event_desk(home: Path | None) -> "Iterator[tuple[EventDesk, Catalog]]":
+def event_desk(home: Path | None) -> "Iterator[tuple[WebhookAdministration, Catalog]]":
     """What changes hooks and subscriptions, and the open catalogue."""
-    from catalog.webhooks.administration import EventDesk
+    from catalog.webhooks.administration import WebhookAdministration
     from catalog.webhooks.queue import EventQueue, events_file
     from catalog.webhooks.records import event_records_file
 
     with opened(home, may_be_new=True) as catalog, EventQueue(events_file(catalog.settings)) as queue:
         records = event_records_file(catalog.settings)
-        yield EventDesk(records, queue, catalog.events, actor=ACTOR, now=lambda: datetime.now(UTC)), catalog
+        yield WebhookAdministration(records, queue, catalog.events, actor=ACTOR, now=lambda: datetime.now(UTC)), catalog
 
 
 def read_lifetime(text: str | None) -> timedelta | None:

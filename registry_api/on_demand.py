@@ -15,7 +15,7 @@ from contextlib import aclosing, asynccontextmanager
 from functools import partial
 
 from catalog.blobs.origins import BlobSource, Policy
-from catalog.blobs.threads import unbroken
+from catalog.blobs.threads import run_shielded
 from catalog.blobs.uploads import UploadSession
 from catalog.catalog import Catalog
 from catalog.remotes.clients import Upstreams
@@ -250,18 +250,18 @@ class Fetches:
                 async for piece in _in_pieces(chunks):
                     session = await opening
                     fetch.begin(session)
-                    await unbroken(session.write, piece, pool=self._threads.files)
+                    await run_shielded(session.write, piece, pool=self._threads.files)
                     fetch.advance(session.offset)
             session = await opening
             fetch.begin(session)
             size = None if fetch.size == UNKNOWN_SIZE else fetch.size
             if policy == "streamed" or self._catalog.settings.read_only:  # passed through, and not kept
-                await unbroken(session.verify, fetch.digest, size, pool=self._threads.files)
+                await run_shielded(session.verify, fetch.digest, size, pool=self._threads.files)
             else:
                 # Who has sent the end of what another began has not shown that it has the blob.
                 origin = upstream.delivered_by(fetch.digest) if start == 0 else ""
                 finish = partial(session.finish, fetch.digest, size, origin=origin)
-                await unbroken(finish, pool=self._threads.files)
+                await run_shielded(finish, pool=self._threads.files)
                 await self._threads.run(self._catalog.rights.note_taken, session.repository, fetch.digest)
             fetch.measure(session.offset)
         except (DigestInvalid, SizeInvalid) as error:

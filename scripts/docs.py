@@ -21,6 +21,7 @@ from cli.main import app
 from oci import errors
 from oci.errors import EntrepotError
 from registry_api.http.errors import row_of
+from scripts.architecture import package_drawings, rooms_drawing, tree
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -215,6 +216,7 @@ def questions_table() -> str:
 GENERATED: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "docs/settings.md": {"settings": settings_table},
     "docs/errors.md": {"errors": errors_table},
+    "docs/architecture.md": {"rooms": rooms_drawing, "packages": package_drawings, "tree": tree},
     "docs/cli.md": {"commands": command_reference},
     "docs/sql.md": {"views": views_table, "questions": questions_table},
 }

@@ -79,6 +79,9 @@ SOURCES_OF_REPOSITORIES = (
 A blob that any repository held was once taken over by others without asking their upstream; from here on a repository has to
 prove that its own source has it, so that the rows also name what came so."""
 
+Migration = str | Callable[[duckdb.DuckDBPyConnection], None]
+"""A statement, or what has to be computed row by row within the same transaction."""
+
 _REMOTES_OF_MESSAGES = """CASE operation
     WHEN 'sync' THEN list_slice(string_split(regexp_extract(message, '^[a-z]+ sync of (.*)$', 1), ', '), 1,
         CASE WHEN length(message) < 1000 THEN -1 ELSE -2 END)
@@ -91,9 +94,6 @@ _ORIGINS_OF_MESSAGES = f"""UPDATE records SET origins = nullif(to_json(list_tran
     lambda text: {{'kind': 'remote', 'name': regexp_replace(text, '(:[^:/@]+)?(@.*)?$', ''), 'version': NULL}}))::VARCHAR, '[]')
 WHERE kind IN ('version', 'squashed') AND operation IN ('sync', 'pull-through')"""
 """Reads those messages for the last time."""
-
-Migration = str | Callable[[duckdb.DuckDBPyConnection], None]
-"""A statement, or what has to be computed row by row within the same transaction."""
 
 MIGRATIONS: tuple[tuple[Migration, ...], ...] = (
     (
@@ -278,3 +278,6 @@ TEXTS_SINCE = _since("children_json")
 
 PULLS_SINCE = _since("CREATE TABLE pulls")
 """The version of the schema from which on pulls are counted."""
+
+ORIGINS_SINCE = _since("version_origins")
+"""The version of the schema from which on the origins of a version are a column."""

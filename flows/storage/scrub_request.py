@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from catalog.maintenance.impact import Hit
 from catalog.maintenance.orphan_files import UnknownFiles
 from catalog.maintenance.scrub import Fault
-from catalog.units import Age, Duration, Size
+from flows.forms.fields import AgeField, DurationField, SizeField
+from flows.forms.older_names import older_names
 from flows.runs.progress import format_bytes
 from oci.digest import Digest
 from oci.errors import StorageCorrupt
@@ -20,27 +21,28 @@ class ScrubRequest(BaseModel):
     """Read every blob, and deal with what is damaged, missing or unknown."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    _older = model_validator(mode="before")(older_names({"grace_hours": ("grace", "h")}))
 
-    rate: Size = Field(
+    rate: SizeField = Field(
         default=50_000_000,
         ge=0,
         title="Rate",
-        description="Bytes read in a second at most, such as 50MB; 0: no limit.",
+        description="Read at most this many bytes per second, such as `50MB`. `0`: no limit.",
     )
-    older_than: Age = Field(
+    older_than: AgeField = Field(
         default="0s",
         title="Older than",
-        description="Read only what was last read, or taken in, before this: an age (`30d`) or a date (`2026-01-31`).",
+        description="Read only blobs last verified or stored before this: `12h`, `30d` or `2026-01-31`.",
     )
     remove_unknown: bool = Field(
         default=False,
         title="Remove unknown files",
-        description="Remove files of the store that nobody knows, and from quarantine what was brought anew.",
+        description="Remove files of the store that are no known blob, and quarantined blobs that were replaced.",
     )
-    grace: Duration = Field(
+    grace: DurationField = Field(
         default="24h",
         title="Grace period",
-        description="Unknown files that are younger stay.",
+        description="Keep unknown files that are younger than this time.",
     )
 
     @property

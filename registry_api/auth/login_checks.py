@@ -19,12 +19,12 @@ from typing import NamedTuple
 from catalog.access.logins import Login, Logins
 from catalog.access.policy import Policy
 from oci.errors import TooManyRequests
-from registry_api.auth.rate_limits import Budget, RateLimit
+from registry_api.auth.rate_limits import BucketSize, RateLimit
 from registry_api.http.fair_queue import FairQueue
 from registry_api.http.threads import Threads
-from registry_api.lru import Recent
+from registry_api.lru import LRUCache
 
-PAIR, ADDRESS, ACCOUNT = Budget(20, 1.0), Budget(100, 2.0), Budget(100, 2.0)
+PAIR, ADDRESS, ACCOUNT = BucketSize(20, 1.0), BucketSize(100, 2.0), BucketSize(100, 2.0)
 """Wrong tries at once, and each second after that: of one account from one address, from one address, of one account."""
 
 HASHES_AT_ONCE = 2
@@ -64,8 +64,8 @@ class LoginChecks:
             RateLimit(budget.each_second, burst=budget.at_once, said=said, clock=clock)
             for budget in (PAIR, ADDRESS, ACCOUNT)
         )
-        self._known: Recent[tuple[str, str], None] = Recent(_REMEMBERED)
-        self._wrong: Recent[bytes, _Wrong] = Recent(_REMEMBERED)
+        self._known: LRUCache[tuple[str, str], None] = LRUCache(_REMEMBERED)
+        self._wrong: LRUCache[bytes, _Wrong] = LRUCache(_REMEMBERED)
         self._under_way: dict[bytes, asyncio.Future[Login | None]] = {}
         self._key = secrets.token_bytes(32)
 
@@ -98,10 +98,10 @@ class LoginChecks:
             self._pay_back(paid)
             raise
         if login is None:
-            self._wrong.keep(mark, _Wrong(policy, self._clock() + _WRONG_FOR))
+            self._wrong.put(mark, _Wrong(policy, self._clock() + _WRONG_FOR))
         else:
             self._pay_back(paid)
-            self._known.keep(pair, None)
+            self._known.put(pair, None)
         return login
 
     def _pay(self, pair: tuple[str, str]) -> list[tuple[RateLimit, str]]:

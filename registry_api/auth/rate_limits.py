@@ -5,13 +5,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from oci.errors import TooManyRequests
-from registry_api.lru import Recent
+from registry_api.lru import LRUCache
 
 _REMEMBERED = 10_000
 _BURST_SECONDS = 10.0
 
 
-class Budget(NamedTuple):
+class BucketSize(NamedTuple):
     """What may be spent at once, and what comes back each second."""
 
     at_once: float
@@ -35,7 +35,7 @@ class RateLimit:
         self._rate, self._clock = rate, clock
         self._said = said or f"more than {rate:g} requests a second"
         self._burst = max(1.0, rate * _BURST_SECONDS if burst is None else burst)
-        self._buckets: Recent[str, tuple[float, float]] = Recent(_REMEMBERED)
+        self._buckets: LRUCache[str, tuple[float, float]] = LRUCache(_REMEMBERED)
 
     def spend(self, identity: str) -> None:
         """Count one request; raise TooManyRequests with the seconds to wait when there are too many."""
@@ -44,13 +44,13 @@ class RateLimit:
         left, now = self._left(identity)
         if left < 1.0:
             raise TooManyRequests(f"{self._said}; wait a moment", retry_after=(1.0 - left) / self._rate)
-        self._buckets.keep(identity, (left - 1.0, now))
+        self._buckets.put(identity, (left - 1.0, now))
 
     def give_back(self, identity: str) -> None:
         """Count one request less."""
         if self._rate:
             left, now = self._left(identity)
-            self._buckets.keep(identity, (min(self._burst, left + 1.0), now))
+            self._buckets.put(identity, (min(self._burst, left + 1.0), now))
 
     def _left(self, identity: str) -> tuple[float, float]:
         now = self._clock()

@@ -10,7 +10,7 @@ from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from registry_api.http.messages import announced_length
-from registry_api.http.transports import SEND_FILE, AnswerTransport, HeadTransport, RawSocket
+from registry_api.http.transports import SEND_FILE, HeadTransport, RawSocket, ResponseTransport
 
 HEAD_LIMIT = 65_536
 """Most bytes of a request line with its headers: eight times what other servers take, since tokens can be long."""
@@ -61,7 +61,7 @@ class Connection(HttpToolsProtocol):
             self.cycle.transport = cast("asyncio.Transport", HeadTransport(self.transport))
         else:
             is_long = (announced_length(cast("Scope", self.scope)) or 0) > DROPPED_LIMIT
-            answer = AnswerTransport(
+            answer = ResponseTransport(
                 self.transport, self.cycle, self._raw_socket, self._end_unread if is_long else None
             )
             self.cycle.transport = cast("asyncio.Transport", answer)

@@ -24,7 +24,7 @@ class Span(NamedTuple):
         return self.last - self.first + 1
 
 
-def parse_range(header: str, size: int) -> Span | None:
+def parse_byte_range(header: str, size: int) -> Span | None:
     """Return the part of `size` bytes that a Range header asks for; None means: ignore it and send all.
 
     Ignored are other units, several ranges, and what is no range at all, as RFC 9110 allows.

@@ -119,7 +119,7 @@ class HeadTransport:
         return self._transport.is_closing()
 
 
-class AnswerTransport:
+class ResponseTransport:
     """What uvicorn writes one answer to, in the place of the connection's transport."""
 
     __slots__ = ("_begun", "_cycle", "_end_unread", "_head", "_raw", "_transport")

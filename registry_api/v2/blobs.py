@@ -14,9 +14,9 @@ from oci.digest import Digest
 from oci.errors import BlobUnknown, EntrepotError, RangeInvalid, StorageCorrupt
 from registry_api.context import Registry
 from registry_api.http.conditional import is_unchanged, not_modified_headers
-from registry_api.http.errors import error_answer
-from registry_api.http.messages import Answer, Headers, Request, Sendable, empty_answer, with_headers
-from registry_api.http.ranges import Span, parse_range
+from registry_api.http.errors import error_response
+from registry_api.http.messages import Headers, RoutedRequest, Sendable, WholeResponse, empty_response, with_headers
+from registry_api.http.ranges import Span, parse_byte_range
 from registry_api.http.threads import Threads
 from registry_api.http.transports import SEND_FILE, SendFile
 from registry_api.on_demand import ArrivingBlob
@@ -34,34 +34,34 @@ WATCHED = 4 * 1024 * 1024
 faster than letting the system send pages that do not; below, it takes twice the time."""
 
 
-async def head_blob(registry: Registry, request: Request) -> Answer:
-    """Answer HEAD; raise DigestInvalid or BlobUnknown."""
+async def head_blob(registry: Registry, request: RoutedRequest) -> WholeResponse:
+    """WholeResponse HEAD; raise DigestInvalid or BlobUnknown."""
     digest = Digest.parse(request.reference)
     snapshot = await _version_of(registry, request)
     size = await _size_of(registry, request, snapshot, digest)
     if request.user:  # a pusher who is told that it is here relies on it being here when the manifest comes
         await _keep_lease(registry, request, snapshot, digest)
     if is_unchanged(request, digest):
-        return Answer(304, not_modified_headers(digest))
+        return WholeResponse(304, not_modified_headers(digest))
     if size == UNKNOWN_SIZE:
         with closing(await _open(registry, snapshot, digest, size)) as reader:
             size = reader.size
-    return Answer(200, _headers(digest, size))
+    return WholeResponse(200, _headers(digest, size))
 
 
-async def get_blob(registry: Registry, request: Request) -> Sendable:
-    """Answer GET of a whole blob or of one range of it; raise DigestInvalid, BlobUnknown or StorageCorrupt."""
+async def get_blob(registry: Registry, request: RoutedRequest) -> Sendable:
+    """WholeResponse GET of a whole blob or of one range of it; raise DigestInvalid, BlobUnknown or StorageCorrupt."""
     digest = Digest.parse(request.reference)
     snapshot = await _version_of(registry, request)
     size = await _size_of(registry, request, snapshot, digest)
     if is_unchanged(request, digest):
-        return Answer(304, not_modified_headers(digest))
+        return WholeResponse(304, not_modified_headers(digest))
     reader: BlobReader | ArrivingBlob | None = None
     try:
         if size != UNKNOWN_SIZE:
             shape = _shape(request, digest, size)
             if registry.catalog.content.redirects and (location := await _elsewhere(registry, snapshot, digest)):
-                return empty_answer(307, (b"location", location), (b"docker-content-digest", digest))
+                return empty_response(307, (b"location", location), (b"docker-content-digest", digest))
         reader = await _open(registry, snapshot, digest, size)
         if reader.size != size:  # manifests claimed another
             size = reader.size
@@ -69,11 +69,11 @@ async def get_blob(registry: Registry, request: Request) -> Sendable:
     except RangeInvalid as error:
         if reader is not None:
             reader.close()
-        return error_answer(error, (b"content-range", f"bytes */{size}"))
-    return BlobAnswer(*shape, reader, registry.threads, request)
+        return error_response(error, (b"content-range", f"bytes */{size}"))
+    return BlobResponse(*shape, reader, registry.threads, request)
 
 
-def _shape(request: Request, digest: Digest, size: int) -> tuple[int, Headers, Span]:
+def _shape(request: RoutedRequest, digest: Digest, size: int) -> tuple[int, Headers, Span]:
     """Status, headers and bytes of an answer; raise RangeInvalid."""
     part = _part_asked_for(request, digest, size)
     if part is None:
@@ -81,7 +81,7 @@ def _shape(request: Request, digest: Digest, size: int) -> tuple[int, Headers, S
     return 206, _part_headers(digest, part, size), part
 
 
-async def _version_of(registry: Registry, request: Request) -> Snapshot:
+async def _version_of(registry: Registry, request: RoutedRequest) -> Snapshot:
     """The version that the path serves, an empty one where there is none yet."""
     cached = registry.catalog.serving.cached(request.name) or await registry.find_served(request.name)
     return cached or Snapshot(request.repository, 0)
@@ -94,7 +94,7 @@ async def _elsewhere(registry: Registry, snapshot: Snapshot, digest: Digest) -> 
     return await registry.threads.run(registry.catalog.content.url, digest)
 
 
-async def _size_of(registry: Registry, request: Request, snapshot: Snapshot, digest: Digest) -> int:
+async def _size_of(registry: Registry, request: RoutedRequest, snapshot: Snapshot, digest: Digest) -> int:
     """The blob's size, as far as this path gives it to the caller: that others hold it is not told."""
     size = snapshot.blobs.get(digest) if digest not in snapshot.deferred else None
     if size is None and (
@@ -117,7 +117,7 @@ async def _came_late(registry: Registry, snapshot: Snapshot, digest: Digest) -> 
     return not parents.isdisjoint(snapshot.manifests)
 
 
-async def _keep_lease(registry: Registry, request: Request, snapshot: Snapshot, digest: Digest) -> None:
+async def _keep_lease(registry: Registry, request: RoutedRequest, snapshot: Snapshot, digest: Digest) -> None:
     """Renew the lease of a blob that no version holds; raise BlobUnknown when garbage collection was quicker, and for one that
     was lost and can be fetched from nowhere, so that the push brings it."""
     catalog = registry.catalog
@@ -130,14 +130,14 @@ async def _keep_lease(registry: Registry, request: Request, snapshot: Snapshot, 
         raise BlobUnknown(f"blob {digest} is not in {request.name}")
 
 
-def _part_asked_for(request: Request, digest: Digest, size: int) -> Span | None:
+def _part_asked_for(request: RoutedRequest, digest: Digest, size: int) -> Span | None:
     asked = request.header(b"range")
     if asked is None:
         return None
     condition = request.header(b"if-range")
     if condition is not None and condition.decode("latin-1").strip() != f'"{digest}"':
         return None
-    return parse_range(asked.decode("latin-1"), size)
+    return parse_byte_range(asked.decode("latin-1"), size)
 
 
 async def _open(registry: Registry, snapshot: Snapshot, digest: Digest, size: int) -> BlobReader | ArrivingBlob:
@@ -156,7 +156,7 @@ async def _open(registry: Registry, snapshot: Snapshot, digest: Digest, size: in
             return arriving
     reader = await registry.threads.run(catalog.content.open, digest)
     if reader.fileno() >= 0:
-        registry.opened.keep(digest, None)
+        registry.opened.put(digest, None)
     return reader
 
 
@@ -174,7 +174,7 @@ def _part_headers(digest: Digest, span: Span, size: int) -> Headers:
     return [*_headers(digest, span.length), (b"content-range", f"bytes {span.first}-{span.last}/{size}".encode())]
 
 
-class BlobAnswer:
+class BlobResponse:
     """A span of an open blob, sent in chunks; it closes the blob."""
 
     def __init__(
@@ -184,7 +184,7 @@ class BlobAnswer:
         span: Span,
         reader: BlobReader | ArrivingBlob,
         threads: Threads,
-        request: Request,
+        request: RoutedRequest,
     ) -> None:
         self._status, self._headers, self._reader, self._span = status, headers, reader, span
         self._threads, self._receive = threads, request.receive

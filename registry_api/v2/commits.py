@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 from catalog.settings import Settings
 from catalog.versions.changes import Change, Commit, CommitResult, TagsStay
 from registry_api.context import Registry
-from registry_api.http.messages import Request
+from registry_api.http.messages import RoutedRequest
 
 
 def may_be_sparse(settings: Settings, repository: str) -> bool:
@@ -14,7 +14,7 @@ def may_be_sparse(settings: Settings, repository: str) -> bool:
 
 
 async def commit_changes(
-    registry: Registry, request: Request, operation: str, changes: tuple[Change, ...]
+    registry: Registry, request: RoutedRequest, operation: str, changes: tuple[Change, ...]
 ) -> CommitResult:
     """Make one version of the request's repository, in the name of its user."""
     immutable = registry.catalog.distributions.immutable_tags(request.repository)

@@ -15,7 +15,7 @@ from oci.reference import parse_tag
 from registry_api.context import Registry
 from registry_api.http.bodies import read_whole
 from registry_api.http.errors import TooManyTags
-from registry_api.http.messages import Answer, Request, empty_answer, warning_value
+from registry_api.http.messages import RoutedRequest, WholeResponse, empty_response, warning_value
 from registry_api.v2.commits import commit_changes, may_be_sparse
 from registry_api.v2.manifests import check_digest
 from registry_api.v2.quota_warnings import quota_warnings
@@ -30,7 +30,7 @@ _TRIES = 5
 """How often a manifest is kept and committed that others delete meanwhile."""
 
 
-async def put_manifest(registry: Registry, request: Request) -> Answer:
+async def put_manifest(registry: Registry, request: RoutedRequest) -> WholeResponse:
     """Take a manifest in.
 
     1. Read the reference, so that a bad one costs no body. 2. Read the body within the limit. 3. Parse it and compare it with
@@ -61,7 +61,7 @@ async def put_manifest(registry: Registry, request: Request) -> Answer:
     return _created(request.name, manifest, tags if by_digest else (), quota_warnings(registry, request))
 
 
-def _tags_of(request: Request, by_digest: Digest | None) -> Sequence[str]:
+def _tags_of(request: RoutedRequest, by_digest: Digest | None) -> Sequence[str]:
     if by_digest is None:
         return (parse_tag(request.reference),)
     tags = tuple(dict.fromkeys(request.query.get("tag", ())))
@@ -121,7 +121,7 @@ def _is_usable(registry: Registry, snapshot: Snapshot, digest: Digest) -> bool:
     return registry.catalog.rights.has_received(snapshot, digest) and content.lease(name, digest)
 
 
-def _created(name: str, manifest: Manifest, tags: Sequence[str], warnings: Sequence[str]) -> Answer:
+def _created(name: str, manifest: Manifest, tags: Sequence[str], warnings: Sequence[str]) -> WholeResponse:
     headers: list[tuple[bytes, str]] = [
         (b"location", f"/v2/{name}/manifests/{manifest.digest}"),
         (b"docker-content-digest", manifest.digest),
@@ -130,4 +130,4 @@ def _created(name: str, manifest: Manifest, tags: Sequence[str], warnings: Seque
         headers.append((b"oci-subject", manifest.subject.digest))
     headers.extend((b"oci-tag", tag) for tag in tags)
     headers.extend((b"warning", warning_value(text)) for text in warnings)
-    return empty_answer(201, *headers)
+    return empty_response(201, *headers)

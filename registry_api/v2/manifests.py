@@ -7,33 +7,33 @@ from oci.digest import Digest
 from oci.errors import DigestInvalid, ManifestUnknown
 from registry_api.context import Registry
 from registry_api.http.conditional import is_unchanged, not_modified_headers
-from registry_api.http.messages import Answer, Headers, Request, with_headers
+from registry_api.http.messages import Headers, RoutedRequest, WholeResponse, with_headers
 from registry_api.v2.pull_counting import note_pull
 
 
-async def get_manifest(registry: Registry, request: Request) -> Answer:
-    """Answer GET by tag or digest: the bytes that were pushed, whatever the client accepts."""
+async def get_manifest(registry: Registry, request: RoutedRequest) -> WholeResponse:
+    """WholeResponse GET by tag or digest: the bytes that were pushed, whatever the client accepts."""
     snapshot = registry.catalog.serving.cached(request.name) or await registry.served(request.name)
     digest = resolve(snapshot, request.reference, request.name)
     entry = snapshot.manifests[digest]
     if is_unchanged(request, digest):
         note_pull(registry, request.repository, request.reference, digest)
-        return Answer(304, not_modified_headers(digest))
+        return WholeResponse(304, not_modified_headers(digest))
     raw = registry.catalog.manifests.cached(digest)
     if raw is None:
         raw = await registry.threads.run(registry.catalog.manifests.raw, digest)
     note_pull(registry, request.repository, request.reference, digest)
-    return Answer(200, _headers(digest, entry.media_type, entry.size), raw)
+    return WholeResponse(200, _headers(digest, entry.media_type, entry.size), raw)
 
 
-async def head_manifest(registry: Registry, request: Request) -> Answer:
-    """Answer HEAD by tag or digest, which takes no more than the snapshot."""
+async def head_manifest(registry: Registry, request: RoutedRequest) -> WholeResponse:
+    """WholeResponse HEAD by tag or digest, which takes no more than the snapshot."""
     snapshot = registry.catalog.serving.cached(request.name) or await registry.served(request.name)
     digest = resolve(snapshot, request.reference, request.name)
     entry = snapshot.manifests[digest]
     if is_unchanged(request, digest):
-        return Answer(304, not_modified_headers(digest))
-    return Answer(200, _headers(digest, entry.media_type, entry.size))
+        return WholeResponse(304, not_modified_headers(digest))
+    return WholeResponse(200, _headers(digest, entry.media_type, entry.size))
 
 
 def resolve(snapshot: Snapshot, reference: str, path: str) -> Digest:

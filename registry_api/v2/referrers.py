@@ -10,7 +10,7 @@ from oci.digest import Digest
 from oci.manifest import MAX_BYTES
 from oci.mediatypes import OCI_INDEX
 from registry_api.context import Registry
-from registry_api.http.messages import Answer, Request, with_headers
+from registry_api.http.messages import RoutedRequest, WholeResponse, with_headers
 from registry_api.http.paging import next_link
 from registry_api.http.response_cache import body_size
 
@@ -21,8 +21,8 @@ _ENVELOPE = 1024
 """Bytes of the index around its descriptors, generously."""
 
 
-async def get_referrers(registry: Registry, request: Request) -> Answer:
-    """Answer with an index of the referrers, an empty one for a subject or repository that nobody knows."""
+async def get_referrers(registry: Registry, request: RoutedRequest) -> WholeResponse:
+    """WholeResponse with an index of the referrers, an empty one for a subject or repository that nobody knows."""
     subject = Digest.parse(request.reference)
     artifact_type = request.parameter("artifactType")
     snapshot = await registry.find_served(request.name)
@@ -41,10 +41,12 @@ async def get_referrers(registry: Registry, request: Request) -> Answer:
         kept = {"artifactType": artifact_type} if artifact_type else {}
         headers.append((b"link", next_link(request.path, {**kept, "last": rest})))
     body = b'{"schemaVersion":2,"mediaType":"%s","manifests":[%s]}' % (OCI_INDEX.encode(), page)
-    return Answer(200, with_headers((b"content-length", str(len(body))), *headers), body)
+    return WholeResponse(200, with_headers((b"content-length", str(len(body))), *headers), body)
 
 
-async def _page(registry: Registry, request: Request, snapshot: Snapshot, found: Sequence[Digest]) -> tuple[bytes, str]:
+async def _page(
+    registry: Registry, request: RoutedRequest, snapshot: Snapshot, found: Sequence[Digest]
+) -> tuple[bytes, str]:
     """The descriptors of one page, joined, and the last of them when some are left: few of them at once, many as they were
     kept, or made on a thread."""
 
@@ -60,9 +62,9 @@ async def _page(registry: Registry, request: Request, snapshot: Snapshot, found:
         return await registry.threads.make(make)
 
     asked = ("referrers", snapshot.repository, snapshot.version, tuple(found))
-    asker = registry.asker(request.caller, request.scope)
-    return await registry.answers.get(
-        asked, None, asker, make_on_thread, lambda made: body_size(made[0]) + 80 * len(found)
+    cost_key = registry.cost_key(request.caller, request.scope)
+    return await registry.responses.get(
+        asked, None, cost_key, make_on_thread, lambda made: body_size(made[0]) + 80 * len(found)
     )
 
 
@@ -102,7 +104,7 @@ def _key(snapshot: Snapshot, digest: Digest) -> tuple[Digest, str]:
 def _describe_all(registry: Registry, snapshot: Snapshot, digests: Iterable[Digest]) -> None:
     for digest in digests:
         if _key(snapshot, digest) not in registry.described:
-            registry.described.keep(_key(snapshot, digest), _encoded(registry, snapshot, digest))
+            registry.described.put(_key(snapshot, digest), _encoded(registry, snapshot, digest))
 
 
 def _page_of(registry: Registry, snapshot: Snapshot, digests: Iterable[Digest]) -> tuple[list[bytes], bool]:

@@ -14,7 +14,7 @@ from registry_api.http.bodies import read_batches
 from registry_api.http.threads import Threads
 
 
-class Intake:
+class UploadStream:
     """Holds a session for one request; leaving the context lets go of it, never while a thread still writes to it."""
 
     def __init__(self, session: UploadSession, threads: Threads) -> None:

@@ -19,20 +19,20 @@ from oci.errors import (
     TooManyRequests,
 )
 from oci.reference import parse_name
-from registry_api.auth.gate import is_administrator
+from registry_api.auth.access_controller import is_administrator
 from registry_api.context import Registry
 from registry_api.http.bodies import ClientGone
-from registry_api.http.errors import error_answer
-from registry_api.http.messages import Answer, Request, empty_answer
+from registry_api.http.errors import error_response
+from registry_api.http.messages import RoutedRequest, WholeResponse, empty_response
 from registry_api.http.ranges import parse_chunk, upload_progress
-from registry_api.v2.upload_stream import Intake
+from registry_api.v2.upload_stream import UploadStream
 
 _BUSY_TRIES, _BUSY_PAUSE = 40, 0.05
 """How often, and after how many seconds each time, a session is asked for again that another request still holds: that of a
 client whose connection broke is noticed, and lets go, within moments."""
 
 
-async def post_upload(registry: Registry, request: Request) -> Answer:
+async def post_upload(registry: Registry, request: RoutedRequest) -> WholeResponse:
     """Mount a blob, take a whole one in, or open a session; a mount that cannot be made opens a session too.
 
     Raises DigestInvalid for an algorithm that is not known (distribution-spec, development head: `digest-algorithm`).
@@ -55,7 +55,7 @@ async def post_upload(registry: Registry, request: Request) -> Answer:
     return _progress(202, request, session)
 
 
-async def _mount(registry: Registry, request: Request, digest: Digest) -> bool:
+async def _mount(registry: Registry, request: RoutedRequest, digest: Digest) -> bool:
     """Let the repository use a blob that another one holds; False when it cannot be, for whatever reason."""
     if not await _may_be_mounted(registry, request, digest):
         return False
@@ -66,7 +66,7 @@ async def _mount(registry: Registry, request: Request, digest: Digest) -> bool:
     return True
 
 
-async def _may_be_mounted(registry: Registry, request: Request, digest: Digest) -> bool:
+async def _may_be_mounted(registry: Registry, request: RoutedRequest, digest: Digest) -> bool:
     source = request.parameter("from")
     if source is None:
         return await _is_readable_somewhere(registry, request.caller.unscoped, digest)
@@ -89,10 +89,10 @@ async def _is_readable_somewhere(registry: Registry, caller: Caller, digest: Dig
     """
     catalog = registry.catalog
     leased = await registry.threads.run(catalog.content.linked_anywhere, digest)
-    if is_administrator(registry.gate.access.policy, caller):
+    if is_administrator(registry.access.store.policy, caller):
         return True
     for one in catalog.distributions.all():
-        if registry.gate.may_pull(caller, one):
+        if registry.access.may_pull(caller, one):
             snapshot = catalog.serving.cached(one.path)
             if (snapshot is not None and digest in snapshot.blobs and digest not in snapshot.deferred) or (
                 one.repository in leased and registry.shows_leases(caller, one.path)
@@ -107,60 +107,60 @@ async def _check_open_sessions(registry: Registry, repository: str) -> None:
         raise TooManyRequests(f"{repository} has {limit} uploads open, as many as it may; end one", retry_after=10.0)
 
 
-async def _take_whole(registry: Registry, request: Request, digest: Digest) -> Answer:
+async def _take_whole(registry: Registry, request: RoutedRequest, digest: Digest) -> WholeResponse:
     """Take a blob in with one request; nothing stays of one that breaks off, for nobody knows its session."""
     await _check_quota(registry, request, request.content_length or 0)
-    with Intake(
+    with UploadStream(
         await registry.threads.run(registry.catalog.uploads.begin, request.repository), registry.threads
-    ) as intake:
+    ) as stream:
         try:
-            await _feed(registry, intake, request)
+            await _feed(registry, stream, request)
         except (ClientGone, EntrepotError):
-            await intake.cancel()
+            await stream.cancel()
             raise
-        await intake.finish(digest)
+        await stream.finish(digest)
     return _created(request.name, digest)
 
 
-async def patch_upload(registry: Registry, request: Request) -> Answer:
+async def patch_upload(registry: Registry, request: RoutedRequest) -> WholeResponse:
     """Append a chunk, or a stream of any length when there is no Content-Range."""
-    with Intake(await _resume(registry, request), registry.threads) as intake:
+    with UploadStream(await _resume(registry, request), registry.threads) as stream:
         try:
-            await _take_chunk(registry, intake, request)
+            await _take_chunk(registry, stream, request)
         except RangeInvalid as error:
-            return _out_of_order(request, intake.session, error)
-        return _progress(202, request, intake.session)
+            return _out_of_order(request, stream.session, error)
+        return _progress(202, request, stream.session)
 
 
-async def put_upload(registry: Registry, request: Request) -> Answer:
+async def put_upload(registry: Registry, request: RoutedRequest) -> WholeResponse:
     """Append the last chunk, if there is one, and close the session; raise DigestInvalid."""
     wanted = request.parameter("digest")
     if wanted is None:
         raise DigestInvalid("closing an upload needs the parameter digest")
     digest = Digest.parse(wanted)
-    with Intake(await _resume(registry, request), registry.threads) as intake:
+    with UploadStream(await _resume(registry, request), registry.threads) as stream:
         try:
-            await _take_chunk(registry, intake, request)
+            await _take_chunk(registry, stream, request)
         except RangeInvalid as error:
-            return _out_of_order(request, intake.session, error)
-        await intake.finish(digest)
+            return _out_of_order(request, stream.session, error)
+        await stream.finish(digest)
     return _created(request.name, digest)
 
 
-async def get_upload(registry: Registry, request: Request) -> Answer:
+async def get_upload(registry: Registry, request: RoutedRequest) -> WholeResponse:
     """Tell how much of a session has come."""
     with await _resume(registry, request) as session:
         return _progress(204, request, session)
 
 
-async def delete_upload(registry: Registry, request: Request) -> Answer:
+async def delete_upload(registry: Registry, request: RoutedRequest) -> WholeResponse:
     """Drop a session."""
-    with Intake(await _resume(registry, request), registry.threads) as intake:
-        await intake.cancel()
-    return empty_answer(204)
+    with UploadStream(await _resume(registry, request), registry.threads) as stream:
+        await stream.cancel()
+    return empty_response(204)
 
 
-async def _resume(registry: Registry, request: Request) -> UploadSession:
+async def _resume(registry: Registry, request: RoutedRequest) -> UploadSession:
     """Take hold of a session; raise UploadUnknown, or Conflict when another request holds it and goes on."""
     uploads = registry.catalog.uploads
     for _ in range(_BUSY_TRIES):
@@ -171,25 +171,27 @@ async def _resume(registry: Registry, request: Request) -> UploadSession:
     return await registry.threads.run(uploads.resume, request.repository, request.reference)
 
 
-async def _take_chunk(registry: Registry, intake: Intake, request: Request) -> None:
+async def _take_chunk(registry: Registry, stream: UploadStream, request: RoutedRequest) -> None:
     """Append the body; raise RangeInvalid when it does not start where the session ends, SizeInvalid for a wrong length."""
     header = request.header(b"content-range")
     if header is None:
-        await _feed(registry, intake, request)
+        await _feed(registry, stream, request)
         return
     chunk = parse_chunk(header.decode("latin-1"))
-    if chunk.first != intake.session.offset:
+    if chunk.first != stream.session.offset:
         raise RangeInvalid(
-            f"the chunk starts at byte {chunk.first}, but the session has {intake.session.offset}",
-            detail={"offset": intake.session.offset},
+            f"the chunk starts at byte {chunk.first}, but the session has {stream.session.offset}",
+            detail={"offset": stream.session.offset},
         )
     announced = request.content_length
     if announced is not None and announced != chunk.length:
         raise SizeInvalid(f"Content-Range announces {chunk.length} bytes, Content-Length {announced}")
-    await _feed(registry, intake, request, expected=chunk.length)
+    await _feed(registry, stream, request, expected=chunk.length)
 
 
-async def _feed(registry: Registry, intake: Intake, request: Request, *, expected: int | None = None) -> None:
+async def _feed(
+    registry: Registry, stream: UploadStream, request: RoutedRequest, *, expected: int | None = None
+) -> None:
     """Append the body; raise BlobTooLarge, and drop the session, when the blob is above the limit of the settings; raise
     QuotaExceeded when what is announced does not fit."""
     if request.content_length:
@@ -197,18 +199,18 @@ async def _feed(registry: Registry, intake: Intake, request: Request, *, expecte
     limit = registry.catalog.settings.max_blob_size
     announced = request.content_length
     if not limit:
-        await intake.feed(request.receive, expected=expected)
+        await stream.feed(request.receive, expected=expected)
         return
     try:
-        if announced is not None and intake.session.offset + announced > limit:
+        if announced is not None and stream.session.offset + announced > limit:
             raise BlobTooLarge(f"a blob may have {limit} bytes here")
-        await intake.feed(request.receive, expected=expected, limit=limit)
+        await stream.feed(request.receive, expected=expected, limit=limit)
     except BlobTooLarge:
-        await intake.cancel()
+        await stream.cancel()
         raise
 
 
-async def _check_quota(registry: Registry, request: Request, announced: int) -> None:
+async def _check_quota(registry: Registry, request: RoutedRequest, announced: int) -> None:
     """Raise QuotaExceeded when the namespace is full, or when so many bytes more are not to fit beside other open uploads.
 
     That is early advice; what counts is checked when the manifest comes."""
@@ -222,13 +224,13 @@ async def _check_quota(registry: Registry, request: Request, announced: int) -> 
         await registry.threads.run(check)
 
 
-def _location(request: Request, session: UploadSession) -> str:
+def _location(request: RoutedRequest, session: UploadSession) -> str:
     """Relative, so that it holds behind whatever proxy the client sees."""
     return f"/v2/{request.name}/blobs/uploads/{session.id}"
 
 
-def _progress(status: int, request: Request, session: UploadSession) -> Answer:
-    return empty_answer(
+def _progress(status: int, request: RoutedRequest, session: UploadSession) -> WholeResponse:
+    return empty_response(
         status,
         (b"location", _location(request, session)),
         (b"range", upload_progress(session.offset)),
@@ -236,9 +238,9 @@ def _progress(status: int, request: Request, session: UploadSession) -> Answer:
     )
 
 
-def _out_of_order(request: Request, session: UploadSession, error: RangeInvalid) -> Answer:
+def _out_of_order(request: RoutedRequest, session: UploadSession, error: RangeInvalid) -> WholeResponse:
     """The session lives on: the client reads here where to go on."""
-    return error_answer(
+    return error_response(
         error,
         (b"location", _location(request, session)),
         (b"range", upload_progress(session.offset)),
@@ -246,5 +248,5 @@ def _out_of_order(request: Request, session: UploadSession, error: RangeInvalid)
     )
 
 
-def _created(name: str, digest: Digest) -> Answer:
-    return empty_answer(201, (b"location", f"/v2/{name}/blobs/{digest}"), (b"docker-content-digest", digest))
+def _created(name: str, digest: Digest) -> WholeResponse:
+    return empty_response(201, (b"location", f"/v2/{name}/blobs/{digest}"), (b"docker-content-digest", digest))

@@ -23,7 +23,7 @@ def scope_of(peer: str = PROXY, server: str = "10.0.0.5", host: str = "inner:508
 
 
 def heeded(scope: dict[str, Any]) -> tuple[str, str, str]:
-    found = TrustedProxies(read_networks(["10.0.0.0/24", "::1"])).heed(scope)
+    found = TrustedProxies(read_networks(["10.0.0.0/24", "::1"])).apply(scope)
     return found["client"][0], found["scheme"], dict(found["headers"])[b"host"].decode("latin-1")
 
 
@@ -74,8 +74,8 @@ def test_what_others_say_is_not_heeded(peer: str) -> None:
     said = scope_of(
         peer, x_forwarded_for="1.1.1.1", x_forwarded_proto="https", x_forwarded_host="evil", forwarded="for=2.2.2.2"
     )
-    assert TrustedProxies(read_networks(["10.0.0.0/24", "::1"])).heed(said) is said
-    assert TrustedProxies([]).heed(scope_of(x_forwarded_for="1.1.1.1"))["client"][0] == PROXY
+    assert TrustedProxies(read_networks(["10.0.0.0/24", "::1"])).apply(said) is said
+    assert TrustedProxies([]).apply(scope_of(x_forwarded_for="1.1.1.1"))["client"][0] == PROXY
 
 
 def test_forms_of_the_headers() -> None:
