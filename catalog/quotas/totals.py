@@ -1,4 +1,4 @@
-"""How much repositories hold in their latest versions, and in all that fit a pattern: in memory, moved by commits and news."""
+"""How much repositories hold in their latest versions, and in all that fit a pattern: in memory, moved by all commits."""
 
 import threading
 from collections.abc import Iterable, Mapping

@@ -9,7 +9,7 @@ import pytest
 from catalog.catalog import Catalog
 from catalog.lake.snapshot_log import judge_since
 from catalog.maintenance.impact import spans_of
-from catalog.maintenance.scrub import Damage, Fault, HeldRecord, Pace
+from catalog.maintenance.scrub import Damage, DueBlob, Fault, Pace
 from catalog.settings import read_settings
 from oci.digest import Digest
 from oci.errors import BlobUnknown, StorageCorrupt
@@ -102,7 +102,7 @@ def test_a_pass_that_was_broken_off_goes_on_and_what_is_young_is_not_read(
     read: list[Digest] = []
     plain = timed.maintenance.scrubber.read
 
-    def noted(blob: HeldRecord, pace: Pace) -> Damage | None:
+    def noted(blob: DueBlob, pace: Pace) -> Damage | None:
         read.append(blob.digest)
         return plain(blob, pace)
 
@@ -156,11 +156,11 @@ def test_who_is_hit_is_named_with_versions_tags_and_paths(timed: Catalog) -> Non
     push_image(timed, "team/app", "v1", "one", ("shared",))
     push_image(timed, "team/app", "v2", "two", ("own",))
     push_image(timed, "other/app", "latest", "three", ("shared",))
-    hits = {hit.repository: hit for hit in timed.maintenance.hits([Digest.of(b"shared")])}
-    assert (hits["other/app"].versions, hits["other/app"].tags, hits["other/app"].paths) == (
+    impacts = {impact.repository: impact for impact in timed.maintenance.impacts([Digest.of(b"shared")])}
+    assert (impacts["other/app"].versions, impacts["other/app"].tags, impacts["other/app"].paths) == (
         "1-", ("latest",), ("other/app",),
     )  # fmt: skip
-    own = timed.maintenance.hits([Digest.of(b"own")])[0]
+    own = timed.maintenance.impacts([Digest.of(b"own")])[0]
     assert (own.versions, own.tags) == ("2-", ("v2",))
 
 
