@@ -112,7 +112,7 @@ PACKAGE_ARROWS: dict[str, set[str]] = {
     "flows/demo": {"pipeline", "sync"},
     "flows/forms": set(),
     "flows/image_build": {"forms", "runs", "sign"},
-    "flows/orchestration": {"demo", "recovery", "runs"},
+    "flows/orchestration": {"demo", "forms", "recovery", "runs"},
     "flows/pipeline": {"bundles", "curate", "forms", "image_build", "runs", "sign", "sync"},
     "flows/promote": {"forms", "runs", "sign"},
     "flows/push": {"forms", "runs"},

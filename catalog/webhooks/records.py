@@ -1,4 +1,4 @@
-"""Hooks and subscriptions: what upstreams may tell us, and whom we tell; a file beside the catalogue, since it holds secrets."""
+"""Hooks and subscriptions: events from upstreams, and who is notified; in a private file, since it holds secrets."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -15,6 +15,7 @@ from catalog.filters.tags import TagPattern
 from catalog.parsed_text import checked
 from catalog.path_patterns import PathPattern, matches
 from catalog.settings import Settings
+from catalog.units import Hours, Seconds
 from oci.errors import InvalidInput
 from oci.reference import parse_name
 from oci.remote.address import parse_remote
@@ -44,7 +45,7 @@ def parse_upstream(text: str) -> tuple[str, str]:
         raise InvalidInput("an upstream cannot hold a login; logins are read from auth.json or ENTREPOT_LOGINS")
     if host == host.lower() and host != "localhost" and not set(".:") & set(host):
         raise InvalidInput(
-            f"{host[:80]!r} is no registry's host; name it in full, such as registry.example or docker.io"
+            f"{host[:80]!r} names no registry: expected a full host name, such as registry.example or docker.io"
         )
     registry = f"{scheme}://{host}" if separator else host
     parse_remote(f"{registry}/{prefix or 'name'}")
@@ -54,7 +55,7 @@ def parse_upstream(text: str) -> tuple[str, str]:
 def parse_deployment(text: str) -> str:
     """Read `FLOW/DEPLOYMENT`; raise InvalidInput."""
     if not re.fullmatch(r"[^/\s?#%]{1,200}/[^/\s?#%]{1,200}", text):
-        raise InvalidInput(f"{text[:80]!r} is no deployment; expected FLOW/DEPLOYMENT, such as {SYNC}")
+        raise InvalidInput(f"invalid deployment {text[:80]!r}: expected FLOW/DEPLOYMENT, such as {SYNC}")
     return text
 
 
@@ -82,7 +83,7 @@ class Hook(_Value):
     repositories: tuple[PathPattern, ...] = Field((), max_length=100)
     tags: tuple[TagPattern, ...] = Field((), max_length=100)
     whole: bool = False
-    quiet_seconds: float = Field(3.0, ge=0, le=3600)
+    quiet_seconds: Seconds = Field(3.0, ge=0, le=3600)
     proof: Proof = "token"
     secret: str = Field(default="", repr=False)
     created_at: datetime
@@ -101,7 +102,7 @@ class Hook(_Value):
 
 
 class Subscription(_Value):
-    """Whom we tell: a URL, of what, and for how long delivery is tried. The secret that signs is named, never kept here."""
+    """A URL that is notified: of what, and how long delivery is tried. The signing secret is named, not stored."""
 
     id: str
     url: Annotated[str, AfterValidator(checked(parse_url))]
@@ -112,7 +113,7 @@ class Subscription(_Value):
     format: Format = "cloudevents"
     secret_file: str = ""
     secret_env: str = Field("", pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")
-    give_up_hours: float = Field(72.0, gt=0, le=8760)
+    give_up_hours: Hours = Field(72.0, gt=0, le=8760)
     internal: bool = True
     """Whether the URL may lead to an address of an internal network: it was named on this machine itself."""
     created_at: datetime
@@ -124,16 +125,16 @@ class Subscription(_Value):
                 raise ValueError(f"events: nothing is called {pattern}; there are {', '.join(EVENT_TYPES)}")
         if self.secret_file and self.secret_env:
             raise ValueError("name the secret by a file or by a variable, not by both")
-        if self.format == "distribution" and not self.wants(VERSION_CREATED):
+        if self.format == "distribution" and not self.selects(VERSION_CREATED):
             raise ValueError(f"the format distribution tells of {VERSION_CREATED} alone")
         return self
 
-    def wants(self, kind: str) -> bool:
-        """Whether events of a type are asked for."""
+    def selects(self, kind: str) -> bool:
+        """Return whether events of a type are selected."""
         return any(fnmatchcase(kind, pattern) for pattern in self.events)
 
     def covers(self, name: str) -> bool:
-        """Whether a repository or path is asked for."""
+        """Return whether a repository or path is selected."""
         return any(matches(pattern, name) for pattern in self.repositories)
 
 
@@ -145,17 +146,17 @@ class EventRecords(_Value):
 
 
 def event_records_file(settings: Settings) -> PrivateFile[EventRecords]:
-    """Where they stand; keys of `hmac` hooks in it are readable by the owner alone."""
+    """Return the file of all records; keys of `hmac` hooks in it are readable by the owner alone."""
     return PrivateFile(settings.root / "event-records.json", EventRecords(), lock_timeout=settings.lock_timeout)
 
 
 def without_query(url: str) -> str:
-    """A URL as logs and events may have it: what stands in its query may be a secret."""
+    """Return a URL for logs and events: its query, which may hold a secret, is left out."""
     return url.partition("?")[0]
 
 
 def describe_hook(hook: Hook) -> dict[str, Any]:
-    """A hook as programs are told of it: not its secret."""
+    """Return a hook as JSON, without its secret."""
     return hook.model_dump(exclude={"secret"})
 
 
@@ -164,11 +165,11 @@ def read_record(kind: type[_Record], fields: Mapping[str, Any]) -> _Record:
     try:
         return kind(**fields)
     except ValueError as error:  # pydantic's is one
-        raise InvalidInput(said(error)) from None
+        raise InvalidInput(describe_faults(error)) from None
 
 
-def said(error: ValueError) -> str:
-    """What pydantic found wrong, without the values."""
+def describe_faults(error: ValueError) -> str:
+    """Return what pydantic found wrong, without the values."""
     faults: Sequence[Any] = getattr(error, "errors", lambda **_: ())(include_input=False, include_url=False)
     texts = (f"{'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}" for one in faults)
     return "; ".join(text.removeprefix(": ") for text in texts) or str(error)

@@ -4,6 +4,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
@@ -39,7 +40,9 @@ def query(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="The value of $NAME in the statement; may be repeated."),
     ] = None,
-    at: Annotated[str, typer.Option("--at", metavar="TIME", help="As of a time (ISO 8601, UTC unless it says).")] = "",
+    at: Annotated[
+        str, typer.Option("--at", metavar="TIME", help="As of a time, in UTC unless it says: 2026-01-31T12:00Z.")
+    ] = "",
     version: Annotated[
         str,
         typer.Option("--version", metavar="NAME@NUMBER", help="As of one version of one repository, and of it alone."),
@@ -57,8 +60,8 @@ def query(
         int | None, typer.Option(help="Refuse an answer of more rows; default: ENTREPOT_QUERY_MAX_ROWS.", min=1)
     ] = None,
     timeout: Annotated[
-        float | None,
-        typer.Option(help="Seconds after which it is stopped; default: ENTREPOT_QUERY_TIMEOUT.", min=0.1),
+        str | None,
+        typer.Option(metavar="DURATION", help="Time after which it is stopped: 90s; default: ENTREPOT_QUERY_TIMEOUT."),
     ] = None,
     list_: Annotated[bool, typer.Option("--list", help="List the questions that come with Entrepôt.")] = False,
     show_views: Annotated[
@@ -89,7 +92,7 @@ def query(
 
 
 def choose_form(shown: Shown | None, output: Path | None, *, is_terminal: bool) -> Shown:
-    """How an answer is written; raise InvalidInput when nothing says, or it cannot be. Pure."""
+    """Return the format of an answer; raise InvalidInput for none, or one that cannot be written. Pure."""
     if output is None:
         if shown in _BINARY and is_terminal:
             raise InvalidInput(f"{shown} is no text for a terminal; name a file by --output, or pipe it")
@@ -106,14 +109,17 @@ def _answer(
     form: Shown,
     output: Path | None,
     max_rows: int | None,
-    timeout: float | None,
+    timeout: str | None,
 ) -> None:
     from catalog.query.run import Asking, ask_table, limits_of
+    from catalog.units import parse_duration
 
     settings = settings_of(home)
     if not settings.catalog_file.exists():
         _open_once(home)
-    limits = limits_of(settings).changed(rows=max_rows, timeout=timeout)
+    limits = limits_of(settings).changed(
+        rows=max_rows, timeout=None if timeout is None else parse_duration(timeout).total_seconds()
+    )
     for last in (False, True):
         try:
             if form == "table":
@@ -175,7 +181,7 @@ def _list_questions(*, as_json: bool) -> None:
 
 
 def _read_question(sql: str, file: Path | None, named: str, values: list[str]) -> "Question":
-    """What is asked; raise InvalidInput unless it is said in exactly one way."""
+    """Return the question; raise InvalidInput unless it is given in exactly one way."""
     from catalog.query.named import find_named
     from catalog.query.question import Question, parse_parameter
 
@@ -195,5 +201,14 @@ def _read_question(sql: str, file: Path | None, named: str, values: list[str]) -
 
 
 def _print_answer(table: "pa.Table") -> None:
-    rows = [[None if value is None else str(value) for value in row.values()] for row in table.to_pylist()]
+    rows = [[_cell(value) for value in row.values()] for row in table.to_pylist()]
     print_table(table.column_names, rows)
+
+
+def _cell(value: object) -> str | None:
+    """Return a value of an answer as text; times that have a zone as in JSON."""
+    from catalog.units import format_time
+
+    if isinstance(value, datetime) and value.tzinfo:
+        return format_time(value)
+    return None if value is None else str(value)

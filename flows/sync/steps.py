@@ -155,7 +155,7 @@ async def find_attached(job: SyncJob, base: Snapshot) -> frozenset[Digest]:
 
 async def _is_wanted(job: SyncJob, referrer: Descriptor) -> bool:
     """Whether a referrer is of a type that is wanted; one whose type is not listed is asked for it."""
-    if job.companions.takes("") or job.companions.takes(referrer.artifact_type):
+    if job.companions.selects("") or job.companions.selects(referrer.artifact_type):
         return True
     if referrer.artifact_type:
         return False
@@ -163,7 +163,7 @@ async def _is_wanted(job: SyncJob, referrer: Descriptor) -> bool:
         manifest = await job.source.read_manifest(referrer)
     except (RemoteNotFound, RemoteUnauthorized, RemoteRefused):
         return False
-    return job.companions.takes(manifest.artifact_type or (manifest.config.media_type if manifest.config else ""))
+    return job.companions.selects(manifest.artifact_type or (manifest.config.media_type if manifest.config else ""))
 
 
 async def _copy_moved(

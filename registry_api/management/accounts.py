@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from catalog.access.administration import find_account
 from catalog.access.policy import ACCOUNT_PATTERN, Account, Grant, Rule, Token
+from catalog.units import Seconds
 from registry_api.management.dependencies import FAILURES, Context, Count, ManagementRoute
 
 
@@ -39,7 +40,9 @@ class TokenIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     scopes: tuple[Grant, ...] = ()
-    expires_in: int | None = Field(None, ge=60, le=10**9, description="Seconds.")
+    expires_in: Seconds | None = Field(
+        None, ge=60, le=10**9, description="Seconds, or a duration such as 90d; none: it does not end."
+    )
     note: str = Field("", max_length=1000)
 
 

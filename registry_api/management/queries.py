@@ -15,6 +15,7 @@ from catalog.query.check import MAX_LENGTH
 from catalog.query.named import NamedQuestion, find_named, named_questions
 from catalog.query.question import FORMATS, MEDIA_TYPES, Format, Question, Value, parse_as_of
 from catalog.query.run import Answer, Asking, limits_of
+from catalog.units import Seconds
 from oci.errors import EntrepotError, InvalidInput
 from registry_api.http.errors import NotAcceptable
 from registry_api.http.threads import Threads
@@ -42,7 +43,7 @@ class QueryIn(BaseModel):
     version: str = Field("", max_length=300, description="As of NAME@NUMBER, and of that repository alone.")
     format: Format | None = Field(None, description="Default: as Accept says, else json.")
     max_rows: int | None = Field(None, ge=1, le=2**53)
-    timeout: float | None = Field(None, gt=0, le=10**6, description="Seconds.")
+    timeout: Seconds | None = Field(None, gt=0, le=10**6, description="Seconds, or a duration such as 5m.")
 
 
 class ParameterOut(BaseModel):
@@ -135,7 +136,7 @@ async def get_query(
     version: Annotated[str, Query(max_length=300)] = "",
     format: Annotated[Format | None, Query()] = None,  # noqa: A002  # the parameter's name in the URL
     max_rows: Annotated[int | None, Query(ge=1, le=2**53)] = None,
-    timeout: Annotated[float | None, Query(gt=0, le=10**6)] = None,  # noqa: ASYNC109  # the query's, not ours
+    timeout: Annotated[Seconds | None, Query(gt=0, le=10**6)] = None,  # noqa: ASYNC109  # the query's, not ours
 ) -> Response:
     """Run an SQL query without parameters; administrators only."""
     query = QueryIn(sql=sql, named=named, at=at, version=version, format=format, max_rows=max_rows, timeout=timeout)

@@ -7,21 +7,23 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.path_patterns import PathPattern
 from catalog.quotas.quotas import Quota, QuotaUse
+from catalog.units import Size
 from registry_api.management.dependencies import FAILURES, Context, ManagementRoute
 
 _NUMBER = 2**53
 Limit = Annotated[int | None, Field(ge=0, le=_NUMBER)]
+Bytes = Annotated[Size | None, Field(ge=0, le=_NUMBER)]
 
 
 class QuotaIn(BaseModel):
-    """How much all repositories that match a pattern may hold together; null is no limit."""
+    """Limits of all repositories together that match a pattern; null is no limit."""
 
     model_config = ConfigDict(extra="forbid")
 
     pattern: PathPattern
-    max_bytes: Limit = None
+    max_bytes: Bytes = None
     max_tags: Limit = None
-    warn_bytes: Limit = None
+    warn_bytes: Bytes = None
     warn_tags: Limit = None
 
 

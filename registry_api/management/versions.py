@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from catalog.content.diff import VersionRef, diff_versions
+from catalog.content.diff import diff_versions
 from catalog.content.restore import plan_towards
 from catalog.versions.changes import Commit, CommitResult, LatestIs, TagsStay
 from catalog.versions.pins import Pin
@@ -17,7 +17,7 @@ from catalog.versions.snapshot import Snapshot, delta_between
 from catalog.versions.timeline import NUMBERS_PATTERN, parse_numbers
 from catalog.versions.version_origins import repository_origins
 from oci.errors import NameUnknown
-from oci.reference import MAX_NAME, NAME_PATTERN, parse_name
+from oci.reference import MAX_NAME, NAME_PATTERN, parse_name, parse_version_reference
 from registry_api.management.content import NUMBER, NamePath, VersionOut
 from registry_api.management.dependencies import FAILURES, Context, ManagementRoute, RequestContext
 
@@ -55,7 +55,7 @@ class VersionShown(VersionOut):
 
 
 class PinIn(BaseModel):
-    """Why a version is kept."""
+    """The reason to keep a version."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -135,7 +135,7 @@ async def show_version(
 @router.get("/diff", response_model=dict[str, Any])
 async def diff(context: Context, old: Ref, new: Ref, *, packages: bool = False) -> dict[str, object]:
     """Compare two versions, of one repository or of two; with `packages`, compare their SBOMs too."""
-    ends = [VersionRef.parse(old), VersionRef.parse(new)]
+    ends = [parse_version_reference(old), parse_version_reference(new)]
     for end in ends:
         context.check("pull", end.repository)
     return (await context.threads.run(diff_versions, context.catalog, *ends, packages=packages)).to_json()

@@ -16,7 +16,7 @@ def denial_reason(registry: Registry, cache: Distribution, name: str, caller: Ca
     RemoteUnavailable. The request has passed this registry before: RemoteLoop. The caller may not fetch: Unauthorized or
     Denied.
     """
-    if not cache.cache.takes(*names_upstream(cache, name)):
+    if not cache.cache.selects(*names_upstream(cache, name)):
         return RemoteNotFound(f"the cache {cache.path} does not admit {name}")
     if registry.catalog.settings.read_only:
         return RemoteUnavailable(f"this registry is read-only now; it fetches nothing from {cache.remote}")

@@ -1,16 +1,8 @@
 """Versions that a request makes, in the name of its user."""
 
-from fnmatch import fnmatchcase
-
-from catalog.settings import Settings
 from catalog.versions.changes import Change, Commit, CommitResult, TagsStay
 from registry_api.context import Registry
 from registry_api.http.messages import RoutedRequest
-
-
-def may_be_sparse(settings: Settings, repository: str) -> bool:
-    """Return whether manifests may be pushed whose parts are not all there."""
-    return any(fnmatchcase(repository, pattern) for pattern in settings.sparse_repositories)
 
 
 async def commit_changes(
@@ -18,7 +10,7 @@ async def commit_changes(
 ) -> CommitResult:
     """Make one version of the request's repository, in the name of its user."""
     immutable = registry.catalog.distributions.immutable_tags(request.repository)
-    sparse = may_be_sparse(registry.catalog.settings, request.repository)
+    sparse = registry.catalog.settings.is_sparse(request.repository)
     commit = Commit(
         repository=request.repository,
         operation=operation,

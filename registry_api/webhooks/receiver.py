@@ -11,8 +11,8 @@ from starlette.types import Scope
 from catalog.access.logins import hash_secret
 from catalog.audit import Event
 from catalog.webhooks.cloud_events import SIGNATURE, sign_body
-from catalog.webhooks.flow_runs import is_wanted
-from catalog.webhooks.queue import Taken
+from catalog.webhooks.flow_runs import matches_event
+from catalog.webhooks.queue import Enqueued
 from catalog.webhooks.records import Hook
 from oci.errors import RecordUnknown, Unauthorized
 from registry_api.auth.access_controller import address_of, parse_authorization
@@ -69,8 +69,8 @@ async def receive_events(
         raise RecordUnknown("no such hook, or wrong secret")
     delivery_id = (find_header(scope, _DELIVERY_ID) or b"").decode("latin-1")
     events = await registry.threads.run(parse_events, hook.kind, raw, delivery_id=delivery_id)
-    wanted = [event for event in events if is_wanted(hook, event)]
-    taken = await registry.threads.run(webhooks.queue.take, name, wanted, now.timestamp())
+    wanted = [event for event in events if matches_event(hook, event)]
+    taken = await registry.threads.run(webhooks.queue.enqueue, name, wanted, now.timestamp())
     _report_dropped(registry, name, taken)
     return ReceivedOut(accepted=taken.kept, duplicates=taken.known, ignored=len(events) - len(wanted))
 
@@ -124,7 +124,7 @@ def presented_secret(scope: Scope) -> str:
     return credentials.secret if credentials else ""
 
 
-def _report_dropped(registry: Registry, name: str, taken: Taken) -> None:
+def _report_dropped(registry: Registry, name: str, taken: Enqueued) -> None:
     if taken.dropped:
         log.error("events of hooks were dropped, too many wait hook=%s dropped=%d", name, taken.dropped)
         reason = f"{taken.dropped} of the oldest events were dropped: too many wait for Prefect"

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.access.policy import ACCOUNT_PATTERN
+from catalog.units import Hours, Seconds
 from catalog.webhooks.delivery import check_receiver
 from catalog.webhooks.records import (
     DISTRIBUTION_CHANGED,
@@ -41,7 +42,7 @@ class HookIn(BaseModel):
     repositories: tuple[str, ...] = Field((), description="Patterns of repositories upstream; none: all.")
     tags: tuple[str, ...] = Field((), description="Patterns of tags; none: all.")
     whole: bool = Field(default=False, description="Sync the repository instead of the tags pushed.")
-    quiet_seconds: float = Field(3.0, ge=0, le=3600)
+    quiet_seconds: Seconds = Field(3.0, ge=0, le=3600)
     proof: Proof = "token"
 
 
@@ -78,7 +79,7 @@ class SubscriptionIn(BaseModel):
     format: Format = "cloudevents"
     secret_file: str = Field("", max_length=1000)
     secret_env: str = Field("", max_length=200)
-    give_up_hours: float = Field(72.0, gt=0, le=8760)
+    give_up_hours: Hours = Field(72.0, gt=0, le=8760)
 
 
 class SubscriptionOut(BaseModel):

@@ -38,21 +38,21 @@ def read_notifications(
 ) -> list[Notification]:
     """Return a subscriber's notifications of one commit, always in the same order; reads only what the subscription selects."""
     notifications: list[Notification] = []
-    if subscription.wants(VERSION_CREATED):
+    if subscription.selects(VERSION_CREATED):
         for name in sorted(filter(subscription.covers, note.versions)):
             notifications += map(version_notification, log_of_commits.versions(name, note.versions[name]))
-    if subscription.wants(DISTRIBUTION_CHANGED):
+    if subscription.selects(DISTRIBUTION_CHANGED):
         notifications += [
             distribution_notification(path, change, find(path), note.position, note.happened_at)
             for path, change in sorted(note.distributions.items())
             if subscription.covers(path)
         ]
-    if note.acts and (subscription.wants(ACT_DONE) or subscription.wants(ACT_REFUSED)):
+    if note.acts and (subscription.selects(ACT_DONE) or subscription.selects(ACT_REFUSED)):
         acts = [
             act_notification(event, note.position, index)
             for index, event in enumerate(log_of_commits.acts(note.position))
         ]
-        notifications += [act for act in acts if subscription.wants(act.kind)]
+        notifications += [act for act in acts if subscription.selects(act.kind)]
     return notifications
 
 

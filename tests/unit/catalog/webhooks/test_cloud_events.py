@@ -36,7 +36,7 @@ def test_a_version_as_a_cloud_event() -> None:
     data = event.pop("data")
     assert event == {
         "specversion": "1.0", "id": "team/app@7", "source": "https://registry.example", "type": "entrepot.version.created",
-        "subject": "team/app", "time": "2026-01-02T03:04:05+00:00", "datacontenttype": "application/json",
+        "subject": "team/app", "time": "2026-01-02T03:04:05Z", "datacontenttype": "application/json",
     }  # fmt: skip
     assert (data["version"], data["operation"], data["actor"]) == (7, "push", "alice")
     assert [one["tag"] for one in data["tags"]["added"]] == ["v2"]
