@@ -10,7 +10,7 @@ from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import DigestInvalid, RemoteCorrupt, RemoteLeftOut, SizeInvalid
 from oci.manifest import Manifest
-from oci.target import Blamable, Source, Target
+from oci.target import CorruptionAware, Source, Target
 
 MAX_DEPTH = 16
 """How deep indexes may nest; deeper is taken for an attack."""
@@ -138,7 +138,7 @@ class GraphCopier:
             await self._transfer(descriptor)
         except (DigestInvalid, SizeInvalid) as error:
             wrong = RemoteCorrupt(f"sent a blob that is not its descriptor's: {error}", registry=self._source.name)
-            if isinstance(self._source, Blamable) and self._source.blame(wrong, descriptor.digest):
+            if isinstance(self._source, CorruptionAware) and self._source.report_corrupt(wrong, descriptor.digest):
                 return False
             raise wrong from error
         return True

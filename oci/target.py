@@ -33,10 +33,10 @@ class Source(Protocol):
 
 
 @runtime_checkable
-class Blamable(Protocol):
+class CorruptionAware(Protocol):
     """A Source that wants to know when it has given wrong bytes."""
 
-    def blame(self, error: RemoteCorrupt, digest: Digest) -> bool:
+    def report_corrupt(self, error: RemoteCorrupt, digest: Digest) -> bool:
         """Take note that the bytes last read for a blob were not it; whether reading it again may give others."""
         ...
 

@@ -223,7 +223,7 @@ class Fetches:
                 try:
                     await self._fetch(fetch, upstream if not waiting else upstream.hurried(), source.policy, opening)
                 except RemoteCorrupt as error:
-                    if upstream.blame(error, fetch.digest):
+                    if upstream.report_corrupt(error, fetch.digest):
                         waiting.insert(0, source)
                     if not waiting or fetch.readable > 0:
                         raise

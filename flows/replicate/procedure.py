@@ -21,11 +21,12 @@ from flows.replicate.privacy import Publicity
 from flows.replicate.request import Replica, ReplicateRequest, ReplicateResult
 from flows.runs.failures import MAX_UNAVAILABLE, named
 from flows.runs.progress import Progress
-from flows.sync.job import SyncJob
+from flows.sync.context import SyncContext
 from flows.sync.procedure import PLAIN, Steps, run_sync
 from flows.sync.report import SyncResult
 from flows.sync.request import SyncRequest
-from flows.sync.tag_selection import NothingSelected
+from flows.sync.selection import NothingSelected
+from flows.sync.sources import MultipleSources
 from oci.errors import EntrepotError, LocalError, RemoteError, RemoteUnavailable
 from oci.remote.discovery.discovery import Discovery, Served, discover
 
@@ -265,7 +266,7 @@ def _version(here: object) -> int:
 async def _sync(job: ReplicateJob, one: Served) -> SyncResult:
     """Make a version that nobody is served yet."""
     request = job.request
-    wanted = SyncRequest(
+    sync_request = SyncRequest(
         **request.tags.model_dump(),
         remote=str(request.remote(one.path)),
         repository=one.path,
@@ -274,14 +275,14 @@ async def _sync(job: ReplicateJob, one: Served) -> SyncResult:
         dry_run=request.dry_run,
         on_error=request.on_error,
     )
-    sync = SyncJob(
-        wanted,
+    context = SyncContext.of(
+        sync_request,
         job.catalog,
-        await job.upstreams.signed(wanted.upstream),
+        await MultipleSources.connect(job.upstreams, sync_request),
         operation_id=job.run_id,
         flow_run_id=job.run_id,
         clock=lambda: datetime.now(UTC),
         progress=job.progress,
         serve="nobody",
     )
-    return (await run_sync(sync, job.steps)).with_wait(job.upstreams.waited)
+    return (await run_sync(context, job.steps)).with_wait(job.upstreams.waited)

@@ -77,7 +77,7 @@ class RemoteRepository:
         """The same, for when there is somebody else to ask: it fails with the first failure."""
         return RemoteRepository(self._transport, self.repository, is_patient=False)
 
-    def blame(self, error: RemoteCorrupt, _digest: Digest) -> bool:
+    def report_corrupt(self, error: RemoteCorrupt, _digest: Digest) -> bool:
         """Take note that the blob it has sent was another one; False: there is no other place to have it from."""
         self._transport.report(error)
         return False

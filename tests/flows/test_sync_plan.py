@@ -3,7 +3,8 @@
 from catalog.versions.changes import AddManifest, RemoveManifest, RemoveTag, SetTag
 from catalog.versions.snapshot import ManifestEntry, Snapshot
 from flows.runs.metering import StagedManifest
-from flows.sync.plan import plan_changes, plan_sync
+from flows.sync.committing import plan_changes
+from flows.sync.planning import plan_sync
 from oci import mediatypes
 from oci.descriptor import Descriptor
 from oci.digest import Digest

@@ -120,7 +120,7 @@ class MirroredRepository(RemoteRepository):
                 return
         raise self._told(raised)
 
-    def blame(self, error: RemoteCorrupt, digest: Digest) -> bool:
+    def report_corrupt(self, error: RemoteCorrupt, digest: Digest) -> bool:
         """Hold the last senders of a blob to be wrong; whether there is another place that has not been wrong about it."""
         wrong = self._wrong.setdefault(digest, set())
         _bound(self._wrong)

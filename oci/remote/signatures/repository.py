@@ -70,9 +70,9 @@ class SignedRepository:
         """The registry that sent a blob; empty for what was packed here."""
         return "" if digest in self._packed.blobs else self._source.delivered_by(digest)
 
-    def blame(self, error: RemoteCorrupt, digest: Digest) -> bool:
+    def report_corrupt(self, error: RemoteCorrupt, digest: Digest) -> bool:
         """Note that a blob was another one; whether there is another place to have it from."""
-        return self._source.blame(error, digest)
+        return self._source.report_corrupt(error, digest)
 
     async def referrers(self, digest: Digest) -> Sequence[Descriptor]:
         """What refers to a manifest as the registry lists it, and its Atomic signatures that are not among that."""
