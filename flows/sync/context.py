@@ -1,6 +1,6 @@
 """The context of one sync: what was asked, both ends of the copy, and where remarks and progress go."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
@@ -10,8 +10,8 @@ from catalog.catalog import Catalog
 from catalog.filters.companions import CompanionFilter
 from catalog.filters.filter import Filter
 from catalog.filters.platforms import PlatformFilter
-from flows.runs.metering import Meter
 from flows.runs.progress import Progress
+from flows.runs.run_log import RunLog
 from flows.sync.cached_reader import CachedReader
 from flows.sync.request import SyncRequest
 from flows.sync.sources import MultipleSources
@@ -25,32 +25,12 @@ Part = tuple[str, Descriptor]
 """A part of a manifest with its role."""
 
 
-class RunLog:
-    """What a sync reports besides its result: remarks, and what was moved for each tag, in tries that failed too."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-        self.moved: dict[str, Meter] = {}
-
-    def note(self, text: str) -> None:
-        """Add a remark to the result: nothing failed, but somebody should know."""
-        if text not in self.notes:
-            self.notes.append(text)
-
-    def charge(self, moved: Mapping[str, Meter]) -> None:
-        """Count what was moved for each tag."""
-        for tag, meter in moved.items():
-            total = self.moved.setdefault(tag, Meter())
-            total.items += meter.items
-            total.bytes += meter.bytes
-
-
 @dataclass(frozen=True, slots=True)
 class SyncContext:
     """Everything that the stages of a sync share and none of them changes. Use it within one event loop.
 
     `now` is the moment from which ages are counted. `reader` reads the sources, through a cache where content decides. With
-    `may_misstate`, indexes are accepted that misstate the size of a child.
+    `may_misstate`, indexes are accepted that misstate the size of a child. `log` counts by tag.
     """
 
     request: SyncRequest
@@ -67,7 +47,7 @@ class SyncContext:
     now: datetime
     progress: Progress
     serve: Literal["public", "nobody"]
-    log: RunLog = field(default_factory=RunLog)
+    log: RunLog[str] = field(default_factory=RunLog)
 
     @classmethod
     def of(

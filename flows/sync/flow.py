@@ -1,8 +1,7 @@
 """The flow `sync-repository`: a sync as Prefect runs, shows and retries it."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Generic, TypeVar
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -21,6 +20,7 @@ from flows.runs.catalog import opened_catalog
 from flows.runs.plan_items import PlanItem
 from flows.runs.retries import RETRIED, RETRIES
 from flows.runs.upstream_slots import upstream_slots
+from flows.runs.work import Work, as_step
 from flows.sync import committing, copying, facts, resolution, selection
 from flows.sync.batches import Batch, BatchStep, Outcome
 from flows.sync.context import SyncContext
@@ -35,21 +35,9 @@ from oci.errors import RemoteUnavailable
 MAX_LOGGED = 20
 """How many failed tags of one batch go to the log; the result table has all."""
 
-_Value = TypeVar("_Value")
-_Result = TypeVar("_Result")
-
-
-class Work(Generic[_Value]):
-    """The arguments of a task. No dataclass, so that Prefect does not search its fields for results of other tasks."""
-
-    __slots__ = ("context", "value")
-
-    def __init__(self, context: SyncContext, value: _Value) -> None:
-        self.context, self.value = context, value
-
 
 @task(name="list-tags", **RETRIED)
-async def list_tags(work: Work[Upstream]) -> Sequence[str]:
+async def list_tags(work: Work[SyncContext, Upstream]) -> Sequence[str]:
     """List every tag of an upstream."""
     tags = await selection.list_tags(work.context, work.value)
     get_run_logger().info("%s has %d tags", work.value.name, len(tags))
@@ -57,25 +45,25 @@ async def list_tags(work: Work[Upstream]) -> Sequence[str]:
 
 
 @task(name="resolve-tags", **RETRIED)
-async def resolve_batch(work: Work[Batch]) -> Outcome:
+async def resolve_batch(work: Work[SyncContext, Batch]) -> Outcome:
     """Ask upstream where a batch of tags points."""
     return await _run_batch(resolution.resolve_batch, work)
 
 
 @task(name="inspect-content", **RETRIED)
-async def read_facts(work: Work[Batch]) -> Outcome:
+async def read_facts(work: Work[SyncContext, Batch]) -> Outcome:
     """Read what the conditions of the filter look at."""
     return await _run_batch(facts.read_facts, work)
 
 
 @task(name="measure-content", **RETRIED)
-async def measure_batch(work: Work[Batch]) -> Outcome:
+async def measure_batch(work: Work[SyncContext, Batch]) -> Outcome:
     """Measure what copying a batch would move."""
     return await _run_batch(copying.measure_batch, work)
 
 
 @task(name="copy-content", **RETRIED)
-async def copy_batch(work: Work[Batch]) -> Outcome:
+async def copy_batch(work: Work[SyncContext, Batch]) -> Outcome:
     """Copy what a batch of tags points to."""
     outcome = await _run_batch(copying.copy_batch, work)
     items = sum(meter.items for meter in outcome.moved.values())
@@ -85,7 +73,7 @@ async def copy_batch(work: Work[Batch]) -> Outcome:
 
 
 @task(name="commit-version", cache_policy=NO_CACHE)
-async def commit_version(work: Work[Copied]) -> CommitResult | None:
+async def commit_version(work: Work[SyncContext, Copied]) -> CommitResult | None:
     """Make the version in the catalogue."""
     committed = await committing.commit_version(work.context, work.value)
     if committed is None:
@@ -94,26 +82,17 @@ async def commit_version(work: Work[Copied]) -> CommitResult | None:
     return committed
 
 
-def _as_step(run: Callable[[Work[_Value]], Awaitable[_Result]]) -> Callable[[SyncContext, _Value], Awaitable[_Result]]:
-    """Return a step that runs a task."""
-
-    async def step(context: SyncContext, value: _Value) -> _Result:
-        return await run(Work(context, value))
-
-    return step
-
-
 STEPS = Steps(
-    list_tags=_as_step(list_tags),
-    resolve_batch=_as_step(resolve_batch),
-    read_facts=_as_step(read_facts),
-    measure_batch=_as_step(measure_batch),
-    copy_batch=_as_step(copy_batch),
-    commit_version=_as_step(commit_version),
+    list_tags=as_step(list_tags),
+    resolve_batch=as_step(resolve_batch),
+    read_facts=as_step(read_facts),
+    measure_batch=as_step(measure_batch),
+    copy_batch=as_step(copy_batch),
+    commit_version=as_step(commit_version),
 )
 
 
-async def _run_batch(step: BatchStep, work: Work[Batch]) -> Outcome:
+async def _run_batch(step: BatchStep, work: Work[SyncContext, Batch]) -> Outcome:
     """Run a step; raise RemoteUnavailable while another try may mend a failed tag. On the last try, failures are the outcome.
 
     A batch that is tried again counts its tags again.

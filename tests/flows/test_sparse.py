@@ -12,7 +12,7 @@ import pytest
 from catalog.catalog import Catalog, open_catalog
 from catalog.remotes.clients import Upstreams
 from catalog.settings import read_settings
-from flows.push.job import PushJob
+from flows.push.context import PushContext
 from flows.push.procedure import run_push
 from flows.push.report import PushFailed, PushResult
 from flows.push.request import PushRequest
@@ -99,7 +99,7 @@ def push(catalog: Catalog, target: str, **fields: object) -> PushResult:
 
     async def whole() -> PushResult:
         async with Upstreams(catalog.settings, catalog.remotes) as upstreams:
-            return await run_push(PushJob(request, catalog, upstreams))
+            return await run_push(PushContext(request, catalog, upstreams))
 
     return asyncio.run(whole())
 
