@@ -67,7 +67,7 @@ def _fill_tags(catalog: Catalog, name: str, tags: Sequence[str]) -> None:
         manifests.append(manifest)
     changes: list[Change] = [AddManifest(manifest.descriptor) for manifest in manifests]
     changes += [SetTag(tag, manifests[number % len(manifests)].digest) for number, tag in enumerate(tags)]
-    catalog.commit(
+    catalog.commits.commit(
         Commit(
             repository=name,
             operation="bench",

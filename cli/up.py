@@ -201,7 +201,7 @@ def _pull_line(settings: "Settings", names: "Sequence[str]") -> "tuple[str, str 
 
     with open_catalog(settings) as catalog:
         for name in names:
-            snapshot = catalog.find_snapshot(name)
+            snapshot = catalog.snapshots.find(name)
             tag = pick_tag(snapshot) if snapshot else None
             if tag:
                 return name, pull_line(settings, name, tag)

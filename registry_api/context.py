@@ -55,8 +55,8 @@ class Registry:
 
     async def find_distribution(self, path: str) -> Distribution | None:
         """Return what is served at a path, as all processes know it by now; None for nothing."""
-        if not self.catalog.is_current():
-            await self.threads.run(self.catalog.refresh)
+        if not self.catalog.snapshots.is_current():
+            await self.threads.run(self.catalog.snapshots.refresh)
         return self.catalog.distributions.find(path)
 
     def asker(self, caller: Caller, scope: Scope) -> str:
@@ -67,7 +67,7 @@ class Registry:
         """Return what lists for a caller depend on: versions, distributions and rules as all processes know them by now."""
         await self.find_distribution("")
         access = self.gate.access
-        return self.catalog.state, access.policy and access.stamp, caller
+        return self.catalog.serving.state, access.policy and access.stamp, caller
 
     def rights_path(self, path: str) -> str:
         """The path whose rights hold for one: for the past of a path that path, else itself; no I/O."""
@@ -75,7 +75,7 @@ class Registry:
         return path if past is None else past.path
 
     def _past_of(self, path: str) -> Past | None:
-        past = self.catalog.past.parse(path)
+        past = self.catalog.time_travel.parse(path)
         return None if past is None or self.catalog.distributions.find_cache(path) else past
 
     async def is_open(self, path: str) -> bool:
@@ -85,9 +85,9 @@ class Registry:
         if past is None:
             found = self.catalog.distributions.find(path) or self.catalog.distributions.find_cache(path)
             return found is not None and not found.private
-        if self.catalog.past.needs_reading(past):
-            return await self.threads.run(self.catalog.past.is_open, past)
-        return self.catalog.past.is_open(past)
+        if self.catalog.time_travel.needs_reading(past):
+            return await self.threads.run(self.catalog.time_travel.is_open, past)
+        return self.catalog.time_travel.is_open(past)
 
     async def may_pull(self, caller: Caller, path: str) -> bool:
         """Return whether a caller may pull from a path, of the past too."""
@@ -110,8 +110,8 @@ class Registry:
 
     async def find_served(self, path: str) -> Snapshot | None:
         """The version that a path serves; None when nothing is served there."""
-        cached = self.catalog.cached_served(path)
-        return cached if cached is not None else await self.threads.run(self.catalog.find_served, path)
+        cached = self.catalog.serving.cached(path)
+        return cached if cached is not None else await self.threads.run(self.catalog.serving.find, path)
 
     async def served(self, path: str) -> Snapshot:
         """The version that a path serves; raise NameUnknown."""

@@ -48,7 +48,7 @@ def index_routes(registry: Registry) -> APIRouter:
         try:
             await registry.find_distribution("")
             asker = registry.asker(NOBODY, request.scope)
-            body = await registry.answers.get(asked, registry.catalog.state, asker, make, body_size)
+            body = await registry.answers.get(asked, registry.catalog.serving.state, asker, make, body_size)
         except EntrepotError as error:
             return error_response(error)
         etag = f'"{hashlib.sha256(body).hexdigest()}"'
@@ -78,9 +78,9 @@ def parse_filter(query: Mapping[str, Sequence[str]]) -> ImageFilter:
 
 def render_index(catalog: Catalog, query: Mapping[str, Sequence[str]]) -> bytes:
     """The index as JSON; each distribution that serves a fitting image is one result."""
-    catalog.refresh()
+    catalog.snapshots.refresh()
     found: dict[str, dict[Digest, ImageRow]] = defaultdict(dict)
-    for row in catalog.images(parse_filter(query)):
+    for row in catalog.query.images(parse_filter(query)):
         found[row.repository][row.digest] = row
     results: list[dict[str, object]] = []
     for one in catalog.distributions.all():
@@ -97,7 +97,7 @@ def render_index(catalog: Catalog, query: Mapping[str, Sequence[str]]) -> bytes:
 def _result(
     catalog: Catalog, served: Distribution, images: Images, tags: Sequence[str] | None
 ) -> list[dict[str, object]]:
-    snapshot = catalog.find_served(served.path)
+    snapshot = catalog.serving.find(served.path)
     if snapshot is None:
         return []
     tagged: dict[Digest, list[str]] = defaultdict(list)
@@ -113,7 +113,7 @@ def _lists(
     catalog: Catalog, snapshot: Snapshot, images: Images, tagged: Mapping[Digest, list[str]]
 ) -> list[dict[str, object]]:
     indexes = [digest for digest in tagged if snapshot.manifests[digest].media_type in mediatypes.INDEXES]
-    children = catalog.children(snapshot.repository, indexes) if indexes else {}
+    children = catalog.history.children(snapshot.repository, indexes) if indexes else {}
     lists: list[dict[str, object]] = []
     for digest in indexes:
         parts = [part for part in children.get(digest, ()) if part in images and part in snapshot.manifests]

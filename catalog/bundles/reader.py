@@ -118,6 +118,6 @@ def _lease(catalog: Catalog, one: BundledVersion, contents: Contents) -> None:
     for digest, entry in one.manifests.items():
         if not catalog.content.linked(one.repository, digest):
             catalog.content.link(one.repository, digest, entry.media_type)
-        for blob in required_blobs(catalog.read_manifest(digest, entry.media_type)):
+        for blob in required_blobs(catalog.manifests.read(digest, entry.media_type)):
             if blob.digest in contents.blobs:
                 catalog.content.lease(one.repository, blob.digest)

@@ -80,11 +80,11 @@ class _Chosen:
 
 def _choose(catalog: Catalog, wanted: Wanted, version: int | None, now: datetime) -> _Chosen:
     """What is wanted of a version, as if it were all that there is."""
-    source = catalog.snapshot(wanted.repository, version)
+    source = catalog.snapshots.get(wanted.repository, version)
     if wanted.is_whole:
         return _Chosen(source, {f"{wanted.repository}:{tag}": "every tag is included" for tag in source.sorted_tags})
     chosen = curate_version(catalog, source, wanted.filter, wanted.platforms, now=now)
-    parts = catalog.children(wanted.repository, chosen.manifests) if chosen.manifests else {}
+    parts = catalog.history.children(wanted.repository, chosen.manifests) if chosen.manifests else {}
     blobs = {part: source.blobs[part] for some in parts.values() for part in some if part in source.blobs}
     chosen_snapshot = Snapshot(wanted.repository, source.version, chosen.tags, chosen.manifests, blobs, source.deferred)
     return _Chosen(chosen_snapshot, chosen.kept, chosen.dropped)

@@ -83,7 +83,7 @@ class RepositoryTarget:
         """Whether an earlier copy has staged the manifest and all of it is still held; its leases are made young again."""
         if not await asyncio.to_thread(self._content.lease, self.name, descriptor.digest, descriptor.media_type):
             return False
-        manifest = await asyncio.to_thread(self._catalog.read_manifest, descriptor.digest, descriptor.media_type)
+        manifest = await asyncio.to_thread(self._catalog.manifests.read, descriptor.digest, descriptor.media_type)
         for _role, child in manifest.children():
             if not mediatypes.is_nondistributable(child.media_type) and not await self.has(child):
                 return False
@@ -149,7 +149,7 @@ class RepositorySource:
     async def read_manifest(self, descriptor: Descriptor) -> Manifest:
         """Return a manifest of the version."""
         self._snapshot.resolve(descriptor.digest)
-        return await asyncio.to_thread(self._catalog.read_manifest, descriptor.digest, descriptor.media_type)
+        return await asyncio.to_thread(self._catalog.manifests.read, descriptor.digest, descriptor.media_type)
 
     async def read_blob(self, descriptor: Descriptor, start: int = 0) -> AsyncIterator[bytes]:
         """Yield a blob of the version, its bytes from `start` on."""

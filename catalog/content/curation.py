@@ -65,7 +65,7 @@ def curate(
     for pick in picks:
         by_repository.setdefault(pick.repository, []).append(pick)
     for repository, some in by_repository.items():
-        source = catalog.snapshot(repository, (versions or {}).get(repository))
+        source = catalog.snapshots.get(repository, (versions or {}).get(repository))
         roots: list[Digest] = []
         for pick in some:
             if pick.tag or pick.digest:
@@ -126,7 +126,7 @@ class _Collector:
 
     def __init__(self, catalog: Catalog, source: Snapshot, platforms: PlatformFilter) -> None:
         self._catalog, self._source, self._platforms = catalog, source, platforms
-        self._children = catalog.children(source.repository)
+        self._children = catalog.history.children(source.repository)
 
     def collect(self, roots: Iterable[Digest], chosen: Curation) -> None:
         """Add the manifests that `roots` are made of, and their companions."""
@@ -148,6 +148,6 @@ class _Collector:
 
     def _parts(self, digest: Digest, entry: ManifestEntry) -> Sequence[Digest]:
         if entry.media_type in mediatypes.INDEXES and self._platforms.wanted:
-            manifest = self._catalog.read_manifest(digest, entry.media_type)
+            manifest = self._catalog.manifests.read(digest, entry.media_type)
             return [child.digest for _role, child in self._platforms.children_of_some(manifest)]
         return self._children.get(digest, ())

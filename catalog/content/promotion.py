@@ -160,7 +160,7 @@ def label_gate(catalog: Catalog, wanted: Sequence[str]) -> Gate:
 
     def ask(plan: PromotionPlan) -> list[Verdict]:
         images = {one.digest: _images_of(catalog, plan.source, one.digest) for one in plan.candidates}
-        labels = catalog.labels(plan.source.repository, [image for some in images.values() for image in some])
+        labels = catalog.history.labels(plan.source.repository, [image for some in images.values() for image in some])
         return [_label_verdict(one, images[one.digest], labels, wanted) for one in plan.candidates]
 
     return ask
@@ -184,7 +184,7 @@ def _images_of(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> list[Dig
     entry = snapshot.manifests[digest]
     if entry.media_type not in mediatypes.INDEXES:
         return [digest]
-    manifest = catalog.read_manifest(digest, entry.media_type)
+    manifest = catalog.manifests.read(digest, entry.media_type)
     return [
         child.digest
         for child in manifest.manifests
@@ -196,7 +196,7 @@ def age_gate(catalog: Catalog, least: timedelta, now: datetime) -> Gate:
     """Lets through what the source has had for so long."""
 
     def ask(plan: PromotionPlan) -> list[Verdict]:
-        seen = catalog.first_seen(plan.source.repository, [one.digest for one in plan.candidates])
+        seen = catalog.history.first_seen(plan.source.repository, [one.digest for one in plan.candidates])
         return [judge(plan, one, now - seen.get(one.digest, now)) for one in plan.candidates]
 
     def judge(plan: PromotionPlan, one: Candidate, age: timedelta) -> Verdict:

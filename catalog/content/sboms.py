@@ -146,8 +146,8 @@ def _documents(catalog: Catalog, snapshot: Snapshot, digest: Digest, *, is_child
     attached = [*snapshot.referrers.get(digest, ())]
     attached += [snapshot.tags[tag] for tag in CompanionFilter().tags_of(digest) if tag in snapshot.tags]
     for found in attached:
-        yield from catalog.read_manifest(found, snapshot.manifests[found].media_type).layers
-    manifest = catalog.read_manifest(digest, entry.media_type)
+        yield from catalog.manifests.read(found, snapshot.manifests[found].media_type).layers
+    manifest = catalog.manifests.read(digest, entry.media_type)
     yield from (layer for layer in manifest.layers if is_child and layer.media_type == _IN_TOTO)
     if entry.media_type in mediatypes.INDEXES and not is_child:
         for child in manifest.manifests:
@@ -159,6 +159,6 @@ def _read(catalog: Catalog, snapshot: Snapshot, layer: Descriptor) -> Packages |
     if layer.size > MAX_DOCUMENT or (catalog.rights.usable_size(snapshot, layer.digest) or 0) > MAX_DOCUMENT:
         return None
     try:
-        return parse_packages(catalog.read_part(snapshot, layer.digest))
+        return parse_packages(catalog.rights.read(snapshot, layer.digest))
     except EntrepotError:
         return None

@@ -16,7 +16,7 @@ def choose(catalog: Catalog, snapshot: Snapshot, wanted: Filter, now: datetime) 
     found = wanted.candidates(snapshot.sorted_tags)
     pointing = {tag: snapshot.tags[tag] for tag in found.kept}
     digests = [digest for digest in wanted.tags.digests if digest in snapshot.manifests]
-    facts = catalog.facts(snapshot, {*pointing.values(), *digests}) if wanted.asks_content else {}
+    facts = catalog.history.facts(snapshot, {*pointing.values(), *digests}) if wanted.asks_content else {}
     tags = wanted.settle(found, {tag: facts[digest] for tag, digest in pointing.items() if digest in facts}, now)
     by_digest = Selection(dict.fromkeys(digests, "included by its digest"))
     named = wanted.of_named.settle(by_digest, {digest: facts[digest] for digest in digests if digest in facts}, now)

@@ -45,7 +45,7 @@ def plan_atomic(
     """
     names = {
         digest: [f"{identity}:{tag}" for tag in tags]
-        for digest, tags in reaching_tags(latest, catalog.children(latest.repository)).items()
+        for digest, tags in reaching_tags(latest, catalog.history.children(latest.repository)).items()
     }
     changes: list[Change] = []
     for digest in digests:
@@ -53,7 +53,7 @@ def plan_atomic(
             raise ManifestUnknown(f"{digest} is not in version {latest.version} of {latest.repository} any more")
         held = atomic_signatures(catalog, latest, digest)
         signed = {signer.verifier.reference_of(one, digest) for one in held}
-        subject = catalog.read_manifest(digest, latest.manifests[digest].media_type)
+        subject = catalog.manifests.read(digest, latest.manifests[digest].media_type)
         store = MemoryStore()
         for reference in names.get(digest, [f"{identity}@{digest}"]):
             if reference not in signed:

@@ -28,7 +28,7 @@ def plan_keyless(
     store, changes = MemoryStore(), list[Change]()
     bundles = signer.sign([make_statement(digest, latest.repository, COSIGN_SIGN, {}) for digest in unsigned])
     for digest, bundle in zip(unsigned, bundles, strict=True):
-        subject = catalog.read_manifest(digest, latest.manifests[digest].media_type)
+        subject = catalog.manifests.read(digest, latest.manifests[digest].media_type)
         changes.append(AddManifest(pack_bundle(store, bundle, subject, COSIGN_SIGN, created).descriptor))
     stage(catalog, latest.repository, store)
     return changes

@@ -57,7 +57,7 @@ def with_children(catalog: Catalog, snapshot: Snapshot, digests: Iterable[Digest
             continue
         found[digest] = None
         if entry.media_type in mediatypes.INDEXES:
-            waiting += [child.digest for child in catalog.read_manifest(digest, entry.media_type).manifests]
+            waiting += [child.digest for child in catalog.manifests.read(digest, entry.media_type).manifests]
     return list(found)
 
 
@@ -91,7 +91,7 @@ def _has_bundle(catalog: Catalog, latest: Snapshot, digest: Digest, signer: Sign
 
 
 def _subject(catalog: Catalog, latest: Snapshot, digest: Digest) -> Manifest:
-    return catalog.read_manifest(digest, latest.manifests[digest].media_type)
+    return catalog.manifests.read(digest, latest.manifests[digest].media_type)
 
 
 def read_document(data: bytes, predicate_type: str) -> Document:

@@ -61,7 +61,7 @@ def tagged_signatures(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> l
         return []
     manifest = _read(catalog, snapshot, found)
     return [
-        read_signature(layer.annotations.get(SIGNATURE), catalog.read_part(snapshot, layer.digest))
+        read_signature(layer.annotations.get(SIGNATURE), catalog.rights.read(snapshot, layer.digest))
         for layer in manifest.layers
         if layer.media_type == COSIGN_LAYER and layer.size <= MAX_PAYLOAD
     ]
@@ -72,7 +72,7 @@ def raw_bundles(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> Iterato
     for found in snapshot.referrers.get(digest, ()):
         for layer in _read(catalog, snapshot, found).layers:
             if layer.media_type == BUNDLE and layer.size <= MAX_PAYLOAD:
-                yield catalog.read_part(snapshot, layer.digest)
+                yield catalog.rights.read(snapshot, layer.digest)
 
 
 def bundles(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> Iterator[Envelope]:
@@ -99,7 +99,7 @@ def atomic_signatures(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> l
         if snapshot.manifests[referrer].artifact_type == ATOMIC:
             manifest = _read(catalog, snapshot, referrer)
             layers = [layer for layer in manifest.layers if layer.size <= MAX_PAYLOAD]
-            found += [AtomicSignature(name_of(manifest), catalog.read_part(snapshot, layer.digest)) for layer in layers]
+            found += [AtomicSignature(name_of(manifest), catalog.rights.read(snapshot, layer.digest)) for layer in layers]
     return found
 
 
@@ -138,4 +138,4 @@ def stage(catalog: Catalog, repository: str, store: MemoryStore) -> None:
 
 
 def _read(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> Manifest:
-    return catalog.read_manifest(digest, snapshot.manifests[digest].media_type)
+    return catalog.manifests.read(digest, snapshot.manifests[digest].media_type)

@@ -111,10 +111,10 @@ def explain(
         policy = desk.policy
         if account:
             find_account(policy, account)
-        past = catalog.past.parse(parse_name(name))
+        past = catalog.time_travel.parse(parse_name(name))
         path = past.path if past is not None else name
         found = catalog.distributions.find(path) or catalog.distributions.find_cache(path)
-        public = catalog.past.is_open(past) if past is not None else found is not None and not found.private
+        public = catalog.time_travel.is_open(past) if past is not None else found is not None and not found.private
         decided = decide_access(policy, Caller(account), wanted[0], path, public=public)
     if as_json:
         print_json({"user": user, "action": action, "name": name, "allowed": decided.allowed, "reason": decided.reason})

@@ -67,7 +67,7 @@ def create_subscription(
     fields |= {"events": tuple(events)} if events else {}
     fields |= {"repositories": tuple(repositories)} if repositories else {}
     with event_desk(home) as (desk, catalog):
-        made = desk.add_subscription(position=catalog.commit_log().last_position(), **fields)
+        made = desk.add_subscription(position=catalog.commits.log().last_position(), **fields)
     print_json(made.model_dump()) if as_json else print_line(f"created: {made.id} tells {_shown(made)}")
 
 

@@ -162,7 +162,7 @@ def create_distribution(
             cache=replace(CacheRules(), **asked).check(),
             shares_login=bool(remote) and private is False,
         )
-        catalog.refresh()
+        catalog.snapshots.refresh()
         if catalog.distributions.find(path) is not None:
             raise Conflict(f"{path} is a distribution already; `entrepot distribution set` changes it")
         below = [one.path for one in catalog.distributions.all() if remote and one.path.startswith(f"{path}/")]
@@ -247,7 +247,7 @@ def _put(catalog: "Catalog", made: "Distribution", history_from: int | None) -> 
     old = catalog.distributions.find(made.path)
     is_other = old is None or (old.repository, old.version) != (made.repository, made.version)
     if not made.remote and is_other:
-        catalog.snapshot(made.repository, made.version)
+        catalog.snapshots.get(made.repository, made.version)
     written = catalog.distributions.put(made, actor=ACTOR, history_from=history_from)
     _record(catalog, "set-distribution", made.path)
     return written

@@ -16,7 +16,7 @@ def list_repositories(*, home: Home = None, as_json: Json = False) -> None:
     Example: entrepot repository list
     """
     with opened(home) as catalog:
-        rows = catalog.repositories()
+        rows = catalog.history.repositories()
     if as_json:
         print_json([row_json(row) for row in rows])
         return
@@ -44,8 +44,8 @@ def show_repository(name: Repository, *, home: Home = None, as_json: Json = Fals
     Example: entrepot repository show team/app
     """
     with opened(home) as catalog:
-        row = catalog.repository(name)
-        latest = catalog.version(name, row.version)
+        row = catalog.history.repository(name)
+        latest = catalog.history.version(name, row.version)
     if as_json:
         print_json({**row_json(row), "latest": row_json(latest)})
         return
@@ -76,5 +76,5 @@ def delete_repository(name: Repository, *, dry_run: DryRun = False, home: Home =
     from cli.content.version import ACTOR, show_squash
 
     with opened(home) as catalog:
-        report = catalog.squasher.delete_repository(name, actor=ACTOR, now=datetime.now(UTC), dry_run=dry_run)
+        report = catalog.deletion.delete_repository(name, actor=ACTOR, now=datetime.now(UTC), dry_run=dry_run)
     show_squash(report, as_json=as_json)

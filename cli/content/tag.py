@@ -28,8 +28,8 @@ def list_tags(
     from catalog.pull_counts import sum_pulls
 
     with opened(home) as catalog:
-        snapshot = catalog.snapshot(name, version)
-        pulls = sum_pulls(catalog.pulls(name))
+        snapshot = catalog.snapshots.get(name, version)
+        pulls = sum_pulls(catalog.pulls.read_one(name))
     pulled = {tag: pulls.of_tag(tag, digest) for tag, digest in snapshot.tags.items()}
     found = [(tag, snapshot.tags[tag], snapshot.manifests[snapshot.tags[tag]]) for tag in snapshot.sorted_tags]
     if as_json:

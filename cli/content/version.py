@@ -34,7 +34,7 @@ def list_versions(name: Repository, *, home: Home = None, as_json: Json = False)
     Example: entrepot version list team/app
     """
     with opened(home) as catalog:
-        rows = catalog.versions(name)
+        rows = catalog.history.versions(name)
         pinned = {pin.version: pin.note for pin in catalog.pins.of(name)}
     if as_json:
         print_json([{**row_json(row), "pinned": row.number in pinned} for row in rows])
@@ -56,8 +56,8 @@ def show_version(name: Repository, number: Number = None, *, home: Home = None, 
     Example: entrepot version show team/app 3
     """
     with opened(home) as catalog:
-        row = catalog.version(name, catalog.repository(name).version if number is None else number)
-        changes = catalog.changes(name, row.number)
+        row = catalog.history.version(name, catalog.history.repository(name).version if number is None else number)
+        changes = catalog.history.changes(name, row.number)
         pin = next((pin for pin in catalog.pins.of(name) if pin.version == row.number), None)
     if as_json:
         print_json(
@@ -265,7 +265,7 @@ def delete_versions(
 
     wanted = parse_numbers(numbers)
     with opened(home) as catalog:
-        report = catalog.squasher.delete_versions(name, wanted, actor=ACTOR, now=datetime.now(UTC), dry_run=dry_run)
+        report = catalog.deletion.delete_versions(name, wanted, actor=ACTOR, now=datetime.now(UTC), dry_run=dry_run)
     show_squash(report, as_json=as_json)
 
 

@@ -138,7 +138,7 @@ def verify(
     check, by = _check_by(home, key, identity, issuer, trust_config)
     pick = Pick.parse(source)
     with opened(home) as catalog:
-        snapshot = catalog.snapshot(pick.repository)
+        snapshot = catalog.snapshots.get(pick.repository)
         digests = choose(snapshot, pick, include=include or (), exclude=exclude or ())
         found = [check(catalog, snapshot, digest) for digest in digests]
     unsigned = [one for one in found if not one.is_signed]

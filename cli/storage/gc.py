@@ -53,7 +53,7 @@ def gc(
 
 def _explain(text: str, home: Path | None, grace_hours: float, *, as_json: bool) -> None:
     with opened(home) as catalog:
-        fate = catalog.fate(Digest.parse(text), grace=grace_hours * 3600)
+        fate = catalog.maintenance.explain(Digest.parse(text), grace=grace_hours * 3600)
     if as_json:
         document = {"digest": fate.digest, "size": fate.size, "freed": fate.is_freed, "reasons": fate.reasons()}
         print_json({**document, "hits": [hit.to_json() for hit in fate.hits]})
@@ -73,7 +73,7 @@ def usage(*, home: Home = None, as_json: Json = False) -> None:
     Example: entrepot usage
     """
     with opened(home) as catalog:
-        found = catalog.usage()
+        found = catalog.maintenance.usage()
     if as_json:
         print_json(
             {

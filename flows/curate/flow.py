@@ -50,7 +50,7 @@ def _content(catalog: Catalog, request: CurateRequest, latest: Snapshot, chosen:
 
 def _children(catalog: Catalog, request: CurateRequest, latest: Snapshot) -> Children:
     names = {pick.repository for pick in request.picks} | ({latest.repository} if latest.version else set())
-    return {parent: children for name in sorted(names) for parent, children in catalog.children(name).items()}
+    return {parent: children for name in sorted(names) for parent, children in catalog.history.children(name).items()}
 
 
 def _message(request: CurateRequest) -> str:

@@ -12,7 +12,7 @@ from flows.runs.operation_flow import run_operation
 
 def prepare_restore(catalog: Catalog, request: RestoreRequest) -> Operation:
     """Read the wanted version; raise NameUnknown or VersionUnknown."""
-    wanted = catalog.snapshot(request.repository, request.version)
+    wanted = catalog.snapshots.get(request.repository, request.version)
     return Operation(
         repository=request.repository,
         name="restore",

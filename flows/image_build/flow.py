@@ -70,7 +70,7 @@ async def copy_image(catalog: Catalog, repository: str, path: Path) -> Manifest:
     """Take the built image in; what is held already is not written again."""
     layout = Layout.open(path)
     root = await layout.resolve("built")
-    base = await asyncio.to_thread(catalog.find_snapshot, repository) or Snapshot(repository, 0)
+    base = await asyncio.to_thread(catalog.snapshots.find, repository) or Snapshot(repository, 0)
     await copy_graph(layout, RepositoryTarget(catalog, base), root)
     return await layout.read_manifest(root)
 

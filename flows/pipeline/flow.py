@@ -79,7 +79,7 @@ async def _run(request: PipelineRequest, catalog: Catalog) -> PipelineResult:
     note("filter", f"the newest {request.newest} of {mirrored.repository}: {curated.summary()}")
     # 3. build
     await _build(catalog, request, note)
-    built = await asyncio.to_thread(catalog.find_snapshot, request.built)
+    built = await asyncio.to_thread(catalog.snapshots.find, request.built)
     if built is not None and TAG in built.tags:
         await _vouch(catalog, request, built.tags[TAG], note)
         # 6. export
@@ -122,7 +122,7 @@ async def _build(catalog: Catalog, request: PipelineRequest, note: Note) -> None
 
 def _newest(catalog: Catalog, repository: str) -> tuple[str, Digest]:
     """The tag of the highest version and what it points to; raise ManifestUnknown when there is none."""
-    snapshot = catalog.snapshot(repository)
+    snapshot = catalog.snapshots.get(repository)
     kept = TagFilter(newest=1).select(snapshot.sorted_tags).kept
     if not kept:
         raise ManifestUnknown(f"{repository} has no tag that is a version, so there is nothing to build on")
@@ -131,12 +131,12 @@ def _newest(catalog: Catalog, repository: str) -> tuple[str, Digest]:
 
 def _is_built_on(catalog: Catalog, request: PipelineRequest, digest: Digest) -> bool:
     """Whether the image that is there was built on a manifest, or on a child of it for one platform."""
-    snapshot = catalog.find_snapshot(request.built)
+    snapshot = catalog.snapshots.find(request.built)
     if snapshot is None or TAG not in snapshot.tags:
         return False
     built = snapshot.tags[TAG]
-    manifest = catalog.read_manifest(built, snapshot.manifests[built].media_type)
-    children = catalog.children(request.curated, [digest]).get(digest, ())
+    manifest = catalog.manifests.read(built, snapshot.manifests[built].media_type)
+    children = catalog.history.children(request.curated, [digest]).get(digest, ())
     return manifest.annotations.get(BASE_DIGEST) in (digest, *children)
 
 
@@ -152,7 +152,7 @@ async def _vouch(catalog: Catalog, request: PipelineRequest, digest: Digest, not
     if request.document is None:
         return
     verifier = read_signer(catalog.settings, request.key).verifier
-    built = await asyncio.to_thread(catalog.snapshot, request.built)
+    built = await asyncio.to_thread(catalog.snapshots.get, request.built)
     checked = await asyncio.to_thread(check_signatures, catalog, built, digest, verifier)
     if PREDICATE_TYPES[_PREDICATE] in checked.predicate_types:
         note("attest", f"{request.built}:{TAG} has the attestation already")
@@ -166,7 +166,7 @@ async def _vouch(catalog: Catalog, request: PipelineRequest, digest: Digest, not
 async def _export(catalog: Catalog, request: PipelineRequest, note: Note) -> None:
     if request.bundles is None:
         return
-    built = await asyncio.to_thread(catalog.snapshot, request.built)
+    built = await asyncio.to_thread(catalog.snapshots.get, request.built)
     folder = allowed_path(catalog.settings, request.bundles, "folder of bundles")
     bundle = folder / f"{request.built.replace('/', '-')}-{built.version}.tar"
     if bundle.exists():

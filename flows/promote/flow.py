@@ -41,7 +41,7 @@ def prepare_promotion(catalog: Catalog, request: PromoteRequest, *, now: datetim
     Raises PromotionRefused, KeyInvalid, and what `curate` raises.
     """
     gates = make_gates(catalog, request, now=now)
-    source = catalog.snapshot(request.source, request.version)
+    source = catalog.snapshots.get(request.source, request.version)
     picks = [Pick(request.source, tag) for tag in request.tags] or [Pick(request.source)]
     chosen = curate(
         catalog,
@@ -51,7 +51,7 @@ def prepare_promotion(catalog: Catalog, request: PromoteRequest, *, now: datetim
         platforms=request.platform_filter,
         versions={request.source: source.version},
     )
-    base = catalog.find_snapshot(request.repository) or Snapshot(request.repository, 0)
+    base = catalog.snapshots.find(request.repository) or Snapshot(request.repository, 0)
     additive = request.mode == "additive"
     digests = request.wanted.tags.digests
     plan = plan_promotion(source, base, chosen, digests, additive=additive)

@@ -56,7 +56,7 @@ class Companions:
             missing if not self._remote.has_referrers_api else [one for one in missing if not self._names(one, subject)]
         )
         if unlisted and not self._context.request.dry_run:
-            read = self._context.catalog.read_manifest
+            read = self._context.catalog.manifests.read
             entries = [referrer_entry(await asyncio.to_thread(read, one.digest, one.media_type)) for one in unlisted]
             await list_referrers(self._remote, subject, entries, where=self._route.remote.host)
 

@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 async def origins_of(context: PushContext, route: Route, digest: Digest) -> tuple[Remote, ...]:
     """Return the upstreams from which the path's repository has had a manifest, the latest first."""
-    uses = await asyncio.to_thread(context.catalog.uses, digest)
+    uses = await asyncio.to_thread(context.catalog.maintenance.uses, digest)
     return tuple(remote for use in uses if use.repository == route.repository for remote in use.upstreams)
 
 

@@ -65,13 +65,13 @@ class PushContext:
         return await asyncio.to_thread(self._open, route)
 
     def _open(self, route: Route) -> Opened:
-        return Opened(self.snapshot(route), self.catalog.children(route.repository))
+        return Opened(self.snapshot(route), self.catalog.history.children(route.repository))
 
     def snapshot(self, route: Route) -> Snapshot:
         """Return the version that a path serves: 0, the empty one, where nothing was ever put into it."""
         if not route.version:
             return Snapshot(route.repository, 0)
-        return self.catalog.snapshot(route.repository, route.version)
+        return self.catalog.snapshots.get(route.repository, route.version)
 
     def blobs_of(self, route: Route, roots: Sequence[Digest]) -> set[Digest]:
         """Return the blobs that manifests of a path are made of; one query."""

@@ -45,7 +45,7 @@ def select_paths(context: PushContext) -> SelectedPaths:
 
 def _route_of_source(context: PushContext) -> Route:
     catalog, name = context.catalog, context.request.pick.repository
-    snapshot = catalog.find_served(name) or catalog.find_snapshot(name)
+    snapshot = catalog.serving.find(name) or catalog.snapshots.find(name)
     if snapshot is None:
         raise NameUnknown(f"nothing is served at {name!r} here, and no repository has that name")
     return Route(name, snapshot.repository, snapshot.version, context.request.remote(name))
@@ -53,7 +53,7 @@ def _route_of_source(context: PushContext) -> Route:
 
 def _select_served(context: PushContext) -> SelectedPaths:
     request, catalog = context.request, context.catalog
-    catalog.refresh()
+    catalog.snapshots.refresh()
     served = {one.path: one for one in catalog.distributions.all() if not one.remote}
     selected = set(select_names(served, include=request.paths, exclude=request.exclude_paths))
     routes: list[Route] = []
@@ -65,7 +65,7 @@ def _select_served(context: PushContext) -> SelectedPaths:
             not_selected.append(path)
             context.log.note(f"{path} is private and was left out; `private` selects it too")
         else:
-            snapshot = catalog.find_served(path) or Snapshot(distribution.repository, 0)
+            snapshot = catalog.serving.find(path) or Snapshot(distribution.repository, 0)
             routes.append(Route(path, snapshot.repository, snapshot.version, request.remote(path)))
     return SelectedPaths(tuple(routes), tuple(not_selected))
 

@@ -61,7 +61,7 @@ async def set_tags(context: PushContext, tagged: Tagged) -> Tagged:
         assert item.digest is not None
         async with slots:
             media_type = snapshot.manifests[item.digest].media_type
-            manifest = await asyncio.to_thread(catalog.read_manifest, item.digest, media_type)
+            manifest = await asyncio.to_thread(catalog.manifests.read, item.digest, media_type)
             try:
                 await remote.write_tag(tag, manifest)
             except (RemoteRefused, RemoteUnauthorized) as error:

@@ -222,7 +222,7 @@ async def _guarded(job: ReplicateJob, one: Served, publicity: Publicity, current
 def _close(job: ReplicateJob, found: Discovery) -> None:
     """Make private what upstream lists as private, whatever becomes of its content."""
     distributions = job.catalog.distributions
-    job.catalog.refresh()
+    job.catalog.snapshots.refresh()
     closed = turned_private(distributions.all(), found, job.request.host, datetime.now(UTC))
     distributions.switch(closed, [], actor=ACTOR)
     for one in closed:
@@ -240,7 +240,7 @@ def _planned(job: ReplicateJob, plan: ReplicaPlan) -> list[Replica]:
 
 def _switch(job: ReplicateJob, plan: ReplicaPlan) -> list[Replica]:
     catalog, host = job.catalog, job.request.host
-    catalog.refresh()
+    catalog.snapshots.refresh()
     here = {one.path: one for one in catalog.distributions.all()}
     wanted = [(one.served, one.version) for one in job.synced.values()]
     made = switch(here, wanted, host, datetime.now(UTC), job.manner, job.found_by)

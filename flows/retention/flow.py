@@ -38,10 +38,10 @@ def plan_for(catalog: Catalog, base: Snapshot, rules: Sequence[RetentionRule], n
     return plan_retention(
         base,
         rules,
-        facts=catalog.facts(base, base.manifests.keys()) if needs_facts else {},
-        times=catalog.times(name),
-        pulls=sum_pulls(catalog.pulls(name)),
-        children=catalog.children(name),
+        facts=catalog.history.facts(base, base.manifests.keys()) if needs_facts else {},
+        times=catalog.retention_rules.times(name),
+        pulls=sum_pulls(catalog.pulls.read_one(name)),
+        children=catalog.history.children(name),
         immutable=catalog.distributions.immutable_tags(name),
         now=now,
     )
@@ -66,7 +66,7 @@ def retain(
         now=now,
         dry_run=dry_run,
     )
-    numbers = list(catalog.timeline(name).existing)
+    numbers = list(catalog.snapshots.timeline(name).existing)
     if dry_run and done.delta:
         numbers.append(max(numbers) + 1)  # the version that the run would make
     pinned = {pin.version for pin in catalog.pins.of(name)}
@@ -77,7 +77,7 @@ def retain(
     going = [int(item.name) for item in versions if item.goes]
     if going and not dry_run:
         wanted = [range(number, number + 1) for number in going]
-        catalog.squasher.delete_versions(name, wanted, actor=ACTOR, now=now)
+        catalog.deletion.delete_versions(name, wanted, actor=ACTOR, now=now)
     return Retained(name, (*judged, *versions), done.version if done.changed else 0)
 
 
@@ -89,7 +89,7 @@ async def retain_repositories(catalog: Catalog, request: RetentionRequest) -> Re
 
 def _retain_all(catalog: Catalog, request: RetentionRequest, run_id: str, now: datetime) -> RetentionResult:
     rules = catalog.retention_rules.all()
-    names = catalog.repository_names()
+    names = catalog.snapshots.names()
     chosen = select_names(names, include=request.repositories) if request.repositories else names
     found: list[Retained] = []
     for name in chosen:

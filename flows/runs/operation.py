@@ -127,13 +127,13 @@ def perform(
     name = operation.repository
     for tries_left in reversed(range(MAX_PLANS)):
         if dry_run or tries_left:
-            commit = planning.on(catalog.find_snapshot(name) or Snapshot(name, 0))  # its refusals are no others' haste
+            commit = planning.on(catalog.snapshots.find(name) or Snapshot(name, 0))  # its refusals are no others' haste
             try:
-                committed = catalog.preview(commit) if dry_run else catalog.commit(commit)
+                committed = catalog.commits.preview(commit) if dry_run else catalog.commits.commit(commit)
             except Conflict:
                 continue
         else:  # others are always quicker: they wait for this one plan
-            committed = catalog.commit_latest(name, planning.on)
+            committed = catalog.commits.commit_latest(name, planning.on)
         base = planning.base
         return OperationResult(
             name,
@@ -172,7 +172,7 @@ class _Planning:
         changes = tuple(operation.plan(base))
         self.base, self.made = base, plan_id(base, changes)
         expected = self._expected
-        if expected and self.made != expected and self._catalog.find_operation(operation.repository, run_id) is None:
+        if expected and self.made != expected and self._catalog.history.find_operation(operation.repository, run_id) is None:
             raise PlanChanged(
                 f"the plan is not {expected} but {self.made} on version {base.version} of {operation.repository}, for something "
                 "has changed since it was made; nothing was done: look at it again with --dry-run"

@@ -48,7 +48,7 @@ def prepare_signing(catalog: Catalog, request: SignRequest) -> Operation:
     signer = _keyless(catalog.settings, request) if request.keyless else read_any_signer(catalog.settings, request.key)
     if request.identity and not isinstance(signer, PgpSigner):
         raise InvalidInput("an identity is signed by OpenPGP keys only; leave it out")
-    snapshot = catalog.snapshot(pick.repository)
+    snapshot = catalog.snapshots.get(pick.repository)
     digests = choose(snapshot, pick, include=request.include, exclude=request.exclude)
     if request.recursive:
         digests = with_children(catalog, snapshot, digests)
@@ -97,7 +97,7 @@ def prepare_attestation(catalog: Catalog, request: AttestRequest) -> Operation:
     except OSError as error:
         raise InvalidInput(f"the document {request.document} cannot be read: {error.strerror}") from None
     document = read_document(data, PREDICATE_TYPES.get(request.type, request.type))
-    (digest,) = choose(catalog.snapshot(pick.repository), pick)
+    (digest,) = choose(catalog.snapshots.get(pick.repository), pick)
     return Operation(
         repository=pick.repository,
         name="attest",

@@ -68,7 +68,7 @@ async def evict_unused(eviction: Eviction) -> None:
 
 def _evict_unused(eviction: Eviction) -> None:
     before = eviction.now - timedelta(days=eviction.cache.cache.keep_unused_days)
-    for name, uses in eviction.catalog.cache_contents.uses(eviction.names, eviction.now).items():
+    for name, uses in eviction.catalog.maintenance.caches.uses(eviction.names, eviction.now).items():
         if uses.may_have_unused(before):
             _evict_from(eviction, name, uses, before)
 
@@ -79,7 +79,7 @@ def _evict_from(eviction: Eviction, name: str, uses: Uses, before: datetime) -> 
     planned: list[Unused] = []
 
     def plan(base: Snapshot) -> Sequence[Change]:
-        planned.append(plan_unused(base, catalog.children(name), uses, before=before))
+        planned.append(plan_unused(base, catalog.history.children(name), uses, before=before))
         return planned[-1].changes
 
     operation = Operation(name, "evict", f"not used for {days:g} days", plan)
@@ -102,13 +102,13 @@ async def evict_layers(eviction: Eviction) -> CacheState:
     """Free the bytes of layers that only earlier versions hold, where the cache keeps nothing unused; then, as long as the cache
     is above its size, of those that were used longest ago."""
     catalog, rules = eviction.catalog, eviction.cache.cache
-    blobs = await asyncio.to_thread(catalog.cache_contents.blobs, eviction.names)
+    blobs = await asyncio.to_thread(catalog.maintenance.caches.blobs, eviction.names)
     held = before = sum(one.blob.size for one in blobs)
-    free = {one.digest for one in await asyncio.to_thread(catalog.reclaimable, eviction.names, keep=eviction.keep)}
+    free = {one.digest for one in await asyncio.to_thread(catalog.maintenance.reclaimable, eviction.names, keep=eviction.keep)}
     if rules.keep_unused_days:
         live = {
             digest
-            for _, digest in await asyncio.to_thread(catalog.cache_contents.live_blobs, eviction.names) - eviction.gone
+            for _, digest in await asyncio.to_thread(catalog.maintenance.caches.live_blobs, eviction.names) - eviction.gone
         }
         chosen = [one.blob for one in blobs if one.blob.digest in free - live]
         held -= await _reclaim(eviction, chosen, "in no latest version")
@@ -151,7 +151,7 @@ async def _run(catalog: Catalog, request: EvictRequest) -> EvictResult:
     for cache in select_caches(catalog.distributions.caches(), request.caches):
         if not cache.cache.max_size and not cache.cache.keep_unused_days:
             continue
-        names = await asyncio.to_thread(catalog.cache_contents.repositories, cache.path)
+        names = await asyncio.to_thread(catalog.maintenance.caches.repositories, cache.path)
         eviction = Eviction(catalog, cache, names, request, now=datetime.now(UTC), run_id=str(flow_run.id))
         if cache.cache.keep_unused_days:
             await evict_unused(eviction)

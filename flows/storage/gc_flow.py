@@ -21,7 +21,7 @@ async def sweep_blobs(catalog: Catalog, request: GcRequest) -> SweepReport:
     """Find what no version holds and no lease protects, and free it batch by batch."""
     ends = time.monotonic() + 60 * request.max_minutes if request.max_minutes else math.inf
     return await asyncio.to_thread(
-        catalog.sweep,
+        catalog.maintenance.sweep,
         grace=request.grace_hours * 3600,
         dry_run=request.dry_run,
         is_late=lambda: time.monotonic() > ends,

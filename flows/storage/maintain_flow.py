@@ -22,7 +22,7 @@ from flows.storage.maintain_request import MaintainRequest, MaintainResult, add_
 async def maintain_lake(catalog: Catalog, request: MaintainRequest) -> MaintainResult:
     """Do one step after the other, each of which waits for its turn among the writers."""
     ends = time.monotonic() + 60 * request.max_minutes if request.max_minutes else math.inf
-    steps = catalog.maintain(keep_snapshots=request.keep_days * 86400, grace=request.grace_hours * 3600)
+    steps = catalog.maintenance.steps(keep_snapshots=request.keep_days * 86400, grace=request.grace_hours * 3600)
     done: list[Step] = []
     finished = await asyncio.to_thread(_run, steps, done, ends)
     return MaintainResult(add_up(done), finished, str(flow_run.id))

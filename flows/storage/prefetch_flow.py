@@ -42,7 +42,7 @@ async def find_absent(job: PrefetchJob) -> None:
 
 def _find_absent(job: PrefetchJob) -> None:
     for name in job.names:
-        snapshot = job.catalog.snapshot(name)
+        snapshot = job.catalog.snapshots.get(name)
         missing = job.catalog.rights.missing(snapshot)
         for digest in sorted(missing):
             sources = job.catalog.sources.find(snapshot, digest, missing)
@@ -87,7 +87,7 @@ async def prefetch_content(request: PrefetchRequest) -> "State[PrefetchResult]":
 
 
 async def _run(catalog: Catalog, request: PrefetchRequest) -> PrefetchResult:
-    names = select_names(catalog.repository_names(), include=request.repositories)
+    names = select_names(catalog.snapshots.names(), include=request.repositories)
     job = PrefetchJob(catalog, names)
     await find_absent(job)
     if job.absent and not request.dry_run:

@@ -72,7 +72,7 @@ async def _why_not_from_any(upstreams: Upstreams, sources: Sequence[BlobSource],
 @task(name="forget-bytes", cache_policy=NO_CACHE)
 async def forget_bytes(job: ReclaimJob) -> None:
     """Free the blobs batch by batch."""
-    job.blobs = await asyncio.to_thread(job.catalog.reclaim, job.blobs, job.names, keep=job.keep)
+    job.blobs = await asyncio.to_thread(job.catalog.maintenance.reclaim, job.blobs, job.names, keep=job.keep)
 
 
 @flow(name="reclaim-space", persist_result=False, validate_parameters=True)
@@ -93,8 +93,8 @@ async def reclaim_blobs(job: ReclaimJob, *, check: bool, dry_run: bool) -> None:
 
 
 async def _run(catalog: Catalog, request: ReclaimRequest) -> ReclaimResult:
-    names = select_names(catalog.repository_names(), include=request.repositories)
+    names = select_names(catalog.snapshots.names(), include=request.repositories)
     keep = request.keep_hours * 3600
-    job = ReclaimJob(catalog, names, keep, await asyncio.to_thread(catalog.reclaimable, names, keep=keep))
+    job = ReclaimJob(catalog, names, keep, await asyncio.to_thread(catalog.maintenance.reclaimable, names, keep=keep))
     await reclaim_blobs(job, check=request.check, dry_run=request.dry_run)
     return ReclaimResult(tuple(job.blobs), job.kept, request.dry_run, str(flow_run.id))

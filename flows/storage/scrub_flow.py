@@ -41,11 +41,11 @@ class ScrubJob:
 
     def __init__(self, catalog: Catalog, request: ScrubRequest) -> None:
         self.catalog, self.request = catalog, request
-        self.began = catalog.scrubber.begin(time.time())
+        self.began = catalog.maintenance.scrubber.begin(time.time())
         self.pace = Pace(request.rate_bytes, monotonic=time.monotonic, sleep=time.sleep)
         self.result = ScrubResult(flow_run_id=str(flow_run.id))
         self.progress = progress.watched.get() or Progress()
-        self.total = catalog.scrubber.due(self.before)
+        self.total = catalog.maintenance.scrubber.due(self.before)
         self.last = ""
 
     @property
@@ -65,12 +65,12 @@ async def read_blobs(job: ScrubJob) -> None:
             )
             for fault in faults:
                 await _mend(job, upstreams, fault)
-    await asyncio.to_thread(job.catalog.scrubber.end)
+    await asyncio.to_thread(job.catalog.maintenance.scrubber.end)
 
 
 def _read_some(job: ScrubJob) -> list[Fault] | None:
     """Read for some seconds; return the damaged blobs among them, which are set aside, or None when nothing is due any more."""
-    scrubber, started = job.catalog.scrubber, time.monotonic()
+    scrubber, started = job.catalog.maintenance.scrubber, time.monotonic()
     due = scrubber.next_due(job.last, job.before, _BATCH)
     right: list[HeldRecord] = []
     faults: list[Fault] = []
@@ -94,7 +94,7 @@ def _read_some(job: ScrubJob) -> list[Fault] | None:
 async def _mend(job: ScrubJob, upstreams: Upstreams, fault: Fault) -> None:
     """Fetch a blob that was set aside from where it came, through the writer that verifies it; say what was found."""
     get_run_logger().error("%s: %s", fault.digest, fault.reason)
-    uses = await asyncio.to_thread(job.catalog.uses, fault.digest)
+    uses = await asyncio.to_thread(job.catalog.maintenance.uses, fault.digest)
     places = await asyncio.to_thread(_places, job.catalog, fault, uses)
     remote = await _fetch_from_any(job, upstreams, fault, uses, places)
     if remote is None:
@@ -145,8 +145,8 @@ async def _fetch_from_any(
 async def find_lost(job: ScrubJob) -> None:
     """Find what versions hold and nobody has, and the images that need it."""
     result, catalog = job.result, job.catalog
-    result.lost = await asyncio.to_thread(catalog.absent)
-    result.hits = await asyncio.to_thread(catalog.hits, result.lost)
+    result.lost = await asyncio.to_thread(catalog.maintenance.absent)
+    result.hits = await asyncio.to_thread(catalog.maintenance.hits, result.lost)
     now = datetime.now(UTC)
     events = [
         Event(now, ACTOR, "lose", one.digest, reason=f"{one.repository} version {one.versions}", detail=one.to_json())
@@ -161,8 +161,8 @@ async def find_unknown(job: ScrubJob) -> None:
     """Find files that nobody knows, and blobs that no version holds."""
     request, result = job.request, job.result
     grace = request.grace_hours * 3600
-    result.unknown = await asyncio.to_thread(job.catalog.unknown_files, grace=grace, remove=request.remove_unknown)
-    loose = await asyncio.to_thread(job.catalog.sweep, grace=grace, dry_run=True)
+    result.unknown = await asyncio.to_thread(job.catalog.maintenance.unknown_files, grace=grace, remove=request.remove_unknown)
+    loose = await asyncio.to_thread(job.catalog.maintenance.sweep, grace=grace, dry_run=True)
     result.loose, result.loose_bytes = loose.freed_blobs, loose.freed_bytes
 
 

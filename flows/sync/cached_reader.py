@@ -101,7 +101,7 @@ class CachedReader:
         content, rights = self._catalog.content, self._catalog.rights
         if content.size(digest) is None:
             return None
-        base = self._catalog.find_snapshot(self._repository) or Snapshot(self._repository, 0)
+        base = self._catalog.snapshots.find(self._repository) or Snapshot(self._repository, 0)
         if not (digest in base.manifests or rights.has_received(base, digest)):
             return None
         if self._stage:

@@ -62,7 +62,7 @@ async def commit_version(context: SyncContext, copied: Copied) -> CommitResult |
 def _commit(context: SyncContext, copied: Copied) -> CommitResult | None:
     base, children = copied.planned.base, copied.planned.children
     try:
-        return context.catalog.commit(commit_of(context, copied, base, children))
+        return context.catalog.commits.commit(commit_of(context, copied, base, children))
     except Conflict:
         return None
 
@@ -79,7 +79,7 @@ def _commit_latest(context: SyncContext, copied: Copied) -> Committed:
         return commit_of(context, replace(copied, plan=plan), latest, children)
 
     try:
-        version = context.catalog.commit_latest(context.target, commit_on)
+        version = context.catalog.commits.commit_latest(context.target, commit_on)
     except (Conflict, ManifestUnknown, ManifestBlobUnknown):
         version = None
     return Committed(replace(copied, plan=plan), version)
@@ -129,7 +129,7 @@ def _selected_children(context: SyncContext, base: Snapshot, children: Children)
     selected = dict(children)
     for digest, entry in base.manifests.items():
         if entry.media_type in mediatypes.INDEXES:
-            manifest = context.catalog.read_manifest(digest, entry.media_type)
+            manifest = context.catalog.manifests.read(digest, entry.media_type)
             selected[digest] = tuple(part.digest for _role, part in context.platforms.children(manifest))
     return selected
 

@@ -200,7 +200,7 @@ class BatchCopier:
                 ]
         further = [*self._referrers[digest]]
         if subject.media_type in mediatypes.INDEXES:
-            manifest = await asyncio.to_thread(context.catalog.read_manifest, digest, subject.media_type)
+            manifest = await asyncio.to_thread(context.catalog.manifests.read, digest, subject.media_type)
             children = (child for _role, child in context.children(manifest, self._left_out))
             further += [child for child in children if child.media_type in mediatypes.MANIFESTS]
         await asyncio.gather(*map(self._copy_companions, further))
@@ -225,7 +225,7 @@ class BatchCopier:
         return staged
 
     def _read_staged(self, descriptor: Descriptor) -> StagedManifest:
-        manifest = self._context.catalog.read_manifest(descriptor.digest, descriptor.media_type)
+        manifest = self._context.catalog.manifests.read(descriptor.digest, descriptor.media_type)
         return staged_manifest(manifest, lambda whole: self._context.children(whole, self._left_out))
 
 

@@ -63,7 +63,7 @@ class Planned:
 
 async def plan(context: SyncContext, resolved: Resolved, content: Content, *, resolve_batch: BatchStep) -> Planned:
     """Plan on the latest version, with companions that are known by now; raise QuotaExceeded before anything is copied."""
-    base = await asyncio.to_thread(context.catalog.find_snapshot, context.target) or Snapshot(context.target, 0)
+    base = await asyncio.to_thread(context.catalog.snapshots.find, context.target) or Snapshot(context.target, 0)
     children = await asyncio.to_thread(children_of, context, base)
     incomplete = await asyncio.to_thread(find_incomplete, context, resolved, base, children)
     if context.request.recheck and context.companions.patterns:
@@ -132,7 +132,7 @@ def _plan_tag(base: Snapshot, tag: str, root: Descriptor, incomplete: Collection
 
 def children_of(context: SyncContext, base: Snapshot) -> Children:
     """Return the parts of each manifest of a version, by one query. It may take a while, so call it on a thread."""
-    return context.catalog.children(context.target) if base.manifests else {}
+    return context.catalog.history.children(context.target) if base.manifests else {}
 
 
 def find_incomplete(context: SyncContext, resolved: Resolved, base: Snapshot, children: Children) -> frozenset[Digest]:
@@ -156,7 +156,7 @@ def find_incomplete(context: SyncContext, resolved: Resolved, base: Snapshot, ch
             return digest in incomplete
         missing = {part for part in parts if part not in base.manifests and part not in base.blobs}
         if missing and digest not in elsewhere:
-            manifest = context.catalog.read_manifest(digest, media_type)
+            manifest = context.catalog.manifests.read(digest, media_type)
             missing &= {part.digest for _role, part in context.children(manifest, resolved.left_out)}
         deeper = [part for part in parts if part in base.manifests and lacks(part)]
         if missing or deeper:
@@ -177,7 +177,7 @@ def _left_upstream(context: SyncContext, base: Snapshot) -> set[Digest]:
 
 def _lost(context: SyncContext, base: Snapshot) -> set[Digest]:
     """Return the base's content that a scrub has set aside and that has not been copied anew."""
-    return {digest for digest in context.catalog.lost() if digest in base.blobs or digest in base.manifests}
+    return {digest for digest in context.catalog.maintenance.scrubber.lost() if digest in base.blobs or digest in base.manifests}
 
 
 def _check_quota(context: SyncContext, plan: SyncPlan) -> None:

@@ -74,10 +74,10 @@ async def run_sync(context: SyncContext, steps: Steps = PLAIN) -> SyncResult:
 
 def _find_earlier(context: SyncContext) -> SyncResult | None:
     """Return the result of an earlier try of this operation that has made its version."""
-    version = context.catalog.find_operation(context.target, context.operation_id)
+    version = context.catalog.history.find_operation(context.target, context.operation_id)
     if version is None:
         return None
     context.log.note("an earlier try of this flow run has made the version")
-    snapshot = context.catalog.snapshot(context.target, version.number)
+    snapshot = context.catalog.snapshots.get(context.target, version.number)
     committed = CommitResult(context.target, version.number, True, snapshot)
     return SyncResult.of(context, Selection(), SyncPlan(version.base, ()), committed, 0.0)

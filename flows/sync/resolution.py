@@ -224,12 +224,12 @@ async def _inspect(context: SyncContext, resolved: Resolved, keys: Sequence[str]
 
 async def _add_held_facts(context: SyncContext, resolved: Resolved, keys: Sequence[str]) -> Resolved:
     """Add what the catalogue knows of that to which tags point; one query."""
-    base = await asyncio.to_thread(context.catalog.find_snapshot, context.target)
+    base = await asyncio.to_thread(context.catalog.snapshots.find, context.target)
     pointing = resolved.pointing
     digests = {pointing[key].digest for key in keys if key in pointing} - resolved.facts.keys()
     if base is None or digests.isdisjoint(base.manifests):
         return resolved
-    known = await asyncio.to_thread(context.catalog.facts, base, digests)
+    known = await asyncio.to_thread(context.catalog.history.facts, base, digests)
     unsigned = {digest: facts for digest, facts in known.items() if needs_signature(context, facts)}
     decided = {digest: facts for digest, facts in known.items() if digest not in unsigned}
     return replace(resolved, facts={**resolved.facts, **decided}, held_facts={**resolved.held_facts, **unsigned})

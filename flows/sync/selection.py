@@ -101,5 +101,5 @@ async def _optional_tags(context: SyncContext, selection: Selection) -> frozense
     named = [tag for tag in selection.kept if is_companion_tag(tag)]
     if not named:
         return frozenset()
-    base = await asyncio.to_thread(context.catalog.find_snapshot, context.target)
+    base = await asyncio.to_thread(context.catalog.snapshots.find, context.target)
     return frozenset(tag for tag in named if base is None or tag not in base.tags)

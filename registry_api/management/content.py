@@ -144,9 +144,9 @@ def management_routes(registry: Registry) -> APIRouter:
         await registry.find_distribution("")
 
         async def make() -> list[RepositoryRow]:
-            return await registry.threads.make(catalog.repositories)
+            return await registry.threads.make(catalog.history.repositories)
 
-        rows = await registry.answers.get("repositories", catalog.state, asker.key, make, lambda made: 500 * len(made))
+        rows = await registry.answers.get("repositories", catalog.serving.state, asker.key, make, lambda made: 500 * len(made))
         found = [row for row in rows if row.name > last and asker.may("pull", row.name)]
         return [_repository_out(row) for row in found[:n]]
 
@@ -154,7 +154,7 @@ def management_routes(registry: Registry) -> APIRouter:
     async def show_repository(name: NamePath, asker: Asker = asking) -> RepositoryOut:
         """One repository."""
         asker.check("pull", parse_name(name))
-        return _repository_out(await run(catalog.repository, name))
+        return _repository_out(await run(catalog.history.repository, name))
 
     @router.get("/versions/{name:path}", response_model=list[VersionOut])
     async def list_versions(
@@ -165,7 +165,7 @@ def management_routes(registry: Registry) -> APIRouter:
     ) -> list[VersionOut]:
         """A repository's versions, newest first."""
         asker.check("pull", parse_name(name))
-        rows = await run(catalog.versions, name)
+        rows = await run(catalog.history.versions, name)
         return [_version_out(row) for row in rows if row.number < before][:n]
 
     @router.get("/tags/{name:path}", response_model=list[TagOut])
@@ -178,8 +178,8 @@ def management_routes(registry: Registry) -> APIRouter:
     ) -> list[TagOut]:
         """A version's tags in ASCII order."""
         asker.check("pull", parse_name(name))
-        snapshot = await run(catalog.snapshot, name, version)
-        pulls = sum_pulls(await run(catalog.pulls, name))
+        snapshot = await run(catalog.snapshots.get, name, version)
+        pulls = sum_pulls(await run(catalog.pulls.read_one, name))
         return [_tag_out(snapshot, tag, pulls) for tag in snapshot.tags_after(last, n)]
 
     @router.get("/distributions", response_model=DistributionsOut)
@@ -195,7 +195,7 @@ def management_routes(registry: Registry) -> APIRouter:
                     one.remote and asker.may("admin", one.path) if caches else registry.gate.may_pull(asker.caller, one)
                 )
             ]
-            marks = catalog.content_marks(found)
+            marks = catalog.serving.content_marks(found)
             shown = [(one, _distribution_out(one, names_repository=names(asker, one))) for one in found]
             listed = [ListedDistribution(**out.model_dump(), content=marks[one.path]) for one, out in shown]
             return DistributionsOut(distributions=listed).model_dump_json().encode()
@@ -215,7 +215,7 @@ def management_routes(registry: Registry) -> APIRouter:
         old = catalog.distributions.find(path)
         if old is not None and old.remote:
             raise Conflict(f"{path} is a cache; delete it first")
-        await run(catalog.snapshot, wanted.repository, wanted.version)
+        await run(catalog.snapshots.get, wanted.repository, wanted.version)
         now = registry.now()
         fields = wanted.model_dump(exclude={"history_from"})
         made = await registry.threads.commit(

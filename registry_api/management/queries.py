@@ -85,7 +85,7 @@ class Questions:
             raise TooManyRequests("other questions are being answered; ask again in a moment", retry_after=2.0)
         self._left -= 1
         try:
-            return await self._wait(request, self._registry.catalog.asking(question, limits, form))
+            return await self._wait(request, self._registry.catalog.query.start(question, limits, form))
         finally:
             self._left += 1
 

@@ -43,7 +43,7 @@ def quota_routes(registry: Registry) -> APIRouter:
     async def list_quotas(asker: Asker = asking) -> list[QuotaOut]:
         """All quotas, with what is used."""
         asker.administration()
-        await registry.threads.run(registry.catalog.refresh)
+        await registry.threads.run(registry.catalog.snapshots.refresh)
         return [_out(one) for one in quotas.all()]
 
     @router.put("/quotas", response_model=QuotaOut)

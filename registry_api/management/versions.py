@@ -126,8 +126,8 @@ def _add_reading(router: APIRouter, registry: Registry) -> None:
     ) -> VersionShown:
         """One version and what it changed."""
         asker.check("pull", parse_name(name))
-        row = await run(catalog.version, name, number)
-        changes = await run(catalog.changes, name, number)
+        row = await run(catalog.history.version, name, number)
+        changes = await run(catalog.history.changes, name, number)
         pin = next((pin for pin in await run(catalog.pins.of, name) if pin.version == number), None)
         told = VersionOut.model_validate(row, from_attributes=True).model_dump()
         return VersionShown(
@@ -152,7 +152,7 @@ def _add_reading(router: APIRouter, registry: Registry) -> None:
     async def list_pins(name: NamePath, asker: Asker = asking) -> list[PinOut]:
         """A repository's pinned versions."""
         asker.check("pull", parse_name(name))
-        await run(catalog.repository, name)
+        await run(catalog.history.repository, name)
         return [PinOut.model_validate(pin, from_attributes=True) for pin in await run(catalog.pins.of, name)]
 
 
@@ -199,7 +199,7 @@ def _add_changing(router: APIRouter, registry: Registry) -> None:
         wanted: Sequence[range] = parse_numbers(version)
         account, now = asker.caller.account, registry.now()
         report = await commit(
-            catalog.squasher.delete_versions,
+            catalog.deletion.delete_versions,
             name,
             wanted,
             actor=account,
@@ -215,7 +215,7 @@ def _add_changing(router: APIRouter, registry: Registry) -> None:
         asker.check("admin", parse_name(name))
         account, now = asker.caller.account, registry.now()
         report = await commit(
-            catalog.squasher.delete_repository, name, actor=account, now=now, address=asker.address, dry_run=dry_run
+            catalog.deletion.delete_repository, name, actor=account, now=now, address=asker.address, dry_run=dry_run
         )
         return _deleted(report)
 
@@ -226,8 +226,8 @@ def _deleted(report: SquashReport) -> DeletedOut:
 
 def _restore(registry: Registry, asker: Asker, name: str, wanted: RestoreIn) -> RestoredOut:
     catalog = registry.catalog
-    content = catalog.snapshot(name, wanted.version)
-    base = catalog.find_snapshot(name)
+    content = catalog.snapshots.get(name, wanted.version)
+    base = catalog.snapshots.find(name)
     if base is None:
         raise NameUnknown(f"no repository {name!r} here")
     made = Commit(
@@ -242,7 +242,7 @@ def _restore(registry: Registry, asker: Asker, name: str, wanted: RestoreIn) -> 
         allow_sparse=True,
         donors=(name,),
     )
-    result = catalog.preview(made) if wanted.dry_run else catalog.commit(made)
+    result = catalog.commits.preview(made) if wanted.dry_run else catalog.commits.commit(made)
     return _restored(base, result, dry_run=wanted.dry_run)
 
 

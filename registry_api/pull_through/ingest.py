@@ -46,7 +46,7 @@ async def take_manifests(
         origin=origin,
         serve=serve,
     )
-    await registry.threads.commit(registry.catalog.commit, commit)
+    await registry.threads.commit(registry.catalog.commits.commit, commit)
 
 
 def _parts(manifest: Manifest) -> list[tuple[str, Descriptor]]:

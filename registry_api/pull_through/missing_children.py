@@ -34,7 +34,7 @@ class AbsentChildren:
 
         Does nothing for a digest that is here or that no index here names. Raises ChildLeftOut, or what upstream fails with.
         """
-        snapshot = registry.catalog.cached_served(found.path) or await registry.find_served(found.path)
+        snapshot = registry.catalog.serving.cached(found.path) or await registry.find_served(found.path)
         if snapshot is None or reference in snapshot.manifests:
             return
         parent = await self.parent_of(registry, snapshot, reference)
@@ -94,6 +94,6 @@ def _find_absent(registry: Registry, snapshot: Snapshot) -> Mapping[Digest, Dige
     indexes = {one for one, entry in snapshot.manifests.items() if entry.media_type in mediatypes.INDEXES}
     if not indexes:
         return {}
-    children = registry.catalog.children(snapshot.repository, indexes)
+    children = registry.catalog.history.children(snapshot.repository, indexes)
     here = snapshot.manifests.keys() | snapshot.blobs.keys()
     return {child: parent for parent, parts in children.items() for child in parts if child not in here}

@@ -89,7 +89,7 @@ class DistributionApi:
         cache = registry.catalog.distributions.find_cache(name)
         if cache is not None and found is not None and found.repository != name:
             cache = None
-        past = registry.catalog.past.parse(name) if found is None and cache is None else None
+        past = registry.catalog.time_travel.parse(name) if found is None and cache is None else None
         if past is not None:
             found = await self._find_past(scope, route, caller, name, past)
         else:
@@ -101,7 +101,7 @@ class DistributionApi:
                 more.append((b"warning", warning_value(warning).encode()))
             found = await registry.find_distribution(name)
         elif found is not None and match.pattern == MANIFEST and route.action == "pull" and ":" in match.reference:
-            snapshot = registry.catalog.cached_served(name)
+            snapshot = registry.catalog.serving.cached(name)
             if snapshot is None or match.reference not in snapshot.manifests:
                 await self._absent.bring(registry, found, match.reference)
         request = Request(name, found.repository if found else name, match.reference, caller, scope, receive)
@@ -140,7 +140,7 @@ class DistributionApi:
         self._check_right(scope, route, caller, name, public=served is not None and not served.private)
         if route.action in CHANGES:
             check_changeable(route.action, name, found, cache)
-            if found is None and registry.catalog.has_repository(name):
+            if found is None and registry.catalog.snapshots.has(name):
                 raise Denied(
                     f"nothing serves the repository {name}; `entrepot distribution create` makes a path for it"
                 )
@@ -173,7 +173,7 @@ class DistributionApi:
         self._check_right(scope, route, caller.with_past(name, past.path), past.path, public=public)
         if route.action in CHANGES:
             raise Denied(f"{name} shows what {past.path} was, which nobody changes; {route.action} to {past.path}")
-        return await registry.threads.run(registry.catalog.past.at, name, past)
+        return await registry.threads.run(registry.catalog.time_travel.at, name, past)
 
     async def _ask_upstream(
         self, match: Match, cache: Distribution, name: str, handler: Handler, why_not: EntrepotError | None

@@ -47,7 +47,7 @@ async def _find(registry: Registry, request: Request) -> tuple[Snapshot, Digest]
 
 def _keep(catalog: Catalog, snapshot: Snapshot, digest: Digest, signature: AtomicSignature) -> AddManifest:
     store = MemoryStore()
-    subject = catalog.read_manifest(digest, snapshot.manifests[digest].media_type)
+    subject = catalog.manifests.read(digest, snapshot.manifests[digest].media_type)
     made = pack_atomic(store, signature, subject)
     stage(catalog, snapshot.repository, store)
     return AddManifest(made.descriptor)

@@ -83,7 +83,7 @@ def _shape(request: Request, digest: Digest, size: int) -> tuple[int, Headers, S
 
 async def _version_of(registry: Registry, request: Request) -> Snapshot:
     """The version that the path serves, an empty one where there is none yet."""
-    cached = registry.catalog.cached_served(request.name) or await registry.find_served(request.name)
+    cached = registry.catalog.serving.cached(request.name) or await registry.find_served(request.name)
     return cached or Snapshot(request.repository, 0)
 
 

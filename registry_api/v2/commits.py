@@ -31,4 +31,4 @@ async def commit_changes(
         serve=registry.catalog.settings.new_repositories,
         requirements=(TagsStay(immutable),) if immutable else (),
     )
-    return await registry.threads.commit(registry.catalog.commit, commit)
+    return await registry.threads.commit(registry.catalog.commits.commit, commit)

@@ -28,7 +28,7 @@ async def delete_manifest(registry: Registry, request: Request) -> Answer:
 
 def _lease_blobs(registry: Registry, snapshot: Snapshot, digest: Digest) -> None:
     """Let the repository keep a manifest's blobs for a while: a push under way may have found them and left them out."""
-    manifest = registry.catalog.read_manifest(digest, snapshot.manifests[digest].media_type)
+    manifest = registry.catalog.manifests.read(digest, snapshot.manifests[digest].media_type)
     for blob in required_blobs(manifest):
         if registry.catalog.rights.has_received(snapshot, blob.digest):
             registry.catalog.content.lease(snapshot.repository, blob.digest)
@@ -41,7 +41,7 @@ def _removal_of(reference: str) -> Change:
 async def delete_blob(registry: Registry, request: Request) -> Answer:
     """Let go of a blob that no manifest of the repository needs; raise BlobUnknown, or Conflict for one that is needed."""
     digest = Digest.parse(request.reference)
-    snapshot = await registry.threads.run(registry.catalog.find_snapshot, request.repository)
+    snapshot = await registry.threads.run(registry.catalog.snapshots.find, request.repository)
     if snapshot is not None and digest in snapshot.blobs:
         raise Conflict(
             f"blob {digest} is part of a manifest in {request.name}; delete the manifest, and the blob goes with it"

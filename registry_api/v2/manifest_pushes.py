@@ -84,7 +84,7 @@ def parse_pushed(raw: bytes, content_type: str, algorithm: str) -> Manifest:
 
 def _keep(registry: Registry, name: str, manifest: Manifest) -> None:
     """Check that the repository holds what the manifest is made of, and keep its bytes; on a thread."""
-    snapshot = registry.catalog.find_snapshot(name) or Snapshot(name, 0)
+    snapshot = registry.catalog.snapshots.find(name) or Snapshot(name, 0)
     missing = [child.digest for child in manifest.manifests if _is_missing_child(snapshot, child)]
     missing += [blob.digest for blob in required_blobs(manifest) if not _is_usable(registry, snapshot, blob.digest)]
     if missing and not may_be_sparse(registry.catalog.settings, name):
@@ -106,7 +106,7 @@ def _held_manifest(snapshot: Snapshot, digest: Digest) -> tuple[str, int] | None
 
 
 def _read_held(registry: Registry, snapshot: Snapshot, digest: Digest, media_type: str) -> Manifest | None:
-    return registry.catalog.read_manifest(digest, media_type) if digest in snapshot.manifests else None
+    return registry.catalog.manifests.read(digest, media_type) if digest in snapshot.manifests else None
 
 
 def _is_missing_child(snapshot: Snapshot, child: Descriptor) -> bool:

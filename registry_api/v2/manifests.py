@@ -13,22 +13,22 @@ from registry_api.v2.pull_counting import note_pull
 
 async def get_manifest(registry: Registry, request: Request) -> Answer:
     """Answer GET by tag or digest: the bytes that were pushed, whatever the client accepts."""
-    snapshot = registry.catalog.cached_served(request.name) or await registry.served(request.name)
+    snapshot = registry.catalog.serving.cached(request.name) or await registry.served(request.name)
     digest = resolve(snapshot, request.reference, request.name)
     entry = snapshot.manifests[digest]
     if is_unchanged(request, digest):
         note_pull(registry, request.repository, request.reference, digest)
         return Answer(304, not_modified_headers(digest))
-    raw = registry.catalog.cached_manifest(digest)
+    raw = registry.catalog.manifests.cached(digest)
     if raw is None:
-        raw = await registry.threads.run(registry.catalog.raw_manifest, digest)
+        raw = await registry.threads.run(registry.catalog.manifests.raw, digest)
     note_pull(registry, request.repository, request.reference, digest)
     return Answer(200, _headers(digest, entry.media_type, entry.size), raw)
 
 
 async def head_manifest(registry: Registry, request: Request) -> Answer:
     """Answer HEAD by tag or digest, which takes no more than the snapshot."""
-    snapshot = registry.catalog.cached_served(request.name) or await registry.served(request.name)
+    snapshot = registry.catalog.serving.cached(request.name) or await registry.served(request.name)
     digest = resolve(snapshot, request.reference, request.name)
     entry = snapshot.manifests[digest]
     if is_unchanged(request, digest):

@@ -55,4 +55,4 @@ async def _write(registry: Registry, counter: PullCounter) -> None:
 
 def _record(catalog: Catalog, taken: Mapping[Pulled, PullCount]) -> Mapping[Pulled, PullCount]:
     """Write counts; return those that are refused while others are not."""
-    return dict(write_in_parts(list(taken.items()), lambda some: catalog.record_pulls(dict(some)))) if taken else {}
+    return dict(write_in_parts(list(taken.items()), lambda some: catalog.pulls.record(dict(some)))) if taken else {}

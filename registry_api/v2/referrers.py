@@ -91,7 +91,7 @@ def select_referrers(
 
 def _read_fallback(catalog: Catalog, snapshot: Snapshot, tagged: Digest) -> frozenset[Digest]:
     """What an index under a fallback tag lists. Source: distribution-spec, "Referrers Tag Schema"."""
-    manifest = catalog.read_manifest(tagged, snapshot.manifests[tagged].media_type)
+    manifest = catalog.manifests.read(tagged, snapshot.manifests[tagged].media_type)
     return frozenset(child.digest for child in manifest.manifests)
 
 
@@ -128,7 +128,7 @@ def describe(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> dict[str, 
     descriptor: dict[str, object] = {"mediaType": entry.media_type, "digest": digest, "size": entry.size}
     if entry.artifact_type:
         descriptor["artifactType"] = entry.artifact_type
-    annotations = catalog.read_manifest(digest, entry.media_type).annotations
+    annotations = catalog.manifests.read(digest, entry.media_type).annotations
     if annotations:
         descriptor["annotations"] = dict(annotations)
     return descriptor

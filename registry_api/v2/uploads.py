@@ -93,7 +93,7 @@ async def _is_readable_somewhere(registry: Registry, caller: Caller, digest: Dig
         return True
     for one in catalog.distributions.all():
         if registry.gate.may_pull(caller, one):
-            snapshot = catalog.cached_served(one.path)
+            snapshot = catalog.serving.cached(one.path)
             if (snapshot is not None and digest in snapshot.blobs and digest not in snapshot.deferred) or (
                 one.repository in leased and registry.shows_leases(caller, one.path)
             ):

@@ -146,7 +146,7 @@ def event_routes(registry: Registry, eventing: Eventing) -> APIRouter:
         """Tell a URL of what is committed from now on."""
         desk = eventing.desk(asker)
         check_named(registry.catalog.settings, "secret_file", wanted.secret_file)
-        position = await run(lambda: registry.catalog.commit_log().last_position())
+        position = await run(lambda: registry.catalog.commits.log().last_position())
         check_receiver(wanted.url, registry.catalog.settings)
         made = await commit(lambda: desk.add_subscription(position=position, internal=False, **wanted.model_dump()))
         return await subscription_out(made)

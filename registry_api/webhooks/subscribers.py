@@ -181,12 +181,12 @@ class Tellings:
         if not wanted:
             return
         if self._commits is None or self._receivers is None:
-            self._commits = await self._registry.threads.run(self._registry.catalog.commit_log)
+            self._commits = await self._registry.threads.run(self._registry.catalog.commits.log)
             self._receivers = await self._registry.threads.run(self._open_receivers)
         if not self._commits.is_current():
             await self._registry.threads.run(self._commits.look)
-            if not self._registry.catalog.is_current():
-                await self._registry.threads.run(self._registry.catalog.refresh)
+            if not self._registry.catalog.snapshots.is_current():
+                await self._registry.threads.run(self._registry.catalog.snapshots.refresh)
             for telling, _ in self._tasks.values():
                 telling.news.set()
         for key in wanted.keys() - self._tasks.keys():

@@ -56,7 +56,7 @@ def test_on_demand_it_comes_with_the_first_request_and_its_layers_too(
         assert upstream.counts["GET", "manifest"] == 1
         for layer in absent.layers:
             assert api.anybody.get(f"/v2/{NAME}/blobs/{layer.digest}").content == store.blobs[layer.digest]
-        assert [one.operation for one in api.catalog.versions(NAME)] == ["pull-through", "sync"]
+        assert [one.operation for one in api.catalog.history.versions(NAME)] == ["pull-through", "sync"]
         upstream.forget()
         assert api.anybody.head(f"{MANIFESTS}/{absent.digest}").status_code == 200
         assert upstream.seen == []

@@ -131,7 +131,7 @@ def test_what_is_here(cases: dict[str, Case], fault: str) -> None:
         assert tag.content == case.here.raw
         assert _is_stale(tags)
         assert tags.json()["tags"] == ["v1"]
-    assert case.api.catalog.snapshot(case.path).version == 1
+    assert case.api.catalog.snapshots.get(case.path).version == 1
 
 
 @pytest.mark.parametrize("fault", ROWS)

@@ -206,7 +206,7 @@ def test_a_read_only_registry_brings_nothing_and_serves_what_it_has(
         put_cache(api, upstream)
         for reference in ("v1", image.digest):
             assert api.anybody.get(f"{CACHED}/{reference}").status_code == 200
-        version = api.catalog.snapshot(f"cache/{NAME}").version
+        version = api.catalog.snapshots.get(f"cache/{NAME}").version
     upstream.forget()
     with serve(home, read_only=True) as api:
         stale = api.anybody.get(f"{CACHED}/v1")
@@ -226,7 +226,7 @@ def test_a_read_only_registry_brings_nothing_and_serves_what_it_has(
             assert api.anybody.get(f"/v2/cache/{NAME}/blobs/{layer}").content == store.blobs[layer]
             assert upstream.counts["GET", "blob"] == number
         assert api.catalog.content.size(layer) is None
-        assert api.catalog.snapshot(f"cache/{NAME}").version == version
+        assert api.catalog.snapshots.get(f"cache/{NAME}").version == version
 
 
 # --- cost ----------------------------------------------------------------------------------------------------------

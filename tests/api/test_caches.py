@@ -70,7 +70,7 @@ def test_a_fresh_tag_costs_upstream_nothing(
     child = index.manifests[0].digest
     assert [api.anybody.get(f"{CACHED}/{child}").status_code for _ in range(3)] == [200] * 3
     assert upstream.counts["GET", "manifest"] == 1
-    assert [version.operation for version in api.catalog.versions(f"cache/{NAME}")] == ["pull-through"] * 2
+    assert [version.operation for version in api.catalog.history.versions(f"cache/{NAME}")] == ["pull-through"] * 2
     assert api.anybody.get(f"/v2/cache/{NAME}/tags/list").json()["tags"] == ["v1"]
     assert api.anybody.get("/v2/_catalog").json()["repositories"] == [f"cache/{NAME}"]
 
@@ -85,7 +85,7 @@ def test_a_tag_that_moves_is_seen_and_one_that_does_not_costs_a_head(
     moved = pack_image(store, [{"file": "two"}])
     store.put_tag("v1", moved.digest)
     assert api.anybody.get(f"{CACHED}/v1").content == moved.raw
-    assert api.catalog.snapshot(f"cache/{NAME}").version == 2
+    assert api.catalog.snapshots.get(f"cache/{NAME}").version == 2
 
 
 @pytest.mark.parametrize("status", [500, 429, 401])
@@ -139,7 +139,7 @@ def test_what_is_not_here_fails_as_upstream_does(
     upstream.fail(status, route="manifest")
     answer = api.anybody.get(f"{CACHED}/v1")
     assert (answer.status_code, codes(answer)) == (answered, [code])
-    assert api.catalog.repository_names() == ()
+    assert api.catalog.snapshots.names() == ()
     upstream.faults.clear()
     assert api.anybody.get(f"{CACHED}/v1").status_code == 200
 
@@ -162,7 +162,7 @@ def test_a_manifest_that_is_not_its_digest_is_refused(
     upstream.replace(store.tagged["v1"], b'{"schemaVersion": 2}')
     answer = api.anybody.get(f"{CACHED}/{store.tagged['v1']}")
     assert (answer.status_code, codes(answer)) == (502, ["DIGEST_INVALID"])
-    assert api.catalog.repository_names() == ()
+    assert api.catalog.snapshots.names() == ()
 
 
 def test_a_cache_takes_no_pushes_and_owns_whole_parts_of_paths_only(
@@ -273,7 +273,7 @@ def test_tags_are_listed_as_upstream_has_them_once_for_all(
         lists = list(threads.map(lambda _: api.anybody.get(LIST).json(), range(8)))
     assert lists == [{"name": f"cache/{NAME}", "tags": ["a", "v1", "v2", "v3"]}] * 8
     assert upstream.counts["GET", "tags"] == 1
-    assert api.catalog.repository_names() == ()  # a list is no pull
+    assert api.catalog.snapshots.names() == ()  # a list is no pull
     first = api.anybody.get(LIST, params={"n": 3})
     assert first.json()["tags"] == ["a", "v1", "v2"]
     assert api.anybody.get(first.links["next"]["url"]).json()["tags"] == ["v3"]

@@ -26,7 +26,7 @@ def path(api: Api, name: str, push_simple: Push) -> str:
 
 
 def change(api: Api, path: str, **fields: object) -> None:
-    api.catalog.refresh()
+    api.catalog.snapshots.refresh()
     api.catalog.distributions.put(replace(api.catalog.distributions.get(path), **fields), actor="admin")  # type: ignore[arg-type]
 
 
@@ -49,7 +49,7 @@ def test_a_push_to_a_path_goes_to_its_repository(api: Api, name: str, path: str)
     raw = simple_manifest(api, path)
     assert api.put_manifest(path, "pushed", raw).status_code == 201
     assert api.anybody.get(f"/v2/{name}/manifests/pushed").content == raw
-    assert not api.catalog.has_repository(path)
+    assert not api.catalog.snapshots.has(path)
     mounted = api.admin.post("/v2/elsewhere/app/blobs/uploads/", params={"mount": Digest.of(data), "from": path})
     assert mounted.status_code == 201
 

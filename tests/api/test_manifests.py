@@ -106,7 +106,7 @@ def test_a_push_by_digest_may_set_tags(api: Api, name: str) -> None:
     assert put.status_code == 201
     assert put.headers.get_list("oci-tag") == ["v1", "v2"]
     assert api.admin.get(f"/v2/{name}/tags/list").json()["tags"] == ["v1", "v2"]
-    assert len(api.catalog.versions(name)) == 1
+    assert len(api.catalog.history.versions(name)) == 1
 
 
 def test_too_many_tags_in_one_push_are_414(api: Api, name: str) -> None:
@@ -120,19 +120,19 @@ def test_too_many_tags_in_one_push_are_414(api: Api, name: str) -> None:
 def test_a_pushed_tag_is_one_version(api: Api, name: str, push_simple: Push) -> None:
     push_simple("v1")
     digest = push_simple("v1")
-    versions = api.catalog.versions(name)
+    versions = api.catalog.history.versions(name)
     assert [(version.number, version.operation, version.actor) for version in versions] == [
         (2, "push", "admin"),
         (1, "push", "admin"),
     ]
     assert len({version.operation_id for version in versions}) == 2
-    assert api.catalog.snapshot(name).tags == {"v1": digest}
+    assert api.catalog.snapshots.get(name).tags == {"v1": digest}
 
 
 def test_pushing_what_is_there_makes_no_version(api: Api, name: str) -> None:
     raw = simple_manifest(api, name)
     assert [api.put_manifest(name, "v1", raw).status_code for _ in range(3)] == [201, 201, 201]
-    assert len(api.catalog.versions(name)) == 1
+    assert len(api.catalog.history.versions(name)) == 1
 
 
 # --- what is refused -------------------------------------------------------------------------------------------
@@ -336,7 +336,7 @@ def test_deleting_a_tag_removes_only_the_tag(api: Api, name: str) -> None:
     assert api.admin.head(f"/v2/{name}/manifests/v1").status_code == 404
     assert api.admin.head(f"/v2/{name}/manifests/v2").status_code == 200
     assert api.admin.head(f"/v2/{name}/manifests/{Digest.of(raw)}").status_code == 200
-    assert api.catalog.versions(name)[0].operation == "delete"
+    assert api.catalog.history.versions(name)[0].operation == "delete"
 
 
 def test_deleting_a_digest_removes_its_tags_too(api: Api, name: str, push_simple: Push) -> None:
@@ -359,7 +359,7 @@ def test_deleting_what_is_not_there_is_404(api: Api, name: str, push_simple: Pus
     for reference in ("v2", f"sha256:{'0' * 64}", ".bad"):
         answer = api.admin.delete(f"/v2/{name}/manifests/{reference}")
         assert (answer.status_code, codes(answer)) == (404, ["MANIFEST_UNKNOWN"])
-    assert len(api.catalog.versions(name)) == 1
+    assert len(api.catalog.history.versions(name)) == 1
 
 
 def test_unknown_manifests_and_repositories_are_404(api: Api, name: str, push_simple: Push) -> None:
@@ -373,7 +373,7 @@ def test_unknown_manifests_and_repositories_are_404(api: Api, name: str, push_si
 
 def test_another_process_s_commit_is_visible_to_the_next_request(api: Api, name: str, push_simple: Push) -> None:
     push_simple("v1")
-    digest = api.catalog.snapshot(name).tags["v1"]
+    digest = api.catalog.snapshots.get(name).tags["v1"]
     assert api.admin.head(f"/v2/{name}/manifests/v2").status_code == 404
     with Catalog(api.catalog.settings) as other:
         from catalog.versions.changes import SetTag
@@ -412,7 +412,7 @@ def test_a_sparse_manifest_is_taken_where_that_is_wished_and_holds_what_comes_la
         assert api.admin.head(f"/v2/sparse/app/blobs/{Digest.of(late)}").status_code == 404
         api.push_blob("sparse/app", late)
         assert api.put_manifest("sparse/app", "v1", raw).status_code == 201
-        api.catalog.sweep(grace=-1)
+        api.catalog.maintenance.sweep(grace=-1)
         assert api.admin.get(f"/v2/sparse/app/blobs/{Digest.of(late)}").content == late
 
 

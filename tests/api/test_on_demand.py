@@ -196,12 +196,12 @@ def test_an_immediate_sync_fetches_what_was_left(tmp_path: Path, upstream: Upstr
     image = pack_image(store, [{"file": "text"}])
     store.put_tag("v2", image.digest)
     with synced(tmp_path, upstream) as api:
-        assert api.catalog.usage().upstream == len(LAYER) + image.layers[0].size
-        assert api.catalog.usage().loose == 0
+        assert api.catalog.maintenance.usage().upstream == len(LAYER) + image.layers[0].size
+        assert api.catalog.maintenance.usage().loose == 0
         with pytest.raises(InvalidInput, match=r"2 blob\(s\) of team/app version 1 were left upstream"):
             plan_export(api.catalog, [Wanted(NAME)], now=datetime.now(UTC))
         result = mirror(tmp_path / "entrepot", f"{upstream.host}/{NAME}")
-        assert api.catalog.usage().upstream == 0
+        assert api.catalog.maintenance.usage().upstream == 0
         assert (result.counts["completed"], result.changed) == (2, False)
         assert blob_gets(upstream, LAYER) == 1
         assert api.catalog.content.size(Digest.of(LAYER)) == len(LAYER)

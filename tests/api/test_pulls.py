@@ -27,7 +27,7 @@ def _push(api: Api, tag: str = "v1") -> Digest:
 
 
 def _counts(catalog: Catalog) -> dict[tuple[str, str], int]:
-    return {key: count.pulls for key, count in catalog.pulls(NAME).items()}
+    return {key: count.pulls for key, count in catalog.pulls.read_one(NAME).items()}
 
 
 def test_gets_of_manifests_are_pulls_and_nothing_else_is(tmp_path: Path) -> None:
@@ -42,10 +42,10 @@ def test_gets_of_manifests_are_pulls_and_nothing_else_is(tmp_path: Path) -> None
             assert api.anybody.head(path).status_code == status
         assert api.anybody.get(f"{MANIFEST}/v2").status_code == 404
         assert api.anybody.get(f"/v2/{NAME}/tags/list").status_code == 200
-        assert api.catalog.pulls(NAME) == {}
+        assert api.catalog.pulls.read_one(NAME) == {}
     with open_catalog(read_settings(home=tmp_path / "entrepot")) as catalog:  # written when it stopped
         assert _counts(catalog) == {("v1", digest): 4, ("", digest): 1}
-        assert [version.operation for version in catalog.versions(NAME)] == ["push"]
+        assert [version.operation for version in catalog.history.versions(NAME)] == ["push"]
 
 
 def test_counts_are_written_soon_and_told_by_the_management_api(tmp_path: Path) -> None:

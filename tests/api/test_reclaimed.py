@@ -41,13 +41,13 @@ def test_given_back_and_fetched_again(tmp_path: Path, upstream: Upstream) -> Non
         upstream.forget()
         assert api.anybody.get(f"/v2/two/app/blobs/{layer}").content == store.blobs[layer]
         assert not upstream.seen, "a public path serves it"
-        catalog.sweep(grace=-1)
+        catalog.maintenance.sweep(grace=-1)
         assert api.anybody.get(path).content == store.blobs[layer]
-        assert not catalog.reclaimable(["one/app"], keep=-1), "another repository names it"
-        blobs = catalog.reclaimable(["one/app", "two/app"], keep=-1)
+        assert not catalog.maintenance.reclaimable(["one/app"], keep=-1), "another repository names it"
+        blobs = catalog.maintenance.reclaimable(["one/app", "two/app"], keep=-1)
         assert [blob.digest for blob in blobs] == [layer]
-        assert catalog.reclaim(blobs, ["one/app", "two/app"], keep=-1) == blobs
-        assert catalog.usage().upstream == len(store.blobs[layer])
+        assert catalog.maintenance.reclaim(blobs, ["one/app", "two/app"], keep=-1) == blobs
+        assert catalog.maintenance.usage().upstream == len(store.blobs[layer])
         assert api.anybody.get(path).content == store.blobs[layer]
         assert upstream.counts["GET", "blob"] == 1
         wait_until(lambda: catalog.content.size(layer) is not None, 10, "it is kept")
@@ -63,4 +63,4 @@ def test_given_back_and_fetched_again(tmp_path: Path, upstream: Upstream) -> Non
         assert asyncio.run(prefetch()) == 1, "the other repository has no lease yet"
         assert asyncio.run(prefetch()) == 0
         assert upstream.counts["GET", "blob"] == 1
-        assert catalog.usage().upstream == 0
+        assert catalog.maintenance.usage().upstream == 0

@@ -141,7 +141,7 @@ def test_headers_go_to_the_registry_alone_and_a_new_secret_counts_at_once(
 
 
 def sql(api: Api) -> list[tuple[object, ...]]:
-    return [tuple(row.values()) for row in api.catalog.query("SELECT key, headers FROM remotes").to_pylist()]
+    return [tuple(row.values()) for row in api.catalog.query.run("SELECT key, headers FROM remotes").to_pylist()]
 
 
 def test_a_proxy_of_one_remote_and_none_where_the_settings_name_one(
@@ -195,7 +195,7 @@ def test_a_sync_takes_the_policy_of_its_remote(api: Api, upstream: Upstream, tmp
     put(api, upstream, policy="on_demand")
     mirror(home, f"{upstream.host}/{NAME}:v1", repository="by/default")
     mirror(home, f"{upstream.host}/{NAME}:v2", repository="as/asked", policy="immediate")
-    layers = {name: api.catalog.snapshot(name).blobs for name in ("by/default", "as/asked")}
+    layers = {name: api.catalog.snapshots.get(name).blobs for name in ("by/default", "as/asked")}
     missing = {name: len(api.catalog.content.missing(blobs)) for name, blobs in layers.items()}
     assert missing == {"by/default": 1, "as/asked": 0}
 

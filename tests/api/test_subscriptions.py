@@ -243,7 +243,7 @@ def test_without_commits_and_subscribers_nothing_is_asked(api: Api, name: str, m
             questions.append(sql)
             return read(sql, parameters)
 
-        wait_until(lambda: api.catalog.is_current(), 10, "all is known")
+        wait_until(lambda: api.catalog.snapshots.is_current(), 10, "all is known")
         monkeypatch.setattr(CommitLog, "is_current", glance)
         wait_until(lambda: glances[-3:] == [True] * 3, 10, "the last commit is known to the background task")
         monkeypatch.setattr(api.catalog._lake, "read", question)

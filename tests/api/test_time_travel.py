@@ -51,7 +51,7 @@ def digest_of(api: Api, name: str, tag: str = "v1") -> str:
 
 
 def test_versions_by_number(travelled: Api) -> None:
-    versions = [travelled.catalog.snapshot(NAME, number).tags["v1"] for number in (1, 2, 3)]
+    versions = [travelled.catalog.snapshots.get(NAME, number).tags["v1"] for number in (1, 2, 3)]
     assert [digest_of(travelled, f"history/{number}/{NAME}") for number in (1, 2, 3)] == versions
     anybody = travelled.anybody
     manifest = anybody.get(f"/v2/history/1/{NAME}/manifests/v1")
@@ -91,7 +91,7 @@ def test_nothing_is_changed_in_the_past(travelled: Api) -> None:
             "/v2/team/copy/blobs/uploads/", params={"mount": f"sha256:{'0' * 64}", "from": f"history/99/{NAME}"}
         )
         assert mounted.status_code == 202
-    assert not [name for name in travelled.catalog.repository_names() if name.startswith("history")]
+    assert not [name for name in travelled.catalog.snapshots.names() if name.startswith("history")]
 
 
 def token(api: Api, name: str, auth: tuple[str, str] | None) -> dict[str, str]:
@@ -134,7 +134,7 @@ def test_a_real_path_goes_before_and_a_deleted_version_is_gone(travelled: Api) -
         travelled.put_manifest("gone/app", tag, simple_manifest(travelled, "gone/app"))
     assert digest_of(travelled, "history/1/gone/app", "a")
     now = datetime.now(UTC)
-    travelled.catalog.squasher.delete_versions("gone/app", parse_numbers(["1"]), actor="test", now=now)
+    travelled.catalog.deletion.delete_versions("gone/app", parse_numbers(["1"]), actor="test", now=now)
     assert travelled.admin.get("/v2/history/1/gone/app/tags/list").status_code == 404
 
 

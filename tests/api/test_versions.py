@@ -47,7 +47,7 @@ def test_rights(managed: Api) -> None:
             assert writer.request(method, f"/api/v1{path}", json=body).status_code == 403, path
         assert reader.post(f"/api/v1/restore/{NAME}", json={"version": 1}).status_code == 403
         assert writer.post(f"/api/v1/restore/{NAME}", json={"version": 1, "dry_run": True}).status_code == 200
-    assert len(managed.catalog.versions(NAME)) == 5
+    assert len(managed.catalog.history.versions(NAME)) == 5
 
 
 def test_shown_and_compared(managed: Api) -> None:
@@ -73,7 +73,7 @@ def test_restored_pinned_and_deleted(managed: Api) -> None:
     done = admin.post(f"/api/v1/restore/{name}", json={"version": 1}).json()
     assert (done["base_version"], done["version"], done["changed"]) == (3, 4, True)
     assert admin.get(f"/v2/{name}/tags/list").json()["tags"] == ["v1"]
-    assert managed.catalog.version(name, 4).actor == "admin"
+    assert managed.catalog.history.version(name, 4).actor == "admin"
     admin.put(f"/api/v1/distributions/{name}", json={"repository": name, "immutable_tags": ["v*"]})
     assert codes(admin.post(f"/api/v1/restore/{name}", json={"version": 0})) == ["DENIED"]
     assert admin.post(f"/api/v1/restore/{name}", json={"version": 9}).status_code == 404

@@ -113,7 +113,7 @@ def test_a_sweep_frees_bytes_and_one_between_send_and_record_loses_none(
     catalog: Catalog, store: BlobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     catalog.content.put(DATA, DIGEST, "team/app")
-    assert catalog.sweep(grace=-1).freed_bytes == len(DATA)
+    assert catalog.maintenance.sweep(grace=-1).freed_bytes == len(DATA)
     with pytest.raises(StorageCorrupt):
         store.open(DIGEST, len(DATA))
     send = type(store).send

@@ -81,9 +81,9 @@ def test_uploads_leave_a_reserve_in_which_all_else_goes_on(disk: Path) -> None:
         assert anonymous_pull(api, "team/app", "v1") == 200
         assert api.admin.get("/v2/").status_code == 200
         assert api.admin.delete("/v2/team/app/manifests/v2").status_code == 202
-        report = api.catalog.sweep(grace=0)
+        report = api.catalog.maintenance.sweep(grace=0)
         assert report.freed_bytes > 4 * MIB
-        list(api.catalog.maintain(keep_snapshots=0, grace=0))
+        list(api.catalog.maintenance.steps(keep_snapshots=0, grace=0))
         pushed(api, "team/app", "v3")
 
 
@@ -113,7 +113,7 @@ def test_a_registry_starts_on_a_disk_without_a_free_byte_and_serves_and_deletes(
         assert anonymous_pull(api, "team/app", "v1") == 200
         assert api.admin.post("/v2/team/app/blobs/uploads/").status_code == 507
         assert api.admin.delete("/v2/team/app/manifests/v2").status_code == 202
-        api.catalog.sweep(grace=0)
+        api.catalog.maintenance.sweep(grace=0)
         (disk / "of-others").unlink()
     with serve(home, disk_reserve=RESERVE) as api:
         assert (home / "catalog/ballast").stat().st_size == BALLAST

@@ -85,17 +85,17 @@ def test_opened_twice_it_is_the_same(home: Path) -> None:
     for _ in range(2):
         with open_catalog(read_settings(home=home)) as catalog:
             names = ("team/app", "team/late", "team/streamed")
-            found.append([catalog.versions(name) for name in names])
+            found.append([catalog.history.versions(name) for name in names])
     assert found[0] == found[1]
     assert all(found[0])
 
 
 def test_rows_of_every_former_shape_are_flushed_and_kept(home: Path) -> None:
     with open_catalog(read_settings(home=home)) as catalog:
-        before = {name: catalog.snapshot(name).tags for name in ("team/app", "team/late", "team/streamed")}
-        steps = list(catalog.maintain(keep_snapshots=0, grace=0))
+        before = {name: catalog.snapshots.get(name).tags for name in ("team/app", "team/late", "team/streamed")}
+        steps = list(catalog.maintenance.steps(keep_snapshots=0, grace=0))
         assert sum(step.done for step in steps if step.name == "flush-rows") > 0
-        assert {name: catalog.snapshot(name).tags for name in before} == before
+        assert {name: catalog.snapshots.get(name).tags for name in before} == before
     with serve(home) as api:
         for path in ("team/app/manifests/odd", "team/late/manifests/fetched"):
             assert api.anybody.get(f"/v2/{path}").status_code == 200

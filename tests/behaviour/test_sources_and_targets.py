@@ -78,12 +78,12 @@ def commit_staged(catalog: Catalog, target: RepositoryTarget) -> RepositorySourc
     for tag, digest in target.tags.items():
         waiting = [digest]
         while waiting:
-            manifest = catalog.read_manifest(waiting.pop(), "")
+            manifest = catalog.manifests.read(waiting.pop(), "")
             changes.insert(0, AddManifest(manifest.descriptor))
             waiting += [child.digest for child in manifest.manifests]
         changes.append(SetTag(tag, digest))
     commit_to(catalog, "team/app", *changes)
-    return RepositorySource(catalog, catalog.snapshot("team/app"))
+    return RepositorySource(catalog, catalog.snapshots.get("team/app"))
 
 
 @pytest.fixture

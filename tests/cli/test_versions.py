@@ -39,7 +39,7 @@ def test_versions_are_pinned_compared_and_deleted(entrepot: Entrepot) -> None:
     done = entrepot("version", "delete", NAME, "1", "2-3")
     assert "deleted 3 version(s) of team/app: 1, 2, 3" in done.stdout
     with opened(entrepot) as catalog:
-        assert [row.number for row in catalog.versions(NAME)] == [5, 4]
+        assert [row.number for row in catalog.history.versions(NAME)] == [5, 4]
     assert entrepot("version", "delete", NAME, "x").returncode == 2
     found = entrepot.json("version", "diff", f"{NAME}@4", "other/app")
     assert (found["new_repository"], list(found["tags_moved"])) == ("other/app", ["a"])

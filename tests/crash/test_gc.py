@@ -43,7 +43,7 @@ def push(turn, beat):
 def collect(turn, beat):
     with Catalog(read_settings(home=home)) as catalog:
         while True:
-            if catalog.sweep(grace=1.0).freed_blobs or turn == 0:
+            if catalog.maintenance.sweep(grace=1.0).freed_blobs or turn == 0:
                 os.write(beat, b"g")
             else:
                 time.sleep(0.01)
@@ -92,14 +92,14 @@ def test_pushes_racing_gc_with_kills_of_either(tmp_path: Path) -> None:
     assert len(acknowledged) >= ROUNDS / 2
     with Catalog(read_settings(home=home)) as catalog:
         for _ in range(2):
-            snapshot = catalog.snapshot("team/app")
+            snapshot = catalog.snapshots.get("team/app")
             assert acknowledged <= snapshot.tags.keys()
             for digest, entry in snapshot.manifests.items():
-                assert catalog.read_manifest(digest, entry.media_type).digest == digest
+                assert catalog.manifests.read(digest, entry.media_type).digest == digest
             for digest in snapshot.blobs:
                 assert Digest.of(catalog.content.read(digest)) == digest
-            catalog.sweep(grace=0.0)
-        assert catalog.absent() == []
+            catalog.maintenance.sweep(grace=0.0)
+        assert catalog.maintenance.absent() == []
         # A process killed between putting a file down and recording it leaves a file that nobody knows.
-        catalog.unknown_files(grace=-60.0, remove=True)
-        assert catalog.unknown_files(grace=0.0, remove=False).files == 0
+        catalog.maintenance.unknown_files(grace=-60.0, remove=True)
+        assert catalog.maintenance.unknown_files(grace=0.0, remove=False).files == 0

@@ -61,10 +61,10 @@ def run_worker(home: Path, wanted: str) -> subprocess.CompletedProcess[str]:
 def check_nothing_is_half_there(home: Path) -> set[str]:
     """Open what the crash left; return its tags."""
     with Catalog(read_settings(home=home)) as catalog:
-        snapshot = catalog.snapshot("team/app")
-        assert snapshot.version == len(snapshot.tags) == len(catalog.versions("team/app"))
+        snapshot = catalog.snapshots.get("team/app")
+        assert snapshot.version == len(snapshot.tags) == len(catalog.history.versions("team/app"))
         for digest, entry in snapshot.manifests.items():
-            assert catalog.read_manifest(digest, entry.media_type).digest == digest
+            assert catalog.manifests.read(digest, entry.media_type).digest == digest
         for digest in snapshot.blobs:
             assert Digest.of(catalog.content.read(digest)) == digest
         tags = set(snapshot.tags)

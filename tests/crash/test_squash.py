@@ -37,7 +37,7 @@ def trace(frame, event, argument):
     return trace
 
 sys.settrace(trace)
-catalog.squasher.delete_versions("team/app", [range(1, 3)], actor="test", now=datetime.now(UTC))
+catalog.deletion.delete_versions("team/app", [range(1, 3)], actor="test", now=datetime.now(UTC))
 sys.settrace(None)
 print("steps", *dict.fromkeys(steps), flush=True)
 """
@@ -65,19 +65,19 @@ def test_a_kill_at_any_line_deletes_all_or_nothing(tmp_path: Path) -> None:
     for step in steps[start :: (len(steps) - start) // 6]:
         killed = run_worker(home, step)
         with Catalog(read_settings(home=home)) as catalog:
-            numbers = [row.number for row in catalog.versions("team/app")]
+            numbers = [row.number for row in catalog.history.versions("team/app")]
             assert numbers in ([4, 3, 2, 1], [4, 3]), step
-            assert [len(catalog.snapshot("team/app", number).tags) for number in (3, 4)] == [1, 1]
-            assert len(catalog.snapshot("team/app", 3).manifests) == 3
+            assert [len(catalog.snapshots.get("team/app", number).tags) for number in (3, 4)] == [1, 1]
+            assert len(catalog.snapshots.get("team/app", 3).manifests) == 3
         if numbers == [4, 3]:
             assert killed.returncode != 0
             break
     with Catalog(read_settings(home=home)) as catalog:
         if numbers != [4, 3]:
-            catalog.squasher.delete_versions(
-                "team/app", parse_numbers(["1-2"]), actor="test", now=catalog.version("team/app", 4).created_at
+            catalog.deletion.delete_versions(
+                "team/app", parse_numbers(["1-2"]), actor="test", now=catalog.history.version("team/app", 4).created_at
             )
         for number in (1, 2):
             with pytest.raises(VersionUnknown):
-                catalog.snapshot("team/app", number)
+                catalog.snapshots.get("team/app", number)
         assert push_image(catalog, "team/app", "a", "5").version == 5

@@ -89,10 +89,10 @@ def held_blobs(home: Path) -> set[str]:
 
 def content_of(home: Path) -> Snapshot:
     with open_catalog(read_settings(home=home)) as catalog:
-        snapshot = catalog.snapshot(NAME)
-        assert [row.operation for row in catalog.versions(NAME)] == ["sync"]
+        snapshot = catalog.snapshots.get(NAME)
+        assert [row.operation for row in catalog.history.versions(NAME)] == ["sync"]
         for digest, entry in snapshot.manifests.items():
-            assert catalog.read_manifest(digest, entry.media_type).digest == digest
+            assert catalog.manifests.read(digest, entry.media_type).digest == digest
         assert catalog.content.missing(snapshot.blobs) == set()
         return snapshot
 

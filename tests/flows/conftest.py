@@ -141,7 +141,7 @@ class Syncer:
         return await run_sync(self.context(operation_id=operation_id, **request), steps)
 
     def snapshot(self) -> Snapshot:
-        return self.catalog.snapshot(NAME)
+        return self.catalog.snapshots.get(NAME)
 
 
 @pytest.fixture

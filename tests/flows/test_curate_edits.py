@@ -39,7 +39,7 @@ class Curating:
         )  # fmt: skip
 
     def latest(self, repository: str = TARGET) -> Snapshot:
-        return self.catalog.find_snapshot(repository) or Snapshot(repository, 0)
+        return self.catalog.snapshots.find(repository) or Snapshot(repository, 0)
 
     def counts(self, repository: str = TARGET) -> tuple[int, int, int]:
         """Tags, manifests, blobs."""
@@ -168,7 +168,7 @@ def test_tags_are_set_renamed_and_taken_away(curating: Curating, images: dict[st
 def test_choice_and_edits_are_one_version(curating: Curating) -> None:
     result = curating(sources=[f"{SOURCE}:ml_i"], tag=["v1=ml_i"], untag=["ml_i"])
     assert (result.version, set(curating.latest().tags)) == (1, {"v1"})
-    row = curating.catalog.version(TARGET, 1)
+    row = curating.catalog.history.version(TARGET, 1)
     assert row.message == "chosen from source/app:ml_i; tag v1=ml_i; untag ml_i"
 
 

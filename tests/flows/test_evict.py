@@ -41,7 +41,7 @@ def images(upstream: DockerRegistry) -> dict[str, Manifest]:
 
 def _layer_of(catalog: Catalog, index: Manifest) -> Descriptor:
     child = index.manifests[0]
-    return catalog.read_manifest(child.digest, child.media_type).layers[0]
+    return catalog.manifests.read(child.digest, child.media_type).layers[0]
 
 
 @pytest.fixture
@@ -78,16 +78,16 @@ def test_what_is_not_used_goes_and_comes_again(
     _pull(skopeo, server, tmp_path, *TAGS)
     assert _set(entrepot, "--keep-unused-days", SECOND)["keep_unused_days"] == float(SECOND)
     with open_catalog(read_settings(home=entrepot.home)) as catalog:
-        wait_until(lambda: len(catalog.pulls(CACHED)) == 6, 10, "pulls are written")
-        last = max(one.last_pulled_at for one in catalog.pulls(CACHED).values())
+        wait_until(lambda: len(catalog.pulls.read_one(CACHED)) == 6, 10, "pulls are written")
+        last = max(one.last_pulled_at for one in catalog.pulls.read_one(CACHED).values())
         wait_until(lambda: datetime.now(UTC) > last + timedelta(seconds=2), 10, "all of it is unused")
         soon = PullCount(1, datetime.now(UTC) + timedelta(hours=1))
-        catalog.record_pulls({Pulled(CACHED, "", images["v2"].digest): soon})  # by digest, as containerd pulls a tag
+        catalog.pulls.record({Pulled(CACHED, "", images["v2"].digest): soon})  # by digest, as containerd pulls a tag
         layers = {tag: _layer_of(catalog, images[tag]) for tag in TAGS}
-        before = catalog.snapshot(CACHED)
+        before = catalog.snapshots.get(CACHED)
 
         planned = _evict(entrepot, "cache", "--dry-run")
-        assert catalog.snapshot(CACHED).version == before.version
+        assert catalog.snapshots.get(CACHED).version == before.version
         assert _names(planned, "tag") == ["v1", "v3"]
         assert len(_names(planned, "manifest")) == 4
         assert _names(planned, "layer") == sorted(layers[tag].digest for tag in ("v1", "v3"))
@@ -98,14 +98,14 @@ def test_what_is_not_used_goes_and_comes_again(
         state = done["caches"][0]
         assert state["held_before"] - state["held_after"] == done["freed_bytes"]
         assert [catalog.content.size(one.digest) is None for one in layers.values()] == [True, False, True]
-        latest = catalog.snapshot(CACHED)
+        latest = catalog.snapshots.get(CACHED)
         assert latest.tags == {"v2": images["v2"].digest}
         assert latest.manifests.keys() == {images["v2"].digest, images["v2"].manifests[0].digest}
-        assert catalog.versions(CACHED)[0].operation == "evict"
+        assert catalog.history.versions(CACHED)[0].operation == "evict"
 
         _pull(skopeo, server, tmp_path / "again", "v1")  # by the same server, which had it all in memory
-        assert catalog.snapshot(CACHED).tags.keys() == {"v1", "v2"}
-        assert catalog.snapshot(CACHED, before.version).tags == before.tags  # to be restored by anybody
+        assert catalog.snapshots.get(CACHED).tags.keys() == {"v1", "v2"}
+        assert catalog.snapshots.get(CACHED, before.version).tags == before.tags  # to be restored by anybody
 
 
 def test_a_cache_shrinks_to_its_size(
@@ -119,13 +119,13 @@ def test_a_cache_shrinks_to_its_size(
     _pull(skopeo, server, tmp_path, *TAGS, "v1")  # v1 is used last
     assert _set(entrepot, "--max-size", "700kB")["max_size"] == 700_000
     with open_catalog(read_settings(home=entrepot.home)) as catalog:
-        wait_until(lambda: sum(one.pulls for one in catalog.pulls(CACHED).values()) == 8, 10, "pulls are written")
+        wait_until(lambda: sum(one.pulls for one in catalog.pulls.read_one(CACHED).values()) == 8, 10, "pulls are written")
         layers = {tag: _layer_of(catalog, index) for tag, index in images.items()}
-        version = catalog.snapshot(CACHED).version
+        version = catalog.snapshots.get(CACHED).version
         done = _evict(entrepot)
         assert _names(done, "layer") == [layers["v2"].digest]
         assert done["caches"][0]["held_after"] <= 700_000
-        assert catalog.snapshot(CACHED).version == version  # tags stay
+        assert catalog.snapshots.get(CACHED).version == version  # tags stay
         _pull(skopeo, server, tmp_path / "again", "v2")
         _set(entrepot, "--max-size", "1")
         upstream.child.kill()

@@ -48,7 +48,7 @@ def test_a_replication_skips_it_by_name(tmp_path: Path) -> None:
         skipped = replicate(catalog, upstream, on_error="skip")
         assert [one.action for one in skipped.replicas] == ["added"]
         assert any(note.startswith(f"{NAME}:v1 was skipped: ") for note in skipped.notes)
-        assert set(catalog.snapshot(NAME).tags) == {"plain"}
+        assert set(catalog.snapshots.get(NAME).tags) == {"plain"}
 
 
 @pytest.mark.parametrize("fields", [{}, {"types": ["index", "image"]}, {"policy": "on_demand"}])
@@ -58,10 +58,10 @@ def test_a_setting_takes_it_as_it_is(tmp_path: Path, fields: dict[str, object]) 
     with Upstream({NAME: store}) as upstream, open_catalog(settings) as catalog:
         result = sync(catalog, upstream.host, **fields)
         assert (result.failed, result.counts["added"]) == ({}, 2)
-        snapshot = catalog.snapshot(NAME)
+        snapshot = catalog.snapshots.get(NAME)
         index = store.manifests[store.tagged["v1"]]
         child = index.manifests[0].digest
-        assert catalog.raw_manifest(index.digest) == index.raw
+        assert catalog.manifests.raw(index.digest) == index.raw
         assert snapshot.manifests[child].size == store.manifests[child].size
         assert not sync(catalog, upstream.host, **fields).changed
 

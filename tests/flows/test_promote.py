@@ -87,7 +87,7 @@ def fill(catalog: Catalog) -> None:
         image = stage_image(catalog, DEV, tag)
         when = NOW - timedelta(days=days)
         commit_to(catalog, DEV, AddManifest(image), SetTag(tag, image.digest), created_at=when)
-    latest = catalog.snapshot(DEV)
+    latest = catalog.snapshots.get(DEV)
     changes = plan_signing(
         catalog, latest, [latest.tags["v1"]], Signer(KEY), reference=DEV, created="2026-11-26T12:00:00Z"
     )
@@ -111,20 +111,20 @@ def promote(catalog: Catalog, **fields: Any) -> OperationResult:
 
 def refused(catalog: Catalog, **fields: Any) -> list[dict[str, Any]]:
     """The verdicts of a promotion that is refused and so has changed nothing."""
-    before = catalog.find_snapshot(PROD)
+    before = catalog.snapshots.find(PROD)
     with pytest.raises(PromotionRefused) as caught:
         promote(catalog, **fields)
-    assert catalog.find_snapshot(PROD) == before
+    assert catalog.snapshots.find(PROD) == before
     return cast("list[dict[str, Any]]", caught.value.detail["gates"])
 
 
 def test_a_tag_comes_with_its_signatures_and_nothing_else(catalog: Catalog) -> None:
     result = promote(catalog, tags=["v1"])
-    source, target = catalog.snapshot(DEV), catalog.snapshot(PROD)
+    source, target = catalog.snapshots.get(DEV), catalog.snapshots.get(PROD)
     signature = next(tag for tag in source.tags if tag.endswith(".sig"))
     assert target.tags == {"v1": source.tags["v1"], signature: source.tags[signature]}
     assert (result.version, result.changed, result.verdicts) == (1, True, ())
-    assert catalog.version(PROD, 1).message == f"promoted from version {source.version} of {DEV}"
+    assert catalog.history.version(PROD, 1).message == f"promoted from version {source.version} of {DEV}"
     assert not promote(catalog, tags=["v1"]).changed
     assert promote(catalog, version=1).version == 1  # it has v1 alone, which is there
     with pytest.raises(ManifestUnknown, match="version 1 of dev/app"):
@@ -135,7 +135,7 @@ def test_a_mirror_removes_and_additive_does_not(catalog: Catalog) -> None:
     push_image(catalog, PROD, "old", "old")
     assert promote(catalog, tags=["v2"], dry_run=True).version == 1
     promote(catalog, tags=["v2"])
-    assert catalog.snapshot(PROD).tags.keys() == {"old", "v2"}
+    assert catalog.snapshots.get(PROD).tags.keys() == {"old", "v2"}
     catalog.distributions.put(Distribution(PROD, PROD, NOW, NOW, immutable_tags=("old",)), actor="t")
     gates = refused(catalog, tags=["v2"], mode="mirror")
     assert [(one["gate"], one["tag"], one["allowed"]) for one in gates] == [("immutable", "old", False)]
@@ -154,7 +154,7 @@ def test_only_what_is_signed_passes(catalog: Catalog, public_key: Path) -> None:
     assert [(one["tag"], one["allowed"]) for one in gates] == [("v1", True), ("v2", False)]
     result = promote(catalog, tags=["v1"], signed_by=[public_key])
     assert [one.reason for one in result.verdicts] == ["signed by release.pub"]
-    assert "v1: signed: signed by release.pub" in catalog.version(PROD, 1).message
+    assert "v1: signed: signed by release.pub" in catalog.history.version(PROD, 1).message
     assert result.to_json()["gates"] == [one.to_json() for one in result.verdicts]
 
 
@@ -166,7 +166,7 @@ def test_a_tag_that_looks_like_a_signature_is_gated_as_any_other(catalog: Catalo
 
 
 def test_a_manifest_chosen_by_digest_is_gated_too(catalog: Catalog, public_key: Path) -> None:
-    digest = catalog.snapshot(DEV).tags["v2"]
+    digest = catalog.snapshots.get(DEV).tags["v2"]
     gates = refused(catalog, include=["v1", digest], signed_by=[public_key])
     assert (digest, False) in {(one["tag"], one["allowed"]) for one in gates}
 
@@ -200,7 +200,7 @@ def test_a_hook_is_told_the_plan_and_decides(catalog: Catalog, policy: PolicySer
     gates = refused(catalog, tags=["v1", "v2"], hook=policy.url)
     assert [(one["tag"], one["allowed"]) for one in gates] == [("v1", True), ("v2", False)]
     assert "CVE-2026-1[31m" in gates[1]["reason"]
-    source, target = catalog.snapshot(DEV), catalog.snapshot(PROD)
+    source, target = catalog.snapshots.get(DEV), catalog.snapshots.get(PROD)
     assert policy.asked == [
         {
             "source": {"repository": DEV, "version": source.version},
@@ -216,7 +216,7 @@ def test_a_hook_is_told_the_plan_and_decides(catalog: Catalog, policy: PolicySer
     ]
     policy.answer = lambda _: (200, b'{"allow": true, "reason": "fine"}')
     assert promote(catalog, tags=["v1"], hook=policy.url).changed
-    assert "v1: hook: 127.0.0.1" in catalog.version(PROD, 2).message
+    assert "v1: hook: 127.0.0.1" in catalog.history.version(PROD, 2).message
     assert not promote(catalog, tags=["v1"], hook=policy.url).changed
     assert len(policy.asked) == 2  # nobody is asked about nothing
 
@@ -313,7 +313,7 @@ def test_by_the_command_and_undone_by_a_restore(entrepot: Entrepot, prefect: Pre
     assert shown.returncode == 0, shown.stderr
     assert "signed by release.pub" in shown.stdout
     with open_catalog(read_settings(home=entrepot.home)) as catalog:
-        row = catalog.version(PROD, 2)
+        row = catalog.history.version(PROD, 2)
     assert (row.operation, row.actor) == ("promote", "promote-content")
     assert "table" in prefect.artifacts(row.flow_run_id)
     assert entrepot.json("version", "restore", PROD, "1")["tags"]["v1"] == "removed"

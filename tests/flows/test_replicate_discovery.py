@@ -299,7 +299,7 @@ def test_a_path_of_which_a_tag_was_skipped_is_tried_again(tmp_path: Path) -> Non
         store.put_tag("v2", pack_image(store, [{"file": "two"}]).digest)
         lost = store.manifests.pop(store.tagged["v2"])
         first = replicate(catalog, upstream, on_error="skip")
-        assert (actions(first), list(catalog.snapshot("team/a").tags)) == ({"team/a": "added"}, ["v1"])
+        assert (actions(first), list(catalog.snapshots.get("team/a").tags)) == ({"team/a": "added"}, ["v1"])
         store.manifests[lost.digest] = lost
         assert actions(replicate(catalog, upstream, on_error="skip")) == {"team/a": "updated"}
         upstream.forget()

@@ -31,7 +31,7 @@ def test_restore_while_a_pinned_path_serves(
 ) -> None:
     server = entrepot_server(entrepot.home)
     with opened(entrepot) as catalog:
-        digests = [catalog.snapshot(NAME, number).tags["a"] for number in (1, 2)]
+        digests = [catalog.snapshots.get(NAME, number).tags["a"] for number in (1, 2)]
 
     def digest_at(path: str) -> str:
         shown = skopeo("inspect", "--tls-verify=false", "--format={{.Digest}}", f"docker://{server.host}/{path}:a")
@@ -47,9 +47,9 @@ def test_restore_while_a_pinned_path_serves(
     assert (result["version"], result["base_version"], result["changed"]) == (4, 3, True)
     assert (digest_at(NAME), digest_at("before/app")) == tuple(digests)
     with opened(entrepot) as catalog:
-        restored, wanted = catalog.snapshot(NAME), catalog.snapshot(NAME, 1)
+        restored, wanted = catalog.snapshots.get(NAME), catalog.snapshots.get(NAME, 1)
         assert (restored.tags, restored.manifests, restored.blobs) == (wanted.tags, wanted.manifests, wanted.blobs)
-        row = catalog.version(NAME, 4)
+        row = catalog.history.version(NAME, 4)
     assert (row.operation, row.flow_run_id) == ("restore", result["flow_run_id"])
     run = prefect.flow_run(result["flow_run_id"])
     assert run["state"]["message"].startswith(f"{NAME}: version 4; 1 moved, 1 removed")
@@ -65,7 +65,7 @@ def test_what_is_not_there_cannot_be_restored(entrepot: Entrepot, arguments: tup
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     with opened(entrepot) as catalog:
-        assert catalog.snapshot(NAME).version == 3
+        assert catalog.snapshots.get(NAME).version == 3
 
 
 def test_distributions_by_command(entrepot: Entrepot) -> None:

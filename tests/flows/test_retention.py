@@ -27,15 +27,15 @@ def at(days: int) -> datetime:
 
 
 def run(catalog: Catalog, *rules: RetentionRule, dry_run: bool = False) -> Retained:
-    return retain(catalog, NAME, rules, run_id=f"run {catalog.snapshot(NAME).version}", now=NOW, dry_run=dry_run)
+    return retain(catalog, NAME, rules, run_id=f"run {catalog.snapshots.get(NAME).version}", now=NOW, dry_run=dry_run)
 
 
 def sign(catalog: Catalog, tag: str) -> str:
     """Attach something to a tag's manifest; returns its digest."""
-    snapshot = catalog.snapshot(NAME)
+    snapshot = catalog.snapshots.get(NAME)
     subject = snapshot.tags[tag]
     config = stage_image(catalog, NAME, f"config of {tag}")
-    document = json.loads(catalog.raw_manifest(config.digest))
+    document = json.loads(catalog.manifests.raw(config.digest))
     described = {"mediaType": mediatypes.OCI_MANIFEST, "digest": subject, "size": snapshot.manifests[subject].size}
     referrer = stage_manifest(catalog, NAME, {**document, "subject": described}, mediatypes.OCI_MANIFEST)
     commit_to(catalog, NAME, AddManifest(referrer), operation_id=f"sign {tag}")
@@ -49,10 +49,10 @@ def test_tags_go_with_their_companions_and_a_second_run_changes_nothing(catalog:
     gone, stays = sign(catalog, "v1.0.0"), sign(catalog, "v1.3.0")
     rule = RetentionRule(name="newest", pattern="team/**", newest=2, keep=("keep-*",))
     planned = run(catalog, rule, dry_run=True)
-    before = catalog.snapshot(NAME)
+    before = catalog.snapshots.get(NAME)
     done = run(catalog, rule)
     assert done.items == planned.items
-    after = catalog.snapshot(NAME)
+    after = catalog.snapshots.get(NAME)
     assert set(after.tags) == {"v1.3.0", "v1.2.0", "keep-me"}
     assert gone not in after.manifests
     assert stays in after.manifests
@@ -60,7 +60,7 @@ def test_tags_go_with_their_companions_and_a_second_run_changes_nothing(catalog:
     assert {item.name: item.reason for item in done.items}["keep-me"] == "rule newest: fits keep-*"
     again = run(catalog, rule)
     assert again.version == 0
-    assert catalog.snapshot(NAME).version == after.version
+    assert catalog.snapshots.get(NAME).version == after.version
 
 
 def test_age_untagged_manifests_and_versions(catalog: Catalog) -> None:
@@ -75,9 +75,9 @@ def test_age_untagged_manifests_and_versions(catalog: Catalog) -> None:
     assert planned.items == done.items
     # The first lost its tag 60 days ago, the second 20 days ago.
     assert (done.count("tag"), done.count("manifest")) == (0, 1)
-    assert [version.number for version in catalog.versions(NAME)] == [5, 4, 1]
-    assert len(catalog.snapshot(NAME).manifests) == 3
-    assert len(catalog.snapshot(NAME, 1).manifests) == 1
+    assert [version.number for version in catalog.history.versions(NAME)] == [5, 4, 1]
+    assert len(catalog.snapshots.get(NAME).manifests) == 3
+    assert len(catalog.snapshots.get(NAME, 1).manifests) == 1
     assert not any(item.goes for item in run(catalog, rule).items)
 
 
@@ -91,7 +91,7 @@ def test_what_is_immutable_or_has_a_label_stays(catalog: Catalog) -> None:
     assert reasons == {
         "v1": "immutable, since it fits v*", "old": "has the label seed=two", "other": "no rule keeps it",
     }  # fmt: skip
-    assert set(catalog.snapshot(NAME).tags) == {"v1", "old"}
+    assert set(catalog.snapshots.get(NAME).tags) == {"v1", "old"}
 
 
 @pytest.mark.slow

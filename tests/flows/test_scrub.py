@@ -93,5 +93,5 @@ def test_a_loss_is_named_beside_pulls_and_a_push_heals_it(entrepot: Entrepot, tm
         assert api.anybody.get(f"/v2/{NAME}/blobs/{digest}").content == store.blobs[digest]
     assert entrepot.json("scrub")["lost"] == []
     with open_catalog(read_settings(home=entrepot.home)) as catalog:
-        assert catalog.find_snapshot(NAME) is not None
+        assert catalog.snapshots.find(NAME) is not None
         assert Digest.of(catalog.content.read(digest)) == digest

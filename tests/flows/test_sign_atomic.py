@@ -103,7 +103,7 @@ def test_keys_that_cannot_be_used_are_told(entrepot: Entrepot, gpg_home: Path, t
     assert signed.returncode == 0, signed.stderr
     assert "of-a-test" not in signed.stdout + signed.stderr
     with open_catalog(read_settings(home=entrepot.home)) as catalog:
-        assert catalog.version(NAME, 2).operation == "sign"
+        assert catalog.history.version(NAME, 2).operation == "sign"
 
 
 def test_children_of_an_index_are_taken_after_a_pull_by_its_tag(

@@ -103,7 +103,7 @@ def test_what_cannot_be_signed_with_is_told(entrepot: Entrepot, tmp_path: Path, 
         assert (tmp_path / "token").read_text() not in done.stdout + done.stderr
     assert entrepot("verify", NAME, "--identity", WHO).returncode == 2
     with open_catalog(read_settings(home=entrepot.home)) as catalog:
-        assert catalog.snapshot(NAME).version == 2
+        assert catalog.snapshots.get(NAME).version == 2
 
 
 def test_cosign_verifies_it(

@@ -105,7 +105,7 @@ def push(catalog: Catalog, target: str, **fields: object) -> PushResult:
 
 
 def held(catalog: Catalog) -> set[Digest]:
-    return set(catalog.snapshot(NAME).manifests)
+    return set(catalog.snapshots.get(NAME).manifests)
 
 
 @pytest.fixture

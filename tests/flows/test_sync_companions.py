@@ -81,7 +81,7 @@ async def test_companions_can_be_narrowed_excluded_and_left_out(sync: Syncer, up
         name = f"team/{len(str(options))}"
         upstream.calls.clear()
         await sync(repository=name, include=["v1", "w*"], **options)
-        held = sync.catalog.snapshot(name)
+        held = sync.catalog.snapshots.get(name)
         assert set(held.tags) == tags
         assert {held.manifests[one].artifact_type for one in held.referrers.get(image.digest, ())} == referrers
         assert bool(upstream.count("referrers")) == bool(options.get("companions", True))

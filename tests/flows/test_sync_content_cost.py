@@ -47,7 +47,7 @@ def upstream(store: MemoryStore) -> Iterator[Upstream]:
 
 def tags(home: Path) -> set[str]:
     with open_catalog(read_settings(home=home)) as catalog:
-        return set(catalog.snapshot(NAME).tags)
+        return set(catalog.snapshots.get(NAME).tags)
 
 
 def asked(upstream: Upstream) -> Counter[tuple[str, str]]:

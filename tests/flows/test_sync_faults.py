@@ -75,7 +75,7 @@ def layer_of(manifest: Manifest) -> str:
 def test_unknown_name(sync: Sync, catalog: Catalog) -> None:
     with pytest.raises(RemoteNotFound, match="NAME_UNKNOWN"):
         sync(name="team/nothing")
-    assert list(catalog.repository_names()) == []
+    assert list(catalog.snapshots.names()) == []
 
 
 def test_unknown_tag(sync: Sync, store: MemoryStore) -> None:
@@ -137,7 +137,7 @@ def test_500s_that_stay_change_nothing(sync: Sync, store: MemoryStore, upstream:
     upstream.fail(500, route="blob")
     with pytest.raises(TagsFailed, match="500"):
         sync()
-    assert catalog.find_snapshot(NAME) is None
+    assert catalog.snapshots.find(NAME) is None
 
 
 def test_silence_is_a_time_out(sync: Sync, store: MemoryStore, upstream: Upstream, settings: Settings) -> None:
@@ -161,11 +161,11 @@ def bad_tag(sync: Sync, store: MemoryStore, catalog: Catalog, bad: str) -> str:
     with pytest.raises(TagsFailed) as caught:
         sync()
     assert set(caught.value.failed) == {bad}
-    assert catalog.find_snapshot(NAME) is None
+    assert catalog.snapshots.find(NAME) is None
     result = sync(on_error="skip")
     assert result.failed.keys() == {bad}
-    assert catalog.snapshot(NAME).tags == {"good": good.digest}
-    assert set(catalog.snapshot(NAME).manifests) == {good.digest}
+    assert catalog.snapshots.get(NAME).tags == {"good": good.digest}
+    assert set(catalog.snapshots.get(NAME).manifests) == {good.digest}
     return result.failed[bad]
 
 
@@ -244,9 +244,9 @@ def test_tag_that_moves_during_the_sync(
     second = pack_image(store, [{"file": "second"}])
     upstream.move(NAME, "tag", second.digest, forget_old=forget_old)
     sync()
-    assert catalog.snapshot(NAME).tags == {"tag": second.digest if forget_old else first.digest}
+    assert catalog.snapshots.get(NAME).tags == {"tag": second.digest if forget_old else first.digest}
     sync()
-    assert catalog.snapshot(NAME).tags == {"tag": second.digest}
+    assert catalog.snapshots.get(NAME).tags == {"tag": second.digest}
 
 
 def test_ten_thousand_tags_in_pages_of_a_hundred(
@@ -256,7 +256,7 @@ def test_ten_thousand_tags_in_pages_of_a_hundred(
     for number in range(10_000):
         store.put_tag(f"v{number:05}", images[number % 20])
     result = sync(include=["v*00"])
-    assert len(catalog.snapshot(NAME).tags) == 100
+    assert len(catalog.snapshots.get(NAME).tags) == 100
     assert upstream.counts["GET", "tags"] == 100
     assert upstream.counts["HEAD", "manifest"] == 100
     assert len(result.dropped) == 9_900

@@ -47,12 +47,12 @@ def image(store: MemoryStore, tag: str, text: str | None = None) -> Manifest:
 
 def snapshot(entrepot: Entrepot) -> Snapshot | None:
     with open_catalog(read_settings(home=entrepot.home)) as catalog:
-        return catalog.find_snapshot(NAME)
+        return catalog.snapshots.find(NAME)
 
 
 def numbers(entrepot: Entrepot) -> list[int]:
     with open_catalog(read_settings(home=entrepot.home)) as catalog:
-        return [row.number for row in catalog.versions(NAME)]
+        return [row.number for row in catalog.history.versions(NAME)]
 
 
 def blob_gets(upstream: Upstream) -> dict[str, int]:
@@ -80,7 +80,7 @@ def test_a_sync_is_recorded_with_its_tasks_progress_and_table(
     assert {row["tag"]: row["action"] for row in rows} == {"v1": "added", "v2": "added"}
     assert all(row["bytes"] > 0 and row["digest"].startswith("sha256:") for row in rows)
     with open_catalog(read_settings(home=entrepot.home)) as catalog:
-        assert catalog.version(NAME, 1).flow_run_id == run_id
+        assert catalog.history.version(NAME, 1).flow_run_id == run_id
     limits = {limit["name"]: limit["limit"] for limit in prefect.filter("v2/concurrency_limits")}
     assert limits[f"upstream-{upstream.host.replace(':', '-')}"] == 4
 

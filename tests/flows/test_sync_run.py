@@ -42,7 +42,7 @@ async def test_first_sync_brings_every_tag(sync: Syncer, upstream: MemoryUpstrea
     assert (result.version, result.changed) == (1, True)
     assert result.counts == {"added": 3, "moved": 0, "completed": 0, "unchanged": 0, "removed": 0, "failed": 0}
     assert sync.snapshot().tags == images
-    row = sync.catalog.version(NAME, 1)
+    row = sync.catalog.history.version(NAME, 1)
     assert (row.operation, row.operation_id, row.flow_run_id, row.actor) == (
         "sync",
         "run-1",
@@ -64,7 +64,7 @@ async def test_an_unchanged_sync_asks_one_list_and_one_head_per_tag(sync: Syncer
     assert result.version == 1
     assert result.counts["unchanged"] == 20
     assert {method: upstream.count(method) for method, _ in upstream.calls} == {"tags": 1, "resolve": 20}
-    assert len(sync.catalog.versions(NAME)) == 1
+    assert len(sync.catalog.history.versions(NAME)) == 1
 
 
 async def test_only_what_changed_is_fetched(sync: Syncer, upstream: MemoryUpstream) -> None:
@@ -156,7 +156,7 @@ async def test_a_dry_run_says_what_would_move_and_writes_nothing(sync: Syncer, u
     assert (result.version, result.changed, result.dry_run) == (0, False, True)
     assert result.moved_bytes == image.size + sum(blob.size for _, blob in image.children())
     assert upstream.count("read_blob") == 0
-    assert sync.catalog.find_snapshot(NAME) is None
+    assert sync.catalog.snapshots.find(NAME) is None
     assert not any(sync.catalog.content.linked(NAME, blob.digest) for _, blob in image.children())
     done = await sync()
     assert done.moved_bytes == result.moved_bytes
@@ -172,7 +172,7 @@ async def test_one_bad_tag_fails_the_sync_and_changes_nothing(sync: Syncer, upst
     with pytest.raises(TagsFailed, match=r"bad: upstream upstream\.example: sent nonsense") as caught:
         await sync()
     assert set(caught.value.failed) == {"bad"}
-    assert sync.catalog.find_snapshot(NAME) is None
+    assert sync.catalog.snapshots.find(NAME) is None
 
 
 async def test_skip_makes_a_version_of_the_good_tags(sync: Syncer, upstream: MemoryUpstream) -> None:
@@ -298,7 +298,7 @@ async def test_two_syncs_of_one_repository_at_once(sync: Syncer, upstream: Memor
     results = await asyncio.gather(sync(mode="mirror"), sync(mode="mirror"))
     assert sorted(result.changed for result in results) == [False, True]
     assert sync.snapshot().tags == images
-    assert [row.number for row in sync.catalog.versions(NAME)] == [1]
+    assert [row.number for row in sync.catalog.history.versions(NAME)] == [1]
 
 
 async def test_a_version_made_meanwhile_leads_to_a_new_plan_and_no_new_copy(
@@ -316,7 +316,7 @@ async def test_a_version_made_meanwhile_leads_to_a_new_plan_and_no_new_copy(
 
     upstream.faults["read_manifest", two.digest] = sync_other
     result = await sync(remote=f"{REMOTE}:shared")
-    assert [row.number for row in sync.catalog.versions(NAME)] == [3, 2, 1]
+    assert [row.number for row in sync.catalog.history.versions(NAME)] == [3, 2, 1]
     assert (result.version, result.changed) == (3, True)
     assert sync.snapshot().tags == {"shared": two.digest, "other": other.digest}
     assert upstream.calls["read_manifest", two.digest] == 1
@@ -349,7 +349,7 @@ async def test_it_gives_up_when_the_repository_never_stops_moving(sync: Syncer, 
     def remove_all(*_: object, **__: object) -> None:
         raise ManifestBlobUnknown("the others have removed what it counted on")
 
-    sync.catalog.commit_latest = remove_all  # type: ignore[method-assign,assignment]
+    sync.catalog.commits.commit_latest = remove_all  # type: ignore[method-assign,assignment]
     with pytest.raises(Conflict, match="run the sync again"):
         await sync(steps=Steps(commit_version=never))
 
@@ -386,7 +386,7 @@ async def test_the_same_operation_again_returns_its_version(sync: Syncer, upstre
     again = await sync(operation_id="flow-1")
     assert again.version == 1
     assert not upstream.calls
-    assert [row.number for row in sync.catalog.versions(NAME)] == [1]
+    assert [row.number for row in sync.catalog.history.versions(NAME)] == [1]
 
 
 async def test_what_an_interrupted_sync_has_copied_is_not_fetched_again(sync: Syncer, upstream: MemoryUpstream) -> None:
@@ -401,7 +401,7 @@ async def test_what_an_interrupted_sync_has_copied_is_not_fetched_again(sync: Sy
 
     with pytest.raises(Killed):
         await sync(steps=Steps(commit_version=die))
-    assert sync.catalog.find_snapshot(NAME) is None
+    assert sync.catalog.snapshots.find(NAME) is None
     upstream.calls.clear()
     result = await sync()
     assert result.counts["added"] == 6
@@ -417,7 +417,7 @@ async def test_a_repository_of_the_same_content_copies_no_blob(
     upstream.calls.clear()
     await sync(repository="elsewhere")
     assert upstream.count("read_blob") == 0
-    assert set(catalog.snapshot("elsewhere").tags) == {"v1"}
+    assert set(catalog.snapshots.get("elsewhere").tags) == {"v1"}
 
 
 async def test_plain_steps_are_what_run_sync_uses(sync: Syncer, upstream: MemoryUpstream) -> None:

@@ -96,4 +96,4 @@ def test_a_registry_that_does_not_have_it_in_that_repository_gets_nowhere(catalo
     upstream.repositories["team/two"] = store
     with pytest.raises(Exception, match="could not be copied"):
         sync(catalog, upstream, "team/two")
-    assert catalog.find_snapshot("team/two") is None
+    assert catalog.snapshots.find("team/two") is None

@@ -44,7 +44,7 @@ class SourcesSyncer:
         return asyncio.run(run_sync(context))
 
     def tags(self) -> Mapping[str, Digest]:
-        return self.catalog.snapshot(NAME).tags
+        return self.catalog.snapshots.get(NAME).tags
 
 
 @pytest.fixture
@@ -145,14 +145,14 @@ def test_companions_come_from_where_their_image_came_from(sync: SourcesSyncer) -
     stray = pack_artifact(first.store, "application/vnd.test", [("text/plain", b"stray")], subject=image)
     sync(include=["v*"])
     assert sync.tags()[tag] == right.digest
-    held = sync.catalog.snapshot(NAME).manifests
+    held = sync.catalog.snapshots.get(NAME).manifests
     assert (referrer.digest in held, stray.digest in held) == (True, False)
 
 
 def test_layers_that_are_left_are_fetched_from_the_remote_that_has_them(sync: SourcesSyncer) -> None:
     one, two = sync.upstreams[0].image("v1", "one"), sync.upstreams[1].image("v2", "two")
     sync(policy="on_demand")
-    sources, version = sync.catalog.sources, sync.catalog.snapshot(NAME)
+    sources, version = sync.catalog.sources, sync.catalog.snapshots.get(NAME)
     for image, name in ((one, NAMES[0]), (two, NAMES[1])):
         assert [str(source.remote) for source in sources.find(version, image.layers[0].digest)] == [name]
 
@@ -173,7 +173,7 @@ def test_a_companion_of_a_manifest_pinned_by_digest_is_asked_for_by_its_tag(cata
             )
         )
     )
-    assert catalog.snapshot(NAME).tags == {}
+    assert catalog.snapshots.get(NAME).tags == {}
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_two_real_registries_and_one_that_fails(docker_registry: DockerRegistryF
 
         run("one")
         wanted = {"v1": ours.digest, "v2": theirs.digest, "v3": store.tagged["v3"]}
-        assert catalog.snapshot(NAME).tags == wanted
+        assert catalog.snapshots.get(NAME).tags == wanted
         explained = asyncio.run(explain_sync(catalog.settings, catalog, request, now=at_a_fixed_time()))
         assert explained.kept == ("v1", "v2", "v3")
         assert explained.dropped == {f"{two.host}/apps/app:v1": f"{one.host}/team/app comes first and has this tag"}
@@ -217,4 +217,4 @@ def test_two_real_registries_and_one_that_fails(docker_registry: DockerRegistryF
         three.fail(400, route="tags")
         store.put_tag("v4", store.tagged["v3"])
         assert not run("down").changed
-        assert catalog.snapshot(NAME).tags == wanted
+        assert catalog.snapshots.get(NAME).tags == wanted

@@ -123,11 +123,11 @@ def test_only_what_is_a_signature_of_the_manifest_is_taken(api: Api) -> None:
     ):
         answer = api.admin.put(path, json=bad)
         assert (answer.status_code, codes(answer)) == (400, ["SIGNATURE_INVALID"])
-    before = api.catalog.snapshot(NAME).version
+    before = api.catalog.snapshots.get(NAME).version
     for _ in range(2):  # the second changes nothing
         answer = api.admin.put(path, json=signature_of(digest))
         assert (answer.status_code, answer.headers["location"]) == (201, path)
-    assert api.catalog.snapshot(NAME).version == before + 1
+    assert api.catalog.snapshots.get(NAME).version == before + 1
     assert api.anybody.get(path).json() == {"signatures": [signature_of(digest)]}
     unknown = api.anybody.get(f"/extensions/v2/{NAME}/signatures/{other}")
     assert (unknown.status_code, codes(unknown)) == (404, ["MANIFEST_UNKNOWN"])

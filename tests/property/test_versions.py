@@ -54,7 +54,7 @@ class Versions(RuleBasedStateMachine):
     def stage(self) -> None:
         self.images = [stage_image(self.catalog, "repo", str(n), layers_of(n)) for n in range(IMAGES)]
         self.needs = {
-            image.digest: {child.digest for _, child in self.catalog.read_manifest(image.digest, "").children()}
+            image.digest: {child.digest for _, child in self.catalog.manifests.read(image.digest, "").children()}
             for image in self.images
         }
 
@@ -94,8 +94,8 @@ class Versions(RuleBasedStateMachine):
         if not self.latest:
             return
         number = data.draw(st.sampled_from(sorted(self.model)))
-        wanted = self.catalog.snapshot("repo", number)
-        self.make(plan_towards(self.catalog.snapshot("repo"), wanted), self.model[number])
+        wanted = self.catalog.snapshots.get("repo", number)
+        self.make(plan_towards(self.catalog.snapshots.get("repo"), wanted), self.model[number])
 
     @rule(data=st.data())
     def pin(self, data: st.DataObject) -> None:
@@ -153,7 +153,7 @@ class Versions(RuleBasedStateMachine):
 
     @rule()
     def compact(self) -> None:
-        assert {step.name for step in self.catalog.maintain(keep_snapshots=-1, grace=-1)} >= {"remove-files"}
+        assert {step.name for step in self.catalog.maintenance.steps(keep_snapshots=-1, grace=-1)} >= {"remove-files"}
 
     def forget(self, numbers: set[int]) -> None:
         for number in numbers:
@@ -162,7 +162,7 @@ class Versions(RuleBasedStateMachine):
 
     def loose(self) -> set[Digest]:
         """What garbage collection would free."""
-        return {blob.digest for blob in self.catalog.sweep(grace=-1, dry_run=True).freed}
+        return {blob.digest for blob in self.catalog.maintenance.sweep(grace=-1, dry_run=True).freed}
 
     def expected(self, changes: list[Change]) -> Model:
         """All additions count before removals, removals yield to additions, tag changes are taken in order."""
@@ -184,9 +184,9 @@ class Versions(RuleBasedStateMachine):
         for catalog in (self.catalog, self.reader):
             for number in self.gone:
                 with pytest.raises(VersionUnknown):
-                    catalog.snapshot("repo", number)
+                    catalog.snapshots.get("repo", number)
             for number, (tags, manifests) in self.model.items():
-                snapshot = catalog.snapshot("repo", number)
+                snapshot = catalog.snapshots.get("repo", number)
                 assert dict(snapshot.tags) == tags
                 assert snapshot.manifests.keys() == manifests
                 assert snapshot.blobs.keys() == {blob for digest in manifests for blob in self.needs[digest]}
@@ -194,7 +194,7 @@ class Versions(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         for catalog in (self.catalog, self.reader):
-            catalog._snapshots._kept.clear()  # now each version is read anew, not moved forward
+            catalog.snapshots._kept.clear()  # now each version is read anew, not moved forward
         self.every_version_is_as_it_was()
         for catalog in (self.catalog, self.reader):
             catalog.close()

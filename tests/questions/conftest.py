@@ -134,14 +134,14 @@ def _sign(home: Home, catalog: Catalog) -> None:
     pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    latest, created = catalog.snapshot("team/app"), datetime.now(UTC)
+    latest, created = catalog.snapshots.get("team/app"), datetime.now(UTC)
     signer = load_signer(pem, None, where="the test")
     changes = plan_signing(
         catalog, latest, [home.images["two"].digest], signer, reference="team/app", created=created.isoformat()
     )
     sbom = read_document(b'{"spdxVersion": "SPDX-2.3"}', "https://spdx.dev/Document")
     changes += plan_attestation(catalog, latest, home.images["one"].digest, sbom, None, created=created.isoformat())
-    catalog.commit(
+    catalog.commits.commit(
         Commit(
             repository="team/app",
             changes=tuple(changes),

@@ -22,7 +22,7 @@ def test_columns_are_those_documented(home: Home) -> None:
 @pytest.mark.parametrize("name", ["team/app", "team/multi", "mirrored/far"])
 def test_every_version_is_what_its_snapshot_says(home: Home, name: str) -> None:
     with open_catalog(home.settings) as catalog:
-        found = [catalog.snapshot(name, row.number) for row in catalog.versions(name)]
+        found = [catalog.snapshots.get(name, row.number) for row in catalog.history.versions(name)]
     assert found
     for snapshot in found:
         assert seen(home, AsOf(repository=name, version=snapshot.version)) == told(snapshot)

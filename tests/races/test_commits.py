@@ -24,7 +24,7 @@ def push(thread):
     for number in range(pushes):
         tag = f"p{process}-{thread}-{number}"
         assert tag in push_image(catalog, "team/app", tag, tag, ("shared", tag)).snapshot.tags
-        assert tag in catalog.snapshot("team/app").tags
+        assert tag in catalog.snapshots.get("team/app").tags
 
 workers = [threading.Thread(target=push, args=(thread,)) for thread in range(threads)]
 for worker in workers: worker.start()
@@ -47,8 +47,8 @@ def test_pushes_of_several_processes_all_land(tmp_path: Path) -> None:
         assert (process.returncode, out, errors) == (0, "done\n", "")
     total = PROCESSES * THREADS * PUSHES
     with Catalog(read_settings(home=home)) as catalog:
-        snapshot = catalog.snapshot("team/app")
-        versions = catalog.versions("team/app")
+        snapshot = catalog.snapshots.get("team/app")
+        versions = catalog.history.versions("team/app")
         assert len(snapshot.tags) == snapshot.version == total
         assert [row.number for row in versions] == list(range(total, 0, -1))
-        assert [len(catalog.snapshot("team/app", number).tags) for number in (1, 7, total)] == [1, 7, total]
+        assert [len(catalog.snapshots.get("team/app", number).tags) for number in (1, 7, total)] == [1, 7, total]

@@ -53,7 +53,7 @@ def test_pushes_beside_deletions_and_collections(tmp_path: Path, blobs_too: bool
         def collect() -> int:
             runs = 0
             while not stop.is_set():
-                api.catalog.sweep(grace=grace)
+                api.catalog.maintenance.sweep(grace=grace)
                 runs += 1
             return runs
 

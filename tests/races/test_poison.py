@@ -208,9 +208,9 @@ def test_no_good_push_fails_beside_poison(tmp_path: Path) -> None:
         assert kept
         for reference, raw in kept:
             assert api.admin.get(f"/v2/{reference}").content == raw
-        assert len(api.catalog.versions("team/app")) == 10 * 3
-        list(api.catalog.maintain(keep_snapshots=0, grace=0))
-        api.catalog.query("SELECT * FROM descriptors")
+        assert len(api.catalog.history.versions("team/app")) == 10 * 3
+        list(api.catalog.maintenance.steps(keep_snapshots=0, grace=0))
+        api.catalog.query.run("SELECT * FROM descriptors")
 
 
 def push_good(api: Api, number: int) -> list[int]:

@@ -36,7 +36,7 @@ def test_32_clients_push_to_one_repository(tmp_path: Path) -> None:
         assert set(statuses) <= {200, 201, 404}
         tags = {f"t{number}-{step}" for number in range(CLIENTS) for step in range(EACH)}
         assert set(api.anybody.get("/v2/team/app/tags/list").json()["tags"]) == tags
-        versions = api.catalog.versions("team/app")
+        versions = api.catalog.history.versions("team/app")
         assert [version.number for version in versions] == list(range(len(tags), 0, -1))
         assert [version.tags for version in versions] == list(range(len(tags), 0, -1))
 
@@ -58,7 +58,7 @@ def test_a_tag_moved_by_many_ends_at_one_of_them_with_a_version_each(tmp_path: P
             assert set(pool.map(move, range(16))) == {201}
         found = api.anybody.head("/v2/team/app/manifests/latest").headers["docker-content-digest"]
         assert found in {image.digest for image in images}
-        assert len(api.catalog.versions("team/app")) == 32
+        assert len(api.catalog.history.versions("team/app")) == 32
 
 
 def test_reading_goes_on_while_others_push(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def test_an_operation_comes_through_beside_four_steady_pushers(tmp_path: Path) -
         def plan(base: Snapshot) -> Sequence[Change]:
             plans.append(base.version)
             if len(plans) < MAX_PLANS:
-                wait_until(lambda: catalog.snapshot(NAME).version > base.version, 30, "others are quicker")
+                wait_until(lambda: catalog.snapshots.get(NAME).version > base.version, 30, "others are quicker")
             return [RemoveTag("old")]
 
         try:
@@ -41,9 +41,9 @@ def test_an_operation_comes_through_beside_four_steady_pushers(tmp_path: Path) -
         assert done.changed
         assert done.base == plans[-1] == done.version - 1
         assert sorted(set(plans)) == plans
-        assert "old" not in catalog.snapshot(NAME).tags
-        assert catalog.snapshot(NAME).tags.keys() == {tag for tags in pushed for tag in tags}
-        numbers = [row.number for row in catalog.versions(NAME)]
+        assert "old" not in catalog.snapshots.get(NAME).tags
+        assert catalog.snapshots.get(NAME).tags.keys() == {tag for tags in pushed for tag in tags}
+        numbers = [row.number for row in catalog.history.versions(NAME)]
         assert numbers == list(range(len(numbers), 0, -1))
 
 
@@ -62,14 +62,14 @@ def test_a_plan_that_fails_under_the_lock_lets_others_go_on(tmp_path: Path) -> N
             raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
-            catalog.commit_latest(NAME, plan_badly)  # type: ignore[arg-type]
+            catalog.commits.commit_latest(NAME, plan_badly)  # type: ignore[arg-type]
         assert push_image(catalog, NAME, "v1", "one").version == 1
 
 
 def test_a_plan_that_writes_under_the_lock_fails_instead_of_waiting_for_itself(tmp_path: Path) -> None:
     with Catalog(read_settings(home=tmp_path / "entrepot")) as catalog:
         with pytest.raises(RuntimeError, match="would wait for itself"):
-            catalog.commit_latest(NAME, lambda _: push_image(catalog, NAME, "v1", "one"))  # type: ignore[arg-type,return-value]
+            catalog.commits.commit_latest(NAME, lambda _: push_image(catalog, NAME, "v1", "one"))  # type: ignore[arg-type,return-value]
         assert push_image(catalog, NAME, "v1", "one").version == 1
 
 
@@ -81,4 +81,4 @@ def test_what_was_not_shown_is_not_done_at_the_last_try_either(tmp_path: Path) -
         push_image(catalog, NAME, "v2", "two")
         with pytest.raises(PlanChanged):
             perform(catalog, operation, actor="tester", run_id="later", now=NOW, expected=shown)
-        assert catalog.snapshot(NAME).tags.keys() == {"v1", "v2"}
+        assert catalog.snapshots.get(NAME).tags.keys() == {"v1", "v2"}

@@ -134,7 +134,7 @@ def _turned(site: Api, name: str, **fields: object) -> None:
 def test_what_turns_public_does_not_open_its_private_days(site: Api) -> None:
     name = "turned/app"
     _turned(site, name)
-    moment = f"{site.catalog.version(name, 2).created_at + timedelta(seconds=0):%Y-%m-%dt%H.%M.%Sz}"
+    moment = f"{site.catalog.history.version(name, 2).created_at + timedelta(seconds=0):%Y-%m-%dt%H.%M.%Sz}"
     assert site.anybody.get(f"/v2/{name}/manifests/new").status_code == 200
     for number, status in ((1, 401), (2, 401), (3, 200), (4, 200), (99, 404)):
         assert site.anybody.get(f"/v2/history/{number}/{name}/tags/list").status_code == status, number

@@ -135,8 +135,8 @@ def test_a_sparse_push_that_names_a_private_digest(api: Api, vault: Vault, spars
                 api.push_blob(sparse, data)
             assert api.put_manifest(sparse, f"t{as_config}", manifest.raw).status_code == 201
     assert is_kept_secret(api, sparse, vault)
-    kept = api.catalog.snapshot(sparse).manifests
-    assert not any(api.catalog.labels(sparse, list(kept)).values())
+    kept = api.catalog.snapshots.get(sparse).manifests
+    assert not any(api.catalog.history.labels(sparse, list(kept)).values())
 
 
 def test_what_a_sparse_push_lacked_is_usable_once_it_has_come_and_stays_so(api: Api, vault: Vault, sparse: str) -> None:
@@ -151,9 +151,9 @@ def test_what_a_sparse_push_lacked_is_usable_once_it_has_come_and_stays_so(api: 
     api.push_blob(sparse, data)
     assert api.anybody.get(path).content == data
     # The vault's own version is deleted, and all leases are old by then.
-    api.catalog.squasher.delete_repository(vault.name, actor="admin", now=NOW)
+    api.catalog.deletion.delete_repository(vault.name, actor="admin", now=NOW)
     for _ in range(2):
-        api.catalog.sweep(grace=-1)
+        api.catalog.maintenance.sweep(grace=-1)
         assert api.anybody.get(path).content == data
 
 
@@ -236,13 +236,13 @@ def test_a_wrong_claim_does_not_poison_the_genuine_image(
 def test_claims_are_bounded_and_count_for_nothing(api: Api, evil: Upstream, cache: str) -> None:
     make_cache(api.catalog, cache, evil.host)
     api.catalog.quotas.put(Quota(f"{cache}/**", max_bytes=1_000_000), actor="admin")
-    before = api.catalog.usage()
+    before = api.catalog.maintenance.usage()
     forge(evil.repositories[EVIL], Digest.of(random_blob()), 999_000_000, tag="large")
     forge(evil.repositories[EVIL], Digest.of(random_blob()), 10**15, tag="huge")
     assert api.anybody.get(f"/v2/{cache}/{EVIL}/manifests/large").status_code == 200
     answer = api.anybody.get(f"/v2/{cache}/{EVIL}/manifests/huge")
     assert (answer.status_code, codes(answer)) == (400, ["MANIFEST_INVALID"])
-    usage = api.catalog.usage()
+    usage = api.catalog.maintenance.usage()
     assert usage.used - before.used < 10_000
     assert api.catalog.quotas.get(f"{cache}/**").used.bytes < 10_000
     store = evil.repositories[EVIL]
@@ -264,8 +264,8 @@ def test_what_was_received_on_demand_counts_from_the_next_version_on(api: Api, e
     wait_until(lambda: api.catalog.content.size(layer.digest) is not None, 10, "it is kept")
     store.put_tag("two", pack_image(store, [{"file": "two"}]).digest)
     api.anybody.get(f"/v2/{name}/manifests/two")
-    assert api.catalog.repository(name).size_bytes > layer.size
-    assert next(one for one in api.catalog.usage().repositories if one.name == name).bytes > layer.size
+    assert api.catalog.history.repository(name).size_bytes > layer.size
+    assert next(one for one in api.catalog.maintenance.usage().repositories if one.name == name).bytes > layer.size
 
 
 @pytest.mark.parametrize("which", PARTS)
@@ -392,7 +392,7 @@ def test_signatures_and_documents_read_no_blob_that_the_repository_lacks(api: Ap
 
 
 def test_a_name_that_is_used_again_gives_nothing_of_what_was_there(api: Api, vault: Vault) -> None:
-    api.catalog.squasher.delete_repository(vault.name, actor="admin", now=NOW)
+    api.catalog.deletion.delete_repository(vault.name, actor="admin", now=NOW)
     raw = random_blob()
     api.push_blob(vault.name, raw)
     with api.client() as nobody:

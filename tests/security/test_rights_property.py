@@ -163,7 +163,7 @@ class History:
                 self._copy([self.path("mallory", "mirror"), f"cache/{self.evil_name}"][which % 2])
             elif way == "delete":
                 name = self.path("mallory", "sparse")
-                found = api.catalog.find_snapshot(name)
+                found = api.catalog.snapshots.find(name)
                 for one in list(found.manifests)[:1] if found else ():
                     mallory.delete(f"/v2/{name}/manifests/{one}")
             else:
@@ -194,10 +194,10 @@ class History:
     def keep_up(self, *, reclaim: bool) -> None:
         """End all leases that have done their service, and free what can be fetched again."""
         catalog = self.world.api.catalog
-        catalog.sweep(grace=-1)
+        catalog.maintenance.sweep(grace=-1)
         if reclaim:
-            names = catalog.repository_names()
-            catalog.reclaim(catalog.reclaimable(names, keep=-1), names, keep=-1)
+            names = catalog.snapshots.names()
+            catalog.maintenance.reclaim(catalog.maintenance.reclaimable(names, keep=-1), names, keep=-1)
 
     def check(self) -> None:
         api = self.world.api

@@ -57,7 +57,7 @@ def sync(api: Api, case: Case, target: str, **fields: object) -> tuple[Snapshot,
         }
     )
     result = asyncio.run(synced(api.catalog, request))
-    return api.catalog.snapshot(target), list(result.notes), dict(result.counts)
+    return api.catalog.snapshots.get(target), list(result.notes), dict(result.counts)
 
 
 def test_it_is_synced(case: Case, api: Api) -> None:

@@ -62,7 +62,7 @@ def signed(catalog: Catalog, name: str, key: Path) -> Manifest:
     signer = load_pgp_signer(key.read_bytes(), None, where=key.name)
     changes = plan_atomic(
         catalog,
-        catalog.snapshot(name),
+        catalog.snapshots.get(name),
         [index.digest, image.digest],
         signer,
         identity="registry.example/app",

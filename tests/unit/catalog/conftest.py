@@ -109,7 +109,7 @@ def commit_to(catalog: Catalog, repository: str, *changes: Change, **fields: obj
         "created_at": datetime.now(UTC),
         **fields,
     }
-    return catalog.commit(Commit(repository=repository, changes=changes, **values))  # type: ignore[arg-type]
+    return catalog.commits.commit(Commit(repository=repository, changes=changes, **values))  # type: ignore[arg-type]
 
 
 def push_image(

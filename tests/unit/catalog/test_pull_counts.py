@@ -79,13 +79,13 @@ def test_sums_of_a_repository() -> None:
 
 def test_several_processes_add_up(catalog: Catalog, open_again: Callable[..., Catalog]) -> None:
     other = open_again()
-    catalog.record_pulls(_counted(("team/app", "v1", ONE), ("team/app", "v1", ONE), ("other", "", TWO)))
+    catalog.pulls.record(_counted(("team/app", "v1", ONE), ("team/app", "v1", ONE), ("other", "", TWO)))
     other.record_pulls(_counted(("team/app", "v1", ONE), at=NOW + timedelta(days=1)))
     for one in (catalog, other):
         assert one.pulls("team/app") == {("v1", ONE): PullCount(3, NOW + timedelta(days=1))}
         assert one.pulls_of(["other", "nobody"]) == {"other": {("", TWO): PullCount(1, NOW)}}
-    assert catalog.pulls("nobody") == {}
-    asked = catalog.query("SELECT repository, tag, digest, pulls, last_pulled_at FROM pulls ORDER BY 1")
+    assert catalog.pulls.read_one("nobody") == {}
+    asked = catalog.query.run("SELECT repository, tag, digest, pulls, last_pulled_at FROM pulls ORDER BY 1")
     assert asked.to_pydict()["pulls"] == [1, 3]
 
 
@@ -96,8 +96,8 @@ def test_a_write_of_pulls_makes_no_version_and_costs_others_one_query(
     asked: list[str] = []
     read = Lake.read
     monkeypatch.setattr(Lake, "read", lambda lake, sql, *rest: asked.append(sql) or read(lake, sql, *rest))  # type: ignore[func-returns-value]
-    catalog.record_pulls(_counted(("team/app", "v1", ONE)))
-    assert catalog.is_current()  # no request of the writer's looks for news
+    catalog.pulls.record(_counted(("team/app", "v1", ONE)))
+    assert catalog.snapshots.is_current()  # no request of the writer's looks for news
     asked.clear()
     assert not other.is_current()
     other.refresh()
@@ -114,24 +114,24 @@ def test_compaction_keeps_every_sum(catalog: Catalog) -> None:
         some = [("team/app", f"v{chance.randrange(4)}", chance.choice((ONE, TWO))) for _ in range(5)]
         pulls.record(_counted(*some, ("other", "", ONE), at=at))
         pulls.record(_counted(("team/app", "v1", ONE), at=at))
-    before = catalog.pulls_of(["team/app", "other"])
+    before = catalog.pulls.read(["team/app", "other"])
     kept_apart = date(2026, 2, 1)
     gone = pulls.compact(kept_apart)
     assert gone > 0
-    assert catalog.pulls_of(["team/app", "other"]) == before
+    assert catalog.pulls.read(["team/app", "other"]) == before
     days = "SELECT day, count(*) FROM pulls WHERE repository = 'other' GROUP BY day ORDER BY day"
     assert [row[1] for row in catalog._lake.read(days)] == [1] * 11  # all before February, and ten days of it
     assert pulls.compact(kept_apart) == 0
     pulls.record(_counted(("team/app", "v1", ONE), at=NOW + timedelta(days=39)))
     pulls.compact(date(2027, 1, 1))
-    assert sum(one.pulls for one in catalog.pulls("team/app").values()) == 241
+    assert sum(one.pulls for one in catalog.pulls.read_one("team/app").values()) == 241
     assert catalog._lake.read("SELECT count(*) FROM pulls WHERE repository = 'other'") == [(1,)]
 
 
 def test_the_catalogue_compacts_by_its_clock(open_again: Callable[..., Catalog]) -> None:
     catalog = open_again()
     for _ in range(5):
-        catalog.record_pulls(_counted(("team/app", "v1", ONE)))
+        catalog.pulls.record(_counted(("team/app", "v1", ONE)))
     assert catalog.compact_pulls() == 4
-    assert catalog.pulls("team/app") == {("v1", ONE): PullCount(5, NOW)}
+    assert catalog.pulls.read_one("team/app") == {("v1", ONE): PullCount(5, NOW)}
     assert catalog.compact_pulls() == 0

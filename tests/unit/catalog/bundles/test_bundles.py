@@ -43,7 +43,7 @@ def export(catalog: Catalog, path: Path, *names: str, since: int = 0) -> Content
 def take_in(catalog: Catalog, path: Path) -> None:
     contents = stage_bundle(catalog, path, lambda _count: None)
     for one in contents.versions:
-        latest = catalog.find_snapshot(one.repository) or Snapshot(one.repository, 0)
+        latest = catalog.snapshots.find(one.repository) or Snapshot(one.repository, 0)
         commit_to(catalog, one.repository, *plan_towards(latest, one.as_snapshot()), allow_sparse=True)
 
 
@@ -135,7 +135,7 @@ def refused(catalog: Catalog, path: Path, match: str) -> None:
     """Importing is refused, and leaves no version."""
     with pytest.raises(BundleInvalid, match=match):
         take_in(catalog, path)
-    assert catalog.repository_names() == ()
+    assert catalog.snapshots.names() == ()
 
 
 @pytest.fixture

@@ -30,17 +30,17 @@ from tests.unit.catalog.conftest import commit_to, push_image, stage_blob, stage
 def test_a_push_makes_one_version_with_its_closure(catalog: Catalog) -> None:
     result = push_image(catalog, "team/app", "v1", "one", ("shared", "own"))
     assert (result.version, result.changed) == (1, True)
-    snapshot = catalog.snapshot("team/app")
+    snapshot = catalog.snapshots.get("team/app")
     assert snapshot.tags.keys() == {"v1"}
     assert len(snapshot.manifests) == 1
     assert snapshot.blobs.keys() >= {Digest.of(b"shared"), Digest.of(b"own")}
-    row = catalog.version("team/app", 1)
+    row = catalog.history.version("team/app", 1)
     assert (row.base, row.operation, row.operation_id, row.actor) == (0, "test", "one", "tester")
     assert (row.tags, row.manifests, row.blobs, row.added, row.removed) == (1, 1, 3, 5, 0)
     assert (
         row.size_bytes
         == snapshot.size_bytes
-        == sum(change.size for change in catalog.changes("team/app", 1))
+        == sum(change.size for change in catalog.history.changes("team/app", 1))
         - (
             next(iter(snapshot.manifests.values())).size  # counted for the tag as well
         )
@@ -52,14 +52,14 @@ def test_what_changes_nothing_makes_no_version(catalog: Catalog) -> None:
     again = push_image(catalog, "team/app", "v1", "one")
     assert (again.version, again.changed) == (1, False)
     assert not commit_to(catalog, "team/app", RemoveTag("absent"), RemoveManifest(Digest.of(b"absent"))).changed
-    assert len(catalog.versions("team/app")) == 1
+    assert len(catalog.history.versions("team/app")) == 1
 
 
 def test_a_commit_of_nothing_makes_no_repository(catalog: Catalog) -> None:
     assert commit_to(catalog, "team/none", RemoveTag("absent")).version == 0
     with pytest.raises(NameUnknown):
-        catalog.snapshot("team/none")
-    assert catalog.repository_names() == ()
+        catalog.snapshots.get("team/none")
+    assert catalog.snapshots.names() == ()
 
 
 def test_a_moved_tag_keeps_the_old_manifest_and_every_version(catalog: Catalog) -> None:
@@ -70,17 +70,17 @@ def test_a_moved_tag_keeps_the_old_manifest_and_every_version(catalog: Catalog) 
     diff = catalog.diff(first, second)
     assert diff.tags_removed == dict(first.tags)
     assert diff.tags_added == dict(second.tags)
-    assert [(change.action, change.kind) for change in catalog.changes("team/app", 2)][:2] == [
+    assert [(change.action, change.kind) for change in catalog.history.changes("team/app", 2)][:2] == [
         ("remove", "tag"),
         ("add", "tag"),
     ]
-    assert catalog.snapshot("team/app", 1) == first
+    assert catalog.snapshots.get("team/app", 1) == first
 
 
 def test_removing_a_manifest_takes_its_tags_and_the_blobs_nobody_else_needs(catalog: Catalog) -> None:
     push_image(catalog, "team/app", "a", "one", ("shared", "own of one"))
     push_image(catalog, "team/app", "b", "two", ("shared", "own of two"))
-    gone = catalog.snapshot("team/app").tags["a"]
+    gone = catalog.snapshots.get("team/app").tags["a"]
     snapshot = commit_to(catalog, "team/app", RemoveManifest(gone)).snapshot
     assert snapshot.tags.keys() == {"b"}
     assert Digest.of(b"shared") in snapshot.blobs
@@ -94,7 +94,7 @@ def test_a_blob_that_a_new_manifest_needs_survives_the_removal_of_the_old_one(ca
     new = stage_image(catalog, "team/app", "two", ("shared",))
     snapshot = commit_to(catalog, "team/app", RemoveManifest(old), AddManifest(new), SetTag("a", new.digest)).snapshot
     assert Digest.of(b"shared") in snapshot.blobs
-    assert snapshot == catalog.snapshot("team/app")
+    assert snapshot == catalog.snapshots.get("team/app")
 
 
 def test_removing_a_tag_keeps_its_manifest(catalog: Catalog) -> None:
@@ -120,7 +120,7 @@ def test_missing_parts_are_all_named(catalog: Catalog) -> None:
     with pytest.raises(ManifestBlobUnknown) as caught:
         commit_to(catalog, "team/app", AddManifest(descriptor))
     assert caught.value.detail == {"missing": [Digest.of(b"x"), Digest.of(b"y")]}
-    assert catalog.find_snapshot("team/app") is None
+    assert catalog.snapshots.find("team/app") is None
 
 
 def test_a_misstated_size_is_refused(catalog: Catalog) -> None:
@@ -149,7 +149,7 @@ def test_referrers_follow_from_subjects(catalog: Catalog) -> None:
     subject = stage_image(catalog, "team/app", "subject")
     referrer = stage_index(catalog, "team/app", [], subject=subject.to_json(), artifactType="application/x.sbom")
     commit_to(catalog, "team/app", AddManifest(subject), AddManifest(referrer))
-    snapshot = catalog.snapshot("team/app")
+    snapshot = catalog.snapshots.get("team/app")
     assert snapshot.referrers == {subject.digest: (referrer.digest,)}
     assert snapshot.manifests[referrer.digest].artifact_type == "application/x.sbom"
 
@@ -171,20 +171,20 @@ def test_an_operation_that_has_landed_is_not_made_twice(catalog: Catalog, open_a
     )
     assert (again.version, again.changed) == (first.version, False)
     assert again.snapshot == first.snapshot
-    assert len(catalog.versions("team/app")) == 2
-    found = catalog.find_operation("team/app", "run-1")
+    assert len(catalog.history.versions("team/app")) == 2
+    found = catalog.history.find_operation("team/app", "run-1")
     assert found is not None
     assert found.number == 1
 
 
 def test_versions_out_of_range_are_unknown(catalog: Catalog) -> None:
     push_image(catalog, "team/app", "a", "one")
-    assert catalog.snapshot("team/app", 0).tags == {}
+    assert catalog.snapshots.get("team/app", 0).tags == {}
     for number in (-1, 2):
         with pytest.raises(VersionUnknown, match="latest is 1"):
-            catalog.snapshot("team/app", number)
+            catalog.snapshots.get("team/app", number)
     with pytest.raises(VersionUnknown):
-        catalog.changes("team/app", 2)
+        catalog.history.changes("team/app", 2)
 
 
 def test_commits_of_many_threads_are_grouped_and_each_gets_its_own_answer(catalog: Catalog) -> None:
@@ -207,9 +207,9 @@ def test_commits_of_many_threads_are_grouped_and_each_gets_its_own_answer(catalo
         thread.join()
     assert sorted(results) == list(range(1, 21))
     assert [type(error) for error in errors] == [ManifestUnknown] * 4
-    commits = catalog.query("SELECT count(*) AS n FROM snapshots() WHERE commit_extra_info IS NOT NULL").to_pylist()
+    commits = catalog.query.run("SELECT count(*) AS n FROM snapshots() WHERE commit_extra_info IS NOT NULL").to_pylist()
     assert commits[0]["n"] < 20
-    assert len(catalog.snapshot("team/app").tags) == 20
+    assert len(catalog.snapshots.get("team/app").tags) == 20
 
 
 def test_a_large_commit_reads_back_as_it_was(catalog: Catalog, open_again: Callable[..., Catalog]) -> None:
@@ -221,7 +221,7 @@ def test_a_large_commit_reads_back_as_it_was(catalog: Catalog, open_again: Calla
     ]
     result = commit_to(catalog, "team/app", *changes)
     assert open_again().snapshot("team/app") == result.snapshot
-    rows = catalog.query("SELECT labels['seed'] AS seed, os, kind FROM manifests ORDER BY seed").to_pylist()
+    rows = catalog.query.run("SELECT labels['seed'] AS seed, os, kind FROM manifests ORDER BY seed").to_pylist()
     assert len(rows) == 120
     assert rows[0] == {"seed": "seed 0", "os": "linux", "kind": "image"}
 
@@ -231,12 +231,12 @@ def test_children_and_descriptors_tell_what_a_manifest_is_made_of(catalog: Catal
     empty = stage_index(catalog, "team/app", [])
     index = stage_index(catalog, "team/app", [image])
     commit_to(catalog, "team/app", AddManifest(image), AddManifest(index), AddManifest(empty))
-    children = catalog.children("team/app")
+    children = catalog.history.children("team/app")
     assert children[index.digest] == (image.digest,)
     assert children[empty.digest] == ()
     assert children[image.digest][1:] == (Digest.of(b"x"), Digest.of(b"y"))
-    assert catalog.children("team/app", [index.digest]) == {index.digest: (image.digest,)}
-    rows = catalog.query("SELECT parent, position, role, size FROM descriptors ORDER BY role, position").to_pylist()
+    assert catalog.history.children("team/app", [index.digest]) == {index.digest: (image.digest,)}
+    rows = catalog.query.run("SELECT parent, position, role, size FROM descriptors ORDER BY role, position").to_pylist()
     assert [(row["role"], row["position"]) for row in rows] == [
         ("config", 0),
         ("layer", 1),
@@ -269,7 +269,7 @@ def test_when_the_thread_that_writes_for_others_is_ended_another_goes_on(catalog
         except KeyboardInterrupt:
             ended.append(name)
 
-    committer = catalog._committer
+    committer = catalog.commits
     threads = [threading.Thread(target=act, args=(name,), daemon=True) for name in names]
     with committer._leading:
         committer._queue.append(_Waiting(Commit("team/ended", "", (), "", "", datetime.now(UTC)), end))
@@ -280,4 +280,4 @@ def test_when_the_thread_that_writes_for_others_is_ended_another_goes_on(catalog
         thread.join(20)
     assert not any(thread.is_alive() for thread in threads)
     assert len(ended) == 1
-    assert all(catalog.snapshot(name).version == 1 for name in names)
+    assert all(catalog.snapshots.get(name).version == 1 for name in names)

@@ -38,9 +38,9 @@ def choose(
 
 
 def make(catalog: Catalog, target: str, chosen: Curation, *, additive: bool = False) -> Snapshot:
-    latest = catalog.find_snapshot(target) or Snapshot(target, 0)
+    latest = catalog.snapshots.find(target) or Snapshot(target, 0)
     changes = plan_towards(latest, chosen.as_snapshot(target), additive=additive)
-    return commit_to(catalog, target, *changes, allow_sparse=True, donors=tuple(catalog.repository_names())).snapshot
+    return commit_to(catalog, target, *changes, allow_sparse=True, donors=tuple(catalog.snapshots.names())).snapshot
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_a_tag_brings_children_referrers_and_cosign_tags(catalog: Catalog, index
     made = make(catalog, "curated/app", choose(catalog, "team/app:multi"))
     assert set(made.manifests) == {found.digest for found in index.values()}
     assert set(made.tags) == {"multi", index["index"].digest.replace(":", "-") + ".sig"}
-    assert made.blobs.keys() <= catalog.snapshot("team/app").blobs.keys()
+    assert made.blobs.keys() <= catalog.snapshots.get("team/app").blobs.keys()
     assert made.referrers == {index["index"].digest: (index["referrer"].digest,)}
 
 
@@ -143,7 +143,7 @@ def test_what_cannot_be_chosen_is_told(catalog: Catalog) -> None:
 
 def test_a_digest_among_the_includes_is_chosen_without_a_tag(catalog: Catalog) -> None:
     push_image(catalog, "team/app", "v1", "one")
-    digest = catalog.snapshot("team/app").tags["v1"]
+    digest = catalog.snapshots.get("team/app").tags["v1"]
     push_image(catalog, "team/app", "v2", "two")
     chosen = choose(catalog, "team/app", tags=TagFilter((digest, Digest.of(b"not here"))))
     assert (chosen.tags, set(chosen.manifests)) == ({}, {digest})
@@ -153,7 +153,7 @@ def test_conditions_choose_by_content_and_companions_come_along(catalog: Catalog
     push_image(catalog, "team/app", "v1", "one", created="2026-02-27T00:00:00Z", labels={"stage": "prod"})
     push_image(catalog, "team/app", "v2", "two", created="2026-02-28T00:00:00Z", labels={"stage": "test"})
     push_image(catalog, "team/app", "v3", "three", created="2026-01-01T00:00:00Z", labels={"stage": "prod"})
-    tags = catalog.snapshot("team/app").tags
+    tags = catalog.snapshots.get("team/app").tags
     signature = signature_tag(tags["v1"])
     push_image(catalog, "team/app", signature, "signature", created="2026-02-28T00:00:00Z")
     conditions = Conditions(labels=("stage=prod",), newer_than="7d")
@@ -175,6 +175,6 @@ def test_conditions_choose_by_content_and_companions_come_along(catalog: Catalog
 
 def test_conditions_hold_for_a_digest_among_the_includes_too(catalog: Catalog) -> None:
     push_image(catalog, "team/app", "v1", "one")
-    digest = catalog.snapshot("team/app").tags["v1"]
+    digest = catalog.snapshots.get("team/app").tags["v1"]
     chosen = choose(catalog, "team/app", tags=TagFilter((digest,)), conditions=Conditions(signed=True))
     assert (chosen.manifests, chosen.dropped[f"team/app@{digest}"]) == ({}, "not signed")

@@ -12,8 +12,8 @@ from tests.unit.catalog.conftest import commit_to, push_image, stage_image, stag
 
 
 def restore(catalog: Catalog, name: str, number: int) -> int:
-    latest = catalog.snapshot(name)
-    changes = plan_towards(latest, catalog.snapshot(name, number))
+    latest = catalog.snapshots.get(name)
+    changes = plan_towards(latest, catalog.snapshots.get(name, number))
     return commit_to(
         catalog, name, *changes, operation="restore", requirements=(LatestIs(latest.version),), allow_sparse=True
     ).version
@@ -24,14 +24,14 @@ def test_every_version_can_be_restored(catalog: Catalog, open_again: Callable[..
     push_image(catalog, "team/app", "a", "two", ("shared", "y"))
     commit_to(catalog, "team/app", RemoveTag("a"))
     push_image(catalog, "team/app", "b", "three", ("shared",))
-    commit_to(catalog, "team/app", RemoveManifest(catalog.snapshot("team/app", 1).tags["a"]))
+    commit_to(catalog, "team/app", RemoveManifest(catalog.snapshots.get("team/app", 1).tags["a"]))
     for number in range(5):
         made = restore(catalog, "team/app", number)
         for reader in (catalog, open_again()):
             old, new = reader.snapshot("team/app", number), reader.snapshot("team/app", made)
             assert (new.tags, new.manifests, new.blobs) == (old.tags, old.manifests, old.blobs)
     assert restore(catalog, "team/app", 10) == 10  # it is so already: no version
-    assert [row.operation for row in catalog.versions("team/app")].count("restore") == 5
+    assert [row.operation for row in catalog.history.versions("team/app")].count("restore") == 5
 
 
 def test_a_sparse_index_is_restored_sparse(catalog: Catalog) -> None:
@@ -40,4 +40,4 @@ def test_a_sparse_index_is_restored_sparse(catalog: Catalog) -> None:
     commit_to(catalog, "team/app", AddManifest(child), AddManifest(index), allow_sparse=True)
     commit_to(catalog, "team/app", RemoveManifest(index.digest))
     assert restore(catalog, "team/app", 1) == 3
-    assert index.digest in catalog.snapshot("team/app").manifests
+    assert index.digest in catalog.snapshots.get("team/app").manifests

@@ -23,7 +23,7 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 def test_a_new_repository_is_served_under_its_name(catalog: Catalog, open_again: Callable[..., Catalog]) -> None:
     other = open_again()
-    assert catalog.find_served("team/app") is None
+    assert catalog.serving.find("team/app") is None
     push_image(catalog, "team/app", "a", "one")
     for reader in (catalog, other):
         served = reader.find_served("team/app")
@@ -61,7 +61,7 @@ def test_a_distribution_is_changed_and_deleted(catalog: Catalog, open_again: Cal
         assert reader.find_served("team/app") is None
     with pytest.raises(DistributionUnknown):
         catalog.distributions.delete("team/app", actor="admin")
-    assert catalog.snapshot("team/app").version == 1
+    assert catalog.snapshots.get("team/app").version == 1
 
 
 def test_an_older_catalogue_is_migrated(

@@ -23,7 +23,7 @@ def day(number: int) -> datetime:
 
 
 def facts(catalog: Catalog, digest: Digest) -> Facts:
-    return catalog.facts(catalog.snapshot(REPO), [digest])[digest]
+    return catalog.history.facts(catalog.snapshots.get(REPO), [digest])[digest]
 
 
 def on(platform: Platform, image: Descriptor) -> Descriptor:
@@ -53,7 +53,7 @@ def test_the_config_tells_before_the_annotation(catalog: Catalog) -> None:
     push_image(catalog, REPO, "v1", "one", created="2026-01-01T00:00:00Z", labels={"l": "x"}, annotations=annotations)
     push_image(catalog, REPO, "v2", "two", created="1970-01-01T00:00:00Z", annotations=annotations)
     push_image(catalog, REPO, "v3", "three")
-    tags = catalog.snapshot(REPO).tags
+    tags = catalog.snapshots.get(REPO).tags
     one = facts(catalog, tags["v1"])
     assert (one.kind, one.artifact_type) == ("image", mediatypes.OCI_CONFIG)
     assert (one.created, one.signed) == (day(1), False)
@@ -80,7 +80,7 @@ def test_an_index_has_what_its_children_have(catalog: Catalog) -> None:
     assert facts(catalog, outer.digest).labels["l"] == {"x", "y"}
     commit_to(catalog, REPO, RemoveManifest(newer.digest), allow_sparse=True, operation_id="sparse")
     assert facts(catalog, plain.digest).created == day(1)
-    assert catalog.facts(catalog.snapshot(REPO), [newer.digest]) == {}
+    assert catalog.history.facts(catalog.snapshots.get(REPO), [newer.digest]) == {}
     assert facts(catalog, older.digest).created == day(1)
 
 

@@ -28,9 +28,9 @@ def fill(catalog: Catalog, count: int = 6) -> None:
 
 def everything(catalog: Catalog) -> list[Snapshot]:
     return [
-        catalog.snapshot(name, version.number)
-        for name in catalog.repository_names()
-        for version in catalog.versions(name)
+        catalog.snapshots.get(name, version.number)
+        for name in catalog.snapshots.names()
+        for version in catalog.history.versions(name)
     ]
 
 
@@ -48,14 +48,14 @@ def test_upkeep_makes_few_files_of_many_and_changes_no_version(
     idle = open_again()
     before = everything(idle)
     files = len(list(catalog._lake.data.rglob("*.parquet")))
-    done = by_name(list(catalog.maintain(keep_snapshots=0.0, grace=-5.0)))
+    done = by_name(list(catalog.maintenance.steps(keep_snapshots=0.0, grace=-5.0)))
     assert done["flush-rows"] > 0
     assert done["merge-files"] >= 6
     assert done["expire-snapshots"] > 6
     assert done["remove-files"] >= 6
     assert len(list(catalog._lake.data.rglob("*.parquet"))) < files
     assert everything(catalog) == everything(idle) == everything(open_again()) == before
-    again = by_name(list(catalog.maintain(keep_snapshots=0.0, grace=-5.0)))
+    again = by_name(list(catalog.maintenance.steps(keep_snapshots=0.0, grace=-5.0)))
     assert again["flush-rows"] == again.get("merge-files", 0) == again["rewrite-files"] == 0
 
 
@@ -65,11 +65,11 @@ def test_a_process_that_runs_since_before_the_first_upkeep_reads_and_writes_on(
     push_image(catalog, "team/app", "v1", "one")
     other = open_again()
     before = everything(other)
-    list(catalog.maintain(keep_snapshots=0.0, grace=-5.0))
+    list(catalog.maintenance.steps(keep_snapshots=0.0, grace=-5.0))
     other._snapshots._kept.clear()  # as if it had too much to keep
     assert everything(other) == before
     push_image(other, "team/app", "v2", "two")
-    assert set(catalog.snapshot("team/app").tags) == {"v1", "v2"}
+    assert set(catalog.snapshots.get("team/app").tags) == {"v1", "v2"}
 
 
 def test_a_process_that_was_idle_over_an_expiry_learns_what_was_committed(
@@ -82,22 +82,22 @@ def test_a_process_that_was_idle_over_an_expiry_learns_what_was_committed(
     log.look()
     push_image(catalog, "team/app0", "new", "while nobody looks")
     push_image(catalog, "team/other", "new", "a new repository")
-    list(catalog.maintain(keep_snapshots=0.0, grace=-5.0))  # the snapshots that would have told of it are gone
+    list(catalog.maintenance.steps(keep_snapshots=0.0, grace=-5.0))  # the snapshots that would have told of it are gone
     assert not idle.is_current()
     assert idle.snapshot("team/app0").version == 5
     assert "new" in idle.snapshot("team/app0").tags
     assert idle.repository_names() == ("team/app0", "team/app1", "team/other")
     assert idle.cached_served("team/other") or idle.find_served("team/other")
     push_image(idle, "team/app0", "newer", "by the idle one")
-    assert catalog.snapshot("team/app0").tags.keys() == idle.snapshot("team/app0").tags.keys()
+    assert catalog.snapshots.get("team/app0").tags.keys() == idle.snapshot("team/app0").tags.keys()
 
 
 def test_a_sweep_after_an_expiry_frees_nothing_that_versions_hold(catalog: Catalog) -> None:
     fill(catalog)
-    assert catalog.sweep(grace=-5.0).freed == []
-    list(catalog.maintain(keep_snapshots=0.0, grace=-5.0))
-    assert catalog.sweep(grace=-5.0).freed == []
-    assert catalog.absent() == []
+    assert catalog.maintenance.sweep(grace=-5.0).freed == []
+    list(catalog.maintenance.steps(keep_snapshots=0.0, grace=-5.0))
+    assert catalog.maintenance.sweep(grace=-5.0).freed == []
+    assert catalog.maintenance.absent() == []
 
 
 WORKER = """
@@ -107,7 +107,7 @@ from catalog.catalog import Catalog
 from catalog.settings import read_settings
 
 with Catalog(read_settings(home=Path(sys.argv[1]))) as catalog:
-    for step in catalog.maintain(keep_snapshots=0.0, grace=-5.0):
+    for step in catalog.maintenance.steps(keep_snapshots=0.0, grace=-5.0):
         print(step.name, flush=True)
         if step.name == sys.argv[2]:
             import os, signal, threading
@@ -126,6 +126,6 @@ def test_a_kill_in_the_middle_leaves_the_catalogue_whole(home: Path, step: str) 
     assert killed.returncode in (-signal.SIGKILL, 0), killed.stderr
     with Catalog(read_settings(home=home)) as catalog:
         assert everything(catalog) == before
-        list(catalog.maintain(keep_snapshots=0.0, grace=-5.0))
+        list(catalog.maintenance.steps(keep_snapshots=0.0, grace=-5.0))
         assert everything(catalog) == before
         push_image(catalog, "team/app0", "after", "the kill")

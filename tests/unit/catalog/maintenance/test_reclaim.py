@@ -57,7 +57,7 @@ def _bring(catalog: Catalog, text: str) -> tuple[Digest, Digest]:
 
 
 def _free(catalog: Catalog, keep: float) -> set[Digest]:
-    return {blob.digest for blob in catalog.reclaimable([NAME], keep=keep)}
+    return {blob.digest for blob in catalog.maintenance.reclaimable([NAME], keep=keep)}
 
 
 def test_what_was_fetched_or_pulled_of_late_stays(catalog: Catalog, clock: Clock) -> None:
@@ -65,20 +65,20 @@ def test_what_was_fetched_or_pulled_of_late_stays(catalog: Catalog, clock: Clock
     clock.now += timedelta(hours=2)
     assert _free(catalog, 3 * HOUR) == set()
     assert _free(catalog, HOUR) == {first, second}
-    catalog.record_pulls({Pulled(NAME, "one", one): PullCount(1, clock.now - timedelta(minutes=10))})
-    held = catalog.reclaimable([NAME], keep=300.0)
+    catalog.pulls.record({Pulled(NAME, "one", one): PullCount(1, clock.now - timedelta(minutes=10))})
+    held = catalog.maintenance.reclaimable([NAME], keep=300.0)
     assert {blob.digest for blob in held} == {first, second}
     assert _free(catalog, HOUR) == {second}
-    assert {blob.digest for blob in catalog.reclaim(held, [NAME], keep=HOUR)} == {second}  # pulled since it was found
+    assert {blob.digest for blob in catalog.maintenance.reclaim(held, [NAME], keep=HOUR)} == {second}  # pulled since it was found
     assert catalog.content.size(first) is not None
 
 
 def test_a_pull_that_could_not_be_told_apart_may_have_been_of_anything(catalog: Catalog, clock: Clock) -> None:
     _bring(catalog, "one")
     clock.now += timedelta(hours=2)
-    catalog.record_pulls({Pulled("other", "", ""): PullCount(1, clock.now)})
+    catalog.pulls.record({Pulled("other", "", ""): PullCount(1, clock.now)})
     assert len(_free(catalog, HOUR)) == 1
-    catalog.record_pulls({Pulled(NAME, "", ""): PullCount(1, clock.now)})
+    catalog.pulls.record({Pulled(NAME, "", ""): PullCount(1, clock.now)})
     assert _free(catalog, HOUR) == set()
 
 
@@ -86,11 +86,11 @@ def test_what_a_cache_has_brought_and_when_it_was_used(catalog: Catalog, clock: 
     (one, first), (two, second) = _bring(catalog, "one"), _bring(catalog, "two")
     commit_to(catalog, "cache/by/hand", operation_id="hand")
     fetched, later = clock.now, datetime.now(UTC) + timedelta(hours=1)
-    catalog.record_pulls({Pulled(NAME, "", one): PullCount(1, later)})
-    last = {blob.blob.digest: blob.last_used for blob in catalog.cache_contents.blobs([NAME])}
+    catalog.pulls.record({Pulled(NAME, "", one): PullCount(1, later)})
+    last = {blob.blob.digest: blob.last_used for blob in catalog.maintenance.caches.blobs([NAME])}
     assert (last[first], last[second]) == (later, fetched)
-    uses = catalog.cache_contents.uses([NAME], later)[NAME]
+    uses = catalog.maintenance.caches.uses([NAME], later)[NAME]
     assert (uses.of_tag("one"), uses.of_manifest(one)) == (later, later)
     assert uses.of_tag("two") < later
     assert uses.of_manifest(two) < later
-    assert catalog.cache_contents.live_blobs([NAME]) >= {(NAME, first), (NAME, second)}
+    assert catalog.maintenance.caches.live_blobs([NAME]) >= {(NAME, first), (NAME, second)}

@@ -46,7 +46,7 @@ def pace() -> Pace:
 
 def read_all(catalog: Catalog, now: float, *, older_than: float = 0.0, at_most: int = 10**6) -> list[Fault]:
     """A pass over the store, or the beginning of one that is broken off."""
-    scrubber, faults, last = catalog.scrubber, list[Fault](), ""
+    scrubber, faults, last = catalog.maintenance.scrubber, list[Fault](), ""
     before = scrubber.begin(now) - older_than
     while due := scrubber.next_due(last, before, min(2, at_most)):
         for blob in due:

@@ -11,10 +11,10 @@ LAYER = "a layer that three repositories share " * 100
 
 
 def test_shared_layers_are_stored_and_counted_once(catalog: Catalog, home: Path) -> None:
-    assert (catalog.usage().held, catalog.usage().saved, catalog.usage().repositories) == (0, 0, ())
+    assert (catalog.maintenance.usage().held, catalog.maintenance.usage().saved, catalog.maintenance.usage().repositories) == (0, 0, ())
     for name in ("a", "b", "c"):
         push_image(catalog, name, "v1", name, (LAYER,))
-    usage = catalog.usage()
+    usage = catalog.maintenance.usage()
     assert len(list((home / "blobs").rglob(Digest.of(LAYER.encode()).encoded))) == 1
     assert usage.saved == 2 * len(LAYER)
     assert usage.held == usage.used
@@ -25,9 +25,9 @@ def test_shared_layers_are_stored_and_counted_once(catalog: Catalog, home: Path)
 
 def test_old_versions_and_loose_uploads_count(catalog: Catalog) -> None:
     snapshot = push_image(catalog, "a", "v1", "a", (LAYER,)).snapshot
-    before = catalog.usage()
+    before = catalog.maintenance.usage()
     commit_to(catalog, "a", RemoveManifest(snapshot.tags["v1"]))
-    assert catalog.usage() == before
+    assert catalog.maintenance.usage() == before
     catalog.content.put(b"loose", Digest.of(b"loose"), "a")
-    assert catalog.usage().loose == len(b"loose")
-    assert catalog.usage().blobs == before.blobs + 1
+    assert catalog.maintenance.usage().loose == len(b"loose")
+    assert catalog.maintenance.usage().blobs == before.blobs + 1

@@ -169,12 +169,12 @@ def test_what_takes_too_much_is_stopped_and_hurts_nobody(catalog: Catalog, sql: 
     push_image(catalog, "team/app", "a", "one")
     limits = Limits("100MB", 1, 2.0, 100_000, 1_000_000, "100MB")
     with (
-        catalog.asking(Question(sql), limits, "json") as asking,
+        catalog.query.start(Question(sql), limits, "json") as asking,
         pytest.raises(QueryInvalid, match=said),
     ):
         asking.answer()
     assert not asking._task.folder.exists()
-    assert catalog.query("SELECT count(*) AS n FROM tags").to_pylist() == [{"n": 1}]
+    assert catalog.query.run("SELECT count(*) AS n FROM tags").to_pylist() == [{"n": 1}]
 
 
 def _targets(folder: Path) -> list[str]:
@@ -190,7 +190,7 @@ def test_a_question_ends_with_whoever_has_asked(catalog: Catalog) -> None:
     push_image(catalog, "team/app", "a", "one")
     slow = Question("SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range + b.range = 7")
     limits = Limits("100MB", 1, 60.0, 10, 1000, "0GB")
-    with catalog.asking(slow, limits, "json") as asking:
+    with catalog.query.start(slow, limits, "json") as asking:
         failed: list[Exception] = []
 
         def ask() -> None:

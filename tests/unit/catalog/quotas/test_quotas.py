@@ -79,7 +79,7 @@ def test_what_other_processes_do_counts(catalog: Catalog, open_again: Callable[.
     for late in (catalog, other, open_again()):
         with pytest.raises(QuotaExceeded):
             push_image(late, "team/c", "v1", "four")
-    list(catalog.maintain(keep_snapshots=0.0, grace=-5.0))
+    list(catalog.maintenance.steps(keep_snapshots=0.0, grace=-5.0))
     assert {one.quotas.get("team/**").used.tags for one in (catalog, open_again())} == {3}
 
 
@@ -102,10 +102,10 @@ def test_32_pushes_at_once_never_end_above_the_limit(
     with ThreadPoolExecutor(32) as pool:
         done = list(pool.map(push, range(32)))
     assert 9 <= sum(done) <= 10
-    names = [name for name in catalog.repository_names() if name.startswith("team/")]
-    held = [catalog.snapshot(name) for name in names]
+    names = [name for name in catalog.snapshots.names() if name.startswith("team/")]
+    held = [catalog.snapshots.get(name) for name in names]
     assert sum(len(one.tags) for one in held) == sum(done)
     used = Total(sum(len(one.tags) for one in held), sum(one.size_bytes for one in held))
-    catalog.refresh()
+    catalog.snapshots.refresh()
     assert catalog.quotas.get("team/**").used == used
     assert used.bytes <= (quota.max_bytes or used.bytes)

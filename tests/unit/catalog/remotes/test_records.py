@@ -110,7 +110,7 @@ def test_a_full_record_is_kept_and_seen_by_others(catalog: Catalog, open_again: 
         assert reader.remotes.select(parse_reference("alpine")) == made
     changed = replace(made, description="changed")
     other.remotes.put(changed, actor="admin")
-    catalog.refresh()
+    catalog.snapshots.refresh()
     assert catalog.remotes.get("docker.io") == changed
     catalog.remotes.delete("docker.io", actor="admin")
     other.refresh()

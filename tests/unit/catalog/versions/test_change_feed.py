@@ -23,23 +23,23 @@ def test_own_commits_stay_in_memory_and_cost_no_query(catalog: Catalog, monkeypa
         raise AssertionError("a query was made")
 
     monkeypatch.setattr(catalog._lake, "read", no_query)
-    assert catalog.cached_served("team/app") is result.snapshot
-    assert catalog.snapshot("team/app") is result.snapshot
-    assert catalog.repository_names() == ("team/app",)
+    assert catalog.serving.cached("team/app") is result.snapshot
+    assert catalog.snapshots.get("team/app") is result.snapshot
+    assert catalog.snapshots.names() == ("team/app",)
 
 
 def test_another_process_is_seen_at_the_next_look(catalog: Catalog, open_again: Callable[..., Catalog]) -> None:
     other = open_again()
     push_image(other, "team/app", "a", "one")
-    assert catalog.cached_served("team/app") is None
-    first = catalog.find_snapshot("team/app")
+    assert catalog.serving.cached("team/app") is None
+    first = catalog.snapshots.find("team/app")
     assert first is not None
-    assert catalog.cached_served("team/app") is first
+    assert catalog.serving.cached("team/app") is first
     second = push_image(other, "team/app", "a", "two").snapshot
     push_image(other, "team/new", "a", "one")
-    assert catalog.cached_served("team/app") is None
-    assert catalog.find_snapshot("team/app") == second
-    assert catalog.repository_names() == ("team/app", "team/new")
+    assert catalog.serving.cached("team/app") is None
+    assert catalog.snapshots.find("team/app") == second
+    assert catalog.snapshots.names() == ("team/app", "team/new")
 
 
 def test_nobody_is_told_of_an_older_version_while_news_are_read(
@@ -47,29 +47,29 @@ def test_nobody_is_told_of_an_older_version_while_news_are_read(
 ) -> None:
     push_image(catalog, "team/app", "a", "one")
     push_image(open_again(), "team/app", "a", "two")
-    feed = catalog._snapshots._feed
+    feed = catalog.snapshots._feed
     read, meanwhile = feed.read, []
 
     def read_and_look() -> News:
         news = read()
-        meanwhile.append(catalog.cached_served("team/app"))
+        meanwhile.append(catalog.serving.cached("team/app"))
         return news
 
     monkeypatch.setattr(feed, "read", read_and_look)
-    assert catalog.snapshot("team/app").version == 2
+    assert catalog.snapshots.get("team/app").version == 2
     assert meanwhile == [None]
 
 
 def test_a_snapshot_moved_forward_equals_one_built_anew(catalog: Catalog, open_again: Callable[..., Catalog]) -> None:
     other = open_again()
     push_image(other, "team/app", "a", "one", ("shared", "x"))
-    catalog.snapshot("team/app")
+    catalog.snapshots.get("team/app")
     push_image(other, "team/app", "a", "two", ("shared", "y"))
     commit_to(other, "team/app", RemoveTag("a"))
     push_image(other, "team/app", "b", "three")
-    moved = catalog.snapshot("team/app")
+    moved = catalog.snapshots.get("team/app")
     assert moved == open_again().snapshot("team/app")
-    assert moved.size_bytes == catalog.version("team/app", 4).size_bytes
+    assert moved.size_bytes == catalog.history.version("team/app", 4).size_bytes
 
 
 def test_more_commits_than_the_record_is_read_for_are_all_seen(
@@ -79,7 +79,7 @@ def test_more_commits_than_the_record_is_read_for_are_all_seen(
     other = open_again()
     for number in range(5):
         push_image(other, f"team/app{number}", "a", "one")
-    assert len(catalog.repository_names()) == 5
+    assert len(catalog.snapshots.names()) == 5
 
 
 def test_a_failed_commit_leaves_no_news(catalog: Catalog, open_again: Callable[..., Catalog]) -> None:
@@ -93,7 +93,7 @@ def test_a_failed_commit_leaves_no_news(catalog: Catalog, open_again: Callable[.
     with pytest.raises(EntrepotError, match="broken"), catalog._lake.write() as writer:
         fail(writer)
     assert catalog._lake.sequence.value == before
-    assert other.find_snapshot("team/app") == catalog.snapshot("team/app")
+    assert other.find_snapshot("team/app") == catalog.snapshots.get("team/app")
     assert other.cached_served("team/app") is not None
 
 
@@ -143,7 +143,7 @@ def test_a_writer_that_dies_in_its_commit_stops_nobody(catalog: Catalog) -> None
     feed.accept(news)
     assert lake.sequence.value % 2 == 0
     assert feed.is_current()
-    assert catalog.snapshot("team/app").version == 1
+    assert catalog.snapshots.get("team/app").version == 1
     assert push_image(catalog, "team/app", "b", "two").version == 2
 
 

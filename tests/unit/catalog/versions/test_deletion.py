@@ -24,19 +24,19 @@ def content(snapshot: Snapshot) -> tuple[object, ...]:
 
 
 def delete(catalog: Catalog, *numbers: str, dry_run: bool = False) -> SquashReport:
-    return catalog.squasher.delete_versions(NAME, parse_numbers(numbers), actor="alice", now=NOW, dry_run=dry_run)
+    return catalog.deletion.delete_versions(NAME, parse_numbers(numbers), actor="alice", now=NOW, dry_run=dry_run)
 
 
 def history(catalog: Catalog) -> dict[int, tuple[object, ...]]:
     """Seven versions; the image of version 2 goes in 3 and comes again in 5."""
     push_image(catalog, NAME, "a", "one", ("base", "first"))
     push_image(catalog, NAME, "b", "two", ("base", "second"))
-    commit_to(catalog, NAME, RemoveManifest(catalog.snapshot(NAME).tags["b"]))
+    commit_to(catalog, NAME, RemoveManifest(catalog.snapshots.get(NAME).tags["b"]))
     push_image(catalog, NAME, "a", "three", ("base", "third"))
     push_image(catalog, NAME, "b", "two", ("base", "second"))
     commit_to(catalog, NAME, RemoveTag("a"))
     push_image(catalog, NAME, "c", "four")
-    return {number: content(catalog.snapshot(NAME, number)) for number in range(1, 8)}
+    return {number: content(catalog.snapshots.get(NAME, number)) for number in range(1, 8)}
 
 
 def check(catalogs: list[Catalog], expected: dict[int, tuple[object, ...]], gone: set[int]) -> None:
@@ -44,9 +44,9 @@ def check(catalogs: list[Catalog], expected: dict[int, tuple[object, ...]], gone
         for number, held in expected.items():
             if number in gone:
                 with pytest.raises(VersionUnknown, match=f"no version {number}, it was deleted"):
-                    catalog.snapshot(NAME, number)
+                    catalog.snapshots.get(NAME, number)
             else:
-                assert content(catalog.snapshot(NAME, number)) == held, number
+                assert content(catalog.snapshots.get(NAME, number)) == held, number
 
 
 @pytest.mark.parametrize("gone", [("3",), ("1",), ("2", "4-5"), ("1-6",)])
@@ -60,47 +60,47 @@ def test_the_others_stay_what_they_were(
     numbers = {number for some in parse_numbers(gone) for number in some}
     assert report.deleted == sorted(numbers)
     check([catalog, reader, open_again()], expected, numbers)
-    rows = catalog.versions(NAME)
+    rows = catalog.history.versions(NAME)
     left = [row.number for row in reversed(rows)]
     assert left == sorted(set(expected) - numbers)
     assert [row.base for row in reversed(rows)] == [0, *left[:-1]]
     for row in rows:
-        changes = catalog.changes(NAME, row.number)
+        changes = catalog.history.changes(NAME, row.number)
         assert row.added == sum(change.action == "add" for change in changes)
         assert row.removed == sum(change.action == "remove" for change in changes)
-        delta = catalog.diff(catalog.snapshot(NAME, row.base), catalog.snapshot(NAME, row.number))
+        delta = catalog.diff(catalog.snapshots.get(NAME, row.base), catalog.snapshots.get(NAME, row.number))
         assert (delta.added, delta.removed) == (row.added, row.removed)  # nothing that cancels out is left
-    catalog.children(NAME)
+    catalog.history.children(NAME)
     assert push_image(reader, NAME, "d", "five").version == 8
 
 
 def test_what_nothing_names_any_more_is_freed_as_was_foretold(catalog: Catalog) -> None:
     history(catalog)
-    catalog.sweep(grace=-1)
-    assert not catalog.sweep(grace=-1).freed
+    catalog.maintenance.sweep(grace=-1)
+    assert not catalog.maintenance.sweep(grace=-1).freed
     planned = delete(catalog, "1-3", dry_run=True)
     assert (planned.free_blobs, planned.free_bytes) == (0, 0)  # version 4 has them by its base still
     planned = delete(catalog, "1-6", dry_run=True)
     assert planned.dry_run
-    assert len(catalog.versions(NAME)) == 7
+    assert len(catalog.history.versions(NAME)) == 7
     delete(catalog, "1-6")
-    assert not catalog.sweep(grace=-1).freed
-    for image in list(catalog.snapshot(NAME).manifests):
-        if image not in catalog.snapshot(NAME).tags.values():
+    assert not catalog.maintenance.sweep(grace=-1).freed
+    for image in list(catalog.snapshots.get(NAME).manifests):
+        if image not in catalog.snapshots.get(NAME).tags.values():
             commit_to(catalog, NAME, RemoveManifest(image))
-    before = [row.number for row in catalog.versions(NAME)][1:]
+    before = [row.number for row in catalog.history.versions(NAME)][1:]
     planned = delete(catalog, *map(str, before), dry_run=True)
     assert planned.free_blobs
     delete(catalog, *map(str, before))
-    freed = catalog.sweep(grace=-1)
+    freed = catalog.maintenance.sweep(grace=-1)
     assert (len(freed.freed), freed.freed_bytes) == (planned.free_blobs, planned.free_bytes)
-    snapshot = catalog.snapshot(NAME)
+    snapshot = catalog.snapshots.get(NAME)
     assert catalog.content.missing({*snapshot.blobs, *snapshot.manifests}) == set()
 
 
 def test_what_another_repository_holds_is_not_foretold_to_go(catalog: Catalog) -> None:
     push_image(catalog, NAME, "a", "one")
-    commit_to(catalog, NAME, RemoveManifest(catalog.snapshot(NAME).tags["a"]))
+    commit_to(catalog, NAME, RemoveManifest(catalog.snapshots.get(NAME).tags["a"]))
     assert delete(catalog, "1", dry_run=True).free_blobs == 3
     push_image(catalog, "other/app", "a", "one")
     assert delete(catalog, "1", dry_run=True).free_blobs == 0
@@ -139,7 +139,7 @@ def test_an_operation_whose_version_is_gone_is_still_known_as_done(catalog: Cata
     assert delete(catalog, "1").merged == {1: 2}
     again = commit_to(catalog, NAME, AddManifest(first), SetTag("a", first.digest), operation_id="run", resumable=True)
     assert (done.version, again.version, again.changed) == (1, 2, False)
-    found = catalog.find_operation(NAME, "run")
+    found = catalog.history.find_operation(NAME, "run")
     assert found
     assert found.number == 2
 
@@ -164,7 +164,7 @@ def test_a_version_in_memory_is_no_base_once_it_is_gone(catalog: Catalog, open_a
 def test_the_latest_is_found_although_it_goes_meanwhile(catalog: Catalog, open_again: Callable[..., Catalog]) -> None:
     push_image(catalog, NAME, "a", "one")
     other = open_again()
-    read = catalog._snapshots._read
+    read = catalog.snapshots._read
 
     def overtaken(name: str, version: int) -> Snapshot:
         if version == 1:
@@ -172,9 +172,9 @@ def test_the_latest_is_found_although_it_goes_meanwhile(catalog: Catalog, open_a
             delete(other, "1")
         return read(name, version)
 
-    catalog._snapshots._kept.clear()
-    catalog._snapshots._read = overtaken  # type: ignore[method-assign]
-    found = catalog.find_served(NAME)
+    catalog.snapshots._kept.clear()
+    catalog.snapshots._read = overtaken  # type: ignore[method-assign]
+    found = catalog.serving.find(NAME)
     assert found
     assert found.version == 2
 
@@ -187,13 +187,13 @@ def test_a_repository_goes_and_comes_again(catalog: Catalog, open_again: Callabl
     other.pins.add(Pin(NAME, 4, "", "bob", NOW))
     for said in ("stable/app", "pinned"):
         with pytest.raises(InUse, match=said):
-            catalog.squasher.delete_repository(NAME, actor="alice", now=NOW)
+            catalog.deletion.delete_repository(NAME, actor="alice", now=NOW)
         if said == "stable/app":
             other.distributions.delete("stable/app", actor="bob")
     other.pins.remove(NAME, 4, actor="bob", now=NOW)
-    catalog.sweep(grace=-1)
-    planned = catalog.squasher.delete_repository(NAME, actor="alice", now=NOW, dry_run=True)
-    report = catalog.squasher.delete_repository(NAME, actor="alice", now=NOW)
+    catalog.maintenance.sweep(grace=-1)
+    planned = catalog.deletion.delete_repository(NAME, actor="alice", now=NOW, dry_run=True)
+    report = catalog.deletion.delete_repository(NAME, actor="alice", now=NOW)
     assert report.deleted == planned.deleted == list(range(1, 8))
     for each in (catalog, other, open_again()):
         assert not each.repository_names()
@@ -201,11 +201,11 @@ def test_a_repository_goes_and_comes_again(catalog: Catalog, open_again: Callabl
         with pytest.raises(NameUnknown):
             each.snapshot(NAME, 3)
         assert each.repositories() == []
-    freed = catalog.sweep(grace=-1)
+    freed = catalog.maintenance.sweep(grace=-1)
     assert (len(freed.freed), freed.freed_bytes) == (planned.free_blobs, planned.free_bytes)
     assert freed.freed_bytes > 0
     with pytest.raises(NameUnknown):
-        catalog.squasher.delete_repository(NAME, actor="alice", now=NOW)
+        catalog.deletion.delete_repository(NAME, actor="alice", now=NOW)
     assert push_image(other, NAME, "a", "new").version == 8
     for each in (catalog, other, open_again()):
         each.refresh()
@@ -214,26 +214,26 @@ def test_a_repository_goes_and_comes_again(catalog: Catalog, open_again: Callabl
         with pytest.raises(VersionUnknown):
             each.snapshot(NAME, 3)
         assert [row.base for row in each.versions(NAME)] == [0]
-    assert content(catalog.snapshot(NAME))[0].keys() == {"a"}  # type: ignore[attr-defined]
+    assert content(catalog.snapshots.get(NAME))[0].keys() == {"a"}  # type: ignore[attr-defined]
 
 
 def test_what_others_delete_before_its_maker_hears_of_its_own_commit_is_not_remembered(
     catalog: Catalog, open_again: Callable[..., Catalog]
 ) -> None:
     other = open_again()
-    keep = catalog._snapshots.keep
+    keep = catalog.snapshots.keep
 
     def overtaken(*made: object, **numbers: int) -> None:
         push_image(other, NAME, "a", "two")
         delete(other, "1")
-        catalog.refresh()
+        catalog.snapshots.refresh()
         keep(*made, **numbers)  # type: ignore[arg-type]
 
-    catalog._snapshots.keep = overtaken  # type: ignore[method-assign, assignment]
+    catalog.snapshots.keep = overtaken  # type: ignore[method-assign, assignment]
     assert push_image(catalog, NAME, "a", "one").version == 1
-    assert catalog.snapshot(NAME).version == 2
+    assert catalog.snapshots.get(NAME).version == 2
     with pytest.raises(VersionUnknown):
-        catalog.snapshot(NAME, 1)
+        catalog.snapshots.get(NAME, 1)
 
 
 def test_version_numbers_and_ranges() -> None:

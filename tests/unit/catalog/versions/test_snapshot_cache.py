@@ -10,7 +10,7 @@ from tests.unit.catalog.conftest import push_image
 
 
 def kept(catalog: Catalog) -> list[str]:
-    return [name for name, _ in catalog._snapshots._kept]
+    return [name for name, _ in catalog.snapshots._kept]
 
 
 @pytest.fixture
@@ -26,18 +26,18 @@ def home(tmp_path: Path) -> Path:
 def test_the_least_recently_used_go_when_there_is_too_much(home: Path) -> None:
     with Catalog(read_settings(home=home, snapshot_entries=45)) as catalog:
         for name in ("small/a", "small/b", "small/c", "small/b"):
-            catalog.snapshot(name)
+            catalog.snapshots.get(name)
         assert kept(catalog) == ["small/a", "small/c", "small/b"]
-        assert len(catalog.snapshot("large/one").tags) == 20
+        assert len(catalog.snapshots.get("large/one").tags) == 20
         assert kept(catalog) == ["large/one"], "one that is too large is kept alone"
-        catalog.snapshot("small/a")
+        catalog.snapshots.get("small/a")
         assert kept(catalog) == ["small/a"]
 
 
 def test_a_version_that_is_remembered_again_is_counted_once(home: Path) -> None:
     with Catalog(read_settings(home=home, snapshot_entries=1000)) as catalog:
         for _ in range(3):
-            snapshot = catalog.snapshot("large/one")
-            catalog._snapshots._remember(snapshot)
+            snapshot = catalog.snapshots.get("large/one")
+            catalog.snapshots._remember(snapshot)
         held = len(snapshot.tags) + len(snapshot.manifests) + len(snapshot.blobs)
-        assert held <= catalog._snapshots._held < 2 * held
+        assert held <= catalog.snapshots._held < 2 * held

@@ -69,17 +69,17 @@ def test_what_the_past_serves_comes_from_memory_the_second_time(catalog: Catalog
             catalog, NAME, AddManifest(image), SetTag("a", image.digest), created_at=start + timedelta(hours=number)
         )
     path = "history/2026-11-01t13.30z/team/app"
-    assert catalog.cached_served(path) is None
-    found = catalog.find_served(path)
-    assert found is catalog.cached_served(path)
+    assert catalog.serving.cached(path) is None
+    found = catalog.serving.find(path)
+    assert found is catalog.serving.cached(path)
     assert found
     assert found.version == 2
     asked = catalog._lake.read
     catalog._lake.read = None  # type: ignore[method-assign, assignment]
-    assert catalog.cached_served("history/2/team/app") is found
-    assert catalog.cached_served(path) is found
+    assert catalog.serving.cached("history/2/team/app") is found
+    assert catalog.serving.cached(path) is found
     catalog._lake.read = asked  # type: ignore[method-assign]
-    catalog.squasher.delete_versions(NAME, parse_numbers(["2"]), actor="tester", now=start)
-    assert catalog.cached_served(path) is catalog.find_served(path) is catalog.find_served("history/2/team/app") is None
+    catalog.deletion.delete_versions(NAME, parse_numbers(["2"]), actor="tester", now=start)
+    assert catalog.serving.cached(path) is catalog.serving.find(path) is catalog.serving.find("history/2/team/app") is None
     for nothing in ("history/9/team/app", "history/0/team/app", "history/1/no/app", "history/2026-10-01/team/app"):
-        assert catalog.find_served(nothing) is None
+        assert catalog.serving.find(nothing) is None

@@ -63,7 +63,7 @@ def test_a_signature_is_what_github_would_send() -> None:
 
 
 def test_every_commit_is_in_the_record_once(catalog: Catalog, open_again: Callable[..., Catalog]) -> None:
-    commits = catalog.commit_log()
+    commits = catalog.commits.log()
     start = commits.last_position()
     assert commits.is_current()
     first = push_image(catalog, "team/app", "a", "one")
@@ -104,7 +104,7 @@ def test_more_tags_than_are_listed_are_told_to_be_more(catalog: Catalog, monkeyp
     monkeypatch.setattr("catalog.commits.commit_log.MAX_TAGS", 2)
     digest = push_image(catalog, "team/app", "a", "one").snapshot.resolve("a")
     commit_to(catalog, "team/app", SetTag("b", digest), SetTag("c", digest), SetTag("d", digest))
-    commits = catalog.commit_log()
+    commits = catalog.commits.log()
     (made,) = commits.versions("team/app", range(2, 3))
     assert ([tag.tag for tag in made.added], made.truncated) == (["b", "c"], True)
     assert not commits.versions("team/app", range(1, 2))[0].truncated
