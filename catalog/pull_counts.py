@@ -5,9 +5,9 @@ asks whether they still hold. HEAD is none. Clients that look a tag up by HEAD a
 counted under the digest alone; `PullSums.of_tag` adds both up. The last pull of a blob is that of the manifests that have it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import NamedTuple, cast
 
 import pyarrow as pa
@@ -141,17 +141,21 @@ class PullCounter:
 class Pulls:
     """Writes and reads the table `pulls`; usable from any thread."""
 
-    def __init__(self, lake: Lake) -> None:
-        self._lake = lake
+    def __init__(self, lake: Lake, *, on_recorded: Callable[[], None] = lambda: None) -> None:
+        self._lake, self._on_recorded = lake, on_recorded
 
     def record(self, counts: Mapping[Pulled, PullCount]) -> None:
-        """Add counts, those of all repositories in one write; durable on return. Makes no version of anything."""
+        """Add counts, those of all repositories in one write; durable on return. Makes no version of anything.
+
+        `on_recorded` is called then, so that this process knows of its own commit and no request looks for it.
+        """
         if not counts:
             return
         rows = [(*key, one.last_pulled_at.date(), one.pulls, one.last_pulled_at) for key, one in sorted(counts.items())]
         with self._lake.write() as writer:
             writer.append("pulls", _table(rows))
             writer.describe("registry", f"pulls of {len(rows)} manifest(s)")
+        self._on_recorded()
 
     def read(self, repositories: Iterable[str]) -> dict[str, PullCounts]:
         """The counts of some repositories; those never pulled from are not among them. One query."""
@@ -176,11 +180,12 @@ class Pulls:
             for tag, digest, pulls, last in rows
         }
 
-    def compact(self, before: date) -> int:
-        """Make one row of all rows about the same thing and day, and one of all days `before`; return how many rows went.
+    def compact(self, today: date) -> int:
+        """Make one row of all rows about one thing and day, and one of all days DAYS_APART before `today`; return the rows saved.
 
         Nothing is written unless a tenth of the rows would go. Takes the write lock for a second for each 500,000 rows or so.
         """
+        before = today - timedelta(days=DAYS_APART)
         rows, kept = self._sizes(before)
         if rows - kept <= rows // 10:
             return 0

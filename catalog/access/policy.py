@@ -11,7 +11,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from catalog.path_patterns import Pattern, matches, parse_pattern
+from catalog.path_patterns import PathGlob, matches, parse_path_glob
 from oci.errors import InvalidInput
 
 Action = Literal["pull", "push", "delete", "admin"]
@@ -62,7 +62,7 @@ class Grant(_Value):
     """Actions on paths; `admin` stands for all actions."""
 
     actions: tuple[Action, ...] = Field(min_length=1)
-    patterns: tuple[Pattern, ...] = Field(min_length=1)
+    patterns: tuple[PathGlob, ...] = Field(min_length=1)
 
     def allows(self, action: Action, name: str) -> bool:
         """Whether it covers an action on a path."""
@@ -77,7 +77,7 @@ def parse_grant(text: str) -> Grant:
     actions, colon, patterns = text.partition(":")
     if not colon or not patterns.split():
         raise InvalidInput(f"{text[:80]!r} is no scope; expected ACTIONS:PATTERN, such as pull,push:team/**")
-    return Grant(actions=parse_actions(actions), patterns=tuple(parse_pattern(one) for one in patterns.split()))
+    return Grant(actions=parse_actions(actions), patterns=tuple(parse_path_glob(one) for one in patterns.split()))
 
 
 class Account(_Value):

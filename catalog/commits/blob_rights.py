@@ -20,6 +20,7 @@ from catalog.distributions.records import Distributions
 from catalog.versions.snapshot import Snapshot
 from catalog.versions.snapshot_cache import Snapshots
 from oci.digest import Digest
+from oci.errors import BlobUnknown
 
 
 class Rights:
@@ -40,6 +41,12 @@ class Rights:
     def usable_size(self, version: Snapshot, digest: Digest) -> int | None:
         """Bytes of a blob that is held and that a version's repository may use; None for any other, whoever has it."""
         return self._content.size(digest) if self.has_received(version, digest) else None
+
+    def read(self, version: Snapshot, digest: Digest) -> bytes:
+        """Return a small blob that a version's repository may use, whole; raise BlobUnknown for any other, whoever holds it."""
+        if self.usable_size(version, digest) is None:
+            raise BlobUnknown(f"blob {digest} of {version.repository} is not here")
+        return self._content.read(digest)
 
     def size_told(self, version: Snapshot, digest: Digest) -> int | None:
         """Return what a version's repository is told of a blob's size: that of the bytes where it may use them, else what its own

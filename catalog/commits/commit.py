@@ -8,10 +8,12 @@ from datetime import UTC, datetime
 from catalog.blobs.content_store import ContentStore
 from catalog.blobs.origins import Row, source_rows, source_table
 from catalog.commits.blob_rights import Rights, proven_bytes
+from catalog.commits.commit_log import CommitLog
 from catalog.distributions.records import Distribution, Distributions, distribution_row
 from catalog.lake.connection import Lake
 from catalog.quotas.quotas import Quotas
 from catalog.versions.changes import Commit, CommitResult, Lookups, plan_effect
+from catalog.versions.history import find_operation
 from catalog.versions.rows import Record, effect_records, first_distribution, record_table
 from catalog.versions.snapshot import Snapshot, total_of
 from catalog.versions.snapshot_cache import Snapshots
@@ -63,12 +65,25 @@ class Committer:
         self._leader = 0
 
     def commit(self, commit: Commit) -> CommitResult:
-        """Make the version, durable on return; one commit's refusal does not touch the others of its group."""
+        """Make one version of what the commit asks, or none when it is so already; durable on return.
+
+        One commit's refusal does not touch the others of its group.
+        Raises Conflict when a requirement fails, ManifestUnknown or ManifestBlobUnknown when parts are missing,
+        ManifestInvalid when a manifest misstates a size, CatalogUnusable when the lock cannot be had.
+        """
         return self._wait(_Waiting(commit))
 
     def commit_latest(self, repository: str, planner: Planner) -> CommitResult:
-        """Plan on the latest version while nobody else can make another, and commit that: for one who was too slow too often."""
+        """Plan on the latest version under the write lock, and commit that: for one to whom others were too quick.
+
+        All writers wait meanwhile: `planner` has to be quick, and must neither write nor ask anybody. Raises what it and `commit`
+        raise.
+        """
         return self._wait(_Waiting(Commit(repository, "", (), "", "", datetime.fromtimestamp(0, UTC)), planner))
+
+    def log(self) -> CommitLog:
+        """Return a reader of the record of commits, for one who follows it; two queries."""
+        return CommitLog(self._lake)
 
     def _wait(self, waiting: _Waiting) -> CommitResult:
         if self._leader == threading.get_ident():
@@ -226,23 +241,6 @@ class Committer:
         if size is None or size > MAX_CONFIG:  # absent: what others hold is not looked into
             return ImageConfig()
         return parse_config(self._content.read(config.digest))
-
-
-def find_operation(lake: Lake, name: str, operation_id: str) -> int | None:
-    """The number of the version that an operation has made in a repository, or that its changes were merged into when that
-    version was deleted; 0 when the whole repository was."""
-    rows = lake.read(
-        "SELECT kind, version FROM records WHERE repository = ? AND operation_id = ? "
-        "AND kind IN ('version', 'squashed', 'deleted') ORDER BY version DESC LIMIT 1",
-        [name, operation_id],
-    )
-    if not rows:
-        return None
-    kind, number = str(rows[0][0]), int(str(rows[0][1]))
-    if kind == "version":
-        return number
-    later = lake.read("SELECT min(number) FROM versions WHERE repository = ? AND number > ?", [name, number])
-    return int(str(later[0][0] or 0))
 
 
 def _description(commits: Iterable[Commit]) -> tuple[str, str]:

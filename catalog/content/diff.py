@@ -85,7 +85,10 @@ def _packages_json(found: PackageDiff) -> dict[str, object]:
 
 def diff_versions(catalog: Catalog, old: VersionRef, new: VersionRef, *, packages: bool = True) -> VersionDiff:
     """Compare two versions; raise NameUnknown or VersionUnknown."""
-    before, after = catalog.snapshots.get(old.repository, old.version), catalog.snapshots.get(new.repository, new.version)
+    before, after = (
+        catalog.snapshots.get(old.repository, old.version),
+        catalog.snapshots.get(new.repository, new.version),
+    )
     found = VersionDiff(
         VersionRef(before.repository, before.version),
         VersionRef(after.repository, after.version),

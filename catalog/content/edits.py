@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from catalog.filters.tags import parse_pattern
+from catalog.filters.tags import parse_tag_pattern
 from catalog.versions.removal import Children, plan_removal
 from catalog.versions.snapshot import Snapshot
 from oci.digest import Digest
@@ -66,7 +66,7 @@ def _matching(tags: Mapping[str, Digest], patterns: Iterable[str]) -> set[str]:
     """The tags that patterns match; raise InvalidInput for one that matches none, so that a slip of the pen is no success."""
     found: set[str] = set()
     for text in patterns:
-        matches = parse_pattern(text)
+        matches = parse_tag_pattern(text)
         some = {tag for tag in tags if matches(tag)}
         if not some:
             near = ", ".join(sorted(tags)[:5]) or "none"

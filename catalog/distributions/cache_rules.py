@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from catalog.filters.tags import parse_pattern, select_names
+from catalog.path_patterns import parse_path_pattern, select_paths
 from oci.errors import InvalidInput
 
 Bring = Literal["anyone", "users", "rule"]
@@ -14,7 +14,7 @@ Bring = Literal["anyone", "users", "rule"]
 
 @dataclass(frozen=True, slots=True)
 class CacheRules:
-    """The rules of one cache. `include` and `exclude` are patterns (globs or `re:`) of names as they are upstream.
+    """The rules of one cache. `include` and `exclude` are patterns of names as they are upstream.
 
     Above `max_size` bytes, layers that were pulled longest ago lose their bytes; what was not pulled for `keep_unused_days` is
     taken away. 0 is no limit.
@@ -37,10 +37,10 @@ class CacheRules:
         if self.max_size < 0 or self.keep_unused_days < 0:
             raise InvalidInput("limits of a cache cannot be below 0; 0 is no limit")
         for pattern in (*self.include, *self.exclude):
-            parse_pattern(pattern)
+            parse_path_pattern(pattern)
         return self
 
 
 @lru_cache(maxsize=10_000)
 def _takes(include: Sequence[str], exclude: Sequence[str], names: tuple[str, ...]) -> bool:
-    return bool(select_names(names, include=include)) and len(select_names(names, exclude=exclude)) == len(names)
+    return bool(select_paths(names, include=include)) and len(select_paths(names, exclude=exclude)) == len(names)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from catalog.distributions.records import Distribution, has_labels
-from catalog.filters.tags import select_names
+from catalog.path_patterns import select_paths
 from oci.errors import RequestError
 from oci.remote.discovery.served import Discovery, Kind, Served
 
@@ -75,7 +75,7 @@ def plan_replicas(
     if not accept_change:
         _check_kind(ours.values(), found.kind, upstream)
     known = {one.path for one in found.served}
-    selected = set(select_names(known, include=include, exclude=exclude))
+    selected = set(select_paths(known, include=include, exclude=exclude))
     wanted = tuple(one for one in found.served if one.path in selected and has_labels(one.labels, labels))
     taken = [one.path for one in wanted if one.path in by_path and one.path not in ours]
     if taken and not skip_taken:

@@ -3,17 +3,20 @@
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from fnmatch import fnmatchcase
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
 
 from catalog.filters.companions import WORDS
 from catalog.filters.facts import Facts, Values
+from catalog.parsed_text import checked
+from catalog.units import moment_of
 from oci.errors import InvalidInput
 from oci.kinds import COSIGN_SIGNATURE, KINDS
 
 _PAIR = re.compile(r"(?P<negated>!)?(?P<key>[^=!\s]+?)(?:(?P<sign>!?=)(?P<value>.*))?", re.DOTALL)
-_PART = re.compile(r"(\d{1,6})([smhdw])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _KINDS_OF = {"signature": (COSIGN_SIGNATURE, *WORDS["signature"]), "sbom": ("sbom", *WORDS["sbom"])}
 """Words that stand for a kind and for artifact types."""
 
@@ -57,45 +60,18 @@ def parse_type(text: str) -> tuple[bool, Callable[[str], bool]]:
     return text.startswith("!"), lambda found: any(fnmatchcase(found, glob) for glob in globs)
 
 
-def parse_age(text: str) -> timedelta | datetime:
-    """Read an age, `30d`, `12h`, `1w2d` (s, m, h, d, w), or a moment, `2026-01-31[T12:00[+01:00]]`, UTC unless it says otherwise.
+PairText = Annotated[str, Field(max_length=1000), AfterValidator(checked(parse_pair))]
+"""A condition on a label or an annotation as a field: `KEY`, `KEY=GLOB`, `!KEY` or `KEY!=GLOB`."""
 
-    Raises InvalidInput.
-    """
-    if text and not _PART.sub("", text):
-        return timedelta(**_sum_up(_PART.findall(text)))
-    try:
-        found = datetime.fromisoformat(text)
-        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        raise InvalidInput(
-            f"{text[:100]!r} is neither an age such as 30d or 12h, nor a date such as 2026-01-31"
-        ) from None
-
-
-def _sum_up(parts: Iterable[tuple[str, str]]) -> dict[str, int]:
-    amounts: dict[str, int] = {}
-    for amount, unit in parts:
-        amounts[_UNITS[unit]] = amounts.get(_UNITS[unit], 0) + int(amount)
-    return amounts
-
-
-def moment(age: str, now: datetime) -> datetime:
-    """The moment that an age before `now`, or a date, is; the beginning of time for what lies before it."""
-    parsed = parse_age(age)
-    if isinstance(parsed, datetime):
-        return parsed
-    try:
-        return now - parsed
-    except OverflowError:
-        return datetime.min.replace(tzinfo=UTC)
+TypeText = Annotated[str, Field(max_length=300), AfterValidator(checked(parse_type))]
+"""A condition on the type as a field: a kind, or a glob of kinds and artifact types; or either after `!`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
     """What must be true of content to be taken: any of the types (and none of those after `!`), and everything else that is said.
 
-    `newer_than` and `older_than` are as `parse_age` reads them; a manifest whose creation nothing tells is neither. `signed`: a
+    `newer_than` and `older_than` are ages as `catalog.units` reads them; a manifest of unknown creation is neither. `signed`: a
     signature is there, of whoever. Raises InvalidInput, when it judges, for a condition that cannot be read.
     """
 
@@ -160,7 +136,7 @@ class Conditions:
             if facts.created is None:
                 yield False, f"creation unknown, so not {word} than {age}"
                 continue
-            edge = moment(age, now)
+            edge = moment_of(age, now)
             holds = facts.created > edge if word == "newer" else facts.created < edge
             said = f"{word} than {age}"
             yield holds, said if holds else f"created {facts.created:%Y-%m-%d %H:%M}, not {said}"

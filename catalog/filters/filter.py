@@ -12,7 +12,7 @@ from catalog.filters.companions import COMPANION_TAGS
 from catalog.filters.conditions import Conditions
 from catalog.filters.facts import Facts
 from catalog.filters.semver import newness, parse_version
-from catalog.filters.tags import Selection, TagFilter, keep_newest, newest_first, parse_pattern
+from catalog.filters.tags import Selection, TagFilter, keep_newest, newest_first, parse_tag_pattern
 from oci.digest import Digest
 
 
@@ -53,7 +53,7 @@ class Filter:
         if not self.asks_content:
             return self.tags.select(tags)
         found = self.tags.match(tags)
-        is_companion = parse_pattern(COMPANION_TAGS)
+        is_companion = parse_tag_pattern(COMPANION_TAGS)
         return found.with_dropped(
             {tag: "comes only with the image it belongs to" for tag in found.kept if is_companion(tag)}
         )

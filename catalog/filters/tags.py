@@ -9,11 +9,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import translate
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from pydantic import AfterValidator, Field
 from semver import Version
 
 from catalog.filters.semver import newness, parse_range, parse_version
+from catalog.parsed_text import checked
 from oci.digest import Digest
 from oci.errors import DigestInvalid, InvalidInput
 from oci.reference import is_tag
@@ -155,7 +157,7 @@ def _line_of(version: Version, line: Line) -> tuple[int, ...]:
 Matches = Callable[[str], bool]
 
 
-def parse_pattern(text: str) -> Matches:
+def parse_tag_pattern(text: str) -> Matches:
     """Read one pattern; raise InvalidInput that says what is wrong with it. A digest matches no tag."""
     if _is_digest(text):
         try:
@@ -173,19 +175,12 @@ def parse_pattern(text: str) -> Matches:
     return lambda tag: expression.fullmatch(tag) is not None
 
 
-def select_names(names: Iterable[str], *, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> list[str]:
-    """Of names of repositories or paths those that match any of `include` (all, where it is empty) and none of `exclude`."""
-    included, excluded = _compile(include), _compile(exclude)
-    return [
-        name
-        for name in names
-        if (not included or any(matches(name) for _text, matches in included))
-        and not any(matches(name) for _text, matches in excluded)
-    ]
+TagPattern = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(checked(parse_tag_pattern))]
+"""A pattern of tags as a field of a form, a record or a JSON body."""
 
 
 def _compile(patterns: Iterable[str]) -> Sequence[tuple[str, Matches]]:
-    return [(text, parse_pattern(text)) for text in patterns]
+    return [(text, parse_tag_pattern(text)) for text in patterns]
 
 
 def _judge(

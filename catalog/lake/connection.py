@@ -115,7 +115,7 @@ class Lake:
                 heal_inlined(self._root)
             self._root.execute("BEGIN")
             for statement in MIGRATIONS[number]:
-                self._root.execute(statement)
+                self._root.execute(statement) if isinstance(statement, str) else statement(self._root)
             self._root.execute("INSERT INTO schema_versions VALUES (?, now())", [number + 1])
             self._root.execute("COMMIT")
 

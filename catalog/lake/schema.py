@@ -9,7 +9,12 @@ one and `remove` minus one for each (kind, tag, digest). A version that was dele
 `deleted` when its whole repository went: its number is never used again, and its operation is known to have been done.
 """
 
+from collections.abc import Callable
+
+import duckdb
+
 from catalog.lake.nested_values import NESTED, as_nested, json_column
+from catalog.lake.wide_patterns import respell_cache_rules
 
 _MANIFEST_COLUMNS = (
     "media_type", "artifact_type", "size", "subject", "os", "architecture", "variant", "created", "labels",
@@ -63,7 +68,10 @@ SOURCES_OF_REPOSITORIES = (
 A blob that any repository held was once taken over by others without asking their upstream; from here on a repository has to
 prove that its own source has it, so that the rows also name what came so."""
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
+Migration = str | Callable[[duckdb.DuckDBPyConnection], None]
+"""A statement, or what has to be computed row by row within the same transaction."""
+
+MIGRATIONS: tuple[tuple[Migration, ...], ...] = (
     (
         """CREATE TABLE records (
             repository VARCHAR NOT NULL, version BIGINT NOT NULL, action VARCHAR NOT NULL, kind VARCHAR NOT NULL,
@@ -216,17 +224,24 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE sources SET PARTITIONED BY (bucket(64, repository))",
         *SOURCES_OF_REPOSITORIES,
     ),
+    (respell_cache_rules,),
 )
 """Each entry takes the schema from its index to the next number; entries never change once released."""
 
 SCHEMA_VERSION = len(MIGRATIONS)
 
-TEXTS_SINCE = next(number for number, entry in enumerate(MIGRATIONS, 1) if any("children_json" in one for one in entry))
+
+def _since(words: str) -> int:
+    """Return the version of the schema whose statements first hold these words."""
+    return next(
+        number
+        for number, entry in enumerate(MIGRATIONS, 1)
+        if any(isinstance(one, str) and words in one for one in entry)
+    )
+
+
+TEXTS_SINCE = _since("children_json")
 """The version of the schema from which on nested values are JSON text; before it, those that were inlined are healed."""
 
-PULLS_SINCE = next(
-    number
-    for number, entry in enumerate(MIGRATIONS, 1)
-    if any("CREATE TABLE pulls" in statement for statement in entry)
-)
+PULLS_SINCE = _since("CREATE TABLE pulls")
 """The version of the schema from which on pulls are counted."""

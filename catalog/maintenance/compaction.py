@@ -5,13 +5,15 @@ expire, only say how the rows came to be.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 
 from catalog.blobs.index import Holdings
 from catalog.blobs.uploads import Uploads
 from catalog.lake.connection import Lake
 from catalog.maintenance.leases import settle_leases
+from catalog.pull_counts import Pulls
 
 _META = "__ducklake_metadata_lake"
 _SNAPSHOTS = 500
@@ -36,13 +38,13 @@ class Step:
 class Upkeep:
     """The steps, in the order in which they are worth doing. Times are in seconds, `now` is a Unix time."""
 
-    def __init__(self, lake: Lake, holdings: Holdings, uploads: Uploads, compact_pulls: Callable[[], int]) -> None:
-        self._lake, self._holdings, self._uploads, self._compact_pulls = lake, holdings, uploads, compact_pulls
+    def __init__(self, lake: Lake, holdings: Holdings, uploads: Uploads, pulls: Pulls) -> None:
+        self._lake, self._holdings, self._uploads, self._pulls = lake, holdings, uploads, pulls
 
     def steps(self, *, keep_snapshots: float, grace: float, now: float) -> Iterator[Step]:
         """Do one step after the other. `keep_snapshots`: how long DuckLake's snapshots are kept; `grace`: leases older than that
         end, and files that nothing needs are removed then."""
-        yield from self.compact_pulls()
+        yield from self.compact_pulls(datetime.fromtimestamp(now, UTC).date())
         yield from self.flush()
         yield from self.merge()
         yield from self.rewrite()
@@ -50,10 +52,10 @@ class Upkeep:
         yield from self.remove_files(before=now - grace)
         yield from self.drop_leases(before=now - grace, now=now)
 
-    def compact_pulls(self) -> Iterator[Step]:
+    def compact_pulls(self, today: date) -> Iterator[Step]:
         """Add up pull counts."""
         began = time.monotonic()
-        yield Step("compact-pulls", self._compact_pulls(), time.monotonic() - began)
+        yield Step("compact-pulls", self._pulls.compact(today), time.monotonic() - began)
 
     def flush(self) -> Iterator[Step]:
         """Write rows that are kept in the bookkeeping into files, table by table."""

@@ -135,6 +135,10 @@ class Scrubber:
             return False
         return True
 
+    def lost(self) -> list[Digest]:
+        """Return what scrubs have set aside, and nobody has brought anew."""
+        return [fault.digest for fault in self.quarantined()]
+
     def quarantined(self) -> list[Fault]:
         """What was set aside and has not come in again."""
         rows = self._holdings.rows(

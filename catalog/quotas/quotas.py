@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from catalog.lake.connection import Lake, Row
-from catalog.path_patterns import matches, parse_pattern
+from catalog.path_patterns import matches, parse_path_pattern
 from catalog.quotas.totals import Total, Totals
 from oci.errors import InvalidInput, QuotaExceeded, QuotaUnknown
 
@@ -38,7 +38,7 @@ class QuotaUse:
 
 def check_quota(quota: Quota) -> Quota:
     """Raise InvalidInput for one that says nothing, or whose soft limit is above the hard one."""
-    parse_pattern(quota.pattern)
+    parse_path_pattern(quota.pattern)
     said = False
     for unit, hard, soft, _ in quota.limits():
         said = said or hard is not None or soft is not None

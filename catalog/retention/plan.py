@@ -1,30 +1,23 @@
 """What retention takes out of a repository, and why it keeps the rest: a pure rule over what is known of it."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from fnmatch import fnmatchcase
 
 from catalog.filters.companions import COMPANION_TAGS
-from catalog.filters.conditions import moment, parse_pair
+from catalog.filters.conditions import parse_pair
 from catalog.filters.facts import Facts
-from catalog.filters.tags import Selection, keep_newest, parse_pattern
-from catalog.lake.connection import Lake
+from catalog.filters.tags import Selection, keep_newest, parse_tag_pattern
 from catalog.pull_counts import PullSums
 from catalog.retention.rules import RetentionRule
+from catalog.retention.times import Times
+from catalog.units import moment_of
 from catalog.versions.removal import Children, plan_removal
 from catalog.versions.snapshot import Snapshot
 from oci.digest import Digest
 
-_is_companion = parse_pattern(COMPANION_TAGS)
-
-
-@dataclass(frozen=True, slots=True)
-class Times:
-    """When each tag was set last, and when each manifest came, or lost a tag, last."""
-
-    tags: Mapping[str, datetime] = field(default_factory=dict)
-    manifests: Mapping[Digest, datetime] = field(default_factory=dict)
+_is_companion = parse_tag_pattern(COMPANION_TAGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +116,15 @@ def _kept_by(
     rule: RetentionRule, snapshot: Snapshot, times: Times, pulls: PullSums, now: datetime
 ) -> Iterable[tuple[str, str]]:
     tags = [tag for tag in snapshot.tags if not _belongs(snapshot, tag)]
-    fitting = [(text, parse_pattern(text)) for text in rule.keep]
+    fitting = [(text, parse_tag_pattern(text)) for text in rule.keep]
     yield from ((tag, f"fits {text}") for tag in tags for text, fits in fitting if fits(tag))
     if rule.newest is not None:
         yield from keep_newest(Selection(dict.fromkeys(tags, "a tag")), rule.newest, rule.line).rules.items()
     if rule.set_within:
-        since = moment(rule.set_within, now)
+        since = moment_of(rule.set_within, now)
         yield from ((tag, f"set within {rule.set_within}") for tag in tags if times.tags.get(tag, now) >= since)
     if rule.pulled_within:
-        since = moment(rule.pulled_within, now)
+        since = moment_of(rule.pulled_within, now)
         for tag in tags:
             last = pulls.last_of_tag(tag, snapshot.tags[tag])
             if last is not None and last >= since:
@@ -150,8 +143,8 @@ def _old_untagged(
     ages = [rule.untagged_after for rule in rules if rule.untagged_after]
     if not ages:
         return {}
-    age = min(ages, key=lambda text: moment(text, now))
-    since = moment(age, now)
+    age = min(ages, key=lambda text: moment_of(text, now))
+    since = moment_of(age, now)
     needed = {part for parent in left.manifests for part in children.get(parent, ())} | set(left.tags.values())
     return {
         digest: f"untagged for more than {age}"
@@ -183,22 +176,3 @@ def plan_versions(
             reason, goes = f"not among the {keep} newest", True
         items.append(Item("version", str(number), goes, reason))
     return items
-
-
-def read_times(lake: Lake, name: str) -> Times:
-    """When tags were set and manifests came or lost a tag; one query."""
-    rows = lake.read(
-        "SELECT changes.kind, tag, digest, action, max(created_at) FROM changes JOIN versions "
-        "ON versions.repository = changes.repository AND versions.number = changes.version "
-        "WHERE changes.repository = ? AND changes.kind IN ('tag', 'manifest') GROUP BY ALL",
-        [name],
-    )
-    tags: dict[str, datetime] = {}
-    manifests: dict[Digest, datetime] = {}
-    for kind, tag, text, action, when in rows:
-        assert isinstance(when, datetime)
-        digest, at = Digest(str(text)), when.astimezone(UTC)
-        if kind == "tag" and action == "add":
-            tags[str(tag)] = max(at, tags.get(str(tag), at))
-        manifests[digest] = max(at, manifests.get(digest, at))
-    return Times(tags, manifests)

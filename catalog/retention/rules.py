@@ -1,31 +1,17 @@
 """Rules of retention as records: which repositories they are for, and what they keep."""
 
 from collections.abc import Sequence
-from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.access.policy import ACCOUNT_PATTERN
-from catalog.filters.conditions import parse_age, parse_pair
-from catalog.filters.tags import Line, parse_pattern
+from catalog.filters.conditions import PairText
+from catalog.filters.tags import Line, TagPattern
 from catalog.lake.connection import Lake
-from catalog.path_patterns import Pattern, matches
-from oci.errors import EntrepotError, RuleUnknown
-
-
-def _checked(text: str, parse: object) -> str:
-    try:
-        parse(text)  # type: ignore[operator]
-    except EntrepotError as error:
-        raise ValueError(error.message) from None
-    return text
-
-
-Age = Annotated[str, AfterValidator(lambda text: _checked(text, parse_age) if text else text)]
-TagPattern = Annotated[
-    str, Field(min_length=1, max_length=200), AfterValidator(lambda text: _checked(text, parse_pattern))
-]
-LabelText = Annotated[str, AfterValidator(lambda text: _checked(text, parse_pair))]
+from catalog.path_patterns import PathPattern, matches
+from catalog.retention.times import Times, read_times
+from catalog.units import Age
+from oci.errors import RuleUnknown
 
 
 class RetentionRule(BaseModel):
@@ -39,13 +25,13 @@ class RetentionRule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=ACCOUNT_PATTERN, max_length=64)
-    pattern: Pattern
+    pattern: PathPattern
     keep: tuple[TagPattern, ...] = ()
     newest: int | None = Field(default=None, ge=1)
     line: Line = "repository"
     set_within: Age = ""
     pulled_within: Age = ""
-    labels: tuple[LabelText, ...] = ()
+    labels: tuple[PairText, ...] = ()
     untagged_after: Age = ""
     versions: int | None = Field(default=None, ge=1)
 
@@ -64,6 +50,10 @@ class RetentionRules:
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
+
+    def times(self, name: str) -> Times:
+        """Return when a repository's tags were set, and its manifests came or lost a tag; one query."""
+        return read_times(self._lake, name)
 
     def all(self) -> Sequence[RetentionRule]:
         """Every rule by name; one query."""

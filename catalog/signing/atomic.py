@@ -5,7 +5,7 @@ from uuid import uuid4
 
 from catalog.catalog import Catalog
 from catalog.filters.companions import COMPANION_TAGS
-from catalog.filters.tags import parse_pattern
+from catalog.filters.tags import parse_tag_pattern
 from catalog.signing.verification import atomic_signatures, stage
 from catalog.versions.changes import AddManifest, Change
 from catalog.versions.snapshot import Snapshot
@@ -21,7 +21,7 @@ def reaching_tags(snapshot: Snapshot, children: Mapping[Digest, Iterable[Digest]
 
     Tags that hold companions of an image reach what they point to alone: a list of referrers is no index of platforms.
     """
-    is_companion = parse_pattern(COMPANION_TAGS)
+    is_companion = parse_tag_pattern(COMPANION_TAGS)
     found: dict[Digest, list[str]] = {}
     for tag in snapshot.sorted_tags:
         seen: set[Digest] = set()

@@ -99,7 +99,9 @@ def atomic_signatures(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> l
         if snapshot.manifests[referrer].artifact_type == ATOMIC:
             manifest = _read(catalog, snapshot, referrer)
             layers = [layer for layer in manifest.layers if layer.size <= MAX_PAYLOAD]
-            found += [AtomicSignature(name_of(manifest), catalog.rights.read(snapshot, layer.digest)) for layer in layers]
+            found += [
+                AtomicSignature(name_of(manifest), catalog.rights.read(snapshot, layer.digest)) for layer in layers
+            ]
     return found
 
 

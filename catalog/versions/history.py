@@ -1,12 +1,15 @@
 """What the catalogue tells of its repositories and versions; every method is one query."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import cast
 
+from catalog.filters.facts import Facts
 from catalog.lake.connection import Lake, listed
 from catalog.lake.nested_values import as_nested
+from catalog.versions.manifest_facts import read_facts
 from catalog.versions.rows import ChangeRow, RepositoryRow, VersionRow
+from catalog.versions.snapshot import Snapshot
 from oci.digest import Digest
 from oci.errors import NameUnknown, VersionUnknown
 
@@ -58,6 +61,15 @@ class History:
         if not rows:
             raise version_unknown(name, number, self.repository(name).version)
         return _version(rows[0])
+
+    def find_operation(self, name: str, operation_id: str) -> VersionRow | None:
+        """Return the version that an operation has made in a repository, or that has its changes now; None for none."""
+        number = find_operation(self._lake, name, operation_id)
+        return self.version(name, number) if number else None
+
+    def facts(self, snapshot: Snapshot, digests: Collection[Digest]) -> dict[Digest, Facts]:
+        """Return what conditions of filters look at in manifests of a version, of those that it holds. One query."""
+        return read_facts(self._lake, snapshot, digests)
 
     def makers(self, wanted: Sequence[tuple[str, int]]) -> dict[tuple[str, int], str]:
         """Of versions, by repository and number, the operations that made them and when, as one text; one query."""
@@ -117,6 +129,23 @@ class History:
             [name, listed(digests)],
         )
         return {Digest(digest): cast("datetime", seen) for digest, seen in rows}
+
+
+def find_operation(lake: Lake, name: str, operation_id: str) -> int | None:
+    """The number of the version that an operation has made in a repository, or that its changes were merged into when that
+    version was deleted; 0 when the whole repository was."""
+    rows = lake.read(
+        "SELECT kind, version FROM records WHERE repository = ? AND operation_id = ? "
+        "AND kind IN ('version', 'squashed', 'deleted') ORDER BY version DESC LIMIT 1",
+        [name, operation_id],
+    )
+    if not rows:
+        return None
+    kind, number = str(rows[0][0]), int(str(rows[0][1]))
+    if kind == "version":
+        return number
+    later = lake.read("SELECT min(number) FROM versions WHERE repository = ? AND number > ?", [name, number])
+    return int(str(later[0][0] or 0))
 
 
 def version_unknown(name: str, number: int, latest: int) -> VersionUnknown:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from catalog.filters.tags import select_names
+from catalog.filters.tags import TagFilter
 from catalog.path_patterns import matches
 from catalog.webhooks.queue import Pushed, Run, Waiting
 from catalog.webhooks.records import Hook, parse_upstream
@@ -35,7 +35,7 @@ def is_wanted(hook: Hook, pushed: Pushed) -> bool:
         return hook.whole
     if pushed.action == "many" or not hook.tags:
         return hook.whole or pushed.action == "many" or bool(pushed.tag)
-    return bool(pushed.tag) and bool(select_names([pushed.tag], include=hook.tags))
+    return bool(pushed.tag) and bool(TagFilter(hook.tags).match([pushed.tag]).kept)
 
 
 def target_of(hook: Hook, repository: str) -> str:

@@ -1,7 +1,7 @@
 """Hooks and subscriptions: what upstreams may tell us, and whom we tell; a file beside the catalogue, since it holds secrets."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, TypeVar
@@ -11,10 +11,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from catalog.access.policy import Name
 from catalog.access.secret_file import PrivateFile
-from catalog.filters.tags import parse_pattern as parse_tag_pattern
-from catalog.path_patterns import Pattern, matches
+from catalog.filters.tags import TagPattern
+from catalog.parsed_text import checked
+from catalog.path_patterns import PathPattern, matches
 from catalog.settings import Settings
-from oci.errors import EntrepotError, InvalidInput
+from oci.errors import InvalidInput
 from oci.reference import parse_name
 from oci.remote.address import parse_remote
 
@@ -33,17 +34,6 @@ _PER_TAG = frozenset({"include", "newest", "newest_of"})
 class _Value(BaseModel):
     # A value that does not fit may hold a secret typed in by mistake, so errors do not repeat it.
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-def _checked(parse: Callable[[str], object]) -> AfterValidator:
-    def check(text: str) -> str:
-        try:
-            parse(text)
-        except EntrepotError as error:
-            raise ValueError(error.message) from None
-        return text
-
-    return AfterValidator(check)
 
 
 def parse_upstream(text: str) -> tuple[str, str]:
@@ -85,12 +75,12 @@ class Hook(_Value):
 
     name: Name
     kind: Kind = "auto"
-    upstream: Annotated[str, _checked(parse_upstream)]
-    target: Annotated[str, _checked(lambda text: text and parse_name(text))] = ""
-    deployment: Annotated[str, _checked(parse_deployment)] = SYNC
+    upstream: Annotated[str, AfterValidator(checked(parse_upstream))]
+    target: Annotated[str, AfterValidator(checked(lambda text: text and parse_name(text)))] = ""
+    deployment: Annotated[str, AfterValidator(checked(parse_deployment))] = SYNC
     request: Mapping[str, Any] = Field(default_factory=dict, max_length=50)
-    repositories: tuple[Pattern, ...] = Field((), max_length=100)
-    tags: tuple[Annotated[str, _checked(parse_tag_pattern), Field(max_length=200)], ...] = Field((), max_length=100)
+    repositories: tuple[PathPattern, ...] = Field((), max_length=100)
+    tags: tuple[TagPattern, ...] = Field((), max_length=100)
     whole: bool = False
     quiet_seconds: float = Field(3.0, ge=0, le=3600)
     proof: Proof = "token"
@@ -114,11 +104,11 @@ class Subscription(_Value):
     """Whom we tell: a URL, of what, and for how long delivery is tried. The secret that signs is named, never kept here."""
 
     id: str
-    url: Annotated[str, _checked(parse_url)]
+    url: Annotated[str, AfterValidator(checked(parse_url))]
     events: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = Field(
         (VERSION_CREATED, DISTRIBUTION_CHANGED), min_length=1, max_length=20
     )
-    repositories: tuple[Pattern, ...] = Field(("**",), min_length=1, max_length=100)
+    repositories: tuple[PathPattern, ...] = Field(("**",), min_length=1, max_length=100)
     format: Format = "cloudevents"
     secret_file: str = ""
     secret_env: str = Field("", pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")

@@ -38,9 +38,9 @@ def allow(
     Example: entrepot access allow user:alice pull,push 'team/**'
     """
     from catalog.access.policy import Grant, parse_actions, parse_subject
-    from catalog.path_patterns import parse_pattern
+    from catalog.path_patterns import parse_path_glob
 
-    grant = Grant(actions=parse_actions(actions), patterns=tuple(map(parse_pattern, patterns)))
+    grant = Grant(actions=parse_actions(actions), patterns=tuple(map(parse_path_glob, patterns)))
     with administering(home) as (desk, _):
         made = desk.add_rule([parse_subject(subject)], grant)
     if as_json:

@@ -109,7 +109,8 @@ def delete_rule(name: NameArgument, *, home: Home = None, as_json: Json = False)
 def run_retention(
     context: typer.Context,
     repositories: Annotated[
-        list[str] | None, typer.Argument(metavar="[PATTERN]...", help="Only these repositories: globs, or re:REGEX.")
+        list[str] | None,
+        typer.Argument(metavar="[PATTERN]...", help="Only these repositories: 'team/**', or re:REGEX."),
     ] = None,
     *,
     dry_run: DryRun = False,

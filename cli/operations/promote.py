@@ -58,9 +58,9 @@ def promote(
         ),
     ] = None,
     required_age: Annotated[
-        float | None,
-        typer.Option("--require-age", metavar="DAYS", help="Gate: for so long the source must have had it.", min=0),
-    ] = None,
+        str,
+        typer.Option("--require-age", metavar="DURATION", help="Gate: for so long the source must have had it: 7d."),
+    ] = "0",
     hook: Annotated[str, typer.Option("--hook", metavar="URL", help="Gate: a policy service to ask.")] = "",
     dry_run: DryRun = False,
     home: Home = None,
@@ -87,7 +87,7 @@ def promote(
         signed_issuer=signed_issuer,
         trust_config=trust_config.absolute() if trust_config else None,
         require_labels=required_labels or (),
-        require_age_days=required_age,
+        require_age=required_age,
         hook=hook,
         dry_run=dry_run,
     )

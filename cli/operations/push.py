@@ -28,7 +28,8 @@ def push(
     ] = "",
     *,
     path: Annotated[
-        list[str] | None, typer.Option(metavar="PATTERN", help="Push paths that match: a glob, or `re:…`; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Push paths that match: team/*, team/**, re:REGEX; repeatable."),
     ] = None,
     exclude_path: Annotated[
         list[str] | None, typer.Option(metavar="PATTERN", help="Leave these paths out; stronger than --path.")

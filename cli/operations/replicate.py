@@ -27,7 +27,8 @@ def replicate(
         typer.Option(help="Whose API to ask for paths; auto: the first of these that answers."),
     ] = "auto",
     include: Annotated[
-        list[str] | None, typer.Option(metavar="PATTERN", help="Take paths that match: a glob, or `re:…`; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Take paths that match: team/*, team/**, re:REGEX; repeatable."),
     ] = None,
     exclude: Annotated[
         list[str] | None, typer.Option(metavar="PATTERN", help="Leave these paths out; stronger than --include.")

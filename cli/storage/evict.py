@@ -12,12 +12,13 @@ from cli.output import MAX_SHOWN, bytes_text, print_line, print_table, say
 def evict(
     context: typer.Context,
     caches: Annotated[
-        list[str] | None, typer.Argument(metavar="[CACHE...]", help="Paths of caches, or globs of them; default: all.")
+        list[str] | None,
+        typer.Argument(metavar="[CACHE...]", help="Paths of caches, or patterns of them; default: all."),
     ] = None,
     *,
-    keep_hours: Annotated[
-        float, typer.Option(help="Keep layers that were fetched or pulled within so many hours.", min=0)
-    ] = 1.0,
+    keep: Annotated[
+        str, typer.Option(metavar="DURATION", help="Keep layers that were fetched or pulled within so long.")
+    ] = "1h",
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="Ask upstream first, and keep what it has no longer (default).")
     ] = True,
@@ -33,7 +34,7 @@ def evict(
     """
     from flows.storage.evict_request import EvictRequest
 
-    request = read_form(EvictRequest, caches=tuple(caches or ()), keep_hours=keep_hours, check=check, dry_run=dry_run)
+    request = read_form(EvictRequest, caches=tuple(caches or ()), keep=keep, check=check, dry_run=dry_run)
     result = run_here(context, home, "flows.storage.evict_flow", "evict_cache", request)
     if not as_json and result.evicted:
         rows = [

@@ -15,13 +15,12 @@ from oci.digest import Digest
 def gc(
     context: typer.Context,
     *,
-    grace_hours: Annotated[
-        float,
-        typer.Option("--grace-hours", help="Keep what was uploaded, mounted or copied within so many hours.", min=0),
-    ] = 24.0,
-    max_minutes: Annotated[
-        float | None, typer.Option("--max-minutes", help="End after so long; the next run goes on from there.")
-    ] = None,
+    grace: Annotated[
+        str, typer.Option(metavar="DURATION", help="Keep what was uploaded, mounted or copied within so long.")
+    ] = "24h",
+    time_limit: Annotated[
+        str, typer.Option(metavar="DURATION", help="End after so long, the next run goes on from there; 0: no limit.")
+    ] = "0",
     explain: Annotated[
         str | None, typer.Option("--explain", metavar="DIGEST", help="Say why this blob stays or goes; do nothing.")
     ] = None,
@@ -38,9 +37,9 @@ def gc(
     from flows.storage.gc_request import GcRequest
 
     if explain is not None:
-        _explain(explain, home, grace_hours, as_json=as_json)
+        _explain(explain, home, grace, as_json=as_json)
         return
-    request = read_form(GcRequest, grace_hours=grace_hours, max_minutes=max_minutes, dry_run=dry_run)
+    request = read_form(GcRequest, grace=grace, time_limit=time_limit, dry_run=dry_run)
     result = run_here(context, home, "flows.storage.gc_flow", "collect_garbage", request)
     if dry_run and not as_json and result.rows():
         rows = [(digest, "" if size is None else bytes_text(size), why) for digest, size, why in result.rows()]
@@ -51,9 +50,11 @@ def gc(
     show_summary(result, as_json=as_json)
 
 
-def _explain(text: str, home: Path | None, grace_hours: float, *, as_json: bool) -> None:
+def _explain(text: str, home: Path | None, grace: str, *, as_json: bool) -> None:
+    from catalog.units import parse_duration
+
     with opened(home) as catalog:
-        fate = catalog.maintenance.explain(Digest.parse(text), grace=grace_hours * 3600)
+        fate = catalog.maintenance.explain(Digest.parse(text), grace=parse_duration(grace).total_seconds())
     if as_json:
         document = {"digest": fate.digest, "size": fate.size, "freed": fate.is_freed, "reasons": fate.reasons()}
         print_json({**document, "hits": [hit.to_json() for hit in fate.hits]})

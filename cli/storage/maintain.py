@@ -12,15 +12,16 @@ from cli.output import print_line, print_table
 def maintain(
     context: typer.Context,
     *,
-    keep_days: Annotated[
-        float, typer.Option(help="Keep DuckLake's own snapshots for so long; versions stay for ever.", min=0)
-    ] = 30.0,
-    grace_hours: Annotated[
-        float, typer.Option(help="End leases, and remove files that nothing needed, after so many hours.", min=0)
-    ] = 24.0,
-    max_minutes: Annotated[
-        float | None, typer.Option("--max-minutes", help="End after so long; the next run goes on from there.")
-    ] = None,
+    keep_snapshots: Annotated[
+        str,
+        typer.Option(metavar="DURATION", help="Keep DuckLake's own snapshots for so long; versions stay for ever."),
+    ] = "30d",
+    grace: Annotated[
+        str, typer.Option(metavar="DURATION", help="End leases, and remove files that nothing needed, after so long.")
+    ] = "24h",
+    time_limit: Annotated[
+        str, typer.Option(metavar="DURATION", help="End after so long, the next run goes on from there; 0: no limit.")
+    ] = "0",
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -32,7 +33,7 @@ def maintain(
     """
     from flows.storage.maintain_request import MaintainRequest
 
-    request = read_form(MaintainRequest, keep_days=keep_days, grace_hours=grace_hours, max_minutes=max_minutes)
+    request = read_form(MaintainRequest, keep_snapshots=keep_snapshots, grace=grace, time_limit=time_limit)
     result = run_here(context, home, "flows.storage.maintain_flow", "maintain_catalog", request)
     if not as_json:
         rows = [(one.name, one.steps, one.done, f"{one.longest:.3f}") for one in result.done]

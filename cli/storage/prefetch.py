@@ -11,7 +11,7 @@ from cli.options import DryRun, Home, Json
 def prefetch(
     context: typer.Context,
     repositories: Annotated[
-        list[str], typer.Argument(metavar="PATTERN...", help="Repositories: globs like 'cache/*', or re:REGEX.")
+        list[str], typer.Argument(metavar="PATTERN...", help="Repositories: 'cache/**', or re:REGEX.")
     ],
     *,
     dry_run: DryRun = False,
@@ -22,7 +22,7 @@ def prefetch(
 
     It fetches those of the latest versions.
 
-    Example: entrepot prefetch 'cache/*'
+    Example: entrepot prefetch 'cache/**'
     """
     from flows.storage.prefetch_request import PrefetchRequest
 

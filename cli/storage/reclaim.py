@@ -12,12 +12,12 @@ from cli.output import say
 def reclaim(
     context: typer.Context,
     repositories: Annotated[
-        list[str], typer.Argument(metavar="PATTERN...", help="Repositories: globs like 'cache/*', or re:REGEX.")
+        list[str], typer.Argument(metavar="PATTERN...", help="Repositories: 'cache/**', or re:REGEX.")
     ],
     *,
-    keep_hours: Annotated[
-        float, typer.Option(help="Keep what was fetched or pulled within so many hours.", min=0)
-    ] = 24.0,
+    keep: Annotated[
+        str, typer.Option(metavar="DURATION", help="Keep what was fetched or pulled within so long.")
+    ] = "24h",
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="Ask upstream first, and keep what it has no longer (default).")
     ] = True,
@@ -29,13 +29,11 @@ def reclaim(
 
     The next pull fetches them again.
 
-    Example: entrepot reclaim 'cache/*' --dry-run
+    Example: entrepot reclaim 'cache/**' --dry-run
     """
     from flows.storage.reclaim_request import ReclaimRequest
 
-    request = read_form(
-        ReclaimRequest, repositories=tuple(repositories), keep_hours=keep_hours, check=check, dry_run=dry_run
-    )
+    request = read_form(ReclaimRequest, repositories=tuple(repositories), keep=keep, check=check, dry_run=dry_run)
     result = run_here(context, home, "flows.storage.reclaim_flow", "reclaim_space", request)
     show_summary(result, as_json=as_json)
     for digest, reason in result.kept.items():

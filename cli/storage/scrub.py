@@ -19,7 +19,7 @@ def scrub(
     remove_unknown: Annotated[
         bool, typer.Option("--remove-unknown", help="Remove files of the store that nobody knows.")
     ] = False,
-    grace_hours: Annotated[float, typer.Option(help="Keep unknown files that are younger.", min=0)] = 24.0,
+    grace: Annotated[str, typer.Option(metavar="DURATION", help="Keep unknown files that are younger.")] = "24h",
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -33,9 +33,7 @@ def scrub(
     """
     from flows.storage.scrub_request import ScrubRequest
 
-    request = read_form(
-        ScrubRequest, rate=rate, older_than=older_than, remove_unknown=remove_unknown, grace_hours=grace_hours
-    )
+    request = read_form(ScrubRequest, rate=rate, older_than=older_than, remove_unknown=remove_unknown, grace=grace)
     result = run_here(context, home, "flows.storage.scrub_flow", "scrub_blobs", request)
     show_summary(result, as_json=as_json)
     if not as_json:

@@ -10,7 +10,9 @@ from catalog.content.curation import Curation, curate
 from catalog.content.edits import Edits, TagEdit
 from catalog.filters.filter import Filter
 from catalog.filters.pick import Pick
-from flows.forms.fields import Pattern, RepositoryName, checked
+from catalog.filters.tags import TagPattern
+from catalog.parsed_text import checked
+from flows.forms.fields import RepositoryName
 from flows.forms.filters import Filters
 from flows.forms.modes import Mode
 from oci.digest import Digest
@@ -64,10 +66,10 @@ class CurateRequest(Filters):
     tag: tuple[Annotated[str, AfterValidator(checked(TagEdit.parse))], ...] = Field(
         default=(), title="Tag", description="Tags to set, after the choice: `NEW=TAG` or `NEW=DIGEST`."
     )
-    untag: tuple[Pattern, ...] = Field(
+    untag: tuple[TagPattern, ...] = Field(
         default=(), title="Untag", description="Tags to take away, as patterns; what they point to stays."
     )
-    remove: tuple[Pattern, ...] = Field(
+    remove: tuple[TagPattern, ...] = Field(
         default=(),
         title="Remove",
         description="Tags (patterns) and manifests (digests) to remove with all that belongs to them alone.",

@@ -1,24 +1,16 @@
 """The filter language as fields of a flow's form, the same for every flow that takes filters. Source: docs/filters.md."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from catalog.filters.conditions import Conditions, parse_age, parse_pair, parse_type
+from catalog.filters.conditions import Conditions, PairText, TypeText
 from catalog.filters.filter import Filter
 from catalog.filters.platforms import PlatformFilter
-from catalog.filters.tags import Line, NewestBy, TagFilter
-from flows.forms.fields import NEWEST_OF, PATTERNS, Pattern, PlatformText, checked
+from catalog.filters.tags import Line, NewestBy, TagFilter, TagPattern
+from catalog.units import Age
+from flows.forms.fields import NEWEST_OF, PATTERNS, PlatformText
 from oci.platform import Platform
-
-Pair = Annotated[str, Field(max_length=1000), AfterValidator(checked(parse_pair))]
-"""`KEY`, `KEY=GLOB`, `!KEY` or `KEY!=GLOB`."""
-
-Type = Annotated[str, Field(max_length=300), AfterValidator(checked(parse_type))]
-"""A kind, or a glob of kinds and artifact types; or either after `!`."""
-
-Age = Annotated[str, Field(max_length=100), AfterValidator(lambda text: checked(parse_age)(text) if text else text)]
-"""An age or a moment; empty: none is asked for."""
 
 _PAIRS = "`KEY`, `KEY=VALUE` (a glob), `!KEY` or `KEY!=VALUE`; all of them."
 _AGE = "an age (`30d`, `12h`, `1w2d`) or a date (`2026-01-31`)"
@@ -38,21 +30,21 @@ class Filters(BaseModel):
     # A value that does not fit may hold a password typed in by mistake, so errors do not repeat it.
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, json_schema_extra=_last)
 
-    include: tuple[Pattern, ...] = Field(
+    include: tuple[TagPattern, ...] = Field(
         default=(), title="Include", description=f"Tags to take; none: every tag. {PATTERNS}"
     )
-    exclude: tuple[Pattern, ...] = Field(
+    exclude: tuple[TagPattern, ...] = Field(
         default=(), title="Exclude", description="Tags to leave out, as patterns; stronger than include."
     )
-    types: tuple[Type, ...] = Field(
+    types: tuple[TypeText, ...] = Field(
         default=(),
         title="Types",
         description="Take these only: kinds (`image`, `helm`, …) or globs of artifact types; any of them, none after `!`.",
     )
-    labels: tuple[Pair, ...] = Field(
+    labels: tuple[PairText, ...] = Field(
         default=(), title="Labels", description=f"What labels of the image config must be: {_PAIRS}"
     )
-    annotations: tuple[Pair, ...] = Field(
+    annotations: tuple[PairText, ...] = Field(
         default=(), title="Annotations", description=f"What annotations of the manifest must be: {_PAIRS}"
     )
     newer_than: Age = Field(default="", title="Newer than", description=f"Take what was created after {_AGE}.")

@@ -5,7 +5,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from flows.forms.fields import PlatformText, RepositoryName, checked
+from catalog.parsed_text import checked
+from flows.forms.fields import PlatformText, RepositoryName
 from oci.reference import parse_tag
 
 

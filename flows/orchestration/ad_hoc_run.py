@@ -142,5 +142,6 @@ def _without_prefect(course: Course, settings: Settings, api: UsedApi, say: Say)
 def _committed(settings: Settings, run_id: str) -> list[str]:
     """The versions that a run has made."""
     with open_catalog(settings) as catalog:
-        found = catalog.query.run(f"SELECT repository, number FROM versions WHERE flow_run_id = '{run_id}' ORDER BY ALL")  # noqa: S608  # an id of Prefect's
+        made = f"SELECT repository, number FROM versions WHERE flow_run_id = '{run_id}' ORDER BY ALL"  # noqa: S608  # an id of Prefect's
+        found = catalog.query.run(made)
     return [f"version {row['number']} of {row['repository']}" for row in found.to_pylist()]

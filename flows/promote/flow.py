@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -21,6 +21,7 @@ from catalog.content.promotion import (
 )
 from catalog.content.restore import plan_towards
 from catalog.filters.pick import Pick
+from catalog.units import parse_duration
 from catalog.versions.changes import Change
 from catalog.versions.snapshot import Snapshot
 from flows.promote.policy_hook import hook_gate, parse_hook
@@ -82,8 +83,8 @@ def make_gates(catalog: Catalog, request: PromoteRequest, *, now: datetime) -> l
     """The gates in the order in which they are asked: what costs little first, hooks last. Raises KeyInvalid, InvalidInput."""
     settings = catalog.settings
     gates = [immutable_gate(patterns)] if (patterns := catalog.distributions.immutable_tags(request.repository)) else []
-    if request.require_age_days is not None:
-        gates.append(age_gate(catalog, timedelta(days=request.require_age_days), now))
+    if required_age := parse_duration(request.require_age):
+        gates.append(age_gate(catalog, required_age, now))
     if request.require_labels:
         gates.append(label_gate(catalog, request.require_labels))
     gates += [signed_gate(catalog, check_by_key(catalog.settings, key), key.name) for key in request.signed_by]

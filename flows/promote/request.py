@@ -6,7 +6,9 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from catalog.filters.filter import Filter
-from flows.forms.fields import RepositoryName, checked
+from catalog.parsed_text import checked
+from catalog.units import Duration
+from flows.forms.fields import RepositoryName
 from flows.forms.filters import Filters
 from flows.forms.modes import Mode
 from flows.promote.policy_hook import parse_hook
@@ -50,11 +52,10 @@ class PromoteRequest(Filters):
     require_labels: tuple[Label, ...] = Field(
         default=(), title="Required labels", description="Gate: labels that each image must have, `KEY` or `KEY=VALUE`."
     )
-    require_age_days: float | None = Field(
-        default=None,
-        ge=0,
-        title="Required age (days)",
-        description="Gate: for so long the source must have had each image.",
+    require_age: Duration = Field(
+        default="0",
+        title="Required age",
+        description="Gate: for so long the source must have had each image. 0: no such gate.",
     )
     hook: Annotated[str, AfterValidator(checked(lambda url: parse_hook(url) if url else url))] = Field(
         default="",

@@ -10,7 +10,7 @@ from flows.push.comparison import Compared, fail_whole
 from flows.push.context import PushContext, Route
 from flows.push.copying import Pushed
 from flows.push.report import PushFailed, PushResult
-from flows.push.selection import Selected, select, select_paths
+from flows.push.selection import Selected, select, select_routes
 from flows.push.tagging import Tagged
 from oci.errors import RemoteError
 
@@ -43,7 +43,7 @@ async def run_push(context: PushContext, steps: Steps = PLAIN, *, flow_run_id: s
     """
     started = time.monotonic()
     request, progress = context.request, context.progress
-    selected = await asyncio.to_thread(select_paths, context)  # 1
+    selected = await asyncio.to_thread(select_routes, context)  # 1
 
     def result_of(paths: Sequence[Tagged]) -> PushResult:
         seconds = time.monotonic() - started

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from flows.push.context import PushContext
-from flows.push.selection import SelectedPaths
+from flows.push.selection import SelectedRoutes
 from flows.push.tagging import Tagged
 from flows.runs.failures import named
 from flows.runs.plan_items import PlanItem
@@ -66,7 +66,13 @@ class PushResult:
 
     @classmethod
     def of(
-        cls, context: PushContext, selected: SelectedPaths, paths: Sequence[Tagged], *, seconds: float, flow_run_id: str
+        cls,
+        context: PushContext,
+        selected: SelectedRoutes,
+        paths: Sequence[Tagged],
+        *,
+        seconds: float,
+        flow_run_id: str,
     ) -> "PushResult":
         """Sum up what became of all paths."""
         request, moved = context.request, context.log.moved

@@ -6,7 +6,9 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from catalog.filters.filter import Filter
 from catalog.filters.pick import Pick
-from flows.forms.fields import COMPANIONS, CompanionText, LabelText, Pattern, checked, explained
+from catalog.parsed_text import checked, explained
+from catalog.path_patterns import PathPattern
+from flows.forms.fields import COMPANIONS, PATH_PATTERNS, CompanionText, LabelText
 from flows.forms.filters import Filters
 from flows.forms.modes import Mode, OnError
 from oci.remote.address import Remote, parse_remote
@@ -27,10 +29,10 @@ class PushRequest(Filters):
         title="Source",
         description="One path or repository here instead of many, `team/app`; with `:tag` or `@digest`, that one.",
     )
-    paths: tuple[Pattern, ...] = Field(
-        default=(), title="Paths", description="Paths to push, as globs or `re:` expressions; none: every path."
+    paths: tuple[PathPattern, ...] = Field(
+        default=(), title="Paths", description=f"Paths to push; none: every path. {PATH_PATTERNS}"
     )
-    exclude_paths: tuple[Pattern, ...] = Field(
+    exclude_paths: tuple[PathPattern, ...] = Field(
         default=(), title="Exclude paths", description="Paths to leave out, as patterns; stronger than paths."
     )
     path_labels: tuple[LabelText, ...] = Field(

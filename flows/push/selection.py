@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from catalog.content.selection import choose
 from catalog.distributions.records import has_labels
-from catalog.filters.tags import select_names
+from catalog.path_patterns import select_paths
 from catalog.versions.snapshot import Snapshot
 from flows.push.context import Opened, PushContext, Route
 from flows.push.plan import Roots, select_one, select_tags
@@ -16,7 +16,7 @@ from oci.errors import InvalidInput, ManifestUnknown, NameUnknown
 
 
 @dataclass(frozen=True, slots=True)
-class SelectedPaths:
+class SelectedRoutes:
     """The routes of a push, and the paths that are left out."""
 
     routes: tuple[Route, ...]
@@ -33,9 +33,9 @@ class Selected:
     dropped: Mapping[str, str]
 
 
-def select_paths(context: PushContext) -> SelectedPaths:
+def select_routes(context: PushContext) -> SelectedRoutes:
     """Select what is pushed where; raise NameUnknown for a source that is not here, InvalidInput where no path is selected."""
-    selected = SelectedPaths((_route_of_source(context),)) if context.request.source else _select_served(context)
+    selected = SelectedRoutes((_route_of_source(context),)) if context.request.source else _select_served(context)
     if not selected.routes:
         raise InvalidInput(
             "no path is selected by paths, exclude paths and path labels (private ones need to be asked for)"
@@ -51,11 +51,11 @@ def _route_of_source(context: PushContext) -> Route:
     return Route(name, snapshot.repository, snapshot.version, context.request.remote(name))
 
 
-def _select_served(context: PushContext) -> SelectedPaths:
+def _select_served(context: PushContext) -> SelectedRoutes:
     request, catalog = context.request, context.catalog
     catalog.snapshots.refresh()
     served = {one.path: one for one in catalog.distributions.all() if not one.remote}
-    selected = set(select_names(served, include=request.paths, exclude=request.exclude_paths))
+    selected = set(select_paths(served, include=request.paths, exclude=request.exclude_paths))
     routes: list[Route] = []
     not_selected: list[str] = []
     for path, distribution in served.items():
@@ -67,7 +67,7 @@ def _select_served(context: PushContext) -> SelectedPaths:
         else:
             snapshot = catalog.serving.find(path) or Snapshot(distribution.repository, 0)
             routes.append(Route(path, snapshot.repository, snapshot.version, request.remote(path)))
-    return SelectedPaths(tuple(routes), tuple(not_selected))
+    return SelectedRoutes(tuple(routes), tuple(not_selected))
 
 
 async def select(context: PushContext, route: Route) -> Selected:

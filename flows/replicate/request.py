@@ -8,7 +8,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from catalog.blobs.origins import Policy
-from flows.forms.fields import LabelText, Pattern, explained
+from catalog.parsed_text import explained
+from catalog.path_patterns import PathPattern
+from flows.forms.fields import PATH_PATTERNS, LabelText
 from flows.forms.filters import Filters
 from flows.forms.modes import OnError
 from oci.digest import Digest
@@ -35,10 +37,10 @@ class ReplicateRequest(BaseModel):
         title="Kind",
         description="Whose API to ask for paths: an Entrepôt's, a Pulp's, or a plain registry's `_catalog`.",
     )
-    include: tuple[Pattern, ...] = Field(
-        default=(), title="Include", description="Paths to take, as globs or `re:` expressions; none: every path."
+    include: tuple[PathPattern, ...] = Field(
+        default=(), title="Include", description=f"Paths to take; none: every path. {PATH_PATTERNS}"
     )
-    exclude: tuple[Pattern, ...] = Field(
+    exclude: tuple[PathPattern, ...] = Field(
         default=(), title="Exclude", description="Paths to leave out, as patterns; stronger than include."
     )
     labels: tuple[LabelText, ...] = Field(

@@ -12,7 +12,7 @@ from prefect.states import Completed
 
 from catalog.catalog import Catalog
 from catalog.content.restore import plan_towards
-from catalog.filters.tags import select_names
+from catalog.path_patterns import select_paths
 from catalog.pull_counts import sum_pulls
 from catalog.retention.plan import Item, RetentionPlan, plan_retention, plan_versions
 from catalog.retention.rules import RetentionRule
@@ -90,7 +90,7 @@ async def retain_repositories(catalog: Catalog, request: RetentionRequest) -> Re
 def _retain_all(catalog: Catalog, request: RetentionRequest, run_id: str, now: datetime) -> RetentionResult:
     rules = catalog.retention_rules.all()
     names = catalog.snapshots.names()
-    chosen = select_names(names, include=request.repositories) if request.repositories else names
+    chosen = select_paths(names, include=request.repositories) if request.repositories else names
     found: list[Retained] = []
     for name in chosen:
         fitting = [rule for rule in rules if rule.fits(name)]

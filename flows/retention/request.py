@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from catalog.path_patterns import PathPattern
 from catalog.retention.plan import Item
-from flows.forms.fields import Pattern
+from flows.forms.fields import PATH_PATTERNS
 
 
 class RetentionRequest(BaseModel):
@@ -14,10 +15,10 @@ class RetentionRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    repositories: tuple[Pattern, ...] = Field(
+    repositories: tuple[PathPattern, ...] = Field(
         default=(),
         title="Repositories",
-        description="Only these: names, as globs or `re:` expressions; all by default.",
+        description=f"Only these, as patterns; none: all. {PATH_PATTERNS}",
     )
     dry_run: bool = Field(default=False, title="Dry run", description="Say what would go and why, and change nothing.")
 

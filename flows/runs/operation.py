@@ -7,7 +7,7 @@ from datetime import datetime
 from catalog.catalog import Catalog
 from catalog.content.promotion import Verdict
 from catalog.versions.changes import Change, Commit, LatestIs
-from catalog.versions.snapshot import Delta, Snapshot
+from catalog.versions.snapshot import Delta, Snapshot, delta_between
 from flows.runs.plan_items import PlanItem
 from oci.digest import Digest
 from oci.errors import Conflict
@@ -142,7 +142,7 @@ def perform(
             base.version if dry_run else committed.version,
             committed.changed and not dry_run,
             dry_run,
-            catalog.diff(base, committed.snapshot),
+            delta_between(base, committed.snapshot),
             run_id,
             operation.notes,
             operation.not_selected,
@@ -172,7 +172,11 @@ class _Planning:
         changes = tuple(operation.plan(base))
         self.base, self.made = base, plan_id(base, changes)
         expected = self._expected
-        if expected and self.made != expected and self._catalog.history.find_operation(operation.repository, run_id) is None:
+        if (
+            expected
+            and self.made != expected
+            and self._catalog.history.find_operation(operation.repository, run_id) is None
+        ):
             raise PlanChanged(
                 f"the plan is not {expected} but {self.made} on version {base.version} of {operation.repository}, for something "
                 "has changed since it was made; nothing was done: look at it again with --dry-run"

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, cast
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from catalog.filters.pick import Pick
+from catalog.filters.tags import TagPattern
+from catalog.parsed_text import checked, explained
 from catalog.settings import Settings
 from catalog.work_roots import read_allowed
-from flows.forms.fields import PATTERNS, Pattern, checked, explained
+from flows.forms.fields import PATTERNS
 from oci.reference import parse_reference
 from oci.signing.keys import KeyInvalid, Signer, load_signer
 from oci.signing.pgp_keys import PgpSigner, is_pgp, load_pgp_signer
@@ -34,8 +36,8 @@ class SignRequest(BaseModel):
     source: PickText = Field(
         title="Source", description="`NAME` (its tags, by the filters), `NAME:TAG` or `NAME@DIGEST`."
     )
-    include: tuple[Pattern, ...] = Field(default=(), title="Include", description=f"Tags to sign. {PATTERNS}")
-    exclude: tuple[Pattern, ...] = Field(default=(), title="Exclude", description="Tags to leave out, as patterns.")
+    include: tuple[TagPattern, ...] = Field(default=(), title="Include", description=f"Tags to sign. {PATTERNS}")
+    exclude: tuple[TagPattern, ...] = Field(default=(), title="Exclude", description="Tags to leave out, as patterns.")
     recursive: bool = Field(default=False, title="Recursive", description="Sign the children of indexes too.")
     key: Path | None = Field(
         default=None,

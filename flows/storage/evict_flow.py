@@ -13,8 +13,9 @@ from prefect.states import Completed
 from catalog.blobs.index import Held
 from catalog.catalog import Catalog
 from catalog.distributions.records import Distribution
-from catalog.filters.tags import select_names
 from catalog.maintenance.cache_eviction import Unused, Uses, plan_size, plan_unused
+from catalog.path_patterns import select_paths
+from catalog.units import parse_duration
 from catalog.versions.changes import Change
 from catalog.versions.snapshot import Snapshot
 from flows.runs.artifacts import table_artifact
@@ -57,7 +58,7 @@ class Eviction:
     @property
     def keep(self) -> float:
         """Seconds for which layers stay that were fetched or pulled."""
-        return self.request.keep_hours * 3600
+        return parse_duration(self.request.keep).total_seconds()
 
 
 @task(name="evict-unused", cache_policy=NO_CACHE)
@@ -104,11 +105,15 @@ async def evict_layers(eviction: Eviction) -> CacheState:
     catalog, rules = eviction.catalog, eviction.cache.cache
     blobs = await asyncio.to_thread(catalog.maintenance.caches.blobs, eviction.names)
     held = before = sum(one.blob.size for one in blobs)
-    free = {one.digest for one in await asyncio.to_thread(catalog.maintenance.reclaimable, eviction.names, keep=eviction.keep)}
+    free = {
+        one.digest
+        for one in await asyncio.to_thread(catalog.maintenance.reclaimable, eviction.names, keep=eviction.keep)
+    }
     if rules.keep_unused_days:
         live = {
             digest
-            for _, digest in await asyncio.to_thread(catalog.maintenance.caches.live_blobs, eviction.names) - eviction.gone
+            for _, digest in await asyncio.to_thread(catalog.maintenance.caches.live_blobs, eviction.names)
+            - eviction.gone
         }
         chosen = [one.blob for one in blobs if one.blob.digest in free - live]
         held -= await _reclaim(eviction, chosen, "in no latest version")
@@ -164,7 +169,7 @@ async def _run(catalog: Catalog, request: EvictRequest) -> EvictResult:
 def select_caches(caches: Iterable[Distribution], patterns: Sequence[str]) -> list[Distribution]:
     """The caches whose paths fit a pattern, by path, all without patterns; raise DistributionUnknown when there is none."""
     by_path = {one.path: one for one in sorted(caches, key=lambda one: one.path)}
-    chosen = select_names(by_path, include=patterns)
+    chosen = select_paths(by_path, include=patterns)
     if patterns and not chosen:
         raise DistributionUnknown(f"no cache fits {', '.join(patterns)}; `entrepot distribution list` shows them")
     return [by_path[path] for path in chosen]

@@ -6,7 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.forms.fields import Pattern
+from catalog.path_patterns import PathPattern
+from catalog.units import Duration
+from flows.forms.fields import PATH_PATTERNS
 from flows.runs.progress import format_bytes
 
 
@@ -15,13 +17,12 @@ class EvictRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    caches: tuple[Pattern, ...] = Field(
-        default=(), title="Caches", description="Paths of caches, as globs or `re:` expressions; default: all."
+    caches: tuple[PathPattern, ...] = Field(
+        default=(), title="Caches", description=f"Paths of caches as patterns; none: all. {PATH_PATTERNS}"
     )
-    keep_hours: float = Field(
-        default=1.0,
-        ge=0.0,
-        title="Keep layers (hours)",
+    keep: Duration = Field(
+        default="1h",
+        title="Keep layers",
         description="Layers that were fetched or pulled later than so long ago stay, whatever the size.",
     )
     check: bool = Field(
@@ -77,7 +78,7 @@ class EvictResult:
     def summary(self) -> str:
         """One line for a log, a flow run's state and a terminal."""
         if not self.caches:
-            return "no cache has a limit; `entrepot distribution set CACHE --max-size 50GB --keep-unused-days 30` sets them"
+            return "no cache has a limit; `entrepot distribution set CACHE --max-size 50GB --keep-unused 30d` sets them"
         what = "would evict" if self.dry_run else "evicted"
         said = (
             f"{len(self.caches)} cache(s): {what} {self.count('tag')} tags, {self.count('manifest')} manifests, and the bytes of "

@@ -12,6 +12,7 @@ from prefect.states import Completed
 
 from catalog.catalog import Catalog
 from catalog.maintenance.garbage_collection import SweepReport
+from catalog.units import parse_duration
 from flows.runs.catalog import opened_catalog
 from flows.storage.gc_request import GcRequest, GcResult
 
@@ -19,10 +20,11 @@ from flows.storage.gc_request import GcRequest, GcResult
 @task(name="sweep-blobs", cache_policy=NO_CACHE)
 async def sweep_blobs(catalog: Catalog, request: GcRequest) -> SweepReport:
     """Find what no version holds and no lease protects, and free it batch by batch."""
-    ends = time.monotonic() + 60 * request.max_minutes if request.max_minutes else math.inf
+    limit = parse_duration(request.time_limit).total_seconds()
+    ends = time.monotonic() + limit if limit else math.inf
     return await asyncio.to_thread(
         catalog.maintenance.sweep,
-        grace=request.grace_hours * 3600,
+        grace=parse_duration(request.grace).total_seconds(),
         dry_run=request.dry_run,
         is_late=lambda: time.monotonic() > ends,
     )
@@ -33,6 +35,6 @@ async def collect_garbage(request: GcRequest) -> "State[GcResult]":
     """Free the blobs that no version holds. Killed at any point, the next run frees the rest."""
     async with opened_catalog() as catalog:
         report = await sweep_blobs(catalog, request)
-    result = GcResult(report, request.grace_hours * 3600, request.dry_run, str(flow_run.id))
+    result = GcResult(report, parse_duration(request.grace).total_seconds(), request.dry_run, str(flow_run.id))
     get_run_logger().info(result.summary())
     return Completed(message=result.summary(), data=result)

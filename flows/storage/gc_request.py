@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.blobs.index import Link
 from catalog.maintenance.garbage_collection import SweepReport
+from catalog.units import Duration
 from flows.runs.progress import format_bytes
 
 
@@ -15,17 +16,15 @@ class GcRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    grace_hours: float = Field(
-        default=24.0,
-        ge=0.0,
-        title="Grace period (hours)",
+    grace: Duration = Field(
+        default="24h",
+        title="Grace period",
         description="What was uploaded, mounted or copied later than so long ago stays: its manifest may still come.",
     )
-    max_minutes: float | None = Field(
-        default=None,
-        gt=0.0,
-        title="At most (minutes)",
-        description="End after so long; the next run goes on from there.",
+    time_limit: Duration = Field(
+        default="0",
+        title="Time limit",
+        description="End after so long; the next run goes on from there. 0: no limit.",
     )
     dry_run: bool = Field(default=False, title="Dry run", description="Say what would be freed, and free nothing.")
 

@@ -13,6 +13,7 @@ from prefect.states import Completed
 
 from catalog.catalog import Catalog
 from catalog.maintenance.compaction import Step
+from catalog.units import parse_duration
 from flows.runs.artifacts import table_artifact
 from flows.runs.catalog import opened_catalog
 from flows.storage.maintain_request import MaintainRequest, MaintainResult, add_up
@@ -21,8 +22,12 @@ from flows.storage.maintain_request import MaintainRequest, MaintainResult, add_
 @task(name="maintain-lake", cache_policy=NO_CACHE)
 async def maintain_lake(catalog: Catalog, request: MaintainRequest) -> MaintainResult:
     """Do one step after the other, each of which waits for its turn among the writers."""
-    ends = time.monotonic() + 60 * request.max_minutes if request.max_minutes else math.inf
-    steps = catalog.maintenance.steps(keep_snapshots=request.keep_days * 86400, grace=request.grace_hours * 3600)
+    limit = parse_duration(request.time_limit).total_seconds()
+    ends = time.monotonic() + limit if limit else math.inf
+    steps = catalog.maintenance.steps(
+        keep_snapshots=parse_duration(request.keep_snapshots).total_seconds(),
+        grace=parse_duration(request.grace).total_seconds(),
+    )
     done: list[Step] = []
     finished = await asyncio.to_thread(_run, steps, done, ends)
     return MaintainResult(add_up(done), finished, str(flow_run.id))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.maintenance.compaction import Step
+from catalog.units import Duration
 
 
 class MaintainRequest(BaseModel):
@@ -13,23 +14,20 @@ class MaintainRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    keep_days: float = Field(
-        default=30.0,
-        ge=0.0,
-        title="Keep snapshots (days)",
+    keep_snapshots: Duration = Field(
+        default="30d",
+        title="Keep snapshots",
         description="How long DuckLake's own snapshots are kept, for questions as of a time. Versions stay for ever.",
     )
-    grace_hours: float = Field(
-        default=24.0,
-        ge=0.0,
-        title="Grace period (hours)",
+    grace: Duration = Field(
+        default="24h",
+        title="Grace period",
         description="Leases that are older end; files that were not needed for so long are removed.",
     )
-    max_minutes: float | None = Field(
-        default=None,
-        gt=0.0,
-        title="At most (minutes)",
-        description="End after so long; the next run goes on from there.",
+    time_limit: Duration = Field(
+        default="0",
+        title="Time limit",
+        description="End after so long; the next run goes on from there. 0: no limit.",
     )
 
 

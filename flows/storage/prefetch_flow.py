@@ -10,7 +10,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from catalog.catalog import Catalog
-from catalog.filters.tags import select_names
+from catalog.path_patterns import select_paths
 from catalog.remotes.clients import Upstreams
 from flows.runs import progress
 from flows.runs.absent_blobs import Absent, fetch_blob
@@ -87,7 +87,7 @@ async def prefetch_content(request: PrefetchRequest) -> "State[PrefetchResult]":
 
 
 async def _run(catalog: Catalog, request: PrefetchRequest) -> PrefetchResult:
-    names = select_names(catalog.snapshots.names(), include=request.repositories)
+    names = select_paths(catalog.snapshots.names(), include=request.repositories)
     job = PrefetchJob(catalog, names)
     await find_absent(job)
     if job.absent and not request.dry_run:

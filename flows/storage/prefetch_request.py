@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.forms.fields import Pattern
+from catalog.path_patterns import PathPattern
+from flows.forms.fields import PATH_PATTERNS
 from flows.runs.failures import named
 from flows.runs.progress import format_bytes
 from oci.errors import RemoteError
@@ -16,11 +17,11 @@ class PrefetchRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    repositories: tuple[Pattern, ...] = Field(
+    repositories: tuple[PathPattern, ...] = Field(
         min_length=1,
         title="Repositories",
-        description="Names, as globs or `re:` expressions; of each its latest version is completed.",
-        examples=["cache/*"],
+        description=f"Repositories as patterns; of each its latest version is completed. {PATH_PATTERNS}",
+        examples=["cache/**"],
     )
     dry_run: bool = Field(default=False, title="Dry run", description="Say what would be fetched, and fetch nothing.")
 

@@ -12,8 +12,9 @@ from prefect.states import Completed
 from catalog.blobs.index import Held
 from catalog.blobs.origins import BlobSource
 from catalog.catalog import Catalog
-from catalog.filters.tags import select_names
+from catalog.path_patterns import select_paths
 from catalog.remotes.clients import Upstreams
+from catalog.units import parse_duration
 from flows.runs.catalog import opened_catalog
 from flows.storage.reclaim_request import ReclaimRequest, ReclaimResult
 from oci.digest import Digest
@@ -93,8 +94,8 @@ async def reclaim_blobs(job: ReclaimJob, *, check: bool, dry_run: bool) -> None:
 
 
 async def _run(catalog: Catalog, request: ReclaimRequest) -> ReclaimResult:
-    names = select_names(catalog.snapshots.names(), include=request.repositories)
-    keep = request.keep_hours * 3600
+    names = select_paths(catalog.snapshots.names(), include=request.repositories)
+    keep = parse_duration(request.keep).total_seconds()
     job = ReclaimJob(catalog, names, keep, await asyncio.to_thread(catalog.maintenance.reclaimable, names, keep=keep))
     await reclaim_blobs(job, check=request.check, dry_run=request.dry_run)
     return ReclaimResult(tuple(job.blobs), job.kept, request.dry_run, str(flow_run.id))

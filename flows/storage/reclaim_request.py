@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.blobs.index import Held
-from flows.forms.fields import Pattern
+from catalog.path_patterns import PathPattern
+from catalog.units import Duration
+from flows.forms.fields import PATH_PATTERNS
 from flows.runs.progress import format_bytes
 
 
@@ -15,16 +17,15 @@ class ReclaimRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    repositories: tuple[Pattern, ...] = Field(
+    repositories: tuple[PathPattern, ...] = Field(
         min_length=1,
         title="Repositories",
-        description="Names, as globs or `re:` expressions. What any other repository holds too stays.",
-        examples=["cache/*"],
+        description=f"Repositories as patterns; what any other repository holds too stays. {PATH_PATTERNS}",
+        examples=["cache/**"],
     )
-    keep_hours: float = Field(
-        default=24.0,
-        ge=0.0,
-        title="Keep (hours)",
+    keep: Duration = Field(
+        default="24h",
+        title="Keep",
         description="What was fetched or pulled later than so long ago stays.",
     )
     check: bool = Field(

@@ -18,7 +18,7 @@ from catalog.content.copy_ends import RepositoryTarget
 from catalog.maintenance.impact import Use
 from catalog.maintenance.scrub import Fault, HeldRecord, Pace
 from catalog.remotes.clients import Upstreams
-from catalog.units import parse_age
+from catalog.units import moment_of, parse_duration
 from catalog.versions.snapshot import Snapshot
 from flows.runs import progress
 from flows.runs.artifacts import progress_artifact, table_artifact
@@ -51,7 +51,7 @@ class ScrubJob:
     @property
     def before(self) -> float:
         """What was read before this Unix time is to be read."""
-        return self.began - parse_age(self.request.older_than)
+        return moment_of(self.request.older_than, datetime.fromtimestamp(self.began, UTC)).timestamp()
 
 
 @task(name="read-blobs", cache_policy=NO_CACHE)
@@ -160,8 +160,10 @@ async def find_lost(job: ScrubJob) -> None:
 async def find_unknown(job: ScrubJob) -> None:
     """Find files that nobody knows, and blobs that no version holds."""
     request, result = job.request, job.result
-    grace = request.grace_hours * 3600
-    result.unknown = await asyncio.to_thread(job.catalog.maintenance.unknown_files, grace=grace, remove=request.remove_unknown)
+    grace = parse_duration(request.grace).total_seconds()
+    result.unknown = await asyncio.to_thread(
+        job.catalog.maintenance.unknown_files, grace=grace, remove=request.remove_unknown
+    )
     loose = await asyncio.to_thread(job.catalog.maintenance.sweep, grace=grace, dry_run=True)
     result.loose, result.loose_bytes = loose.freed_blobs, loose.freed_bytes
 

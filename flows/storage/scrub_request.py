@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.maintenance.impact import Hit
 from catalog.maintenance.orphan_files import UnknownFiles
 from catalog.maintenance.scrub import Fault
-from catalog.units import parse_age, parse_size
-from flows.forms.fields import checked
+from catalog.units import Age, Duration, Size
 from flows.runs.progress import format_bytes
 from oci.digest import Digest
 from oci.errors import StorageCorrupt
@@ -23,27 +21,32 @@ class ScrubRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rate: Annotated[str, AfterValidator(checked(parse_size))] = Field(
-        default="50MB", title="Rate", description="Bytes read in a second at most, such as 50MB; 0 for no limit."
+    rate: Size = Field(
+        default=50_000_000,
+        ge=0,
+        title="Rate",
+        description="Bytes read in a second at most, such as 50MB; 0: no limit.",
     )
-    older_than: Annotated[str, AfterValidator(checked(parse_age))] = Field(
+    older_than: Age = Field(
         default="0s",
         title="Older than",
-        description="Read only what was last read, or taken in, longer ago than this, such as 30d.",
+        description="Read only what was last read, or taken in, before this: an age (`30d`) or a date (`2026-01-31`).",
     )
     remove_unknown: bool = Field(
         default=False,
         title="Remove unknown files",
         description="Remove files of the store that nobody knows, and from quarantine what was brought anew.",
     )
-    grace_hours: float = Field(
-        default=24.0, ge=0.0, title="Grace period (hours)", description="Unknown files that are younger stay."
+    grace: Duration = Field(
+        default="24h",
+        title="Grace period",
+        description="Unknown files that are younger stay.",
     )
 
     @property
     def rate_bytes(self) -> int | None:
         """Bytes a second; None for no limit."""
-        return parse_size(self.rate) or None
+        return self.rate or None
 
 
 @dataclass(frozen=True, slots=True)

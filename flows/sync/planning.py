@@ -177,7 +177,11 @@ def _left_upstream(context: SyncContext, base: Snapshot) -> set[Digest]:
 
 def _lost(context: SyncContext, base: Snapshot) -> set[Digest]:
     """Return the base's content that a scrub has set aside and that has not been copied anew."""
-    return {digest for digest in context.catalog.maintenance.scrubber.lost() if digest in base.blobs or digest in base.manifests}
+    return {
+        digest
+        for digest in context.catalog.maintenance.scrubber.lost()
+        if digest in base.blobs or digest in base.manifests
+    }
 
 
 def _check_quota(context: SyncContext, plan: SyncPlan) -> None:

@@ -3,7 +3,8 @@
 from pydantic import Field, field_validator, model_validator
 
 from catalog.blobs.origins import Policy
-from flows.forms.fields import COMPANIONS, CompanionText, explained
+from catalog.parsed_text import explained
+from flows.forms.fields import COMPANIONS, CompanionText
 from flows.forms.filters import Filters
 from flows.forms.modes import Mode, OnError
 from oci.reference import Reference, parse_name

@@ -146,7 +146,9 @@ def management_routes(registry: Registry) -> APIRouter:
         async def make() -> list[RepositoryRow]:
             return await registry.threads.make(catalog.history.repositories)
 
-        rows = await registry.answers.get("repositories", catalog.serving.state, asker.key, make, lambda made: 500 * len(made))
+        rows = await registry.answers.get(
+            "repositories", catalog.serving.state, asker.key, make, lambda made: 500 * len(made)
+        )
         found = [row for row in rows if row.name > last and asker.may("pull", row.name)]
         return [_repository_out(row) for row in found[:n]]
 

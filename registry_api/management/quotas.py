@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from catalog.path_patterns import Pattern
+from catalog.path_patterns import PathPattern
 from catalog.quotas.quotas import Quota, QuotaUse
 from registry_api.context import Registry
 from registry_api.management.dependencies import FAILURES, Asker, ToldErrors, asker_of
@@ -19,7 +19,7 @@ class QuotaIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    pattern: Pattern
+    pattern: PathPattern
     max_bytes: Limit = None
     max_tags: Limit = None
     warn_bytes: Limit = None

@@ -75,7 +75,9 @@ def _hold_zeros(home: Path) -> None:
         raw = json.dumps(document).encode()
         made = Descriptor(mediatypes.OCI_MANIFEST, Digest.of(raw), len(raw))
         catalog.content.put(raw, made.digest, "team/app", made.media_type)
-        catalog.commits.commit(Commit("team/app", "test", (AddManifest(made), SetTag("v1", made.digest)), "id", "test", now))
+        catalog.commits.commit(
+            Commit("team/app", "test", (AddManifest(made), SetTag("v1", made.digest)), "id", "test", now)
+        )
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from catalog.catalog import Catalog, open_catalog
-from catalog.pull_counts import PullCount, Pulled
+from catalog.pull_counts import PullCount, Pulled, Pulls
 from catalog.settings import read_settings
 from oci.digest import Digest
 from oci.errors import CatalogUnusable
@@ -73,15 +73,15 @@ def test_a_registry_that_is_read_only_counts_on(tmp_path: Path) -> None:
 def test_what_cannot_be_written_is_kept_and_written_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    record = Catalog.record_pulls
+    record = Pulls.record
     fails = [True]
 
-    def recorded(catalog: Catalog, counts: Mapping[Pulled, PullCount]) -> None:
+    def recorded(pulls: Pulls, counts: Mapping[Pulled, PullCount]) -> None:
         if fails[0]:
             raise CatalogUnusable("a fault of the test")
-        record(catalog, counts)
+        record(pulls, counts)
 
-    monkeypatch.setattr(Catalog, "record_pulls", recorded)
+    monkeypatch.setattr(Pulls, "record", recorded)
     with serve(tmp_path / "entrepot", pulls_flush_seconds=0.05) as api:
         digest = _push(api)
         for _ in range(3):

@@ -161,16 +161,16 @@ def test_a_home_whose_upkeep_fails_heals(tmp_path: Path, former_schema: pytest.M
     former_schema.undo()
 
     with Catalog(settings) as healed:
-        found = healed.query("SELECT labels, annotations, children FROM manifests ORDER BY version").to_pylist()
+        found = healed.query.run("SELECT labels, annotations, children FROM manifests ORDER BY version").to_pylist()
         assert [
             {**one, "labels": dict(one["labels"]), "annotations": dict(one["annotations"])} for one in found
         ] == values
-        assert {step.name for step in healed.maintain(keep_snapshots=0, grace=0)} >= {"flush-rows"}
-        again = healed.query("SELECT labels, annotations, children FROM manifests ORDER BY version").to_pylist()
+        assert {step.name for step in healed.maintenance.steps(keep_snapshots=0, grace=0)} >= {"flush-rows"}
+        again = healed.query.run("SELECT labels, annotations, children FROM manifests ORDER BY version").to_pylist()
         assert again == found
         parts = sum(len(children) for one in values if isinstance(children := one["children"], list))
-        assert healed.query("SELECT digest FROM descriptors").num_rows == parts
-        digests = healed.children("team/app").values()
+        assert healed.query.run("SELECT digest FROM descriptors").num_rows == parts
+        digests = healed.history.children("team/app").values()
         assert ("sha256:poison",) in [tuple(map(str, some)) for some in digests]
 
 
@@ -185,10 +185,14 @@ def test_rows_of_former_releases_that_a_squash_writes_anew_stay_readable(
     lake.close()
     former_schema.undo()
     with Catalog(settings) as healed:
-        before = healed.query("SELECT digest, labels, annotations, children FROM manifests ORDER BY digest").to_pylist()
-        healed.squasher.delete_versions("team/app", [range(1, 3)], actor="somebody", now=NOW)
-        list(healed.maintain(keep_snapshots=0, grace=0))
-        after = healed.query("SELECT digest, labels, annotations, children FROM manifests ORDER BY digest").to_pylist()
+        before = healed.query.run(
+            "SELECT digest, labels, annotations, children FROM manifests ORDER BY digest"
+        ).to_pylist()
+        healed.deletion.delete_versions("team/app", [range(1, 3)], actor="somebody", now=NOW)
+        list(healed.maintenance.steps(keep_snapshots=0, grace=0))
+        after = healed.query.run(
+            "SELECT digest, labels, annotations, children FROM manifests ORDER BY digest"
+        ).to_pylist()
     assert after == before
     assert len(after) == 3
 

@@ -64,7 +64,7 @@ def _set(entrepot: Entrepot, *limits: str) -> dict[str, Any]:
 
 
 def _evict(entrepot: Entrepot, *arguments: str) -> dict[str, Any]:
-    found: dict[str, Any] = entrepot.json("evict", "--keep-hours", "0", *arguments)
+    found: dict[str, Any] = entrepot.json("evict", "--keep", "0", *arguments)
     return found
 
 
@@ -119,7 +119,9 @@ def test_a_cache_shrinks_to_its_size(
     _pull(skopeo, server, tmp_path, *TAGS, "v1")  # v1 is used last
     assert _set(entrepot, "--max-size", "700kB")["max_size"] == 700_000
     with open_catalog(read_settings(home=entrepot.home)) as catalog:
-        wait_until(lambda: sum(one.pulls for one in catalog.pulls.read_one(CACHED).values()) == 8, 10, "pulls are written")
+        wait_until(
+            lambda: sum(one.pulls for one in catalog.pulls.read_one(CACHED).values()) == 8, 10, "pulls are written"
+        )
         layers = {tag: _layer_of(catalog, index) for tag, index in images.items()}
         version = catalog.snapshots.get(CACHED).version
         done = _evict(entrepot)

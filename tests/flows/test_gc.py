@@ -46,15 +46,15 @@ def test_usage_delete_and_gc(
     assert [row["operation"] for row in entrepot.json("version", "list", "a/one")] == ["delete", "test"]
     kept = entrepot.json("gc")
     assert (kept["freed"]["blobs"], kept["kept_by_grace"]) == (0, 1)
-    planned = entrepot.json("gc", "--grace-hours", "0", "--dry-run")
+    planned = entrepot.json("gc", "--grace", "0", "--dry-run")
     assert planned["digests"] == [Digest.of(loose)]
-    result = entrepot.json("gc", "--grace-hours", "0")
+    result = entrepot.json("gc", "--grace", "0")
     assert result["freed"] == {"blobs": 1, "bytes": len(loose)}
     assert prefect.flow_run(result["flow_run_id"])["state"]["message"].startswith("freed 1 blobs")
     # Old versions keep their content: the deleted image comes back with them.
     assert entrepot.json("version", "restore", "a/one", "1")["changed"]
     skopeo("copy", "--src-tls-verify=false", f"docker://{server.host}/a/one:v1", f"dir:{tmp_path / 'back'}")
-    assert entrepot("gc", "--grace-hours", "-1").returncode == 2
+    assert entrepot("gc", "--grace", "-1").returncode == 2
 
 
 @pytest.mark.slow
@@ -66,7 +66,7 @@ def test_gc_all_the_time_loses_no_push(tmp_path: Path) -> None:
         def collect() -> None:
             while not stop.is_set():
                 try:
-                    freed.append(len(collector.sweep(grace=2.0).freed))
+                    freed.append(len(collector.maintenance.sweep(grace=2.0).freed))
                 except BaseException as error:
                     failures.append(error)
                     raise
@@ -91,7 +91,7 @@ def test_gc_all_the_time_loses_no_push(tmp_path: Path) -> None:
             thread.join(60)
         assert not failures
         assert len(freed) > 1
-        assert collector.sweep(grace=0.0).freed
+        assert collector.maintenance.sweep(grace=0.0).freed
         for number in range(60):
             manifest = api.anybody.get(f"/v2/{NAME}/manifests/t{number}").json()
             for part in (manifest["config"], *manifest["layers"]):

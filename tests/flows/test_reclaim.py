@@ -37,10 +37,10 @@ def test_a_cache_gives_its_layers_back_and_fetches_them_again(
 ) -> None:
     _pull(skopeo, server, tmp_path / "first")
     assert entrepot.json("reclaim", "cache/*")["freed"]["blobs"] == 0  # just fetched
-    planned = entrepot.json("reclaim", "cache/*", "--keep-hours", "0", "--dry-run")
+    planned = entrepot.json("reclaim", "cache/*", "--keep", "0", "--dry-run")
     assert planned["freed"]["blobs"] == 2
     held, versions = entrepot.json("usage"), entrepot.json("version", "list", f"cache/{NAME}")
-    freed = entrepot.json("reclaim", "cache/*", "--keep-hours", "0")
+    freed = entrepot.json("reclaim", "cache/*", "--keep", "0")
     assert (freed["freed"], freed["kept"]) == (planned["freed"], {})
     after = entrepot.json("usage")
     assert held["held"]["bytes"] - after["held"]["bytes"] == freed["freed"]["bytes"]
@@ -52,11 +52,11 @@ def test_a_cache_gives_its_layers_back_and_fetches_them_again(
 
     upstream.child.kill()
     entrepot.env["ENTREPOT_UPSTREAM_ATTEMPTS"] = "1"
-    kept = entrepot.json("reclaim", "cache/*", "--keep-hours", "0")
+    kept = entrepot.json("reclaim", "cache/*", "--keep", "0")
     assert (kept["freed"]["blobs"], len(kept["kept"])) == (0, 2)
     _pull(skopeo, server, tmp_path / "last")
     assert "HTTP Request" not in server.child.output()  # upstreams sign the addresses of blobs: no log for them
-    assert "freed 2 blobs" in entrepot("reclaim", "cache/*", "--keep-hours", "0", "--no-check").stdout
+    assert "freed 2 blobs" in entrepot("reclaim", "cache/*", "--keep", "0", "--no-check").stdout
 
 
 def test_what_another_repository_holds_stays(
@@ -64,9 +64,9 @@ def test_what_another_repository_holds_stays(
 ) -> None:
     _pull(skopeo, server, tmp_path / "first")
     entrepot.json("curate", "prod/app", f"cache/{NAME}:v1")
-    assert entrepot.json("reclaim", "cache/*", "--keep-hours", "0")["freed"]["blobs"] == 0
-    assert entrepot.json("reclaim", "cache/*", "prod/*", "--keep-hours", "0", "--dry-run")["freed"]["blobs"] == 2
-    assert entrepot.json("reclaim", "nothing/*", "--keep-hours", "0")["freed"]["blobs"] == 0
+    assert entrepot.json("reclaim", "cache/*", "--keep", "0")["freed"]["blobs"] == 0
+    assert entrepot.json("reclaim", "cache/*", "prod/*", "--keep", "0", "--dry-run")["freed"]["blobs"] == 2
+    assert entrepot.json("reclaim", "nothing/*", "--keep", "0")["freed"]["blobs"] == 0
 
 
 def test_layers_are_fetched_before_anybody_pulls_them(
@@ -78,13 +78,13 @@ def test_layers_are_fetched_before_anybody_pulls_them(
     assert planned["fetched"]["blobs"] == 2
     assert entrepot.json("prefetch", "lazy/*")["fetched"] == planned["fetched"]
     assert entrepot.json("prefetch", "lazy/*")["fetched"] == {"blobs": 0, "bytes": 0}
-    assert entrepot.json("reclaim", "lazy/*", "--keep-hours", "0")["freed"]["blobs"] == 2
+    assert entrepot.json("reclaim", "lazy/*", "--keep", "0")["freed"]["blobs"] == 2
     assert entrepot.json("prefetch", "lazy/*")["fetched"] == planned["fetched"]
     upstream.child.kill()
     entrepot.env["ENTREPOT_UPSTREAM_ATTEMPTS"] = "1"
     server = entrepot_server(entrepot.home)
     skopeo("copy", "--src-tls-verify=false", f"docker://{server.host}/lazy/app:v1", f"dir:{tmp_path / 'pulled'}")
-    entrepot.json("reclaim", "lazy/*", "--keep-hours", "0", "--no-check")
+    entrepot.json("reclaim", "lazy/*", "--keep", "0", "--no-check")
     failed = entrepot("prefetch", "lazy/*")
     assert failed.returncode == 1
     assert "2 blobs could not be fetched; 0 were, and stay:" in failed.stderr

@@ -118,7 +118,7 @@ def test_sync_export_import_and_gc_over_s3(
     assert second("import", str(tmp_path / "app.tar")).returncode == 0
     assert second.json("tag", "list", NAME) == entrepot.json("tag", "list", NAME)
     assert len([path for path in (s3.folder / "second").rglob("*") if path.is_file()]) == 3
-    assert second.json("gc", "--grace-hours", "0")["freed"] == {"blobs": 0, "bytes": 0}
+    assert second.json("gc", "--grace", "0")["freed"] == {"blobs": 0, "bytes": 0}
 
 
 class _Flaky(http.server.BaseHTTPRequestHandler):

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from catalog.filters.facts import facts_of
 from catalog.pull_counts import PullCount, sum_pulls
-from catalog.retention.plan import RetentionPlan, Times, plan_retention, plan_versions
+from catalog.retention.plan import RetentionPlan, plan_retention, plan_versions
 from catalog.retention.rules import RetentionRule
+from catalog.retention.times import Times
 from catalog.versions.snapshot import ManifestEntry, Snapshot
 from oci import mediatypes
 from oci.digest import Digest

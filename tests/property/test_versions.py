@@ -117,7 +117,7 @@ class Versions(RuleBasedStateMachine):
 
         def do(*, dry_run: bool) -> SquashReport:
             wanted = [range(number, number + 1) for number in numbers]
-            return self.reader.squasher.delete_versions("repo", wanted, actor="tester", now=NOW, dry_run=dry_run)
+            return self.reader.deletion.delete_versions("repo", wanted, actor="tester", now=NOW, dry_run=dry_run)
 
         if numbers & (self.pinned | {self.latest}) or not numbers <= self.model.keys():
             with pytest.raises((InUse, VersionUnknown)):
@@ -148,7 +148,7 @@ class Versions(RuleBasedStateMachine):
     @rule()
     def collect(self) -> None:
         loose = self.loose()
-        assert {blob.digest for blob in self.reader.sweep(grace=-1).freed} == loose
+        assert {blob.digest for blob in self.reader.maintenance.sweep(grace=-1).freed} == loose
         assert not self.loose()
 
     @rule()

@@ -62,7 +62,7 @@ def together(opened: Catalog, jobs: Sequence[Callable[[], object]]) -> list[obje
     with ThreadPoolExecutor(len(jobs)) as pool:
         with opened._lake.write():
             done = [pool.submit(do, job) for job in jobs]
-            waiting = opened._committer
+            waiting = opened.commits
             wait_until(lambda: len(waiting._queue) >= len(jobs) - 1, 20, "all wait, one of them for the lock")
         return [one.result() for one in done]
 
@@ -88,16 +88,16 @@ def test_what_cannot_be_written_fails_alone(opened: Catalog, monkeypatch: pytest
     assert all(isinstance(found[number], ValueError) for number in (3, 10, 17, 24))
     for name in ("good/app-0", "good/app-1", "good/app-2"):
         tags = {f"t{number}" for number in range(28) if number % 7 != 3 and f"good/app-{number % 3}" == name}
-        assert opened.snapshot(name).tags.keys() == tags
-        assert [row.number for row in opened.versions(name)] == list(range(len(tags), 0, -1))
-    assert not opened.has_repository("bad/app")
+        assert opened.snapshots.get(name).tags.keys() == tags
+        assert [row.number for row in opened.history.versions(name)] == list(range(len(tags), 0, -1))
+    assert not opened.snapshots.has("bad/app")
     opened.close()
 
 
 def test_what_has_landed_although_its_write_failed_is_made_once(
     opened: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keep, groups = opened._snapshots.keep, list[int]()
+    keep, groups = opened.snapshots.keep, list[int]()
 
     def break_once(made: Iterable[Snapshot], *, before: int, after: int) -> None:
         groups.append(before)
@@ -105,11 +105,11 @@ def test_what_has_landed_although_its_write_failed_is_made_once(
             raise OSError("after the commit")
         keep(made, before=before, after=after)
 
-    monkeypatch.setattr(opened._snapshots, "keep", break_once)
+    monkeypatch.setattr(opened.snapshots, "keep", break_once)
     found = together(opened, [push(opened, "team/app", number) for number in range(8)])
     assert not any(isinstance(one, Exception) for one in found)
-    assert [row.number for row in opened.versions("team/app")] == list(range(8, 0, -1))
-    assert len(opened.snapshot("team/app").tags) == 8
+    assert [row.number for row in opened.history.versions("team/app")] == list(range(8, 0, -1))
+    assert len(opened.snapshots.get("team/app").tags) == 8
     opened.close()
 
 
@@ -120,7 +120,7 @@ def test_a_lock_that_cannot_be_had_is_waited_for_once(opened: Catalog, monkeypat
         tries.append(len(group))
         raise CatalogBusy("another process has held the lock")
 
-    monkeypatch.setattr(opened._committer, "_write", refuse)
+    monkeypatch.setattr(opened.commits, "_write", refuse)
     with ThreadPoolExecutor(8) as pool:
         found = [one.exception() for one in [pool.submit(job) for job in jobs]]
     assert all(isinstance(one, CatalogBusy) for one in found)
@@ -136,9 +136,9 @@ def test_odd_values_in_all_places_are_written_or_refused_alone(opened: Catalog) 
     assert all(isinstance(one, EntrepotError) for one in odd)
     assert len(odd) < len(ODD)
     for view in ASKED:
-        opened.query(f"SELECT * FROM {view}")
-    list(opened.maintain(keep_snapshots=0, grace=0))
-    opened.usage()
+        opened.query.run(f"SELECT * FROM {view}")
+    list(opened.maintenance.steps(keep_snapshots=0, grace=0))
+    opened.maintenance.usage()
     opened.close()
 
 
@@ -180,11 +180,11 @@ def test_any_text_of_a_manifest_is_committed(
         fuzzed, "team/app", "v1", text, created=text, labels=labels, annotations=annotations, artifactType=text
     )
     digest = made.snapshot.tags["v1"]
-    assert fuzzed.snapshot("team/app").manifests[digest] == made.snapshot.manifests[digest]
-    image = fuzzed.snapshot("team/app").resolve("v1")
+    assert fuzzed.snapshots.get("team/app").manifests[digest] == made.snapshot.manifests[digest]
+    image = fuzzed.snapshots.get("team/app").resolve("v1")
     child = stage_index(fuzzed, "team/app", [], annotations=annotations)
     commit_to(fuzzed, "team/app", AddManifest(child), operation_id=f"{text} index")
-    (found,) = fuzzed.query(f"SELECT labels, annotations FROM manifests WHERE digest = '{image}'").to_pylist()
+    (found,) = fuzzed.query.run(f"SELECT labels, annotations FROM manifests WHERE digest = '{image}'").to_pylist()
     assert len(found["labels"]) <= len(labels) + 1
 
 

@@ -317,7 +317,7 @@ def test_an_upload_of_what_others_hold_is_the_same_work(
     api: Api, vault: Vault, monkeypatch: pytest.MonkeyPatch, mallory: str
 ) -> None:
     placed: list[Digest] = []
-    store = api.catalog._store
+    store = api.catalog.maintenance._store
     real = store.adopt
 
     def adopt(path: Path, digest: Digest) -> None:

@@ -299,7 +299,12 @@ def test_another_entrepot_takes_it_all(push: Push, catalog: Catalog, second: Ent
         catalog,
         "to/app",
         *plan_atomic(
-            catalog, catalog.snapshots.get("to/app"), [made.digest], signer, identity="registry.example/app", timestamp=0
+            catalog,
+            catalog.snapshots.get("to/app"),
+            [made.digest],
+            signer,
+            identity="registry.example/app",
+            timestamp=0,
         ),
         operation_id="sign",
     )

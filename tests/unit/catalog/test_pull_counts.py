@@ -8,7 +8,7 @@ import pytest
 
 from catalog.catalog import Catalog
 from catalog.lake.connection import Lake
-from catalog.pull_counts import PullCount, PullCounter, Pulled, Pulls, sum_pulls
+from catalog.pull_counts import DAYS_APART, PullCount, PullCounter, Pulled, Pulls, sum_pulls
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 ONE, TWO = "sha256:" + "1" * 64, "sha256:" + "2" * 64
@@ -80,10 +80,10 @@ def test_sums_of_a_repository() -> None:
 def test_several_processes_add_up(catalog: Catalog, open_again: Callable[..., Catalog]) -> None:
     other = open_again()
     catalog.pulls.record(_counted(("team/app", "v1", ONE), ("team/app", "v1", ONE), ("other", "", TWO)))
-    other.record_pulls(_counted(("team/app", "v1", ONE), at=NOW + timedelta(days=1)))
+    other.pulls.record(_counted(("team/app", "v1", ONE), at=NOW + timedelta(days=1)))
     for one in (catalog, other):
-        assert one.pulls("team/app") == {("v1", ONE): PullCount(3, NOW + timedelta(days=1))}
-        assert one.pulls_of(["other", "nobody"]) == {"other": {("", TWO): PullCount(1, NOW)}}
+        assert one.pulls.read_one("team/app") == {("v1", ONE): PullCount(3, NOW + timedelta(days=1))}
+        assert one.pulls.read(["other", "nobody"]) == {"other": {("", TWO): PullCount(1, NOW)}}
     assert catalog.pulls.read_one("nobody") == {}
     asked = catalog.query.run("SELECT repository, tag, digest, pulls, last_pulled_at FROM pulls ORDER BY 1")
     assert asked.to_pydict()["pulls"] == [1, 3]
@@ -99,11 +99,11 @@ def test_a_write_of_pulls_makes_no_version_and_costs_others_one_query(
     catalog.pulls.record(_counted(("team/app", "v1", ONE)))
     assert catalog.snapshots.is_current()  # no request of the writer's looks for news
     asked.clear()
-    assert not other.is_current()
-    other.refresh()
-    assert other.is_current()
+    assert not other.snapshots.is_current()
+    other.snapshots.refresh()
+    assert other.snapshots.is_current()
     assert len(asked) == 1
-    assert other.repository_names() == ()
+    assert other.snapshots.names() == ()
 
 
 def test_compaction_keeps_every_sum(catalog: Catalog) -> None:
@@ -115,15 +115,15 @@ def test_compaction_keeps_every_sum(catalog: Catalog) -> None:
         pulls.record(_counted(*some, ("other", "", ONE), at=at))
         pulls.record(_counted(("team/app", "v1", ONE), at=at))
     before = catalog.pulls.read(["team/app", "other"])
-    kept_apart = date(2026, 2, 1)
-    gone = pulls.compact(kept_apart)
+    today = date(2026, 2, 1) + timedelta(days=DAYS_APART)
+    gone = pulls.compact(today)
     assert gone > 0
     assert catalog.pulls.read(["team/app", "other"]) == before
     days = "SELECT day, count(*) FROM pulls WHERE repository = 'other' GROUP BY day ORDER BY day"
     assert [row[1] for row in catalog._lake.read(days)] == [1] * 11  # all before February, and ten days of it
-    assert pulls.compact(kept_apart) == 0
+    assert pulls.compact(today) == 0
     pulls.record(_counted(("team/app", "v1", ONE), at=NOW + timedelta(days=39)))
-    pulls.compact(date(2027, 1, 1))
+    pulls.compact(date(2027, 4, 1))
     assert sum(one.pulls for one in catalog.pulls.read_one("team/app").values()) == 241
     assert catalog._lake.read("SELECT count(*) FROM pulls WHERE repository = 'other'") == [(1,)]
 
@@ -132,6 +132,11 @@ def test_the_catalogue_compacts_by_its_clock(open_again: Callable[..., Catalog])
     catalog = open_again()
     for _ in range(5):
         catalog.pulls.record(_counted(("team/app", "v1", ONE)))
-    assert catalog.compact_pulls() == 4
+    assert _compacted(catalog) == 4
     assert catalog.pulls.read_one("team/app") == {("v1", ONE): PullCount(5, NOW)}
-    assert catalog.compact_pulls() == 0
+    assert _compacted(catalog) == 0
+
+
+def _compacted(catalog: Catalog) -> int:
+    steps = catalog.maintenance.steps(keep_snapshots=1e9, grace=1e9)
+    return next(step.done for step in steps if step.name == "compact-pulls")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from catalog.access.bearer_tokens import Scope, parse_scope
 from catalog.access.policy import ACTIONS, Account, Caller, Grant, Policy, Rule, decide_access, parse_grant
-from catalog.path_patterns import matches, parse_pattern
+from catalog.path_patterns import matches, parse_path_pattern
 from oci.errors import InvalidInput
 from oci.reference import is_name
 
@@ -35,7 +35,7 @@ def test_patterns_go_by_whole_parts(pattern: str, fitting: list[str], others: li
 @given(st.text(max_size=40))
 def test_any_text_is_a_pattern_or_refused(text: str) -> None:
     try:
-        pattern = parse_pattern(text)
+        pattern = parse_path_pattern(text)
     except InvalidInput:
         return
     assert matches(pattern, "team/app") in {True, False}

@@ -67,7 +67,7 @@ def test_there_and_back(filled: Catalog, other: Catalog, tmp_path: Path, form: s
     assert read_contents(path) == contents
     take_in(other, path)
     for name in ("team/app", "tools/helper"):
-        ours, theirs = filled.snapshot(name), other.snapshot(name)
+        ours, theirs = filled.snapshots.get(name), other.snapshots.get(name)
         assert (theirs.tags, theirs.manifests, theirs.blobs) == (ours.tags, ours.manifests, ours.blobs)
     assert other.content.read(Digest.of(b"shared")) == b"shared"
     assert [found for found in tmp_path.iterdir() if found.name.endswith(".partial")] == []
@@ -88,10 +88,10 @@ def test_the_difference_of_two_versions(filled: Catalog, other: Catalog, tmp_pat
     assert len(contents.blobs) == 3  # manifest, config, the one new layer
     with pytest.raises(BundleInvalid, match="builds on version 2 of team/app, which is not held here: 2 manifests"):
         take_in(other, tmp_path / "second.tar")
-    assert other.find_snapshot("team/app") is None
+    assert other.snapshots.find("team/app") is None
     take_in(other, tmp_path / "first.tar")
     take_in(other, tmp_path / "second.tar")
-    assert other.snapshot("team/app").tags == filled.snapshot("team/app").tags
+    assert other.snapshots.get("team/app").tags == filled.snapshots.get("team/app").tags
 
 
 def test_what_cannot_be_exported(filled: Catalog, tmp_path: Path, home: Path) -> None:
@@ -247,13 +247,13 @@ def test_a_filter_exports_a_part_and_builds_on_the_same_part(filled: Catalog, ot
     assert first.dropped == {"team/app:v2": "matches no include"}
     write_bundle(filled, first.contents, tmp_path / "first.tar", lambda _count: None)
     take_in(other, tmp_path / "first.tar")
-    assert set(other.snapshot("team/app").tags) == {"v1"}
+    assert set(other.snapshots.get("team/app").tags) == {"v1"}
     second = wanted(None, 2, "v1", "v3")
     assert Digest.of(b"of three") in second.contents.blobs
     assert not {Digest.of(b"shared"), Digest.of(b"of one"), Digest.of(b"of two")} & second.contents.blobs.keys()
     write_bundle(filled, second.contents, tmp_path / "second.tar", lambda _count: None)
     take_in(other, tmp_path / "second.tar")
-    theirs, ours = other.snapshot("team/app"), filled.snapshot("team/app")
+    theirs, ours = other.snapshots.get("team/app"), filled.snapshots.get("team/app")
     assert theirs.tags == {tag: ours.tags[tag] for tag in ("v1", "v3")}
     assert other.content.read(Digest.of(b"of three")) == b"of three"
 
@@ -286,8 +286,8 @@ def test_chosen_platforms_leave_an_index_its_digest_and_can_be_imported(
     wanted = Wanted("team/app", platforms=PlatformFilter(platforms[:1]))
     write_bundle(catalog, plan_export(catalog, [wanted], now=NOW).contents, tmp_path / "part", lambda _count: None)
     take_in(other, tmp_path / "part")
-    assert other.snapshot("team/app").tags == {"v1": index.digest}
-    assert set(other.snapshot("team/app").manifests) == {index.digest, images[0].digest}
+    assert other.snapshots.get("team/app").tags == {"v1": index.digest}
+    assert set(other.snapshots.get("team/app").manifests) == {index.digest, images[0].digest}
 
 
 def test_a_folder_that_becomes_a_link_while_a_bundle_is_read_leads_nowhere(

@@ -9,7 +9,7 @@ import pytest
 from catalog.catalog import Catalog
 from catalog.commits.commit import _Waiting
 from catalog.versions.changes import AddManifest, Commit, LatestIs, RemoveManifest, RemoveTag, SetTag
-from catalog.versions.snapshot import Snapshot
+from catalog.versions.snapshot import Snapshot, delta_between
 from oci import mediatypes
 from oci.descriptor import Descriptor
 from oci.digest import Digest
@@ -67,7 +67,7 @@ def test_a_moved_tag_keeps_the_old_manifest_and_every_version(catalog: Catalog) 
     second = push_image(catalog, "team/app", "latest", "two").snapshot
     assert second.tags["latest"] != first.tags["latest"]
     assert len(second.manifests) == 2
-    diff = catalog.diff(first, second)
+    diff = delta_between(first, second)
     assert diff.tags_removed == dict(first.tags)
     assert diff.tags_added == dict(second.tags)
     assert [(change.action, change.kind) for change in catalog.history.changes("team/app", 2)][:2] == [
@@ -220,7 +220,7 @@ def test_a_large_commit_reads_back_as_it_was(catalog: Catalog, open_again: Calla
         for change in (AddManifest(descriptor), SetTag(f"t{number}", descriptor.digest))
     ]
     result = commit_to(catalog, "team/app", *changes)
-    assert open_again().snapshot("team/app") == result.snapshot
+    assert open_again().snapshots.get("team/app") == result.snapshot
     rows = catalog.query.run("SELECT labels['seed'] AS seed, os, kind FROM manifests ORDER BY seed").to_pylist()
     assert len(rows) == 120
     assert rows[0] == {"seed": "seed 0", "os": "linux", "kind": "image"}

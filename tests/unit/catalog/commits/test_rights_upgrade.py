@@ -93,9 +93,9 @@ def test_what_nobody_is_robbed_by_stays_usable(former: Path, open_again: Callabl
             (name, digest)
             for name in "abcd"
             for digest in (ALONE, CLAIMED, OPEN, BESIDE, CHOSEN)
-            if opened.rights.usable_size(opened.snapshot(name), digest) is not None
+            if opened.rights.usable_size(opened.snapshots.get(name), digest) is not None
         }
         assert usable == {
             ("a", ALONE), ("a", OPEN), ("c", OPEN), ("b", CLAIMED), ("b", BESIDE), ("a", CHOSEN), ("d", CHOSEN),
         }  # fmt: skip
-        opened.sweep(grace=-1)
+        opened.maintenance.sweep(grace=-1)

@@ -28,7 +28,7 @@ def test_every_version_can_be_restored(catalog: Catalog, open_again: Callable[..
     for number in range(5):
         made = restore(catalog, "team/app", number)
         for reader in (catalog, open_again()):
-            old, new = reader.snapshot("team/app", number), reader.snapshot("team/app", made)
+            old, new = reader.snapshots.get("team/app", number), reader.snapshots.get("team/app", made)
             assert (new.tags, new.manifests, new.blobs) == (old.tags, old.manifests, old.blobs)
     assert restore(catalog, "team/app", 10) == 10  # it is so already: no version
     assert [row.operation for row in catalog.history.versions("team/app")].count("restore") == 5

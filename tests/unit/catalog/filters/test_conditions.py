@@ -1,10 +1,10 @@
 """Conditions on content: which facts fulfil them, and in what words."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
-from catalog.filters.conditions import Conditions, moment, parse_age, parse_pair, parse_type
+from catalog.filters.conditions import Conditions, parse_pair, parse_type
 from catalog.filters.facts import Facts, facts_of, with_children
 from oci.digest import Digest
 from oci.errors import InvalidInput
@@ -92,30 +92,3 @@ def test_what_is_no_condition_on_a_key(text: str) -> None:
 def test_what_is_no_type(text: str) -> None:
     with pytest.raises(InvalidInput, match="expected one of image, index, helm"):
         parse_type(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("90s", timedelta(seconds=90)),
-        ("12h", timedelta(hours=12)),
-        ("1w2d", timedelta(days=9)),
-        ("1d1d", timedelta(days=2)),
-        ("2026-01-31", datetime(2026, 1, 31, tzinfo=UTC)),
-        ("2026-01-31T12:00+01:00", datetime(2026, 1, 31, 11, tzinfo=UTC)),
-    ],
-)
-def test_ages(text: str, expected: timedelta | datetime) -> None:
-    assert parse_age(text) == expected
-
-
-@pytest.mark.parametrize(
-    "text", ["", "30", "d", "30 d", "30y", "-1d", "2026-13-01", "9999999d", "0001-01-01T00:00+12:00"]
-)
-def test_what_is_no_age(text: str) -> None:
-    with pytest.raises(InvalidInput, match="neither an age such as 30d"):
-        parse_age(text)
-
-
-def test_an_age_before_the_beginning_of_time() -> None:
-    assert moment("999999w", NOW) == datetime.min.replace(tzinfo=UTC)

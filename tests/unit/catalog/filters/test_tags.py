@@ -5,7 +5,7 @@ from semver import Version
 
 from catalog.filters.platforms import PlatformFilter
 from catalog.filters.semver import parse_range, parse_version
-from catalog.filters.tags import Line, TagFilter, parse_pattern
+from catalog.filters.tags import Line, TagFilter, parse_tag_pattern
 from oci.digest import Digest
 from oci.errors import InvalidInput
 from oci.memory import MemoryStore
@@ -96,7 +96,7 @@ def test_a_digest_takes_a_manifest_and_no_tag() -> None:
     assert chosen.select(TAGS).kept == ("v1.0",)
     assert TagFilter((digest,)).select(TAGS).kept == ()
     with pytest.raises(InvalidInput, match="sha256:abc"):
-        parse_pattern("sha256:abc")
+        parse_tag_pattern("sha256:abc")
 
 
 @pytest.mark.parametrize("include", [("v1.*",), ("re:v1",), ("semver:1",), (), ("v1", "v[12]")])
@@ -116,7 +116,7 @@ def test_every_tag_has_its_rule() -> None:
 @pytest.mark.parametrize("pattern", ["re:(", "semver:", "semver:abc", "semver:1.2.3.4", "semver:>=1 nonsense"])
 def test_a_pattern_that_cannot_be_read_is_told(pattern: str) -> None:
     with pytest.raises(InvalidInput):
-        parse_pattern(pattern)
+        parse_tag_pattern(pattern)
 
 
 @pytest.mark.parametrize(

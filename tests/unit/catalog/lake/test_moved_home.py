@@ -21,7 +21,10 @@ def test_a_home_that_was_moved_opens_and_goes_on(tmp_path: Path) -> None:
     with Catalog(read_settings(home=new)) as catalog:
         push_image(catalog, "team/app", "after", "after")
         assert catalog.snapshots.get("team/app").tags.keys() == {"before", "after"}
-        assert catalog.query.run("SELECT tag FROM tags ORDER BY tag").to_pylist() == [{"tag": "after"}, {"tag": "before"}]
+        assert catalog.query.run("SELECT tag FROM tags ORDER BY tag").to_pylist() == [
+            {"tag": "after"},
+            {"tag": "before"},
+        ]
 
 
 def test_other_programs_find_the_rows_of_a_moved_home(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_a_process_that_runs_since_before_the_first_upkeep_reads_and_writes_on(
     other = open_again()
     before = everything(other)
     list(catalog.maintenance.steps(keep_snapshots=0.0, grace=-5.0))
-    other._snapshots._kept.clear()  # as if it had too much to keep
+    other.snapshots._kept.clear()  # as if it had too much to keep
     assert everything(other) == before
     push_image(other, "team/app", "v2", "two")
     assert set(catalog.snapshots.get("team/app").tags) == {"v1", "v2"}
@@ -77,19 +77,19 @@ def test_a_process_that_was_idle_over_an_expiry_learns_what_was_committed(
 ) -> None:
     fill(catalog)
     idle, follower = open_again(), open_again()
-    assert idle.snapshot("team/app0").version == 4
-    log = follower.commit_log()
+    assert idle.snapshots.get("team/app0").version == 4
+    log = follower.commits.log()
     log.look()
     push_image(catalog, "team/app0", "new", "while nobody looks")
     push_image(catalog, "team/other", "new", "a new repository")
     list(catalog.maintenance.steps(keep_snapshots=0.0, grace=-5.0))  # the snapshots that would have told of it are gone
-    assert not idle.is_current()
-    assert idle.snapshot("team/app0").version == 5
-    assert "new" in idle.snapshot("team/app0").tags
-    assert idle.repository_names() == ("team/app0", "team/app1", "team/other")
-    assert idle.cached_served("team/other") or idle.find_served("team/other")
+    assert not idle.snapshots.is_current()
+    assert idle.snapshots.get("team/app0").version == 5
+    assert "new" in idle.snapshots.get("team/app0").tags
+    assert idle.snapshots.names() == ("team/app0", "team/app1", "team/other")
+    assert idle.serving.cached("team/other") or idle.serving.find("team/other")
     push_image(idle, "team/app0", "newer", "by the idle one")
-    assert catalog.snapshots.get("team/app0").tags.keys() == idle.snapshot("team/app0").tags.keys()
+    assert catalog.snapshots.get("team/app0").tags.keys() == idle.snapshots.get("team/app0").tags.keys()
 
 
 def test_a_sweep_after_an_expiry_frees_nothing_that_versions_hold(catalog: Catalog) -> None:

@@ -33,10 +33,10 @@ def timed(home: Path, now: list[float]) -> Iterator[Catalog]:
 
 def test_what_a_version_holds_stays_also_when_it_is_not_the_latest(timed: Catalog, now: list[float]) -> None:
     push_image(timed, "team/app", "a", "one", ("old",))
-    digest = timed.snapshot("team/app").tags["a"]
+    digest = timed.snapshots.get("team/app").tags["a"]
     commit_to(timed, "team/app", RemoveManifest(digest))
     now[0] += 10 * DAY
-    report = timed.sweep(grace=DAY)
+    report = timed.maintenance.sweep(grace=DAY)
     assert (report.freed, report.held) == ([], 3)
     assert timed.content.read(Digest.of(b"old")) == b"old"
 
@@ -45,19 +45,19 @@ def test_what_nothing_holds_goes_after_the_grace_period(timed: Catalog, now: lis
     push_image(timed, "team/app", "a", "one")
     loose = b"an upload that no manifest came for"
     timed.content.put(loose, Digest.of(loose), "team/app")
-    assert timed.sweep(grace=DAY).leased >= 1
+    assert timed.maintenance.sweep(grace=DAY).leased >= 1
     now[0] += 2 * DAY
-    planned = timed.sweep(grace=DAY, dry_run=True)
+    planned = timed.maintenance.sweep(grace=DAY, dry_run=True)
     assert [blob.digest for blob in planned.freed] == [Digest.of(loose)]
     assert timed.content.size(Digest.of(loose)) == len(loose)
-    report = timed.sweep(grace=DAY)
+    report = timed.maintenance.sweep(grace=DAY)
     assert report.freed == planned.freed
     assert report.freed_bytes == len(loose)
     with pytest.raises(BlobUnknown):
         timed.content.read(Digest.of(loose))
     assert not timed.content.linked("team/app", Digest.of(loose))
     assert not list((home / "blobs").rglob(Digest.of(loose).encoded))
-    assert timed.sweep(grace=DAY).freed == []
+    assert timed.maintenance.sweep(grace=DAY).freed == []
 
 
 def test_a_blob_freed_can_be_uploaded_again(timed: Catalog, now: list[float]) -> None:
@@ -65,7 +65,7 @@ def test_a_blob_freed_can_be_uploaded_again(timed: Catalog, now: list[float]) ->
     for _ in range(2):
         timed.content.put(loose, Digest.of(loose), "team/app")
         now[0] += 2 * DAY
-        assert timed.sweep(grace=DAY).freed_bytes == len(loose)
+        assert timed.maintenance.sweep(grace=DAY).freed_bytes == len(loose)
     timed.content.put(loose, Digest.of(loose), "team/app")
     assert timed.content.read(Digest.of(loose)) == loose
 
@@ -75,7 +75,7 @@ def test_a_young_lease_protects_also_a_mount_of_an_old_blob(timed: Catalog, now:
     timed.content.put(loose, Digest.of(loose), "team/app")
     now[0] += 2 * DAY
     timed.content.link("team/new", Digest.of(loose))
-    assert timed.sweep(grace=DAY).freed == []
+    assert timed.maintenance.sweep(grace=DAY).freed == []
     assert timed.content.linked("team/new", Digest.of(loose))
 
 
@@ -86,7 +86,7 @@ def test_a_staged_manifest_whose_blob_was_freed_is_not_taken_for_whole(timed: Ca
     now[0] += DAY
     assert asyncio.run(target.has(descriptor))  # and the leases of all its parts are young again
     now[0] += DAY / 2
-    assert timed.sweep(grace=DAY).freed == []
+    assert timed.maintenance.sweep(grace=DAY).freed == []
     assert timed._holdings.give_up([Held(Digest.of(b"layer"), 5)], since=now[0] + 1)
     assert not asyncio.run(target.has(descriptor))
 
@@ -96,17 +96,17 @@ def test_a_commit_that_comes_between_saves_its_blobs(
 ) -> None:
     descriptor = stage_image(timed, "team/app", "one")
     now[0] += 2 * DAY
-    sweeper, other = timed._sweeper, open_again()
+    sweeper, other = timed.maintenance._sweeper, open_again()
     first_look = sweeper._without_version
 
     def commit_in_between(batch: object, *repository: str) -> object:
         loose = first_look(batch, *repository)  # type: ignore[arg-type]
-        if not other.repository_names():
+        if not other.snapshots.names():
             commit_to(other, "team/app", AddManifest(descriptor))
         return loose
 
     monkeypatch.setattr(sweeper, "_without_version", commit_in_between)
-    assert timed.sweep(grace=DAY).freed == []
+    assert timed.maintenance.sweep(grace=DAY).freed == []
     assert other.content.read(descriptor.digest)
 
 
@@ -115,7 +115,7 @@ def test_what_was_vouched_for_is_not_looked_at_again_until_versions_are_deleted(
 ) -> None:
     push_image(timed, "team/app", "a", "one")
     push_image(timed, "team/app", "a", "two")
-    sweeper, looked = timed._sweeper, list[int]()
+    sweeper, looked = timed.maintenance._sweeper, list[int]()
     look = sweeper._without_version
 
     def counted(batch: list[Held], *repository: str) -> list[Held]:
@@ -124,25 +124,25 @@ def test_what_was_vouched_for_is_not_looked_at_again_until_versions_are_deleted(
 
     monkeypatch.setattr(sweeper, "_without_version", counted)
     now[0] += 2 * DAY
-    timed.sweep(grace=DAY)
+    timed.maintenance.sweep(grace=DAY)
     assert looked == [6]
-    timed.sweep(grace=DAY)
+    timed.maintenance.sweep(grace=DAY)
     assert looked == [6]  # nothing is new
     push_image(timed, "team/app", "a", "three")
     now[0] += 2 * DAY
-    timed.sweep(grace=DAY)
+    timed.maintenance.sweep(grace=DAY)
     assert looked == [6, 3]
-    timed.squasher.delete_versions("team/app", [range(1, 2)], actor="test", now=datetime.now(UTC))
-    timed.sweep(grace=DAY)
+    timed.deletion.delete_versions("team/app", [range(1, 2)], actor="test", now=datetime.now(UTC))
+    timed.maintenance.sweep(grace=DAY)
     assert looked == [6, 3, 9]
-    first = Digest(timed.snapshot("team/app").tags["a"])
+    first = Digest(timed.snapshots.get("team/app").tags["a"])
     commit_to(timed, "team/app", RemoveManifest(first), operation_id="remove")
-    timed.squasher.delete_versions("team/app", [range(2, 4)], actor="test", now=datetime.now(UTC))
-    planned = timed.sweep(grace=DAY, dry_run=True)
-    freed = timed.sweep(grace=DAY)
+    timed.deletion.delete_versions("team/app", [range(2, 4)], actor="test", now=datetime.now(UTC))
+    planned = timed.maintenance.sweep(grace=DAY, dry_run=True)
+    freed = timed.maintenance.sweep(grace=DAY)
     assert freed.freed_blobs == planned.freed_blobs > 0
     assert (freed.freed, freed.freed_bytes) == (planned.freed, planned.freed_bytes)
-    assert timed.absent() == []
+    assert timed.maintenance.absent() == []
 
 
 def test_a_sweep_whose_time_is_up_goes_on_with_the_next(
@@ -153,9 +153,9 @@ def test_a_sweep_whose_time_is_up_goes_on_with_the_next(
         loose = str(number).encode()
         timed.content.put(loose, Digest.of(loose), "team/app")
     now[0] += 2 * DAY
-    first = timed.sweep(grace=DAY, is_late=lambda: True)
+    first = timed.maintenance.sweep(grace=DAY, is_late=lambda: True)
     assert (first.finished, first.freed_blobs) == (False, 3)
-    second = timed.sweep(grace=DAY)
+    second = timed.maintenance.sweep(grace=DAY)
     assert (second.finished, second.freed_blobs) == (True, 5)
 
 
@@ -168,7 +168,7 @@ def test_bytes_that_a_killed_sweep_left_go_with_the_next_and_not_what_came_again
     given_up = timed._holdings.give_up([Held(Digest.of(one), len(one)) for one in data.values()], since=now[0] + 1)
     assert len(given_up) == 2  # and here the sweep is killed: no byte is removed yet
     timed.content.put(data["comes again"], Digest.of(data["comes again"]), "team/app")
-    timed.sweep(grace=DAY)
+    timed.maintenance.sweep(grace=DAY)
     assert timed.content.read(Digest.of(data["comes again"])) == data["comes again"]
     assert not list((home / "blobs").rglob(Digest.of(data["goes"]).encoded))
 
@@ -177,12 +177,12 @@ def test_why_a_blob_stays_or_goes(timed: Catalog, now: list[float]) -> None:
     push_image(timed, "team/app", "a", "one", ("layer",))
     loose = b"nothing needs it"
     timed.content.put(loose, Digest.of(loose), "team/tools")
-    fate = timed.fate(Digest.of(loose), grace=DAY)
+    fate = timed.maintenance.explain(Digest.of(loose), grace=DAY)
     assert not fate.is_freed
     assert fate.reasons() == ["leased to team/tools until 1970-01-13 13:46:40 UTC"]
     now[0] += 2 * DAY
-    assert timed.fate(Digest.of(loose), grace=DAY).is_freed
-    held = timed.fate(Digest.of(b"layer"), grace=DAY)
+    assert timed.maintenance.explain(Digest.of(loose), grace=DAY).is_freed
+    held = timed.maintenance.explain(Digest.of(b"layer"), grace=DAY)
     assert (held.is_freed, held.reasons()) == (False, ["held by version 1- of team/app"])
     assert held.hits[0].tags == ("a",)
-    assert timed.fate(Digest.of(b"unknown"), grace=DAY).reasons() == ["not held here"]
+    assert timed.maintenance.explain(Digest.of(b"unknown"), grace=DAY).reasons() == ["not held here"]

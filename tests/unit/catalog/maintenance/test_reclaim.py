@@ -69,7 +69,9 @@ def test_what_was_fetched_or_pulled_of_late_stays(catalog: Catalog, clock: Clock
     held = catalog.maintenance.reclaimable([NAME], keep=300.0)
     assert {blob.digest for blob in held} == {first, second}
     assert _free(catalog, HOUR) == {second}
-    assert {blob.digest for blob in catalog.maintenance.reclaim(held, [NAME], keep=HOUR)} == {second}  # pulled since it was found
+    assert {blob.digest for blob in catalog.maintenance.reclaim(held, [NAME], keep=HOUR)} == {
+        second
+    }  # pulled since it was found
     assert catalog.content.size(first) is not None
 
 

@@ -87,11 +87,11 @@ def test_flipped_short_and_missing_blobs_are_set_aside_and_an_upload_heals_them(
     for digest in digests[:3]:
         with pytest.raises(BlobUnknown):
             timed.content.open(digest)
-    assert timed.lost() == sorted(digests[:3]) == timed.absent()
+    assert timed.maintenance.scrubber.lost() == sorted(digests[:3]) == timed.maintenance.absent()
     for text, digest in zip(LAYERS, digests, strict=True):
         timed.content.put(text.encode(), digest, "team/app")
         assert timed.content.read(digest) == text.encode()
-    assert timed.lost() == timed.absent() == []
+    assert timed.maintenance.scrubber.lost() == timed.maintenance.absent() == []
     assert read_all(timed, now[0] + 3) == []
 
 
@@ -100,13 +100,13 @@ def test_a_pass_that_was_broken_off_goes_on_and_what_is_young_is_not_read(
 ) -> None:
     push_image(timed, "team/app", "v1", "one", LAYERS)
     read: list[Digest] = []
-    plain = timed.scrubber.read
+    plain = timed.maintenance.scrubber.read
 
     def noted(blob: HeldRecord, pace: Pace) -> str:
         read.append(blob.digest)
         return plain(blob, pace)
 
-    monkeypatch.setattr(timed.scrubber, "read", noted)
+    monkeypatch.setattr(timed.maintenance.scrubber, "read", noted)
     read_all(timed, now[0] + 1, at_most=4)
     assert len(read) == 4
     now[0] += 5
@@ -123,17 +123,17 @@ def test_what_was_healed_or_freed_since_it_was_read_is_left_alone(
     timed: Catalog, now: list[float], blobs: Path
 ) -> None:
     push_image(timed, "team/app", "v1", "one", LAYERS)
-    timed.scrubber.begin(now[0] + 1)
-    due = {one.digest: one for one in timed.scrubber.next_due("", now[0] + 1, 100)}
+    timed.maintenance.scrubber.begin(now[0] + 1)
+    due = {one.digest: one for one in timed.maintenance.scrubber.next_due("", now[0] + 1, 100)}
     missing = due[Digest.of(b"first layer")]
     file_of(blobs, "first layer").unlink()
-    reason = timed.scrubber.read(missing, pace())
+    reason = timed.maintenance.scrubber.read(missing, pace())
     timed.content.put(b"first layer", missing.digest, "team/app")  # held by the record: only the bytes come back
     session = timed.uploads.begin("team/app")
     session.write(b"first layer")
     session.finish(missing.digest)
     assert reason
-    assert timed.scrubber.set_aside(missing, reason, now[0]) is None
+    assert timed.maintenance.scrubber.set_aside(missing, reason, now[0]) is None
     assert timed.content.read(missing.digest) == b"first layer"
 
 
@@ -146,21 +146,21 @@ def test_a_damaged_manifest_is_not_kept_in_memory(
     file.write_bytes(raw.replace(b"2", b"3", 1))
     with Catalog(read_settings(home=tmp_path / "entrepot")) as other:
         with pytest.raises(StorageCorrupt):
-            other.raw_manifest(digest)
+            other.manifests.raw(digest)
         assert [fault.digest for fault in read_all(timed, now[0] + 1)] == [digest]
         timed.content.put(raw, digest, "team/app")
-        assert other.raw_manifest(digest) == raw
+        assert other.manifests.raw(digest) == raw
 
 
 def test_who_is_hit_is_named_with_versions_tags_and_paths(timed: Catalog) -> None:
     push_image(timed, "team/app", "v1", "one", ("shared",))
     push_image(timed, "team/app", "v2", "two", ("own",))
     push_image(timed, "other/app", "latest", "three", ("shared",))
-    hits = {hit.repository: hit for hit in timed.hits([Digest.of(b"shared")])}
+    hits = {hit.repository: hit for hit in timed.maintenance.hits([Digest.of(b"shared")])}
     assert (hits["other/app"].versions, hits["other/app"].tags, hits["other/app"].paths) == (
         "1-", ("latest",), ("other/app",),
     )  # fmt: skip
-    own = timed.hits([Digest.of(b"own")])[0]
+    own = timed.maintenance.hits([Digest.of(b"own")])[0]
     assert (own.versions, own.tags) == ("2-", ("v2",))
 
 
@@ -173,15 +173,17 @@ def test_files_that_nobody_knows_are_reported_and_removed_after_the_grace(
     orphan.write_bytes(b"orphan")
     other.write_bytes(b"somebody's")
     now[0] = orphan.stat().st_mtime + 10
-    found = timed.unknown_files(grace=DAY, remove=True)
+    found = timed.maintenance.unknown_files(grace=DAY, remove=True)
     assert (found.files, found.removed) == (2, 0)
     now[0] += 2 * DAY
-    assert timed.unknown_files(grace=DAY, remove=False).removed == 0
-    found = timed.unknown_files(grace=DAY, remove=True)
+    assert timed.maintenance.unknown_files(grace=DAY, remove=False).removed == 0
+    found = timed.maintenance.unknown_files(grace=DAY, remove=True)
     assert (found.files, found.removed, found.removed_bytes) == (2, 1, 6)
     assert not orphan.exists()
     assert other.exists()
-    assert timed.snapshot("team/app").blobs.keys() == set(timed.snapshot("team/app").blobs) - set(timed.absent())
+    assert timed.snapshots.get("team/app").blobs.keys() == set(timed.snapshots.get("team/app").blobs) - set(
+        timed.maintenance.absent()
+    )
 
 
 def test_reading_keeps_to_the_rate() -> None:

@@ -11,7 +11,11 @@ LAYER = "a layer that three repositories share " * 100
 
 
 def test_shared_layers_are_stored_and_counted_once(catalog: Catalog, home: Path) -> None:
-    assert (catalog.maintenance.usage().held, catalog.maintenance.usage().saved, catalog.maintenance.usage().repositories) == (0, 0, ())
+    assert (
+        catalog.maintenance.usage().held,
+        catalog.maintenance.usage().saved,
+        catalog.maintenance.usage().repositories,
+    ) == (0, 0, ())
     for name in ("a", "b", "c"):
         push_image(catalog, name, "v1", name, (LAYER,))
     usage = catalog.maintenance.usage()

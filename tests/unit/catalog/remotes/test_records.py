@@ -103,8 +103,8 @@ def test_a_full_record_is_kept_and_seen_by_others(catalog: Catalog, open_again: 
         bandwidth=1_000_000,
     )
     catalog.remotes.put(made, actor="admin")
-    assert not other.is_current()
-    other.refresh()
+    assert not other.snapshots.is_current()
+    other.snapshots.refresh()
     for reader in (catalog, other, open_again()):
         assert reader.remotes.all() == [made]
         assert reader.remotes.select(parse_reference("alpine")) == made
@@ -113,7 +113,7 @@ def test_a_full_record_is_kept_and_seen_by_others(catalog: Catalog, open_again: 
     catalog.snapshots.refresh()
     assert catalog.remotes.get("docker.io") == changed
     catalog.remotes.delete("docker.io", actor="admin")
-    other.refresh()
+    other.snapshots.refresh()
     for reader in (catalog, other):
         assert reader.remotes.all() == []
         with pytest.raises(RemoteUnknown, match="remote list"):

@@ -68,7 +68,7 @@ def test_a_snapshot_moved_forward_equals_one_built_anew(catalog: Catalog, open_a
     commit_to(other, "team/app", RemoveTag("a"))
     push_image(other, "team/app", "b", "three")
     moved = catalog.snapshots.get("team/app")
-    assert moved == open_again().snapshot("team/app")
+    assert moved == open_again().snapshots.get("team/app")
     assert moved.size_bytes == catalog.history.version("team/app", 4).size_bytes
 
 
@@ -93,8 +93,8 @@ def test_a_failed_commit_leaves_no_news(catalog: Catalog, open_again: Callable[.
     with pytest.raises(EntrepotError, match="broken"), catalog._lake.write() as writer:
         fail(writer)
     assert catalog._lake.sequence.value == before
-    assert other.find_snapshot("team/app") == catalog.snapshots.get("team/app")
-    assert other.cached_served("team/app") is not None
+    assert other.snapshots.find("team/app") == catalog.snapshots.get("team/app")
+    assert other.serving.cached("team/app") is not None
 
 
 def test_a_write_that_fails_in_the_database_is_undone_and_named(catalog: Catalog) -> None:

@@ -10,7 +10,7 @@ from catalog.distributions.records import Distribution
 from catalog.versions.changes import AddManifest, RemoveManifest, RemoveTag, SetTag
 from catalog.versions.deletion import SquashReport
 from catalog.versions.pins import Pin
-from catalog.versions.snapshot import Snapshot
+from catalog.versions.snapshot import Snapshot, delta_between
 from catalog.versions.timeline import Made, Timeline, parse_numbers, plan_squash
 from oci.errors import InUse, InvalidInput, NameUnknown, VersionUnknown
 from tests.unit.catalog.conftest import commit_to, push_image, stage_image
@@ -68,7 +68,7 @@ def test_the_others_stay_what_they_were(
         changes = catalog.history.changes(NAME, row.number)
         assert row.added == sum(change.action == "add" for change in changes)
         assert row.removed == sum(change.action == "remove" for change in changes)
-        delta = catalog.diff(catalog.snapshots.get(NAME, row.base), catalog.snapshots.get(NAME, row.number))
+        delta = delta_between(catalog.snapshots.get(NAME, row.base), catalog.snapshots.get(NAME, row.number))
         assert (delta.added, delta.removed) == (row.added, row.removed)  # nothing that cancels out is left
     catalog.history.children(NAME)
     assert push_image(reader, NAME, "d", "five").version == 8
@@ -148,16 +148,16 @@ def test_a_version_in_memory_is_no_base_once_it_is_gone(catalog: Catalog, open_a
     """Another process deletes 2 while this one, which has 2 in memory, is about to read 3: image two must not come with it."""
     expected = history(catalog)
     reader = open_again()
-    reader.snapshot(NAME, 2)
-    load, other = reader._snapshots._forward, open_again()
+    reader.snapshots.get(NAME, 2)
+    load, other = reader.snapshots._forward, open_again()
 
     def deleted_in_between(base: Snapshot, version: int) -> Snapshot | None:
         delete(other, "2")
         return load(base, version)
 
-    reader._snapshots._forward = deleted_in_between  # type: ignore[method-assign]
-    assert content(reader.snapshot(NAME, 3)) == expected[3]
-    reader._snapshots._forward = load  # type: ignore[method-assign]
+    reader.snapshots._forward = deleted_in_between  # type: ignore[method-assign]
+    assert content(reader.snapshots.get(NAME, 3)) == expected[3]
+    reader.snapshots._forward = load  # type: ignore[method-assign]
     check([reader], expected, {2})
 
 
@@ -196,11 +196,11 @@ def test_a_repository_goes_and_comes_again(catalog: Catalog, open_again: Callabl
     report = catalog.deletion.delete_repository(NAME, actor="alice", now=NOW)
     assert report.deleted == planned.deleted == list(range(1, 8))
     for each in (catalog, other, open_again()):
-        assert not each.repository_names()
-        assert each.find_served(NAME) is None
+        assert not each.snapshots.names()
+        assert each.serving.find(NAME) is None
         with pytest.raises(NameUnknown):
-            each.snapshot(NAME, 3)
-        assert each.repositories() == []
+            each.snapshots.get(NAME, 3)
+        assert each.history.repositories() == []
     freed = catalog.maintenance.sweep(grace=-1)
     assert (len(freed.freed), freed.freed_bytes) == (planned.free_blobs, planned.free_bytes)
     assert freed.freed_bytes > 0
@@ -208,12 +208,12 @@ def test_a_repository_goes_and_comes_again(catalog: Catalog, open_again: Callabl
         catalog.deletion.delete_repository(NAME, actor="alice", now=NOW)
     assert push_image(other, NAME, "a", "new").version == 8
     for each in (catalog, other, open_again()):
-        each.refresh()
+        each.snapshots.refresh()
         assert each.distributions.find(NAME)
-        assert each.find_served(NAME) == each.snapshot(NAME, 8)
+        assert each.serving.find(NAME) == each.snapshots.get(NAME, 8)
         with pytest.raises(VersionUnknown):
-            each.snapshot(NAME, 3)
-        assert [row.base for row in each.versions(NAME)] == [0]
+            each.snapshots.get(NAME, 3)
+        assert [row.base for row in each.history.versions(NAME)] == [0]
     assert content(catalog.snapshots.get(NAME))[0].keys() == {"a"}  # type: ignore[attr-defined]
 
 

@@ -80,6 +80,8 @@ def test_what_the_past_serves_comes_from_memory_the_second_time(catalog: Catalog
     assert catalog.serving.cached(path) is found
     catalog._lake.read = asked  # type: ignore[method-assign]
     catalog.deletion.delete_versions(NAME, parse_numbers(["2"]), actor="tester", now=start)
-    assert catalog.serving.cached(path) is catalog.serving.find(path) is catalog.serving.find("history/2/team/app") is None
+    assert (
+        catalog.serving.cached(path) is catalog.serving.find(path) is catalog.serving.find("history/2/team/app") is None
+    )
     for nothing in ("history/9/team/app", "history/0/team/app", "history/1/no/app", "history/2026-10-01/team/app"):
         assert catalog.serving.find(nothing) is None
