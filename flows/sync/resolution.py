@@ -14,6 +14,7 @@ from flows.runs.failures import each, named
 from flows.sync.batches import Batch, BatchStep, Outcome, root_batches, tag_batches
 from flows.sync.context import SyncContext
 from flows.sync.facts import needs_signature
+from flows.sync.request import SyncRequest
 from flows.sync.selection import NothingSelected, Selected
 from oci.descriptor import Descriptor
 from oci.digest import Digest
@@ -109,13 +110,13 @@ class Resolved:
         """Forget that tags were selected, so that they are neither selected nor dropped."""
         return replace(self, selection=self.selection.without(frozenset(tags)))
 
-    def check_failures(self, context: SyncContext) -> None:
+    def check_failures(self, request: SyncRequest) -> None:
         """Raise TagsFailed where a failure is not to be skipped, or nothing else is left; the refusal where all are refusals."""
         left = [tag for tag in self.selection.kept if tag not in self.failed]
         if self.failed and not left and self.failed.keys() <= self.refused.keys():
             raise self.refused[next(iter(self.failed))]
-        if self.failed and (context.request.on_error == "fail" or not left):
-            raise TagsFailed(context.target, self.failed, registry=context.request.reference.registry)
+        if self.failed and (request.on_error == "fail" or not left):
+            raise TagsFailed(request.target, self.failed, registry=request.reference.registry)
 
 
 def is_refused_companion(resolved: Resolved, tag: str, error: EntrepotError) -> bool:
@@ -157,7 +158,7 @@ def add_outcomes(context: SyncContext, resolved: Resolved, outcomes: Sequence[Ou
                     f"{tag} may hold what belongs to an image, but upstream does not give it: {error.message}"
                 )
     resolved = resolved.with_outcomes(outcomes)
-    resolved.check_failures(context)
+    resolved.check_failures(context.request)
     return resolved
 
 
