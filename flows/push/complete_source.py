@@ -63,7 +63,7 @@ class WholeSource(PushSource):
                 return await ask(await self._context.upstreams.repository(remote.repository_only()))
             except (RemoteError, BlobUnknown) as error:
                 failure = failure or error
-        raise failure or ManifestUnknown(f"{descriptor.digest} is not here, and nothing says where it can be fetched")
+        raise failure or ManifestUnknown(f"{descriptor.digest} is not here, and its origin is not known")
 
 
 async def _check_offers(upstream: RemoteRepository, digest: Digest) -> RemoteRepository:

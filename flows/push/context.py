@@ -57,11 +57,11 @@ class PushContext:
 
     @property
     def concurrency(self) -> int:
-        """How many requests run at once."""
+        """The number of requests that run at once."""
         return self.catalog.settings.copy_concurrency
 
     async def open(self, route: Route) -> Opened:
-        """Read what a path holds; read again each time, so that many paths take no memory."""
+        """Read what a path holds; read again each time, so that many paths need no memory."""
         return await asyncio.to_thread(self._open, route)
 
     def _open(self, route: Route) -> Opened:
@@ -74,7 +74,7 @@ class PushContext:
         return self.catalog.snapshots.get(route.repository, route.version)
 
     def blobs_of(self, route: Route, roots: Sequence[Digest]) -> set[Digest]:
-        """Return the blobs that manifests of a path are made of; one query."""
+        """Return the blobs of manifests of a path; one query."""
         return blobs_of(*self._open(route), roots)
 
     async def connect(self, route: Route) -> RemoteRepository:

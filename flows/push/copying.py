@@ -21,8 +21,8 @@ from oci.errors import EntrepotError, RemoteNotFound, RemoteRefused
 class Pushed:
     """One path whose content the target has.
 
-    `mounted` counts blobs that were not sent. `unsigned` are manifests whose Atomic signatures the target does not take yet, each
-    with the root that it belongs to.
+    `mounted` counts blobs that were not sent. `unsigned` are manifests whose Atomic signatures the target does not accept yet,
+    each with the root that it belongs to.
     """
 
     compared: Compared

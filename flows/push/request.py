@@ -98,11 +98,11 @@ class PushRequest(Filters):
 
     @property
     def is_pinned(self) -> bool:
-        """Whether the source names one tag or digest."""
+        """True where the source names one tag or digest."""
         return bool(self.source) and bool(self.pick.tag or self.pick.digest)
 
     def remote(self, path: str) -> Remote:
-        """Where a path goes: below the target, or with a source to the target itself."""
+        """Return where a path goes: below the target, or with a source to the target itself."""
         return parse_remote(self.target if self.source else f"{self.target}/{path}")
 
     @property

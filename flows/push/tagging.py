@@ -32,7 +32,7 @@ class Tagged:
 
     @property
     def route(self) -> Route:
-        """Where the path goes."""
+        """The route of the path."""
         return self.pushed.compared.route
 
     def of_actions(self, *actions: str) -> list[PlanItem]:
@@ -45,7 +45,7 @@ class Tagged:
 
     @property
     def failed(self) -> dict[str, str]:
-        """Return the reason for each tag that failed, by its whole name at the target."""
+        """The reason for each tag that failed, by its whole name at the target."""
         name = self.route.remote.reference.repository
         return {f"{name}{'@' if ':' in item.tag else ':'}{item.tag}": item.reason for item in self.of_actions("failed")}
 

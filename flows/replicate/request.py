@@ -38,7 +38,7 @@ class ReplicateRequest(BaseModel):
         description="Whose API to ask for paths: an Entrepôt's, a Pulp's, or a plain registry's `_catalog`.",
     )
     include: tuple[PathPattern, ...] = Field(
-        default=(), title="Include", description=f"Paths to take; none: every path. {PATH_PATTERNS}"
+        default=(), title="Include", description=f"Paths to replicate; none: every path. {PATH_PATTERNS}"
     )
     exclude: tuple[PathPattern, ...] = Field(
         default=(), title="Exclude", description="Paths to leave out, as patterns; stronger than include."
@@ -71,7 +71,7 @@ class ReplicateRequest(BaseModel):
     accept_change: bool = Field(
         default=False,
         title="Accept change",
-        description="Go on although upstream answers as another kind, or to another login, than at the last replication; this "
+        description="Go on although upstream responds as another kind, or to another login, than at the last replication; this "
         "run removes no path, the next one does.",
     )
     policy: Policy | None = Field(default=None, title="Download policy", description="As for a sync.")
@@ -81,7 +81,7 @@ class ReplicateRequest(BaseModel):
         description="Go on serving paths that upstream does not serve any longer.",
     )
     tags: Filters = Field(
-        default_factory=Filters, title="Tags", description="Which tags of each path are taken; by default all."
+        default_factory=Filters, title="Tags", description="Which tags of each path are selected; by default all."
     )
     on_error: OnError = Field(
         default="fail",
@@ -113,11 +113,11 @@ class ReplicateRequest(BaseModel):
         return self
 
     def remote(self, path: str) -> Remote:
-        """A path of the upstream."""
+        """Return a path of the upstream."""
         return parse_remote(f"{self.upstream}/{path}")
 
     def manner(self, recorded: Policy) -> str:
-        """How a path is replicated, as one text: a path whose content is the same is another replica by another manner.
+        """Return how a path is replicated, as one text: a path whose content is the same is another replica by another manner.
 
         `recorded` is the policy of the remote's record, which holds where the request names none.
         """
@@ -128,7 +128,7 @@ class ReplicateRequest(BaseModel):
 
     @property
     def depends_on_time(self) -> bool:
-        """Whether the same content may be selected otherwise tomorrow."""
+        """True where the same content may be selected otherwise tomorrow."""
         return bool(self.tags.newer_than or self.tags.older_than)
 
     @property
@@ -138,13 +138,13 @@ class ReplicateRequest(BaseModel):
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
-        """Whose APIs to ask, in order."""
+        """The kinds of APIs to ask, in order."""
         return KINDS if self.kind == "auto" else (self.kind,)
 
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """One path: what became of it, the version it serves now, and the sync's own words."""
+    """One path: what became of it, the version it serves now, and the sync's summary."""
 
     path: str
     action: Action
@@ -152,13 +152,13 @@ class Replica:
     note: str = ""
 
     def to_json(self) -> dict[str, object]:
-        """The same for programs and tables."""
+        """Return the same for programs and tables."""
         return {"path": self.path, "action": self.action, "version": self.version, "note": self.note}
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicateResult:
-    """The end of a replication."""
+    """The result of a replication."""
 
     upstream: str
     kind: Kind
@@ -174,13 +174,15 @@ class ReplicateResult:
         return {one.path: one.note for one in self.replicas if one.action == "failed"}
 
     def summary(self) -> str:
-        """One line for a log, a flow run's state and a terminal."""
+        """Return one line for a log, a flow run's state and a terminal."""
         counts = Counter(one.action for one in self.replicas)
-        said = ", ".join(f"{count} {action}" for action, count in sorted(counts.items())) or "nothing is served there"
-        return f"{'dry run of ' if self.dry_run else ''}{self.upstream} ({self.kind}): {said}"
+        outcome = (
+            ", ".join(f"{count} {action}" for action, count in sorted(counts.items())) or "nothing is served there"
+        )
+        return f"{'dry run of ' if self.dry_run else ''}{self.upstream} ({self.kind}): {outcome}"
 
     def to_json(self) -> dict[str, object]:
-        """The same for programs."""
+        """Return the same for programs."""
         return {
             "upstream": self.upstream,
             "kind": self.kind,

@@ -96,7 +96,7 @@ class SyncContext:
 
     @property
     def concurrency(self) -> int:
-        """How many requests run at once."""
+        """The number of requests that run at once."""
         return self.catalog.settings.copy_concurrency
 
     @property

@@ -1,4 +1,4 @@
-"""What a sync is asked to do: the parameters of the flow, and the form that Prefect's UI makes of them."""
+"""The request of a sync: the parameters of the flow, and the form that Prefect's UI makes of them."""
 
 from pydantic import Field, field_validator, model_validator
 
@@ -25,7 +25,7 @@ class SyncRequest(Filters):
         default=(),
         max_length=20,
         title="Also",
-        description="Further remotes to blend in, in order: a tag is that of the first remote that has it.",
+        description="Further remotes, in order: a tag is that of the first remote that has it.",
         examples=[["second.example/team/app"]],
     )
     repository: str = Field(
@@ -45,8 +45,8 @@ class SyncRequest(Filters):
     policy: Policy | None = Field(
         default=None,
         title="Download policy",
-        description="When layers are copied: `immediate` now; `on_demand` with the first pull, and then kept; `streamed` with "
-        "each pull, and never kept. Empty: what is recorded for the remote, else `immediate`.",
+        description="When layers are copied: `immediate` now; `on_demand` with the first pull, and then stored; `streamed` with "
+        "each pull, and never stored. Empty: what is recorded for the remote, else `immediate`.",
     )
     dry_run: bool = Field(default=False, title="Dry run", description="Stop after the plan; nothing is changed.")
     on_error: OnError = Field(
@@ -72,7 +72,7 @@ class SyncRequest(Filters):
     def _check_apart(self) -> "SyncRequest":
         names = [str(one.upstream.repository_only().reference) for one in self.each_alone()]
         if len(set(names)) < len(names):
-            raise ValueError("remotes that are blended are different repositories")
+            raise ValueError("remotes must be different repositories")
         return self
 
     @field_validator("repository")
@@ -83,7 +83,7 @@ class SyncRequest(Filters):
         return text
 
     def each_alone(self) -> "tuple[SyncRequest, ...]":
-        """The same request for each of its remotes alone."""
+        """Return the same request for each of its remotes alone."""
         if not self.also:
             return (self,)
         return tuple(self.model_copy(update={"remote": remote, "also": ()}) for remote in (self.remote, *self.also))

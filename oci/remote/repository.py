@@ -26,7 +26,7 @@ from oci.remote.decoding import decoded, encodings_of
 from oci.remote.listing import TagListing, pages
 from oci.remote.partial import NoRangeError, first_byte
 from oci.remote.referrers_tag import fallback_tag
-from oci.remote.responses import says_nothing
+from oci.remote.responses import is_inconclusive
 from oci.remote.signature_extension import SignatureExtension
 from oci.remote.transport import RemoteTransport
 from oci.remote.upload import BlobUploads
@@ -37,12 +37,12 @@ _FRUITLESS = 3
 
 
 class RemoteRepository:
-    """Speaks for one repository through its registry's transport; `for_push` asks for that right from the first request on."""
+    """Reads and writes one repository through its registry's transport; `for_push` asks for that right from the start."""
 
     def __init__(
-        self, transport: RemoteTransport, name: str, *, for_push: bool = False, is_patient: bool = True
+        self, transport: RemoteTransport, name: str, *, for_push: bool = False, fails_fast: bool = False
     ) -> None:
-        self._transport, self.repository, self.is_patient = transport, parse_name(name), is_patient
+        self._transport, self.repository, self.fails_fast = transport, parse_name(name), fails_fast
         self._pull, self._push = f"repository:{name}:pull", f"repository:{name}:pull,push"
         if for_push:
             self._pull = self._push  # a login that may push is told 404 where others are told 401
@@ -54,7 +54,7 @@ class RemoteRepository:
         self.listing_may_be_cut = False
         """Whether there may be more tags than the last listing has shown."""
         self.remarks: list[str] = []
-        """What failed without being needed, in words."""
+        """What failed without being needed, as sentences."""
         self.has_referrers_api = True
         """Whether the registry has it, as far as it was asked for referrers."""
 
@@ -70,20 +70,20 @@ class RemoteRepository:
 
     @property
     def transport(self) -> RemoteTransport:
-        """What its requests are sent by."""
+        """The transport of its requests."""
         return self._transport
 
-    def hurried(self) -> "RemoteRepository":
-        """The same, for when there is somebody else to ask: it fails with the first failure."""
-        return RemoteRepository(self._transport, self.repository, is_patient=False)
+    def fail_fast(self) -> "RemoteRepository":
+        """Return the same repository, which fails with the first failure: for when there is another place to ask."""
+        return RemoteRepository(self._transport, self.repository, fails_fast=True)
 
     def report_corrupt(self, error: RemoteCorrupt, _digest: Digest) -> bool:
-        """Take note that the blob it has sent was another one; False: there is no other place to have it from."""
+        """Report that a blob it has sent was corrupt; return False, for there is no other place to read it from."""
         self._transport.report(error)
         return False
 
     async def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
-        return await self._transport.request(method, path, once=not self.is_patient, **options)
+        return await self._transport.request(method, path, once=self.fails_fast, **options)
 
     def _path(self, rest: str) -> str:
         return f"/v2/{self.repository}/{rest}"
@@ -103,7 +103,7 @@ class RemoteRepository:
         return await self._request("GET", path, scope=self._pull, **options)
 
     async def resolve(self, reference: str) -> Descriptor:
-        """Return what a tag or digest points to now, by one HEAD where the registry answers it fully."""
+        """Return what a tag or digest points to now, by one HEAD where the registry responds to it fully."""
         found = await self._ask_head(reference) if self._head != "useless" else None
         if found is not None:
             self._head = "good"
@@ -117,7 +117,7 @@ class RemoteRepository:
         return manifest.descriptor
 
     async def _ask_head(self, reference: str) -> Descriptor | None:
-        """What a HEAD says; None where it does not say it, and a GET has to be asked.
+        """Return the descriptor by a HEAD; None where its response is incomplete, so that a GET is needed.
 
         Some registries refuse HEAD, or redirect it to where nothing but GET is allowed; and to some of these it is not there.
         """
@@ -130,7 +130,7 @@ class RemoteRepository:
             self._head_said_404 = True
             return None
         except RemoteError as error:
-            if not says_nothing(error):
+            if not is_inconclusive(error):
                 raise
             return None
         found, size = response.headers.get("docker-content-digest", ""), response.headers.get("content-length", "")
@@ -152,7 +152,7 @@ class RemoteRepository:
         if not is_schema1 and descriptor.size not in (UNKNOWN_SIZE, manifest.size):
             raise self._corrupt(
                 f"{descriptor.digest} has {manifest.size} bytes, but was announced with {descriptor.size} "
-                "(ENTREPOT_MISSTATED_SIZES takes an index that says so)"
+                "(ENTREPOT_MISSTATED_SIZES accepts an index that says so)"
             )
         return manifest
 
@@ -202,7 +202,7 @@ class RemoteRepository:
                 )
                 broken.__cause__ = error
             fruitless = 0 if offset > begun else fruitless + 1
-            if fruitless == _FRUITLESS or resumed == _RESUMES - 1 or not self.is_patient:
+            if fruitless == _FRUITLESS or resumed == _RESUMES - 1 or self.fails_fast:
                 raise broken
             await self._transport.pause(fruitless)
 
@@ -210,7 +210,7 @@ class RemoteRepository:
         """Yield a blob's bytes from an offset on; raise NoRangeError where that must be done by reading all of it."""
         is_part = by_range and offset > 0
         headers = {"Range": f"bytes={offset}-"} if is_part else {}
-        path, once = self._path(f"blobs/{descriptor.digest}"), not self.is_patient
+        path, once = self._path(f"blobs/{descriptor.digest}"), self.fails_fast
         try:
             async with self._transport.stream("GET", path, scope=self._pull, headers=headers, once=once) as response:
                 skip = offset - first_byte(response, offset if is_part else 0)
@@ -229,7 +229,7 @@ class RemoteRepository:
             raise
 
     def _blob_bytes(self, response: httpx.Response, descriptor: Descriptor) -> AsyncIterator[bytes]:
-        """The bytes of a blob that an answer has, decoded unless it is by its length that the blob itself is meant."""
+        """Yield the bytes of a blob in a response, decoded unless its length shows that the encoding is the blob itself."""
         if not encodings_of(response) or response.headers.get("content-length") == str(descriptor.size):
             return response.aiter_raw()
         return decoded(response, self.host)
@@ -264,7 +264,7 @@ class RemoteRepository:
         return found
 
     async def find_manifest(self, reference: str) -> Manifest | None:
-        """What a tag or digest text points to; None for nothing."""
+        """Return what a tag or digest text points to; None for nothing."""
         try:
             return await self._get_manifest(reference, "")
         except RemoteNotFound:
@@ -283,28 +283,28 @@ class RemoteRepository:
             raise self._corrupt(str(error)) from error
 
     async def offers(self, digest: Digest) -> bool:
-        """Whether the registry would give the blob, by HEAD, or where that says nothing by the head of a GET."""
+        """Return whether the registry would give the blob, by HEAD, or where that is inconclusive by the head of a GET."""
         path = self._path(f"blobs/{digest}")
         try:
             await self._request("HEAD", path, scope=self._pull)
         except RemoteNotFound:
             return False
         except RemoteError as error:
-            if not says_nothing(error):
+            if not is_inconclusive(error):
                 raise
             try:
-                async with self._transport.stream("GET", path, scope=self._pull, once=not self.is_patient):
+                async with self._transport.stream("GET", path, scope=self._pull, once=self.fails_fast):
                     return True
             except RemoteNotFound:
                 return False
         return True
 
     async def proves(self, digest: Digest, origins: Collection[str]) -> bool:
-        """Whether this registry is one of `origins`, which have sent the blob before, and says that the repository has it."""
+        """Return whether this registry is one of `origins`, which have sent the blob before, and confirms that it has it."""
         try:
             if await self._transport.origin() not in origins:
                 return False
-            return await self.hurried().offers(digest)
+            return await self.fail_fast().offers(digest)
         except RemoteError:
             return False
 
@@ -315,7 +315,7 @@ class RemoteRepository:
     # --- writing ---
 
     async def has(self, descriptor: Descriptor) -> bool:
-        """Whether the registry holds the manifest or blob; one that does not say so is taken not to."""
+        """Return whether the registry holds the manifest or blob; where it does not say so, it does not."""
         part = "manifests" if descriptor.media_type in mediatypes.MANIFESTS else "blobs"
         headers = {"Accept": mediatypes.ACCEPT} if part == "manifests" else {}
         try:
@@ -325,7 +325,7 @@ class RemoteRepository:
         except RemoteNotFound:
             return False
         except RemoteError as error:
-            if not says_nothing(error):
+            if not is_inconclusive(error):
                 raise
             return False
         return True
