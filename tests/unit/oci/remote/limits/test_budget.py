@@ -23,7 +23,7 @@ HUB = Budget(limit=100, remaining=76, told_at=NOW, window=21600.0)
 
 
 @pytest.mark.parametrize(
-    ("headers", "told"),
+    ("headers", "limits"),
     [
         ({}, None),
         ({"ratelimit-limit": "100;w=21600"}, None),
