@@ -21,7 +21,7 @@ def versions(context: typer.Context, incomplete: str) -> list[str]:
     sql = (
         "SELECT number FROM lake.versions WHERE repository = ? AND starts_with(number::VARCHAR, ?) ORDER BY number DESC"
     )
-    return _read(context, sql, [str(context.params.get("name") or ""), incomplete])
+    return _read(context, sql, [str(context.params.get("name") or context.params.get("repository") or ""), incomplete])
 
 
 def versions_of(context: typer.Context, incomplete: str) -> list[str]:

@@ -1,56 +1,39 @@
-"""Runs a flow for a command: reads its form, finds or starts a Prefect server, shows progress."""
+"""Runs a flow for a command: finds or starts a Prefect server, shows progress, prints the result."""
 
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine, Mapping
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 import typer
 
 from cli import exit_codes
 from cli.catalog import settings_of
 from cli.output import MAX_SHOWN, print_fields, print_json, print_line, print_table, say
-from oci.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from catalog.settings import Settings
     from flows.orchestration.ad_hoc import UsedApi
     from flows.orchestration.ad_hoc_run import Show
+    from flows.runs.lazy_flow import FormFlow, FormT, LazyFlow, ResultT
     from flows.runs.operation import OperationResult
 
-_Form = TypeVar("_Form", bound="BaseModel")
 
-
-def read_form(form: type[_Form], **values: object) -> _Form:
-    """Fill a flow's form; raise InvalidInput that names each wrong value and repeats none."""
-    from pydantic import ValidationError
-
-    try:
-        return form.model_validate(values)
-    except ValidationError as error:
-        faults = "; ".join(
-            ": ".join(filter(None, (".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, "))))
-            for fault in error.errors(include_input=False, include_url=False)
-        )
-        raise InvalidInput(faults) from None
-
-
-def run_here(context: typer.Context, home: Path | None, module: str, flow: str, request: "BaseModel") -> Any:
-    """Run `flow` of `module` in this process; its import, a second of work, goes on while a server starts."""
+def run_here(
+    context: typer.Context, home: Path | None, lazy: "LazyFlow[FormT, ResultT]", request: "FormT"
+) -> "ResultT":
+    """Run a flow in this process; its import, a second of work, goes on while a server starts."""
     from flows.orchestration.ad_hoc import prefect_api
 
     settings = settings_of(home)
     with prefect_api(settings, say=say, debug=bool(context.obj)) as api:
-        found = getattr(import_module(module), flow)
+        flow = lazy.flow()
         api.wait()
-        return _run(lambda: run_flow_here(found, request, settings, api), api)
+        return _run(lambda: run_flow_here(flow, request, settings, api), api)
 
 
-def _run(make: "Callable[[], Coroutine[Any, Any, Any]]", api: "UsedApi") -> Any:
+def _run(make: "Callable[[], Coroutine[None, None, ResultT]]", api: "UsedApi") -> "ResultT":
     """Run to the end; where Prefect's server is lost, leave behind what waits for it."""
     from flows.orchestration.termination import TerminationSignal
 
@@ -67,7 +50,9 @@ def _run(make: "Callable[[], Coroutine[Any, Any, Any]]", api: "UsedApi") -> Any:
             exit_codes.leave_behind()
 
 
-async def run_flow_here(flow: Any, request: "BaseModel", settings: "Settings", api: "UsedApi") -> Any:
+async def run_flow_here(
+    flow: "FormFlow[FormT, ResultT]", request: "FormT", settings: "Settings", api: "UsedApi"
+) -> "ResultT":
     """Run a flow with what a terminal shows of it; Prefect's handler of SIGTERM is replaced by ours."""
     from flows.orchestration.ad_hoc_run import run_flow
 
@@ -85,7 +70,10 @@ def _show() -> "Show":
 class Result(Protocol):
     """What a flow's result can say of itself."""
 
-    flow_run_id: str
+    @property
+    def flow_run_id(self) -> str:
+        """Return the id of its flow run; empty: it had none."""
+        ...
 
     def summary(self) -> str:
         """One line for a terminal."""

@@ -11,6 +11,7 @@ import typer
 from cli import exit_codes, serve, up
 from cli.administration import access, audit_event, hook, quota, remote, retention, subscription, token, user
 from cli.content import distribution, query, repository, tag, version
+from cli.forms.command import FormCommand
 from cli.help_panels import ACCESS, ASK, CONTENT, OPERATE, STORAGE, PanelGroup
 from cli.operations import build, bundles, curate, promote, push, replicate, sign, sync
 from cli.output import print_line, say
@@ -25,16 +26,16 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command(rich_help_panel=OPERATE)(up.up)
+app.command(cls=FormCommand, rich_help_panel=OPERATE)(up.up)
 app.command(rich_help_panel=OPERATE)(serve.serve)
-app.command(rich_help_panel=CONTENT)(sync.sync)
-app.command(rich_help_panel=CONTENT)(replicate.replicate)
-app.command(rich_help_panel=CONTENT)(push.push)
-app.command(rich_help_panel=CONTENT)(build.build)
-app.command(rich_help_panel=CONTENT)(curate.curate)
-app.command(rich_help_panel=CONTENT)(promote.promote)
-app.command(rich_help_panel=CONTENT)(bundles.export)
-app.command("import", rich_help_panel=CONTENT)(bundles.import_)
+app.command(cls=FormCommand, rich_help_panel=CONTENT)(sync.sync)
+app.command(cls=FormCommand, rich_help_panel=CONTENT)(replicate.replicate)
+app.command(cls=FormCommand, rich_help_panel=CONTENT)(push.push)
+app.command(cls=FormCommand, rich_help_panel=CONTENT)(build.build)
+app.command(cls=FormCommand, rich_help_panel=CONTENT)(curate.curate)
+app.command(cls=FormCommand, rich_help_panel=CONTENT)(promote.promote)
+app.command(cls=FormCommand, rich_help_panel=CONTENT)(bundles.export)
+app.command("import", cls=FormCommand, rich_help_panel=CONTENT)(bundles.import_)
 app.add_typer(repository.group, name="repository", rich_help_panel=CONTENT)
 app.add_typer(version.group, name="version", rich_help_panel=CONTENT)
 app.add_typer(tag.group, name="tag", rich_help_panel=CONTENT)
@@ -49,16 +50,16 @@ app.add_typer(retention.group, name="retention", rich_help_panel=STORAGE)
 app.add_typer(audit_event.group, name="event", rich_help_panel=ASK)
 app.add_typer(hook.group, name="hook", rich_help_panel=OPERATE)
 app.add_typer(subscription.group, name="subscription", rich_help_panel=OPERATE)
-app.command(rich_help_panel=CONTENT)(sign.sign)
-app.command(rich_help_panel=CONTENT)(sign.attest)
-app.command(rich_help_panel=CONTENT)(sign.verify)
+app.command(cls=FormCommand, rich_help_panel=CONTENT)(sign.sign)
+app.command(cls=FormCommand, rich_help_panel=CONTENT)(sign.attest)
+app.command(cls=FormCommand, rich_help_panel=CONTENT)(sign.verify)
 app.command(rich_help_panel=STORAGE)(gc.usage)
-app.command(rich_help_panel=STORAGE)(gc.gc)
-app.command(rich_help_panel=STORAGE)(scrub.scrub)
-app.command(rich_help_panel=STORAGE)(maintain.maintain)
-app.command(rich_help_panel=STORAGE)(prefetch.prefetch)
-app.command(rich_help_panel=STORAGE)(reclaim.reclaim)
-app.command(rich_help_panel=STORAGE)(evict.evict)
+app.command(cls=FormCommand, rich_help_panel=STORAGE)(gc.gc)
+app.command(cls=FormCommand, rich_help_panel=STORAGE)(scrub.scrub)
+app.command(cls=FormCommand, rich_help_panel=STORAGE)(maintain.maintain)
+app.command(cls=FormCommand, rich_help_panel=STORAGE)(prefetch.prefetch)
+app.command(cls=FormCommand, rich_help_panel=STORAGE)(reclaim.reclaim)
+app.command(cls=FormCommand, rich_help_panel=STORAGE)(evict.evict)
 app.command(rich_help_panel=ASK)(query.query)
 
 

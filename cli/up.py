@@ -14,8 +14,9 @@ import typer
 
 from cli import exit_codes
 from cli.catalog import settings_of
-from cli.flow_runs import read_form
-from cli.options import Exclude, Home, Include, Json
+from cli.forms.command import from_form
+from cli.forms.reading import read_form
+from cli.options import Home, Json
 from cli.output import Cell, print_fields, print_json, print_line, say
 
 if TYPE_CHECKING:
@@ -24,22 +25,27 @@ if TYPE_CHECKING:
     from catalog.settings import Settings
     from flows.orchestration.deployment_run import Ended, Followed
     from flows.orchestration.up import Up
-    from flows.sync.request import SyncRequest
+    from flows.sync.request import FirstSync, SyncRequest
 
 SYNC, PIPELINE = "sync-repository/sync-repository", "run-pipeline/run-pipeline"
 _QUIET_SECONDS = 5.0
 
 
+def first_sync_form() -> "type[FirstSync]":
+    """Return the form of what is synced at the start."""
+    from flows.sync.request import FirstSync
+
+    return FirstSync
+
+
+@from_form(first_sync_form)
 def up(
+    _context: typer.Context,
+    first: "FirstSync",
     *,
-    upstream: Annotated[
-        str, typer.Option(metavar="REF", help="Sync this upstream repository once, through its deployment.")
-    ] = "",
     demo: Annotated[
         bool, typer.Option("--demo", help="Without --upstream: start a small upstream, and sync it.")
     ] = False,
-    include: Include = None,
-    exclude: Exclude = None,
     listen: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="The registry; default: ENTREPOT_LISTEN.")
     ] = None,
@@ -62,9 +68,12 @@ def up(
     from flows.orchestration.up import Up, check_ports, make_plan
     from flows.sync.request import SyncRequest
 
-    wanted = read_form(SyncRequest, remote=upstream, include=include or (), exclude=exclude or ()) if upstream else None
+    wanted = None
+    if first.upstream:
+        said = {"remote": first.upstream, "include": first.include, "exclude": first.exclude}
+        wanted = read_form(SyncRequest, said, {("remote",): "--upstream"})
     settings = settings_of(home, listen=listen, tls_cert=tls_cert, tls_key=tls_key)
-    plan = make_plan(settings, prefect_port=prefect_port, demo_port=demo_port if demo and not upstream else None)
+    plan = make_plan(settings, prefect_port=prefect_port, demo_port=demo_port if demo and not wanted else None)
     _stop_on_signals()
     with hold_home(settings, os.getpid()):
         check_ports(plan)

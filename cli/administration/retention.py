@@ -6,12 +6,16 @@ import typer
 
 from cli.administrator import ACTOR
 from cli.catalog import opened
-from cli.flow_runs import read_form, run_here, show_summary
-from cli.options import DryRun, Home, Json, new_group
+from cli.flow_runs import run_here, show_summary
+from cli.forms.command import FormCommand, from_form
+from cli.forms.reading import read_form
+from cli.options import Home, Json, new_group
 from cli.output import MAX_SHOWN, print_fields, print_json, print_line, print_table
+from flows.all_flows import RETENTION
 
 if TYPE_CHECKING:
     from catalog.retention.rules import RetentionRule
+    from flows.retention.request import RetentionRequest
 
 group = new_group("Manage and run rules on what repositories keep.")
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The rule's name.")]
@@ -58,10 +62,20 @@ def set_rule(
     from catalog.retention.rules import RetentionRule
 
     rule = read_form(
-        RetentionRule, name=name, pattern=pattern, keep=tuple(keep or ()), newest=newest, line=newest_of,
-        set_within=set_within, pulled_within=pulled_within, labels=tuple(label or ()), untagged_after=untagged_after,
-        versions=versions,
-    )  # fmt: skip
+        RetentionRule,
+        {
+            "name": name,
+            "pattern": pattern,
+            "keep": keep or (),
+            "newest": newest,
+            "line": newest_of,
+            "set_within": set_within,
+            "pulled_within": pulled_within,
+            "labels": label or (),
+            "untagged_after": untagged_after,
+            "versions": versions,
+        },
+    )
     with opened(home, may_be_new=True) as catalog:
         catalog.retention_rules.put(rule, actor=ACTOR)
     _show(rule, as_json=as_json)
@@ -105,17 +119,10 @@ def delete_rule(name: NameArgument, *, home: Home = None, as_json: Json = False)
         print_line(f"deleted the rule {name}")
 
 
-@group.command("run")
+@group.command("run", cls=FormCommand)
+@from_form(RETENTION.form)
 def run_retention(
-    context: typer.Context,
-    repositories: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[PATTERN]...", help="Only these repositories: 'team/**', or re:REGEX."),
-    ] = None,
-    *,
-    dry_run: DryRun = False,
-    home: Home = None,
-    as_json: Json = False,
+    context: typer.Context, request: "RetentionRequest", *, home: Home = None, as_json: Json = False
 ) -> None:
     """Apply all retention rules.
 
@@ -123,12 +130,9 @@ def run_retention(
 
     Example: entrepot retention run --dry-run
     """
-    from flows.retention.request import RetentionRequest
-
-    request = read_form(RetentionRequest, repositories=tuple(repositories or ()), dry_run=dry_run)
-    result = run_here(context, home, "flows.retention.flow", "apply_retention", request)
+    result = run_here(context, home, RETENTION, request)
     if not as_json:
-        rows = [row for row in result.rows() if dry_run or row["goes"]]
+        rows = [row for row in result.rows() if request.dry_run or row["goes"]]
         texts = [
             (str(row["repository"]), str(row["kind"]), str(row["name"]), "goes" if row["goes"] else "stays",
              str(row["reason"]))

@@ -7,14 +7,18 @@ import typer
 
 from cli import completion
 from cli.catalog import opened
-from cli.flow_runs import read_form, run_here, show_operation
+from cli.flow_runs import run_here, show_operation
+from cli.forms.command import FormCommand, from_form
 from cli.options import DryRun, Home, Json, Repository, new_group
 from cli.output import bytes_text, print_fields, print_json, print_line, print_table, row_json, time_text
+from flows.all_flows import RESTORE
 
 if TYPE_CHECKING:
-    from catalog.content.diff import VersionDiff, VersionRef
+    from catalog.content.diff import VersionDiff
     from catalog.content.sboms import PackageDiff
     from catalog.versions.deletion import SquashReport
+    from flows.curate.restore_request import RestoreRequest
+    from oci.reference import VersionReference
 
 group = new_group("List, compare, restore, pin and delete versions.")
 ACTOR = "command line"
@@ -78,6 +82,7 @@ def show_version(name: Repository, number: Number = None, *, home: Home = None, 
             "actor": row.actor,
             "flow run": row.flow_run_id,
             "message": row.message,
+            "from": ", ".join(map(str, row.origins)),
             "created": time_text(row.created_at),
             "pinned": (pin.note or "yes") if pin else "",
             "tags": row.tags,
@@ -131,17 +136,17 @@ def diff_versions(
         _print_diff(found)
 
 
-def _read_ends(first: str, second: str, third: int | None) -> "tuple[VersionRef, VersionRef]":
+def _read_ends(first: str, second: str, third: int | None) -> "tuple[VersionReference, VersionReference]":
     """The two versions that `diff` is asked for: `NAME OLD [NEW]` or `NAME[@OLD] NAME[@NEW]`; raise InvalidInput."""
-    from catalog.content.diff import VersionRef
     from oci.errors import InvalidInput
+    from oci.reference import VersionReference, parse_version_reference
 
     if second.isdecimal() and "@" not in first:
-        name = VersionRef.parse(first).repository
-        return VersionRef.parse(f"{name}@{second}"), VersionRef(name, third)
+        name = parse_version_reference(first).repository
+        return parse_version_reference(f"{name}@{second}"), VersionReference(name, third)
     if third is not None:
         raise InvalidInput("write NAME OLD NEW for two versions of one repository, or NAME@OLD NAME@NEW")
-    return VersionRef.parse(first), VersionRef.parse(second)
+    return parse_version_reference(first), parse_version_reference(second)
 
 
 def _print_diff(found: "VersionDiff") -> None:
@@ -178,29 +183,16 @@ def _package_rows(found: "PackageDiff") -> list[tuple[str, str, str, str]]:
     return sorted(rows, key=lambda row: row[1])
 
 
-@group.command("restore")
+@group.command("restore", cls=FormCommand)
+@from_form(RESTORE.form)
 def restore_version(
-    context: typer.Context,
-    name: Repository,
-    number: Annotated[
-        int,
-        typer.Argument(
-            metavar="NUMBER", help="The version whose content is wanted.", min=0, autocompletion=completion.versions
-        ),
-    ],
-    *,
-    dry_run: DryRun = False,
-    home: Home = None,
-    as_json: Json = False,
+    context: typer.Context, request: "RestoreRequest", *, home: Home = None, as_json: Json = False
 ) -> None:
     """Make a new version with the content of an old one.
 
     Example: entrepot version restore team/app 2
     """
-    from flows.curate.restore_request import RestoreRequest
-
-    request = read_form(RestoreRequest, repository=name, version=number, dry_run=dry_run)
-    show_operation(run_here(context, home, "flows.curate.restore_flow", "restore_version", request), as_json=as_json)
+    show_operation(run_here(context, home, RESTORE, request), as_json=as_json)
 
 
 @group.command("pin")

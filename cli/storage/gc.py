@@ -1,30 +1,33 @@
 """`entrepot gc` and `entrepot usage`: what the store holds, and freeing what nothing needs."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.catalog import opened
-from cli.flow_runs import read_form, run_here, show_summary
-from cli.options import DryRun, Home, Json
+from cli.flow_runs import run_here, show_summary
+from cli.forms.command import from_form
+from cli.options import Home, Json
 from cli.output import MAX_SHOWN, bytes_text, print_fields, print_json, print_line, print_table
+from flows.all_flows import COLLECT_GARBAGE
 from oci.digest import Digest
 
+if TYPE_CHECKING:
+    from flows.storage.gc_request import GcRequest
 
+
+ExplainDigest = Annotated[
+    str | None, typer.Option("--explain", metavar="DIGEST", help="Say why this blob stays or goes, and change nothing.")
+]
+
+
+@from_form(COLLECT_GARBAGE.form)
 def gc(
     context: typer.Context,
+    request: "GcRequest",
     *,
-    grace: Annotated[
-        str, typer.Option(metavar="DURATION", help="Keep what was uploaded, mounted or copied within so long.")
-    ] = "24h",
-    time_limit: Annotated[
-        str, typer.Option(metavar="DURATION", help="End after so long, the next run goes on from there; 0: no limit.")
-    ] = "0",
-    explain: Annotated[
-        str | None, typer.Option("--explain", metavar="DIGEST", help="Say why this blob stays or goes; do nothing.")
-    ] = None,
-    dry_run: DryRun = False,
+    explain: ExplainDigest = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -34,14 +37,11 @@ def gc(
 
     Example: entrepot gc --dry-run
     """
-    from flows.storage.gc_request import GcRequest
-
     if explain is not None:
-        _explain(explain, home, grace, as_json=as_json)
+        _explain(explain, home, request.grace, as_json=as_json)
         return
-    request = read_form(GcRequest, grace=grace, time_limit=time_limit, dry_run=dry_run)
-    result = run_here(context, home, "flows.storage.gc_flow", "collect_garbage", request)
-    if dry_run and not as_json and result.rows():
+    result = run_here(context, home, COLLECT_GARBAGE, request)
+    if request.dry_run and not as_json and result.rows():
         rows = [(digest, "" if size is None else bytes_text(size), why) for digest, size, why in result.rows()]
         print_table(("DIGEST", "SIZE", "WHY"), rows[:MAX_SHOWN])
         if len(rows) > MAX_SHOWN:

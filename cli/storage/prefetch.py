@@ -1,30 +1,24 @@
 """`entrepot prefetch`: fetch layers that were left upstream."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from cli.flow_runs import read_form, run_here, show_summary
-from cli.options import DryRun, Home, Json
+from cli.flow_runs import run_here, show_summary
+from cli.forms.command import from_form
+from cli.options import Home, Json
+from flows.all_flows import PREFETCH
+
+if TYPE_CHECKING:
+    from flows.storage.prefetch_request import PrefetchRequest
 
 
-def prefetch(
-    context: typer.Context,
-    repositories: Annotated[
-        list[str], typer.Argument(metavar="PATTERN...", help="Repositories: 'cache/**', or re:REGEX.")
-    ],
-    *,
-    dry_run: DryRun = False,
-    home: Home = None,
-    as_json: Json = False,
-) -> None:
+@from_form(PREFETCH.form)
+def prefetch(context: typer.Context, request: "PrefetchRequest", *, home: Home = None, as_json: Json = False) -> None:
     """Fetch layers that a cache or sync left upstream.
 
     It fetches those of the latest versions.
 
     Example: entrepot prefetch 'cache/**'
     """
-    from flows.storage.prefetch_request import PrefetchRequest
-
-    request = read_form(PrefetchRequest, repositories=tuple(repositories), dry_run=dry_run)
-    show_summary(run_here(context, home, "flows.storage.prefetch_flow", "prefetch_content", request), as_json=as_json)
+    show_summary(run_here(context, home, PREFETCH, request), as_json=as_json)

@@ -3,15 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from catalog.bundles.format import Contents
 from catalog.bundles.writer import Wanted
+from flows.forms.faults import misfit
 from flows.forms.fields import RepositoryName
 from flows.forms.filters import Filters
 from flows.forms.modes import Mode
+from flows.forms.parameters import Argument, Option
 from flows.runs.operation import OperationResult
 from flows.runs.progress import format_bytes
 
@@ -19,22 +21,24 @@ from flows.runs.progress import format_bytes
 class ExportRequest(Filters):
     """Write versions of repositories, or what filters choose of them, into a bundle, to be carried where no network goes."""
 
-    bundle: Path = Field(
+    bundle: Annotated[Path, Argument("BUNDLE")] = Field(
         title="Bundle",
-        description="A file ending in `.tar`, or a folder; on the worker's machine. It must not exist yet.",
+        description="Bundle to write on the worker's machine: a folder, or a file ending in `.tar`. It must not exist yet.",
     )
-    repositories: tuple[RepositoryName, ...] = Field(min_length=1, title="Repositories")
-    version: int | None = Field(
-        default=None, ge=0, title="Version", description="Of a single repository; empty: the latest."
+    repositories: Annotated[tuple[RepositoryName, ...], Argument("NAME", completes="repository")] = Field(
+        min_length=1, title="Repositories", description="Repositories to export."
     )
-    since: int = Field(
-        default=0, ge=0, title="Since", description="Of a single repository: leave out what this version holds already."
+    version: Annotated[int | None, Option(metavar="N")] = Field(
+        default=None, ge=0, title="Version", description="Export this version of one repository. Default: the latest."
+    )
+    since: Annotated[int, Option(metavar="N")] = Field(
+        default=0, ge=0, title="Since", description="Leave out what this version of one repository already has."
     )
 
     @model_validator(mode="after")
     def _check_one(self) -> "ExportRequest":
         if len(self.repositories) > 1 and (self.version is not None or self.since):
-            raise ValueError("version and since are for a bundle of one repository")
+            raise misfit("{version} and {since}: expected one repository")
         return self
 
     def versions(self) -> list[Wanted]:
@@ -47,13 +51,17 @@ class ImportRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    bundle: Path = Field(title="Bundle", description="A file or folder on the worker's machine.")
+    bundle: Annotated[Path, Argument("BUNDLE")] = Field(
+        title="Bundle", description="Bundle on the worker's machine: a folder, or a file ending in `.tar`."
+    )
     mode: Mode = Field(
         default="mirror",
         title="Mode",
-        description="`mirror` makes each version exactly what the bundle has; `additive` leaves what is there.",
+        description="`mirror` makes each version exactly the bundle's; `additive` keeps what is there.",
     )
-    dry_run: bool = Field(default=False, title="Dry run", description="Check the bundle's document and base only.")
+    dry_run: Annotated[
+        bool, Field(title="Dry run", description="Check the bundle's document and base only, and change nothing.")
+    ] = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,87 +9,90 @@ from catalog.catalog import Catalog
 from catalog.content.curation import Curation, curate
 from catalog.content.edits import Edits, TagEdit
 from catalog.filters.filter import Filter
-from catalog.filters.pick import Pick
-from catalog.filters.tags import TagPattern
+from catalog.filters.selector import Selector
 from catalog.parsed_text import checked
-from flows.forms.fields import RepositoryName
+from flows.forms.faults import misfit
+from flows.forms.fields import RepositoryName, SelectorText, TagName, TagPatternField
 from flows.forms.filters import Filters
 from flows.forms.modes import Mode
+from flows.forms.parameters import Argument, Metavar, Option
+from flows.forms.shared_fields import DryRun
 from oci.digest import Digest
-from oci.reference import parse_tag
 
-PlanId = Annotated[str, AfterValidator(lambda text: text and checked(Digest.parse)(text))]
-"""What a dry run has told its plan's name to be; empty: any plan."""
+PlanId = Annotated[str, AfterValidator(lambda text: text and checked(Digest.parse)(text)), Metavar("PLAN")]
+"""The digest of a plan, as a dry run reports it; empty: any plan."""
 
 
 class CurateSource(Filters):
     """A repository with filters of its own, as a list of sources holds it."""
 
-    repository: RepositoryName = Field(title="Repository")
-    tags: tuple[Annotated[str, AfterValidator(checked(parse_tag))], ...] = Field(
-        default=(), title="Tags", description="These tags, besides what filters choose if there are any."
+    repository: RepositoryName = Field(title="Repository", description="Repository to select from.")
+    tags: tuple[TagName, ...] = Field(
+        default=(), title="Tags", description="Select these tags, besides what the filters select."
     )
     digests: tuple[Annotated[str, AfterValidator(checked(Digest.parse))], ...] = Field(
-        default=(), title="Digests", description="These manifests."
+        default=(), title="Digests", description="Select these manifests."
     )
 
     @model_validator(mode="after")
     def _check_platforms(self) -> "CurateSource":
         if self.platforms:
-            raise ValueError("platforms hold for all sources; set them beside the list")
+            raise misfit("{platforms} hold for all sources: set them beside the list")
         return self
 
     @property
-    def picks(self) -> list[Pick]:
+    def selectors(self) -> list[Selector]:
         """What is chosen: what is named, and what filters choose where there are filters or nothing is named."""
-        named = [Pick(self.repository, tag) for tag in self.tags]
-        named += [Pick(self.repository, digest=Digest(text)) for text in self.digests]
-        filtered = [Pick(self.repository, wanted=self.wanted)] if not named or self.wanted != Filter() else []
+        named = [Selector(self.repository, tag) for tag in self.tags]
+        named += [Selector(self.repository, digest=Digest(text)) for text in self.digests]
+        filtered = [Selector(self.repository, wanted=self.wanted)] if not named or self.wanted != Filter() else []
         return named + filtered
 
 
 class CurateRequest(Filters):
     """Make a version of a repository from tags and digests of repositories here. Nothing is copied: content is held once."""
 
-    repository: RepositoryName = Field(title="Repository", description="The repository that gets the version.")
-    sources: tuple[Annotated[str, AfterValidator(checked(Pick.parse))] | CurateSource, ...] = Field(
+    repository: Annotated[RepositoryName, Argument("NAME", completes="repository")] = Field(
+        title="Repository", description="Repository that gets the new version."
+    )
+    sources: Annotated[tuple[SelectorText | CurateSource, ...], Argument("SOURCE", completes="tag")] = Field(
         default=(),
         title="Sources",
-        description="`NAME` (its tags, by the filters below), `NAME:TAG`, `NAME@DIGEST`, `NAME:TAG@DIGEST`, or a repository with "
-        "filters of its own; none: what is there is edited.",
+        description="Content to select: `NAME` (filtered), `NAME:TAG`, `NAME@DIGEST` or `NAME:TAG@DIGEST`. "
+        "Default: edit the latest version.",
     )
     mode: Mode = Field(
         default="mirror",
         title="Mode",
-        description="`mirror` makes the version exactly what is chosen; `additive` leaves what is there.",
+        description="`mirror` makes the version exactly the selection; `additive` keeps what is there.",
     )
-    tag: tuple[Annotated[str, AfterValidator(checked(TagEdit.parse))], ...] = Field(
-        default=(), title="Tag", description="Tags to set, after the choice: `NEW=TAG` or `NEW=DIGEST`."
+    tag: Annotated[
+        tuple[Annotated[str, AfterValidator(checked(TagEdit.parse)), Metavar("NEW=TAG")], ...], Option("--tag")
+    ] = Field(
+        default=(), title="Tag", description="Set a tag after the selection: `NEW=TAG` or `NEW=DIGEST`. Repeatable."
     )
-    untag: tuple[TagPattern, ...] = Field(
-        default=(), title="Untag", description="Tags to take away, as patterns; what they point to stays."
+    untag: tuple[TagPatternField, ...] = Field(
+        default=(), title="Untag", description="Remove tags that match; their content stays. Repeatable."
     )
-    remove: tuple[TagPattern, ...] = Field(
+    remove: tuple[TagPatternField, ...] = Field(
         default=(),
         title="Remove",
-        description="Tags (patterns) and manifests (digests) to remove with all that belongs to them alone.",
+        description="Remove tags that match, or a digest, with content that belongs to them alone. Repeatable.",
     )
-    allow_empty: bool = Field(
-        default=False, title="Allow empty", description="Make a version of nothing, if it comes to that."
-    )
+    allow_empty: bool = Field(default=False, title="Allow empty", description="Allow a version without content.")
     expect: PlanId = Field(
         default="",
         title="Expect",
-        description="Do exactly the plan that a dry run has told by this name, or nothing.",
+        description="Commit only if the plan is the one that a dry run has reported.",
     )
-    dry_run: bool = Field(default=False, title="Dry run", description="Say what would change, and change nothing.")
+    dry_run: DryRun = False
 
     @model_validator(mode="after")
     def _check_sources(self) -> "CurateRequest":
         if not self.sources and not self.edits:
-            raise ValueError("name what to choose from (sources), or what to edit: tag, untag, remove")
+            raise misfit("expected {sources}, or an edit: {tag}, {untag}, {remove}")
         if not self.sources and (self.wanted != Filter() or self.platforms):
-            raise ValueError("filters choose from sources, and there are none")
+            raise misfit("filters need {sources}")
         return self
 
     @property
@@ -98,10 +101,12 @@ class CurateRequest(Filters):
         return Edits(tuple(map(TagEdit.parse, self.tag)), self.untag, self.remove)
 
     @property
-    def picks(self) -> list[Pick]:
+    def selectors(self) -> list[Selector]:
         """What is chosen."""
         return [
-            pick for one in self.sources for pick in (one.picks if isinstance(one, CurateSource) else [Pick.parse(one)])
+            selector
+            for one in self.sources
+            for selector in (one.selectors if isinstance(one, CurateSource) else [Selector.parse(one)])
         ]
 
 
@@ -109,7 +114,7 @@ def choose_content(catalog: Catalog, request: CurateRequest, *, now: datetime) -
     """Choose; raises what `curate` raises."""
     return curate(
         catalog,
-        request.picks,
+        request.selectors,
         now=now,
         wanted=request.wanted,
         platforms=request.platform_filter,

@@ -1,8 +1,12 @@
 """What a restore is asked to do: the parameters of the flow."""
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.forms.fields import RepositoryName
+from flows.forms.parameters import Argument
+from flows.forms.shared_fields import DryRun
 
 
 class RestoreRequest(BaseModel):
@@ -10,6 +14,10 @@ class RestoreRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    repository: RepositoryName = Field(title="Repository", description="Name of the repository.")
-    version: int = Field(ge=0, title="Version", description="The version whose content is wanted; 0 is the empty one.")
-    dry_run: bool = Field(default=False, title="Dry run", description="Say what would change, and change nothing.")
+    repository: Annotated[RepositoryName, Argument("NAME", completes="repository")] = Field(
+        title="Repository", description="Name of the repository."
+    )
+    version: Annotated[int, Argument("NUMBER", completes="version")] = Field(
+        ge=0, title="Version", description="Version to restore; 0 is the empty one."
+    )
+    dry_run: DryRun = False

@@ -1,37 +1,53 @@
-"""Fields that the parameter forms of several flows have, checked by the parsers of `oci`."""
+"""Types of fields that the forms of several flows have, checked by our parsers; each knows the word for its value in help."""
 
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from catalog import units
+from catalog.filters import conditions, tags
+from catalog.filters.selector import Selector
 from catalog.parsed_text import checked
+from catalog.path_patterns import PathPattern
+from flows.forms.parameters import Metavar
 from oci.platform import Platform
-from oci.reference import parse_name
+from oci.reference import parse_name, parse_tag
 
-PATTERNS = (
-    "A pattern is a glob (`v1.*`), `re:` and a regular expression, or `semver:` and a range (`semver:>=1.2 <2`). A digest takes "
-    "that manifest, without a tag."
-)
-PATH_PATTERNS = (
-    "A pattern is a path (`team/app`), `team/*` (one part below team), `team/**` (team and all below it), or `re:` and a regular "
-    "expression."
-)
-NEWEST_OF = "Of what the newest are counted: of the `repository`, of each `major` version, or of each `minor` one (1.2, 1.3, …)."
+TagPatternField = Annotated[tags.TagPattern, Metavar("PATTERN")]
+"""A pattern of tags, in the language of catalog/filters/tags.py."""
 
+PathPatternField = Annotated[PathPattern, Metavar("PATTERN")]
+"""A pattern of paths, in the language of catalog/path_patterns.py."""
 
-LabelText = Annotated[str, Field(pattern=r"^[^=\s]+(=.*)?$", max_length=300)]
+PairField = Annotated[conditions.PairText, Metavar("KEY[=VALUE]")]
+"""`KEY`, `KEY=GLOB`, `!KEY` or `KEY!=GLOB`."""
+
+TypeField = Annotated[conditions.TypeText, Metavar("TYPE")]
+"""A kind, or a glob of kinds and artifact types; or either after `!`."""
+
+AgeField = Annotated[units.Age, Metavar("AGE")]
+"""An age or a date; empty: none is asked for."""
+
+DurationField = Annotated[units.Duration, Metavar("DURATION")]
+"""A duration such as `12h` or `30d`; `0`: none."""
+
+SizeField = Annotated[units.Size, Metavar("SIZE", is_text=True)]
+"""A number of bytes, also as `50MB`."""
+
+TagName = Annotated[str, AfterValidator(checked(parse_tag)), Metavar("TAG")]
+"""A tag, as the distribution-spec wants it."""
+
+SelectorText = Annotated[str, AfterValidator(checked(Selector.parse)), Metavar("SOURCE")]
+"""`NAME`, `NAME:TAG`, `NAME@DIGEST` or `NAME:TAG@DIGEST` of a repository here."""
+
+LabelText = Annotated[str, Field(pattern=r"^[^=\s]+(=.*)?$", max_length=300), Metavar("KEY[=VALUE]")]
 """A label that something must have, `KEY` or `KEY=VALUE`."""
 
-CompanionText = Annotated[str, Field(min_length=1, max_length=200)]
+CompanionText = Annotated[str, Field(min_length=1, max_length=200), Metavar("TYPE")]
 """A word or glob of catalog/filters/companions.py."""
 
-COMPANIONS = (
-    "What comes along of that which belongs to images without being in them: `signature`, `attestation`, `sbom`, or globs of "
-    "artifact types; none: nothing does."
-)
-
-PlatformText = Annotated[str, AfterValidator(checked(Platform.parse))]
+PlatformText = Annotated[str, AfterValidator(checked(Platform.parse)), Metavar("OS/ARCH")]
 """`os/architecture[/variant]`."""
 
-RepositoryName = Annotated[str, AfterValidator(checked(parse_name))]
+RepositoryName = Annotated[str, AfterValidator(checked(parse_name)), Metavar("NAME")]
 """The name of a repository, as the distribution-spec wants it."""

@@ -1,19 +1,18 @@
 """The filter language as fields of a flow's form, the same for every flow that takes filters. Source: docs/filters.md."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from catalog.filters.conditions import Conditions, PairText, TypeText
+from catalog.filters.conditions import Conditions
 from catalog.filters.filter import Filter
 from catalog.filters.platforms import PlatformFilter
-from catalog.filters.tags import Line, NewestBy, TagFilter, TagPattern
-from catalog.units import Age
-from flows.forms.fields import NEWEST_OF, PATTERNS, PlatformText
+from catalog.filters.tags import Line, NewestBy, TagFilter
+from flows.forms.faults import misfit
+from flows.forms.fields import AgeField, PairField, PlatformText, TypeField
+from flows.forms.parameters import Option
+from flows.forms.shared_fields import Exclude, Include
 from oci.platform import Platform
-
-_PAIRS = "`KEY`, `KEY=VALUE` (a glob), `!KEY` or `KEY!=VALUE`; all of them."
-_AGE = "an age (`30d`, `12h`, `1w2d`) or a date (`2026-01-31`)"
 
 
 def _last(schema: dict[str, Any], form: type[BaseModel]) -> None:
@@ -25,55 +24,66 @@ def _last(schema: dict[str, Any], form: type[BaseModel]) -> None:
 
 
 class Filters(BaseModel):
-    """Which tags are taken: those that patterns leave, whose content fulfils every condition; of these the newest."""
+    """Select tags: those that patterns match and whose content meets every condition; of these the newest."""
 
     # A value that does not fit may hold a password typed in by mistake, so errors do not repeat it.
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, json_schema_extra=_last)
 
-    include: tuple[TagPattern, ...] = Field(
-        default=(), title="Include", description=f"Tags to take; none: every tag. {PATTERNS}"
-    )
-    exclude: tuple[TagPattern, ...] = Field(
-        default=(), title="Exclude", description="Tags to leave out, as patterns; stronger than include."
-    )
-    types: tuple[TypeText, ...] = Field(
+    include: Include = ()
+    exclude: Exclude = ()
+    types: Annotated[tuple[TypeField, ...], Option("--type")] = Field(
         default=(),
         title="Types",
-        description="Take these only: kinds (`image`, `helm`, …) or globs of artifact types; any of them, none after `!`.",
+        description="Select these types: `image`, `helm`, `sbom`, …, or globs of artifact types; `!TYPE` excludes. Repeatable.",
     )
-    labels: tuple[PairText, ...] = Field(
-        default=(), title="Labels", description=f"What labels of the image config must be: {_PAIRS}"
+    labels: Annotated[tuple[PairField, ...], Option("--label")] = Field(
+        default=(),
+        title="Labels",
+        description="Select images with this label: `KEY`, `KEY=GLOB`, `!KEY` or `KEY!=GLOB`. Repeatable: all must hold.",
     )
-    annotations: tuple[PairText, ...] = Field(
-        default=(), title="Annotations", description=f"What annotations of the manifest must be: {_PAIRS}"
+    annotations: Annotated[tuple[PairField, ...], Option("--annotation")] = Field(
+        default=(),
+        title="Annotations",
+        description="Select manifests with this annotation: `KEY`, `KEY=GLOB`, `!KEY` or `KEY!=GLOB`. Repeatable: all must hold.",
     )
-    newer_than: Age = Field(default="", title="Newer than", description=f"Take what was created after {_AGE}.")
-    older_than: Age = Field(default="", title="Older than", description=f"Take what was created before {_AGE}.")
+    newer_than: AgeField = Field(
+        default="",
+        title="Newer than",
+        description="Select content created after this: `30d`, `12h`, `1w2d` or `2026-01-31`.",
+    )
+    older_than: AgeField = Field(
+        default="",
+        title="Older than",
+        description="Select content created before this: `30d`, `12h`, `1w2d` or `2026-01-31`.",
+    )
     signed: bool = Field(
-        default=False, title="Signed", description="Take what is signed, by whoever; verifying is another matter."
+        default=False,
+        title="Signed",
+        description="Select signed content, whoever signed it; signatures are not verified.",
     )
-    newest: int | None = Field(
-        default=None,
-        ge=1,
-        title="Newest",
-        description="Of all that is selected so far take only so many of the newest.",
+    newest: Annotated[int | None, Option(metavar="N")] = Field(
+        default=None, ge=1, title="Newest", description="Select the N newest of what the other filters leave."
     )
-    newest_of: Line = Field(default="repository", title="Newest of", description=NEWEST_OF)
+    newest_of: Line = Field(
+        default="repository",
+        title="Newest of",
+        description="Count the newest per `repository`, per `major` version, or per `minor` version (1.2, 1.3, …).",
+    )
     newest_by: NewestBy = Field(
         default="version",
         title="Newest by",
-        description="What makes a tag newer: its semantic `version`, or when what it points to was `created`.",
+        description="Order tags by semantic `version`, or by when they were `created`.",
     )
-    platforms: tuple[PlatformText, ...] = Field(
+    platforms: Annotated[tuple[PlatformText, ...], Option("--platform")] = Field(
         default=(),
         title="Platforms",
-        description="Of multi-platform images take these only, `os/architecture[/variant]`; none: all.",
+        description="Select these platforms of multi-platform images, `OS/ARCH[/VARIANT]`. Default: all. Repeatable.",
     )
 
     @model_validator(mode="after")
     def _check_newest(self) -> "Filters":
         if self.newest is None and self.newest_by != "version":
-            raise ValueError("newest_by says what the newest are: give newest, how many of them, too")
+            raise misfit("{newest_by} needs {newest}")
         return self
 
     @property

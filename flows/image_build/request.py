@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from catalog.parsed_text import checked
-from flows.forms.fields import PlatformText, RepositoryName
-from oci.reference import parse_tag
+from flows.forms.fields import PlatformText, RepositoryName, TagName
+from flows.forms.parameters import Argument, Option, SetBy
 
 
 class BuildRequest(BaseModel):
@@ -15,15 +14,31 @@ class BuildRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    repository: RepositoryName = Field(title="Repository", description="The repository that gets the image.")
-    tag: Annotated[str, AfterValidator(checked(parse_tag))] = Field(default="latest", title="Tag")
-    context: Path = Field(title="Context", description="Folder on the worker's machine whose files the build may use.")
-    containerfile: Path | None = Field(
-        default=None, title="Containerfile", description="Empty: `Containerfile` or `Dockerfile` in the context."
+    repository: Annotated[RepositoryName, Argument("NAME[:TAG]", completes="repository")] = Field(
+        title="Repository", description="Repository that gets the image. Default tag: `latest`."
     )
-    arguments: dict[str, str] = Field(default_factory=dict, title="Build arguments")
-    target: str = Field(default="", title="Target", description="Stage of a multi-stage file; empty: the last.")
-    platform: PlatformText | None = Field(default=None, title="Platform", description="Empty: that of the machine.")
-    key: Path | None = Field(
-        default=None, title="Key", description="PEM file that signs the provenance; empty: it is attached unsigned."
+    tag: Annotated[TagName, SetBy("NAME[:TAG]")] = Field(default="latest", title="Tag", description="Tag of the image.")
+    context: Annotated[Path, Argument("CONTEXT", absolute=True)] = Field(
+        title="Context", description="Folder on the worker's machine with the files that the build may use."
+    )
+    containerfile: Annotated[Path | None, Option("--file", "-f")] = Field(
+        default=None,
+        title="Containerfile",
+        description="Build from this file. Default: `Containerfile` or `Dockerfile` in the context.",
+    )
+    arguments: Annotated[dict[str, str], Option("--build-arg")] = Field(
+        default_factory=dict,
+        title="Build arguments",
+        description="Set a build argument. It is recorded: pass no secrets. Repeatable.",
+    )
+    target: Annotated[str, Option(metavar="STAGE")] = Field(
+        default="", title="Target", description="Build this stage of a multi-stage file. Default: the last."
+    )
+    platform: PlatformText | None = Field(
+        default=None, title="Platform", description="Build for this platform. Default: the machine's."
+    )
+    key: Annotated[Path | None, Option(absolute=True)] = Field(
+        default=None,
+        title="Key",
+        description="Sign the provenance with this PEM key. Default: the provenance is attached unsigned.",
     )

@@ -13,6 +13,7 @@ from catalog.settings import Settings
 from flows.orchestration.ad_hoc import Say, UsedApi
 from flows.recovery.reaper import TAG
 from flows.recovery.run_locks import forget_run, hold_run, locks_folder
+from flows.runs.lazy_flow import FormFlow, FormT, ResultT
 from flows.runs.progress import Progress, watched
 from oci.errors import LocalError
 
@@ -65,15 +66,15 @@ def observed(flow: "Flow[..., Any]", course: Course, begin: Callable[[str], None
 
 
 async def run_flow(
-    flow: Callable[[Any], Awaitable[T]],
-    request: object,
+    flow: FormFlow[FormT, ResultT],
+    request: FormT,
     *,
     settings: Settings,
     api: UsedApi,
     say: Say,
     show: Show | None = None,
     on_begin: Callable[[], None] = lambda: None,
-) -> T:
+) -> ResultT:
     """Run a flow in this process; return its result, raise what it raises. `show` is given the progress while it runs.
 
     When Prefect's server is lost, the result is returned if the work was done, else PrefectLost tells what was committed.
@@ -90,13 +91,13 @@ async def run_flow(
 
     followed = observed(cast("Flow[..., Any]", flow), course, begin)
     with tags(TAG):
-        running = asyncio.ensure_future(cast("Awaitable[T]", followed(request)))
+        running = asyncio.ensure_future(cast("Awaitable[ResultT]", followed(request)))
     watching = asyncio.create_task(api.lost())
     shown = asyncio.create_task(show(progress)) if show else None
     try:
         await asyncio.wait({running, watching}, return_when=asyncio.FIRST_COMPLETED)
         if not running.done() or (running.exception() is not None and not await _answers(api)):
-            return cast("T", _without_prefect(course, settings, api, say))
+            return cast("ResultT", _without_prefect(course, settings, api, say))
         return running.result()
     finally:
         for task in filter(None, (watching, shown)):

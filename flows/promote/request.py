@@ -7,75 +7,83 @@ from pydantic import AfterValidator, Field, model_validator
 
 from catalog.filters.filter import Filter
 from catalog.parsed_text import checked
-from catalog.units import Duration
-from flows.forms.fields import RepositoryName
+from flows.forms.faults import misfit
+from flows.forms.fields import DurationField, RepositoryName, TagName
 from flows.forms.filters import Filters
 from flows.forms.modes import Mode
+from flows.forms.older_names import older_names
+from flows.forms.parameters import Argument, Metavar, Option
+from flows.forms.shared_fields import TrustConfig
 from flows.promote.policy_hook import parse_hook
-from oci.reference import parse_tag
 
-Label = Annotated[str, Field(pattern=r"^[^=]+(=.*)?$", max_length=500)]
+Label = Annotated[str, Field(pattern=r"^[^=]+(=.*)?$", max_length=500), Metavar("KEY[=VALUE]")]
 
 
 class PromoteRequest(Filters):
     """Give a repository content of another, once every gate has let it through. Nothing is copied; undo it by a restore."""
 
-    source: RepositoryName = Field(title="Source", description="The repository that the content comes from.")
-    repository: RepositoryName = Field(title="Target", description="The repository that gets the version.")
-    version: int | None = Field(
-        default=None, ge=1, title="Version", description="Of the source; empty: its latest version."
+    _older = model_validator(mode="before")(older_names({"require_age_days": ("require_age", "d")}))
+
+    source: Annotated[RepositoryName, Argument("SOURCE", completes="repository")] = Field(
+        title="Source", description="Repository to promote from."
     )
-    tags: tuple[Annotated[str, AfterValidator(checked(parse_tag))], ...] = Field(
-        default=(), title="Tags", description="These tags, each of which must be there; none: by the filters."
+    repository: Annotated[RepositoryName, Argument("TARGET", completes="repository")] = Field(
+        title="Target", description="Repository to promote to; it gets the new version."
+    )
+    version: Annotated[int | None, Option(metavar="N")] = Field(
+        default=None, ge=1, title="Version", description="Promote this version of the source. Default: the latest."
+    )
+    tags: Annotated[tuple[TagName, ...], Option("--tag")] = Field(
+        default=(),
+        title="Tags",
+        description="Promote this tag; it must exist. Default: what the filters select. Repeatable.",
     )
     mode: Mode = Field(
         default="additive",
         title="Mode",
-        description="`additive` leaves what else the target has; `mirror` makes it exactly what is chosen.",
+        description="`mirror` removes other content of the target; `additive` keeps it.",
     )
-    signed_by: tuple[Path, ...] = Field(
+    signed_by: Annotated[tuple[Path, ...], Option("--signed-by", absolute=True)] = Field(
         default=(),
         title="Signed by keys",
-        description="Gate: public keys in files on the worker's machine, PEM or OpenPGP; each must have signed each image.",
+        description="Gate: signature by this public key, PEM or OpenPGP. Repeatable: each key must have signed.",
     )
-    signed_identity: str = Field(
-        default="", title="Signed by an identity", description="Gate: who must have signed each image keyless."
+    signed_identity: Annotated[str, Option(metavar="NAME")] = Field(
+        default="", title="Signed by an identity", description="Gate: keyless signature by this identity."
     )
-    signed_issuer: str = Field(
-        default="", title="Issuer of the identity", description="Whom the identity's token must be from."
+    signed_issuer: Annotated[str, Option(metavar="URL")] = Field(
+        default="", title="Issuer of the identity", description="OIDC issuer of the signing identity."
     )
-    trust_config: Path | None = Field(
-        default=None,
-        title="Trust configuration",
-        description="Of a private sigstore, on the worker's machine; empty: ENTREPOT_SIGSTORE_TRUST_CONFIG, else the public one.",
+    trust_config: TrustConfig = None
+    require_labels: Annotated[tuple[Label, ...], Option("--require-label")] = Field(
+        default=(), title="Required labels", description="Gate: label of each image. Repeatable: all must hold."
     )
-    require_labels: tuple[Label, ...] = Field(
-        default=(), title="Required labels", description="Gate: labels that each image must have, `KEY` or `KEY=VALUE`."
-    )
-    require_age: Duration = Field(
+    require_age: DurationField = Field(
         default="0",
         title="Required age",
-        description="Gate: for so long the source must have had each image. 0: no such gate.",
+        description="Gate: minimum age of the content in the source repository. `0`: no such gate.",
     )
-    hook: Annotated[str, AfterValidator(checked(lambda url: parse_hook(url) if url else url))] = Field(
+    hook: Annotated[
+        str, AfterValidator(checked(lambda url: parse_hook(url) if url else url)), Option(metavar="URL")
+    ] = Field(
         default="",
         title="Policy hook",
-        description="Gate: a URL that is sent the plan and allows or refuses it; ENTREPOT_PROMOTION_HOOK is always asked.",
+        description="Gate: policy service that allows or refuses the plan. ENTREPOT_PROMOTION_HOOK is always asked.",
     )
-    dry_run: bool = Field(
-        default=False, title="Dry run", description="Ask the gates, say what would change, change nothing."
-    )
+    dry_run: Annotated[
+        bool, Field(title="Dry run", description="Ask the gates, report what would change, and change nothing.")
+    ] = False
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.tags and self.wanted != Filter():
-            raise ValueError("name tags, or give filters, not both")
+            raise misfit("{tags} excludes filters")
         if bool(self.signed_identity) != bool(self.signed_issuer):
-            raise ValueError("an identity and its issuer belong together")
+            raise misfit("{signed_identity} and {signed_issuer}: expected both or neither")
         if self.trust_config and not self.signed_identity:
-            raise ValueError("a trust configuration goes with an identity")
+            raise misfit("{trust_config} needs {signed_identity}")
         if self.source == self.repository:
-            raise ValueError(
-                "source and target are the same repository; `entrepot version restore` goes back to a version"
+            raise misfit(
+                "{source} and {repository}: expected two repositories; `entrepot version restore` restores a version"
             )
         return self

@@ -5,55 +5,58 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from catalog.filters.filter import Filter
-from catalog.filters.pick import Pick
+from catalog.filters.selector import Selector
 from catalog.parsed_text import checked, explained
-from catalog.path_patterns import PathPattern
-from flows.forms.fields import COMPANIONS, PATH_PATTERNS, CompanionText, LabelText
+from flows.forms.faults import misfit
+from flows.forms.fields import LabelText, PathPatternField
 from flows.forms.filters import Filters
 from flows.forms.modes import Mode, OnError
+from flows.forms.parameters import Argument, Option
+from flows.forms.shared_fields import Companions, DryRun
 from oci.remote.address import Remote, parse_remote
 
 
 class PushRequest(Filters):
     """Make another registry hold what paths here serve. It holds no credentials: those come from settings."""
 
-    target: str = Field(
+    source: Annotated[
+        str,
+        AfterValidator(lambda text: text and checked(Selector.parse)(text)),
+        Argument("[SOURCE]", is_required=False, completes="tag"),
+    ] = Field(
+        default="",
+        title="Source",
+        description="Push this path only: `NAME[:TAG][@DIGEST]`. Default: every path that the path filters select.",
+    )
+    target: Annotated[str, Argument("TARGET", is_required=False)] = Field(
         title="Target",
-        description="The other registry, `registry.example[/prefix]`, below which every path keeps its name; with a source, the "
-        "repository itself.",
+        description="The other registry: `registry.example/team/app[:tag]` for one path, `registry.example[/prefix]` for many.",
         examples=["registry.example/mirror"],
         json_schema_extra={"pattern": r"^([a-z]+://)?[^/@]+(/[^@]*)?$"},
     )
-    source: Annotated[str, AfterValidator(lambda text: text and checked(Pick.parse)(text))] = Field(
-        default="",
-        title="Source",
-        description="One path or repository here instead of many, `team/app`; with `:tag` or `@digest`, that one.",
+    paths: Annotated[tuple[PathPatternField, ...], Option("--path")] = Field(
+        default=(),
+        title="Paths",
+        description="Push paths that match this path pattern. Default: every path. Repeatable.",
     )
-    paths: tuple[PathPattern, ...] = Field(
-        default=(), title="Paths", description=f"Paths to push; none: every path. {PATH_PATTERNS}"
+    exclude_paths: Annotated[tuple[PathPatternField, ...], Option("--exclude-path")] = Field(
+        default=(), title="Exclude paths", description="Exclude paths that match; takes precedence. Repeatable."
     )
-    exclude_paths: tuple[PathPattern, ...] = Field(
-        default=(), title="Exclude paths", description="Paths to leave out, as patterns; stronger than paths."
+    path_labels: Annotated[tuple[LabelText, ...], Option("--path-label")] = Field(
+        default=(), title="Path labels", description="Push paths that have this label. Repeatable: all must hold."
     )
-    path_labels: tuple[LabelText, ...] = Field(
-        default=(), title="Path labels", description="Labels that a path must have, `KEY` or `KEY=VALUE`; all of them."
-    )
-    private: bool = Field(
-        default=False,
-        title="Private",
-        description="Take private paths too; without, they are left out unless named as the source.",
-    )
-    companions: tuple[CompanionText, ...] = Field(default=("*",), title="Companions", description=COMPANIONS)
+    private: bool = Field(default=False, title="Private", description="Push private paths too.")
+    companions: Companions = ("*",)
     mode: Mode = Field(
         default="additive",
         title="Mode",
-        description="`additive` leaves other tags at the target; `mirror` deletes them there, where the registry deletes.",
+        description="`mirror` deletes tags at the target that are not here; `additive` keeps them.",
     )
-    dry_run: bool = Field(default=False, title="Dry run", description="Say what would be pushed, and push nothing.")
+    dry_run: DryRun = False
     on_error: OnError = Field(
         default="fail",
         title="On error",
-        description="When a tag's content cannot be pushed: `fail` sets and deletes no tag at all, `skip` sets the others.",
+        description="When a tag cannot be pushed: `fail` sets no tag at all; `skip` sets the other tags.",
     )
 
     @field_validator("target")
@@ -71,38 +74,38 @@ class PushRequest(Filters):
     def _check_together(self) -> "PushRequest":
         if not self.source:
             if _has_path(self.target) and parse_remote(self.target).reference.tag:
-                raise ValueError("a target below which paths are pushed has no tag")
+                raise misfit("{target}: expected no tag, unless {source} names one path")
             return self
         if self.paths or self.exclude_paths or self.path_labels or self.private:
-            raise ValueError("a source is one path, so that there are no paths, labels or private ones to choose")
+            raise misfit("{source} excludes {paths}, {exclude_paths}, {path_labels} and {private}")
         if not _has_path(self.target):
-            raise ValueError(
-                f"name the repository that the source goes to, such as {self.target}/{self.pick.repository}"
-            )
+            raise misfit(f"{{target}}: expected a repository, such as {self.target}/{self.selector.repository}")
         if self.remote("").reference.tag and not self.is_pinned:
-            raise ValueError("a target's tag is for a source that names one tag or digest")
+            raise misfit("{target}: expected no tag, unless {source} names one tag or digest")
         if self.is_pinned and self.wanted != Filter():
-            raise ValueError("a source that names one tag or digest has no tags to choose from")
+            raise misfit("{source} names one tag or digest: expected no filters")
         return self
 
     @model_validator(mode="after")
     def _check_platforms(self) -> "PushRequest":
         if self.platforms:
-            raise ValueError("a push sends images whole; curate a repository of the platforms first, and push that")
+            raise misfit(
+                "{platforms}: a push sends whole images; curate a repository of these platforms, and push that"
+            )
         return self
 
     @property
-    def pick(self) -> Pick:
+    def selector(self) -> Selector:
         """The source, parsed; only where there is one."""
-        return Pick.parse(self.source)
+        return Selector.parse(self.source)
 
     @property
     def is_pinned(self) -> bool:
-        """True where the source names one tag or digest."""
-        return bool(self.source) and bool(self.pick.tag or self.pick.digest)
+        """Whether the source names one tag or digest."""
+        return bool(self.source) and bool(self.selector.tag or self.selector.digest)
 
     def remote(self, path: str) -> Remote:
-        """Return where a path goes: below the target, or with a source to the target itself."""
+        """Where a path goes: below the target, or with a source to the target itself."""
         return parse_remote(self.target if self.source else f"{self.target}/{path}")
 
     @property

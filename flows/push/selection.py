@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from catalog.content.selection import choose
+from catalog.content.selection import select_content
 from catalog.distributions.records import has_labels
 from catalog.path_patterns import select_paths
 from catalog.versions.snapshot import Snapshot
@@ -44,7 +44,7 @@ def select_routes(context: PushContext) -> SelectedRoutes:
 
 
 def _route_of_source(context: PushContext) -> Route:
-    catalog, name = context.catalog, context.request.pick.repository
+    catalog, name = context.catalog, context.request.selector.repository
     snapshot = catalog.serving.find(name) or catalog.snapshots.find(name)
     if snapshot is None:
         raise NameUnknown(f"nothing is served at {name!r} here, and no repository has that name")
@@ -92,11 +92,11 @@ def _select_roots(context: PushContext, route: Route, opened: Opened) -> Roots:
     request, companions = context.request, context.companions
     snapshot, children = opened
     if not request.is_pinned:
-        selection = choose(context.catalog, snapshot, request.wanted, datetime.now(UTC))
+        selection = select_content(context.catalog, snapshot, request.wanted, datetime.now(UTC))
         return select_tags(snapshot, children, selection, request.wanted.tags, companions)
-    pick = request.pick
-    digest = pick.digest or snapshot.tags.get(pick.tag)
+    selector = request.selector
+    digest = selector.digest or snapshot.tags.get(selector.tag)
     if digest is None or digest not in snapshot.manifests:
-        raise ManifestUnknown(f"{pick} is not in version {snapshot.version} of {snapshot.repository}")
-    name = route.remote.reference.tag or pick.tag or str(digest)
+        raise ManifestUnknown(f"{selector} is not in version {snapshot.version} of {snapshot.repository}")
+    name = route.remote.reference.tag or selector.tag or str(digest)
     return select_one(snapshot, children, name, digest, companions)

@@ -3,16 +3,18 @@
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from catalog.blobs.origins import Policy
 from catalog.parsed_text import explained
-from catalog.path_patterns import PathPattern
-from flows.forms.fields import PATH_PATTERNS, LabelText
+from flows.forms.faults import misfit
+from flows.forms.fields import LabelText, PathPatternField
 from flows.forms.filters import Filters
 from flows.forms.modes import OnError
+from flows.forms.parameters import Argument, Group, Option
+from flows.forms.shared_fields import DownloadPolicy, DryRun
 from oci.digest import Digest
 from oci.remote.address import Remote, parse_remote
 from oci.remote.discovery.served import KINDS, Kind
@@ -26,69 +28,71 @@ class ReplicateRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    upstream: str = Field(
+    upstream: Annotated[str, Argument("UPSTREAM")] = Field(
         title="Upstream",
-        description="The other installation, `registry.example[:port]`.",
+        description="The other registry: `registry.example[:port]`.",
         examples=["registry.example"],
         json_schema_extra={"pattern": r"^([a-z]+://)?[^/@]+/?$"},
     )
     kind: Literal["auto", "entrepot", "pulp", "catalog"] = Field(
         default="auto",
         title="Kind",
-        description="Whose API to ask for paths: an Entrepôt's, a Pulp's, or a plain registry's `_catalog`.",
+        description="API that lists the paths: Entrepôt's, Pulp's, or a registry's `_catalog`; `auto`: the first that answers.",
     )
-    include: tuple[PathPattern, ...] = Field(
-        default=(), title="Include", description=f"Paths to replicate; none: every path. {PATH_PATTERNS}"
+    include: tuple[PathPatternField, ...] = Field(
+        default=(),
+        title="Include",
+        description="Replicate paths that match this path pattern. Default: every path. Repeatable.",
     )
-    exclude: tuple[PathPattern, ...] = Field(
-        default=(), title="Exclude", description="Paths to leave out, as patterns; stronger than include."
+    exclude: tuple[PathPatternField, ...] = Field(
+        default=(), title="Exclude", description="Exclude paths that match; takes precedence. Repeatable."
     )
-    labels: tuple[LabelText, ...] = Field(
+    labels: Annotated[tuple[LabelText, ...], Option("--label")] = Field(
         default=(),
         title="Labels",
-        description="Labels that a path must have upstream, `KEY` or `KEY=VALUE`; all of them.",
+        description="Replicate paths that have this label upstream. Repeatable: all must hold.",
     )
-    pulp_filter: str = Field(
+    pulp_filter: Annotated[str, Option(metavar="EXPRESSION")] = Field(
         default="",
         max_length=2000,
         title="Pulp filter",
-        description='Of a Pulp, an expression that it applies itself (its parameter `q`), such as `pulp_label_select="prod"`.',
+        description='Filter paths in Pulp (its parameter `q`): `pulp_label_select="prod"`. Needs kind `pulp`.',
     )
-    pulp_api: str = Field(
+    pulp_api: Annotated[str, Option(metavar="PATH")] = Field(
         default="",
         max_length=200,
         title="Pulp API",
-        description="Where a Pulp's API is, such as `/pulp/default/api/v3/` for one domain; empty: at its usual place, or of "
-        "every domain.",
+        description="Path of Pulp's API, such as `/pulp/default/api/v3/`. Default: its usual place. Needs kind `pulp`.",
         json_schema_extra={"pattern": r"^(/[A-Za-z0-9._~-]+)*/?$"},
     )
     privacy: Privacy = Field(
         default="asked",
         title="Privacy",
-        description="What is private here of that which a login reads: `asked`, what upstream does not let anybody pull; "
-        "`listed`, what its list says is private; `private`, all.",
+        description="Keep private what anonymous users may not pull (`asked`), what is listed as private (`listed`), or all "
+        "(`private`).",
     )
     accept_change: bool = Field(
         default=False,
         title="Accept change",
-        description="Go on although upstream responds as another kind, or to another login, than at the last replication; this "
-        "run removes no path, the next one does.",
+        description="Continue although the upstream's kind or the login has changed; this run removes no path.",
     )
-    policy: Policy | None = Field(default=None, title="Download policy", description="As for a sync.")
+    policy: DownloadPolicy = None
     keep_gone: bool = Field(
         default=False,
         title="Keep what is gone",
-        description="Go on serving paths that upstream does not serve any longer.",
+        description="Keep serving paths that the upstream no longer serves.",
     )
-    tags: Filters = Field(
-        default_factory=Filters, title="Tags", description="Which tags of each path are selected; by default all."
+    tags: Annotated[
+        Filters, Group({"include": "--tags-include", "exclude": "--tags-exclude", "labels": "--tags-label"})
+    ] = Field(
+        default_factory=Filters, title="Tags", description="Filters that select tags of each path. Default: all tags."
     )
     on_error: OnError = Field(
         default="fail",
         title="On error",
-        description="When a path or a tag cannot be copied: `fail` serves everything as it was, `skip` the others anew.",
+        description="When a path or tag cannot be copied: `fail` changes nothing; `skip` skips it.",
     )
-    dry_run: bool = Field(default=False, title="Dry run", description="Say what would change, and change nothing.")
+    dry_run: DryRun = False
 
     @field_validator("upstream")
     @classmethod
@@ -105,19 +109,18 @@ class ReplicateRequest(BaseModel):
 
     @model_validator(mode="after")
     def _check_pulp_filter(self) -> "ReplicateRequest":
-        if (self.pulp_filter or self.pulp_api) and self.kind != "pulp":
-            what = "filter" if self.pulp_filter else "API"
-            raise ValueError(f"a Pulp {what} is for a Pulp: choose the kind `pulp`")
+        if self.kind != "pulp" and (self.pulp_filter or self.pulp_api):
+            raise misfit("{pulp_filter} needs {kind} `pulp`" if self.pulp_filter else "{pulp_api} needs {kind} `pulp`")
         if self.pulp_api and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+/?", self.pulp_api):
-            raise ValueError("a Pulp API is a path at the upstream, such as /pulp/default/api/v3/")
+            raise misfit("{pulp_api}: expected a path of the upstream, such as /pulp/default/api/v3/")
         return self
 
     def remote(self, path: str) -> Remote:
-        """Return a path of the upstream."""
+        """A path of the upstream."""
         return parse_remote(f"{self.upstream}/{path}")
 
     def manner(self, recorded: Policy) -> str:
-        """Return how a path is replicated, as one text: a path whose content is the same is another replica by another manner.
+        """How a path is replicated, as one text: a path whose content is the same is another replica by another manner.
 
         `recorded` is the policy of the remote's record, which holds where the request names none.
         """
@@ -128,7 +131,7 @@ class ReplicateRequest(BaseModel):
 
     @property
     def depends_on_time(self) -> bool:
-        """True where the same content may be selected otherwise tomorrow."""
+        """Whether the same content may be selected otherwise tomorrow."""
         return bool(self.tags.newer_than or self.tags.older_than)
 
     @property
@@ -138,13 +141,13 @@ class ReplicateRequest(BaseModel):
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
-        """The kinds of APIs to ask, in order."""
+        """Whose APIs to ask, in order."""
         return KINDS if self.kind == "auto" else (self.kind,)
 
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """One path: what became of it, the version it serves now, and the sync's summary."""
+    """One path: what became of it, the version it serves now, and the sync's own words."""
 
     path: str
     action: Action
@@ -152,13 +155,13 @@ class Replica:
     note: str = ""
 
     def to_json(self) -> dict[str, object]:
-        """Return the same for programs and tables."""
+        """The same for programs and tables."""
         return {"path": self.path, "action": self.action, "version": self.version, "note": self.note}
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicateResult:
-    """The result of a replication."""
+    """The end of a replication."""
 
     upstream: str
     kind: Kind
@@ -174,15 +177,13 @@ class ReplicateResult:
         return {one.path: one.note for one in self.replicas if one.action == "failed"}
 
     def summary(self) -> str:
-        """Return one line for a log, a flow run's state and a terminal."""
+        """One line for a log, a flow run's state and a terminal."""
         counts = Counter(one.action for one in self.replicas)
-        outcome = (
-            ", ".join(f"{count} {action}" for action, count in sorted(counts.items())) or "nothing is served there"
-        )
-        return f"{'dry run of ' if self.dry_run else ''}{self.upstream} ({self.kind}): {outcome}"
+        said = ", ".join(f"{count} {action}" for action, count in sorted(counts.items())) or "nothing is served there"
+        return f"{'dry run of ' if self.dry_run else ''}{self.upstream} ({self.kind}): {said}"
 
     def to_json(self) -> dict[str, object]:
-        """Return the same for programs."""
+        """The same for programs."""
         return {
             "upstream": self.upstream,
             "kind": self.kind,

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from catalog.path_patterns import PathPattern
 from catalog.retention.plan import Item
-from flows.forms.fields import PATH_PATTERNS
+from flows.forms.fields import PathPatternField
+from flows.forms.parameters import Argument
+from flows.forms.shared_fields import DryRun
 
 
 class RetentionRequest(BaseModel):
@@ -15,12 +17,12 @@ class RetentionRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    repositories: tuple[PathPattern, ...] = Field(
+    repositories: Annotated[tuple[PathPatternField, ...], Argument("PATTERN")] = Field(
         default=(),
         title="Repositories",
-        description=f"Only these, as patterns; none: all. {PATH_PATTERNS}",
+        description="Apply the rules to repositories that match this path pattern. Default: all.",
     )
-    dry_run: bool = Field(default=False, title="Dry run", description="Say what would go and why, and change nothing.")
+    dry_run: DryRun = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,15 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from catalog.filters.pick import Pick
-from catalog.filters.tags import TagPattern
-from catalog.parsed_text import checked, explained
+from catalog.parsed_text import explained
 from catalog.settings import Settings
 from catalog.work_roots import read_allowed
-from flows.forms.fields import PATTERNS
+from flows.forms.faults import misfit
+from flows.forms.fields import SelectorText
+from flows.forms.parameters import Argument, Option
+from flows.forms.shared_fields import Exclude, Include, TrustConfig
 from oci.reference import parse_reference
 from oci.signing.keys import KeyInvalid, Signer, load_signer
 from oci.signing.pgp_keys import PgpSigner, is_pgp, load_pgp_signer
@@ -19,7 +20,6 @@ from oci.signing.pgp_keys import PgpSigner, is_pgp, load_pgp_signer
 if TYPE_CHECKING:
     from sigstore.models import ClientTrustConfig
 
-PickText = Annotated[str, AfterValidator(checked(Pick.parse))]
 PREDICATE_TYPES = {
     "spdxjson": "https://spdx.dev/Document",
     "cyclonedx": "https://cyclonedx.org/bom",
@@ -33,36 +33,29 @@ class SignRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    source: PickText = Field(
-        title="Source", description="`NAME` (its tags, by the filters), `NAME:TAG` or `NAME@DIGEST`."
+    source: Annotated[SelectorText, Argument("SOURCE", completes="tag")] = Field(
+        title="Source", description="Content to sign: `NAME:TAG`, `NAME@DIGEST`, or `NAME` with filters."
     )
-    include: tuple[TagPattern, ...] = Field(default=(), title="Include", description=f"Tags to sign. {PATTERNS}")
-    exclude: tuple[TagPattern, ...] = Field(default=(), title="Exclude", description="Tags to leave out, as patterns.")
+    include: Include = ()
+    exclude: Exclude = ()
     recursive: bool = Field(default=False, title="Recursive", description="Sign the children of indexes too.")
-    key: Path | None = Field(
+    key: Annotated[Path | None, Option(absolute=True)] = Field(
         default=None,
         title="Key",
-        description="File on the worker's machine, PEM for signatures as cosign makes them, OpenPGP for Atomic ones; "
-        "empty: ENTREPOT_SIGNING_KEY.",
+        description="Private key, PEM or OpenPGP, on the worker's machine. Default: ENTREPOT_SIGNING_KEY.",
     )
-    identity: str = Field(
+    identity: Annotated[str, Option(metavar="NAME")] = Field(
         default="",
         title="Identity",
-        description="With an OpenPGP key: what clients call the repository, `registry.example/team/app`; empty: by the "
-        "address that the registry listens on.",
+        description="With an OpenPGP key: the name that clients use, `registry.example/team/app`. "
+        "Default: by the registry's address.",
     )
-
     keyless: bool = Field(
         default=False,
         title="Keyless",
-        description="Sign by an identity token instead of a key; the worker finds it by ENTREPOT_IDENTITY_TOKEN_FILE, "
-        "SIGSTORE_ID_TOKEN, or from the CI system it runs in.",
+        description="Sign with an identity token: from ENTREPOT_IDENTITY_TOKEN_FILE, SIGSTORE_ID_TOKEN, or the CI system.",
     )
-    trust_config: Path | None = Field(
-        default=None,
-        title="Trust configuration",
-        description="Of a private sigstore, on the worker's machine; empty: ENTREPOT_SIGSTORE_TRUST_CONFIG, else the public one.",
-    )
+    trust_config: TrustConfig = None
 
     @field_validator("identity")
     @classmethod
@@ -79,20 +72,52 @@ class AttestRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    source: PickText = Field(title="Source", description="`NAME:TAG` or `NAME@DIGEST`.")
-    document: Path = Field(title="Document", description="A JSON file on the worker's machine.")
-    type: str = Field(
+    source: Annotated[SelectorText, Argument("SOURCE", completes="tag")] = Field(
+        title="Source", description="Content to attest: `NAME:TAG` or `NAME@DIGEST`."
+    )
+    document: Annotated[Path, Argument("FILE", absolute=True)] = Field(
+        title="Document", description="JSON document on the worker's machine: an SBOM, a provenance or a report."
+    )
+    type: Annotated[str, Option(metavar="TYPE")] = Field(
         default="spdxjson",
         min_length=1,
         title="Type",
-        description=f"One of {', '.join(PREDICATE_TYPES)}, or the URI of another predicate.",
+        description=f"Predicate type: {', '.join(PREDICATE_TYPES)}, or the URI of another.",
     )
-    signed: bool = Field(
-        default=True, title="Signed", description="As a signed in-toto attestation; else an SBOM as it is."
+    signed: Annotated[bool, Option("--signed/--unsigned")] = Field(
+        default=True, title="Signed", description="Attach a signed in-toto attestation, or the document as it is."
     )
-    key: Path | None = Field(
-        default=None, title="Key", description="PEM file on the worker's machine; empty: ENTREPOT_SIGNING_KEY."
+    key: Annotated[Path | None, Option(absolute=True)] = Field(
+        default=None,
+        title="Key",
+        description="Private key in PEM on the worker's machine. Default: ENTREPOT_SIGNING_KEY.",
     )
+
+
+class VerifyRequest(BaseModel):
+    """Verify that content is signed by a key or an identity. The form of a command; there is no such flow."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    source: Annotated[SelectorText, Argument("SOURCE", completes="tag")] = Field(
+        title="Source", description="Content to verify: `NAME:TAG`, `NAME@DIGEST`, or `NAME` with filters."
+    )
+    include: Include = ()
+    exclude: Exclude = ()
+    key: Path | None = Field(default=None, title="Key", description="Public key that must have signed, PEM or OpenPGP.")
+    identity: Annotated[str, Option(metavar="NAME")] = Field(
+        default="", title="Identity", description="Identity that must have signed keyless."
+    )
+    issuer: Annotated[str, Option(metavar="URL")] = Field(
+        default="", title="Issuer", description="OIDC issuer of the signing identity."
+    )
+    trust_config: TrustConfig = None
+
+    @model_validator(mode="after")
+    def _check_by(self) -> "VerifyRequest":
+        if bool(self.key) == bool(self.identity) or bool(self.identity) != bool(self.issuer):
+            raise misfit("expected {key}, or {identity} and {issuer}")
+        return self
 
 
 def read_signer(settings: Settings, key: Path | None) -> Signer:

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from catalog.path_patterns import PathPattern
-from catalog.units import Duration
-from flows.forms.fields import PATH_PATTERNS
+from flows.forms.fields import PathPatternField
+from flows.forms.older_names import older_names
+from flows.forms.parameters import Argument
+from flows.forms.shared_fields import CheckUpstream, DryRun, KeepRecent
 from flows.runs.progress import format_bytes
 
 
@@ -16,21 +17,14 @@ class EvictRequest(BaseModel):
     """Let go what caches are not to keep any longer by their own limits."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    _older = model_validator(mode="before")(older_names({"keep_hours": ("keep", "h")}))
 
-    caches: tuple[PathPattern, ...] = Field(
-        default=(), title="Caches", description=f"Paths of caches as patterns; none: all. {PATH_PATTERNS}"
+    caches: Annotated[tuple[PathPatternField, ...], Argument("CACHE")] = Field(
+        default=(), title="Caches", description="Evict from caches whose path matches this path pattern. Default: all."
     )
-    keep: Duration = Field(
-        default="1h",
-        title="Keep layers",
-        description="Layers that were fetched or pulled later than so long ago stay, whatever the size.",
-    )
-    check: bool = Field(
-        default=True,
-        title="Check",
-        description="Ask upstream for each layer, and keep what it does not have any longer.",
-    )
-    dry_run: bool = Field(default=False, title="Dry run", description="Say what would go, and let nothing go.")
+    keep: KeepRecent = "1h"
+    check: CheckUpstream = True
+    dry_run: DryRun = False
 
 
 @dataclass(frozen=True, slots=True)

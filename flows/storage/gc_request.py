@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from catalog.blobs.index import Link
 from catalog.maintenance.garbage_collection import SweepReport
-from catalog.units import Duration
+from flows.forms.fields import DurationField
+from flows.forms.older_names import older_names
+from flows.forms.shared_fields import DryRun, TimeLimit
 from flows.runs.progress import format_bytes
 
 
@@ -15,18 +17,17 @@ class GcRequest(BaseModel):
     """Free the blobs that no version of any repository holds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    _older = model_validator(mode="before")(
+        older_names({"grace_hours": ("grace", "h"), "max_minutes": ("time_limit", "m")})
+    )
 
-    grace: Duration = Field(
+    grace: DurationField = Field(
         default="24h",
         title="Grace period",
-        description="What was uploaded, mounted or copied later than so long ago stays: its manifest may still come.",
+        description="Keep blobs that were uploaded, mounted or copied within this time.",
     )
-    time_limit: Duration = Field(
-        default="0",
-        title="Time limit",
-        description="End after so long; the next run goes on from there. 0: no limit.",
-    )
-    dry_run: bool = Field(default=False, title="Dry run", description="Say what would be freed, and free nothing.")
+    time_limit: TimeLimit = "0"
+    dry_run: DryRun = False
 
 
 @dataclass(frozen=True, slots=True)

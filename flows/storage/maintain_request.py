@@ -3,32 +3,33 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from catalog.maintenance.compaction import Step
-from catalog.units import Duration
+from flows.forms.fields import DurationField
+from flows.forms.older_names import older_names
+from flows.forms.shared_fields import TimeLimit
+
+OLDER_NAMES = {"keep_days": ("keep_snapshots", "d"), "grace_hours": ("grace", "h"), "max_minutes": ("time_limit", "m")}
 
 
 class MaintainRequest(BaseModel):
     """Keep the catalogue small and quick: flush, merge, rewrite, expire, clean."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    _older = model_validator(mode="before")(older_names(OLDER_NAMES))
 
-    keep_snapshots: Duration = Field(
+    keep_snapshots: DurationField = Field(
         default="30d",
         title="Keep snapshots",
-        description="How long DuckLake's own snapshots are kept, for questions as of a time. Versions stay for ever.",
+        description="Keep DuckLake's own snapshots for this time. Versions are kept in any case.",
     )
-    grace: Duration = Field(
+    grace: DurationField = Field(
         default="24h",
         title="Grace period",
-        description="Leases that are older end; files that were not needed for so long are removed.",
+        description="End leases, and remove files no longer needed, after this time.",
     )
-    time_limit: Duration = Field(
-        default="0",
-        title="Time limit",
-        description="End after so long; the next run goes on from there. 0: no limit.",
-    )
+    time_limit: TimeLimit = "0"
 
 
 @dataclass(frozen=True, slots=True)

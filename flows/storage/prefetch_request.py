@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from catalog.path_patterns import PathPattern
-from flows.forms.fields import PATH_PATTERNS
+from flows.forms.fields import PathPatternField
+from flows.forms.parameters import Argument
+from flows.forms.shared_fields import DryRun
 from flows.runs.failures import named
 from flows.runs.progress import format_bytes
 from oci.errors import RemoteError
@@ -17,13 +19,13 @@ class PrefetchRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    repositories: tuple[PathPattern, ...] = Field(
+    repositories: Annotated[tuple[PathPatternField, ...], Argument("PATTERN")] = Field(
         min_length=1,
         title="Repositories",
-        description=f"Repositories as patterns; of each its latest version is completed. {PATH_PATTERNS}",
+        description="Fetch for the latest versions of repositories that match this path pattern.",
         examples=["cache/**"],
     )
-    dry_run: bool = Field(default=False, title="Dry run", description="Say what would be fetched, and fetch nothing.")
+    dry_run: DryRun = False
 
 
 class PrefetchFailed(RemoteError):

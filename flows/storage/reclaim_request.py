@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from catalog.blobs.index import Held
-from catalog.path_patterns import PathPattern
-from catalog.units import Duration
-from flows.forms.fields import PATH_PATTERNS
+from flows.forms.fields import PathPatternField
+from flows.forms.older_names import older_names
+from flows.forms.parameters import Argument
+from flows.forms.shared_fields import CheckUpstream, DryRun, KeepRecent
 from flows.runs.progress import format_bytes
 
 
@@ -16,24 +18,17 @@ class ReclaimRequest(BaseModel):
     """Give back the space of layers that came on demand and can be fetched again."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    _older = model_validator(mode="before")(older_names({"keep_hours": ("keep", "h")}))
 
-    repositories: tuple[PathPattern, ...] = Field(
+    repositories: Annotated[tuple[PathPatternField, ...], Argument("PATTERN")] = Field(
         min_length=1,
         title="Repositories",
-        description=f"Repositories as patterns; what any other repository holds too stays. {PATH_PATTERNS}",
+        description="Free layers of repositories that match this path pattern, unless others hold them too.",
         examples=["cache/**"],
     )
-    keep: Duration = Field(
-        default="24h",
-        title="Keep",
-        description="What was fetched or pulled later than so long ago stays.",
-    )
-    check: bool = Field(
-        default=True,
-        title="Check",
-        description="Ask upstream for each layer, and keep what it does not have any longer.",
-    )
-    dry_run: bool = Field(default=False, title="Dry run", description="Say what would be freed, and free nothing.")
+    keep: KeepRecent = "24h"
+    check: CheckUpstream = True
+    dry_run: DryRun = False
 
 
 @dataclass(frozen=True, slots=True)

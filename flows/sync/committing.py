@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from catalog.blobs.origins import Origin
-from catalog.maintenance.impact import SYNCED_FROM
 from catalog.versions.changes import (
     AddManifest,
     Change,
@@ -17,6 +16,7 @@ from catalog.versions.changes import (
     SetTag,
 )
 from catalog.versions.snapshot import Snapshot
+from catalog.versions.version_origins import remote_origins
 from flows.forms.modes import Mode
 from flows.runs.metering import StagedManifest
 from flows.runs.plan_items import COPIED
@@ -101,13 +101,14 @@ def commit_of(context: SyncContext, copied: Copied, base: Snapshot, children: Ch
         operation_id=context.operation_id,
         flow_run_id=context.flow_run_id,
         actor="sync-repository",
-        message=f"{mode}{SYNCED_FROM}{remotes}"[:1000],
+        message=f"{mode} sync of {remotes}"[:1000],
         created_at=context.clock(),
         resumable=True,
         allow_sparse=bool(context.platforms.wanted or resolved.left_out),
         origin=context.origin_of(request),
         origins=origins_of(context, staged),
         serve=context.serve,
+        version_origins=remote_origins(one.upstream for one in request.each_alone()),
     )
 
 

@@ -133,7 +133,7 @@ async def _referrers(context: SyncContext, digest: Digest) -> Sequence[Descripto
 async def _is_selected(context: SyncContext, referrer: Descriptor) -> bool:
     """Return whether the type of a referrer is selected; a referrer whose type is not listed is read."""
     companions = context.companions
-    if companions.takes("") or companions.takes(referrer.artifact_type):
+    if companions.selects("") or companions.selects(referrer.artifact_type):
         return True
     if referrer.artifact_type:
         return False
@@ -141,4 +141,4 @@ async def _is_selected(context: SyncContext, referrer: Descriptor) -> bool:
         manifest = await context.reader.read_manifest(referrer)
     except (RemoteNotFound, RemoteUnauthorized, RemoteRefused):
         return False
-    return companions.takes(manifest.artifact_type or (manifest.config.media_type if manifest.config else ""))
+    return companions.selects(manifest.artifact_type or (manifest.config.media_type if manifest.config else ""))

@@ -1,12 +1,15 @@
-"""The request of a sync: the parameters of the flow, and the form that Prefect's UI makes of them."""
+"""What a sync is asked to do: the parameters of the flow, and the form that Prefect's UI makes of them."""
 
-from pydantic import Field, field_validator, model_validator
+from typing import Annotated
 
-from catalog.blobs.origins import Policy
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
 from catalog.parsed_text import explained
-from flows.forms.fields import COMPANIONS, CompanionText
+from flows.forms.faults import misfit
 from flows.forms.filters import Filters
 from flows.forms.modes import Mode, OnError
+from flows.forms.parameters import Argument, Option
+from flows.forms.shared_fields import Companions, DownloadPolicy, DryRun, Exclude, Include
 from oci.reference import Reference, parse_name
 from oci.remote.address import Remote, parse_remote
 
@@ -14,48 +17,43 @@ from oci.remote.address import Remote, parse_remote
 class SyncRequest(Filters):
     """Copy tags of one upstream repository into one repository here. It holds no credentials: those come from settings."""
 
-    remote: str = Field(
+    remote: Annotated[str, Argument("REMOTE")] = Field(
         title="Remote",
-        description="Upstream repository, `registry.example/team/app`; with `:tag` or `@digest`, that one.",
+        description="Upstream repository: `registry.example/team/app[:tag][@digest]`.",
         examples=["registry.example/team/app"],
         # Prefect's API refuses what does not match, before it would store a login typed in by mistake.
         json_schema_extra={"pattern": r"^([a-z]+://)?[^/@]+(/.*|@sha(256|512):[0-9a-f]+)?$"},
     )
-    also: tuple[str, ...] = Field(
+    also: Annotated[tuple[str, ...], Option(metavar="REMOTE")] = Field(
         default=(),
         max_length=20,
         title="Also",
-        description="Further remotes, in order: a tag is that of the first remote that has it.",
+        description="Add this remote, in order: the first remote that has a tag provides it. Repeatable.",
         examples=[["second.example/team/app"]],
     )
-    repository: str = Field(
-        default="", title="Repository", description="Name of the repository here; empty: the upstream's."
+    repository: Annotated[str, Argument("NAME", completes="repository")] = Field(
+        default="", title="Repository", description="Name of the repository here. Default: the upstream's name."
     )
     mode: Mode = Field(
         default="additive",
         title="Mode",
-        description="`additive` leaves what upstream does not have; `mirror` makes the version exactly what was selected.",
+        description="`mirror` removes what the upstream does not have; `additive` keeps it.",
     )
-    companions: tuple[CompanionText, ...] = Field(default=("*",), title="Companions", description=COMPANIONS)
+    companions: Companions = ("*",)
     recheck: bool = Field(
         default=False,
         title="Recheck",
-        description="Look for new signatures, SBOMs and attestations of images that have not changed, too: a request for each.",
+        description="Look for new signatures, SBOMs and attestations of unchanged images too: one request each.",
     )
-    policy: Policy | None = Field(
-        default=None,
-        title="Download policy",
-        description="When layers are copied: `immediate` now; `on_demand` with the first pull, and then stored; `streamed` with "
-        "each pull, and never stored. Empty: what is recorded for the remote, else `immediate`.",
-    )
-    dry_run: bool = Field(default=False, title="Dry run", description="Stop after the plan; nothing is changed.")
+    policy: DownloadPolicy = None
+    dry_run: DryRun = False
     on_error: OnError = Field(
         default="fail",
         title="On error",
-        description="When a tag cannot be copied: `fail` changes nothing, `skip` makes a version of the others.",
+        description="When a tag cannot be copied: `fail` changes nothing; `skip` commits the other tags.",
     )
     batch_size: int = Field(
-        default=200, ge=1, le=10_000, title="Batch size", description="Tags that one task resolves or copies."
+        default=200, ge=1, le=10_000, title="Batch size", description="Number of tags that one Prefect task works on."
     )
 
     @field_validator("remote")
@@ -72,7 +70,7 @@ class SyncRequest(Filters):
     def _check_apart(self) -> "SyncRequest":
         names = [str(one.upstream.repository_only().reference) for one in self.each_alone()]
         if len(set(names)) < len(names):
-            raise ValueError("remotes must be different repositories")
+            raise misfit("{remote} and {also}: expected different repositories")
         return self
 
     @field_validator("repository")
@@ -83,7 +81,7 @@ class SyncRequest(Filters):
         return text
 
     def each_alone(self) -> "tuple[SyncRequest, ...]":
-        """Return the same request for each of its remotes alone."""
+        """The same request for each of its remotes alone."""
         if not self.also:
             return (self,)
         return tuple(self.model_copy(update={"remote": remote, "also": ()}) for remote in (self.remote, *self.also))
@@ -108,6 +106,18 @@ class SyncRequest(Filters):
         """The one tag, or else digest, that the remote names; None: its tags are listed."""
         reference = self.reference
         return reference.tag or reference.digest
+
+
+class FirstSync(BaseModel):
+    """Say what `entrepot up` syncs at its start. The form of a command; a sync's form is made of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    upstream: Annotated[str, Option(metavar="REMOTE")] = Field(
+        default="", title="Upstream", description="Sync this upstream repository once, through its deployment."
+    )
+    include: Include = ()
+    exclude: Exclude = ()
 
 
 def _checked_remote(text: str) -> str:

@@ -40,9 +40,9 @@ class RemoteRepository:
     """Reads and writes one repository through its registry's transport; `for_push` asks for that right from the start."""
 
     def __init__(
-        self, transport: RemoteTransport, name: str, *, for_push: bool = False, fails_fast: bool = False
+        self, transport: RemoteTransport, name: str, *, for_push: bool = False, fail_fast: bool = False
     ) -> None:
-        self._transport, self.repository, self.fails_fast = transport, parse_name(name), fails_fast
+        self._transport, self.repository, self.fail_fast = transport, parse_name(name), fail_fast
         self._pull, self._push = f"repository:{name}:pull", f"repository:{name}:pull,push"
         if for_push:
             self._pull = self._push  # a login that may push is told 404 where others are told 401
@@ -73,9 +73,9 @@ class RemoteRepository:
         """The transport of its requests."""
         return self._transport
 
-    def fail_fast(self) -> "RemoteRepository":
-        """Return the same repository, which fails with the first failure: for when there is another place to ask."""
-        return RemoteRepository(self._transport, self.repository, fails_fast=True)
+    def failing_fast(self) -> "RemoteRepository":
+        """Return the same repository without retries, for use where another place can be asked."""
+        return RemoteRepository(self._transport, self.repository, fail_fast=True)
 
     def report_corrupt(self, error: RemoteCorrupt, _digest: Digest) -> bool:
         """Report that a blob it has sent was corrupt; return False, for there is no other place to read it from."""
@@ -83,7 +83,7 @@ class RemoteRepository:
         return False
 
     async def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
-        return await self._transport.request(method, path, once=self.fails_fast, **options)
+        return await self._transport.request(method, path, once=self.fail_fast, **options)
 
     def _path(self, rest: str) -> str:
         return f"/v2/{self.repository}/{rest}"
@@ -202,7 +202,7 @@ class RemoteRepository:
                 )
                 broken.__cause__ = error
             fruitless = 0 if offset > begun else fruitless + 1
-            if fruitless == _FRUITLESS or resumed == _RESUMES - 1 or self.fails_fast:
+            if fruitless == _FRUITLESS or resumed == _RESUMES - 1 or self.fail_fast:
                 raise broken
             await self._transport.pause(fruitless)
 
@@ -210,7 +210,7 @@ class RemoteRepository:
         """Yield a blob's bytes from an offset on; raise NoRangeError where that must be done by reading all of it."""
         is_part = by_range and offset > 0
         headers = {"Range": f"bytes={offset}-"} if is_part else {}
-        path, once = self._path(f"blobs/{descriptor.digest}"), self.fails_fast
+        path, once = self._path(f"blobs/{descriptor.digest}"), self.fail_fast
         try:
             async with self._transport.stream("GET", path, scope=self._pull, headers=headers, once=once) as response:
                 skip = offset - first_byte(response, offset if is_part else 0)
@@ -293,7 +293,7 @@ class RemoteRepository:
             if not is_inconclusive(error):
                 raise
             try:
-                async with self._transport.stream("GET", path, scope=self._pull, once=self.fails_fast):
+                async with self._transport.stream("GET", path, scope=self._pull, once=self.fail_fast):
                     return True
             except RemoteNotFound:
                 return False
@@ -304,7 +304,7 @@ class RemoteRepository:
         try:
             if await self._transport.origin() not in origins:
                 return False
-            return await self.fail_fast().offers(digest)
+            return await self.failing_fast().offers(digest)
         except RemoteError:
             return False
 

@@ -109,7 +109,7 @@ def test_each_option(
         (("--type", "imgae"), "expected one of image"),
         (("--newer-than", "soon"), "invalid age"),
         (("--older-than", "30"), "invalid age"),
-        (("--newest-by", "created"), "give newest"),
+        (("--newest-by", "created"), "--newest-by needs --newest"),
         (("--newest-by", "size", "--newest", "1"), "--newest-by"),
     ],
 )

@@ -124,7 +124,7 @@ def test_what_is_wrong_says_where_and_changes_nothing(
     for arguments, part in (
         (("built/bad:v1", str(empty)), "there is no Containerfile or Dockerfile"),
         (("built/bad:v1", str(tmp_path / "none")), "is no folder"),
-        (("built/bad:v1", str(context), "--build-arg", "X"), "needs NAME=VALUE"),
+        (("built/bad:v1", str(context), "--build-arg", "X"), "--build-arg: expected NAME=VALUE"),
         (("Built:v1", str(context)), "not a repository name"),
     ):
         done = entrepot("build", *arguments)

@@ -191,8 +191,8 @@ def test_exactly_the_plan_that_was_looked_at_is_done_or_nothing(curating: Curati
 @pytest.mark.parametrize(
     ("request_", "said"),
     [
-        ({}, "name what to choose from"),
-        ({"remove": ["x"], "include": ["v*"]}, "filters choose from sources, and there are none"),
+        ({}, "expected sources, or an edit"),
+        ({"remove": ["x"], "include": ["v*"]}, "filters need sources"),
         ({"sources": [{"repository": SOURCE, "platforms": ["linux/amd64"]}]}, "platforms hold for all sources"),
         ({"sources": [{"repository": "Source"}]}, "not a repository name"),
         ({"tag": ["v1"]}, "expected NEW=TAG"),

@@ -44,11 +44,11 @@ class MirroredRepository(RemoteRepository):
         self._gave: OrderedDict[Digest, set[str]] = OrderedDict()
         self._wrong: OrderedDict[Digest, set[str]] = OrderedDict()
 
-    def fail_fast(self) -> "MirroredRepository":
-        """Return the same repository, which fails with the first failure of the last place."""
-        repository = copy.copy(self)
-        repository.fails_fast = True
-        return repository
+    def failing_fast(self) -> "MirroredRepository":
+        """Return the same repository without retries at the last place."""
+        copied = copy.copy(self)
+        copied.fail_fast = True
+        return copied
 
     async def resolve(self, reference: str) -> Descriptor:
         """Return what a tag or digest points to, at the first place that has it."""
@@ -72,7 +72,7 @@ class MirroredRepository(RemoteRepository):
             try:
                 found = await repository.offers(digest)
             except RemoteError:
-                if not repository.fails_fast:
+                if not repository.fail_fast:
                     raise
             if found:
                 break
@@ -133,8 +133,8 @@ class MirroredRepository(RemoteRepository):
         """Yield the healthy places first; only the last is waited for, and asked again."""
         ordered = self._health.in_order(places, lambda place: place.repository.host)
         for place in ordered[:-1]:
-            yield place.repository.fail_fast()
-        yield ordered[-1].repository.fail_fast() if self.fails_fast else ordered[-1].repository
+            yield place.repository.failing_fast()
+        yield ordered[-1].repository.failing_fast() if self.fail_fast else ordered[-1].repository
 
     async def _first(self, places: Sequence[Place], ask: Callable[[RemoteRepository], Awaitable[_T]]) -> _T:
         raised: dict[str, RemoteError] = {}

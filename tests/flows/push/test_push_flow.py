@@ -50,11 +50,14 @@ def test_the_command_pushes_and_prefect_shows_it(
     ("fields", "said"),
     [
         ({"target": "user:secret@registry.example"}, "leave credentials out"),
-        ({"target": "registry.example/mirror:v1"}, "has no tag"),
-        ({"target": "registry.example", "source": "team/app"}, "name the repository that the source goes to"),
+        ({"target": "registry.example/mirror:v1"}, "target: expected no tag"),
+        (
+            {"target": "registry.example", "source": "team/app"},
+            "target: expected a repository, such as registry.example/team/app",
+        ),
         ({"target": "registry.example/app:v1", "source": "team/app"}, "names one tag or digest"),
-        ({"target": "registry.example/app", "source": "team/app", "paths": ["*"]}, "a source is one path"),
-        ({"target": "registry.example/app", "source": "team/app:v1", "include": ["v*"]}, "no tags to choose from"),
+        ({"target": "registry.example/app", "source": "team/app", "paths": ["*"]}, "source excludes paths"),
+        ({"target": "registry.example/app", "source": "team/app:v1", "include": ["v*"]}, "expected no filters"),
         ({"target": "registry.example/app", "source": "Team/App"}, "not a repository name"),
     ],
 )

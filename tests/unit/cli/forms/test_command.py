@@ -1,0 +1,127 @@
+"""Every command over a form and every form, both ways; and one text for the option, the form and the docs' row."""
+
+import subprocess
+import sys
+
+import pytest
+from pydantic import BaseModel
+from typer.core import TyperArgument, TyperOption
+
+from cli.forms.command import FormCommand
+from cli.forms.parameters import declarations, parameters_of
+from flows.all_flows import ALL_FLOWS
+from flows.forms.parameters import Choice, Group, Option, SetBy, Switch
+from scripts.docs import command_reference, commands
+
+COMMANDS = {words[1:]: command for words, command in commands().items() if isinstance(command, FormCommand)}
+REFERENCE = command_reference()
+SPECIAL = {"home", "as_json", "explain", "listed"}
+"""Parameters of commands that set no field: what each does is declared beside it."""
+OF_UP = {"demo", "listen", "prefect_port", "demo_port", "tls_cert", "tls_key"}
+
+
+def form_of(words: tuple[str, ...]) -> type[BaseModel]:
+    return COMMANDS[words].form_callback.form()
+
+
+def leaves(form: type[BaseModel]) -> dict[tuple[str, ...], list[object]]:
+    """Every field of a form, and of the forms within it, with its declarations."""
+    found: dict[tuple[str, ...], list[object]] = {}
+    for name, field in form.model_fields.items():
+        if any(isinstance(one, Group) for one in declarations(field)):
+            assert isinstance(field.annotation, type)
+            found |= {(name, *path): made for path, made in leaves(field.annotation).items()}
+        else:
+            found[(name,)] = list(declarations(field))
+    return found
+
+
+def test_each_flow_with_a_form_has_one_command() -> None:
+    forms = [form_of(words) for words in COMMANDS]
+    assert [lazy.form().__name__ for lazy in ALL_FLOWS if forms.count(lazy.form()) != 1] == []
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_each_option_has_a_field_or_is_declared_special(words: tuple[str, ...]) -> None:
+    offered = {one.name for one in parameters_of(form_of(words))}
+    special = SPECIAL | OF_UP if words == ("up",) else SPECIAL
+    assert {param.name for param in COMMANDS[words].params} - offered - special - {"help"} == set()
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_each_field_has_an_option_or_is_set_by_one(words: tuple[str, ...]) -> None:
+    params = {param.name: param for param in COMMANDS[words].params}
+    offered = {one.path: params[one.name] for one in parameters_of(form_of(words))}
+    metavars = {param.metavar for param in params.values()}
+    for path, declared in leaves(form_of(words)).items():
+        setters = [one.parameter for one in declared if isinstance(one, SetBy)]
+        assert path in offered or set(setters) & metavars, f"{'.'.join(path)} has no option"
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_help_docs_and_form_have_one_text(words: tuple[str, ...]) -> None:
+    form = form_of(words)
+    params = {param.name: param for param in COMMANDS[words].params}
+    section = REFERENCE.partition(f"### `entrepot {' '.join(words)}`\n")[2].partition("\n### ")[0]
+    for one in parameters_of(form):
+        param = params[one.name]
+        assert isinstance(param, TyperOption | TyperArgument)
+        fields = form.model_fields
+        for group in one.path[:-1]:
+            inner = fields[group].annotation
+            assert isinstance(inner, type)
+            assert issubclass(inner, BaseModel)
+            fields = inner.model_fields
+        field = fields[one.path[-1]]
+        texts = {made.help for made in declarations(field) if isinstance(made, Switch)} | {field.description}
+        assert param.help in texts, f"{one.label}: {param.help}"
+        assert (param.help or "").replace("|", "\\|") in section
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_texts_are_short_sentences(words: tuple[str, ...]) -> None:
+    for one in parameters_of(form_of(words)):
+        text = one.annotation.__metadata__[0].help
+        assert text.endswith(".")
+        assert max(len(sentence.split()) for sentence in text.split(". ")) <= 20, text
+
+
+def test_no_two_parameters_of_a_command_share_a_flag() -> None:
+    for command in COMMANDS.values():
+        flags = [flag for param in command.params for flag in (*param.opts, *param.secondary_opts)]
+        assert len(flags) == len(set(flags))
+
+
+def test_help_of_all_commands_imports_no_form() -> None:
+    code = (
+        "import sys\nfrom cli.main import run\nrun(['--help'])\n"
+        "print([m for m in sys.modules if m.split('.')[0] in ('pydantic', 'pyarrow') or 'request' in m], file=sys.stderr)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize("line", ["--help", "sync --help", "completion"])
+def test_help_and_completion_take_little_time(line: str) -> None:
+    setup = "import os, sys\n"
+    run = f"from cli.main import run\nrun({line.split()!r})\n"
+    if line == "completion":
+        setup += (
+            "os.environ |= {'_ENTREPOT_COMPLETE': 'complete_bash', 'COMP_WORDS': 'entrepot sy', 'COMP_CWORD': '1'}\n"
+        )
+        run = "from cli.main import run\nrun([])\n"
+    took = "import time\nprint(time.process_time(), file=sys.stderr)\n"
+    seconds = []
+    for _ in range(3):
+        ended = subprocess.run([sys.executable, "-c", setup + run + took], capture_output=True, text=True, check=True)
+        seconds.append(float(ended.stderr))
+    assert min(seconds) < 0.35
+
+
+def test_declarations_fit_their_fields() -> None:
+    for words in COMMANDS:
+        for name, field in form_of(words).model_fields.items():
+            for one in declarations(field):
+                assert not isinstance(one, Choice) or field.default in (one.on, one.off), name
+                is_pair = isinstance(one, Option) and "/" in one.flag
+                assert not is_pair or field.annotation is bool, name
