@@ -128,8 +128,3 @@ def _checked_remote(text: str) -> str:
         )
     explained(parse_remote, text)
     return text
-
-
-def asked_for(request: SyncRequest, tag: str) -> str:
-    """What upstream is asked for to find a tag: the digest, where the remote gives one for that tag."""
-    return str(request.reference.digest) if request.reference.digest and tag == request.pinned else tag
