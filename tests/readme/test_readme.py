@@ -67,7 +67,7 @@ def reader(
             pytest.skip(f"port {REGISTRY_PORT}, which README's commands name, is taken")
     folder = tmp_path_factory.mktemp("reader")
     (folder / "trust.json").write_text(sigstore.trust_config)
-    (folder / "token").write_text(identity_token(IDENTITY))
+    (folder / "token").write_text(identity_token(IDENTITY, minutes=60))
     with (
         tempfile.TemporaryDirectory(prefix="podman-", ignore_cleanup_errors=True) as short,
         upstreams(module_children, folder / "upstreams") as env,
