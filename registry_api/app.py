@@ -27,7 +27,7 @@ from registry_api.dispatch.app import DistributionApi
 from registry_api.http.errors import error_response
 from registry_api.http.fastapi_errors import respond_invalid, respond_unrouted
 from registry_api.http.forwarded import TrustedProxies
-from registry_api.http.hosts import Hosts, is_of_another_page, trusted_proxies
+from registry_api.http.hosts import Hosts, is_cross_origin, trusted_proxies
 from registry_api.http.threads import Threads
 from registry_api.management import accounts, content, queries, quotas, remotes, retention, versions
 from registry_api.on_demand import Fetches
@@ -90,10 +90,10 @@ class Application:
     public_url: str = ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """WholeResponse one request."""
+        """Respond to one request."""
         if scope["type"] == "http":
             scope = self.proxies.apply(scope)
-            if is_of_another_page(scope, self.public_url):
+            if is_cross_origin(scope, self.public_url):
                 await error_response(Denied("cross-origin requests may not change anything")).send(send, head=False)
                 return
         if scope["type"] == "http" and (scope["path"].startswith(_DISTRIBUTION) or scope["path"] == "/v2"):

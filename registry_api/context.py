@@ -100,8 +100,8 @@ class Registry:
     async def may_pull(self, caller: Caller, path: str) -> bool:
         """Return whether a caller may pull from a path, of time travel too."""
         rights = self.rights_path(path)
-        who = caller if rights == path else caller.with_past(path, rights)
-        return self.access.decide(who, "pull", rights, public=await self.is_open(path)).allowed
+        holder = caller if rights == path else caller.with_past(path, rights)
+        return self.access.decide(holder, "pull", rights, public=await self.is_open(path)).allowed
 
     def shows_leases(self, caller: Caller, path: str) -> bool:
         """Return whether a path serves a caller blobs that its repository has leased and no version of it holds yet; no I/O.

@@ -145,11 +145,11 @@ async def grant_scopes(registry: Registry, subject: Subject, scopes: Sequence[Sc
             continue
         path = registry.rights_path(scope.name)
         public = await registry.is_open(scope.name)
-        who = caller if path == scope.name else caller.with_past(scope.name, path)
+        holder = caller if path == scope.name else caller.with_past(scope.name, path)
         for action in wanted_actions(scope):
             if action != "pull" and path != scope.name:
                 continue
-            if registry.access.decide(who, action, path, public=public).allowed:
+            if registry.access.decide(holder, action, path, public=public).allowed:
                 granted.setdefault(scope.name, []).append(action)
     return [Scope("repository", name, tuple(dict.fromkeys(actions))) for name, actions in granted.items()] + lists[:1]
 

@@ -1,4 +1,4 @@
-"""How a request under /v2 reaches its handler: route, caller, target, right.
+"""The way of a request under /v2 to its handler: route, caller, target, right.
 
 `app` runs these steps; `resolver` finds the target of a path: what it serves now, an earlier version, or a cache.
 The handlers themselves are in `registry_api.v2`, one module for each section of the specification.

@@ -64,8 +64,8 @@ class DistributionApi:
         name, namespace = checked_name(match.name), ""
         if route.action == "pull":
             current.set(self._hops_of(scope))
-            if b"ns=" in scope["query_string"] and (wanted := parameter_of(scope, "ns")):
-                name, namespace = self._resolver.resolve_namespace(wanted, name)
+            if b"ns=" in scope["query_string"] and (registry_name := parameter_of(scope, "ns")):
+                name, namespace = self._resolver.resolve_namespace(registry_name, name)
         target = await self._resolver.resolve(match, route, name)
         target.check(caller, scope)
         request = RoutedRequest(name, target.repository, match.reference, caller, scope, receive)

@@ -22,7 +22,7 @@ from registry_api.v2.listings import list_tags_with
 
 
 class CachedTarget:
-    """What a cache has below its path, or upstream."""
+    """A path below a cache, with the content of the cache and its upstream."""
 
     __slots__ = (
         "_cache",

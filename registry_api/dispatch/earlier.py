@@ -13,7 +13,7 @@ from registry_api.http.messages import RoutedRequest, Sendable
 
 
 class EarlierTarget:
-    """What a path served before. The rights are those of that path; nothing can be changed.
+    """An earlier version that a path has served. The rights are those of that path; nothing can be changed.
 
     That the path is public opens the versions that it has served since then.
     """

@@ -13,7 +13,7 @@ from registry_api.pull_through.missing_children import MissingChildren
 
 
 class PresentTarget:
-    """What a path serves now."""
+    """A path with the version that it serves now, if any."""
 
     __slots__ = ("_distribution", "_missing", "_name", "_registry", "_route", "handler", "repository")
 

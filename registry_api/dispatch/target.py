@@ -13,7 +13,7 @@ from registry_api.dispatch.routes import Handler
 
 
 class PathTarget(Protocol):
-    """What a path leads to; there is one class for each kind."""
+    """The target of a path; there is one class for each kind."""
 
     __slots__ = ()
 

@@ -24,7 +24,7 @@ Networks = Sequence[IPv4Network | IPv6Network]
 
 
 class Hop(NamedTuple):
-    """What one proxy states of the client that connected to it; empty where it states nothing."""
+    """One proxy's statement of the client that connected to it; empty fields where it states nothing."""
 
     client: str = ""
     scheme: str = ""

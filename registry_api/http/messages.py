@@ -30,7 +30,7 @@ class WholeResponse(NamedTuple):
 
 
 class Sendable(Protocol):
-    """What a handler returns: a WholeResponse, or a stream."""
+    """The result of a handler: a WholeResponse, or a stream."""
 
     async def send(self, send: Send, *, head: bool) -> None:
         """Send the response, to a HEAD without the body."""

@@ -23,7 +23,7 @@ from registry_api.http.threads import Threads
 
 _MOST = 1000
 Count = Annotated[int, Query(ge=1, le=_MOST, description="How many at most.")]
-Last = Annotated[str, Query(max_length=300, description="The last one of the page before.")]
+Last = Annotated[str, Query(max_length=300, description="The last item of the page before.")]
 
 
 class ErrorOut(BaseModel):
@@ -35,7 +35,7 @@ class ErrorOut(BaseModel):
 
 
 class ErrorsOut(BaseModel):
-    """What every failed request is answered with."""
+    """The response to every failed request."""
 
     errors: list[ErrorOut]
 

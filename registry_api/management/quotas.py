@@ -16,7 +16,7 @@ Bytes = Annotated[Size | None, Field(ge=0, le=_NUMBER)]
 
 
 class QuotaIn(BaseModel):
-    """How much all repositories that match a pattern may hold together; null is no limit."""
+    """Limits of all repositories together that match a pattern; null is no limit."""
 
     model_config = ConfigDict(extra="forbid")
 

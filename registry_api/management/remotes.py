@@ -18,8 +18,8 @@ from registry_api.management.named_files import check_named
 _FILE = Field("", max_length=1000)
 _FILES = ("ca_file", "client_cert", "client_key")
 ENVIRONMENT = "REMOTE_SECRET_"
-"""What the variables begin with that a record made over HTTP may name; its files lie below HOME/secrets. An administrator of the
-registry need not be one of the machine."""
+"""Prefix of the environment variables that a record made over HTTP may name; its files lie below HOME/secrets. An
+administrator of the registry need not be one of the machine."""
 
 KeyPath = Annotated[
     str,
@@ -32,7 +32,7 @@ KeyPath = Annotated[
 
 
 class RemoteIn(BaseModel):
-    """How to connect to a registry; the settings are the defaults. Values of headers are references."""
+    """The connection to a registry; the settings are the defaults. Values of headers are references."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -84,8 +84,8 @@ async def put_remote(context: Context, key: KeyPath, body: RemoteIn) -> RemoteOu
     fields = {**body.model_dump(), "headers": tuple(body.headers.items())}
     record = check_record(RemoteRecord(name, old.created_at if old else now, now, **fields))
     check_references(body.headers, body.proxy, context.catalog.settings.root / "secrets")
-    for what in _FILES:
-        check_named(context.catalog.settings, what, getattr(record, what), recorded=getattr(old, what, ""))
+    for field in _FILES:
+        check_named(context.catalog.settings, field, getattr(record, field), recorded=getattr(old, field, ""))
     await context.threads.run(_check_files, record)
     await context.threads.commit(context.catalog.remotes.put, record, actor=context.account)
     await context.threads.commit(context.registry.access.events.record, [context.record("set-remote", name)])
@@ -102,23 +102,23 @@ async def delete_remote(context: Context, key: KeyPath) -> None:
 
 
 def check_references(headers: Mapping[str, str], proxy: str, secrets: FilePath) -> None:
-    """Raise Denied when a reference names what only those may use who administer the machine."""
+    """Raise Denied when a reference names a variable or file that only administrators of the machine may use."""
     for reference in (*headers.values(), proxy if proxy != NO_PROXY else ""):
         kind, _, name = reference.partition(":")
         if kind == "env" and not name.startswith(ENVIRONMENT):
-            raise Denied(f"a variable that is named over HTTP must begin with {ENVIRONMENT}")
+            raise Denied(f"invalid variable {name[:80]!r}: over HTTP its name must begin with {ENVIRONMENT}")
         if kind == "file" and not FilePath(name).resolve().is_relative_to(secrets.resolve()):
-            raise Denied("a file that is named over HTTP must lie below HOME/secrets of this installation")
+            raise Denied("invalid file: over HTTP it must lie below HOME/secrets of this installation")
 
 
 def _check_files(record: RemoteRecord) -> None:
-    """Raise InvalidInput in the same words whether a file is absent, unreadable or of no use."""
+    """Raise InvalidInput with the same message whether a file is missing, unreadable or invalid."""
     try:
         check_files(record)
     except InvalidInput:
         raise InvalidInput(
-            f"a file that the record names is not there, not readable, or not what it should be; on the registry's machine, "
-            f"`entrepot remote set {record.key}` says which"
+            f"a file of the record is missing, unreadable or invalid; run `entrepot remote set {record.key}` on the registry's "
+            "machine to see which"
         ) from None
 
 

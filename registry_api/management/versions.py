@@ -55,7 +55,7 @@ class VersionShown(VersionOut):
 
 
 class PinIn(BaseModel):
-    """Why a version is kept."""
+    """The reason to keep a version."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -1,4 +1,4 @@
-"""SingleFlight to upstreams: one at a time for each thing, and asked again only when the answer is no longer fresh."""
+"""Requests to upstreams: one at a time for each subject, repeated only when the last result is no longer fresh."""
 
 import asyncio
 import logging

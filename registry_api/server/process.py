@@ -138,7 +138,7 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     def _stop(self) -> None:
-        """The parent has ended: its end of the pipe is closed."""
+        """Stop, since the parent has ended: its end of the pipe is closed."""
         self.should_exit = True
 
 

@@ -21,8 +21,8 @@ async def delete_manifest(registry: Registry, request: RoutedRequest) -> WholeRe
         await registry.threads.run(_lease_blobs, registry, snapshot, change.digest)
     result = await commit_changes(registry, request, "delete", (change,))
     if not result.changed:
-        what = "tag" if is_tag(request.reference) else "manifest"
-        raise ManifestUnknown(f"{what} {request.reference[:200]!r} is not in {request.name}")
+        noun = "tag" if is_tag(request.reference) else "manifest"
+        raise ManifestUnknown(f"{noun} {request.reference[:200]!r} is not in {request.name}")
     return empty_response(202)
 
 
@@ -39,7 +39,7 @@ def _removal_of(reference: str) -> Change:
 
 
 async def delete_blob(registry: Registry, request: RoutedRequest) -> WholeResponse:
-    """Let go of a blob that no manifest of the repository needs; raise BlobUnknown, or Conflict for one that is needed."""
+    """Delete a blob that no manifest of the repository needs; raise BlobUnknown, or Conflict for one that is needed."""
     digest = Digest.parse(request.reference)
     snapshot = await registry.threads.run(registry.catalog.snapshots.find, request.repository)
     if snapshot is not None and digest in snapshot.blobs:

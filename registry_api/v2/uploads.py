@@ -1,4 +1,4 @@
-"""Upload sessions; their state is all in the path, for some clients drop queries. Source: distribution-spec, "Pushing blobs"."""
+"""Upload sessions; all state is in the path, since some clients drop queries. Source: distribution-spec, "Pushing blobs"."""
 
 import asyncio
 from functools import partial
@@ -28,12 +28,12 @@ from registry_api.http.ranges import parse_chunk, upload_progress
 from registry_api.v2.upload_stream import UploadStream
 
 _BUSY_TRIES, _BUSY_PAUSE = 40, 0.05
-"""How often, and after how many seconds each time, a session is asked for again that another request still holds: that of a
-client whose connection broke is noticed, and lets go, within moments."""
+"""Tries, and seconds between them, to take a session that another request still holds. A request whose connection broke releases
+it within moments."""
 
 
 async def post_upload(registry: Registry, request: RoutedRequest) -> WholeResponse:
-    """Mount a blob, take a whole one in, or open a session; a mount that cannot be made opens a session too.
+    """Mount a blob, store a whole one, or open a session; a mount that cannot be made opens a session too.
 
     Raises DigestInvalid for an algorithm that is not known (distribution-spec, development head: `digest-algorithm`).
     """
@@ -45,9 +45,9 @@ async def post_upload(registry: Registry, request: RoutedRequest) -> WholeRespon
         digest = Digest.parse(mount)
         if await _mount(registry, request, digest):
             return _created(request.name, digest)
-    wanted = request.parameter("digest")
-    if wanted is not None:
-        return await _take_whole(registry, request, Digest.parse(wanted))
+    whole = request.parameter("digest")
+    if whole is not None:
+        return await _upload_whole(registry, request, Digest.parse(whole))
     await _check_open_sessions(registry, request.repository)
     await _check_quota(registry, request, 0)
     session = await registry.threads.run(registry.catalog.uploads.begin, request.repository)
@@ -56,7 +56,7 @@ async def post_upload(registry: Registry, request: RoutedRequest) -> WholeRespon
 
 
 async def _mount(registry: Registry, request: RoutedRequest, digest: Digest) -> bool:
-    """Let the repository use a blob that another one holds; False when it cannot be, for whatever reason."""
+    """Link a blob that another repository holds; return False when that is impossible, for whatever reason."""
     if not await _may_be_mounted(registry, request, digest):
         return False
     try:
@@ -74,28 +74,28 @@ async def _may_be_mounted(registry: Registry, request: RoutedRequest, digest: Di
         name = parse_name(source)
     except NameInvalid:
         return False
-    found = await registry.find_distribution(name)
+    distribution = await registry.find_distribution(name)
     if not await registry.may_pull(request.caller, name):
         return False
     snapshot = await registry.find_served(name)
-    repository = found.repository if found else name
+    repository = distribution.repository if distribution else name
     return registry.is_given(request.caller, name, repository, snapshot, digest)
 
 
 async def _is_readable_somewhere(registry: Registry, caller: Caller, digest: Digest) -> bool:
-    """Whether a path that the caller may pull from has the blob; of the versions, those in memory are asked.
+    """Return whether a path that the caller may pull from has the blob; only versions in memory count.
 
-    The same is done for a blob that is absent and for one that others hold: the time it takes is to tell nothing.
+    The steps are the same whether the blob is absent or others hold it, so that the time reveals nothing.
     """
     catalog = registry.catalog
     leased = await registry.threads.run(catalog.content.linked_anywhere, digest)
     if is_administrator(registry.access.store.policy, caller):
         return True
-    for one in catalog.distributions.all():
-        if registry.access.may_pull(caller, one):
-            snapshot = catalog.serving.cached(one.path)
+    for served in catalog.distributions.all():
+        if registry.access.may_pull(caller, served):
+            snapshot = catalog.serving.cached(served.path)
             if (snapshot is not None and digest in snapshot.blobs and digest not in snapshot.deferred) or (
-                one.repository in leased and registry.shows_leases(caller, one.path)
+                served.repository in leased and registry.shows_leases(caller, served.path)
             ):
                 return True
     return False
@@ -104,11 +104,13 @@ async def _is_readable_somewhere(registry: Registry, caller: Caller, digest: Dig
 async def _check_open_sessions(registry: Registry, repository: str) -> None:
     limit = registry.catalog.settings.max_uploads
     if limit and await registry.threads.run(registry.catalog.uploads.count, repository) >= limit:
-        raise TooManyRequests(f"{repository} has {limit} uploads open, as many as it may; end one", retry_after=10.0)
+        raise TooManyRequests(
+            f"{repository} has {limit} open uploads, the limit; finish or cancel one", retry_after=10.0
+        )
 
 
-async def _take_whole(registry: Registry, request: RoutedRequest, digest: Digest) -> WholeResponse:
-    """Take a blob in with one request; nothing stays of one that breaks off, for nobody knows its session."""
+async def _upload_whole(registry: Registry, request: RoutedRequest, digest: Digest) -> WholeResponse:
+    """Store a blob with one request; nothing stays of an interrupted one, since no client knows its session."""
     await _check_quota(registry, request, request.content_length or 0)
     with UploadStream(
         await registry.threads.run(registry.catalog.uploads.begin, request.repository), registry.threads
@@ -126,7 +128,7 @@ async def patch_upload(registry: Registry, request: RoutedRequest) -> WholeRespo
     """Append a chunk, or a stream of any length when there is no Content-Range."""
     with UploadStream(await _resume(registry, request), registry.threads) as stream:
         try:
-            await _take_chunk(registry, stream, request)
+            await _append_chunk(registry, stream, request)
         except RangeInvalid as error:
             return _out_of_order(request, stream.session, error)
         return _progress(202, request, stream.session)
@@ -134,13 +136,13 @@ async def patch_upload(registry: Registry, request: RoutedRequest) -> WholeRespo
 
 async def put_upload(registry: Registry, request: RoutedRequest) -> WholeResponse:
     """Append the last chunk, if there is one, and close the session; raise DigestInvalid."""
-    wanted = request.parameter("digest")
-    if wanted is None:
-        raise DigestInvalid("closing an upload needs the parameter digest")
-    digest = Digest.parse(wanted)
+    parameter = request.parameter("digest")
+    if parameter is None:
+        raise DigestInvalid("missing parameter digest: it closes the upload")
+    digest = Digest.parse(parameter)
     with UploadStream(await _resume(registry, request), registry.threads) as stream:
         try:
-            await _take_chunk(registry, stream, request)
+            await _append_chunk(registry, stream, request)
         except RangeInvalid as error:
             return _out_of_order(request, stream.session, error)
         await stream.finish(digest)
@@ -148,20 +150,20 @@ async def put_upload(registry: Registry, request: RoutedRequest) -> WholeRespons
 
 
 async def get_upload(registry: Registry, request: RoutedRequest) -> WholeResponse:
-    """Tell how much of a session has come."""
+    """Respond with the progress of a session."""
     with await _resume(registry, request) as session:
         return _progress(204, request, session)
 
 
 async def delete_upload(registry: Registry, request: RoutedRequest) -> WholeResponse:
-    """Drop a session."""
+    """Cancel a session."""
     with UploadStream(await _resume(registry, request), registry.threads) as stream:
         await stream.cancel()
     return empty_response(204)
 
 
 async def _resume(registry: Registry, request: RoutedRequest) -> UploadSession:
-    """Take hold of a session; raise UploadUnknown, or Conflict when another request holds it and goes on."""
+    """Return a session, held; raise UploadUnknown, or Conflict when another request holds it."""
     uploads = registry.catalog.uploads
     for _ in range(_BUSY_TRIES):
         try:
@@ -171,7 +173,7 @@ async def _resume(registry: Registry, request: RoutedRequest) -> UploadSession:
     return await registry.threads.run(uploads.resume, request.repository, request.reference)
 
 
-async def _take_chunk(registry: Registry, stream: UploadStream, request: RoutedRequest) -> None:
+async def _append_chunk(registry: Registry, stream: UploadStream, request: RoutedRequest) -> None:
     """Append the body; raise RangeInvalid when it does not start where the session ends, SizeInvalid for a wrong length."""
     header = request.header(b"content-range")
     if header is None:
@@ -203,7 +205,7 @@ async def _feed(
         return
     try:
         if announced is not None and stream.session.offset + announced > limit:
-            raise BlobTooLarge(f"a blob may have {limit} bytes here")
+            raise BlobTooLarge(f"the blob exceeds the limit of {limit} bytes")
         await stream.feed(request.receive, expected=expected, limit=limit)
     except BlobTooLarge:
         await stream.cancel()
@@ -239,7 +241,7 @@ def _progress(status: int, request: RoutedRequest, session: UploadSession) -> Wh
 
 
 def _out_of_order(request: RoutedRequest, session: UploadSession, error: RangeInvalid) -> WholeResponse:
-    """The session lives on: the client reads here where to go on."""
+    """Return the refusal of a chunk; the session stays, and the headers say where to continue."""
     return error_response(
         error,
         (b"location", _location(request, session)),

@@ -76,7 +76,7 @@ def _pushed(repository: object, tag: object, digest: object, action: Action, eve
 
 
 def _distribution(document: Document, _: str) -> Iterator[Pushed]:
-    """The envelope of docker-registry (distribution) and GitLab: `{"events": [{"id", "action", "target": {…}}]}`.
+    """Parse the envelope of docker-registry (distribution) and GitLab: `{"events": [{"id", "action", "target": {…}}]}`.
 
     Events of blobs are included, and of manifests by digest alone; a mount or a pull changes nothing.
     """

@@ -10,7 +10,7 @@ import pytest
 from catalog.settings import read_settings
 from oci.errors import SettingsInvalid
 from registry_api.http.forwarded import Hop, TrustedProxies, parse_forwarded, parse_x_forwarded, read_networks
-from registry_api.http.hosts import Hosts, is_of_another_page
+from registry_api.http.hosts import Hosts, is_cross_origin
 from tests.api.conftest import Api, serve, simple_manifest
 
 PROXY, OUTER, CLIENT = "10.0.0.1", "10.0.0.2", "203.0.113.9"
@@ -205,5 +205,5 @@ def test_a_page_of_another_origin_changes_nothing_with_a_browser_s_logins(
 
 def test_pages_at_the_address_of_the_settings_may_change_things() -> None:
     scope = {**scope_of(host="inner:5080", origin="https://r.example"), "method": "POST"}
-    assert is_of_another_page(scope)
-    assert not is_of_another_page(scope, "https://R.example/")
+    assert is_cross_origin(scope)
+    assert not is_cross_origin(scope, "https://R.example/")
