@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli import exit_codes, serve, up
+from cli import completion, exit_codes, serve, up
 from cli.administration import access, audit_event, hook, quota, remote, retention, subscription, token, user
 from cli.content import distribution, query, repository, tag, version
 from cli.forms.command import FormCommand
@@ -92,7 +92,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line; return its exit code. With --debug errors come with a traceback."""
     command = typer.main.get_command(app)
     try:
-        command.main(args=list(arguments), prog_name="entrepot")
+        with completion.words_of_bash():
+            command.main(args=list(arguments), prog_name="entrepot")
     except SystemExit as end:  # typer's way to end: 0 done, 2 usage, 130 interrupted
         if end.code == exit_codes.INTERRUPTED:
             return _interrupted()
