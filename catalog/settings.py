@@ -1,21 +1,25 @@
 """The one table of settings: environment variables `ENTREPOT_…`; docs/settings.md documents each, a test compares."""
 
 import re
-from fnmatch import fnmatchcase
 from functools import cached_property
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from catalog.parsed_text import checked
+from catalog.path_patterns import PathPattern, matches_any
+from catalog.units import Seconds, Size, parse_size
 from oci.errors import SettingsInvalid
 from oci.reference import is_name
 from oci.remote.network.loopback import is_loopback
 
 _HOST = re.compile(r"\*|(\*\.)?[\w.-]+")
 _HOST_GLOB = re.compile(r"[\w.*?!\[\]-]+")
+_Memory = Annotated[str, AfterValidator(checked(parse_size))]
+"""A size, kept as its text."""
 
 
 def _is_network(text: str, *, alone: bool) -> bool:
@@ -67,20 +71,20 @@ class Settings(BaseSettings):
         "token",
         description="How clients log in: by the token service, or by HTTP Basic alone. Basic is taken in both.",
     )
-    token_lifetime: int = Field(300, ge=60, description="Seconds for which a bearer token is good.")
+    token_lifetime: Seconds = Field(300.0, ge=60, description="How long a bearer token is good; a minute at least.")
     new_repositories: Literal["public", "private"] = Field(
         "public", description="Who may pull what a push to a new name makes."
     )
     read_only: bool = Field(
         default=False, description="Refuse pushes, deletions and changes by the management API; pulls go on."
     )
-    disk_reserve: int = Field(
+    disk_reserve: Size = Field(
         -1,
         ge=-1,
-        description="Bytes of the disks of blobs and catalogue that uploads leave free, so that deleting, `gc`, logins and pulls "
+        description="Space on the disks of blobs and catalogue that uploads leave free, so that deleting, `gc`, logins and pulls "
         "go on. -1: a twentieth of the disk, 1 GiB at most. 0: none.",
     )
-    max_blob_size: int = Field(0, ge=0, description="Bytes that a pushed blob may have. 0: no limit.")
+    max_blob_size: Size = Field(0, ge=0, description="Size that a pushed blob may have. 0: no limit.")
     max_uploads: int = Field(0, ge=0, description="Upload sessions open at a time for one repository. 0: no limit.")
     request_rate: float = Field(
         0.0,
@@ -95,11 +99,11 @@ class Settings(BaseSettings):
         description="Prefect's API. A loopback address is where `entrepot up` starts its own; set by name, flows use it when "
         "it answers, else a server of their own.",
     )
-    prefect_timeout: float = Field(
-        60.0, gt=0, description="Seconds that Prefect's server may be away before a command gives its flow run up."
+    prefect_timeout: Seconds = Field(
+        60.0, gt=0, description="How long Prefect's server may be away before a command gives its flow run up."
     )
-    slot_timeout: float = Field(
-        3600.0, gt=0, description="Seconds that a flow run waits for a free slot of an upstream's concurrency limit."
+    slot_timeout: Seconds = Field(
+        3600.0, gt=0, description="How long a flow run waits for a free slot of an upstream's concurrency limit."
     )
     work_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
         (),
@@ -125,21 +129,24 @@ class Settings(BaseSettings):
         description="Hosts at loopback, private or link-local addresses that upstreams may redirect to, name as token service or "
         "upload address, and that subscriptions may reach: names, globs, addresses or networks, separated by commas.",
     )
-    connect_timeout: float = Field(10.0, gt=0, description="Seconds to reach an upstream.")
-    read_timeout: float = Field(60.0, gt=0, description="Seconds an upstream may be silent within an answer.")
-    total_timeout: float = Field(3600.0, gt=0, description="Seconds one upstream request may take, retries included.")
-    silence_timeout: float = Field(
-        120.0, gt=0, description="Seconds without a byte after which an upstream is given up, all tries together."
+    connect_timeout: Seconds = Field(10.0, gt=0, description="Time to reach an upstream.")
+    read_timeout: Seconds = Field(60.0, gt=0, description="How long an upstream may be silent within an answer.")
+    total_timeout: Seconds = Field(
+        3600.0, gt=0, description="Time that one upstream request may take, retries included."
+    )
+    silence_timeout: Seconds = Field(
+        120.0, gt=0, description="Time without a byte after which an upstream is given up, all tries together."
     )
     upstream_attempts: int = Field(5, ge=1, description="How often an upstream request is tried before it fails.")
     copy_concurrency: int = Field(8, ge=1, description="Transfers at a time within one copy.")
-    sparse_repositories: Annotated[tuple[str, ...], NoDecode] = Field(
+    sparse_repositories: Annotated[tuple[PathPattern, ...], NoDecode] = Field(
         (),
-        description="Repositories, as globs separated by commas, that take manifests whose parts are not all there.",
+        description="Repositories, as patterns separated by commas (`team/*`, `team/**`), that take manifests whose parts are "
+        "not all there.",
     )
-    misstated_sizes: Annotated[tuple[str, ...], NoDecode] = Field(
+    misstated_sizes: Annotated[tuple[PathPattern, ...], NoDecode] = Field(
         (),
-        description="Repositories, as globs separated by commas, that take an index which misstates the size of a child; the "
+        description="Repositories, as patterns separated by commas, that take an index which misstates the size of a child; the "
         "child's digest is checked all the same.",
     )
     history_path: str = Field(
@@ -154,12 +161,12 @@ class Settings(BaseSettings):
     promotion_hook_token: SecretStr | None = Field(
         None, description="Bearer token that the promotion hook is sent; no other hook is."
     )
-    promotion_hook_timeout: float = Field(
-        30.0, gt=0, description="Seconds after which no answer of a hook is a refusal."
+    promotion_hook_timeout: Seconds = Field(
+        30.0, gt=0, description="Time after which no answer of a hook is a refusal."
     )
-    upload_expiry: float = Field(86400.0, gt=0, description="Seconds after which an idle upload session is dropped.")
-    lock_timeout: float = Field(60.0, gt=0, description="Seconds to wait for the catalogue's write lock.")
-    duckdb_memory: str = Field("1GB", description="Memory that DuckDB may use in one process.")
+    upload_expiry: Seconds = Field(86400.0, gt=0, description="Time after which an idle upload session is dropped.")
+    lock_timeout: Seconds = Field(60.0, gt=0, description="Time to wait for the catalogue's write lock.")
+    duckdb_memory: _Memory = Field("1GB", description="Memory that DuckDB may use in one process.")
     duckdb_threads: int = Field(
         1, ge=1, description="Threads that DuckDB may use in one process; a commit is fastest with one."
     )
@@ -168,18 +175,20 @@ class Settings(BaseSettings):
         ge=1,
         description="Tags, manifests and blobs of versions kept in memory, some 300 bytes each; at least one version is.",
     )
-    query_memory: str = Field("1GB", description="Memory that one question in SQL may take; what needs more spills.")
-    query_spill: str = Field("4GB", description="Bytes on disk that one question may spill. 0GB: none.")
+    query_memory: _Memory = Field(
+        "1GB", description="Memory that one question in SQL may take; what needs more spills."
+    )
+    query_spill: _Memory = Field("4GB", description="Disk space that one question may spill. 0: none.")
     query_folder: Path | None = Field(
         None,
         description="Folder where questions spill and answers are kept until sent. Default: the system's for such files.",
     )
     query_threads: int = Field(0, ge=0, description="Threads of one question. 0: one for each core.")
-    query_timeout: float = Field(60.0, gt=0, description="Seconds after which a question is stopped.")
+    query_timeout: Seconds = Field(60.0, gt=0, description="Time after which a question is stopped.")
     query_max_rows: int = Field(100_000, ge=1, description="Rows that an answer may have.")
-    query_max_size: int = Field(256 * 1024 * 1024, ge=1, description="Bytes that an answer may have.")
+    query_max_size: Size = Field(256 * 1024 * 1024, ge=1, description="Size that an answer may have.")
     query_concurrency: int = Field(2, ge=1, description="Questions at a time that one serving process answers.")
-    manifest_cache: int = Field(64 * 1024 * 1024, ge=0, description="Bytes of manifests kept in memory.")
+    manifest_cache: Size = Field(64 * 1024 * 1024, ge=0, description="Manifests kept in memory, by size.")
     signing_key: Path | None = Field(None, description="PEM file of the key that signs where a flow names none.")
     signing_password: SecretStr | None = Field(None, description="Password of the signing key.")
     sigstore_trust_config: Path | None = Field(
@@ -189,10 +198,10 @@ class Settings(BaseSettings):
         None,
         description="File with the OIDC token that signs without a key. Default: SIGSTORE_ID_TOKEN, or the CI's own.",
     )
-    pulls_flush_seconds: float = Field(
+    pulls_flush_seconds: Seconds = Field(
         30.0,
         gt=0,
-        description="Seconds after which counted pulls are written; a process that is killed loses those of one.",
+        description="Time after which counted pulls are written; a process that is killed loses those of one.",
     )
     server_processes: int = Field(1, ge=1, description="Processes that serve the registry.")
 
@@ -249,9 +258,13 @@ class Settings(BaseSettings):
         """`home` as an absolute path."""
         return self.home.expanduser().absolute()
 
+    def is_sparse(self, repository: str) -> bool:
+        """Return whether a repository takes manifests whose parts are not all there."""
+        return matches_any(self.sparse_repositories, repository)
+
     def may_misstate(self, repository: str) -> bool:
-        """Whether a repository takes indexes that misstate the size of a child."""
-        return any(fnmatchcase(repository, pattern) for pattern in self.misstated_sizes)
+        """Return whether a repository takes indexes that misstate the size of a child."""
+        return matches_any(self.misstated_sizes, repository)
 
     @cached_property
     def allowed_roots(self) -> tuple[Path, ...]:

@@ -5,6 +5,7 @@ duration is `90s`, `15m`, `12h`, `30d`, `4w`, or several of these, `1w2d`. An ag
 """
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -27,15 +28,6 @@ def parse_size(text: str) -> int:
         raise InvalidInput(f"invalid size {text[:50]!r}: expected bytes, or such as 500MB, 10GB or 2GiB")
     number, factor = found[1], _BYTES[found[2].lower()]
     return int(number) * factor if number.isdigit() else int(float(number) * factor)
-
-
-def format_size(count: float) -> str:
-    """Return a number of bytes for people: `999 B`, `1.5 kB`, `2.0 GB` (powers of 1000)."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(count) < 999.95 or (unit == "B" and abs(count) < 1000):
-            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
 
 
 def parse_duration(text: str) -> timedelta:
@@ -118,15 +110,23 @@ def _size_of(value: object) -> object:
     return explained(parse_size, value) if isinstance(value, str) and not _NUMBER.fullmatch(value) else value
 
 
-def _seconds_of(value: object) -> object:
-    if isinstance(value, str) and not _NUMBER.fullmatch(value.strip()):
-        return explained(parse_duration, value).total_seconds()
-    return value
+def _read_in(unit: str) -> Callable[[object], object]:
+    """Return a validator that reads a duration as a number of a unit; numbers stay as they are."""
+
+    def read(value: object) -> object:
+        if isinstance(value, str) and not _NUMBER.fullmatch(value.strip()):
+            return explained(parse_duration, value).total_seconds() / _SECONDS[unit]
+        return value
+
+    return read
 
 
-_SIZE_SCHEMA = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "examples": ["500MB", "10GiB"]}]}
+_SIZE_SCHEMA = {"anyOf": [{"type": "integer"}, {"type": "string", "examples": ["500MB", "10GiB"]}]}
+_DURATION_SCHEMA = {"anyOf": [{"type": "number"}, {"type": "string", "examples": ["90s", "12h"]}]}
 
-Size = Annotated[int, BeforeValidator(_size_of), WithJsonSchema(_SIZE_SCHEMA, mode="validation")]
+READS_DURATION, READS_SIZE = BeforeValidator(_read_in("s")), BeforeValidator(_size_of)
+
+Size = Annotated[int, READS_SIZE, WithJsonSchema(_SIZE_SCHEMA, mode="validation")]
 """A number of bytes as a field, read from a number or a text."""
 
 Duration = Annotated[
@@ -134,8 +134,11 @@ Duration = Annotated[
 ]
 """A duration as a field, kept as its text."""
 
-Seconds = Annotated[float, BeforeValidator(_seconds_of)]
-"""A duration in seconds as a field, read from a number or a text."""
+Seconds = Annotated[float, READS_DURATION, WithJsonSchema(_DURATION_SCHEMA, mode="validation")]
+"""A duration in seconds as a field, read from a number of seconds or a text."""
+
+Hours = Annotated[float, BeforeValidator(_read_in("h")), WithJsonSchema(_DURATION_SCHEMA, mode="validation")]
+"""A duration in hours as a field, read from a number of hours or a text."""
 
 Age = Annotated[
     str,

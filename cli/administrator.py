@@ -4,7 +4,7 @@ import getpass
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,13 +17,9 @@ from oci.errors import InvalidInput
 if TYPE_CHECKING:
     from catalog.access.administration import Administration
     from catalog.catalog import Catalog
-    from catalog.webhooks.administration import EventDesk
+    from catalog.webhooks.administration import WebhookAdministration
 
 ACTOR = "command line"
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-Expires = Annotated[
-    str | None, typer.Option("--expires", metavar="TIME", help="When it ends: 90d, 12h, 30m; default: never.")
-]
 PasswordStdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from standard input instead of asking.")
 ]
@@ -43,25 +39,15 @@ def administering(home: Path | None) -> "Iterator[tuple[Administration, Catalog]
 
 
 @contextmanager
-def event_desk(home: Path | None) -> "Iterator[tuple[EventDesk, Catalog]]":
+def administering_webhooks(home: Path | None) -> "Iterator[tuple[WebhookAdministration, Catalog]]":
     """What changes hooks and subscriptions, and the open catalogue."""
-    from catalog.webhooks.administration import EventDesk
+    from catalog.webhooks.administration import WebhookAdministration
     from catalog.webhooks.queue import EventQueue, events_file
     from catalog.webhooks.records import event_records_file
 
     with opened(home, may_be_new=True) as catalog, EventQueue(events_file(catalog.settings)) as queue:
         records = event_records_file(catalog.settings)
-        yield EventDesk(records, queue, catalog.events, actor=ACTOR, now=lambda: datetime.now(UTC)), catalog
-
-
-def read_lifetime(text: str | None) -> timedelta | None:
-    """Read `90d` and the like; raise InvalidInput."""
-    if text is None:
-        return None
-    number, unit = text[:-1], text[-1:]
-    if unit not in _UNITS or not number.isdecimal() or not 0 < int(number) * _UNITS[unit] <= 10**9:
-        raise InvalidInput(f"{text[:40]!r} is no time; a number with s, m, h, d or w, such as 90d")
-    return timedelta(seconds=int(number) * _UNITS[unit])
+        yield WebhookAdministration(records, queue, catalog.events, actor=ACTOR, now=lambda: datetime.now(UTC)), catalog
 
 
 def read_password(*, from_stdin: bool) -> str:

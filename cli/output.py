@@ -16,13 +16,15 @@ Cell = str | int | float | None
 
 
 def print_json(value: object) -> None:
-    """Print one JSON document; times are ISO 8601."""
+    """Print one JSON document; times are RFC 3339 in UTC."""
     sys.stdout.write(json.dumps(value, default=_plain, ensure_ascii=False) + "\n")
 
 
 def _plain(value: object) -> object:
     if isinstance(value, datetime):
-        return value.isoformat()
+        from catalog.units import format_time
+
+        return format_time(value)
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     if isinstance(value, bytes):
@@ -95,8 +97,10 @@ def bytes_text(count: int) -> str:
 
 
 def time_text(when: datetime) -> str:
-    """A time for people, to the second, in UTC."""
-    return when.strftime("%Y-%m-%d %H:%M:%S")
+    """Return a time for people, to the second: RFC 3339 in UTC."""
+    from catalog.units import format_time
+
+    return format_time(when.replace(microsecond=0))
 
 
 def row_json(row: Any) -> dict[str, object]:

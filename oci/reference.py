@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from oci.digest import Digest
-from oci.errors import NameInvalid, TagInvalid
+from oci.errors import InvalidInput, NameInvalid, TagInvalid
 
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _NAME = re.compile(rf"{_PART}(?:/{_PART})*")
@@ -73,6 +73,42 @@ def parse_reference(text: str) -> Reference:
     if not _HOST.fullmatch(registry):
         raise NameInvalid(f"not a registry host: {registry[:200]!r} in {text[:300]!r}")
     return Reference(registry, parse_name(name), parse_tag(tag) if colon else None, digest)
+
+
+@dataclass(frozen=True, slots=True)
+class ContentReference:
+    """Content of a repository here: of one tag, one digest, or with neither the repository as a whole."""
+
+    repository: str
+    tag: str = ""
+    digest: Digest | None = None
+
+    def __str__(self) -> str:
+        tag, digest = f":{self.tag}" if self.tag else "", f"@{self.digest}" if self.digest else ""
+        return f"{self.repository}{tag}{digest}"
+
+
+def parse_content_reference(text: str) -> ContentReference:
+    """Read `NAME[:TAG][@DIGEST]`; raise NameInvalid, TagInvalid or DigestInvalid."""
+    rest, at, digest = text.partition("@")
+    name, colon, tag = rest.partition(":")
+    return ContentReference(parse_name(name), parse_tag(tag) if colon else "", Digest.parse(digest) if at else None)
+
+
+@dataclass(frozen=True, slots=True)
+class VersionReference:
+    """A version of a repository here; None: the latest."""
+
+    repository: str
+    version: int | None = None
+
+
+def parse_version_reference(text: str) -> VersionReference:
+    """Read `NAME` or `NAME@VERSION`; raise InvalidInput or NameInvalid."""
+    name, at, number = text.partition("@")
+    if at and not (number.isascii() and number.isdecimal() and len(number) <= 15):
+        raise InvalidInput(f"invalid version {text[:300]!r}: expected NAME or NAME@VERSION, such as team/app@3")
+    return VersionReference(parse_name(name), int(number) if at else None)
 
 
 def parse_registry(text: str) -> tuple[str, str]:

@@ -8,8 +8,8 @@ from catalog.access.store import ADMINISTRATOR, ensure_administrator, password_f
 from catalog.catalog import open_catalog
 from catalog.settings import Settings, check_address, read_settings
 from oci.errors import EntrepotError, SettingsInvalid
-from registry_api.server.process import Serving, listening_url, open_listener, serve, set_up_logging
-from registry_api.server.workers import serve_by_many
+from registry_api.server.process import ServerOptions, listening_url, open_listener, run_server, set_up_logging
+from registry_api.server.workers import run_workers
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -25,7 +25,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _read(options: argparse.Namespace) -> Serving:
+def _read(options: argparse.Namespace) -> ServerOptions:
     settings = read_settings(
         listen=options.listen,
         home=options.home,
@@ -34,7 +34,7 @@ def _read(options: argparse.Namespace) -> Serving:
         allow_plain_http=options.allow_plain_http or None,
     )
     check_address(settings)
-    return Serving(settings, access_log=options.access_log)
+    return ServerOptions(settings, access_log=options.access_log)
 
 
 def _say(line: str) -> None:
@@ -43,26 +43,26 @@ def _say(line: str) -> None:
 
 
 def _introduce(settings: Settings) -> None:
-    """Make the administrator at the first start, and show the password this once."""
+    """Create the administrator at the first start, and print the password once."""
     password = ensure_administrator(settings)
     if password is not None:
         _say(f"administrator: {ADMINISTRATOR}, password: {password} (kept in {password_file(settings)})")
 
 
-def _run(serving: Serving) -> int:
-    settings = serving.settings
+def _run(options: ServerOptions) -> int:
+    settings = options.settings
     _introduce(settings)
     with open_listener(settings) as listener:
-        address = listening_url(serving, listener)
+        address = listening_url(options, listener)
 
         def announce() -> None:
             _say(f"registry: {address}")
 
         if settings.server_processes == 1:
-            serve(serving, listener, announce)
+            run_server(options, listener, announce)
             return 0
-        open_catalog(settings).close()  # made or migrated once, by one process; and a fault is told once
-        return serve_by_many(serving, listener, settings.server_processes, announce)
+        open_catalog(settings).close()  # created or migrated once, by one process, which also reports a failure once
+        return run_workers(options, listener, settings.server_processes, announce)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

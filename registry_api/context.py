@@ -1,9 +1,12 @@
-"""What every handler works with."""
+"""The registry that every handler works with: catalogue, gate, threads, clock, limits and caches of this process."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Annotated
 
+from fastapi import Depends
+from starlette.requests import Request
 from starlette.types import Scope
 
 from catalog.access.policy import Caller
@@ -14,63 +17,68 @@ from catalog.versions.snapshot import Snapshot
 from catalog.versions.time_travel import Past
 from oci.digest import Digest
 from oci.errors import NameUnknown
-from registry_api.auth.gate import Gate, address_of
+from registry_api.auth.access_controller import AccessController, address_of
 from registry_api.auth.login_checks import address_key
 from registry_api.auth.rate_limits import RateLimit
-from registry_api.http.fair_queue import FairQueue
+from registry_api.http.fair_queue import FairQueue, Slots
 from registry_api.http.hosts import Hosts
-from registry_api.http.response_cache import Answers
+from registry_api.http.response_cache import ResponseCache
 from registry_api.http.threads import Threads
-from registry_api.lru import Recent
+from registry_api.lru import LRUCache
 from registry_api.on_demand import Fetches
 
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """The catalogue, the gate before it, the threads to use it on, the clock and ids that a push needs, what is fetched from
-    upstream, how many requests one caller may make, and by which names clients reach us."""
+    """The state of one serving process: the catalogue, access control, threads, clock, ids, fetches and limits."""
 
     catalog: Catalog
-    gate: Gate
+    access: AccessController
     threads: Threads
     now: Callable[[], datetime]
     make_id: Callable[[], str]
     fetches: Fetches
     rate: RateLimit
     hosts: Hosts
-    opened: "Recent[Digest, None]" = field(default_factory=lambda: Recent(10_000))
-    """Blobs whose folders the system has in memory, so that opening them again takes no disk."""
-    warned: "Recent[str, None]" = field(default_factory=lambda: Recent(1_000))
-    """The patterns of quotas whose soft limit is known to be exceeded."""
-    described: "Recent[tuple[Digest, str], bytes]" = field(default_factory=lambda: Recent(20_000))
+    opened: "LRUCache[Digest, None]" = field(default_factory=lambda: LRUCache(10_000))
+    """Blobs whose folders the system has in memory, so that opening them again reads no disk."""
+    warned: "LRUCache[str, None]" = field(default_factory=lambda: LRUCache(1_000))
+    """The patterns of quotas whose soft limit is reported as exceeded."""
+    described: "LRUCache[tuple[Digest, str], bytes]" = field(default_factory=lambda: LRUCache(20_000))
     """The descriptors of referrers, as JSON, by digest and media type."""
 
     readers: FairQueue = field(default_factory=lambda: FairQueue(8, waiting=64))
-    """Turns of requests that read by the management API."""
-    answers: Answers = field(default_factory=Answers)
-    """Answers that cost much, kept while they hold."""
+    """Turns of the management API's reading requests."""
+    responses: ResponseCache = field(default_factory=ResponseCache)
+    """Responses that cost much, kept while they are valid."""
+
+    readiness: ResponseCache = field(default_factory=ResponseCache)
+    """The last result of the readiness check, apart from the others so that it waits for none of them."""
+
+    queries: Slots = field(default_factory=Slots)
+    """Slots of the SQL queries that run at a time."""
 
     pulls: PullCounter = field(default_factory=PullCounter)
     """The pulls that are not written yet."""
 
     async def find_distribution(self, path: str) -> Distribution | None:
-        """Return what is served at a path, as all processes know it by now; None for nothing."""
+        """Return the distribution of a path, as all processes know it by now; None where there is none."""
         if not self.catalog.snapshots.is_current():
             await self.threads.run(self.catalog.snapshots.refresh)
         return self.catalog.distributions.find(path)
 
-    def asker(self, caller: Caller, scope: Scope) -> str:
-        """For whom what a request costs counts: an account, or an address where nobody has logged in."""
+    def cost_key(self, caller: Caller, scope: Scope) -> str:
+        """Return the identity that a request's cost counts for: the account, else the address."""
         return caller.account or address_key(address_of(scope))
 
     async def state(self, caller: Caller) -> Hashable:
-        """Return what lists for a caller depend on: versions, distributions and rules as all processes know them by now."""
+        """Return a value that changes with what lists for a caller depend on: versions, distributions and rules."""
         await self.find_distribution("")
-        access = self.gate.access
-        return self.catalog.serving.state, access.policy and access.stamp, caller
+        store = self.access.store
+        return self.catalog.serving.state, store.policy and store.stamp, caller
 
     def rights_path(self, path: str) -> str:
-        """The path whose rights hold for one: for the past of a path that path, else itself; no I/O."""
+        """Return the path whose rights apply: of a path of time travel the path itself served before; no I/O."""
         past = self._past_of(path)
         return path if past is None else past.path
 
@@ -79,51 +87,70 @@ class Registry:
         return None if past is None or self.catalog.distributions.find_cache(path) else past
 
     async def is_open(self, path: str) -> bool:
-        """Whether anybody may pull from a path: from a public distribution, below a public cache, or from the past of either
-        since it is public."""
+        """Return whether anybody may pull from a path: a public distribution, a path below a public cache, or an earlier
+        version that either has served since it is public."""
         past = self._past_of(path)
         if past is None:
-            found = self.catalog.distributions.find(path) or self.catalog.distributions.find_cache(path)
-            return found is not None and not found.private
+            distribution = self.catalog.distributions.find(path) or self.catalog.distributions.find_cache(path)
+            return distribution is not None and not distribution.private
         if self.catalog.time_travel.needs_reading(past):
             return await self.threads.run(self.catalog.time_travel.is_open, past)
         return self.catalog.time_travel.is_open(past)
 
     async def may_pull(self, caller: Caller, path: str) -> bool:
-        """Return whether a caller may pull from a path, of the past too."""
+        """Return whether a caller may pull from a path, of time travel too."""
         rights = self.rights_path(path)
-        who = caller if rights == path else caller.with_past(path, rights)
-        return self.gate.decide(who, "pull", rights, public=await self.is_open(path)).allowed
+        holder = caller if rights == path else caller.with_past(path, rights)
+        return self.access.decide(holder, "pull", rights, public=await self.is_open(path)).allowed
 
     def shows_leases(self, caller: Caller, path: str) -> bool:
-        """Return whether a path gives a caller what its repository has leased and no version of it holds yet; no I/O.
+        """Return whether a path serves a caller blobs that its repository has leased and no version of it holds yet; no I/O.
 
-        A repository's own path that was always public shows them to everybody, others to those who push there: leases may be
-        of what other paths and earlier days keep private. A path of the past or of a fixed version gives that version alone.
+        A repository's own path that was always public serves them to everybody. Other paths serve them to callers who may
+        push there, since leases may be of private content. A path of time travel or of a fixed version serves that version
+        alone.
         """
-        found = self.catalog.distributions.find(path)
-        if (found is not None and found.version is not None) or self._past_of(path) is not None:
+        distribution = self.catalog.distributions.find(path)
+        if (distribution is not None and distribution.version is not None) or self._past_of(path) is not None:
             return False
-        if found is not None and not found.private and found.path == found.repository and found.history_from <= 1:
+        if (
+            distribution is not None
+            and not distribution.private
+            and distribution.path == distribution.repository
+            and distribution.history_from <= 1
+        ):
             return True
-        return self.gate.decide(caller.unscoped, "push", path, public=False).allowed
+        return self.access.decide(caller.unscoped, "push", path, public=False).allowed
 
     async def find_served(self, path: str) -> Snapshot | None:
-        """The version that a path serves; None when nothing is served there."""
+        """Return the version that a path serves; None where it serves none."""
         cached = self.catalog.serving.cached(path)
         return cached if cached is not None else await self.threads.run(self.catalog.serving.find, path)
 
     async def served(self, path: str) -> Snapshot:
-        """The version that a path serves; raise NameUnknown."""
-        found = await self.find_served(path)
-        if found is None:
+        """Return the version that a path serves; raise NameUnknown."""
+        snapshot = await self.find_served(path)
+        if snapshot is None:
             raise NameUnknown(f"no repository {path!r} here")
-        return found
+        return snapshot
 
     def is_given(self, caller: Caller, path: str, repository: str, snapshot: Snapshot | None, digest: Digest) -> bool:
-        """Whether a path that leads to a repository gives a caller a blob: the version served has received it, or it was uploaded
-        or mounted there and the caller may push."""
+        """Return whether a path serves a caller a blob: its version has received it, or the path serves leased blobs."""
         version = snapshot or Snapshot(repository, 0)
         if digest not in version.blobs and not self.shows_leases(caller, path):
             return False
         return self.catalog.rights.has_received(version, digest)
+
+
+def registry_of(request: Request) -> Registry:
+    """Return the registry of the application that a request reached."""
+    registry: Registry = request.app.state.registry
+    return registry
+
+
+async def _depend_on_registry(request: Request) -> Registry:
+    return registry_of(request)  # a coroutine, since FastAPI runs plain functions on threads
+
+
+CurrentRegistry = Annotated[Registry, Depends(_depend_on_registry)]
+"""The registry, as a route takes it."""

@@ -1,4 +1,4 @@
-"""The index of images that flatpak asks for: which tags of public distributions are images with certain labels.
+"""The image index of flatpak clients: the tags of public distributions that are images with certain labels.
 
 Source: "flatpak-indexer" and Flatpak's OCI remotes: `/index/static`, and the same at `/index/dynamic`.
 """
@@ -18,79 +18,76 @@ from catalog.versions.snapshot import Snapshot
 from oci import mediatypes
 from oci.digest import Digest
 from oci.errors import EntrepotError
-from registry_api.context import Registry
-from registry_api.http.errors import error_response
+from registry_api.context import CurrentRegistry
+from registry_api.http.fastapi_errors import fastapi_error_response
 from registry_api.http.response_cache import body_size
 
 Images = Mapping[Digest, ImageRow]
 _KINDS = ("label", "annotation")
 
 
-def index_routes(registry: Registry) -> APIRouter:
-    """`/index/static` and `/index/dynamic`."""
-    router = APIRouter(prefix="/index", tags=["index"])
+router = APIRouter(prefix="/index", tags=["index"])
 
-    @router.get("/static")
-    @router.get("/dynamic")
-    async def image_index(request: Request) -> Response:
-        """List images by `repository`, `tag`, `os`, `architecture`, `label:KEY`, `label:KEY:exists=1`, or by `annotation`.
 
-        Each may be repeated; one of the values must fit. Unknown parameters are ignored, as clients expect.
-        """
-        query: dict[str, list[str]] = defaultdict(list)
-        for key, value in request.query_params.multi_items():
-            query[key].append(value)
-        asked = ("index", tuple(sorted((key, tuple(values)) for key, values in query.items())))
+@router.get("/static")
+@router.get("/dynamic")
+async def image_index(request: Request, registry: CurrentRegistry) -> Response:
+    """List images by `repository`, `tag`, `os`, `architecture`, `label:KEY`, `label:KEY:exists=1`, or by `annotation`.
 
-        async def make() -> bytes:
-            return await registry.threads.make(render_index, registry.catalog, query)
+    A parameter may be repeated; one of its values must match. Unknown parameters are ignored, as clients expect.
+    """
+    query: dict[str, list[str]] = defaultdict(list)
+    for name, value in request.query_params.multi_items():
+        query[name].append(value)
+    key = ("index", tuple(sorted((name, tuple(values)) for name, values in query.items())))
 
-        try:
-            await registry.find_distribution("")
-            asker = registry.asker(NOBODY, request.scope)
-            body = await registry.answers.get(asked, registry.catalog.serving.state, asker, make, body_size)
-        except EntrepotError as error:
-            return error_response(error)
-        etag = f'"{hashlib.sha256(body).hexdigest()}"'
-        headers = {"etag": etag, "cache-control": "no-cache"}
-        if etag in request.headers.get("if-none-match", ""):
-            return Response(status_code=304, headers=headers)
-        return Response(body, media_type="application/json", headers=headers)
+    async def make() -> bytes:
+        return await registry.threads.make(render_image_index, registry.catalog, query)
 
-    return router
+    try:
+        await registry.find_distribution("")
+        cost_key = registry.cost_key(NOBODY, request.scope)
+        body = await registry.responses.get(key, registry.catalog.serving.state, cost_key, make, body_size)
+    except EntrepotError as error:
+        return fastapi_error_response(error)
+    etag = f'"{hashlib.sha256(body).hexdigest()}"'
+    headers = {"etag": etag, "cache-control": "no-cache"}
+    if etag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(body, media_type="application/json", headers=headers)
 
 
 def parse_filter(query: Mapping[str, Sequence[str]]) -> ImageFilter:
-    """What a query asks of an image itself."""
-    wanted: dict[str, dict[str, tuple[str, ...]]] = {kind: {} for kind in _KINDS}
+    """Return the image filter of a query; it ignores other parameters."""
+    conditions: dict[str, dict[str, tuple[str, ...]]] = {kind: {} for kind in _KINDS}
     for name, values in query.items():
         kind, _, key = name.partition(":")
         if kind not in _KINDS or not key:
             continue
         if key.endswith(":exists"):
-            wanted[kind].setdefault(key.removesuffix(":exists"), ())
+            conditions[kind].setdefault(key.removesuffix(":exists"), ())
         else:
-            wanted[kind][key] = tuple(values)
+            conditions[kind][key] = tuple(values)
     return ImageFilter(
-        tuple(query.get("os", ())), tuple(query.get("architecture", ())), wanted["label"], wanted["annotation"]
+        tuple(query.get("os", ())), tuple(query.get("architecture", ())), conditions["label"], conditions["annotation"]
     )
 
 
-def render_index(catalog: Catalog, query: Mapping[str, Sequence[str]]) -> bytes:
-    """The index as JSON; each distribution that serves a fitting image is one result."""
+def render_image_index(catalog: Catalog, query: Mapping[str, Sequence[str]]) -> bytes:
+    """Return the index as JSON; each distribution that serves a matching image is one result."""
     catalog.snapshots.refresh()
-    found: dict[str, dict[Digest, ImageRow]] = defaultdict(dict)
+    images: dict[str, dict[Digest, ImageRow]] = defaultdict(dict)
     for row in catalog.query.images(parse_filter(query)):
-        found[row.repository][row.digest] = row
+        images[row.repository][row.digest] = row
     results: list[dict[str, object]] = []
-    for one in catalog.distributions.all():
+    for served in catalog.distributions.all():
         if (
-            not one.private
-            and not one.remote
-            and one.repository in found
-            and query.get("repository", [one.path]).count(one.path)
+            not served.private
+            and not served.remote
+            and served.repository in images
+            and served.path in query.get("repository", [served.path])
         ):
-            results += _result(catalog, one, found[one.repository], query.get("tag"))
+            results += _result(catalog, served, images[served.repository], query.get("tag"))
     return json.dumps({"Registry": "/", "Results": results}).encode()
 
 
@@ -119,8 +116,8 @@ def _lists(
         parts = [part for part in children.get(digest, ()) if part in images and part in snapshot.manifests]
         if parts:
             media_type = snapshot.manifests[digest].media_type
-            some = [_image(images[part], ()) for part in parts]
-            lists.append({"Tags": tagged[digest], "Digest": digest, "MediaType": media_type, "Images": some})
+            members = [_image(images[part], ()) for part in parts]
+            lists.append({"Tags": tagged[digest], "Digest": digest, "MediaType": media_type, "Images": members})
     return lists
 
 

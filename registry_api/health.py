@@ -1,4 +1,4 @@
-"""Whether this process lives, and whether it can serve."""
+"""Health of this process: `/healthz` for liveness, `/readyz` for readiness."""
 
 import asyncio
 import logging
@@ -9,13 +9,12 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
 from oci.errors import EntrepotError
-from registry_api.context import Registry
+from registry_api.context import CurrentRegistry, Registry
 from registry_api.http.errors import public_message
-from registry_api.http.response_cache import Answers
 
 log = logging.getLogger("registry_api")
 _PATIENCE = 10.0
-"""Seconds after which a catalogue or disk that does not answer counts as one that cannot serve."""
+"""Seconds after which a catalogue or disk that does not respond counts as unusable."""
 
 
 class Health(BaseModel):
@@ -25,28 +24,26 @@ class Health(BaseModel):
     reasons: list[str] = []
 
 
-def health_routes(registry: Registry) -> APIRouter:
-    """`/healthz` and `/readyz`."""
-    router = APIRouter(tags=["health"])
-    answers = Answers()
+router = APIRouter(tags=["health"])
 
-    @router.get("/healthz")
-    async def healthz() -> Health:
-        """200 as long as the process answers."""
-        return Health(status="ok")
 
-    @router.get("/readyz", responses={503: {"model": Health}})
-    async def readyz(response: Response) -> Health:
-        """200 when the catalogue can be read and the storage written, else 503 with the reasons.
+@router.get("/healthz")
+async def healthz() -> Health:
+    """Return 200 as long as the process responds."""
+    return Health(status="ok")
 
-        It is looked at once a second at most, however many ask: looking takes a thread that pulls may need.
-        """
-        reasons = await answers.get("ready", int(time.monotonic()), "", partial(_find_faults, registry), len)
-        if reasons:
-            response.status_code = 503
-        return Health(status="failing" if reasons else "ok", reasons=reasons)
 
-    return router
+@router.get("/readyz", responses={503: {"model": Health}})
+async def readyz(response: Response, registry: CurrentRegistry) -> Health:
+    """Return 200 when the catalogue can be read and the storage written, else 503 with the reasons.
+
+    The check runs once a second at most, however many ask: it takes a thread that pulls may need.
+    """
+    second = int(time.monotonic())
+    reasons = await registry.readiness.get("ready", second, "", partial(_find_faults, registry), len)
+    if reasons:
+        response.status_code = 503
+    return Health(status="failing" if reasons else "ok", reasons=reasons)
 
 
 async def _find_faults(registry: Registry) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a process remembers of late: bounded, so that nobody can fill its memory by asking."""
+"""A bounded cache, so that requests cannot fill a process's memory."""
 
 from collections import OrderedDict
 from collections.abc import Hashable
@@ -8,27 +8,27 @@ _K = TypeVar("_K", bound=Hashable)
 _V = TypeVar("_V")
 
 
-class Recent(Generic[_K, _V]):
-    """Values by key; when there are more than `limit`, what was kept longest ago goes."""
+class LRUCache(Generic[_K, _V]):
+    """Values by key; beyond `limit`, the value stored longest ago is evicted."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._kept: OrderedDict[_K, _V] = OrderedDict()
+        self._values: OrderedDict[_K, _V] = OrderedDict()
 
     def __contains__(self, key: object) -> bool:
-        return key in self._kept
+        return key in self._values
 
     def get(self, key: _K) -> _V | None:
-        """What was kept."""
-        return self._kept.get(key)
+        """Return the value of a key, None where there is none."""
+        return self._values.get(key)
 
-    def keep(self, key: _K, value: _V) -> None:
-        """Remember one more, or another value, as the newest."""
-        self._kept[key] = value
-        self._kept.move_to_end(key)
-        if len(self._kept) > self._limit:
-            self._kept.popitem(last=False)
+    def put(self, key: _K, value: _V) -> None:
+        """Store a value, as the newest."""
+        self._values[key] = value
+        self._values.move_to_end(key)
+        if len(self._values) > self._limit:
+            self._values.popitem(last=False)
 
-    def forget(self, key: _K) -> None:
-        """Remember it no longer."""
-        self._kept.pop(key, None)
+    def discard(self, key: _K) -> None:
+        """Remove a key, if it is there."""
+        self._values.pop(key, None)

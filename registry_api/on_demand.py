@@ -1,8 +1,8 @@
-"""Blobs that are fetched from upstream when they are asked for: stored and sent on at the same time, once for all who wait.
+"""Blobs fetched from upstream on request: stored and sent at the same time, once for all clients that wait.
 
-Each repository asks its own sources, with their logins. What others have brought already is used once a source has proved that it
-has the blob (catalog/commits/blob_rights.py); a fetch under way for another repository is never shared, for
-nothing is proved by it.
+Each repository uses its own sources, with their logins. Bytes that another repository has fetched are used once a source has
+proved that it has the blob (catalog/commits/blob_rights.py). A running fetch of another repository is never shared, since it
+proves nothing.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from contextlib import aclosing, asynccontextmanager
 from functools import partial
 
 from catalog.blobs.origins import BlobSource, Policy
-from catalog.blobs.threads import unbroken
+from catalog.blobs.threads import run_shielded
 from catalog.blobs.uploads import UploadSession
 from catalog.catalog import Catalog
 from catalog.remotes.clients import Upstreams
@@ -30,17 +30,17 @@ from registry_api.http.threads import Threads
 log = logging.getLogger("registry_api")
 
 WITHHELD = 64 * 1024
-"""Bytes at a blob's end that nobody gets before the digest is known to be right: a wrong blob is never sent whole."""
+"""Bytes at a blob's end that are sent only after its digest is verified: a wrong blob is never sent whole."""
 
 _FIRST_WRITE, _WRITE = 16 * 1024, 256 * 1024
-"""Bytes of a blob's first piece, so that it is on its way soon, and of the largest."""
+"""Bytes of a blob's first piece, small so that it is sent soon, and of the largest."""
 
 _LOOK_AGAIN = 0.2
-"""Seconds between looks at whether another process of this installation has fetched the blob."""
+"""Seconds between checks whether another process of this installation has fetched the blob."""
 
 
 class Fetch:
-    """One blob on its way. It takes what `write` and `finish` say, and tells those who wait in `until`."""
+    """One blob that arrives: the fetching task reports progress, and clients wait for it in `until`."""
 
     def __init__(self, digest: Digest, size: int) -> None:
         self.digest, self.size = digest, size
@@ -48,12 +48,12 @@ class Fetch:
         self._arrived, self._users = 0, 1
         self._done = False
         self._error: EntrepotError | None = None
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
 
-    # --- for the one who fetches ---
+    # --- for the fetching task ---
 
     def begin(self, session: UploadSession) -> None:
-        """Bytes are about to arrive in the session's file, in place of one that an earlier source has left unread."""
+        """Use the session's file, which bytes are about to arrive in, in place of an earlier source's unread one."""
         if session.id == self._session:
             return
         if self._descriptor >= 0:
@@ -61,61 +61,61 @@ class Fetch:
         self._session, self._descriptor, self._arrived = session.id, os.dup(session.fileno()), 0
 
     def advance(self, arrived: int) -> None:
-        """So many bytes are in the file."""
+        """Report the number of bytes in the file."""
         self._arrived = arrived
-        self._tell()
+        self._notify()
 
     def end(self, error: EntrepotError | None = None) -> None:
-        """All is there and verified, or nothing more will come."""
+        """Report that the blob is complete and verified, or that it failed."""
         self._done, self._error = error is None, error
-        self._tell()
+        self._notify()
         self.leave()
 
-    def _tell(self) -> None:
-        news, self._news = self._news, asyncio.Event()
-        news.set()
+    def _notify(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
-    # --- for those who wait ---
+    # --- for waiting clients ---
 
     async def begun(self) -> bool:
-        """Wait until bytes may be read; False when they are in the store already. Raise what the fetch failed with."""
+        """Wait until bytes may be read; return False when they are in the store already. Raise the fetch's error."""
         while not self._done and not self.readable:
             await self._wait()
         return self._descriptor >= 0
 
     async def until(self, position: int) -> int:
-        """Wait until there is more than `position` bytes, and return how many may be sent; raise what the fetch failed with."""
+        """Wait for more than `position` bytes, and return how many may be sent; raise the fetch's error."""
         while self.readable <= position:
             await self._wait()
         return self.readable
 
     @property
     def readable(self) -> int:
-        """How many bytes may be sent on; of a blob of unknown size none before all are there."""
+        """Return how many bytes may be sent; of a blob of unknown size none before all are there."""
         return self.size if self._done else min(self._arrived, max(self.size - WITHHELD, 0))
 
     def measure(self, size: int) -> None:
-        """All bytes are there, and they are so many."""
+        """Report the size of the complete blob."""
         self.size = size
 
     async def _wait(self) -> None:
         if self._error is not None:
             raise self._error
-        await self._news.wait()
+        await self._changed.wait()
 
     def enter(self) -> None:
         """Keep the file open until `leave`."""
         self._users += 1
 
     def leave(self) -> None:
-        """Let go of the file."""
+        """Release the file."""
         self._users -= 1
         if self._users == 0 and self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
     def fileno(self) -> int:
-        """The file that fills."""
+        """Return the descriptor of the file that fills."""
         return self._descriptor
 
 
@@ -130,7 +130,7 @@ class ArrivingBlob:
         fetch.enter()
 
     def fileno(self) -> int:
-        """The file that fills."""
+        """Return the descriptor of the file that fills."""
         return self._descriptor
 
     def read_at(self, offset: int, length: int) -> bytes:
@@ -138,7 +138,7 @@ class ArrivingBlob:
         return os.pread(self._descriptor, length, offset)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Release the file."""
         fetch, self._fetch = self._fetch, None
         if fetch is not None:
             fetch.leave()
@@ -155,12 +155,12 @@ class Fetches:
     async def open(
         self, digest: Digest, size: int, version: Snapshot, others: Iterable[Digest] = ()
     ) -> ArrivingBlob | None:
-        """Fetch a blob for a version's repository, or join those who wait for it there; None when it may use what is in the
-        store by now. `others` may be asked for next. `size` may be UNKNOWN_SIZE: then all has arrived on return.
+        """Fetch a blob for a version's repository, or join its running fetch; return None when the store's copy may be used by
+        now. `others` may be requested next. `size` may be UNKNOWN_SIZE: then all has arrived on return.
 
         Raises BlobUnknown when there is no source, and a RemoteError when none of them gives it.
         """
-        check_hops(version.repository)  # before joining a fetch that may be waiting for this very answer
+        check_hops(version.repository)  # before joining a fetch that may be waiting for this very response
         key = (version.repository, digest)
         if key not in self._running:
             fetch = Fetch(digest, size)
@@ -181,7 +181,7 @@ class Fetches:
             if not sources:
                 sources = await self._threads.run(self._catalog.sources.find, version, digest, others)
             if not sources:
-                raise BlobUnknown(f"blob {digest} is not held here, and nothing says where it can be fetched")
+                raise BlobUnknown(f"blob {digest} is not held here, and has no source to fetch it from")
             async with self._locks.hold(repository, digest):
                 if not await self._is_usable(version, digest, sources):
                     await self._fetch_from_any(fetch, sources, repository)
@@ -190,11 +190,11 @@ class Fetches:
             log.warning("fetch failed digest=%s repository=%s error=%s", digest, repository, error)
             fetch.end(error)
         except BaseException:
-            fetch.end(RemoteError(f"the fetch of blob {digest} was broken off"))
+            fetch.end(RemoteError(f"the fetch of blob {digest} was cancelled"))
             raise
 
     async def _is_usable(self, version: Snapshot, digest: Digest, sources: Sequence[BlobSource]) -> bool:
-        """Whether the blob is held and the repository may use it by now, or gets to, for a source proves that it has it."""
+        """Return whether the blob is held and the repository may use it: by now, or since a source proves that it has it."""
         rights, repository = self._catalog.rights, version.repository
         if rights.has_received(version, digest):
             return self._catalog.content.size(digest) is not None
@@ -209,11 +209,11 @@ class Fetches:
         return False
 
     async def _fetch_from_any(self, fetch: Fetch, sources: Sequence[BlobSource], repository: str) -> None:
-        """Try one source after the other; where one breaks off, the next goes on, and the hash goes on over what both send.
+        """Try one source after the other; where one is interrupted, the next continues, and the hash covers what both send.
 
-        A blob that turns out to be wrong is fetched anew only as long as no byte of it has been sent on.
+        A blob that proves to be wrong is fetched again only as long as no byte of it has been sent.
         """
-        # While upstream is asked, a session is opened.
+        # A session is opened while upstream responds.
         opening = asyncio.create_task(self._threads.run(self._catalog.uploads.begin, repository))
         waiting = list(self._upstreams.in_order(sources))
         try:
@@ -221,7 +221,9 @@ class Fetches:
                 source = waiting.pop(0)
                 upstream = await self._upstreams.repository(source.remote)
                 try:
-                    await self._fetch(fetch, upstream if not waiting else upstream.hurried(), source.policy, opening)
+                    await self._fetch(
+                        fetch, upstream if not waiting else upstream.failing_fast(), source.policy, opening
+                    )
                 except RemoteCorrupt as error:
                     if upstream.blame(error, fetch.digest):
                         waiting.insert(0, source)
@@ -242,33 +244,33 @@ class Fetches:
     async def _fetch(
         self, fetch: Fetch, upstream: RemoteRepository, policy: Policy, opening: "asyncio.Task[UploadSession]"
     ) -> None:
-        """Go on with a blob where the session ends, to its end; raise a RemoteError."""
-        wanted = Descriptor("application/octet-stream", fetch.digest, fetch.size)
+        """Fetch a blob from the session's offset to its end; raise a RemoteError."""
+        blob = Descriptor("application/octet-stream", fetch.digest, fetch.size)
         start = (await opening).offset if opening.done() else 0
         try:
-            async with aclosing(upstream.read_blob(wanted, start)) as chunks:  # type: ignore[type-var]  # an async generator
+            async with aclosing(upstream.read_blob(blob, start)) as chunks:  # type: ignore[type-var]  # an async generator
                 async for piece in _in_pieces(chunks):
                     session = await opening
                     fetch.begin(session)
-                    await unbroken(session.write, piece, pool=self._threads.files)
+                    await run_shielded(session.write, piece, pool=self._threads.files)
                     fetch.advance(session.offset)
             session = await opening
             fetch.begin(session)
             size = None if fetch.size == UNKNOWN_SIZE else fetch.size
-            if policy == "streamed" or self._catalog.settings.read_only:  # passed through, and not kept
-                await unbroken(session.verify, fetch.digest, size, pool=self._threads.files)
+            if policy == "streamed" or self._catalog.settings.read_only:  # sent on, and not stored
+                await run_shielded(session.verify, fetch.digest, size, pool=self._threads.files)
             else:
-                # Who has sent the end of what another began has not shown that it has the blob.
+                # A source that sent only the end has not proved that it has the blob.
                 origin = upstream.delivered_by(fetch.digest) if start == 0 else ""
                 finish = partial(session.finish, fetch.digest, size, origin=origin)
-                await unbroken(finish, pool=self._threads.files)
+                await run_shielded(finish, pool=self._threads.files)
                 await self._threads.run(self._catalog.rights.note_taken, session.repository, fetch.digest)
             fetch.measure(session.offset)
         except (DigestInvalid, SizeInvalid) as error:
             raise RemoteCorrupt(f"sent another blob: {error}", registry=upstream.host) from error
 
     async def close(self) -> None:
-        """Break off what is under way."""
+        """Cancel what is running."""
         tasks = [task for _fetch, task in self._running.values()]
         for task in tasks:
             task.cancel()
@@ -277,7 +279,7 @@ class Fetches:
 
 
 async def _in_pieces(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same bytes in pieces that are worth a write each, each twice as large as the one before."""
+    """Yield the same bytes in pieces that are worth a write, each twice as large as the one before."""
     pending, enough = bytearray(), _FIRST_WRITE
     async for chunk in chunks:
         pending += chunk
@@ -290,9 +292,9 @@ async def _in_pieces(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 class _FetchLocks:
-    """One fetch of a digest for a repository at a time among this installation's processes: a byte of a file stands for each.
+    """One fetch of a digest for a repository at a time among this installation's processes: each locks one byte of a file.
 
-    Another repository's does not wait for it: its upstream may be slower than it has to be.
+    Fetches for other repositories do not wait, since their upstreams may be faster.
     """
 
     def __init__(self, catalog: Catalog) -> None:
@@ -317,5 +319,5 @@ class _FetchLocks:
         return True
 
     def close(self) -> None:
-        """Let go of all."""
+        """Close the lock file, which releases all locks."""
         os.close(self._file)

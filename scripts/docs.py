@@ -16,11 +16,13 @@ from typer.main import get_command
 from catalog.query.named import named_questions
 from catalog.query.view_columns import COLUMNS, MEANINGS
 from catalog.settings import Settings
+from catalog.units import READS_DURATION, READS_SIZE
 from cli.exit_codes import EXIT_CODES
 from cli.main import app
 from oci import errors
 from oci.errors import EntrepotError
 from registry_api.http.errors import row_of
+from scripts.architecture import package_drawings, rooms_drawing, tree
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -57,6 +59,8 @@ def _default(field: FieldInfo) -> str:
 
 
 def _kind(field: FieldInfo) -> str:
+    if READS_DURATION in field.metadata or READS_SIZE in field.metadata:
+        return "duration" if READS_DURATION in field.metadata else "size"
     kind = field.annotation
     if get_origin(kind) in (Union, UnionType):
         kind = next(part for part in get_args(kind) if part is not type(None))
@@ -215,6 +219,7 @@ def questions_table() -> str:
 GENERATED: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "docs/settings.md": {"settings": settings_table},
     "docs/errors.md": {"errors": errors_table},
+    "docs/architecture.md": {"rooms": rooms_drawing, "packages": package_drawings, "tree": tree},
     "docs/cli.md": {"commands": command_reference},
     "docs/sql.md": {"views": views_table, "questions": questions_table},
 }

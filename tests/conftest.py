@@ -19,7 +19,9 @@ _SCRATCH = pytest.StashKey[Path]()
 
 
 class DockerRegistryFactory(Protocol):
-    def __call__(self, *, auth: bool = False, storage: Path | None = None) -> DockerRegistry: ...
+    def __call__(
+        self, *, auth: bool = False, storage: Path | None = None, port: int | None = None
+    ) -> DockerRegistry: ...
 
 
 class EntrepotFactory(Protocol):

@@ -1,4 +1,4 @@
-"""A forward proxy on loopback: it passes on requests with an absolute URI, tunnels CONNECT, and notes what it was asked for."""
+"""A forward proxy on loopback: it passes on requests with an absolute URI, tunnels CONNECT, and notes each request."""
 
 import contextlib
 import socket
@@ -10,13 +10,17 @@ from urllib.parse import urlsplit
 
 
 class Proxy(socketserver.ThreadingTCPServer):
-    """`seen` are the first lines of the requests, `logins` the Proxy-Authorization that came with them."""
+    """`seen` are the first lines of the requests, `logins` the Proxy-Authorization that came with them.
+
+    With `leads_to`, every tunnel ends at that address, whatever host was asked for.
+    """
 
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self) -> None:
+    def __init__(self, leads_to: tuple[str, int] | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.leads_to = leads_to
         self.seen: list[str] = []
         self.logins: list[str] = []
 
@@ -39,7 +43,7 @@ class _Handler(socketserver.StreamRequestHandler):
         self.server.logins += [line.partition(": ")[2] for line in lines if line.lower().startswith("proxy-auth")]
         if method == "CONNECT":
             host, _, port = target.rpartition(":")
-            with socket.create_connection((host, int(port)), timeout=30) as there:
+            with socket.create_connection(self.server.leads_to or (host, int(port)), timeout=30) as there:
                 self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
                 self._tunnel(there)
             return
@@ -66,9 +70,9 @@ def _pass(source: socket.socket, target: socket.socket) -> None:
 
 
 @contextmanager
-def forward_proxy() -> Iterator[Proxy]:
+def forward_proxy(*, leads_to: tuple[str, int] | None = None) -> Iterator[Proxy]:
     """A running proxy."""
-    with Proxy() as proxy:
+    with Proxy(leads_to) as proxy:
         thread = threading.Thread(target=proxy.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:

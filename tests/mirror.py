@@ -19,6 +19,7 @@ from oci.manifest import Manifest
 from oci.memory import MemoryStore
 from oci.pack import pack_image, pack_index
 from oci.platform import Platform
+from oci.remote.options import RemoteOptions
 from oci.remote.repository import RemoteRepository
 from oci.remote.transport import RemoteTransport
 from tests.servers import DockerRegistry
@@ -47,14 +48,16 @@ async def synced(
         return await run_sync(SyncJob(request, catalog, source, operation_id=operation_id or uuid4().hex, clock=clock))
 
 
-def upload(registry: DockerRegistry, name: str, tag: str, *texts: str) -> Manifest:
-    """Push an index with one image of as many layers as texts under a tag."""
+def upload(
+    registry: DockerRegistry, name: str, tag: str, *texts: str, options: RemoteOptions | None = None
+) -> Manifest:
+    """Push an index with one image of as many layers as texts under a tag; return the index."""
     store = MemoryStore()
     image = pack_image(store, [{f"file-{number}": text} for number, text in enumerate(texts)])
     index = pack_index(store, [(image, Platform("linux", "amd64"))])
 
     async def copy() -> None:
-        async with RemoteTransport(registry.host) as transport:
+        async with RemoteTransport(registry.host, options=options) as transport:
             target = RemoteRepository(transport, name)
             await copy_graph(store, target, index.descriptor)
             await target.write_tag(tag, index)

@@ -359,11 +359,14 @@ def start_docker_registry(
     *,
     auth: bool = False,
     storage: Path | None = None,
+    port: int | None = None,
     settings: Mapping[str, object] | None = None,
+    certificate: Certificate | None = None,
 ) -> DockerRegistry:
-    """Start Debian's docker-registry with deletes on.
+    """Start Debian's docker-registry with deletes on, by TLS where a certificate is given.
 
-    `auth` asks for UPSTREAM_USER, `storage` reuses a folder, `settings` replace top-level keys of its configuration.
+    `auth` asks for UPSTREAM_USER, `storage` and `port` are of an earlier one, `settings` replace top-level keys of its
+    configuration.
     """
     binary = tool("docker-registry")
     number = len(children.all)
@@ -371,7 +374,8 @@ def start_docker_registry(
     storage = storage or folder / "storage"
     storage.mkdir(parents=True, exist_ok=True)
     folder.mkdir(exist_ok=True)
-    port = free_port()
+    port = port or free_port()
+    tls = {"tls": {"certificate": str(certificate.cert_file), "key": str(certificate.key_file)}} if certificate else {}
     config: dict[str, object] = {
         "version": "0.1",
         "log": {"level": "warn", "accesslog": {"disabled": True}},
@@ -380,7 +384,7 @@ def start_docker_registry(
             "delete": {"enabled": True},
             "maintenance": {"uploadpurging": {"enabled": False}},
         },
-        "http": {"addr": f"127.0.0.1:{port}", "secret": "of one test"},
+        "http": {"addr": f"127.0.0.1:{port}", "secret": "of one test", **tls},
     }
     if auth:
         users = folder / "htpasswd"
@@ -390,7 +394,8 @@ def start_docker_registry(
     # The configuration is YAML, and JSON is YAML.
     (folder / "config.yml").write_text(json.dumps(config))
     child = children.start("docker-registry", [binary, "serve", str(folder / "config.yml")])
-    child.wait_ready(lambda: answers(f"http://127.0.0.1:{port}/v2/", statuses=(200, 401)))
+    url, ca_file = f"{'https' if tls else 'http'}://127.0.0.1:{port}/v2/", certificate.ca_file if certificate else None
+    child.wait_ready(lambda: answers(url, ca_file=ca_file, statuses=(200, 401)))
     return DockerRegistry(child, port, storage, UPSTREAM_USER if auth else "", UPSTREAM_PASSWORD if auth else "")
 
 

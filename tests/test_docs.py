@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from typer.core import TyperGroup
 
 from catalog.settings import Settings
-from scripts.docs import GENERATED, replace_tables
+from scripts.docs import GENERATED, commands, replace_tables
 from tests.servers import ROOT
+from tests.test_imports import ARROWS
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 # Built from pieces, so that this file may be looked at too.
@@ -67,7 +69,7 @@ def _commands(page: str, number: int, code: str) -> Iterator[Command]:
         words.pop(0)
     if not words or Path(words[0]).name not in {"entrepot", "make"}:
         return
-    end = next((place for place, word in enumerate(words) if word in {"|", ">", "&&", ";", "&"}), len(words))
+    end = next((place for place, word in enumerate(words) if word in {"|", "<", ">", "&&", ";", "&"}), len(words))
     yield Command(page, number, (Path(words[0]).name, *words[1:end]))
 
 
@@ -116,6 +118,21 @@ def test_every_make_target_that_is_mentioned_exists() -> None:
     assert wrong == []
 
 
+# Not the past, nor the usage lines that scripts/docs.py writes from the commands themselves.
+USED = [shown for shown in all_commands("entrepot") if shown.page not in {"CHANGELOG.md", "docs/cli.md"}]
+
+
+@pytest.mark.parametrize("shown", USED, ids=str)
+def test_every_entrepot_command_that_is_shown_is_one(shown: Command) -> None:
+    known, words = commands(), shown.words
+    name = next(words[:count] for count in range(len(words), 0, -1) if words[:count] in known)
+    given = list(words[len(name) :])
+    if isinstance(known[name], TyperGroup):
+        assert {*given} <= {"…", "--help", "--version", "--debug"}, f"{shown}: no such command"
+    elif given and "…" not in given:  # without arguments, the command is only named
+        known[name].make_context(name[-1], given)
+
+
 def test_relative_links_resolve() -> None:
     broken = []
     for page in PAGES:
@@ -128,6 +145,35 @@ def test_relative_links_resolve() -> None:
             if not there.exists() or (anchor and anchor not in anchors(there.read_text())):
                 broken.append(f"{page.relative_to(ROOT)}: {target}")
     assert broken == []
+
+
+def test_every_path_of_the_project_that_is_named_exists() -> None:
+    rooms = "|".join([*ARROWS, "scripts", "tests", "docs"])
+    path = re.compile(rf"`((?:{rooms})/[^\s`<]*(?:/|\.(?:py|sql|md)))`")
+    named = {
+        (page.name, found)
+        for page in PAGES
+        if page.name != "CHANGELOG.md" and page.parent.name != "adr"  # these tell of the past
+        for found in path.findall(page.read_text())
+    }
+    assert named
+    assert {(page, found) for page, found in named if not (ROOT / found).exists()} == set()
+
+
+def test_every_name_in_the_walks_is_defined() -> None:
+    walks = (ROOT / "docs" / "architecture.md").read_text().partition("<!-- end: tree -->")[2]
+    names = {
+        part
+        for code in re.findall(r"`([A-Za-z_.]+)`", walks)
+        if not code.endswith(".py")
+        for part in code.split(".")
+        if re.search("_|[a-z][A-Z]|^[A-Z]", part)
+    }
+    text = "\n".join(path.read_text() for room in ARROWS for path in (ROOT / room).rglob("*.py"))
+    defined = set(
+        re.findall(r"^ *(?:async )?(?:def|class) (\w+)|^(\w+)(?:: [^=]+)? = |self\.(\w+) =", text, re.MULTILINE)
+    )
+    assert {name for name in names if name not in {one for found in defined for one in found}} == set()
 
 
 def anchors(text: str) -> set[str]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 
 
-async def unbroken(call: Callable[..., object], *args: object, pool: Executor | None = None) -> None:
+async def run_shielded(call: Callable[..., object], *args: object, pool: Executor | None = None) -> None:
     """Call on a thread of the pool. When cancelled, wait until it is done, so that its file is not closed under it."""
     running = asyncio.get_running_loop().run_in_executor(pool, call, *args)
     try:

@@ -13,6 +13,7 @@ from catalog.catalog import Catalog
 from catalog.content.curation import curate_version
 from catalog.filters.filter import Filter
 from catalog.filters.platforms import PlatformFilter
+from catalog.units import format_time
 from catalog.versions.snapshot import Snapshot
 from oci.digest import Digest, new_hasher
 from oci.errors import InvalidInput, StorageCorrupt
@@ -68,7 +69,7 @@ def plan_export(catalog: Catalog, wanted: Iterable[Wanted], *, now: datetime) ->
             continue
         versions.append(BundledVersion(one.repository, snapshot.version, one.since, snapshot.tags, snapshot.manifests))
         blobs |= _new_blobs(catalog, snapshot, _choose(catalog, one, one.since, now).snapshot)
-    return Export(Contents(tuple(versions), blobs, now.isoformat()), kept, dropped)
+    return Export(Contents(tuple(versions), blobs, format_time(now)), kept, dropped)
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,7 @@ class Committer:
         """What a commit would make now; nothing is written. Raises what `commit` raises."""
         result = self._plan(commit, {}, {}, lease=False)[0]
         if result.changed:
-            self._quotas.begin().take(result.repository, total_of(result.snapshot))
+            self._quotas.begin().reserve(result.repository, total_of(result.snapshot))
         return result
 
     def _commit_group(self, group: Sequence[_Waiting], *, is_repeated: bool = False) -> None:
@@ -170,7 +170,7 @@ class Committer:
                         waiting.commit = waiting.planner(self._snapshots.find(name) or Snapshot(name, 0))
                     result, some, origins = self._plan(waiting.commit, made, leases, is_repeated=is_repeated)
                     if result.changed:
-                        fitting.take(result.repository, total_of(result.snapshot))
+                        fitting.reserve(result.repository, total_of(result.snapshot))
                 except (CatalogUnusable, StorageFull):
                     raise  # the transaction is of no more use
                 except Exception as error:  # noqa: BLE001  # handed to whoever waits for it

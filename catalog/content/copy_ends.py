@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
 
-from catalog.blobs.threads import unbroken
+from catalog.blobs.threads import run_shielded
 from catalog.blobs.uploads import UploadSession
 from catalog.catalog import Catalog
 from catalog.versions.needed_blobs import contradicts
@@ -94,11 +94,11 @@ class RepositoryTarget:
         expected = None if descriptor.size == UNKNOWN_SIZE else descriptor.size
         begun: list[UploadSession] = []  # a list: a cancellation may come before the session is returned
         try:
-            await unbroken(lambda: begun.append(self._catalog.uploads.begin(self.name)))
+            await run_shielded(lambda: begun.append(self._catalog.uploads.begin(self.name)))
             await _fill(begun[0], chunks, expected)
             origin = self._source.delivered_by(descriptor.digest) if self._source else ""
-            await unbroken(partial(begun[0].finish, descriptor.digest, expected, origin=origin))
-            await unbroken(self._rights.note_taken, self.name, descriptor.digest)
+            await run_shielded(partial(begun[0].finish, descriptor.digest, expected, origin=origin))
+            await run_shielded(self._rights.note_taken, self.name, descriptor.digest)
         finally:
             for session in begun:
                 session.cancel()
@@ -123,10 +123,10 @@ async def _fill(session: UploadSession, chunks: AsyncIterator[bytes], expected: 
         if expected is not None and session.offset + len(pending) > expected:
             raise SizeInvalid(f"expected {expected} bytes, got more")
         if len(pending) >= _WRITE:
-            await unbroken(session.write, pending)
+            await run_shielded(session.write, pending)
             pending = bytearray()
     if pending:
-        await unbroken(session.write, pending)
+        await run_shielded(session.write, pending)
 
 
 class RepositorySource:

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from catalog.catalog import Catalog
-from catalog.content.selection import choose
+from catalog.content.selection import select_content
 from catalog.filters.companions import CompanionFilter
 from catalog.filters.filter import Filter
-from catalog.filters.pick import Pick
 from catalog.filters.platforms import PlatformFilter
+from catalog.filters.selector import Selector
 from catalog.filters.tags import Selection
 from catalog.versions.snapshot import ManifestEntry, Snapshot
 from oci import mediatypes
@@ -22,13 +22,15 @@ from oci.reference import is_tag
 class Curation:
     """What was chosen: tags, and every manifest that comes with them.
 
-    `kept` has for each source (`NAME:TAG` or `NAME@DIGEST`) that was chosen the rule, `dropped` for each one left out the reason.
+    `kept` has for each source (`NAME:TAG` or `NAME@DIGEST`) that was chosen the rule, `dropped` for each one left out the reason,
+    `versions` by repository the version that was chosen from.
     """
 
     tags: dict[str, Digest] = field(default_factory=dict)
     manifests: dict[Digest, ManifestEntry] = field(default_factory=dict)
     kept: dict[str, str] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, int] = field(default_factory=dict)
     _from: dict[str, str] = field(default_factory=dict)
 
     def as_snapshot(self, repository: str) -> Snapshot:
@@ -48,30 +50,33 @@ class Curation:
 
 def curate(
     catalog: Catalog,
-    picks: Iterable[Pick],
+    selectors: Iterable[Selector],
     *,
     now: datetime,
     wanted: Filter | None = None,
     platforms: PlatformFilter | None = None,
     versions: Mapping[str, int] | None = None,
 ) -> Curation:
-    """Collect what the picks name in their repositories, recursively; in the latest versions where `versions` names no other.
+    """Collect what the selectors name in their repositories, recursively; in the latest versions where `versions` names no other.
 
     With a tag come its manifest, the children of an index, what refers to any of these, and cosign's tags for them. The filter
-    applies to picks of whole repositories. Raises NameUnknown, ManifestUnknown, Conflict.
+    applies to selectors of whole repositories. Raises NameUnknown, ManifestUnknown, Conflict.
     """
     chosen = Curation()
-    by_repository: dict[str, list[Pick]] = {}
-    for pick in picks:
-        by_repository.setdefault(pick.repository, []).append(pick)
+    by_repository: dict[str, list[Selector]] = {}
+    for selector in selectors:
+        by_repository.setdefault(selector.repository, []).append(selector)
     for repository, some in by_repository.items():
         source = catalog.snapshots.get(repository, (versions or {}).get(repository))
+        chosen.versions[repository] = source.version
         roots: list[Digest] = []
-        for pick in some:
-            if pick.tag or pick.digest:
-                roots.append(_pick_one(chosen, source, pick))
+        for selector in some:
+            if selector.tag or selector.digest:
+                roots.append(_select_one(chosen, source, selector))
             else:
-                roots += _pick_some(chosen, source, choose(catalog, source, pick.wanted or wanted or Filter(), now))
+                roots += _select_some(
+                    chosen, source, select_content(catalog, source, selector.wanted or wanted or Filter(), now)
+                )
         collect_parts(catalog, source, roots, chosen, platforms or PlatformFilter())
     return chosen
 
@@ -81,12 +86,12 @@ def curate_version(
 ) -> Curation:
     """Collect what a filter chooses of one version, recursively."""
     chosen = Curation()
-    roots = _pick_some(chosen, source, choose(catalog, source, wanted, now))
+    roots = _select_some(chosen, source, select_content(catalog, source, wanted, now))
     collect_parts(catalog, source, roots, chosen, platforms)
     return chosen
 
 
-def _pick_some(chosen: Curation, source: Snapshot, selection: Selection) -> list[Digest]:
+def _select_some(chosen: Curation, source: Snapshot, selection: Selection) -> list[Digest]:
     repository = source.repository
     chosen.kept |= {_named(repository, one): rule for one, rule in selection.rules.items()}
     chosen.dropped |= {_named(repository, one): reason for one, reason in selection.dropped.items()}
@@ -102,14 +107,16 @@ def _named(repository: str, one: str) -> str:
     return f"{repository}{':' if is_tag(one) else '@'}{one}"
 
 
-def _pick_one(chosen: Curation, source: Snapshot, pick: Pick) -> Digest:
-    digest = pick.digest or source.tags.get(pick.tag)
+def _select_one(chosen: Curation, source: Snapshot, selector: Selector) -> Digest:
+    digest = selector.digest or source.tags.get(selector.tag)
     if digest is None or digest not in source.manifests:
         near = ", ".join(source.sorted_tags[:5]) or "none"
-        raise ManifestUnknown(f"{pick} is not in version {source.version} of {pick.repository}; it has the tags {near}")
-    chosen.kept[str(pick)] = "named"
-    if pick.tag:
-        chosen.set_tag(pick.tag, digest, pick.repository)
+        raise ManifestUnknown(
+            f"{selector} is not in version {source.version} of {selector.repository}; it has the tags {near}"
+        )
+    chosen.kept[str(selector)] = "named"
+    if selector.tag:
+        chosen.set_tag(selector.tag, digest, selector.repository)
     return digest
 
 

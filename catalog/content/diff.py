@@ -3,15 +3,13 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Self
 
 from catalog.catalog import Catalog
 from catalog.content.sboms import PackageDiff, Packages, diff_packages, find_packages
 from catalog.filters.companions import COMPANION_TAGS
 from catalog.versions.snapshot import Delta, Snapshot, delta_between
 from oci.digest import Digest
-from oci.errors import InvalidInput
-from oci.reference import parse_name
+from oci.reference import VersionReference
 
 MAX_COMPARED = 1000
 """Moved tags whose packages are compared; reading documents takes a while."""
@@ -20,28 +18,12 @@ _COMPANION = re.compile(COMPANION_TAGS.removeprefix("re:"))
 
 
 @dataclass(frozen=True, slots=True)
-class VersionRef:
-    """A version of a repository; None: the latest."""
-
-    repository: str
-    version: int | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read `NAME` or `NAME@NUMBER`; raise InvalidInput."""
-        name, at, number = text.partition("@")
-        if at and not (number.isascii() and number.isdecimal() and len(number) <= 15):
-            raise InvalidInput(f"{text[:300]!r} names no version; expected NAME or NAME@NUMBER, such as team/app@3")
-        return cls(parse_name(name), int(number) if at else None)
-
-
-@dataclass(frozen=True, slots=True)
 class VersionDiff:
     """What leads from one version to another. `packages` has, for moved tags that have a bill of materials on both sides, what
     differs in them; `without_packages` are the moved tags that have none on one side, or were too many to look at."""
 
-    old: VersionRef
-    new: VersionRef
+    old: VersionReference
+    new: VersionReference
     delta: Delta
     packages: Mapping[str, PackageDiff] = field(default_factory=dict)
     without_packages: tuple[str, ...] = ()
@@ -83,15 +65,17 @@ def _packages_json(found: PackageDiff) -> dict[str, object]:
     }
 
 
-def diff_versions(catalog: Catalog, old: VersionRef, new: VersionRef, *, packages: bool = True) -> VersionDiff:
+def diff_versions(
+    catalog: Catalog, old: VersionReference, new: VersionReference, *, packages: bool = True
+) -> VersionDiff:
     """Compare two versions; raise NameUnknown or VersionUnknown."""
     before, after = (
         catalog.snapshots.get(old.repository, old.version),
         catalog.snapshots.get(new.repository, new.version),
     )
     found = VersionDiff(
-        VersionRef(before.repository, before.version),
-        VersionRef(after.repository, after.version),
+        VersionReference(before.repository, before.version),
+        VersionReference(after.repository, after.version),
         delta_between(before, after),
     )
     return _with_packages(catalog, found, before, after) if packages else found

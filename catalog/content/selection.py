@@ -8,7 +8,7 @@ from catalog.filters.tags import Selection
 from catalog.versions.snapshot import Snapshot
 
 
-def choose(catalog: Catalog, snapshot: Snapshot, wanted: Filter, now: datetime) -> Selection:
+def select_content(catalog: Catalog, snapshot: Snapshot, wanted: Filter, now: datetime) -> Selection:
     """Choose among a version's tags, and the manifests in it that the filter names by digest (these under their digests).
 
     One query where content decides, none else. `now` is what ages are counted from.

@@ -26,7 +26,7 @@ class CacheRules:
     max_size: int = 0
     keep_unused_days: float = 0.0
 
-    def takes(self, *names: str) -> bool:
+    def selects(self, *names: str) -> bool:
         """Whether something that has these names upstream may be asked for: one of them is included, none is excluded."""
         if not self.include and not self.exclude:
             return True

@@ -64,7 +64,7 @@ class CompanionFilter:
 
     patterns: tuple[str, ...] = ("*",)
 
-    def takes(self, artifact_type: str) -> bool:
+    def selects(self, artifact_type: str) -> bool:
         """Whether a referrer of this type is wanted."""
         globs = (glob for pattern in self.patterns for glob in WORDS.get(pattern, (pattern,)))
         return any(fnmatchcase(artifact_type, glob) for glob in globs)
@@ -74,4 +74,4 @@ class CompanionFilter:
         if not self.patterns:
             return ()
         name = f"{digest.algorithm}-{digest.encoded}"
-        return tuple(f"{name[:128]}{end}" for end, kind in _TYPES_BY_END.items() if not end or self.takes(kind))
+        return tuple(f"{name[:128]}{end}" for end, kind in _TYPES_BY_END.items() if not end or self.selects(kind))

@@ -19,6 +19,7 @@ from catalog.disk_reserve import Room, no_room
 from catalog.lake.commit_counter import Sequence as CommitSequence
 from catalog.lake.nested_repair import heal_inlined
 from catalog.lake.schema import MIGRATIONS, SCHEMA_VERSION, TEXTS_SINCE
+from catalog.units import parse_size
 from oci.errors import CatalogBusy, CatalogUnusable, InvalidInput, LocalError
 from oci.unicode import fit_text, is_fit
 
@@ -75,7 +76,7 @@ class Lake:
         self._writing = threading.Lock()
         self._writer = 0
         self._local = threading.local()
-        self._root = duckdb.connect(":memory:", config={"memory_limit": memory, "threads": threads})
+        self._root = duckdb.connect(":memory:", config={"memory_limit": f"{parse_size(memory)}B", "threads": threads})
         load_extensions(self._root)
         options = (
             f", META_JOURNAL_MODE 'WAL', META_BUSY_TIMEOUT {int(lock_timeout * 1000)}, DATA_INLINING_ROW_LIMIT 1000"

@@ -22,6 +22,17 @@ _MANIFEST_COLUMNS = (
 )  # fmt: skip
 _NESTED = {column: as_nested("records", column) for column in NESTED["records"]}
 
+
+def version_origins_sql(records: str) -> str:
+    """Return the SQL of the places that versions came from, one row each, over the rows of `records`."""
+    return f"""SELECT repository, number, position, origin.kind AS kind, origin.name AS name,
+        origin.version AS version
+    FROM (SELECT repository, version AS number, unnest(range(len(places))) AS position, unnest(places) AS origin
+        FROM (SELECT repository, version,
+                from_json(origins, '[{{"kind": "VARCHAR", "name": "VARCHAR", "version": "BIGINT"}}]') AS places
+            FROM {records} WHERE kind = 'version' AND origins IS NOT NULL))"""
+
+
 SOURCES_OF_REPOSITORIES = (
     """CREATE OR REPLACE TEMP TABLE former_members AS
         SELECT repository, digest, min(version) AS version FROM records
@@ -70,6 +81,19 @@ prove that its own source has it, so that the rows also name what came so."""
 
 Migration = str | Callable[[duckdb.DuckDBPyConnection], None]
 """A statement, or what has to be computed row by row within the same transaction."""
+
+_REMOTES_OF_MESSAGES = """CASE operation
+    WHEN 'sync' THEN list_slice(string_split(regexp_extract(message, '^[a-z]+ sync of (.*)$', 1), ', '), 1,
+        CASE WHEN length(message) < 1000 THEN -1 ELSE -2 END)
+    WHEN 'pull-through' THEN [split_part(message, ' ', 1)] END"""
+"""The upstreams that former releases named in the messages of their syncs and caches: `MODE sync of REMOTE, REMOTE`, cut after
+1000 characters, and `REMOTE DIGEST`."""
+
+_ORIGINS_OF_MESSAGES = f"""UPDATE records SET origins = nullif(to_json(list_transform(
+    list_filter({_REMOTES_OF_MESSAGES}, lambda text: regexp_full_match(text, '([a-z]+://)?[^ /@]+(/[^ /@:]+)+(:[^ /@]+)?(@.+)?')),
+    lambda text: {{'kind': 'remote', 'name': regexp_replace(text, '(:[^:/@]+)?(@.*)?$', ''), 'version': NULL}}))::VARCHAR, '[]')
+WHERE kind IN ('version', 'squashed') AND operation IN ('sync', 'pull-through')"""
+"""Reads those messages for the last time."""
 
 MIGRATIONS: tuple[tuple[Migration, ...], ...] = (
     (
@@ -225,6 +249,15 @@ MIGRATIONS: tuple[tuple[Migration, ...], ...] = (
         *SOURCES_OF_REPOSITORIES,
     ),
     (respell_cache_rules,),
+    (
+        "ALTER TABLE records ADD COLUMN origins VARCHAR",
+        _ORIGINS_OF_MESSAGES,
+        """CREATE OR REPLACE VIEW versions AS
+            SELECT repository, version AS number, coalesce(base, version - 1) AS base, operation, operation_id, actor,
+                flow_run_id, message, created_at, tags, manifests, blobs, size_bytes, added, removed, origins
+            FROM records WHERE kind = 'version'""",
+        f"CREATE VIEW version_origins AS {version_origins_sql('records')}",
+    ),
 )
 """Each entry takes the schema from its index to the next number; entries never change once released."""
 
@@ -245,3 +278,6 @@ TEXTS_SINCE = _since("children_json")
 
 PULLS_SINCE = _since("CREATE TABLE pulls")
 """The version of the schema from which on pulls are counted."""
+
+ORIGINS_SINCE = _since("version_origins")
+"""The version of the schema from which on the origins of a version are a column."""

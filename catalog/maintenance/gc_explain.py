@@ -7,18 +7,21 @@ from datetime import UTC, datetime
 from catalog.blobs.index import Link
 from catalog.maintenance.impact import Hit
 from oci.digest import Digest
+from oci.remote.address import Remote
 
 
 @dataclass(frozen=True, slots=True)
 class BlobFate:
-    """What is known of a blob: bytes in the store (None: not held), the versions that need it, the leases on it, whether it
-    can be fetched from somewhere, and why it was set aside if it was. `grace` is in seconds, `now` a Unix time."""
+    """What is known of a blob: bytes in the store (None: not held), the versions that need it, the leases on it, whether it was
+    left upstream, the upstreams that a scrub asks for it, and why it was set aside if it was. `grace` is in seconds, `now` a Unix
+    time."""
 
     digest: Digest
     size: int | None
     hits: Sequence[Hit]
     leases: Sequence[Link]
     fetchable: bool
+    upstreams: Sequence[Remote]
     set_aside: str
     grace: float
     now: float
@@ -40,6 +43,8 @@ class BlobFate:
         if self.size is None:
             where = "can be fetched when asked for" if self.fetchable else "not held here"
             said.insert(0, f"damaged and set aside: {self.set_aside}" if self.set_aside else where)
+            if self.upstreams:
+                said.append(f"a scrub asks for it: {', '.join(map(str, self.upstreams))}")
         elif not said:
             ended = max((lease.linked_at + self.grace for lease in self.leases), default=None)
             old = (

@@ -2,19 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from catalog.blobs.index import Holdings
 from catalog.distributions.records import Distribution, Distributions
 from catalog.lake.connection import Lake, listed
 from catalog.versions.history import History
+from catalog.versions.version_origins import parse_origins, remotes_of
 from oci.digest import Digest
-from oci.errors import EntrepotError
-from oci.remote.address import Remote, parse_remote
-
-SYNCED_FROM = " sync of "
-"""What stands before the upstream in the message of a sync's version."""
+from oci.remote.address import Remote
 
 _NAMED, _FETCHED, _PARTS = 2_000, 50_000, 16
 
@@ -148,38 +144,31 @@ def find_absent(lake: Lake, holdings: Holdings) -> list[Digest]:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A repository that uses a blob or, where `media_type` is not empty, a manifest; and the upstreams it was synced from, the
-    latest first."""
+    """A repository that uses a blob or, where `media_type` is not empty, a manifest, of `size` bytes; and the upstreams that its
+    versions came from, those of the versions that brought it first, then the latest."""
 
     repository: str
     media_type: str
+    size: int
     upstreams: tuple[Remote, ...]
 
 
 def find_uses(lake: Lake, digest: Digest) -> list[Use]:
-    """The repositories that use a digest, and where they came from; two queries."""
+    """Return the repositories that use a digest, and where they came from; two queries."""
     rows = lake.read(
-        "SELECT repository, max(CASE kind WHEN 'manifest' THEN media_type ELSE '' END) FROM changes "
+        "SELECT repository, max(CASE kind WHEN 'manifest' THEN media_type ELSE '' END), max(size) FROM changes "
         "WHERE kind <> 'tag' AND digest = ? GROUP BY repository ORDER BY repository LIMIT ?",
         [digest, _NAMED],
     )
-    notes = lake.read(
-        "SELECT repository, message FROM versions "
-        "WHERE operation IN ('sync', 'pull-through') AND repository IN (SELECT unnest(string_split(?, ' '))) "
-        "GROUP BY repository, message ORDER BY max(number) DESC",
-        [listed(str(name) for name, _ in rows)],
+    origins = lake.read(
+        "SELECT repository, origins FROM records LEFT JOIN "
+        "(SELECT DISTINCT repository, version, true AS brought FROM changes WHERE digest = ? AND action = 'add') "
+        "USING (repository, version) WHERE kind IN ('version', 'squashed') AND origins IS NOT NULL "
+        "AND repository IN (SELECT unnest(string_split(?, ' '))) "
+        "GROUP BY repository, origins ORDER BY coalesce(bool_or(brought), false) DESC, max(version) DESC",
+        [digest, listed(str(name) for name, *_ in rows)],
     )
-    upstreams: dict[str, list[Remote]] = defaultdict(list)
-    for name, message in notes:
-        upstreams[str(name)] += upstream_of(str(message))
-    return [Use(str(name), str(kind), tuple(upstreams[str(name)])) for name, kind in rows]
-
-
-def upstream_of(message: str) -> list[Remote]:
-    """The upstreams that the message of a version names: a sync's, of one or several remotes, or a cache's (`REMOTE DIGEST`)."""
-    _, said, remotes = message.partition(SYNCED_FROM)
-    found: list[Remote] = []
-    for text in remotes.split(", ") if said else [message.partition(" ")[0]]:
-        with suppress(EntrepotError):
-            found.append(parse_remote(text))
-    return found
+    upstreams: dict[str, dict[Remote, None]] = defaultdict(dict)
+    for name, text in origins:
+        upstreams[str(name)].update(dict.fromkeys(remotes_of(parse_origins(text))))
+    return [Use(str(name), str(kind), int(str(size or 0)), tuple(upstreams[str(name)])) for name, kind, size in rows]

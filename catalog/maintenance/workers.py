@@ -59,6 +59,7 @@ class Maintenance:
             self.hits([digest]),
             self._holdings.links(digest),
             bool(self._sources.of_all(digest)),
+            tuple(dict.fromkeys(remote for use in self.uses(digest) for remote in use.upstreams)),
             quarantined.get(digest, ""),
             grace,
             self._clock(),
@@ -77,7 +78,7 @@ class Maintenance:
         return impact.find_absent(self._lake, self._holdings)
 
     def uses(self, digest: Digest) -> list[impact.Use]:
-        """Return the repositories that use a digest, and the upstreams that these were synced from."""
+        """Return the repositories that use a digest, and the upstreams that their versions came from."""
         return impact.find_uses(self._lake, digest)
 
     def hits(self, digests: Collection[Digest]) -> list[impact.Hit]:

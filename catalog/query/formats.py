@@ -13,6 +13,7 @@ import pyarrow.ipc
 import pyarrow.parquet
 
 from catalog.query.question import Format
+from catalog.units import format_time
 from oci.errors import QueryInvalid
 
 
@@ -111,9 +112,9 @@ _FORMS: dict[Format, Callable[[pa.Schema, BinaryIO], Form]] = {
 
 
 def plain(value: object) -> object:
-    """What JSON has no form for: times are ISO 8601, whole decimals numbers, bytes hex."""
+    """Return the JSON form of a value that has none: RFC 3339 for times (in UTC if they have a zone), hex for bytes."""
     if isinstance(value, datetime | date):
-        return value.isoformat()
+        return format_time(value) if isinstance(value, datetime) and value.tzinfo else value.isoformat()
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     return value.hex() if isinstance(value, bytes) else str(value)

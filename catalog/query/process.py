@@ -23,8 +23,9 @@ from catalog.lake.connection import attach_statement, load_extensions, quoted
 from catalog.lake.schema import SCHEMA_VERSION
 from catalog.query.check import check_question
 from catalog.query.formats import open_form
-from catalog.query.question import Format, Limits, Question, bytes_of
+from catalog.query.question import Format, Limits, Question
 from catalog.query.views import AsOf, view_statements
+from catalog.units import parse_size
 from oci.errors import CatalogOutdated, CatalogUnusable, EntrepotError, QueryInvalid
 
 _BATCH = 10_000
@@ -72,9 +73,9 @@ def load_task(line: str) -> Task:
 def plan_bounds(limits: Limits, *, cores: int) -> dict[int, int]:
     """What the system is to let this process take, by kind of limit: more than it should, less than would hurt. Pure."""
     return {
-        resource.RLIMIT_AS: 2 * bytes_of(limits.memory) + _OVERHEAD,
+        resource.RLIMIT_AS: 2 * parse_size(limits.memory) + _OVERHEAD,
         resource.RLIMIT_CPU: int(limits.timeout * (limits.threads or cores)) + 10,
-        resource.RLIMIT_FSIZE: max(limits.size * 2, bytes_of(limits.spill)) + 2**20,
+        resource.RLIMIT_FSIZE: max(limits.size * 2, parse_size(limits.spill)) + 2**20,
         resource.RLIMIT_CORE: 0,
     }
 
@@ -94,10 +95,10 @@ def open_lake(task: Task, names: frozenset[str] | None) -> duckdb.DuckDBPyConnec
     connection = duckdb.connect(
         ":memory:",
         config={
-            "memory_limit": limits.memory,
+            "memory_limit": f"{parse_size(limits.memory)}B",
             "threads": limits.threads or os.cpu_count() or 1,
             "temp_directory": str(task.folder / "spill"),
-            "max_temp_directory_size": limits.spill,
+            "max_temp_directory_size": f"{parse_size(limits.spill)}B",
             "python_enable_replacements": False,
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,

@@ -4,12 +4,12 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
 from catalog.query.views import NOW, AsOf
-from oci.errors import InvalidInput, QueryInvalid
-from oci.reference import parse_name
+from catalog.units import parse_time
+from oci.errors import InvalidInput
+from oci.reference import parse_version_reference
 
 Format = Literal["json", "ndjson", "csv", "parquet", "arrow"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -21,8 +21,6 @@ MEDIA_TYPES: Mapping[Format, str] = {
     "arrow": "application/vnd.apache.arrow.stream",
 }
 Value = str | int | float | bool | None
-_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
-          "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}  # fmt: skip
 _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
@@ -60,22 +58,13 @@ def parse_as_of(*, moment: str = "", version: str = "") -> AsOf:
     if moment and version:
         raise InvalidInput("a question is asked as of a time or of a version, not of both")
     if moment:
-        return AsOf(moment=parse_moment(moment))
+        return AsOf(moment=parse_time(moment))
     if not version:
         return NOW
-    name, at, number = version.rpartition("@")
-    if not at or not number.isdecimal() or len(number) > 15:
-        raise InvalidInput(f"{version[:300]!r} is no version; expected NAME@NUMBER, such as team/app@12")
-    return AsOf(repository=parse_name(name), version=int(number))
-
-
-def parse_moment(text: str) -> datetime:
-    """Read an ISO 8601 time, in UTC unless it says otherwise; raise InvalidInput."""
-    try:
-        when = datetime.fromisoformat(text)
-        return (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise InvalidInput(f"{text[:100]!r} is no time; expected ISO 8601, such as 2026-11-01T12:00Z") from None
+    found = parse_version_reference(version)
+    if found.version is None:
+        raise InvalidInput(f"invalid version {version[:300]!r}: expected NAME@VERSION, such as team/app@12")
+    return AsOf(repository=found.repository, version=found.version)
 
 
 def parse_parameter(text: str) -> tuple[str, Value]:
@@ -93,12 +82,3 @@ def read_value(text: str) -> Value:
     except ValueError:
         return text
     return found if isinstance(found, int | float | None) else text
-
-
-def bytes_of(text: str) -> int:
-    """Read an amount of memory as DuckDB writes it, such as 512MB or 1.5GiB; raise QueryInvalid."""
-    found = re.fullmatch(r"\s*+(\d+(?:\.\d+)?)\s*+([A-Za-z]*+)\s*+", text)
-    unit = _UNITS.get(found[2].lower()) if found else None
-    if found is None or unit is None:
-        raise QueryInvalid(f"{text!r} is no amount of memory; expected such as 512MB or 1GiB")
-    return int(float(found[1]) * unit)

@@ -19,6 +19,7 @@ _SINCE = Column("version", "BIGINT", "version of the repository that brought it"
 MEANINGS: Mapping[str, str] = {
     "repositories": "one row for each repository",
     "versions": "one row for each version, and the operation that made it",
+    "version_origins": "one row for each place that a version's content came from",
     "changes": "what each version added and removed",
     "tags": "the tags that are there, and what they point to",
     "manifests": "the manifests that are there, of any kind",
@@ -62,6 +63,14 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         Column("size_bytes", "BIGINT", "their bytes, each blob once"),
         Column("added", "BIGINT", "tags, manifests and blobs that it added"),
         Column("removed", "BIGINT", "tags, manifests and blobs that it removed"),
+    ),
+    "version_origins": (
+        _REPOSITORY,
+        Column("number", "BIGINT", "the version"),
+        Column("position", "BIGINT", "0 for the first of several"),
+        Column("kind", "VARCHAR", "remote, repository (of this registry) or bundle"),
+        Column("name", "VARCHAR", "`[http://]HOST/NAME` of a remote, name of a repository, file name of a bundle"),
+        Column("version", "BIGINT", "of the repository or in the bundle; NULL for a remote"),
     ),
     "changes": (
         _REPOSITORY,

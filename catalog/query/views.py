@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from catalog.filters.companions import SIGNATURE_TYPES
 from catalog.lake.nested_values import MAX_NUMBER, as_nested, with_nested
+from catalog.lake.schema import version_origins_sql
 from catalog.query.view_columns import COLUMNS
 
 _LAKE = with_nested("records", "lake.main.records")
@@ -69,6 +70,7 @@ _OF_VERSIONS: Mapping[str, str] = {
     "versions": """SELECT repository, version AS number, version - 1 AS base, operation, operation_id, actor, flow_run_id,
         message, created_at, tags, manifests, blobs, size_bytes, added, removed
     FROM {records} WHERE kind = 'version'""",
+    "version_origins": version_origins_sql("{records}"),
     "changes": """SELECT repository, version, action, kind, tag, digest, size, media_type, artifact_type, subject
     FROM {records} WHERE kind <> 'version'""",
     "tags": _held("tag", "tag, digest", "repository, tag, digest, media_type, version"),

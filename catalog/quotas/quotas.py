@@ -159,7 +159,7 @@ class QuotaCheck:
         self._changes: dict[str, Total] = {}
         self._made: dict[str, Total] = {}
 
-    def take(self, name: str, total: Total) -> None:
+    def reserve(self, name: str, total: Total) -> None:
         """A repository is to hold so much; raise QuotaExceeded, and count nothing, when that does not fit."""
         change = total.minus(self._made.get(name, self._quotas.totals.of(name)))
         covering = self._quotas.covering(name)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from catalog.catalog import Catalog
 from catalog.filters.companions import COMPANION_TAGS
-from catalog.filters.pick import Pick
+from catalog.filters.selector import Selector
 from catalog.filters.tags import TagFilter
 from catalog.signing.verification import bundles, stage, tagged_signatures
 from catalog.versions.changes import AddManifest, Change, SetTag
@@ -33,16 +33,18 @@ class Document:
     predicate_type: str
 
 
-def choose(snapshot: Snapshot, pick: Pick, *, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> list[Digest]:
-    """The manifests that a pick names, each once; cosign's own tags are not signed. Raises ManifestUnknown, InvalidInput."""
-    if pick.tag or pick.digest:
-        digest = pick.digest or snapshot.tags.get(pick.tag)
+def select_manifests(
+    snapshot: Snapshot, selector: Selector, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> list[Digest]:
+    """The manifests that a selector names, each once; cosign's own tags are not signed. Raises ManifestUnknown, InvalidInput."""
+    if selector.tag or selector.digest:
+        digest = selector.digest or snapshot.tags.get(selector.tag)
         if digest is None or digest not in snapshot.manifests:
-            raise ManifestUnknown(f"{pick} is not in version {snapshot.version} of {pick.repository}")
+            raise ManifestUnknown(f"{selector} is not in version {snapshot.version} of {selector.repository}")
         return [digest]
     kept = TagFilter(tuple(include), (*exclude, COMPANION_TAGS)).select(snapshot.sorted_tags).kept
     if not kept:
-        raise InvalidInput(f"no tag of {pick.repository} is selected by include and exclude")
+        raise InvalidInput(f"no tag of {selector.repository} is selected by include and exclude")
     return list(dict.fromkeys(snapshot.tags[tag] for tag in kept))
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 from catalog.blobs.origins import Deferred, Origin
 from catalog.versions.needed_blobs import Offer, find_needed
 from catalog.versions.snapshot import Delta, ManifestEntry, Snapshot
+from catalog.versions.version_origins import VersionOrigin
 from oci import mediatypes
 from oci.descriptor import Descriptor
 from oci.digest import Digest
@@ -103,8 +104,9 @@ class Commit:
     made again. `allow_sparse` lets an index in whose children are not all here, `allow_absent` any manifest whose blobs are
     not: they are no part of the version then; `origin` layers that are fetched from there when they are asked for, `origins`,
     by manifest, those of manifests that came from elsewhere. `donors` are repositories here whose blobs the operation may use,
-    since whoever asked for it may read them: versions of any age count. `serve` says who may pull the repository from its own
-    path if this is its first version.
+    since whoever asked for it may read them: versions of any age count. `version_origins` are all
+    places that the content comes from; `message` is for people, and nothing reads it. `serve` says who may pull the repository
+    from its own path if this is its first version.
     """
 
     repository: str
@@ -122,6 +124,7 @@ class Commit:
     origin: Origin | None = None
     origins: Mapping[Digest, Origin] = field(default_factory=dict)
     donors: tuple[str, ...] = ()
+    version_origins: tuple[VersionOrigin, ...] = ()
     serve: Literal["public", "private", "nobody"] = "public"
 
 

@@ -10,12 +10,13 @@ from catalog.lake.nested_values import as_nested
 from catalog.versions.manifest_facts import read_facts
 from catalog.versions.rows import ChangeRow, RepositoryRow, VersionRow
 from catalog.versions.snapshot import Snapshot
+from catalog.versions.version_origins import parse_origins
 from oci.digest import Digest
 from oci.errors import NameUnknown, VersionUnknown
 
 _VERSION_COLUMNS = (
     "repository, number, base, operation, operation_id, actor, flow_run_id, message, created_at, "
-    "tags, manifests, blobs, size_bytes, added, removed"
+    "tags, manifests, blobs, size_bytes, added, removed, origins"
 )
 _REPOSITORIES = """
 SELECT repository, max(version), arg_max(tags, version), arg_max(manifests, version), arg_max(blobs, version),
@@ -159,4 +160,5 @@ def _repository(row: tuple[object, ...]) -> RepositoryRow:
 
 
 def _version(row: tuple[object, ...]) -> VersionRow:
-    return VersionRow(*row)  # type: ignore[arg-type]  # the columns are chosen for it
+    *columns, origins = row
+    return VersionRow(*columns, parse_origins(origins))  # type: ignore[arg-type,call-arg]  # the columns are chosen for it

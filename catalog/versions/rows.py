@@ -12,6 +12,7 @@ from catalog.distributions.records import Distribution
 from catalog.lake.nested_values import fit_number, to_text
 from catalog.versions.changes import Commit, Effect
 from catalog.versions.snapshot import Delta, ManifestEntry, Snapshot
+from catalog.versions.version_origins import VersionOrigin, render_origins
 from oci.digest import Digest
 from oci.image_config import ImageConfig
 from oci.kinds import kind_of
@@ -39,7 +40,7 @@ class RepositoryRow:
 
 @dataclass(frozen=True, slots=True)
 class VersionRow:
-    """One version: which operation made it, who, when, what it holds and how many changes it took."""
+    """One version: which operation made it, who, when, what it holds, how many changes it took, and where they came from."""
 
     repository: str
     number: int
@@ -56,6 +57,7 @@ class VersionRow:
     size_bytes: int
     added: int
     removed: int
+    origins: tuple[VersionOrigin, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ def version_record(commit: Commit, base: Snapshot, snapshot: Snapshot, delta: De
         "flow_run_id": commit.flow_run_id, "message": commit.message, "created_at": commit.created_at,
         "tags": len(snapshot.tags), "manifests": len(snapshot.manifests), "blobs": len(snapshot.blobs),
         "size_bytes": snapshot.size_bytes + snapshot.proven_bytes, "added": delta.added, "removed": delta.removed,
+        "origins": render_origins(commit.version_origins),
     }  # fmt: skip
 
 

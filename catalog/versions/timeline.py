@@ -12,6 +12,7 @@ from itertools import accumulate
 from typing import NamedTuple, cast
 
 from catalog.lake.connection import Lake
+from catalog.units import format_time
 from oci.errors import InUse, InvalidInput, VersionUnknown
 
 _KEPT = 256
@@ -55,7 +56,7 @@ class Timeline:
         found = self._made_at(moment)
         if found is not None and found.gone:
             raise VersionUnknown(
-                f"version {found.number} was the latest of {self.repository} at {moment.isoformat()}, and was deleted since"
+                f"version {found.number} was the latest of {self.repository} at {format_time(moment)}, and was deleted since"
             )
         return found.number if found is not None else 0
 
@@ -88,7 +89,7 @@ def parse_numbers(texts: Iterable[str]) -> tuple[range, ...]:
     for text in texts:
         match = re.fullmatch(NUMBERS_PATTERN, text.strip())
         if match is None:
-            raise InvalidInput(f"{text[:40]!r} is no version; expected a number such as 3, or a range such as 5-9")
+            raise InvalidInput(f"invalid version {text[:40]!r}: expected a number such as 3, or a range such as 5-9")
         first, last = sorted((int(match[1]), int(match[2] or match[1])))
         found.append(range(first, last + 1))
     if not found:

@@ -22,7 +22,7 @@ class MadeHook(NamedTuple):
     secret: str
 
 
-class EventDesk:
+class WebhookAdministration:
     """Changes hooks and subscriptions in the name of `actor`; every change is an audit event."""
 
     def __init__(

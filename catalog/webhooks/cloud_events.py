@@ -15,6 +15,7 @@ from catalog.audit import Event
 from catalog.commits.commit_log import TagChange, VersionMade
 from catalog.distributions.records import Distribution
 from catalog.settings import Settings
+from catalog.units import format_time
 from catalog.webhooks.records import ACT_DONE, ACT_REFUSED, DISTRIBUTION_CHANGED, VERSION_CREATED, Format
 
 PREFIX = "entrepot."
@@ -28,8 +29,8 @@ CONTENT_TYPES: Mapping[Format, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """One event: `id` is the same whenever it is told again; `name` is the repository or path it is about."""
+class Notification:
+    """One event: `id` is the same whenever it is delivered again; `name` is the repository or path it is about."""
 
     id: str
     kind: str
@@ -38,9 +39,9 @@ class Told:
     data: Mapping[str, Any]
 
 
-def version_told(made: VersionMade) -> Told:
+def version_notification(made: VersionMade) -> Notification:
     """A version was made: by a push, a sync, a restore, whatever its operation says."""
-    return Told(
+    return Notification(
         f"{made.repository}@{made.number}",
         VERSION_CREATED,
         made.repository,
@@ -63,16 +64,16 @@ def _tag(one: TagChange) -> dict[str, object]:
     return {"tag": one.tag, "digest": one.digest, "media_type": one.media_type, "size": one.size}
 
 
-def distribution_told(
+def distribution_notification(
     path: str, change: str, now_served: Distribution | None, position: int, happened_at: datetime
-) -> Told:
+) -> Notification:
     """What a path serves was `set` or `deleted`; `serves` is what it serves by now, null for nothing, as after a deletion."""
     shown = None if change == "deleted" else now_served
     serves = shown and {
         "repository": shown.repository, "version": shown.version, "private": shown.private,
         "remote": shown.remote,
     }  # fmt: skip
-    return Told(
+    return Notification(
         f"{path}@commit-{position}",
         DISTRIBUTION_CHANGED,
         path,
@@ -81,57 +82,60 @@ def distribution_told(
     )
 
 
-def act_told(event: Event, position: int, index: int) -> Told:
+def act_notification(event: Event, position: int, index: int) -> Notification:
     """An administrative act, or something that was refused, as the audit events have it."""
     kind = ACT_REFUSED if event.outcome == "refused" else ACT_DONE
     data = {
         "actor": event.actor, "action": event.action, "name": event.name, "outcome": event.outcome,
         "reason": event.reason, "address": event.address, "detail": dict(event.detail),
     }  # fmt: skip
-    return Told(f"act@commit-{position}.{index}", kind, event.name, event.happened_at, data)
+    return Notification(f"act@commit-{position}.{index}", kind, event.name, event.happened_at, data)
 
 
-def trial_told(subscription: str, event_id: str, now: datetime) -> Told:
+def trial_notification(subscription: str, event_id: str, now: datetime) -> Notification:
     """What `entrepot subscription test` sends."""
-    return Told(event_id, TEST, subscription, now, {"subscription": subscription})
+    return Notification(event_id, TEST, subscription, now, {"subscription": subscription})
 
 
-def source_of(settings: Settings) -> str:
+def event_source(settings: Settings) -> str:
     """How our CloudEvents name this installation: the address that clients reach it by."""
     return settings.public_url.rstrip("/") or f"{'https' if settings.tls_cert else 'http'}://{settings.listen}"
 
 
-def body_of(told: Told, form: Format, source: str) -> bytes | None:
+def body_of(notification: Notification, form: Format, source: str) -> bytes | None:
     """The body to send; None where the form has no words for the event."""
-    document = cloud_event(told, source) if form == "cloudevents" else distribution_envelope(told, source)
+    document = (
+        cloud_event(notification, source) if form == "cloudevents" else distribution_envelope(notification, source)
+    )
     return json.dumps(document, default=str).encode() if document else None
 
 
-def cloud_event(told: Told, source: str) -> dict[str, Any]:
+def cloud_event(notification: Notification, source: str) -> dict[str, Any]:
     """One CloudEvent; `source` and `id` together name it for ever."""
     return {
-        "specversion": "1.0", "id": told.id, "source": source, "type": f"{PREFIX}{told.kind}", "subject": told.name,
-        "time": told.happened_at.isoformat(), "datacontenttype": "application/json", "data": dict(told.data),
+        "specversion": "1.0", "id": notification.id, "source": source, "type": f"{PREFIX}{notification.kind}",
+        "subject": notification.name,
+        "time": format_time(notification.happened_at), "datacontenttype": "application/json", "data": dict(notification.data),
     }  # fmt: skip
 
 
-def distribution_envelope(told: Told, source: str) -> dict[str, Any] | None:
+def distribution_envelope(notification: Notification, source: str) -> dict[str, Any] | None:
     """docker-registry's envelope: an event for each tag that was pushed or deleted."""
-    if told.kind == TEST:
+    if notification.kind == TEST:
         return {"events": []}
-    if told.kind != VERSION_CREATED:
+    if notification.kind != VERSION_CREATED:
         return None
-    tags: Mapping[str, Any] = told.data["tags"]
+    tags: Mapping[str, Any] = notification.data["tags"]
     groups: Sequence[tuple[str, str]] = (("added", "push"), ("moved", "push"), ("removed", "delete"))
     events = [
         {
-            "id": f"{told.id}:{one['tag']}", "timestamp": told.happened_at.isoformat(), "action": action,
+            "id": f"{notification.id}:{one['tag']}", "timestamp": format_time(notification.happened_at), "action": action,
             "target": {
                 "mediaType": one.get("media_type", ""), "size": one.get("size", 0), "digest": one["digest"],
-                "repository": told.name, "tag": one["tag"],
-                "url": f"{source}/v2/{told.name}/manifests/{one['digest']}",
+                "repository": notification.name, "tag": one["tag"],
+                "url": f"{source}/v2/{notification.name}/manifests/{one['digest']}",
             },
-            "actor": {"name": told.data["actor"]}, "source": {"addr": source.partition("://")[2]},
+            "actor": {"name": notification.data["actor"]}, "source": {"addr": source.partition("://")[2]},
         }
         for group, action in groups
         for one in tags[group]
@@ -139,6 +143,6 @@ def distribution_envelope(told: Told, source: str) -> dict[str, Any] | None:
     return {"events": events} if events else None
 
 
-def sign(body: bytes, key: bytes) -> str:
+def sign_body(body: bytes, key: bytes) -> str:
     """The value of the header that says who sent a body: HMAC-SHA256, as GitHub writes it."""
     return f"sha256={hmac.new(key, body, hashlib.sha256).hexdigest()}"

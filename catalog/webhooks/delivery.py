@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from catalog.settings import Settings
-from catalog.webhooks.cloud_events import CONTENT_TYPES, SIGNATURE, sign
+from catalog.webhooks.cloud_events import CONTENT_TYPES, SIGNATURE, sign_body
 from catalog.webhooks.records import Subscription
 from oci.errors import InvalidInput, RemoteRefused, RemoteUnavailable, SettingsInvalid
 from oci.remote.network.loopback import is_loopback
@@ -96,7 +96,7 @@ async def deliver(receivers: Receivers, subscription: Subscription, body: bytes)
     key = await asyncio.to_thread(read_key, subscription, os.environ)
     headers = {"Content-Type": CONTENT_TYPES[subscription.format], "User-Agent": "entrepot"}
     if key is not None:
-        headers[SIGNATURE] = sign(body, key)
+        headers[SIGNATURE] = sign_body(body, key)
     parts = urlsplit(subscription.url)
     host = parts.hostname or ""
     try:

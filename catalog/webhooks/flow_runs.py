@@ -24,7 +24,7 @@ class RunPlan:
     next_at: float | None
 
 
-def is_wanted(hook: Hook, pushed: Pushed) -> bool:
+def matches_event(hook: Hook, pushed: Pushed) -> bool:
     """Whether a hook is for an event: its repository lies under the hook's upstream and fits, and so does its tag."""
     _, prefix = parse_upstream(hook.upstream)
     if prefix and pushed.repository != prefix and not pushed.repository.startswith(f"{prefix}/"):

@@ -77,7 +77,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Enqueued:
     """What became of events that came in: how many wait now, were known already, and of how many older ones were dropped."""
 
     kept: int
@@ -148,7 +148,7 @@ class EventQueue:
 
     # --- events in ---
 
-    def take(self, hook: str, events: Iterable[Pushed], now: float) -> Taken:
+    def enqueue(self, hook: str, events: Iterable[Pushed], now: float) -> Enqueued:
         """Keep events that are not known yet; durable on return."""
         kept = known = 0
         with self._transaction() as database:
@@ -163,7 +163,7 @@ class EventQueue:
                     [hook, one.action, one.repository, one.tag, one.digest, now],
                 )
             dropped = _bound(database, "events", "id")
-        return Taken(kept, known, dropped)
+        return Enqueued(kept, known, dropped)
 
     def waiting(self) -> list[Waiting]:
         """The events that wait, as they came."""

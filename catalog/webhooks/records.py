@@ -15,6 +15,7 @@ from catalog.filters.tags import TagPattern
 from catalog.parsed_text import checked
 from catalog.path_patterns import PathPattern, matches
 from catalog.settings import Settings
+from catalog.units import Hours, Seconds
 from oci.errors import InvalidInput
 from oci.reference import parse_name
 from oci.remote.address import parse_remote
@@ -82,7 +83,7 @@ class Hook(_Value):
     repositories: tuple[PathPattern, ...] = Field((), max_length=100)
     tags: tuple[TagPattern, ...] = Field((), max_length=100)
     whole: bool = False
-    quiet_seconds: float = Field(3.0, ge=0, le=3600)
+    quiet_seconds: Seconds = Field(3.0, ge=0, le=3600)
     proof: Proof = "token"
     secret: str = Field(default="", repr=False)
     created_at: datetime
@@ -112,7 +113,7 @@ class Subscription(_Value):
     format: Format = "cloudevents"
     secret_file: str = ""
     secret_env: str = Field("", pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")
-    give_up_hours: float = Field(72.0, gt=0, le=8760)
+    give_up_hours: Hours = Field(72.0, gt=0, le=8760)
     internal: bool = True
     """Whether the URL may lead to an address of an internal network: it was named on this machine itself."""
     created_at: datetime
@@ -124,11 +125,11 @@ class Subscription(_Value):
                 raise ValueError(f"events: nothing is called {pattern}; there are {', '.join(EVENT_TYPES)}")
         if self.secret_file and self.secret_env:
             raise ValueError("name the secret by a file or by a variable, not by both")
-        if self.format == "distribution" and not self.wants(VERSION_CREATED):
+        if self.format == "distribution" and not self.selects(VERSION_CREATED):
             raise ValueError(f"the format distribution tells of {VERSION_CREATED} alone")
         return self
 
-    def wants(self, kind: str) -> bool:
+    def selects(self, kind: str) -> bool:
         """Whether events of a type are asked for."""
         return any(fnmatchcase(kind, pattern) for pattern in self.events)
 
@@ -164,10 +165,10 @@ def read_record(kind: type[_Record], fields: Mapping[str, Any]) -> _Record:
     try:
         return kind(**fields)
     except ValueError as error:  # pydantic's is one
-        raise InvalidInput(said(error)) from None
+        raise InvalidInput(describe_faults(error)) from None
 
 
-def said(error: ValueError) -> str:
+def describe_faults(error: ValueError) -> str:
     """What pydantic found wrong, without the values."""
     faults: Sequence[Any] = getattr(error, "errors", lambda **_: ())(include_input=False, include_url=False)
     texts = (f"{'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}" for one in faults)

@@ -41,8 +41,8 @@ def allow(
     from catalog.path_patterns import parse_path_glob
 
     grant = Grant(actions=parse_actions(actions), patterns=tuple(map(parse_path_glob, patterns)))
-    with administering(home) as (desk, _):
-        made = desk.add_rule([parse_subject(subject)], grant)
+    with administering(home) as (admin, _):
+        made = admin.add_rule([parse_subject(subject)], grant)
     if as_json:
         print_json(made.model_dump(mode="json"))
     else:
@@ -55,8 +55,8 @@ def list_rules(*, home: Home = None, as_json: Json = False) -> None:
 
     Example: entrepot access list
     """
-    with administering(home) as (desk, _):
-        rules = desk.policy.rules
+    with administering(home) as (admin, _):
+        rules = admin.policy.rules
     if as_json:
         print_json([rule.model_dump(mode="json") for rule in rules])
         return
@@ -80,8 +80,8 @@ def remove(
 
     Example: entrepot access remove RULE_ID
     """
-    with administering(home) as (desk, _):
-        desk.remove_rule(rule_id)
+    with administering(home) as (admin, _):
+        admin.remove_rule(rule_id)
     print_json({"removed": rule_id}) if as_json else print_line(f"removed: rule {rule_id}")
 
 
@@ -107,8 +107,8 @@ def explain(
     if len(wanted) != 1:
         raise InvalidInput("ask about one action at a time")
     account = "" if user == ANYONE else user
-    with administering(home) as (desk, catalog):
-        policy = desk.policy
+    with administering(home) as (admin, catalog):
+        policy = admin.policy
         if account:
             find_account(policy, account)
         past = catalog.time_travel.parse(parse_name(name))
@@ -159,8 +159,8 @@ def trust(
         account=parse_account(account),
         grants=tuple(parse_grant(text) for text in scopes or ()),
     )
-    with administering(home) as (desk, _):
-        desk.add_trust(made)
+    with administering(home) as (admin, _):
+        admin.add_trust(made)
     print_json(made.model_dump(mode="json")) if as_json else print_line(f"tokens of {issuer} log in as {account}")
 
 
@@ -175,8 +175,8 @@ def untrust(
 
     Example: entrepot access untrust ci
     """
-    with administering(home) as (desk, _):
-        desk.remove_trust(name)
+    with administering(home) as (admin, _):
+        admin.remove_trust(name)
     print_json({"removed": name}) if as_json else print_line(f"removed: trust {name}")
 
 
@@ -195,6 +195,6 @@ def rotate_key(
 
     Example: entrepot access rotate-key
     """
-    with administering(home) as (desk, _):
-        made = desk.rotate_key(retire=retire)
+    with administering(home) as (admin, _):
+        made = admin.rotate_key(retire=retire)
     print_json({"key": made.id, "created_at": made.created_at}) if as_json else print_line(f"new key: {made.id}")

@@ -1,11 +1,12 @@
 """`entrepot hook`: what upstreams may start by telling us of pushes."""
 
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from cli.administrator import event_desk
+from cli.administrator import administering_webhooks
 from cli.options import Home, Json, new_group
 from cli.output import print_fields, print_json, print_line, print_table, say, time_text
 
@@ -54,8 +55,8 @@ def create_hook(
         bool, typer.Option("--whole", help="Sync the repository as the request selects it, not the tags pushed alone.")
     ] = False,
     quiet: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Wait so long for further pushes of a repository.", min=0, max=3600)
-    ] = 3.0,
+        str, typer.Option(metavar="DURATION", help="Wait so long for further pushes of a repository; an hour at most.")
+    ] = "3s",
     proof: Annotated[
         Literal["token", "hmac", "url"],
         typer.Option(
@@ -70,17 +71,18 @@ def create_hook(
 
     Example: entrepot hook create harbor registry.example --kind harbor
     """
+    from catalog.units import parse_duration
     from catalog.webhooks.records import describe_hook
     from flows.runs.pull_command import registry_url
 
     fields: dict[str, Any] = {
         "name": name, "upstream": upstream, "kind": kind, "target": target, "deployment": deployment,
         "request": _read_request(request), "repositories": tuple(repositories or ()), "tags": tuple(tags or ()),
-        "whole": whole, "quiet_seconds": quiet, "proof": proof,
+        "whole": whole, "quiet_seconds": parse_duration(quiet).total_seconds(), "proof": proof,
     }  # fmt: skip
     _check_request(deployment, fields["request"])
-    with event_desk(home) as (desk, catalog):
-        made = desk.add_hook(**fields)
+    with administering_webhooks(home) as (admin, catalog):
+        made = admin.add_hook(**fields)
         settings = catalog.settings
     url = f"{settings.public_url.rstrip('/') or registry_url(settings)}/api/v1/hooks/{name}"
     url += f"?token={made.secret}" if proof == "url" else ""
@@ -99,8 +101,8 @@ def list_hooks(*, home: Home = None, as_json: Json = False) -> None:
     """
     from catalog.webhooks.records import describe_hook
 
-    with event_desk(home) as (desk, _):
-        found = [one for _, one in sorted(desk.records.hooks.items())]
+    with administering_webhooks(home) as (admin, _):
+        found = [one for _, one in sorted(admin.records.hooks.items())]
     if as_json:
         print_json([describe_hook(one) for one in found])
         return
@@ -116,11 +118,12 @@ def show_hook(name: Name, *, home: Home = None, as_json: Json = False) -> None:
 
     Example: entrepot hook show upstream
     """
+    from catalog.units import format_duration
     from catalog.webhooks.records import describe_hook
 
-    with event_desk(home) as (desk, _):
-        found = desk.hook(name)
-        events, runs = desk.backlog(name)
+    with administering_webhooks(home) as (admin, _):
+        found = admin.hook(name)
+        events, runs = admin.backlog(name)
     if as_json:
         print_json({**describe_hook(found), "waiting_events": events, "waiting_runs": runs})
         return
@@ -134,7 +137,7 @@ def show_hook(name: Name, *, home: Home = None, as_json: Json = False) -> None:
             "request": json.dumps(dict(found.request)) if found.request else "",
             "takes": _taken_text(found),
             "repositories": " ".join(found.repositories),
-            "quiet": f"{found.quiet_seconds:g} s",
+            "quiet": format_duration(timedelta(seconds=found.quiet_seconds)),
             "secret": {"token": "in a header", "hmac": "signs", "url": "in the URL"}[found.proof],
             "created": time_text(found.created_at),
             "waiting": f"{events} events, {runs} runs",
@@ -148,8 +151,8 @@ def delete_hook(name: Name, *, home: Home = None, as_json: Json = False) -> None
 
     Example: entrepot hook delete upstream
     """
-    with event_desk(home) as (desk, _):
-        desk.remove_hook(name)
+    with administering_webhooks(home) as (admin, _):
+        admin.remove_hook(name)
     print_json({"deleted": name}) if as_json else print_line(f"deleted: {name}")
 
 
@@ -175,7 +178,7 @@ def _check_request(deployment: str, request: dict[str, Any]) -> None:
     """Raise InvalidInput for a request that the sync would refuse; other deployments judge for themselves."""
     from pydantic import ValidationError
 
-    from catalog.webhooks.records import RESERVED, SYNC, said
+    from catalog.webhooks.records import RESERVED, SYNC, describe_faults
     from flows.sync.request import SyncRequest
     from oci.errors import InvalidInput
 
@@ -184,4 +187,4 @@ def _check_request(deployment: str, request: dict[str, Any]) -> None:
     try:
         SyncRequest(remote="registry.example/name", **request)
     except ValidationError as error:
-        raise InvalidInput(f"--request: {said(error)}") from None
+        raise InvalidInput(f"--request: {describe_faults(error)}") from None

@@ -98,7 +98,7 @@ def set_remote(
     ] = None,
     bandwidth: Annotated[
         str | None,
-        typer.Option(metavar="BYTES", help="Bytes of blobs a second of one process: 500k, 10M; 0: no limit."),
+        typer.Option(metavar="SIZE", help="Bytes of blobs a second of one process: 500kB, 10MB; 0: no limit."),
     ] = None,
     rate: Annotated[
         str | None,
@@ -130,6 +130,7 @@ def set_remote(
     Example: entrepot remote set docker.io --policy on_demand
     """
     from catalog.remotes.records import RemoteRecord, check_record, parse_key
+    from catalog.units import parse_size
 
     now = datetime.now(UTC)
     wanted: dict[str, object] = {
@@ -142,7 +143,7 @@ def set_remote(
         "headers": _read_headers(header),
         "concurrency": concurrency,
         "rate": rate,
-        "bandwidth": None if bandwidth is None else _read_bandwidth(bandwidth),
+        "bandwidth": None if bandwidth is None else parse_size(bandwidth or "0"),
         "lookaside": lookaside,
         "mirrors": None if mirror is None else tuple(filter(None, mirror)),
     }
@@ -199,15 +200,6 @@ def _read_headers(texts: list[str] | None) -> tuple[tuple[str, str], ...] | None
     if not all(equals for _, equals, _ in pairs):
         raise InvalidInput("a header is NAME=REFERENCE, the reference env:NAME or file:/PATH")
     return tuple((name, reference) for name, _, reference in pairs)
-
-
-def _read_bandwidth(text: str) -> int:
-    from oci.errors import InvalidInput
-
-    number, unit = (text[:-1], text[-1]) if text[-1:] in "kMG" and text else (text, "")
-    if text and (not number.isdecimal() or len(number) > 12):
-        raise InvalidInput(f"{text[:40]!r} is no bandwidth; bytes a second, such as 500k, 10M or 1G")
-    return int(number or 0) * {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}[unit]
 
 
 def _json(one: "RemoteRecord") -> dict[str, object]:

@@ -2,13 +2,13 @@
 
 import asyncio
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from cli.administrator import event_desk
+from cli.administrator import administering_webhooks
 from cli.options import Home, Json, new_group
 from cli.output import print_fields, print_json, print_line, print_table, time_text
 
@@ -49,8 +49,8 @@ def create_subscription(
         str, typer.Option(metavar="NAME", help="Sign with the secret in this variable of the registry's environment.")
     ] = "",
     give_up: Annotated[
-        float, typer.Option(metavar="HOURS", help="How long an event is tried.", min=0.01, max=8760)
-    ] = 72.0,
+        str, typer.Option(metavar="DURATION", help="How long an event is tried; a year at most.")
+    ] = "3d",
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -60,14 +60,16 @@ def create_subscription(
 
     Example: entrepot subscription create https://receiver.example/events
     """
+    from catalog.units import parse_duration
+
     fields: dict[str, Any] = {
         "url": url, "format": form, "secret_file": str(secret_file.absolute()) if secret_file else "",
-        "secret_env": secret_env, "give_up_hours": give_up,
+        "secret_env": secret_env, "give_up_hours": parse_duration(give_up) / timedelta(hours=1),
     }  # fmt: skip
     fields |= {"events": tuple(events)} if events else {}
     fields |= {"repositories": tuple(repositories)} if repositories else {}
-    with event_desk(home) as (desk, catalog):
-        made = desk.add_subscription(position=catalog.commits.log().last_position(), **fields)
+    with administering_webhooks(home) as (admin, catalog):
+        made = admin.add_subscription(position=catalog.commits.log().last_position(), **fields)
     print_json(made.model_dump()) if as_json else print_line(f"created: {made.id} tells {_shown(made)}")
 
 
@@ -77,8 +79,8 @@ def list_subscriptions(*, home: Home = None, as_json: Json = False) -> None:
 
     Example: entrepot subscription list
     """
-    with event_desk(home) as (desk, _):
-        found = [(one, desk.cursor(key)) for key, one in sorted(desk.records.subscriptions.items())]
+    with administering_webhooks(home) as (admin, _):
+        found = [(one, admin.cursor(key)) for key, one in sorted(admin.records.subscriptions.items())]
     if as_json:
         print_json([_json(one, cursor) for one, cursor in found])
         return
@@ -97,8 +99,10 @@ def show_subscription(key: Id, *, home: Home = None, as_json: Json = False) -> N
 
     Example: entrepot subscription show SUBSCRIPTION_ID
     """
-    with event_desk(home) as (desk, _):
-        found, cursor = desk.subscription(key), desk.cursor(key)
+    from catalog.units import format_duration
+
+    with administering_webhooks(home) as (admin, _):
+        found, cursor = admin.subscription(key), admin.cursor(key)
     if as_json:
         print_json(_json(found, cursor))
         return
@@ -111,7 +115,7 @@ def show_subscription(key: Id, *, home: Home = None, as_json: Json = False) -> N
             "events": " ".join(found.events),
             "repositories": " ".join(found.repositories),
             "signed with": found.secret_file or found.secret_env or "nothing",
-            "given up after": f"{found.give_up_hours:g} h",
+            "given up after": format_duration(timedelta(hours=found.give_up_hours)),
             "created": time_text(found.created_at),
             "delivered": delivered,
             "failures in turn": failures,
@@ -126,8 +130,8 @@ def delete_subscription(key: Id, *, home: Home = None, as_json: Json = False) ->
 
     Example: entrepot subscription delete SUBSCRIPTION_ID
     """
-    with event_desk(home) as (desk, _):
-        desk.remove_subscription(key)
+    with administering_webhooks(home) as (admin, _):
+        admin.remove_subscription(key)
     print_json({"deleted": key}) if as_json else print_line(f"deleted: {key}")
 
 
@@ -139,20 +143,20 @@ def send_test(key: Id, *, home: Home = None, as_json: Json = False) -> None:
 
     Example: entrepot subscription test SUBSCRIPTION_ID
     """
-    with event_desk(home) as (desk, catalog):
-        found, settings = desk.subscription(key), catalog.settings
+    with administering_webhooks(home) as (admin, catalog):
+        found, settings = admin.subscription(key), catalog.settings
     status = asyncio.run(_send_test(found, settings))
     print_json({"id": key, "status": status}) if as_json else print_line(f"{_shown(found)} answered {status}")
 
 
 async def _send_test(found: "Subscription", settings: "Settings") -> int:
-    from catalog.webhooks.cloud_events import body_of, source_of, trial_told
+    from catalog.webhooks.cloud_events import body_of, event_source, trial_notification
     from catalog.webhooks.delivery import deliver, open_receivers
 
     receivers = open_receivers(settings)
     try:
-        told = trial_told(found.id, f"test@{uuid.uuid4().hex}", datetime.now(UTC))
-        body = body_of(told, found.format, source_of(settings))
+        told = trial_notification(found.id, f"test@{uuid.uuid4().hex}", datetime.now(UTC))
+        body = body_of(told, found.format, event_source(settings))
         assert body is not None
         return await deliver(receivers, found, body)
     finally:

@@ -1,16 +1,19 @@
 """`entrepot token`: secrets that stand for an account's password, narrower and for a time."""
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.administrator import Expires, administering, read_lifetime
+from cli.administrator import administering
 from cli.options import Home, Json, new_group
 from cli.output import print_fields, print_json, print_line, print_table, say, time_text
+from oci.errors import InvalidInput
 
 if TYPE_CHECKING:
     from catalog.access.policy import Token
 
+_LONGEST = timedelta(days=10_000)
 group = new_group("Manage tokens, the revocable logins of an account.")
 
 
@@ -24,7 +27,10 @@ def add_token(
             "--scope", metavar="ACTIONS:PATTERN", help="All it is good for: `pull,push:team/**`; may be repeated."
         ),
     ] = None,
-    expires: Expires = None,
+    expires: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="When it ends: 90d, 12h or 2027-01-31; default: never."),
+    ] = None,
     note: Annotated[str, typer.Option(help="What it is for.")] = "",
     home: Home = None,
     as_json: Json = False,
@@ -38,9 +44,9 @@ def add_token(
     from catalog.access.policy import parse_grant
 
     grants = [parse_grant(text) for text in scopes or ()]
-    lifetime = read_lifetime(expires)
-    with administering(home) as (desk, _):
-        made = desk.add_token(owner, grants=grants, lifetime=lifetime, note=note)
+    lifetime = None if expires is None else _read_lifetime(expires, datetime.now(UTC))
+    with administering(home) as (admin, _):
+        made = admin.add_token(owner, grants=grants, lifetime=lifetime, note=note)
     if as_json:
         print_json({**token_json(made.token), "secret": made.secret})
         return
@@ -59,8 +65,8 @@ def list_tokens(
 
     Example: entrepot token list
     """
-    with administering(home) as (desk, _):
-        found = [token for token in desk.policy.tokens.values() if owner in {"", token.owner}]
+    with administering(home) as (admin, _):
+        found = [token for token in admin.policy.tokens.values() if owner in {"", token.owner}]
     if as_json:
         print_json([token_json(one) for one in found])
         return
@@ -81,8 +87,8 @@ def revoke_token(
 
     Example: entrepot token revoke TOKEN_ID
     """
-    with administering(home) as (desk, _):
-        desk.revoke_token(token_id)
+    with administering(home) as (admin, _):
+        admin.revoke_token(token_id)
     print_json({"revoked": token_id}) if as_json else print_line(f"revoked: {token_id}")
 
 
@@ -96,6 +102,17 @@ def token_json(token: "Token") -> dict[str, object]:
         "created_at": token.created_at,
         "expires_at": token.expires_at,
     }
+
+
+def _read_lifetime(text: str, now: datetime) -> timedelta:
+    """Return for how long from now on a token is good; raise InvalidInput."""
+    from catalog.units import parse_age
+
+    parsed = parse_age(text)
+    lifetime = parsed - now if isinstance(parsed, datetime) else parsed
+    if not timedelta() < lifetime <= _LONGEST:
+        raise InvalidInput(f"invalid expiry {text[:40]!r}: expected a moment to come, such as 90d or 2027-01-31")
+    return lifetime
 
 
 def _expiry(token: "Token") -> str:

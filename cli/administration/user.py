@@ -28,8 +28,8 @@ def list_users(*, home: Home = None, as_json: Json = False) -> None:
 
     Example: entrepot user list
     """
-    with administering(home) as (desk, _):
-        policy = desk.policy
+    with administering(home) as (admin, _):
+        policy = admin.policy
     found = [policy.accounts[name] for name in sorted(policy.accounts)]
     if as_json:
         print_json([account_json(policy, one) for one in found])
@@ -69,9 +69,9 @@ def add_user(
     Example: entrepot user add alice
     """
     password = None if robot else read_password(from_stdin=password_stdin)
-    with administering(home) as (desk, _):
-        made = desk.add_account(name, password=password, certificate=certificate or "")
-        policy = desk.policy
+    with administering(home) as (admin, _):
+        made = admin.add_account(name, password=password, certificate=certificate or "")
+        policy = admin.policy
     _tell(policy, made, "created", as_json=as_json)
 
 
@@ -93,9 +93,9 @@ def set_user(
     Example: entrepot user set alice --disable
     """
     new = read_password(from_stdin=password_stdin) if password or password_stdin else None
-    with administering(home) as (desk, _):
-        made = desk.change_account(name, password=new, certificate=certificate, disabled=disabled)
-        policy = desk.policy
+    with administering(home) as (admin, _):
+        made = admin.change_account(name, password=new, certificate=certificate, disabled=disabled)
+        policy = admin.policy
     _tell(policy, made, "changed", as_json=as_json)
 
 
@@ -105,8 +105,8 @@ def delete_user(name: Account_, *, home: Home = None, as_json: Json = False) -> 
 
     Example: entrepot user delete alice
     """
-    with administering(home) as (desk, _):
-        desk.remove_account(name)
+    with administering(home) as (admin, _):
+        admin.remove_account(name)
     print_json({"deleted": name}) if as_json else print_line(f"deleted: {name}")
 
 
@@ -116,8 +116,8 @@ def list_groups(*, home: Home = None, as_json: Json = False) -> None:
 
     Example: entrepot group list
     """
-    with administering(home) as (desk, _):
-        found = desk.policy.groups
+    with administering(home) as (admin, _):
+        found = admin.policy.groups
     if as_json:
         print_json({name: list(found[name]) for name in sorted(found)})
         return
@@ -138,8 +138,8 @@ def set_group(
     """
     from catalog.access.policy import parse_account
 
-    with administering(home) as (desk, _):
-        desk.set_group(parse_account(name), members or [])
+    with administering(home) as (admin, _):
+        admin.set_group(parse_account(name), members or [])
     print_json({"name": name, "members": members or []}) if as_json else print_line(
         f"{name}: {' '.join(members or ['nobody'])}"
     )
@@ -156,8 +156,8 @@ def delete_group(
 
     Example: entrepot group delete developers
     """
-    with administering(home) as (desk, _):
-        desk.remove_group(name)
+    with administering(home) as (admin, _):
+        admin.remove_group(name)
     print_json({"deleted": name}) if as_json else print_line(f"deleted: {name}")
 
 

@@ -1,5 +1,6 @@
 """Options of `entrepot distribution` that say what a cache takes and keeps."""
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -9,13 +10,13 @@ from cli.output import Cell, bytes_text
 if TYPE_CHECKING:
     from catalog.distributions.cache_rules import CacheRules
 
-OPTIONS = "--include, --exclude, --bring, --max-size, --keep-unused-days"
+OPTIONS = "--include, --exclude, --bring, --max-size, --keep-unused"
 Include = Annotated[
     list[str] | None,
     typer.Option(
         "--include",
         metavar="PATTERN",
-        help="Names upstream that a cache takes: a glob or re:REGEX; may be repeated; '' for all.",
+        help="Names upstream that a cache takes: library/*, team/**, re:REGEX; may be repeated; '' for all.",
     ),
 ]
 Exclude = Annotated[
@@ -37,9 +38,9 @@ MaxSize = Annotated[
     ),
 ]
 KeepUnused = Annotated[
-    float | None,
+    str | None,
     typer.Option(
-        "--keep-unused-days", metavar="N", help="Evict from a cache what was not pulled for N days; 0: never.", min=0
+        "--keep-unused", metavar="DURATION", help="Evict from a cache what was not pulled for so long: 30d; 0: never."
     ),
 ]
 
@@ -49,36 +50,31 @@ def rules_asked(
     exclude: list[str] | None,
     bring: str | None,
     max_size: str | None,
-    keep_unused_days: float | None,
+    keep_unused: str | None,
 ) -> dict[str, Any]:
-    """The rules of a cache that the command line says something about."""
+    """Return the rules of a cache that the command line names; raise InvalidInput."""
+    from catalog.units import parse_duration, parse_size
+
     given: dict[str, Any] = {
         "include": None if include is None else tuple(filter(None, include)),
         "exclude": None if exclude is None else tuple(filter(None, exclude)),
         "bring": bring,
-        "max_size": None if max_size is None else _read_size(max_size),
-        "keep_unused_days": keep_unused_days,
+        "max_size": None if max_size is None else parse_size(max_size),
+        "keep_unused_days": None if keep_unused is None else parse_duration(keep_unused) / timedelta(days=1),
     }
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _read_size(text: str) -> int:
-    from pydantic import ByteSize, TypeAdapter, ValidationError
-
-    from oci.errors import InvalidInput
-
-    try:
-        return int(TypeAdapter(ByteSize).validate_python(text))
-    except ValidationError:
-        raise InvalidInput(f"--max-size {text[:40]!r} is no size: bytes, or such as 500MB, 50GB, 2TiB") from None
-
-
 def rule_fields(rules: "CacheRules") -> dict[str, Cell]:
-    """The rules for people."""
+    """Return the rules for people."""
+    from catalog.units import format_duration
+
     return {
         "include": " ".join(rules.include) or "all names",
         "exclude": " ".join(rules.exclude),
         "bring": rules.bring,
         "max size": bytes_text(rules.max_size) if rules.max_size else "no limit",
-        "keep unused": f"{rules.keep_unused_days:g} days" if rules.keep_unused_days else "for ever",
+        "keep unused": format_duration(timedelta(days=rules.keep_unused_days))
+        if rules.keep_unused_days
+        else "for ever",
     }

@@ -1,7 +1,7 @@
 """`entrepot distribution`: the paths that clients pull from and push to."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,9 +25,9 @@ Remote = Annotated[
     typer.Option(metavar="REGISTRY", help="Make the path a pull-through cache of this registry: `registry.example`."),
 ]
 Freshness = Annotated[
-    int | None, typer.Option(metavar="SECONDS", help="How long a cached tag is served without asking upstream.", min=0)
+    str | None, typer.Option(metavar="DURATION", help="How long a cached tag is served without asking upstream: 5m.")
 ]
-FRESHNESS = 300
+FRESHNESS = "5m"
 Labels = Annotated[
     list[str] | None, typer.Option("--label", metavar="KEY=VALUE", help="A label; may be repeated; all of them anew.")
 ]
@@ -111,7 +111,7 @@ def create_distribution(
     exclude: cache_options.Exclude = None,
     bring: cache_options.WhoBrings = None,
     max_size: cache_options.MaxSize = None,
-    keep_unused_days: cache_options.KeepUnused = None,
+    keep_unused: cache_options.KeepUnused = None,
     version: Version = None,
     private: Private = None,
     description: Description = None,
@@ -130,6 +130,7 @@ def create_distribution(
     """
     from catalog.distributions.cache_rules import CacheRules
     from catalog.distributions.records import Distribution
+    from catalog.units import parse_duration
     from oci.errors import Conflict, InvalidInput
     from oci.reference import parse_name
     from oci.remote.address import parse_remote
@@ -140,11 +141,11 @@ def create_distribution(
         parse_remote(f"{remote}/name")
         if version is not None:
             raise InvalidInput("a cache has no version; --version goes with a repository")
-    asked = cache_options.rules_asked(include, exclude, bring, max_size, keep_unused_days)
+    asked = cache_options.rules_asked(include, exclude, bring, max_size, keep_unused)
     if not remote and (freshness is not None or asked):
         raise InvalidInput(f"--freshness, {cache_options.OPTIONS} go with --remote")
     now = datetime.now(UTC)
-    fresh = FRESHNESS if freshness is None else freshness
+    fresh = parse_duration(FRESHNESS if freshness is None else freshness)
     with opened(home, may_be_new=bool(remote)) as catalog:
         login = _login_of(catalog, remote) if remote and private is None else ""
         made = Distribution(
@@ -156,7 +157,7 @@ def create_distribution(
             bool(private) or bool(login),
             description or "",
             remote,
-            fresh if remote else 0,
+            int(fresh.total_seconds()) if remote else 0,
             labels=_read_labels(labels),
             immutable_tags=tuple(filter(None, immutable or ())),
             cache=replace(CacheRules(), **asked).check(),
@@ -187,7 +188,7 @@ def set_distribution(
     exclude: cache_options.Exclude = None,
     bring: cache_options.WhoBrings = None,
     max_size: cache_options.MaxSize = None,
-    keep_unused_days: cache_options.KeepUnused = None,
+    keep_unused: cache_options.KeepUnused = None,
     latest: Annotated[bool, typer.Option("--latest", help="Serve the latest version again.")] = False,
     private: Private = None,
     description: Description = None,
@@ -201,6 +202,7 @@ def set_distribution(
 
     Example: entrepot distribution set stable/app --version 3
     """
+    from catalog.units import parse_duration
     from oci.errors import InvalidInput
 
     if latest and version is not None:
@@ -209,7 +211,7 @@ def set_distribution(
         found = catalog.distributions.get(path)
         if found.remote and (repository or latest or version is not None):
             raise InvalidInput(f"{path} is a cache of {found.remote}; it serves no repository and has no version")
-        asked = cache_options.rules_asked(include, exclude, bring, max_size, keep_unused_days)
+        asked = cache_options.rules_asked(include, exclude, bring, max_size, keep_unused)
         if not found.remote and (freshness is not None or asked):
             raise InvalidInput(f"{path} is no cache; --freshness, {cache_options.OPTIONS} are for caches")
         made = replace(
@@ -219,7 +221,7 @@ def set_distribution(
             private=found.private if private is None else private,
             shares_login=found.shares_login if private is None else bool(found.remote) and not private,
             description=found.description if description is None else description,
-            fresh_seconds=found.fresh_seconds if freshness is None else freshness,
+            fresh_seconds=found.fresh_seconds if freshness is None else int(parse_duration(freshness).total_seconds()),
             labels=found.labels if labels is None else _read_labels(labels),
             immutable_tags=found.immutable_tags if immutable is None else tuple(filter(None, immutable)),
             cache=replace(found.cache, **asked).check(),
@@ -295,8 +297,10 @@ def _served_text(found: "Distribution") -> str:
 
 
 def _version_text(found: "Distribution") -> str:
+    from catalog.units import format_duration
+
     if found.remote:
-        return f"fresh for {found.fresh_seconds} s"
+        return f"fresh for {format_duration(timedelta(seconds=found.fresh_seconds))}"
     return "latest" if found.version is None else f"version {found.version}"
 
 

@@ -39,7 +39,9 @@ def query(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="The value of $NAME in the statement; may be repeated."),
     ] = None,
-    at: Annotated[str, typer.Option("--at", metavar="TIME", help="As of a time (ISO 8601, UTC unless it says).")] = "",
+    at: Annotated[
+        str, typer.Option("--at", metavar="TIME", help="As of a time, in UTC unless it says: 2026-01-31T12:00Z.")
+    ] = "",
     version: Annotated[
         str,
         typer.Option("--version", metavar="NAME@NUMBER", help="As of one version of one repository, and of it alone."),
@@ -57,8 +59,8 @@ def query(
         int | None, typer.Option(help="Refuse an answer of more rows; default: ENTREPOT_QUERY_MAX_ROWS.", min=1)
     ] = None,
     timeout: Annotated[
-        float | None,
-        typer.Option(help="Seconds after which it is stopped; default: ENTREPOT_QUERY_TIMEOUT.", min=0.1),
+        str | None,
+        typer.Option(metavar="DURATION", help="Time after which it is stopped: 90s; default: ENTREPOT_QUERY_TIMEOUT."),
     ] = None,
     list_: Annotated[bool, typer.Option("--list", help="List the questions that come with Entrepôt.")] = False,
     show_views: Annotated[
@@ -106,14 +108,17 @@ def _answer(
     form: Shown,
     output: Path | None,
     max_rows: int | None,
-    timeout: float | None,
+    timeout: str | None,
 ) -> None:
     from catalog.query.run import Asking, ask_table, limits_of
+    from catalog.units import parse_duration
 
     settings = settings_of(home)
     if not settings.catalog_file.exists():
         _open_once(home)
-    limits = limits_of(settings).changed(rows=max_rows, timeout=timeout)
+    limits = limits_of(settings).changed(
+        rows=max_rows, timeout=None if timeout is None else parse_duration(timeout).total_seconds()
+    )
     for last in (False, True):
         try:
             if form == "table":

@@ -14,10 +14,11 @@ from cli.output import bytes_text, print_fields, print_json, print_line, print_t
 from flows.all_flows import RESTORE
 
 if TYPE_CHECKING:
-    from catalog.content.diff import VersionDiff, VersionRef
+    from catalog.content.diff import VersionDiff
     from catalog.content.sboms import PackageDiff
     from catalog.versions.deletion import SquashReport
     from flows.curate.restore_request import RestoreRequest
+    from oci.reference import VersionReference
 
 group = new_group("List, compare, restore, pin and delete versions.")
 ACTOR = "command line"
@@ -81,6 +82,7 @@ def show_version(name: Repository, number: Number = None, *, home: Home = None, 
             "actor": row.actor,
             "flow run": row.flow_run_id,
             "message": row.message,
+            "from": ", ".join(map(str, row.origins)),
             "created": time_text(row.created_at),
             "pinned": (pin.note or "yes") if pin else "",
             "tags": row.tags,
@@ -134,17 +136,17 @@ def diff_versions(
         _print_diff(found)
 
 
-def _read_ends(first: str, second: str, third: int | None) -> "tuple[VersionRef, VersionRef]":
+def _read_ends(first: str, second: str, third: int | None) -> "tuple[VersionReference, VersionReference]":
     """The two versions that `diff` is asked for: `NAME OLD [NEW]` or `NAME[@OLD] NAME[@NEW]`; raise InvalidInput."""
-    from catalog.content.diff import VersionRef
     from oci.errors import InvalidInput
+    from oci.reference import VersionReference, parse_version_reference
 
     if second.isdecimal() and "@" not in first:
-        name = VersionRef.parse(first).repository
-        return VersionRef.parse(f"{name}@{second}"), VersionRef(name, third)
+        name = parse_version_reference(first).repository
+        return parse_version_reference(f"{name}@{second}"), VersionReference(name, third)
     if third is not None:
         raise InvalidInput("write NAME OLD NEW for two versions of one repository, or NAME@OLD NAME@NEW")
-    return VersionRef.parse(first), VersionRef.parse(second)
+    return parse_version_reference(first), parse_version_reference(second)
 
 
 def _print_diff(found: "VersionDiff") -> None:

@@ -54,15 +54,15 @@ def verify(_context: typer.Context, request: "VerifyRequest", *, home: Home = No
 
     Example: entrepot verify team/app:1.0 --key cosign.pub
     """
-    from catalog.filters.pick import Pick
-    from catalog.signing.plan import choose
+    from catalog.filters.selector import Selector
+    from catalog.signing.plan import select_manifests
     from catalog.signing.verification import SignatureMissing
 
     check, by = _check_by(home, request)
-    pick = Pick.parse(request.source)
+    selector = Selector.parse(request.source)
     with opened(home) as catalog:
-        snapshot = catalog.snapshots.get(pick.repository)
-        digests = choose(snapshot, pick, include=request.include, exclude=request.exclude)
+        snapshot = catalog.snapshots.get(selector.repository)
+        digests = select_manifests(snapshot, selector, include=request.include, exclude=request.exclude)
         found = [check(catalog, snapshot, digest) for digest in digests]
     unsigned = [one for one in found if not one.is_signed]
     if unsigned:

@@ -14,6 +14,7 @@ from catalog.bundles.format import BundledVersion, Contents
 from catalog.bundles.reader import check_base, read_contents, stage_bundle
 from catalog.catalog import Catalog
 from catalog.content.restore import plan_towards
+from catalog.versions.version_origins import VersionOrigin
 from catalog.work_roots import allowed_path
 from flows.bundles.requests import ImportRequest, ImportResult
 from flows.runs import progress
@@ -42,6 +43,7 @@ def import_operation(one: BundledVersion, request: ImportRequest) -> Operation:
         plan=lambda latest: plan_towards(latest, wanted, additive=request.mode == "additive"),
         allow_sparse=True,
         donors=(one.repository,),
+        origins=(VersionOrigin("bundle", request.bundle.name, one.version),),
     )
 
 

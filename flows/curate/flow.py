@@ -10,6 +10,7 @@ from catalog.content.edits import apply_edits
 from catalog.content.restore import plan_towards
 from catalog.versions.removal import Children
 from catalog.versions.snapshot import Snapshot
+from catalog.versions.version_origins import repository_origins
 from flows.curate.request import CurateRequest, choose_content
 from flows.runs.operation import Operation, OperationResult
 from flows.runs.operation_flow import run_operation
@@ -29,7 +30,8 @@ def prepare_curation(catalog: Catalog, request: CurateRequest, *, now: datetime)
         message=_message(request),
         plan=lambda latest: plan_towards(latest, _content(catalog, request, latest, wanted)),
         allow_sparse=True,
-        donors=tuple(sorted({request.repository, *(pick.repository for pick in request.picks)})),
+        donors=tuple(sorted({request.repository, *(selector.repository for selector in request.selectors)})),
+        origins=repository_origins(chosen.versions),
         not_selected=chosen.dropped,
     )
 
@@ -49,13 +51,13 @@ def _content(catalog: Catalog, request: CurateRequest, latest: Snapshot, chosen:
 
 
 def _children(catalog: Catalog, request: CurateRequest, latest: Snapshot) -> Children:
-    names = {pick.repository for pick in request.picks} | ({latest.repository} if latest.version else set())
+    names = {selector.repository for selector in request.selectors} | ({latest.repository} if latest.version else set())
     return {parent: children for name in sorted(names) for parent, children in catalog.history.children(name).items()}
 
 
 def _message(request: CurateRequest) -> str:
     """What was chosen from where, and edited, for the version's record."""
-    chosen = ", ".join(dict.fromkeys(map(str, request.picks)))
+    chosen = ", ".join(dict.fromkeys(map(str, request.selectors)))
     edits = [f"tag {', '.join(request.tag)}"] if request.tag else []
     edits += [f"untag {', '.join(request.untag)}"] if request.untag else []
     edits += [f"remove {', '.join(request.remove)}"] if request.remove else []

@@ -9,10 +9,10 @@ from catalog.catalog import Catalog
 from catalog.content.curation import Curation, curate
 from catalog.content.edits import Edits, TagEdit
 from catalog.filters.filter import Filter
-from catalog.filters.pick import Pick
+from catalog.filters.selector import Selector
 from catalog.parsed_text import checked
 from flows.forms.faults import misfit
-from flows.forms.fields import PickText, RepositoryName, TagName, TagPatternField
+from flows.forms.fields import RepositoryName, SelectorText, TagName, TagPatternField
 from flows.forms.filters import Filters
 from flows.forms.modes import Mode
 from flows.forms.parameters import Argument, Metavar, Option
@@ -41,11 +41,11 @@ class CurateSource(Filters):
         return self
 
     @property
-    def picks(self) -> list[Pick]:
+    def selectors(self) -> list[Selector]:
         """What is chosen: what is named, and what filters choose where there are filters or nothing is named."""
-        named = [Pick(self.repository, tag) for tag in self.tags]
-        named += [Pick(self.repository, digest=Digest(text)) for text in self.digests]
-        filtered = [Pick(self.repository, wanted=self.wanted)] if not named or self.wanted != Filter() else []
+        named = [Selector(self.repository, tag) for tag in self.tags]
+        named += [Selector(self.repository, digest=Digest(text)) for text in self.digests]
+        filtered = [Selector(self.repository, wanted=self.wanted)] if not named or self.wanted != Filter() else []
         return named + filtered
 
 
@@ -55,7 +55,7 @@ class CurateRequest(Filters):
     repository: Annotated[RepositoryName, Argument("NAME", completes="repository")] = Field(
         title="Repository", description="Repository that gets the new version."
     )
-    sources: Annotated[tuple[PickText | CurateSource, ...], Argument("SOURCE", completes="tag")] = Field(
+    sources: Annotated[tuple[SelectorText | CurateSource, ...], Argument("SOURCE", completes="tag")] = Field(
         default=(),
         title="Sources",
         description="Content to select: `NAME` (filtered), `NAME:TAG`, `NAME@DIGEST` or `NAME:TAG@DIGEST`. "
@@ -101,10 +101,12 @@ class CurateRequest(Filters):
         return Edits(tuple(map(TagEdit.parse, self.tag)), self.untag, self.remove)
 
     @property
-    def picks(self) -> list[Pick]:
+    def selectors(self) -> list[Selector]:
         """What is chosen."""
         return [
-            pick for one in self.sources for pick in (one.picks if isinstance(one, CurateSource) else [Pick.parse(one)])
+            selector
+            for one in self.sources
+            for selector in (one.selectors if isinstance(one, CurateSource) else [Selector.parse(one)])
         ]
 
 
@@ -112,7 +114,7 @@ def choose_content(catalog: Catalog, request: CurateRequest, *, now: datetime) -
     """Choose; raises what `curate` raises."""
     return curate(
         catalog,
-        request.picks,
+        request.selectors,
         now=now,
         wanted=request.wanted,
         platforms=request.platform_filter,

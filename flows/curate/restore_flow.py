@@ -5,6 +5,7 @@ from prefect.client.schemas.objects import State
 
 from catalog.catalog import Catalog
 from catalog.content.restore import plan_towards
+from catalog.versions.version_origins import repository_origins
 from flows.curate.restore_request import RestoreRequest
 from flows.runs.operation import Operation, OperationResult
 from flows.runs.operation_flow import run_operation
@@ -20,6 +21,7 @@ def prepare_restore(catalog: Catalog, request: RestoreRequest) -> Operation:
         plan=lambda latest: plan_towards(latest, wanted),
         allow_sparse=True,
         donors=(request.repository,),
+        origins=repository_origins({request.repository: wanted.version}),
     )
 
 

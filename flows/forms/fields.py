@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field
 
 from catalog import units
 from catalog.filters import conditions, tags
-from catalog.filters.pick import Pick
+from catalog.filters.selector import Selector
 from catalog.parsed_text import checked
 from catalog.path_patterns import PathPattern
 from flows.forms.parameters import Metavar
@@ -37,7 +37,7 @@ SizeField = Annotated[units.Size, Metavar("SIZE", is_text=True)]
 TagName = Annotated[str, AfterValidator(checked(parse_tag)), Metavar("TAG")]
 """A tag, as the distribution-spec wants it."""
 
-PickText = Annotated[str, AfterValidator(checked(Pick.parse)), Metavar("SOURCE")]
+SelectorText = Annotated[str, AfterValidator(checked(Selector.parse)), Metavar("SOURCE")]
 """`NAME`, `NAME:TAG`, `NAME@DIGEST` or `NAME:TAG@DIGEST` of a repository here."""
 
 LabelText = Annotated[str, Field(pattern=r"^[^=\s]+(=.*)?$", max_length=300), Metavar("KEY[=VALUE]")]

@@ -14,6 +14,7 @@ from catalog.catalog import Catalog, open_catalog
 from catalog.content.copy_ends import RepositoryTarget
 from catalog.settings import Settings, read_settings
 from catalog.signing.verification import stage
+from catalog.units import format_time
 from catalog.versions.changes import AddManifest, SetTag
 from catalog.versions.snapshot import Snapshot
 from catalog.work_roots import allowed_path
@@ -124,7 +125,7 @@ def _operation(request: BuildRequest, build: Build, image: Manifest, provenance:
 
 
 def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return format_time(datetime.now(UTC).replace(microsecond=0))
 
 
 @flow(

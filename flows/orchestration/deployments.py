@@ -18,10 +18,14 @@ from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 
+from flows.forms.older_patterns import respell_parameters
 from flows.orchestration.home import WORK_POOL
 from oci.errors import LocalError
 
 ENGINE = "python -m flows.orchestration.engine"
+_VERSION = "paths-"
+"""What the version of a deployment begins with whose schedules hold patterns of paths of today."""
+
 PREFECT_FILE = Path(__file__).resolve().parent.parent.parent / "prefect.yaml"
 
 
@@ -120,8 +124,22 @@ def _register(client: SyncPrefectClient, declared: Mapping[str, Any]) -> Registe
             **contents,
         )
         return Registered(made, full_name, changed=True)
+    _respell_schedules(client, flow.name, found)
     _replace(client, found, contents, schedules)
     return Registered(found.id, full_name, changed=True)
+
+
+def _respell_schedules(client: SyncPrefectClient, flow_name: str, found: DeploymentResponse) -> None:
+    """Spell the patterns of paths in a deployment's schedules anew, if an earlier release registered it.
+
+    It is done before the version says so: killed in between, the next start does it again.
+    """
+    if (found.version or "").startswith(_VERSION):
+        return
+    for schedule in found.schedules:
+        parameters = respell_parameters(flow_name, schedule.parameters)
+        if parameters != schedule.parameters:
+            client.update_deployment_schedule(found.id, schedule.id, parameters=parameters)
 
 
 def _replace(
@@ -150,4 +168,4 @@ def make_schedule(declared: Mapping[str, Any]) -> DeploymentScheduleCreate:
 def fingerprint(declared: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
     """The version of a deployment: the same as long as its declaration and its flow's parameters are."""
     text = json.dumps([declared, schema], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return f"{_VERSION}{hashlib.sha256(text.encode()).hexdigest()[:16]}"

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from urllib.error import URLError
+from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, build_opener
 
 import httpx
@@ -11,6 +12,7 @@ from catalog.prefect_address import PrefectAddress
 from catalog.settings import Settings
 from flows.orchestration.server_guard import own_origins
 from oci.errors import LocalError
+from oci.remote.network.loopback import is_loopback
 
 WORK_POOL = "entrepot"
 HEARTBEAT_SECONDS = 60
@@ -36,7 +38,21 @@ def prefect_environment(settings: Settings, api: PrefectAddress | None = None) -
         return values
     values["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] = str(HEARTBEAT_SECONDS)
     login = {"PREFECT_API_AUTH_STRING": api.login, "PREFECT_API_KEY": None} if api.login else {}
+    values |= unproxied(api.url, os.environ)
     return {**values, **login, "PREFECT_API_URL": api.url, "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false"}
+
+
+def unproxied(url: str, environment: Mapping[str, str]) -> dict[str, str | None]:
+    """Return variables that keep a loopback URL from the proxies of an environment; nothing for other URLs.
+
+    Both spellings are set: Python lets the lower one hide the other.
+    """
+    host = urlsplit(url).hostname or ""
+    kept = environment.get("no_proxy") or environment.get("NO_PROXY", "")
+    if not is_loopback(host) or kept.strip() == "*":
+        return {}
+    hosts = [name for name in kept.split(",") if name.strip() not in {"", host}]
+    return dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join([*hosts, host]))
 
 
 def prepare_home(settings: Settings) -> None:

@@ -20,10 +20,11 @@ from catalog.content.promotion import (
     signed_gate,
 )
 from catalog.content.restore import plan_towards
-from catalog.filters.pick import Pick
+from catalog.filters.selector import Selector
 from catalog.units import parse_duration
 from catalog.versions.changes import Change
 from catalog.versions.snapshot import Snapshot
+from catalog.versions.version_origins import repository_origins
 from flows.promote.policy_hook import hook_gate, parse_hook
 from flows.promote.request import PromoteRequest
 from flows.runs.artifacts import table_artifact
@@ -43,10 +44,10 @@ def prepare_promotion(catalog: Catalog, request: PromoteRequest, *, now: datetim
     """
     gates = make_gates(catalog, request, now=now)
     source = catalog.snapshots.get(request.source, request.version)
-    picks = [Pick(request.source, tag) for tag in request.tags] or [Pick(request.source)]
+    selectors = [Selector(request.source, tag) for tag in request.tags] or [Selector(request.source)]
     chosen = curate(
         catalog,
-        picks,
+        selectors,
         now=now,
         wanted=request.wanted,
         platforms=request.platform_filter,
@@ -74,6 +75,7 @@ def prepare_promotion(catalog: Catalog, request: PromoteRequest, *, now: datetim
         plan=planned,
         allow_sparse=True,
         donors=(request.source,),
+        origins=repository_origins({request.source: source.version}),
         not_selected=chosen.dropped,
         verdicts=verdicts,
     )

@@ -124,7 +124,7 @@ def referrers_of(one: PathPush, snapshot: Snapshot, children: Children, subject:
     listed = snapshot.tags.get(fallback_tag(subject))
     if listed is not None:
         found |= dict.fromkeys(digest for digest in children.get(listed, ()) if digest in snapshot.manifests)
-    return [digest for digest in found if companions.takes(snapshot.manifests[digest].artifact_type)]
+    return [digest for digest in found if companions.selects(snapshot.manifests[digest].artifact_type)]
 
 
 def has_referrers(one: PathPush, snapshot: Snapshot, children: Children, root: Digest) -> bool:

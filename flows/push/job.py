@@ -121,7 +121,7 @@ def choose_paths(job: PushJob) -> None:
 
 
 def _route_of_source(job: PushJob) -> Route:
-    catalog, name = job.catalog, job.request.pick.repository
+    catalog, name = job.catalog, job.request.selector.repository
     found = catalog.serving.find(name) or catalog.snapshots.find(name)
     if found is None:
         raise NameUnknown(f"nothing is served at {name!r} here, and no repository has that name")

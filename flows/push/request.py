@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from catalog.filters.filter import Filter
-from catalog.filters.pick import Pick
+from catalog.filters.selector import Selector
 from catalog.parsed_text import checked, explained
 from flows.forms.faults import misfit
 from flows.forms.fields import LabelText, PathPatternField
@@ -21,7 +21,7 @@ class PushRequest(Filters):
 
     source: Annotated[
         str,
-        AfterValidator(lambda text: text and checked(Pick.parse)(text)),
+        AfterValidator(lambda text: text and checked(Selector.parse)(text)),
         Argument("[SOURCE]", is_required=False, completes="tag"),
     ] = Field(
         default="",
@@ -79,7 +79,7 @@ class PushRequest(Filters):
         if self.paths or self.exclude_paths or self.path_labels or self.private:
             raise misfit("{source} excludes {paths}, {exclude_paths}, {path_labels} and {private}")
         if not _has_path(self.target):
-            raise misfit(f"{{target}}: expected a repository, such as {self.target}/{self.pick.repository}")
+            raise misfit(f"{{target}}: expected a repository, such as {self.target}/{self.selector.repository}")
         if self.remote("").reference.tag and not self.is_pinned:
             raise misfit("{target}: expected no tag, unless {source} names one tag or digest")
         if self.is_pinned and self.wanted != Filter():
@@ -95,14 +95,14 @@ class PushRequest(Filters):
         return self
 
     @property
-    def pick(self) -> Pick:
+    def selector(self) -> Selector:
         """The source, parsed; only where there is one."""
-        return Pick.parse(self.source)
+        return Selector.parse(self.source)
 
     @property
     def is_pinned(self) -> bool:
         """Whether the source names one tag or digest."""
-        return bool(self.source) and bool(self.pick.tag or self.pick.digest)
+        return bool(self.source) and bool(self.selector.tag or self.selector.digest)
 
     def remote(self, path: str) -> Remote:
         """Where a path goes: below the target, or with a source to the target itself."""

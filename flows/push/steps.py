@@ -3,7 +3,7 @@
 import asyncio
 from datetime import UTC, datetime
 
-from catalog.content.selection import choose
+from catalog.content.selection import select_content
 from catalog.versions.snapshot import Snapshot
 from flows.push.companions import Companions, add_signatures, has_referrers
 from flows.push.complete_source import WholeSource, origins_of
@@ -66,9 +66,9 @@ def _leave_alone(one: PathPush, snapshot: Snapshot) -> None:
 def _choose(one: PathPush, snapshot: Snapshot, children: Children) -> Wanted:
     request, companions = one.job.request, one.job.companions
     if not request.is_pinned:
-        selection = choose(one.job.catalog, snapshot, request.wanted, datetime.now(UTC))
+        selection = select_content(one.job.catalog, snapshot, request.wanted, datetime.now(UTC))
         return select_tags(snapshot, children, selection, request.wanted.tags, companions)
-    pick = request.pick
+    pick = request.selector
     digest = pick.digest or snapshot.tags.get(pick.tag)
     if digest is None or digest not in snapshot.manifests:
         raise ManifestUnknown(f"{pick} is not in version {snapshot.version} of {snapshot.repository}")

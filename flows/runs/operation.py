@@ -8,6 +8,7 @@ from catalog.catalog import Catalog
 from catalog.content.promotion import Verdict
 from catalog.versions.changes import Change, Commit, LatestIs
 from catalog.versions.snapshot import Delta, Snapshot, delta_between
+from catalog.versions.version_origins import VersionOrigin
 from flows.runs.plan_items import PlanItem
 from oci.digest import Digest
 from oci.errors import Conflict
@@ -21,7 +22,8 @@ class Operation:
     """What is to be done to a repository: `plan` gives the changes that lead from its latest version to the wanted one.
 
     `notes` are remarks for whoever reads the result, `not_selected` the reason for each tag that was left out, `verdicts` what
-    gates have said; `allow_sparse` lets the version lack what its source lacked, `donors` are repositories whose blobs it uses.
+    gates have said; `allow_sparse` lets the version lack what its source lacked, `donors` are repositories whose blobs it uses,
+    `origins` all places that its content comes from.
     """
 
     repository: str
@@ -30,6 +32,7 @@ class Operation:
     plan: Callable[[Snapshot], Sequence[Change]]
     allow_sparse: bool = False
     donors: tuple[str, ...] = ()
+    origins: tuple[VersionOrigin, ...] = ()
     notes: tuple[str, ...] = ()
     not_selected: Mapping[str, str] = field(default_factory=dict)
     verdicts: tuple[Verdict, ...] = ()
@@ -194,4 +197,5 @@ class _Planning:
             resumable=True,
             allow_sparse=operation.allow_sparse,
             donors=operation.donors,
+            version_origins=operation.origins,
         )

@@ -7,10 +7,11 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from catalog.catalog import Catalog
-from catalog.filters.pick import Pick
+from catalog.filters.selector import Selector
 from catalog.settings import Settings
 from catalog.signing.atomic import plan_atomic
-from catalog.signing.plan import choose, plan_attestation, plan_signing, read_document, with_children
+from catalog.signing.plan import plan_attestation, plan_signing, read_document, select_manifests, with_children
+from catalog.units import format_time
 from catalog.versions.changes import Change
 from catalog.versions.snapshot import Snapshot
 from catalog.work_roots import read_allowed
@@ -37,23 +38,23 @@ if TYPE_CHECKING:
 
 
 def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return format_time(datetime.now(UTC).replace(microsecond=0))
 
 
 def prepare_signing(catalog: Catalog, request: SignRequest) -> Operation:
     """Load the key and choose what to sign; raises KeyInvalid, NameUnknown, ManifestUnknown, InvalidInput."""
     if request.keyless and request.key:
         raise InvalidInput("either a key or keyless, not both")
-    pick = Pick.parse(request.source)
+    selector = Selector.parse(request.source)
     signer = _keyless(catalog.settings, request) if request.keyless else read_any_signer(catalog.settings, request.key)
     if request.identity and not isinstance(signer, PgpSigner):
         raise InvalidInput("an identity is signed by OpenPGP keys only; leave it out")
-    snapshot = catalog.snapshots.get(pick.repository)
-    digests = choose(snapshot, pick, include=request.include, exclude=request.exclude)
+    snapshot = catalog.snapshots.get(selector.repository)
+    digests = select_manifests(snapshot, selector, include=request.include, exclude=request.exclude)
     if request.recursive:
         digests = with_children(catalog, snapshot, digests)
     return Operation(
-        repository=pick.repository,
+        repository=selector.repository,
         name="sign",
         message=f"signed {len(digests)} manifests {_by(signer)}",
         plan=lambda latest: _plan(catalog, latest, request, digests, signer),
@@ -88,18 +89,20 @@ def _plan(
 
 def prepare_attestation(catalog: Catalog, request: AttestRequest) -> Operation:
     """Read the document and what it is about; raises KeyInvalid, ManifestUnknown, InvalidInput."""
-    pick = Pick.parse(request.source)
-    if not (pick.tag or pick.digest):
-        raise InvalidInput(f"say which manifest of {pick.repository} the document is about: NAME:TAG or NAME@DIGEST")
+    selector = Selector.parse(request.source)
+    if not (selector.tag or selector.digest):
+        raise InvalidInput(
+            f"say which manifest of {selector.repository} the document is about: NAME:TAG or NAME@DIGEST"
+        )
     signer = read_signer(catalog.settings, request.key) if request.signed else None
     try:
         data = read_allowed(catalog.settings, request.document, "document")
     except OSError as error:
         raise InvalidInput(f"the document {request.document} cannot be read: {error.strerror}") from None
     document = read_document(data, PREDICATE_TYPES.get(request.type, request.type))
-    (digest,) = choose(catalog.snapshots.get(pick.repository), pick)
+    (digest,) = select_manifests(catalog.snapshots.get(selector.repository), selector)
     return Operation(
-        repository=pick.repository,
+        repository=selector.repository,
         name="attest",
         message=f"attached a {document.predicate_type} to {digest}",
         plan=lambda latest: plan_attestation(catalog, latest, digest, document, signer, created=_now()),

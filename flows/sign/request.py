@@ -10,7 +10,7 @@ from catalog.parsed_text import explained
 from catalog.settings import Settings
 from catalog.work_roots import read_allowed
 from flows.forms.faults import misfit
-from flows.forms.fields import PickText
+from flows.forms.fields import SelectorText
 from flows.forms.parameters import Argument, Option
 from flows.forms.shared_fields import Exclude, Include, TrustConfig
 from oci.reference import parse_reference
@@ -33,7 +33,7 @@ class SignRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    source: Annotated[PickText, Argument("SOURCE", completes="tag")] = Field(
+    source: Annotated[SelectorText, Argument("SOURCE", completes="tag")] = Field(
         title="Source", description="Content to sign: `NAME:TAG`, `NAME@DIGEST`, or `NAME` with filters."
     )
     include: Include = ()
@@ -72,7 +72,7 @@ class AttestRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    source: Annotated[PickText, Argument("SOURCE", completes="tag")] = Field(
+    source: Annotated[SelectorText, Argument("SOURCE", completes="tag")] = Field(
         title="Source", description="Content to attest: `NAME:TAG` or `NAME@DIGEST`."
     )
     document: Annotated[Path, Argument("FILE", absolute=True)] = Field(
@@ -99,7 +99,7 @@ class VerifyRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    source: Annotated[PickText, Argument("SOURCE", completes="tag")] = Field(
+    source: Annotated[SelectorText, Argument("SOURCE", completes="tag")] = Field(
         title="Source", description="Content to verify: `NAME:TAG`, `NAME@DIGEST`, or `NAME` with filters."
     )
     include: Include = ()

@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from prefect import flow, get_run_logger, task
@@ -14,22 +13,21 @@ from prefect.states import Completed
 
 from catalog.audit import Event
 from catalog.catalog import Catalog
-from catalog.content.copy_ends import RepositoryTarget
-from catalog.maintenance.impact import Use
 from catalog.maintenance.scrub import Fault, HeldRecord, Pace
 from catalog.remotes.clients import Upstreams
 from catalog.units import moment_of, parse_duration
-from catalog.versions.snapshot import Snapshot
 from flows.runs import progress
 from flows.runs.artifacts import progress_artifact, table_artifact
 from flows.runs.catalog import opened_catalog
 from flows.runs.progress import Progress, format_bytes
-from flows.storage.scrub_request import ContentLost, Mended, ScrubRequest, ScrubResult
-from oci.descriptor import Descriptor
-from oci.errors import DigestInvalid, RemoteError, SizeInvalid
-from oci.remote.address import Remote
+from flows.storage.repair import Repairer
+from flows.storage.scrub_request import ContentLost, Repair, ScrubRequest, ScrubResult
+from oci.digest import Digest
 
 ACTOR = "scrub-blobs"
+_SHOWN = 100
+"""Repositories that an event names."""
+
 _BATCH, _SECONDS = 500, 5.0
 """Blobs, and seconds, after which it is noted what was read: what a scrub that is killed reads again."""
 
@@ -59,12 +57,16 @@ async def read_blobs(job: ScrubJob) -> None:
     """Read what is due, blob by blob; what is damaged is set aside and fetched again where it can be."""
     blobs, size = job.total
     async with Upstreams(job.catalog.settings, job.catalog.remotes) as upstreams:
+        repairer = Repairer(job.catalog, upstreams)
         while (faults := await asyncio.to_thread(_read_some, job)) is not None:
             job.progress.phase = (
                 f"read {job.result.blobs} of {blobs} blobs, {format_bytes(job.result.bytes)} of {format_bytes(size)}"
             )
             for fault in faults:
-                await _mend(job, upstreams, fault)
+                get_run_logger().error("%s: %s", fault.digest, fault.reason)
+                found = await _repair(repairer, fault)
+                job.result.repairs.append(found)
+                await _record(job.catalog, found)
     await asyncio.to_thread(job.catalog.maintenance.scrubber.end)
 
 
@@ -91,61 +93,46 @@ def _read_some(job: ScrubJob) -> list[Fault] | None:
     return faults if due else None
 
 
-async def _mend(job: ScrubJob, upstreams: Upstreams, fault: Fault) -> None:
-    """Fetch a blob that was set aside from where it came, through the writer that verifies it; say what was found."""
-    get_run_logger().error("%s: %s", fault.digest, fault.reason)
-    uses = await asyncio.to_thread(job.catalog.maintenance.uses, fault.digest)
-    places = await asyncio.to_thread(_places, job.catalog, fault, uses)
-    remote = await _fetch_from_any(job, upstreams, fault, uses, places)
-    if remote is None:
-        job.result.damaged.append(fault)
-    else:
-        job.result.mended.append(Mended(fault, str(remote.repository_only())))
-    outcome = f"fetched again from {remote.repository_only()}" if remote else "set aside"
-    detail = {"outcome": outcome, "repositories": [use.repository for use in uses][:100]}
-    event = Event(datetime.now(UTC), ACTOR, "quarantine", fault.digest, reason=fault.reason, detail=detail)
-    await asyncio.to_thread(job.catalog.events.record, [event])
-
-
-def _places(catalog: Catalog, fault: Fault, uses: Sequence[Use]) -> dict[Remote, str]:
-    """Where a blob can be fetched, and for which repository that is: where it was left first, then where others came from."""
-    left = catalog.sources.of_all(fault.digest)
-    found: dict[Remote, str] = {}
-    for use in uses:
-        for source in left.get(use.repository, ()):
-            found.setdefault(source.remote, use.repository)
-    for use in uses:
-        for remote in use.upstreams:
-            found.setdefault(remote, use.repository)
+async def _repair(repairer: Repairer, fault: Fault) -> Repair:
+    """Fetch what was set aside from where it came, through the writer that verifies it; say what was found."""
+    found = await repairer.repair(fault)
+    for remote, failure in found.failures.items():
+        get_run_logger().warning("%s: %s %s", fault.digest, remote, failure)
     return found
 
 
-async def _fetch_from_any(
-    job: ScrubJob, upstreams: Upstreams, fault: Fault, uses: Sequence[Use], places: Mapping[Remote, str]
-) -> Remote | None:
-    media_type = next((use.media_type for use in uses if use.media_type), "")
-    wanted = Descriptor(media_type or "application/octet-stream", fault.digest, fault.size)
-    for remote, repository in places.items():
-        try:
-            upstream = await upstreams.repository(remote)
-            target = RepositoryTarget(job.catalog, Snapshot(repository, 0), source=upstream)
-            if media_type:
-                await target.write_manifest(await upstream.read_manifest(wanted))
-            else:
-                async with aclosing(upstream.read_blob(wanted)) as chunks:  # type: ignore[type-var]  # an async generator
-                    await target.write_blob(wanted, chunks)
-        except (RemoteError, DigestInvalid, SizeInvalid) as error:
-            get_run_logger().warning("%s: %s", fault.digest, error.message)
-        else:
-            return remote
-    return None
+async def _record(catalog: Catalog, found: Repair) -> None:
+    """Note in the audit trail that content was set aside, and what became of it."""
+    detail = {
+        "outcome": f"fetched again from {found.remote}" if found.remote else "set aside",
+        "repositories": list(found.repositories[:_SHOWN]),
+        "not_given": found.failures,
+    }
+    event = Event(datetime.now(UTC), ACTOR, "quarantine", found.fault.digest, reason=found.fault.reason, detail=detail)
+    await asyncio.to_thread(catalog.events.record, [event])
+
+
+async def _repair_absent(job: ScrubJob, absent: Sequence[Digest]) -> None:
+    """Fetch again what is not here and what earlier scrubs have set aside, where a version needs it."""
+    catalog, repairs = job.catalog, job.result.repairs
+    faults = {digest: Fault(digest, 0, "not in the store") for digest in absent}
+    faults |= {one.digest: one for one in await asyncio.to_thread(catalog.maintenance.scrubber.quarantined)}
+    asked = {one.fault.digest for one in repairs}
+    async with Upstreams(catalog.settings, catalog.remotes) as upstreams:
+        repairer = Repairer(catalog, upstreams)
+        for fault in faults.values():
+            if fault.digest not in asked and (found := await _repair(repairer, fault)).repositories:
+                repairs.append(found)
 
 
 @task(name="find-lost", cache_policy=NO_CACHE)
 async def find_lost(job: ScrubJob) -> None:
-    """Find what versions hold and nobody has, and the images that need it."""
+    """Find what versions hold and nobody has, fetch it again, and find the images that need what is lost for good."""
     result, catalog = job.result, job.catalog
-    result.lost = await asyncio.to_thread(catalog.maintenance.absent)
+    absent = await asyncio.to_thread(catalog.maintenance.absent)
+    await _repair_absent(job, absent)
+    fetched = {one.fault.digest for one in result.repairs if one.remote}
+    result.lost = [digest for digest in absent if digest not in fetched]
     result.hits = await asyncio.to_thread(catalog.maintenance.hits, result.lost)
     now = datetime.now(UTC)
     events = [

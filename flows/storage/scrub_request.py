@@ -52,11 +52,48 @@ class ScrubRequest(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Mended:
-    """A damaged blob that was fetched again, and from where."""
+class Attempt:
+    """An upstream that was asked for damaged content, and why it did not give it: empty when it did."""
+
+    remote: str
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What became of damaged content: the upstreams that were asked, in order, and the repositories that need it.
+
+    `is_left_upstream`: a pull fetches it too, for a repository has left it upstream once.
+    """
 
     fault: Fault
-    remote: str
+    attempts: tuple[Attempt, ...] = ()
+    repositories: tuple[str, ...] = ()
+    is_left_upstream: bool = False
+
+    @property
+    def remote(self) -> str:
+        """The upstream that gave it; empty for none."""
+        return next((one.remote for one in self.attempts if not one.failure), "")
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """By upstream why it did not give it."""
+        return {one.remote: one.failure for one in self.attempts if one.failure}
+
+    def outcome(self, *, is_lost: bool) -> str:
+        """Return in one line what became of it, and what every upstream did that was asked."""
+        if is_lost:
+            told = "lost" if self.attempts else "lost; no upstream is recorded for it"
+        elif self.remote:
+            told = f"fetched again from {self.remote}"
+        elif not self.repositories:
+            told = "set aside; no version needs it"
+        elif self.is_left_upstream:
+            told = "set aside; the next pull asks upstream again"
+        else:
+            told = "set aside; it was brought anew meanwhile"
+        return "; ".join([told, *(f"{remote} {failure}" for remote, failure in self.failures.items())])
 
 
 @dataclass(slots=True)
@@ -65,8 +102,7 @@ class ScrubResult:
 
     blobs: int = 0
     bytes: int = 0
-    mended: list[Mended] = field(default_factory=list)
-    damaged: list[Fault] = field(default_factory=list)
+    repairs: list[Repair] = field(default_factory=list)
     lost: Sequence[Digest] = ()
     hits: Sequence[Hit] = ()
     unknown: UnknownFiles = field(default_factory=UnknownFiles)
@@ -75,12 +111,11 @@ class ScrubResult:
     flow_run_id: str = ""
 
     def summary(self) -> str:
-        """One line for a log, a flow run's state and a terminal."""
+        """Return one line for a log, a flow run's state and a terminal."""
         parts = [f"read {self.blobs} blobs, {format_bytes(self.bytes)}"]
-        if self.mended or self.damaged:
-            parts.append(
-                f"{len(self.mended) + len(self.damaged)} were damaged, {len(self.mended)} of them fetched again"
-            )
+        if self.repairs:
+            fetched = sum(bool(one.remote) for one in self.repairs)
+            parts.append(f"{len(self.repairs)} were damaged, {fetched} of them fetched again")
         parts.append(f"{len(self.lost)} are lost" if self.lost else "nothing is lost")
         if self.unknown.files or self.unknown.removed:
             parts.append(
@@ -90,21 +125,17 @@ class ScrubResult:
         return "; ".join(parts)
 
     def rows(self) -> list[Mapping[str, object]]:
-        """The table of what was found."""
-        rows: list[Mapping[str, object]] = [
-            {"digest": one.fault.digest, "what": one.fault.reason, "outcome": f"fetched again from {one.remote}"}
-            for one in self.mended
-        ]
+        """Return the table of what was found."""
         hit = {found.digest for found in self.hits}
-        rows += [
-            {"digest": one.digest, "what": one.reason, "outcome": "set aside; no version needs it"}
-            for one in self.damaged
-            if one.digest not in hit
+        rows: list[Mapping[str, object]] = [
+            {"digest": one.fault.digest, "what": one.fault.reason, "outcome": one.outcome(is_lost=False)}
+            for one in self.repairs
+            if one.fault.digest not in hit
         ]
-        reasons = {one.digest: one.reason for one in self.damaged}
         rows += [
             {
-                "digest": one.digest, "what": reasons.get(one.digest, "not in the store"), "outcome": "lost",
+                "digest": one.digest, "what": self.repair_of(one.digest).fault.reason,
+                "outcome": self.repair_of(one.digest).outcome(is_lost=True),
                 "repository": one.repository, "versions": one.versions, "tags": ", ".join(one.tags),
                 "served at": ", ".join(one.paths),
             }
@@ -112,16 +143,19 @@ class ScrubResult:
         ]  # fmt: skip
         return rows + [{"digest": "", "what": f"unknown file {name}", "outcome": ""} for name in self.unknown.names]
 
+    def repair_of(self, digest: Digest) -> Repair:
+        """Return what was tried to have lost content again."""
+        found = (one for one in self.repairs if one.fault.digest == digest)
+        return next(found, Repair(Fault(digest, 0, "not in the store")))
+
     def to_json(self) -> dict[str, object]:
-        """The same for programs."""
+        """Return the same for programs."""
         unknown = self.unknown
         return {
             "read": {"blobs": self.blobs, "bytes": self.bytes},
-            "damaged": {
-                **{str(one.digest): one.reason for one in self.damaged},
-                **{str(one.fault.digest): one.fault.reason for one in self.mended},
-            },
-            "fetched_again": {str(one.fault.digest): one.remote for one in self.mended},
+            "damaged": {str(one.fault.digest): one.fault.reason for one in self.repairs},
+            "fetched_again": {str(one.fault.digest): one.remote for one in self.repairs if one.remote},
+            "not_given": {str(one.fault.digest): one.failures for one in self.repairs if one.failures},
             "lost": [str(digest) for digest in self.lost],
             "hits": [one.to_json() for one in self.hits],
             "unknown": {"files": unknown.files, "bytes": unknown.bytes, "names": unknown.names},
@@ -140,6 +174,7 @@ class ContentLost(StorageCorrupt):
             f"{one.digest} of {one.repository} version {one.versions}"
             + (f", tags {', '.join(one.tags[:_NAMED])}" if one.tags else "")
             + (f", served at {', '.join(one.paths[:_NAMED])}" if one.paths else "")
+            + f": {result.repair_of(one.digest).outcome(is_lost=True)}"
             for one in result.hits[:_NAMED]
         ]
         more = f"\n… and {len(result.hits) - _NAMED} more" if len(result.hits) > _NAMED else ""

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from catalog.blobs.origins import Origin
 from catalog.content.copy_ends import RepositoryTarget
 from catalog.filters.tags import TagFilter
-from catalog.maintenance.impact import SYNCED_FROM
 from catalog.versions.changes import Commit, LatestIs
 from catalog.versions.snapshot import Snapshot
+from catalog.versions.version_origins import remote_origins
 from flows.runs.failures import each
 from flows.runs.metering import Meter, MeteredTarget, StagedManifest, meter, staged_manifest
 from flows.sync.blend import blended_of
@@ -155,7 +155,7 @@ async def find_attached(job: SyncJob, base: Snapshot) -> frozenset[Digest]:
 
 async def _is_wanted(job: SyncJob, referrer: Descriptor) -> bool:
     """Whether a referrer is of a type that is wanted; one whose type is not listed is asked for it."""
-    if job.companions.takes("") or job.companions.takes(referrer.artifact_type):
+    if job.companions.selects("") or job.companions.selects(referrer.artifact_type):
         return True
     if referrer.artifact_type:
         return False
@@ -163,7 +163,7 @@ async def _is_wanted(job: SyncJob, referrer: Descriptor) -> bool:
         manifest = await job.source.read_manifest(referrer)
     except (RemoteNotFound, RemoteUnauthorized, RemoteRefused):
         return False
-    return job.companions.takes(manifest.artifact_type or (manifest.config.media_type if manifest.config else ""))
+    return job.companions.selects(manifest.artifact_type or (manifest.config.media_type if manifest.config else ""))
 
 
 async def _copy_moved(
@@ -323,12 +323,13 @@ def commit_of(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Commit:
         operation_id=job.operation_id,
         flow_run_id=job.flow_run_id,
         actor="sync-repository",
-        message=f"{mode}{SYNCED_FROM}{', '.join(map(str, (one.reference for one in job.request.each_alone())))}"[:1000],
+        message=f"{mode} sync of {', '.join(map(str, (one.reference for one in job.request.each_alone())))}"[:1000],
         created_at=job.clock(),
         resumable=True,
         allow_sparse=bool(job.platforms.wanted or job.left_out),
         origin=job.origin,
         origins=_origins(job),
+        version_origins=remote_origins(one.upstream for one in job.request.each_alone()),
         serve=job.serve,
     )
 

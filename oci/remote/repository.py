@@ -40,9 +40,9 @@ class RemoteRepository:
     """Speaks for one repository through its registry's transport; `for_push` asks for that right from the first request on."""
 
     def __init__(
-        self, transport: RemoteTransport, name: str, *, for_push: bool = False, is_patient: bool = True
+        self, transport: RemoteTransport, name: str, *, for_push: bool = False, fail_fast: bool = False
     ) -> None:
-        self._transport, self.repository, self.is_patient = transport, parse_name(name), is_patient
+        self._transport, self.repository, self.fail_fast = transport, parse_name(name), fail_fast
         self._pull, self._push = f"repository:{name}:pull", f"repository:{name}:pull,push"
         if for_push:
             self._pull = self._push  # a login that may push is told 404 where others are told 401
@@ -73,9 +73,9 @@ class RemoteRepository:
         """What its requests are sent by."""
         return self._transport
 
-    def hurried(self) -> "RemoteRepository":
-        """The same, for when there is somebody else to ask: it fails with the first failure."""
-        return RemoteRepository(self._transport, self.repository, is_patient=False)
+    def failing_fast(self) -> "RemoteRepository":
+        """Return the same repository without retries, for use where another place can be asked."""
+        return RemoteRepository(self._transport, self.repository, fail_fast=True)
 
     def blame(self, error: RemoteCorrupt, _digest: Digest) -> bool:
         """Take note that the blob it has sent was another one; False: there is no other place to have it from."""
@@ -83,7 +83,7 @@ class RemoteRepository:
         return False
 
     async def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
-        return await self._transport.request(method, path, once=not self.is_patient, **options)
+        return await self._transport.request(method, path, once=self.fail_fast, **options)
 
     def _path(self, rest: str) -> str:
         return f"/v2/{self.repository}/{rest}"
@@ -202,7 +202,7 @@ class RemoteRepository:
                 )
                 broken.__cause__ = error
             fruitless = 0 if offset > begun else fruitless + 1
-            if fruitless == _FRUITLESS or resumed == _RESUMES - 1 or not self.is_patient:
+            if fruitless == _FRUITLESS or resumed == _RESUMES - 1 or self.fail_fast:
                 raise broken
             await self._transport.pause(fruitless)
 
@@ -210,7 +210,7 @@ class RemoteRepository:
         """Yield a blob's bytes from an offset on; raise NoRangeError where that must be done by reading all of it."""
         is_part = by_range and offset > 0
         headers = {"Range": f"bytes={offset}-"} if is_part else {}
-        path, once = self._path(f"blobs/{descriptor.digest}"), not self.is_patient
+        path, once = self._path(f"blobs/{descriptor.digest}"), self.fail_fast
         try:
             async with self._transport.stream("GET", path, scope=self._pull, headers=headers, once=once) as response:
                 skip = offset - first_byte(response, offset if is_part else 0)
@@ -293,7 +293,7 @@ class RemoteRepository:
             if not says_nothing(error):
                 raise
             try:
-                async with self._transport.stream("GET", path, scope=self._pull, once=not self.is_patient):
+                async with self._transport.stream("GET", path, scope=self._pull, once=self.fail_fast):
                     return True
             except RemoteNotFound:
                 return False
@@ -304,7 +304,7 @@ class RemoteRepository:
         try:
             if await self._transport.origin() not in origins:
                 return False
-            return await self.hurried().offers(digest)
+            return await self.failing_fast().offers(digest)
         except RemoteError:
             return False
 

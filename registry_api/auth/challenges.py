@@ -1,4 +1,7 @@
-"""What a 401 says: where to get a token, and for what. Source: RFC 6750 section 3, RFC 7617, distribution's token form."""
+"""The challenge of a 401: where to get a token, and with which scope.
+
+Source: RFC 6750 section 3, RFC 7617, distribution's token specification.
+"""
 
 from collections.abc import Sequence
 
@@ -6,24 +9,24 @@ from catalog.access.bearer_tokens import SERVICE, Scope
 from catalog.access.policy import Action
 
 BASIC = 'Basic realm="entrepot", charset="UTF-8"'
-_ASKED_FOR: dict[Action, tuple[str, ...]] = {"pull": ("pull",), "push": ("pull", "push"), "delete": ("delete",)}
+_TOKEN_ACTIONS: dict[Action, tuple[str, ...]] = {"pull": ("pull",), "push": ("pull", "push"), "delete": ("delete",)}
 
 
 def scopes_for(action: Action, name: str, mounts_from: str | None = None) -> Sequence[Scope]:
-    """Return what a token must be good for; a mount needs a second repository."""
+    """Return the scopes that a token needs; a mount needs a second repository."""
     if not name:
         return ()
-    found = [Scope("repository", name, _ASKED_FOR[action])]
+    scopes = [Scope("repository", name, _TOKEN_ACTIONS[action])]
     if mounts_from:
-        found.append(Scope("repository", mounts_from, ("pull",)))
-    return found
+        scopes.append(Scope("repository", mounts_from, ("pull",)))
+    return scopes
 
 
 def challenge(base: str | None, scopes: Sequence[Scope] = (), *, error: str = "") -> str:
-    """The value of WWW-Authenticate; `error` is `invalid_token` or `insufficient_scope` for a token that will not do.
+    """Return the value of WWW-Authenticate; `error` is `invalid_token` or `insufficient_scope` for a refused token.
 
-    `base` is the address by which the client reaches us. Where that cannot be believed, or tokens are not given out, it is None,
-    and the login is asked for at the place that the request was sent to.
+    `base` is the address by which the client reaches us. It is None where that cannot be trusted, or where no tokens are
+    issued; the client then logs in at the address it used (HTTP Basic).
     """
     if base is None:
         return BASIC

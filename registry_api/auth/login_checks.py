@@ -1,4 +1,4 @@
-"""Passwords checked at a price that nobody can run up for others: budgets first, then turns, then the hash.
+"""Checks of passwords whose cost one client cannot impose on others: budgets first, then turns, then the hash.
 
 1. What was wrong a moment ago is wrong without a hash, and the same login asked for by many at once is hashed once.
 2. Each try is paid for from the budgets of (address, account), of the address and of the account; a right one is paid back.
@@ -19,22 +19,22 @@ from typing import NamedTuple
 from catalog.access.logins import Login, Logins
 from catalog.access.policy import Policy
 from oci.errors import TooManyRequests
-from registry_api.auth.rate_limits import Budget, RateLimit
+from registry_api.auth.rate_limits import BucketSize, RateLimit
 from registry_api.http.fair_queue import FairQueue
 from registry_api.http.threads import Threads
-from registry_api.lru import Recent
+from registry_api.lru import LRUCache
 
-PAIR, ADDRESS, ACCOUNT = Budget(20, 1.0), Budget(100, 2.0), Budget(100, 2.0)
-"""Wrong tries at once, and each second after that: of one account from one address, from one address, of one account."""
+PAIR, ADDRESS, ACCOUNT = BucketSize(20, 1.0), BucketSize(100, 2.0), BucketSize(100, 2.0)
+"""Wrong attempts at once and per second: of one account from one address, from one address, of one account."""
 
 HASHES_AT_ONCE = 2
 """Hashes computed at a time: each takes a core and 64 MiB."""
 
 _WAITING = 8
-"""Tries of one account from one address that may wait."""
+"""Attempts of one account from one address that may wait."""
 
 _WRONG_FOR = 60.0
-"""Seconds for which a wrong login is known to be wrong."""
+"""Seconds for which a wrong login is remembered."""
 
 _REMEMBERED = 10_000
 
@@ -45,12 +45,12 @@ class _Wrong(NamedTuple):
 
 
 def address_key(address: str) -> str:
-    """Return what counts as one address: of IPv6 the network that one customer has all of. Pure."""
+    """Return the key of an address: of IPv6 its /64 network, which belongs to one customer. Pure."""
     try:
-        found = ip_address(address)
+        parsed = ip_address(address)
     except ValueError:
         return address
-    return str(ip_network((found, 64), strict=False)) if isinstance(found, IPv6Address) else address
+    return str(ip_network((parsed, 64), strict=False)) if isinstance(parsed, IPv6Address) else address
 
 
 class LoginChecks:
@@ -59,32 +59,31 @@ class LoginChecks:
     def __init__(self, logins: Logins, threads: Threads, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._logins, self._threads, self._clock = logins, threads, clock
         self._queue = FairQueue(HASHES_AT_ONCE, waiting=_WAITING, in_all=512)
-        said = "too many wrong logins"
         self._pairs, self._addresses, self._accounts = (
-            RateLimit(budget.each_second, burst=budget.at_once, said=said, clock=clock)
+            RateLimit(budget.each_second, burst=budget.at_once, reason="too many wrong logins", clock=clock)
             for budget in (PAIR, ADDRESS, ACCOUNT)
         )
-        self._known: Recent[tuple[str, str], None] = Recent(_REMEMBERED)
-        self._wrong: Recent[bytes, _Wrong] = Recent(_REMEMBERED)
-        self._under_way: dict[bytes, asyncio.Future[Login | None]] = {}
+        self._known: LRUCache[tuple[str, str], None] = LRUCache(_REMEMBERED)
+        self._wrong: LRUCache[bytes, _Wrong] = LRUCache(_REMEMBERED)
+        self._running: dict[bytes, asyncio.Future[Login | None]] = {}
         self._key = secrets.token_bytes(32)
 
     async def verify(self, policy: Policy, username: str, secret: str, address: str) -> Login | None:
-        """The login, None for a wrong one; raise TooManyRequests before anything is computed."""
-        found = self._logins.find(username, secret)
-        if found is not None or not self._logins.needs_hash(secret):
-            return found
+        """Return the login, None for a wrong one; raise TooManyRequests before a hash is computed."""
+        login = self._logins.find(username, secret)
+        if login is not None or not self._logins.needs_hash(secret):
+            return login
         pair = (address_key(address), username if username in policy.accounts else "")
         text = json.dumps([*pair, username, secret]).encode()
         mark = hashlib.blake2b(text, key=self._key, digest_size=16).digest()
         wrong = self._wrong.get(mark)
         if wrong is not None and wrong.policy is policy and self._clock() < wrong.until:
             return None
-        running = self._under_way.get(mark)
+        running = self._running.get(mark)
         if running is None:
             running = asyncio.ensure_future(self._check(policy, pair, mark, username, secret))
-            self._under_way[mark] = running
-            running.add_done_callback(lambda _: self._under_way.pop(mark, None))
+            self._running[mark] = running
+            running.add_done_callback(lambda _: self._running.pop(mark, None))
         return await asyncio.shield(running)
 
     async def _check(
@@ -98,14 +97,14 @@ class LoginChecks:
             self._pay_back(paid)
             raise
         if login is None:
-            self._wrong.keep(mark, _Wrong(policy, self._clock() + _WRONG_FOR))
+            self._wrong.put(mark, _Wrong(policy, self._clock() + _WRONG_FOR))
         else:
             self._pay_back(paid)
-            self._known.keep(pair, None)
+            self._known.put(pair, None)
         return login
 
     def _pay(self, pair: tuple[str, str]) -> list[tuple[RateLimit, str]]:
-        """Take one try from the budgets; raise TooManyRequests, having taken nothing, when one has none left."""
+        """Spend one attempt of the budgets; raise TooManyRequests, having spent nothing, when one is exhausted."""
         address, account = pair
         prices = [(self._pairs, f"{address} {account}")]
         if pair not in self._known:

@@ -1,4 +1,4 @@
-"""Identity tokens of others (OpenID Connect) as logins: a CI system's token is checked against its issuer's keys and our trusts.
+"""OpenID Connect identity tokens as logins: a CI system's token is verified with its issuer's keys and our trusts.
 
 Source: OpenID Connect Discovery 1.0 and RFC 7517 for the keys, RFC 8693 for the exchange at /token.
 """
@@ -21,19 +21,19 @@ from oci.remote.network.loopback import is_loopback
 from oci.remote.network.reach import GuardedBackend, NotingBackend, Reach, set_backend
 
 IDENTITY_USER = "oidc"
-"""Who logs in by this name has an identity token for a password."""
+"""The user name of a login whose password is an identity token."""
 
 _ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 _FRESH = 3600.0
-"""Seconds for which an issuer's keys are not asked for again."""
-_ASK_AGAIN = 30.0
-"""Seconds after which an unknown key makes us ask earlier than that; for so long a failing issuer is left alone, too."""
+"""Seconds for which an issuer's keys are cached."""
+_RETRY_AFTER = 30.0
+"""Seconds after which an unknown key leads to an earlier request; a failed request is not repeated before, either."""
 _LEEWAY = 60
 _LARGEST = 1024 * 1024
 
 
 def identity_client(settings: Settings) -> httpx.AsyncClient:
-    """What the issuers' keys are asked for by, as upstreams are; it reads certificates."""
+    """Return a client that requests issuers' keys, with the settings of upstreams; reads certificates."""
     verify = ssl.create_default_context(cafile=settings.ca_file) if settings.ca_file else True
     return httpx.AsyncClient(verify=verify, proxy=settings.proxy or None, timeout=settings.connect_timeout)
 
@@ -44,9 +44,9 @@ class _Keys(NamedTuple):
 
 
 class IdentityTokens:
-    """Checks identity tokens; the issuers' keys are kept, and asked for once however many logins wait for them.
+    """Verifies identity tokens; caches the issuers' keys, and requests them once however many logins wait.
 
-    `internal` are hosts of our network that issuers may name for their keys.
+    `internal` are hosts of our network that may serve issuers' keys.
     """
 
     def __init__(
@@ -62,14 +62,14 @@ class IdentityTokens:
         self._asking: dict[str, asyncio.Lock] = {}
 
     async def subject_of(self, policy: Policy, token: str) -> Subject:
-        """For whom the token stands; raise Unauthorized when no trust fits, RemoteUnavailable when there are no keys."""
+        """Return whom a token stands for; raise Unauthorized when no trust matches, RemoteUnavailable without keys."""
         try:
             header, claims = jwt.get_unverified_header(token), jwt.decode(token, options={"verify_signature": False})
         except jwt.PyJWTError as error:
-            raise Unauthorized(f"this is no identity token: {error}") from None
+            raise Unauthorized(f"invalid identity token: {error}") from None
         trusts = [trust for trust in policy.trusts if trust.issuer == claims.get("iss")]
         if not trusts:
-            raise Unauthorized("nothing trusts the issuer of this identity token")
+            raise Unauthorized("no trust for the issuer of this identity token")
         key = await self._key(trusts[0].issuer, str(header.get("kid", "")))
         reasons = []
         for trust in trusts:
@@ -78,18 +78,18 @@ class IdentityTokens:
             account = policy.accounts.get(trust.account)
             if not reason and account is not None and not account.disabled:
                 return Subject(account.name, account.stamp, "", trust.grants or None)
-            reasons.append(f"{trust.name}: {reason or 'its account cannot be used'}")
-        raise Unauthorized(f"the identity token fits no trust ({'; '.join(reasons)})")
+            reasons.append(f"{trust.name}: {reason or 'its account is missing or disabled'}")
+        raise Unauthorized(f"the identity token matches no trust ({'; '.join(reasons)})")
 
     async def _key(self, issuer: str, key_id: str) -> jwt.PyJWK:
         async with self._asking.setdefault(issuer, asyncio.Lock()):
             known = self._keys.get(issuer)
             now = self._clock()
             age = now - known.asked_at if known else float("inf")
-            if age > _FRESH or (known is not None and key_id not in known.by_id and age > _ASK_AGAIN):
+            if age > _FRESH or (known is not None and key_id not in known.by_id and age > _RETRY_AFTER):
                 try:
                     self._check_rested(issuer, now)
-                    known = self._keys[issuer] = _Keys(await self._ask(issuer), now)
+                    known = self._keys[issuer] = _Keys(await self._request_keys(issuer), now)
                 except RemoteUnavailable:
                     self._failed_at.setdefault(issuer, now)
                     if known is None or key_id not in known.by_id:
@@ -99,12 +99,12 @@ class IdentityTokens:
             return known.by_id[key_id]
 
     def _check_rested(self, issuer: str, now: float) -> None:
-        if now - self._failed_at.get(issuer, -_ASK_AGAIN) < _ASK_AGAIN:
-            raise RemoteUnavailable("the keys of the issuer could not be had a moment ago", registry=issuer)
+        if now - self._failed_at.get(issuer, -_RETRY_AFTER) < _RETRY_AFTER:
+            raise RemoteUnavailable("a request for its keys failed a moment ago", registry=issuer)
         self._failed_at.pop(issuer, None)
 
-    async def _ask(self, issuer: str) -> Mapping[str, jwt.PyJWK]:
-        """The issuer's keys, found by its configuration; raise RemoteUnavailable."""
+    async def _request_keys(self, issuer: str) -> Mapping[str, jwt.PyJWK]:
+        """Return the issuer's keys, found by its configuration; raise RemoteUnavailable."""
         home = httpx.URL(issuer).host
         reach = Reach(home, self._internal)
         async with await asyncio.to_thread(self._make_client) as client:
@@ -124,14 +124,14 @@ class IdentityTokens:
                 raise RemoteUnavailable(f"the address of its keys {error.message}", registry=issuer) from None
 
 
-def _read_keys(found: Mapping[str, Any]) -> Mapping[str, jwt.PyJWK]:
-    """The keys of a set by their ids."""
+def _read_keys(key_set: Mapping[str, Any]) -> Mapping[str, jwt.PyJWK]:
+    """Return the keys of a set by their ids."""
     keys: dict[str, jwt.PyJWK] = {}
-    for one in found.get("keys", []):
+    for key in key_set.get("keys", []):
         try:
-            keys[str(one.get("kid", ""))] = jwt.PyJWK(one)
+            keys[str(key.get("kid", ""))] = jwt.PyJWK(key)
         except (jwt.PyJWTError, AttributeError):
-            continue  # a key of a kind that we cannot use is no key to us
+            continue  # a kind of key that we cannot use
     return keys
 
 
@@ -140,11 +140,11 @@ async def _get_json(client: httpx.AsyncClient, issuer: str, url: str) -> dict[st
         address = httpx.URL(url)
         if address.scheme != "https" and not is_loopback(address.host):
             raise RemoteUnavailable(f"{url!r} is not https", registry=issuer)
-        async with client.stream("GET", address, headers={"accept": "application/json"}) as answer:
-            if answer.status_code != 200:
-                raise RemoteUnavailable(f"answered {answer.status_code} at {url}", registry=issuer)
+        async with client.stream("GET", address, headers={"accept": "application/json"}) as response:
+            if response.status_code != 200:
+                raise RemoteUnavailable(f"responded {response.status_code} at {url}", registry=issuer)
             raw = b""
-            async for part in answer.aiter_bytes():
+            async for part in response.aiter_bytes():
                 raw += part
                 if len(raw) > _LARGEST:
                     raise RemoteUnavailable(f"{url} is too long", registry=issuer)
@@ -152,7 +152,7 @@ async def _get_json(client: httpx.AsyncClient, issuer: str, url: str) -> dict[st
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise RemoteUnavailable(f"cannot read {url}: {error or type(error).__name__}", registry=issuer) from None
     if not isinstance(document, dict):
-        raise RemoteUnavailable(f"{url} is no JSON object", registry=issuer)
+        raise RemoteUnavailable(f"{url} is not a JSON object", registry=issuer)
     return document
 
 
@@ -167,7 +167,7 @@ def _host_of(issuer: str, uri: str) -> str:
 
 
 def _verify(trust: Trust, token: str, key: jwt.PyJWK) -> Mapping[str, object] | str:
-    """The claims, or why the token is not good for this trust."""
+    """Return the claims, or why the token is invalid for this trust."""
     try:
         claims: dict[str, object] = jwt.decode(
             token,
@@ -184,10 +184,10 @@ def _verify(trust: Trust, token: str, key: jwt.PyJWK) -> Mapping[str, object] | 
 
 
 def mismatch(trust: Trust, claims: Mapping[str, object]) -> str:
-    """Which claim does not fit a trust; empty when all do."""
+    """Return which claim does not match a trust; empty when all do."""
     for name, pattern in trust.claims.items():
         value = claims.get(name)
-        texts = [str(one) for one in value] if isinstance(value, list) else [] if value is None else [str(value)]
+        texts = [str(item) for item in value] if isinstance(value, list) else [] if value is None else [str(value)]
         if not any(fnmatchcase(text, pattern) for text in texts):
-            return f"claim {name} does not fit {pattern}"
+            return f"claim {name} does not match {pattern}"
     return ""

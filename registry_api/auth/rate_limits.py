@@ -1,27 +1,27 @@
-"""How much one caller may ask of this process."""
+"""Rate limits for each caller of this process."""
 
 import time
 from collections.abc import Callable
 from typing import NamedTuple
 
 from oci.errors import TooManyRequests
-from registry_api.lru import Recent
+from registry_api.lru import LRUCache
 
 _REMEMBERED = 10_000
 _BURST_SECONDS = 10.0
 
 
-class Budget(NamedTuple):
-    """What may be spent at once, and what comes back each second."""
+class BucketSize(NamedTuple):
+    """The size of a token bucket: tokens at once, and tokens refilled per second."""
 
     at_once: float
     each_second: float
 
 
 class RateLimit:
-    """A token bucket for each identity: `rate` requests a second on average, `burst` of them at once. A rate of 0 is no limit.
+    """A token bucket for each identity: `rate` requests per second on average, `burst` of them at once.
 
-    The burst is ten seconds' worth unless told.
+    A rate of 0 is no limit. The default burst is that of ten seconds.
     """
 
     def __init__(
@@ -29,28 +29,28 @@ class RateLimit:
         rate: float,
         *,
         burst: float | None = None,
-        said: str = "",
+        reason: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._rate, self._clock = rate, clock
-        self._said = said or f"more than {rate:g} requests a second"
+        self._reason = reason or f"more than {rate:g} requests per second"
         self._burst = max(1.0, rate * _BURST_SECONDS if burst is None else burst)
-        self._buckets: Recent[str, tuple[float, float]] = Recent(_REMEMBERED)
+        self._buckets: LRUCache[str, tuple[float, float]] = LRUCache(_REMEMBERED)
 
     def spend(self, identity: str) -> None:
-        """Count one request; raise TooManyRequests with the seconds to wait when there are too many."""
+        """Spend one token; raise TooManyRequests with the seconds to wait when none is left."""
         if not self._rate:
             return
         left, now = self._left(identity)
         if left < 1.0:
-            raise TooManyRequests(f"{self._said}; wait a moment", retry_after=(1.0 - left) / self._rate)
-        self._buckets.keep(identity, (left - 1.0, now))
+            raise TooManyRequests(f"{self._reason}; try again in a moment", retry_after=(1.0 - left) / self._rate)
+        self._buckets.put(identity, (left - 1.0, now))
 
     def give_back(self, identity: str) -> None:
-        """Count one request less."""
+        """Return one token."""
         if self._rate:
             left, now = self._left(identity)
-            self._buckets.keep(identity, (min(self._burst, left + 1.0), now))
+            self._buckets.put(identity, (min(self._burst, left + 1.0), now))
 
     def _left(self, identity: str) -> tuple[float, float]:
         now = self._clock()

@@ -1,4 +1,4 @@
-"""Reading request bodies: whole ones within a limit, and streams in batches that are worth a thread's while."""
+"""Request bodies: read whole within a limit, or streamed in batches that are worth a thread's switch."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,10 +9,10 @@ from oci.errors import EntrepotError
 from registry_api.http.errors import BodyTooLarge, RequestStalled
 
 BATCH = 1024 * 1024
-"""Bytes gathered before they are handed on. A batch is all that one upload holds in memory, twice at most."""
+"""Bytes of one batch. An upload holds two batches in memory at most."""
 
 PATIENCE = 60.0
-"""Seconds a client may be silent within a body before it is taken for gone, and its session set free."""
+"""Seconds that a client may be silent within a body before its session is released."""
 
 
 class ClientGone(Exception):
@@ -24,19 +24,19 @@ async def read_whole(
 ) -> bytes:
     """Return the body; raise `too_large` as soon as it is, or is announced to be, above `limit` bytes."""
     if announced is not None and announced > limit:
-        raise too_large(f"{announced} bytes are above the limit of {limit}")
+        raise too_large(f"the body of {announced} bytes exceeds the limit of {limit} bytes")
     parts: list[bytes] = []
     size = 0
     async for part in _parts(receive):
         size += len(part)
         if size > limit:
-            raise too_large(f"the body is above the limit of {limit} bytes")
+            raise too_large(f"the body exceeds the limit of {limit} bytes")
         parts.append(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 async def read_batches(receive: Receive) -> AsyncIterator[bytes]:
-    """Yield the body in batches of about BATCH bytes, none empty; what came before a break is yielded before it is raised."""
+    """Yield the body in batches of about BATCH bytes, none empty; raise an interruption after the bytes before it."""
     parts: list[bytes] = []
     size = 0
     try:
@@ -55,12 +55,12 @@ async def read_batches(receive: Receive) -> AsyncIterator[bytes]:
 
 
 async def _parts(receive: Receive) -> AsyncIterator[bytes]:
-    more = True
-    while more:
+    is_open = True
+    while is_open:
         message = await _next(receive)
         if message["type"] == "http.disconnect":
             raise ClientGone
-        more = message.get("more_body", False)
+        is_open = message.get("more_body", False)
         body: bytes = message.get("body", b"")
         if body:
             yield body
@@ -81,4 +81,4 @@ async def _next(receive: Receive) -> Message:
         async with asyncio.timeout(PATIENCE):
             return await receive()
     except TimeoutError:
-        raise RequestStalled(f"nothing of the body came for {PATIENCE:g} seconds") from None
+        raise RequestStalled(f"no byte of the body arrived for {PATIENCE:g} seconds") from None

@@ -1,6 +1,6 @@
-"""Connections as uvicorn keeps them, with what it leaves out: an end to requests whose head never ends.
+"""uvicorn's connections with limits it lacks: an end to requests whose head never ends.
 
-A body that stops coming is ended where it is read (`registry_api.http.bodies`); an idle connection by uvicorn's keep-alive timer.
+A stalled body is ended where it is read (`registry_api.http.bodies`); an idle connection by uvicorn's keep-alive timer.
 """
 
 import asyncio
@@ -10,24 +10,24 @@ from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from registry_api.http.messages import announced_length
-from registry_api.http.transports import SEND_FILE, AnswerTransport, HeadTransport, RawSocket
+from registry_api.http.transports import SEND_FILE, HeadTransport, RawSocket, ResponseTransport
 
 HEAD_LIMIT = 65_536
-"""Most bytes of a request line with its headers: eight times what other servers take, since tokens can be long."""
+"""Most bytes of a request line with its headers: eight times those of other servers, since tokens can be long."""
 
 HEAD_PATIENCE = 30.0
 """Seconds from the first byte of a request, or from the connection's beginning, to the end of its headers."""
 
 
 DROPPED_LIMIT = 8 * 1024 * 1024
-"""Bytes of a body that are still read and dropped after its request was answered; beyond, the connection ends."""
+"""Bytes of a body that are still read and dropped after the response; beyond, the connection ends."""
 
 HANG_UP_AFTER = 0.5
-"""Seconds that a client whose body nobody reads has to read its answer: closing at once could take it away."""
+"""Seconds that a client whose body nobody reads has to read the response: closing at once could lose it."""
 
 
 class Connection(HttpToolsProtocol):
-    """One client's connection; a head that is too long is answered 431, one that takes too long 408."""
+    """One client's connection; the response to a head that is too long is 431, to one that takes too long 408."""
 
     _head_since: float | None = None
     _head_bytes = 0
@@ -36,12 +36,12 @@ class Connection(HttpToolsProtocol):
     _raw: RawSocket | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """The first request may begin."""
+        """Start the time limit of the first request's head."""
         super().connection_made(transport)
         self._head_since = self.loop.time()
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came."""
+        """Parse received bytes; refuse a head that is too long."""
         super().data_received(data)
         if self._head_since is not None:
             self._head_bytes += len(data)
@@ -54,22 +54,22 @@ class Connection(HttpToolsProtocol):
         self._head_since, self._head_bytes, self._dropped = self.loop.time(), 0, 0
 
     def on_headers_complete(self) -> None:
-        """Begin to answer it."""
+        """Begin to respond."""
         self._head_since = None
         super().on_headers_complete()
         if self.scope["method"] == "HEAD":
             self.cycle.transport = cast("asyncio.Transport", HeadTransport(self.transport))
         else:
             is_long = (announced_length(cast("Scope", self.scope)) or 0) > DROPPED_LIMIT
-            answer = AnswerTransport(
+            transport = ResponseTransport(
                 self.transport, self.cycle, self._raw_socket, self._end_unread if is_long else None
             )
-            self.cycle.transport = cast("asyncio.Transport", answer)
+            self.cycle.transport = cast("asyncio.Transport", transport)
             if self.scheme == "http":
-                self.scope["extensions"] = {SEND_FILE: answer.send_file}  # type: ignore[dict-item]  # not one of uvicorn's
+                self.scope["extensions"] = {SEND_FILE: transport.send_file}  # type: ignore[dict-item]  # not one of uvicorn's
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of a body, or drop it when its request is answered already: the client may still be sending."""
+        """Accept a part of a body, or drop it after the response: the client may still be sending."""
         super().on_body(body)
         if self.cycle.response_complete and not self.transport.is_closing():
             self._dropped += len(body)
@@ -78,7 +78,7 @@ class Connection(HttpToolsProtocol):
                 self._end_unread()
 
     def _end_unread(self) -> None:
-        """End the connection after a moment in which the client can read its answer, and we drop a little of what it sends."""
+        """End the connection after a moment in which the client can read the response, and a little of its body is dropped."""
         if self._hanging_up is None and not self.transport.is_closing():
             if self.transport.can_write_eof():
                 self.transport.write_eof()
@@ -110,6 +110,6 @@ class Connection(HttpToolsProtocol):
         self._head_since = None
         if self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete:  # else the bytes would stand in the middle of an answer
+        if self.cycle is None or self.cycle.response_complete:  # else the bytes would stand in the middle of a response
             self.transport.write(b"HTTP/1.1 %s\r\nconnection: close\r\ncontent-length: 0\r\n\r\n" % status)
         self.transport.close()

@@ -1,24 +1,25 @@
-"""The one table from error classes to HTTP statuses, and the answers made of it. Source: distribution-spec, "Error Codes"."""
+"""The one table from error classes to HTTP statuses, and the responses made from it. Source: distribution-spec, "Error Codes"."""
 
 import json
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from starlette.responses import Response
-
 from oci import errors
 from oci.errors import EntrepotError
-from registry_api.http.messages import Answer, json_answer
+from registry_api.http.messages import WholeResponse, json_response
 
 
 class RouteUnknown(errors.NotFound):
-    """Nothing answers at this path."""
+    """No route has this path."""
 
     code = "UNSUPPORTED"
 
+    def __init__(self, path: str) -> None:
+        super().__init__(f"no route {path[:300]!r}")
+
 
 class ChildLeftOut(errors.ManifestUnknown):
-    """An index here names the manifest, and its repository was made without it; the answer has a warning that says so."""
+    """An index here names the manifest, and its repository was synced without it; the response has a warning."""
 
 
 class RequestStalled(errors.UploadInvalid):
@@ -26,11 +27,11 @@ class RequestStalled(errors.UploadInvalid):
 
 
 class Stopping(errors.LocalError):
-    """The server is told to stop before a request is done."""
+    """The server stops before a request is done."""
 
 
 class TooManyTags(errors.InvalidInput):
-    """A push asks for more tags than one request may set."""
+    """A push sets more tags than one request may set."""
 
     code = "TAG_INVALID"
 
@@ -42,7 +43,7 @@ class BodyTooLarge(errors.InvalidInput):
 
 
 class NotAcceptable(errors.InvalidInput):
-    """The client takes no form that the answer can be given in."""
+    """The client accepts none of the available formats."""
 
 
 _STATUSES: Mapping[type[EntrepotError], int] = {
@@ -75,18 +76,18 @@ _STATUSES: Mapping[type[EntrepotError], int] = {
     Stopping: 503,
 }
 
-_SAID_OF_LOCAL: Mapping[type[EntrepotError], str] = {
-    errors.StorageFull: "this registry has no room left",
-    errors.StorageCorrupt: "this registry lost the content, or it is damaged",
-    errors.StorageUnavailable: "this registry's storage cannot be reached now",
-    errors.CatalogUnusable: "this registry's catalogue cannot be used now",
-    Stopping: "this registry is being stopped; try again in a moment",
+_PUBLIC_MESSAGES: Mapping[type[EntrepotError], str] = {
+    errors.StorageFull: "this registry has no storage space left",
+    errors.StorageCorrupt: "this registry's copy of the content is missing or corrupt",
+    errors.StorageUnavailable: "this registry's storage is unavailable",
+    errors.CatalogUnusable: "this registry's catalogue is unavailable",
+    Stopping: "this registry is stopping; try again in a moment",
 }
-"""What is told of our own failures instead of their messages, which name files of ours and go to the log."""
+"""Messages of local failures for clients. The original messages name local files, and go to the log."""
 
 
 class Row(NamedTuple):
-    """What a class of errors is answered with."""
+    """The status and code of a class of errors."""
 
     status: int
     code: str
@@ -97,12 +98,12 @@ def _nearest(kind: type[EntrepotError]) -> type[EntrepotError]:
 
 
 def row_of(kind: type[EntrepotError]) -> Row:
-    """Status and code of a class: the status of the nearest class in the table, the code that the class carries."""
+    """Return the status of the nearest class in the table, and the class's own code."""
     return Row(_STATUSES[_nearest(kind)], kind.code)
 
 
 def error_classes() -> Iterator[type[EntrepotError]]:
-    """Every class of the error tree."""
+    """Yield every class of the error tree."""
     waiting: list[type[EntrepotError]] = [EntrepotError]
     while waiting:
         kind = waiting.pop()
@@ -111,56 +112,45 @@ def error_classes() -> Iterator[type[EntrepotError]]:
 
 
 def is_ours(error: EntrepotError) -> bool:
-    """Whether we are at fault, so that the message is for the log and not for the client."""
+    """Return whether the failure is local, so that its message is for the log and not for the client."""
     return error.side == "local"
 
 
 def public_message(error: EntrepotError) -> str:
-    """What a client may read of an error."""
+    """Return the message of an error that a client may read."""
     if not is_ours(error):
         return error.message
     for kind in type(error).__mro__:
-        if kind in _SAID_OF_LOCAL:
-            return _SAID_OF_LOCAL[kind]
+        if kind in _PUBLIC_MESSAGES:
+            return _PUBLIC_MESSAGES[kind]
     return "this registry failed"
 
 
-def error_answer(error: EntrepotError, *pairs: tuple[bytes, str], reference: str = "") -> Answer:
-    """The JSON answer to an error; `reference` is the name under which the log tells more."""
+def error_response(error: EntrepotError, *pairs: tuple[bytes, str], reference: str = "") -> WholeResponse:
+    """Return the JSON response to an error; `reference` identifies the log entry with the details."""
     status, code = row_of(type(error))
     headers = list(pairs)
     retry_after = getattr(error, "retry_after", None)
     if retry_after is not None:
         headers.append((b"retry-after", str(max(1, round(retry_after)))))
     detail = {} if is_ours(error) else error.detail
-    return _answer(status, code, public_message(error), detail, headers, reference)
+    return _response(status, code, public_message(error), detail, headers, reference)
 
 
-def error_response(error: EntrepotError, *of_401: tuple[bytes, str], allow: str = "") -> Response:
-    """The same answer for FastAPI's routes; the headers `of_401` go with a 401 alone."""
-    pairs = list(of_401) if row_of(type(error)).status == 401 else []
-    if allow:
-        pairs.append((b"allow", allow))
-    answer = error_answer(error, *pairs)
-    return Response(
-        answer.body, answer.status, {key.decode(): value.decode("latin-1") for key, value in answer.headers}
-    )
+def internal_error_response(reference: str) -> WholeResponse:
+    """Return the response to an unexpected exception."""
+    return _response(500, EntrepotError.code, "this registry failed", {}, [], reference)
 
 
-def internal_answer(reference: str) -> Answer:
-    """The answer to what nobody foresaw."""
-    return _answer(500, EntrepotError.code, "this registry failed", {}, [], reference)
-
-
-def _answer(
+def _response(
     status: int,
     code: str,
     message: str,
     detail: Mapping[str, object],
     headers: list[tuple[bytes, str]],
     reference: str,
-) -> Answer:
+) -> WholeResponse:
     if reference:
-        message = f"{message}; the log tells more under {reference}"
+        message = f"{message}; see the log under {reference}"
     body = json.dumps({"errors": [{"code": code, "message": message, "detail": detail}]}, default=str)
-    return json_answer(body.encode(), *headers, status=status)
+    return json_response(body.encode(), *headers, status=status)

@@ -1,9 +1,9 @@
-"""A bounded number at a time, and turns for those who wait: who asks for much waits for what they asked, and nobody else does."""
+"""Bounded concurrency with fair turns: the requests of a busy caller wait for each other, not those of other callers."""
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Hashable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Hashable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from oci.errors import TooManyRequests
 
@@ -11,9 +11,9 @@ _Lanes = OrderedDict[Hashable, "deque[asyncio.Future[None]]"]
 
 
 class FairQueue:
-    """Lets `at_once` run; the others wait in a lane for each key, and lanes take turns. For one event loop.
+    """Run `at_once` requests; others wait in a lane for each key, and lanes take turns. For one event loop.
 
-    Of one key `waiting` may wait, of all together `in_all`; what comes beyond is refused at once.
+    At most `waiting` requests of one key wait, and `in_all` of all keys; more are refused at once.
     """
 
     def __init__(self, at_once: int, *, waiting: int = 32, in_all: int = 1024) -> None:
@@ -41,14 +41,14 @@ class FairQueue:
         """Wait for a turn that another one passes on."""
         lane = lanes.get(key)
         if self._queued >= self._in_all or (lane is not None and len(lane) >= self._waiting):
-            raise TooManyRequests("too many requests wait for an answer already; wait a moment", retry_after=1.0)
+            raise TooManyRequests("too many requests are waiting already; try again in a moment", retry_after=1.0)
         turn = asyncio.get_running_loop().create_future()
         lanes.setdefault(key, deque()).append(turn)
         self._queued += 1
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # it came, and nobody is there to take it
+            if turn.done() and not turn.cancelled():  # the turn came, and nobody takes it
                 self._pass_on()
             raise
 
@@ -64,3 +64,21 @@ class FairQueue:
                     turn.set_result(None)
                     return
         self._running -= 1
+
+
+class Slots:
+    """Counts what runs at a time, and refuses what is too much; for one event loop."""
+
+    def __init__(self) -> None:
+        self._held = 0
+
+    @contextmanager
+    def hold(self, limit: int) -> Iterator[None]:
+        """Hold one of `limit` slots; raise TooManyRequests when none is free."""
+        if self._held >= limit:
+            raise TooManyRequests(f"{limit} queries are running already; try again in a moment", retry_after=2.0)
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1

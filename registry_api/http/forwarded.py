@@ -1,6 +1,6 @@
-"""What proxies in front of the registry say of a request: who sent it, by which name and scheme.
+"""Forwarding headers: the client, host and scheme of a request, as proxies in front of the registry state them.
 
-Heeded of proxies that the settings trust, and of nobody else. Source: RFC 7239; X-Forwarded-For, -Proto and -Host.
+Used from proxies that the settings trust, and from nobody else. Source: RFC 7239; X-Forwarded-For, -Proto and -Host.
 """
 
 import re
@@ -14,7 +14,7 @@ from starlette.types import Scope
 from registry_api.http.messages import find_header
 
 VOUCHED = "entrepot.vouched_host"
-"""True in the scope of a request whose host a trusted proxy stands for."""
+"""The key of a request's scope that is true where a trusted proxy vouches for the host."""
 
 _PAIR = re.compile(r'\s*+([A-Za-z]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|([^\s;,"]*+))\s*+')  # no way back: one pass
 HOST = re.compile(r"[A-Za-z0-9.\-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
@@ -24,7 +24,7 @@ Networks = Sequence[IPv4Network | IPv6Network]
 
 
 class Hop(NamedTuple):
-    """What one proxy says of who spoke to it; empty where it says nothing."""
+    """One proxy's statement of the client that connected to it; empty fields where it states nothing."""
 
     client: str = ""
     scheme: str = ""
@@ -37,7 +37,7 @@ def read_networks(texts: Sequence[str]) -> Networks:
 
 
 def address_text(text: str) -> str:
-    """The address of a node, without port and brackets; empty for one that is none, such as `unknown` or `_hidden`."""
+    """Return the address of a node, without port and brackets; empty for others, such as `unknown` or `_hidden`."""
     text = text.strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]
@@ -82,7 +82,7 @@ def parse_x_forwarded(addresses: str, schemes: str, hosts: str) -> list[Hop]:
 
 
 class TrustedProxies:
-    """Reads what trusted proxies say into a request's scope."""
+    """Applies the forwarding headers of trusted proxies to a request's scope."""
 
     def __init__(self, networks: Networks) -> None:
         self._networks = networks
@@ -95,22 +95,22 @@ class TrustedProxies:
         found = ip_address(text)
         return any(found in network for network in self._networks)
 
-    def heed(self, scope: Scope) -> Scope:
-        """The scope as the client's own request would have it; the same one when no trusted proxy says anything."""
+    def apply(self, scope: Scope) -> Scope:
+        """Return the scope as the client's own request would have it; unchanged without headers of a trusted proxy."""
         peer = scope.get("client")
         if not self._networks or not peer or not self.trusts(peer[0]):
             return scope
         hops = _hops_of(scope)
         if not hops:
             return scope
-        client, said = peer[0], Hop()
-        for hop in reversed(hops):  # from the nearest on, as far as who spoke to a proxy is a trusted proxy itself
-            said = Hop(hop.client or said.client, hop.scheme or said.scheme, hop.host or said.host)
+        client, merged = peer[0], Hop()
+        for hop in reversed(hops):  # from the nearest on, as long as the client of a proxy is a trusted proxy itself
+            merged = Hop(hop.client or merged.client, hop.scheme or merged.scheme, hop.host or merged.host)
             address = address_text(hop.client)
             client = address or client
             if not address or not self.trusts(address):
                 break
-        return _rewritten(scope, client, said)
+        return _rewritten(scope, client, merged)
 
 
 def _hops_of(scope: Scope) -> list[Hop]:
@@ -123,26 +123,26 @@ def _hops_of(scope: Scope) -> list[Hop]:
 
 
 def agree(hops: Sequence[Hop], older: Sequence[Hop]) -> bool:
-    """Whether both forms of what proxies say name the same client, or one of them says nothing. Pure.
+    """Return whether both forms of the headers name the same client, or the older form is absent. Pure.
 
-    A proxy that writes one form passes on the other as the client made it up; which of the two that is cannot be seen.
+    A proxy that writes one form passes on the other as the client sent it; which of the two that is cannot be seen.
     """
     if not older:
         return True
     return bool(hops) and address_text(hops[-1].client) == address_text(older[-1].client)
 
 
-def _rewritten(scope: Scope, client: str, said: Hop) -> Scope:
+def _rewritten(scope: Scope, client: str, hop: Hop) -> Scope:
     changes: dict[str, object] = {"client": (client, 0), VOUCHED: True}
-    if said.scheme.lower() in {"http", "https"}:
-        changes["scheme"] = said.scheme.lower()
-    if HOST.fullmatch(said.host):
+    if hop.scheme.lower() in {"http", "https"}:
+        changes["scheme"] = hop.scheme.lower()
+    if HOST.fullmatch(hop.host):
         others = [pair for pair in scope["headers"] if pair[0] != b"host"]
-        changes["headers"] = [(b"host", said.host.encode("latin-1")), *others]
+        changes["headers"] = [(b"host", hop.host.encode("latin-1")), *others]
     return {**scope, **changes}
 
 
 def claims(scope: Scope) -> Mapping[bytes, bytes]:
-    """The forwarding headers of a request, whoever sent it."""
+    """Return the forwarding headers of a request, whoever sent it."""
     found = {name: find_header(scope, name) for name in FORWARDED}
     return {name: value for name, value in found.items() if value}

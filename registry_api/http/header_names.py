@@ -1,6 +1,6 @@
-"""Header names as their specifications write them: some clients look for them in that very spelling.
+"""Header names as their specifications spell them, since some clients require that spelling.
 
-uvicorn writes all names in lower case; those of HTTP itself stay so, which every client takes.
+uvicorn writes all names in lower case; those of HTTP itself stay so, which every client accepts.
 Source: distribution-spec 1.1; containers/image, docs/signature-protocols.md.
 """
 
@@ -20,7 +20,7 @@ _NAMES = tuple((f"\r\n{name.lower()}:".encode(), f"\r\n{name}:".encode()) for na
 
 
 def spelled(head: bytes) -> bytes:
-    """The head of an answer as uvicorn makes it, with its names as they are written; no value has a line break in it."""
+    """Return the head of a response with its names spelled as specified; no value contains a line break."""
     for sent, written in _NAMES:
         head = head.replace(sent, written)
     return head

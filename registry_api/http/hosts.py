@@ -1,7 +1,7 @@
-"""By which names clients reach the registry: a challenge sends them, with their logins, to no other.
+"""The registry's own names: a challenge sends clients, with their logins, to no other.
 
-Where the name in a request is not known to be ours, whoever made up the request, or cached its answer, would say to whom the
-next client sends its password. Such a request is asked for a login at the very place it was sent to (HTTP Basic).
+A request may name any host. If its name were trusted, who forged the request, or cached the response, would decide where the
+next client sends its password. The challenge to an unknown name is HTTP Basic, at the address the client used.
 """
 
 import logging
@@ -23,22 +23,22 @@ _HINTS_AT_MOST = 20
 
 
 def certificate_names(file: Path | None) -> frozenset[str]:
-    """The names and addresses that a certificate is for, in lower case; none where it cannot be read, which others tell."""
+    """Return a certificate's names and addresses, in lower case; none where it cannot be read, which is reported elsewhere."""
     if file is None:
         return frozenset()
     from cryptography import x509
 
     try:
         certificate = x509.load_pem_x509_certificates(file.read_bytes())[0]
-        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (OSError, ValueError, IndexError, ssl.SSLError, x509.ExtensionNotFound):
         return frozenset()
-    names = [name.lower() for name in found.get_values_for_type(x509.DNSName)]
-    return frozenset([*names, *map(str, found.get_values_for_type(x509.IPAddress))])
+    hosts = [name.lower() for name in names.get_values_for_type(x509.DNSName)]
+    return frozenset([*hosts, *map(str, names.get_values_for_type(x509.IPAddress))])
 
 
 def host_name(host: str) -> str:
-    """A Host header's name or address, without the port, in lower case. Pure."""
+    """Return a Host header's name or address, without the port, in lower case. Pure."""
     name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
     return name.lower().rstrip(".")
 
@@ -46,10 +46,10 @@ def host_name(host: str) -> str:
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-def is_of_another_page(scope: Scope, own: str = "") -> bool:
-    """Whether a browser sends a request that may change something on behalf of a page of another origin; `own` is our address.
+def is_cross_origin(scope: Scope, own: str = "") -> bool:
+    """Return whether a browser sends a changing request for a page of another origin; `own` is our address.
 
-    Browsers add logins they remember, and client certificates, to whatever page asks. Clients other than browsers send neither
+    Browsers add remembered logins and client certificates to the requests of any page. Other clients send neither
     header. Source: Fetch Metadata; RFC 6454. Pure.
     """
     if scope["method"] in _SAFE:
@@ -65,7 +65,7 @@ def is_of_another_page(scope: Scope, own: str = "") -> bool:
 
 
 class Hosts:
-    """Knows our names; tells once in the log what a setting would help with."""
+    """Knows our own names; logs a hint once where a setting would help."""
 
     def __init__(self, settings: Settings) -> None:
         listened = settings.listen.rpartition(":")[0].strip("[]").lower()
@@ -75,7 +75,7 @@ class Hosts:
         self._hinted: set[str] = set()
 
     def base_url(self, scope: Scope) -> str | None:
-        """The address by which the client reaches us: the setting, else what the request says where that can be believed."""
+        """Return the address by which the client reaches us: the setting, else that of the request where it can be trusted."""
         if self._public_url:
             return self._public_url
         host = (find_header(scope, b"host") or b"").decode("latin-1")
@@ -84,10 +84,10 @@ class Hosts:
             return None
         if scope.get(VOUCHED):
             return f"{scheme}://{host}"
-        said = claims(scope)
-        if said:
+        headers = claims(scope)
+        if headers:
             self._hint_of_proxy(scope)
-            if scheme == "http" and any(b"https" in value.lower() for value in said.values()):
+            if scheme == "http" and any(b"https" in value.lower() for value in headers.values()):
                 return None  # an address in plain HTTP would be wrong
         if self._is_ours(host_name(host), scope):
             return f"{scheme}://{host}"
@@ -99,17 +99,17 @@ class Hosts:
             return True
         here = address_text(str((scope.get("server") or ("",))[0]))
         try:
-            asked = ip_address(name)
+            requested = ip_address(name)
         except ValueError:
             return False
-        return str(asked) == here or (asked.is_loopback and is_loopback(here))
+        return str(requested) == here or (requested.is_loopback and is_loopback(here))
 
     def _hint_of_proxy(self, scope: Scope) -> None:
         peer = str((scope.get("client") or ("",))[0])
         if self._is_new(f"proxy {peer}"):
             names = ", ".join(name.decode() for name in FORWARDED if find_header(scope, name))
             log.warning(
-                "a proxy seems to be in front of the registry, and what it says is not heeded peer=%s headers=%s; if it is "
+                "a proxy seems to be in front of the registry; its headers are ignored peer=%s headers=%s; if it is "
                 "yours, set ENTREPOT_TRUSTED_PROXIES=%s, or ENTREPOT_PUBLIC_URL to the address that clients use",
                 peer, names, peer,
             )  # fmt: skip
@@ -117,7 +117,7 @@ class Hosts:
     def _hint_of_host(self, host: str) -> None:
         if self._is_new(f"host {host[:300]}"):
             log.warning(
-                "a client reaches the registry by a name that is not known to be its own, and is asked for HTTP Basic host=%s; "
+                "a client uses a name that is not known to be the registry's own; its challenge is HTTP Basic host=%s; "
                 "set ENTREPOT_PUBLIC_URL, or name it in ENTREPOT_HOSTS",
                 clean_text(host[:300]),
             )
@@ -130,5 +130,5 @@ class Hosts:
 
 
 def trusted_proxies(settings: Settings) -> TrustedProxies:
-    """The proxies that the settings trust."""
+    """Return the proxies that the settings trust."""
     return TrustedProxies(read_networks(settings.trusted_proxies))

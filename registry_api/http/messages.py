@@ -1,4 +1,4 @@
-"""What goes into a handler and what comes out of it: a routed request, and an answer ready to be sent."""
+"""The input and output of a handler: a routed request, and a response ready to be sent."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -16,30 +16,30 @@ API_VERSION = (b"docker-distribution-api-version", b"registry/2.0")
 _FIELDS_AT_MOST = 100
 
 
-class Answer(NamedTuple):
-    """A whole answer; an answer to HEAD keeps the Content-Length of the body it leaves out."""
+class WholeResponse(NamedTuple):
+    """A response with its whole body; a response to HEAD keeps the Content-Length of the body it omits."""
 
     status: int
     headers: Headers
     body: bytes = b""
 
     async def send(self, send: Send, *, head: bool) -> None:
-        """Send it, without the body to a HEAD."""
+        """Send the response, to a HEAD without the body."""
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
         await send({"type": "http.response.body", "body": b"" if head else self.body})
 
 
 class Sendable(Protocol):
-    """What a handler returns: an Answer, or something that streams."""
+    """The result of a handler: a WholeResponse, or a stream."""
 
     async def send(self, send: Send, *, head: bool) -> None:
-        """Send it, without the body to a HEAD."""
+        """Send the response, to a HEAD without the body."""
         ...
 
 
-class Request(NamedTuple):
-    """One request: `name` is the checked path of a distribution, `repository` what it leads to, `reference` the last part
-    of the path, `caller` who asks."""
+class RoutedRequest(NamedTuple):
+    """One request: the checked path `name` of a distribution, the `repository` it serves, the path's last part `reference`,
+    and the `caller`."""
 
     name: str
     repository: str
@@ -50,20 +50,20 @@ class Request(NamedTuple):
 
     @property
     def user(self) -> str:
-        """The name of who asks, empty for nobody."""
+        """Return the caller's account, empty for an anonymous one."""
         return self.caller.account
 
     @property
     def path(self) -> str:
-        """The path asked for, decoded."""
+        """Return the requested path, decoded."""
         path: str = self.scope["path"]
         return path
 
     @property
     def query(self) -> Mapping[str, list[str]]:
-        """Query parameters, each with all its values; raise InvalidInput for a query of absurd length.
+        """Return the query parameters, each with all its values; raise InvalidInput for too many.
 
-        A plus sign is one, as in `artifactType=application/spdx+json`: no value of the protocol has a blank in it.
+        A plus sign stays one, as in `artifactType=application/spdx+json`: no value of the protocol contains a blank.
         """
         raw: bytes = self.scope["query_string"]
         if not raw:
@@ -73,58 +73,58 @@ class Request(NamedTuple):
                 raw.decode("latin-1").replace("+", "%2B"), keep_blank_values=True, max_num_fields=_FIELDS_AT_MOST
             )
         except ValueError:
-            raise InvalidInput(f"a query has {_FIELDS_AT_MOST} parameters at most") from None
+            raise InvalidInput(f"invalid query: expected at most {_FIELDS_AT_MOST} parameters") from None
 
     def parameter(self, name: str) -> str | None:
-        """The first value of a query parameter."""
+        """Return the first value of a query parameter."""
         values = self.query.get(name)
         return values[0] if values else None
 
     def header(self, name: bytes) -> bytes | None:
-        """The value of a header, its name in lower case; several lines are joined by commas."""
+        """Return the value of a header, its name in lower case; several lines are joined by commas."""
         return find_header(self.scope, name)
 
     @property
     def content_length(self) -> int | None:
-        """The announced length of the body in bytes; None for a chunked one."""
+        """Return the announced length of the body in bytes; None for a chunked one."""
         return announced_length(self.scope)
 
 
 def find_header(scope: Scope, name: bytes) -> bytes | None:
-    """The value of a header, its name in lower case; several lines are joined by commas."""
-    found: bytes | None = None
+    """Return the value of a header, its name in lower case; several lines are joined by commas."""
+    joined: bytes | None = None
     for key, value in scope["headers"]:
         if key == name:
-            found = value if found is None else found + b", " + value
-    return found
+            joined = value if joined is None else joined + b", " + value
+    return joined
 
 
 def announced_length(scope: Scope) -> int | None:
-    """The announced length of the body in bytes; None for a chunked one. A header that is no number announces nothing."""
+    """Return the announced length of the body in bytes; None for a chunked one, and for a header that is not a number."""
     value = find_header(scope, b"content-length")
     return int(value) if value is not None and value.isdigit() else None
 
 
 def with_headers(*pairs: tuple[bytes, str]) -> list[tuple[bytes, bytes]]:
-    """Headers of a /v2 answer."""
+    """Return the headers of a /v2 response."""
     return [API_VERSION, *((name, value.encode("latin-1")) for name, value in pairs)]
 
 
-def empty_answer(status: int, *pairs: tuple[bytes, str]) -> Answer:
-    """An answer that is all headers."""
+def empty_response(status: int, *pairs: tuple[bytes, str]) -> WholeResponse:
+    """Return a response without a body."""
     headers = with_headers(*pairs)
     if status not in (204, 304):
         headers.append((b"content-length", b"0"))
-    return Answer(status, headers)
+    return WholeResponse(status, headers)
 
 
-def json_answer(body: bytes, *pairs: tuple[bytes, str], status: int = 200) -> Answer:
-    """An answer whose body is JSON already."""
+def json_response(body: bytes, *pairs: tuple[bytes, str], status: int = 200) -> WholeResponse:
+    """Return a response with a JSON body."""
     kind = (b"content-type", "application/json; charset=utf-8")
-    return Answer(status, with_headers(kind, (b"content-length", str(len(body))), *pairs), body)
+    return WholeResponse(status, with_headers(kind, (b"content-length", str(len(body))), *pairs), body)
 
 
 def warning_value(text: str) -> str:
-    """The value of a Warning header. Source: distribution-spec, "Warnings"; RFC 9111 section 5.5."""
+    """Return the value of a Warning header. Source: distribution-spec, "Warnings"; RFC 9111 section 5.5."""
     quoted = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'299 - "{quoted}"'.encode("ascii", "replace").decode()

@@ -7,14 +7,14 @@ from oci.errors import PaginationInvalid
 
 
 def parse_count(text: str | None) -> int | None:
-    """Read `n`, None where it was not given; raise PaginationInvalid."""
+    """Return the page size of the parameter `n`, None without one; raise PaginationInvalid."""
     if text is None:
         return None
     if not text.isascii() or not text.isdecimal() or len(text) > 18:
-        raise PaginationInvalid(f"n is {text[:50]!r}; expected a whole number, 0 or more")
+        raise PaginationInvalid(f"invalid n {text[:50]!r}: expected a whole number, 0 or more")
     return int(text)
 
 
 def next_link(path: str, parameters: Mapping[str, str]) -> str:
-    """The Link header to the page after this one."""
+    """Return the Link header to the next page."""
     return f'<{quote(path)}?{urlencode(parameters)}>; rel="next"'

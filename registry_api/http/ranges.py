@@ -20,11 +20,11 @@ class Span(NamedTuple):
 
     @property
     def length(self) -> int:
-        """How many bytes."""
+        """Return the number of bytes."""
         return self.last - self.first + 1
 
 
-def parse_range(header: str, size: int) -> Span | None:
+def parse_byte_range(header: str, size: int) -> Span | None:
     """Return the part of `size` bytes that a Range header asks for; None means: ignore it and send all.
 
     Ignored are other units, several ranges, and what is no range at all, as RFC 9110 allows.
@@ -65,5 +65,5 @@ def parse_chunk(header: str) -> Span:
 
 
 def upload_progress(offset: int) -> str:
-    """The Range header of a session that has `offset` bytes; an empty one says 0-0 too, having no other way."""
+    """Return the Range header of a session with `offset` bytes; 0-0 for an empty one too, which has no other form."""
     return f"0-{max(offset - 1, 0)}"

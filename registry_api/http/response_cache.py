@@ -1,6 +1,6 @@
-"""Answers that cost much, such as lists of everything: kept as long as what they tell of is the same, made few at a time.
+"""A cache of responses that cost much, such as lists of everything: valid as long as the state they were made from.
 
-Whoever asks for the same at a time gets the same; who asks for much waits for their own turns, and pulls for neither.
+Few are made at a time. Equal requests at one time share one response; a caller of many waits for turns, and pulls never wait.
 """
 
 import asyncio
@@ -12,80 +12,79 @@ from registry_api.http.fair_queue import FairQueue
 
 _T = TypeVar("_T")
 AT_ONCE = 2
-"""Answers made at a time."""
+"""Responses made at a time."""
 
 KEPT_BYTES = 64 * 1024 * 1024
-"""Bytes of answers in memory, of all together."""
+"""Bytes of all responses in memory."""
 
 
-class _Kept(NamedTuple):
+class _Entry(NamedTuple):
     state: Hashable
     value: object
     size: int
 
 
-class Answers:
-    """Keeps answers by what was asked and the state that they tell of; for one event loop."""
+class ResponseCache:
+    """Keeps responses by key and by the state they were made from; for one event loop."""
 
     def __init__(self, *, limit: int = KEPT_BYTES) -> None:
         self._limit, self._held = limit, 0
-        self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
-        self._under_way: dict[Hashable, asyncio.Future[object]] = {}
+        self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
+        self._running: dict[tuple[Hashable, Hashable], asyncio.Future[object]] = {}
         self._queue = FairQueue(AT_ONCE, waiting=64)
 
     async def get(
         self,
-        asked: Hashable,
+        key: Hashable,
         state: Hashable,
-        asker: Hashable,
+        cost_key: Hashable,
         make: Callable[[], Awaitable[_T]],
         size: Callable[[_T], int],
     ) -> _T:
-        """Return the answer to what is asked as of a state: as it was kept, or made in the asker's turn.
+        """Return the cached response of a key and a state, else call `make` in a turn of `cost_key`.
 
-        Raises TooManyRequests when too many of the same asker wait, and what `make` raises.
+        Raises TooManyRequests when too many of the same `cost_key` wait, and what `make` raises.
         """
-        kept = self._kept.get(asked)
-        if kept is not None and kept.state == state:
-            self._kept.move_to_end(asked)
-            return cast("_T", kept.value)
-        key = (asked, state)
-        running = self._under_way.get(key)
+        entry = self._entries.get(key)
+        if entry is not None and entry.state == state:
+            self._entries.move_to_end(key)
+            return cast("_T", entry.value)
+        running = self._running.get((key, state))
         if running is None:
-            running = asyncio.ensure_future(self._make(asked, state, asker, make, size))
-            self._under_way[key] = running
-            running.add_done_callback(lambda done: self._ended(key, done))
+            running = asyncio.ensure_future(self._make(key, state, cost_key, make, size))
+            self._running[key, state] = running
+            running.add_done_callback(lambda done: self._ended((key, state), done))
         return cast("_T", await asyncio.shield(running))
 
-    def _ended(self, key: Hashable, done: "asyncio.Future[object]") -> None:
-        self._under_way.pop(key, None)
+    def _ended(self, key: tuple[Hashable, Hashable], done: "asyncio.Future[object]") -> None:
+        self._running.pop(key, None)
         if not done.cancelled():
-            done.exception()  # looked at: those who waited for it may have gone
+            done.exception()  # retrieved: the clients that waited for it may have gone
 
     async def _make(
         self,
-        asked: Hashable,
+        key: Hashable,
         state: Hashable,
-        asker: Hashable,
+        cost_key: Hashable,
         make: Callable[[], Awaitable[_T]],
         size: Callable[[_T], int],
     ) -> object:
-        async with self._queue.turn(asker):
+        async with self._queue.turn(cost_key):
             value = await make()
-        self._keep(asked, _Kept(state, value, size(value)))
+        self._put(key, _Entry(state, value, size(value)))
         return value
 
-    def _keep(self, asked: Hashable, made: _Kept) -> None:
-        before = self._kept.pop(asked, None)
+    def _put(self, key: Hashable, entry: _Entry) -> None:
+        before = self._entries.pop(key, None)
         self._held -= before.size if before is not None else 0
-        if made.size > self._limit:
+        if entry.size > self._limit:
             return
-        self._kept[asked] = made
-        self._held += made.size
+        self._entries[key] = entry
+        self._held += entry.size
         while self._held > self._limit:
-            self._held -= self._kept.popitem(last=False)[1].size
+            self._held -= self._entries.popitem(last=False)[1].size
 
 
 def body_size(body: bytes) -> int:
-    """Return what an answer takes in memory."""
+    """Return the bytes that a body takes in memory."""
     return len(body) + 500

@@ -1,4 +1,4 @@
-"""The threads that do what may block, so that the event loop never does: bounded, and apart by purpose."""
+"""Threads for calls that may block, so that the event loop never does: bounded pools, one for each purpose."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,7 +13,7 @@ class Threads:
     """Pools that cannot starve each other; `close` waits for what is under way.
 
     `files`: disk, hashing, catalogue reads. `commits`: they wait for each other, and the more wait the more go into one
-    transaction. `passwords`: each try takes a core and 64 MiB. `listings`: answers that take long to make.
+    transaction. `passwords`: each try takes a core and 64 MiB. `listings`: responses that take long to make.
     """
 
     def __init__(self, *, files: int = 16, commits: int = 32, passwords: int = 2, listings: int = 2) -> None:

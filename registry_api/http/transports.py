@@ -1,7 +1,7 @@
-"""How one answer goes out: its head together with the first of its body, and files by the system itself, without a copy.
+"""Transports of responses: the head together with the first of the body, and files by the system itself, without a copy.
 
-uvicorn writes head and body one by one, which wakes the client twice; and all bytes of a body pass through the process. Both took
-more time than all the rest of a pull.
+uvicorn writes head and body one by one, which wakes the client twice, and passes all bytes through the process. Both took more
+time than all the rest of a pull.
 """
 
 import asyncio
@@ -16,19 +16,19 @@ SEND_FILE = "entrepot.send_file"
 """The extension in a request's ASGI scope that sends a part of a file as the body; see `SendFile`."""
 
 PIECE = 1024 * 1024
-"""Bytes handed to the system at once; others get their turn between two pieces."""
+"""Bytes given to the system at once; other tasks run between two pieces."""
 
 _JOINED_AT_MOST = 65_536
 """Bytes up to which copying a body behind its head costs less than handing over two pieces."""
 
 
 class Cycle(Protocol):
-    """What we need to know of uvicorn's bookkeeping of one answer."""
+    """The part of uvicorn's request cycle that we use."""
 
     expected_content_length: int
     keep_alive: bool
     more_body: bool
-    """Whether some of the request's body has not come yet."""
+    """Whether some of the request's body has not arrived yet."""
 
 
 Fetch = Callable[[int, int], Awaitable[int]]
@@ -85,7 +85,7 @@ class RawSocket:
                 self._loop.remove_writer(self._socket.fileno())
 
     def close(self) -> None:
-        """Let go of the socket; who waits for it learns that it has ended."""
+        """Close the socket, and wake who waits for it."""
         self.ended = True
         if self._waiter is not None:
             self._loop.remove_writer(self._socket.fileno())
@@ -99,7 +99,7 @@ def _wake(waiter: "asyncio.Future[None]") -> None:
 
 
 class HeadTransport:
-    """The same for an answer that has no body: what is written is its head."""
+    """The transport of a response to HEAD: all that is written is its head."""
 
     __slots__ = ("_transport",)
 
@@ -115,12 +115,12 @@ class HeadTransport:
         self._transport.close()
 
     def is_closing(self) -> bool:
-        """Whether the connection closes."""
+        """Return whether the connection closes."""
         return self._transport.is_closing()
 
 
-class AnswerTransport:
-    """What uvicorn writes one answer to, in the place of the connection's transport."""
+class ResponseTransport:
+    """The transport that uvicorn writes one response to, in place of the connection's."""
 
     __slots__ = ("_begun", "_cycle", "_end_unread", "_head", "_raw", "_transport")
 
@@ -136,7 +136,7 @@ class AnswerTransport:
         self._head, self._begun = b"", False
 
     def write(self, data: bytes) -> None:
-        """Keep the head until something of the body comes; even of an empty one uvicorn writes something."""
+        """Hold the head until the first of the body arrives; uvicorn writes something even for an empty one."""
         if self._head:
             head, self._head = self._head, b""
             if len(data) > _JOINED_AT_MOST:
@@ -151,7 +151,7 @@ class AnswerTransport:
             self._head, self._begun = self._last(head) if is_unread else head, True
 
     def _last(self, head: bytes) -> bytes:
-        """The head of an answer to a request whose body has not come: nothing can follow it on this connection."""
+        """Return the head of the connection's last response: the request's body has not arrived, so none can follow."""
         if not self._cycle.keep_alive:
             return head
         self._cycle.keep_alive = False
@@ -190,5 +190,5 @@ class AnswerTransport:
             self._transport.close()
 
     def is_closing(self) -> bool:
-        """Whether the connection closes."""
+        """Return whether the connection closes."""
         return self._transport.is_closing()

@@ -1,21 +1,21 @@
-"""Management JSON under /api/v1: for programs that administer or replicate this installation. The rights are those of `/v2`."""
+"""Repositories, versions, tags and distributions under /api/v1, for programs; the rights are those of `/v2`."""
 
 from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.distributions.records import Distribution
 from catalog.pull_counts import PullSums, sum_pulls
 from catalog.versions.rows import RepositoryRow, VersionRow
 from catalog.versions.snapshot import Snapshot
+from catalog.versions.version_origins import OriginKind
 from oci.errors import Conflict
 from oci.reference import MAX_NAME, NAME_PATTERN, parse_name
-from registry_api.context import Registry
 from registry_api.http.response_cache import body_size
-from registry_api.management.dependencies import FAILURES, Asker, Count, Last, ToldErrors, asker_of
+from registry_api.management.dependencies import FAILURES, Context, Count, Last, ManagementRoute, RequestContext
 
 NUMBER = 2**53
 NamePath = Annotated[
@@ -25,7 +25,7 @@ NamePath = Annotated[
 
 
 class CacheOut(BaseModel):
-    """What a cache takes, who may bring it, and when it lets go; sizes in bytes, 0 for no limit."""
+    """A cache's rules: names and sizes it admits, who may fetch new content, when it evicts. Sizes in bytes, 0 for no limit."""
 
     include: list[str] = []
     exclude: list[str] = []
@@ -35,10 +35,10 @@ class CacheOut(BaseModel):
 
 
 class DistributionOut(BaseModel):
-    """A path that content is served at: `version` null is the repository's latest; `remote` is what a cache is for.
+    """A path that serves content: `version` null is the repository's latest; `remote` is the upstream of a cache.
 
-    `repository` is empty for those who may not pull by its own name. `history_from` is the first version that a public path
-    shows to everybody below the path of the past.
+    `repository` is empty for callers who may not pull by its own name. `history_from` is the first version that a public
+    path shows to everybody by time travel.
     """
 
     path: str
@@ -55,19 +55,19 @@ class DistributionOut(BaseModel):
 
 
 class ListedDistribution(DistributionOut):
-    """`content` is another text as soon as the path serves another version."""
+    """A distribution in a list; `content` changes whenever the path serves another version."""
 
     content: str
 
 
 class DistributionsOut(BaseModel):
-    """The distributions that the asker may pull from, by path."""
+    """The distributions that the caller may pull from, by path."""
 
     distributions: list[ListedDistribution]
 
 
 class DistributionIn(BaseModel):
-    """What a path is to serve."""
+    """The content that a path shall serve."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -78,7 +78,7 @@ class DistributionIn(BaseModel):
     labels: dict[str, str] = Field(default_factory=dict, max_length=100)
     immutable_tags: tuple[str, ...] = Field((), max_length=100)
     history_from: int | None = Field(
-        None, ge=1, le=NUMBER, description="First version of the past that everybody may pull once the path is public."
+        None, ge=1, le=NUMBER, description="First earlier version that everybody may pull once the path is public."
     )
 
 
@@ -95,8 +95,16 @@ class RepositoryOut(BaseModel):
     updated_at: datetime
 
 
+class OriginOut(BaseModel):
+    """A place that content of a version came from: a remote, a repository here or a bundle; `version` is the number there."""
+
+    kind: OriginKind
+    name: str
+    version: int | None
+
+
 class VersionOut(BaseModel):
-    """One version, and the operation that made it."""
+    """One version, the operation that made it, and where its content came from."""
 
     number: int
     operation: str
@@ -110,6 +118,7 @@ class VersionOut(BaseModel):
     size_bytes: int
     added: int
     removed: int
+    origins: list[OriginOut]
 
 
 class TagOut(BaseModel):
@@ -123,127 +132,136 @@ class TagOut(BaseModel):
     last_pulled_at: datetime | None = None
 
 
-def management_routes(registry: Registry) -> APIRouter:
-    """Repositories, versions, tags and distributions."""
-    router = APIRouter(prefix="/api/v1", tags=["content"], route_class=ToldErrors, responses=FAILURES)
-    asking = Depends(asker_of(registry))
-    catalog, run = registry.catalog, registry.threads.run
-
-    def names(asker: Asker, one: Distribution) -> bool:
-        """Whether the asker may know which repository a path leads to."""
-        own = catalog.distributions.find(one.repository)
-        return (
-            one.path == one.repository
-            or asker.may("pull", one.repository)
-            or (own is not None and registry.gate.may_pull(asker.caller, own))
-        )
-
-    @router.get("/repositories", response_model=list[RepositoryOut])
-    async def list_repositories(n: Count = 100, last: Last = "", asker: Asker = asking) -> list[RepositoryOut]:
-        """The repositories that rules let the asker pull from, by name."""
-        await registry.find_distribution("")
-
-        async def make() -> list[RepositoryRow]:
-            return await registry.threads.make(catalog.history.repositories)
-
-        rows = await registry.answers.get(
-            "repositories", catalog.serving.state, asker.key, make, lambda made: 500 * len(made)
-        )
-        found = [row for row in rows if row.name > last and asker.may("pull", row.name)]
-        return [_repository_out(row) for row in found[:n]]
-
-    @router.get("/repositories/{name:path}", response_model=RepositoryOut)
-    async def show_repository(name: NamePath, asker: Asker = asking) -> RepositoryOut:
-        """One repository."""
-        asker.check("pull", parse_name(name))
-        return _repository_out(await run(catalog.history.repository, name))
-
-    @router.get("/versions/{name:path}", response_model=list[VersionOut])
-    async def list_versions(
-        name: NamePath,
-        n: Count = 100,
-        before: Annotated[int, Query(ge=0, le=NUMBER, description="Only versions below this.")] = NUMBER,
-        asker: Asker = asking,
-    ) -> list[VersionOut]:
-        """A repository's versions, newest first."""
-        asker.check("pull", parse_name(name))
-        rows = await run(catalog.history.versions, name)
-        return [_version_out(row) for row in rows if row.number < before][:n]
-
-    @router.get("/tags/{name:path}", response_model=list[TagOut])
-    async def list_tags(
-        name: NamePath,
-        version: Annotated[int | None, Query(ge=0, le=NUMBER, description="Default: the latest.")] = None,
-        n: Count = 100,
-        last: Last = "",
-        asker: Asker = asking,
-    ) -> list[TagOut]:
-        """A version's tags in ASCII order."""
-        asker.check("pull", parse_name(name))
-        snapshot = await run(catalog.snapshots.get, name, version)
-        pulls = sum_pulls(await run(catalog.pulls.read_one, name))
-        return [_tag_out(snapshot, tag, pulls) for tag in snapshot.tags_after(last, n)]
-
-    @router.get("/distributions", response_model=DistributionsOut)
-    async def list_distributions(*, caches: bool = False, asker: Asker = asking) -> Response:
-        """Everybody sees the public distributions, users those that they may pull from too. With `caches`, administrators see the
-        caches instead, from whose own paths nothing can be pulled."""
-
-        def render() -> bytes:
-            found = [
-                one
-                for one in catalog.distributions.all()
-                if (
-                    one.remote and asker.may("admin", one.path) if caches else registry.gate.may_pull(asker.caller, one)
-                )
-            ]
-            marks = catalog.serving.content_marks(found)
-            shown = [(one, _distribution_out(one, names_repository=names(asker, one))) for one in found]
-            listed = [ListedDistribution(**out.model_dump(), content=marks[one.path]) for one, out in shown]
-            return DistributionsOut(distributions=listed).model_dump_json().encode()
-
-        async def make() -> bytes:
-            return await registry.threads.make(render)
-
-        asked, state = ("distributions", asker.caller, caches), await registry.state(asker.caller)
-        body = await registry.answers.get(asked, state, asker.key, make, body_size)
-        return Response(body, media_type="application/json")
-
-    @router.put("/distributions/{path:path}", response_model=DistributionOut, status_code=200)
-    async def put_distribution(path: NamePath, wanted: DistributionIn, asker: Asker = asking) -> DistributionOut:
-        """Serve a repository, or one version of it, at a path; needs `admin` on the path and `pull` on the repository."""
-        asker.check("admin", parse_name(path))
-        asker.check("pull", parse_name(wanted.repository))
-        old = catalog.distributions.find(path)
-        if old is not None and old.remote:
-            raise Conflict(f"{path} is a cache; delete it first")
-        await run(catalog.snapshots.get, wanted.repository, wanted.version)
-        now = registry.now()
-        fields = wanted.model_dump(exclude={"history_from"})
-        made = await registry.threads.commit(
-            catalog.distributions.put,
-            replace(old or Distribution(path, wanted.repository, now, now), **fields, updated_at=now),
-            actor=asker.caller.account,
-            history_from=wanted.history_from,
-        )
-        event = asker.record("set-distribution", path, repository=made.repository, version=made.version)
-        await registry.threads.commit(registry.gate.events.record, [event])
-        return _distribution_out(made)
-
-    @router.delete("/distributions/{path:path}", status_code=204)
-    async def delete_distribution(path: NamePath, asker: Asker = asking) -> None:
-        """Serve nothing at a path any more; the repository stays."""
-        asker.check("admin", parse_name(path))
-        await registry.threads.commit(catalog.distributions.delete, path, actor=asker.caller.account)
-        await registry.threads.commit(registry.gate.events.record, [asker.record("delete-distribution", path)])
-
-    return router
+router = APIRouter(prefix="/api/v1", tags=["content"], route_class=ManagementRoute, responses=FAILURES)
 
 
-def _distribution_out(one: Distribution, *, names_repository: bool = True) -> DistributionOut:
-    made = DistributionOut.model_validate(one, from_attributes=True)
-    repository = one.repository if names_repository else ""
-    return made.model_copy(update={"repository": repository, "cache": made.cache if one.remote else None})
+def _may_know_repository(context: RequestContext, distribution: Distribution) -> bool:
+    """Return whether the caller may know which repository a path serves."""
+    own = context.catalog.distributions.find(distribution.repository)
+    return (
+        distribution.path == distribution.repository
+        or context.may("pull", distribution.repository)
+        or (own is not None and context.registry.access.may_pull(context.caller, own))
+    )
+
+
+@router.get("/repositories", response_model=list[RepositoryOut])
+async def list_repositories(context: Context, n: Count = 100, last: Last = "") -> list[RepositoryOut]:
+    """List the repositories that rules let the caller pull from, by name."""
+    await context.registry.find_distribution("")
+
+    async def make() -> list[RepositoryRow]:
+        return await context.threads.make(context.catalog.history.repositories)
+
+    rows = await context.registry.responses.get(
+        "repositories", context.catalog.serving.state, context.cost_key, make, lambda rows: 500 * len(rows)
+    )
+    visible = [row for row in rows if row.name > last and context.may("pull", row.name)]
+    return [_repository_out(row) for row in visible[:n]]
+
+
+@router.get("/repositories/{name:path}", response_model=RepositoryOut)
+async def show_repository(context: Context, name: NamePath) -> RepositoryOut:
+    """Show one repository."""
+    context.check("pull", parse_name(name))
+    return _repository_out(await context.threads.run(context.catalog.history.repository, name))
+
+
+@router.get("/versions/{name:path}", response_model=list[VersionOut])
+async def list_versions(
+    context: Context,
+    name: NamePath,
+    n: Count = 100,
+    before: Annotated[int, Query(ge=0, le=NUMBER, description="Only versions below this.")] = NUMBER,
+) -> list[VersionOut]:
+    """List a repository's versions, newest first."""
+    context.check("pull", parse_name(name))
+    rows = await context.threads.run(context.catalog.history.versions, name)
+    return [_version_out(row) for row in rows if row.number < before][:n]
+
+
+@router.get("/tags/{name:path}", response_model=list[TagOut])
+async def list_tags(
+    context: Context,
+    name: NamePath,
+    version: Annotated[int | None, Query(ge=0, le=NUMBER, description="Default: the latest.")] = None,
+    n: Count = 100,
+    last: Last = "",
+) -> list[TagOut]:
+    """List a version's tags in ASCII order."""
+    context.check("pull", parse_name(name))
+    snapshot = await context.threads.run(context.catalog.snapshots.get, name, version)
+    pulls = sum_pulls(await context.threads.run(context.catalog.pulls.read_one, name))
+    return [_tag_out(snapshot, tag, pulls) for tag in snapshot.tags_after(last, n)]
+
+
+@router.get("/distributions", response_model=DistributionsOut)
+async def list_distributions(context: Context, *, caches: bool = False) -> Response:
+    """List the distributions that the caller may pull from: the public ones, and for users those that rules allow. With
+    `caches`, list instead the caches that the caller administers, whose own paths serve nothing."""
+
+    def render() -> bytes:
+        return _render_distributions(context, caches=caches)
+
+    async def make() -> bytes:
+        return await context.threads.make(render)
+
+    key, state = ("distributions", context.caller, caches), await context.registry.state(context.caller)
+    body = await context.registry.responses.get(key, state, context.cost_key, make, body_size)
+    return Response(body, media_type="application/json")
+
+
+def _render_distributions(context: RequestContext, *, caches: bool) -> bytes:
+    """Return the JSON of DistributionsOut; on a thread."""
+
+    def is_listed(distribution: Distribution) -> bool:
+        if caches:
+            return bool(distribution.remote) and context.may("admin", distribution.path)
+        return context.registry.access.may_pull(context.caller, distribution)
+
+    distributions = list(filter(is_listed, context.catalog.distributions.all()))
+    marks = context.catalog.serving.content_marks(distributions)
+    listed = []
+    for distribution in distributions:
+        out = _distribution_out(distribution, names_repository=_may_know_repository(context, distribution))
+        listed.append(ListedDistribution(**out.model_dump(), content=marks[distribution.path]))
+    return DistributionsOut(distributions=listed).model_dump_json().encode()
+
+
+@router.put("/distributions/{path:path}", response_model=DistributionOut, status_code=200)
+async def put_distribution(context: Context, path: NamePath, body: DistributionIn) -> DistributionOut:
+    """Serve a repository, or one version of it, at a path; needs `admin` on the path and `pull` on the repository."""
+    context.check("admin", parse_name(path))
+    context.check("pull", parse_name(body.repository))
+    old = context.catalog.distributions.find(path)
+    if old is not None and old.remote:
+        raise Conflict(f"{path} is a cache; delete it first")
+    await context.threads.run(context.catalog.snapshots.get, body.repository, body.version)
+    now = context.registry.now()
+    fields = body.model_dump(exclude={"history_from"})
+    distribution = await context.threads.commit(
+        context.catalog.distributions.put,
+        replace(old or Distribution(path, body.repository, now, now), **fields, updated_at=now),
+        actor=context.account,
+        history_from=body.history_from,
+    )
+    event = context.record("set-distribution", path, repository=distribution.repository, version=distribution.version)
+    await context.threads.commit(context.registry.access.events.record, [event])
+    return _distribution_out(distribution)
+
+
+@router.delete("/distributions/{path:path}", status_code=204)
+async def delete_distribution(context: Context, path: NamePath) -> None:
+    """Delete a distribution; its repository stays."""
+    context.check("admin", parse_name(path))
+    await context.threads.commit(context.catalog.distributions.delete, path, actor=context.account)
+    await context.threads.commit(context.registry.access.events.record, [context.record("delete-distribution", path)])
+
+
+def _distribution_out(distribution: Distribution, *, names_repository: bool = True) -> DistributionOut:
+    out = DistributionOut.model_validate(distribution, from_attributes=True)
+    repository = distribution.repository if names_repository else ""
+    return out.model_copy(update={"repository": repository, "cache": out.cache if distribution.remote else None})
 
 
 def _tag_out(snapshot: Snapshot, tag: str, pulls: PullSums) -> TagOut:

@@ -2,69 +2,67 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.path_patterns import PathPattern
 from catalog.quotas.quotas import Quota, QuotaUse
-from registry_api.context import Registry
-from registry_api.management.dependencies import FAILURES, Asker, ToldErrors, asker_of
+from catalog.units import Size
+from registry_api.management.dependencies import FAILURES, Context, ManagementRoute
 
 _NUMBER = 2**53
 Limit = Annotated[int | None, Field(ge=0, le=_NUMBER)]
+Bytes = Annotated[Size | None, Field(ge=0, le=_NUMBER)]
 
 
 class QuotaIn(BaseModel):
-    """What the repositories that fit a pattern may hold together; null is no limit."""
+    """Limits of all repositories together that match a pattern; null is no limit."""
 
     model_config = ConfigDict(extra="forbid")
 
     pattern: PathPattern
-    max_bytes: Limit = None
+    max_bytes: Bytes = None
     max_tags: Limit = None
-    warn_bytes: Limit = None
+    warn_bytes: Bytes = None
     warn_tags: Limit = None
 
 
 class QuotaOut(QuotaIn):
-    """A quota, and what is used of it."""
+    """A quota and its use."""
 
     used_bytes: int
     used_tags: int
 
 
-def quota_routes(registry: Registry) -> APIRouter:
-    """Quotas: list, set, delete."""
-    router = APIRouter(prefix="/api/v1", tags=["administration"], route_class=ToldErrors, responses=FAILURES)
-    asking = Depends(asker_of(registry))
-    quotas, commit = registry.catalog.quotas, registry.threads.commit
+router = APIRouter(prefix="/api/v1", tags=["administration"], route_class=ManagementRoute, responses=FAILURES)
 
-    @router.get("/quotas", response_model=list[QuotaOut])
-    async def list_quotas(asker: Asker = asking) -> list[QuotaOut]:
-        """All quotas, with what is used."""
-        asker.administration()
-        await registry.threads.run(registry.catalog.snapshots.refresh)
-        return [_out(one) for one in quotas.all()]
 
-    @router.put("/quotas", response_model=QuotaOut)
-    async def set_quota(wanted: QuotaIn, asker: Asker = asking) -> QuotaOut:
-        """Set the quota of a pattern, in place of the one that it has."""
-        asker.administration()
-        quota = Quota(**wanted.model_dump())
-        await commit(quotas.put, quota, actor=asker.caller.account)
-        asker.note("set-quota", quota.pattern, detail=wanted.model_dump())
-        return _out(quotas.get(quota.pattern))
+@router.get("/quotas", response_model=list[QuotaOut])
+async def list_quotas(context: Context) -> list[QuotaOut]:
+    """List all quotas, with their use."""
+    context.check_administrator()
+    await context.threads.run(context.catalog.snapshots.refresh)
+    return [_out(use) for use in context.catalog.quotas.all()]
 
-    @router.delete("/quotas", status_code=204)
-    async def delete_quota(
-        pattern: Annotated[str, Query(max_length=255, description="The pattern of the quota.")], asker: Asker = asking
-    ) -> None:
-        """Take a quota away."""
-        asker.administration()
-        await commit(quotas.delete, pattern, actor=asker.caller.account)
-        asker.note("delete-quota", pattern, detail={})
 
-    return router
+@router.put("/quotas", response_model=QuotaOut)
+async def set_quota(context: Context, fields: QuotaIn) -> QuotaOut:
+    """Set a pattern's quota; it replaces an earlier one."""
+    context.check_administrator()
+    quota = Quota(**fields.model_dump())
+    await context.threads.commit(context.catalog.quotas.put, quota, actor=context.account)
+    context.note("set-quota", quota.pattern, detail=fields.model_dump())
+    return _out(context.catalog.quotas.get(quota.pattern))
+
+
+@router.delete("/quotas", status_code=204)
+async def delete_quota(
+    context: Context, pattern: Annotated[str, Query(max_length=255, description="The pattern of the quota.")]
+) -> None:
+    """Delete a quota."""
+    context.check_administrator()
+    await context.threads.commit(context.catalog.quotas.delete, pattern, actor=context.account)
+    context.note("delete-quota", pattern, detail={})
 
 
 def _out(use: QuotaUse) -> QuotaOut:

@@ -1,26 +1,25 @@
-"""How upstreams are spoken to, under /api/v1/remotes, for administrators."""
+"""Records of remotes under /api/v1/remotes, for administrators: address, login, TLS, mirrors and limits of each."""
 
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path as FilePath
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.blobs.origins import Policy
 from catalog.remotes.options import check_files
 from catalog.remotes.records import NO_PROXY, RemoteRecord, check_record, parse_key
 from oci.errors import Denied, InvalidInput
-from registry_api.context import Registry
-from registry_api.management.dependencies import FAILURES, Asker, ToldErrors, asker_of
+from registry_api.management.dependencies import FAILURES, Context, ManagementRoute
 from registry_api.management.named_files import check_named
 
 _FILE = Field("", max_length=1000)
 _FILES = ("ca_file", "client_cert", "client_key")
 ENVIRONMENT = "REMOTE_SECRET_"
-"""What the variables begin with that a record made over HTTP may name; its files lie below HOME/secrets. An administrator of the
-registry need not be one of the machine."""
+"""Prefix of the environment variables that a record made over HTTP may name; its files lie below HOME/secrets. An
+administrator of the registry need not be one of the machine."""
 
 KeyPath = Annotated[
     str,
@@ -33,7 +32,7 @@ KeyPath = Annotated[
 
 
 class RemoteIn(BaseModel):
-    """How a registry is spoken to; what is left out is as the settings say. Values of headers are references."""
+    """The connection to a registry; the settings are the defaults. Values of headers are references."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -52,79 +51,77 @@ class RemoteIn(BaseModel):
 
 
 class RemoteOut(RemoteIn):
-    """What is recorded about a registry."""
+    """The record of a registry."""
 
     key: str
     created_at: datetime
     updated_at: datetime
 
 
-def remote_routes(registry: Registry) -> APIRouter:
-    """Records of remotes."""
-    router = APIRouter(prefix="/api/v1", tags=["remotes"], route_class=ToldErrors, responses=FAILURES)
-    asking = Depends(asker_of(registry))
-    remotes, commit, run = registry.catalog.remotes, registry.threads.commit, registry.threads.run
+router = APIRouter(prefix="/api/v1", tags=["remotes"], route_class=ManagementRoute, responses=FAILURES)
 
-    @router.get("/remotes", response_model=list[RemoteOut])
-    async def list_remotes(asker: Asker = asking) -> list[RemoteOut]:
-        """All records, by registry."""
-        asker.administration()
-        return [_out(one) for one in remotes.all()]
 
-    @router.get("/remotes/{key:path}", response_model=RemoteOut)
-    async def show_remote(key: KeyPath, asker: Asker = asking) -> RemoteOut:
-        """One record."""
-        asker.administration()
-        return _out(remotes.get(parse_key(key)))
+@router.get("/remotes", response_model=list[RemoteOut])
+async def list_remotes(context: Context) -> list[RemoteOut]:
+    """List all records, by registry."""
+    context.check_administrator()
+    return [_out(record) for record in context.catalog.remotes.all()]
 
-    @router.put("/remotes/{key:path}", response_model=RemoteOut)
-    async def put_remote(key: KeyPath, wanted: RemoteIn, asker: Asker = asking) -> RemoteOut:
-        """Record how a registry is spoken to, in place of what was recorded."""
-        asker.administration()
-        now, name = registry.now(), parse_key(key)
-        old = remotes.find(name)
-        fields = {**wanted.model_dump(), "headers": tuple(wanted.headers.items())}
-        made = check_record(RemoteRecord(name, old.created_at if old else now, now, **fields))
-        check_references(wanted.headers, wanted.proxy, registry.catalog.settings.root / "secrets")
-        for what in _FILES:
-            check_named(registry.catalog.settings, what, getattr(made, what), recorded=getattr(old, what, ""))
-        await run(_check_files, made)
-        await commit(remotes.put, made, actor=asker.caller.account)
-        await commit(registry.gate.events.record, [asker.record("set-remote", name)])
-        return _out(made)
 
-    @router.delete("/remotes/{key:path}", status_code=204)
-    async def delete_remote(key: KeyPath, asker: Asker = asking) -> None:
-        """Forget a record."""
-        asker.administration()
-        name = parse_key(key)
-        await commit(remotes.delete, name, actor=asker.caller.account)
-        await commit(registry.gate.events.record, [asker.record("delete-remote", name)])
+@router.get("/remotes/{key:path}", response_model=RemoteOut)
+async def show_remote(context: Context, key: KeyPath) -> RemoteOut:
+    """Show one record."""
+    context.check_administrator()
+    return _out(context.catalog.remotes.get(parse_key(key)))
 
-    return router
+
+@router.put("/remotes/{key:path}", response_model=RemoteOut)
+async def put_remote(context: Context, key: KeyPath, body: RemoteIn) -> RemoteOut:
+    """Record how to connect to a registry; it replaces an earlier record."""
+    context.check_administrator()
+    now, name = context.registry.now(), parse_key(key)
+    old = context.catalog.remotes.find(name)
+    fields = {**body.model_dump(), "headers": tuple(body.headers.items())}
+    record = check_record(RemoteRecord(name, old.created_at if old else now, now, **fields))
+    check_references(body.headers, body.proxy, context.catalog.settings.root / "secrets")
+    for field in _FILES:
+        check_named(context.catalog.settings, field, getattr(record, field), recorded=getattr(old, field, ""))
+    await context.threads.run(_check_files, record)
+    await context.threads.commit(context.catalog.remotes.put, record, actor=context.account)
+    await context.threads.commit(context.registry.access.events.record, [context.record("set-remote", name)])
+    return _out(record)
+
+
+@router.delete("/remotes/{key:path}", status_code=204)
+async def delete_remote(context: Context, key: KeyPath) -> None:
+    """Delete a record."""
+    context.check_administrator()
+    name = parse_key(key)
+    await context.threads.commit(context.catalog.remotes.delete, name, actor=context.account)
+    await context.threads.commit(context.registry.access.events.record, [context.record("delete-remote", name)])
 
 
 def check_references(headers: Mapping[str, str], proxy: str, secrets: FilePath) -> None:
-    """Raise Denied when a reference names what only those may use who administer the machine."""
+    """Raise Denied when a reference names a variable or file that only administrators of the machine may use."""
     for reference in (*headers.values(), proxy if proxy != NO_PROXY else ""):
         kind, _, name = reference.partition(":")
         if kind == "env" and not name.startswith(ENVIRONMENT):
-            raise Denied(f"a variable that is named over HTTP must begin with {ENVIRONMENT}")
+            raise Denied(f"invalid variable {name[:80]!r}: over HTTP its name must begin with {ENVIRONMENT}")
         if kind == "file" and not FilePath(name).resolve().is_relative_to(secrets.resolve()):
-            raise Denied("a file that is named over HTTP must lie below HOME/secrets of this installation")
+            raise Denied("invalid file: over HTTP it must lie below HOME/secrets of this installation")
 
 
 def _check_files(record: RemoteRecord) -> None:
-    """Raise InvalidInput in the same words whether a file is absent, unreadable or of no use."""
+    """Raise InvalidInput with the same message whether a file is missing, unreadable or invalid."""
     try:
         check_files(record)
     except InvalidInput:
         raise InvalidInput(
-            f"a file that the record names is not there, not readable, or not what it should be; on the registry's machine, "
-            f"`entrepot remote set {record.key}` says which"
+            f"a file of the record is missing, unreadable or invalid; run `entrepot remote set {record.key}` on the registry's "
+            "machine to see which"
         ) from None
 
 
-def _out(one: RemoteRecord) -> RemoteOut:
-    fields = {name: getattr(one, name) for name in RemoteOut.model_fields}
-    return RemoteOut.model_validate({**fields, "headers": dict(one.headers)})
+def _out(record: RemoteRecord) -> RemoteOut:
+    fields = {name: getattr(record, name) for name in RemoteOut.model_fields}
+    return RemoteOut.model_validate({**fields, "headers": dict(record.headers)})

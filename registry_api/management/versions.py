@@ -1,25 +1,25 @@
-"""Versions over HTTP: shown, compared, restored, pinned and deleted. Reading takes `pull` on the repository, restoring `push` and
-`delete`, what concerns its history `admin`."""
+"""Versions over HTTP: show, compare, restore, pin and delete.
 
-from collections.abc import Sequence
+Reading needs `pull` on the repository, restoring `push` and `delete`, changes of its history `admin`.
+"""
+
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from catalog.content.diff import VersionRef, diff_versions
+from catalog.content.diff import diff_versions
 from catalog.content.restore import plan_towards
 from catalog.versions.changes import Commit, CommitResult, LatestIs, TagsStay
-from catalog.versions.deletion import SquashReport
 from catalog.versions.pins import Pin
 from catalog.versions.snapshot import Snapshot, delta_between
 from catalog.versions.timeline import NUMBERS_PATTERN, parse_numbers
+from catalog.versions.version_origins import repository_origins
 from oci.errors import NameUnknown
-from oci.reference import MAX_NAME, NAME_PATTERN, parse_name
-from registry_api.context import Registry
+from oci.reference import MAX_NAME, NAME_PATTERN, parse_name, parse_version_reference
 from registry_api.management.content import NUMBER, NamePath, VersionOut
-from registry_api.management.dependencies import FAILURES, Asker, ToldErrors, asker_of
+from registry_api.management.dependencies import FAILURES, Context, ManagementRoute, RequestContext
 
 _REF_PATTERN = f"{NAME_PATTERN.removesuffix('$')}(@[0-9]{{1,15}})?$"
 Number = Annotated[int, Path(ge=1, le=NUMBER, description="A version.")]
@@ -30,7 +30,7 @@ Ref = Annotated[
         json_schema_extra={"pattern": _REF_PATTERN, "maxLength": MAX_NAME},
     ),
 ]
-Dry = Annotated[bool, Query(description="Say what would be done, and do nothing.")]
+Dry = Annotated[bool, Query(description="Return what would be done, and change nothing.")]
 
 
 class ChangeOut(BaseModel):
@@ -55,7 +55,7 @@ class VersionShown(VersionOut):
 
 
 class PinIn(BaseModel):
-    """What a version is kept for."""
+    """The reason to keep a version."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -63,7 +63,7 @@ class PinIn(BaseModel):
 
 
 class PinOut(BaseModel):
-    """A version that nobody may delete."""
+    """A pinned version: it cannot be deleted."""
 
     repository: str
     version: int
@@ -73,7 +73,7 @@ class PinOut(BaseModel):
 
 
 class DeletedOut(BaseModel):
-    """Which versions were, or would be, deleted; with `dry_run`, what garbage collection could free by it."""
+    """The versions deleted, or to be deleted; with `dry_run`, what garbage collection could then free."""
 
     repository: str
     deleted: list[int]
@@ -84,7 +84,7 @@ class DeletedOut(BaseModel):
 
 
 class RestoreIn(BaseModel):
-    """Which version's content is wanted; 0 is the empty one."""
+    """The version to restore; 0 is the empty one."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -93,7 +93,7 @@ class RestoreIn(BaseModel):
 
 
 class RestoredOut(BaseModel):
-    """The version that holds the content now, and how many tags changed for it; `changed` is false when it was so already."""
+    """The version that holds the content now, and how many tags changed; `changed` is false if it was the latest already."""
 
     repository: str
     base_version: int
@@ -105,145 +105,145 @@ class RestoredOut(BaseModel):
     tags_removed: int
 
 
-def version_routes(registry: Registry) -> APIRouter:
-    """What there is to do with versions."""
-    router = APIRouter(prefix="/api/v1", tags=["versions"], route_class=ToldErrors, responses=FAILURES)
-    _add_reading(router, registry)
-    _add_changing(router, registry)
-    return router
+router = APIRouter(prefix="/api/v1", tags=["versions"], route_class=ManagementRoute, responses=FAILURES)
 
 
-def _add_reading(router: APIRouter, registry: Registry) -> None:
-    asking = Depends(asker_of(registry))
-    catalog, run = registry.catalog, registry.threads.run
-
-    @router.get("/version/{number}/{name:path}", response_model=VersionShown)
-    async def show_version(
-        number: Number,
-        name: NamePath,
-        n: Annotated[int, Query(ge=0, le=100_000, description="How many changes at most.")] = 1000,
-        asker: Asker = asking,
-    ) -> VersionShown:
-        """One version and what it changed."""
-        asker.check("pull", parse_name(name))
-        row = await run(catalog.history.version, name, number)
-        changes = await run(catalog.history.changes, name, number)
-        pin = next((pin for pin in await run(catalog.pins.of, name) if pin.version == number), None)
-        told = VersionOut.model_validate(row, from_attributes=True).model_dump()
-        return VersionShown(
-            **told,
-            repository=name,
-            base=row.base,
-            operation_id=row.operation_id,
-            pinned=pin is not None,
-            note=pin.note if pin else "",
-            changes=[ChangeOut.model_validate(one, from_attributes=True) for one in changes[:n]],
-        )
-
-    @router.get("/diff", response_model=dict[str, Any])
-    async def diff(old: Ref, new: Ref, *, packages: bool = False, asker: Asker = asking) -> dict[str, object]:
-        """What leads from one version to another, of one repository or of two; with `packages` by their SBOMs too."""
-        ends = [VersionRef.parse(old), VersionRef.parse(new)]
-        for end in ends:
-            asker.check("pull", end.repository)
-        return (await run(diff_versions, catalog, *ends, packages=packages)).to_json()
-
-    @router.get("/pins/{name:path}", response_model=list[PinOut])
-    async def list_pins(name: NamePath, asker: Asker = asking) -> list[PinOut]:
-        """A repository's pinned versions."""
-        asker.check("pull", parse_name(name))
-        await run(catalog.history.repository, name)
-        return [PinOut.model_validate(pin, from_attributes=True) for pin in await run(catalog.pins.of, name)]
+@router.get("/version/{number}/{name:path}", response_model=VersionShown)
+async def show_version(
+    context: Context,
+    number: Number,
+    name: NamePath,
+    n: Annotated[int, Query(ge=0, le=100_000, description="How many changes at most.")] = 1000,
+) -> VersionShown:
+    """Show one version and its changes."""
+    context.check("pull", parse_name(name))
+    row = await context.threads.run(context.catalog.history.version, name, number)
+    changes = await context.threads.run(context.catalog.history.changes, name, number)
+    pins = await context.threads.run(context.catalog.pins.of, name)
+    pin = next((pin for pin in pins if pin.version == number), None)
+    return VersionShown(
+        **VersionOut.model_validate(row, from_attributes=True).model_dump(),
+        repository=name,
+        base=row.base,
+        operation_id=row.operation_id,
+        pinned=pin is not None,
+        note=pin.note if pin else "",
+        changes=[ChangeOut.model_validate(change, from_attributes=True) for change in changes[:n]],
+    )
 
 
-def _add_changing(router: APIRouter, registry: Registry) -> None:
-    asking = Depends(asker_of(registry))
-    catalog, commit = registry.catalog, registry.threads.commit
-
-    @router.post("/restore/{name:path}", response_model=RestoredOut)
-    async def restore(name: NamePath, wanted: RestoreIn, asker: Asker = asking) -> RestoredOut:
-        """Make a new version with the content of an old one; tags that a path keeps from being moved stay. 409: somebody was
-        quicker, try again."""
-        for action in ("push", "delete"):
-            asker.check(action, parse_name(name))
-        return await commit(_restore, registry, asker, name, wanted)
-
-    @router.put("/pins/{number}/{name:path}", response_model=PinOut)
-    async def pin_version(number: Number, name: NamePath, wanted: PinIn, asker: Asker = asking) -> PinOut:
-        """Keep a version from being deleted."""
-        asker.check("admin", parse_name(name))
-        made = Pin(name, number, wanted.note, asker.caller.account, registry.now())
-        await commit(catalog.pins.add, made, address=asker.address)
-        return PinOut.model_validate(made, from_attributes=True)
-
-    @router.delete("/pins/{number}/{name:path}", status_code=204)
-    async def unpin_version(number: Number, name: NamePath, asker: Asker = asking) -> None:
-        """Let a pinned version go; it stays until it is deleted."""
-        asker.check("admin", parse_name(name))
-        account, now = asker.caller.account, registry.now()
-        await commit(catalog.pins.remove, name, number, actor=account, now=now, address=asker.address)
-
-    @router.delete("/versions/{name:path}", response_model=DeletedOut)
-    async def delete_versions(
-        name: NamePath,
-        version: Annotated[
-            list[Annotated[str, Field(pattern=NUMBERS_PATTERN)]],
-            Query(min_length=1, max_length=1000, description="A number, or a range such as 5-9; may be repeated."),
-        ],
-        *,
-        dry_run: Dry = False,
-        asker: Asker = asking,
-    ) -> DeletedOut:
-        """Delete versions, all or none; the others stay what they are. 409 for the latest, and for what is served or pinned."""
-        asker.check("admin", parse_name(name))
-        wanted: Sequence[range] = parse_numbers(version)
-        account, now = asker.caller.account, registry.now()
-        report = await commit(
-            catalog.deletion.delete_versions,
-            name,
-            wanted,
-            actor=account,
-            now=now,
-            address=asker.address,
-            dry_run=dry_run,
-        )
-        return _deleted(report)
-
-    @router.delete("/repositories/{name:path}", response_model=DeletedOut)
-    async def delete_repository(name: NamePath, *, dry_run: Dry = False, asker: Asker = asking) -> DeletedOut:
-        """Delete a repository with all its versions and its own path. 409 when another path serves it, or a version is pinned."""
-        asker.check("admin", parse_name(name))
-        account, now = asker.caller.account, registry.now()
-        report = await commit(
-            catalog.deletion.delete_repository, name, actor=account, now=now, address=asker.address, dry_run=dry_run
-        )
-        return _deleted(report)
+@router.get("/diff", response_model=dict[str, Any])
+async def diff(context: Context, old: Ref, new: Ref, *, packages: bool = False) -> dict[str, object]:
+    """Compare two versions, of one repository or of two; with `packages`, compare their SBOMs too."""
+    ends = [parse_version_reference(old), parse_version_reference(new)]
+    for end in ends:
+        context.check("pull", end.repository)
+    return (await context.threads.run(diff_versions, context.catalog, *ends, packages=packages)).to_json()
 
 
-def _deleted(report: SquashReport) -> DeletedOut:
+@router.get("/pins/{name:path}", response_model=list[PinOut])
+async def list_pins(context: Context, name: NamePath) -> list[PinOut]:
+    """List a repository's pinned versions."""
+    context.check("pull", parse_name(name))
+    await context.threads.run(context.catalog.history.repository, name)
+    pins = await context.threads.run(context.catalog.pins.of, name)
+    return [PinOut.model_validate(pin, from_attributes=True) for pin in pins]
+
+
+@router.post("/restore/{name:path}", response_model=RestoredOut)
+async def restore(context: Context, name: NamePath, body: RestoreIn) -> RestoredOut:
+    """Make a new version with the content of an old one; a path's immutable tags stay. 409: another commit came first, try
+    again."""
+    for action in ("push", "delete"):
+        context.check(action, parse_name(name))
+    return await context.threads.commit(_restore, context, name, body.version, dry_run=body.dry_run)
+
+
+@router.put("/pins/{number}/{name:path}", response_model=PinOut)
+async def pin_version(context: Context, number: Number, name: NamePath, body: PinIn) -> PinOut:
+    """Keep a version from being deleted."""
+    context.check("admin", parse_name(name))
+    pin = Pin(name, number, body.note, context.account, context.registry.now())
+    await context.threads.commit(context.catalog.pins.add, pin, address=context.address)
+    return PinOut.model_validate(pin, from_attributes=True)
+
+
+@router.delete("/pins/{number}/{name:path}", status_code=204)
+async def unpin_version(context: Context, number: Number, name: NamePath) -> None:
+    """Unpin a version; it stays until it is deleted."""
+    context.check("admin", parse_name(name))
+    await context.threads.commit(
+        context.catalog.pins.remove,
+        name,
+        number,
+        actor=context.account,
+        now=context.registry.now(),
+        address=context.address,
+    )
+
+
+@router.delete("/versions/{name:path}", response_model=DeletedOut)
+async def delete_versions(
+    context: Context,
+    name: NamePath,
+    version: Annotated[
+        list[Annotated[str, Field(pattern=NUMBERS_PATTERN)]],
+        Query(min_length=1, max_length=1000, description="A number, or a range such as 5-9; may be repeated."),
+    ],
+    *,
+    dry_run: Dry = False,
+) -> DeletedOut:
+    """Delete versions, all or none; the others stay as they are. 409 for the latest version, and for served or pinned ones."""
+    context.check("admin", parse_name(name))
+    numbers = parse_numbers(version)
+    report = await context.threads.commit(
+        context.catalog.deletion.delete_versions,
+        name,
+        numbers,
+        actor=context.account,
+        now=context.registry.now(),
+        address=context.address,
+        dry_run=dry_run,
+    )
     return DeletedOut.model_validate(report.to_json())
 
 
-def _restore(registry: Registry, asker: Asker, name: str, wanted: RestoreIn) -> RestoredOut:
-    catalog = registry.catalog
-    content = catalog.snapshots.get(name, wanted.version)
+@router.delete("/repositories/{name:path}", response_model=DeletedOut)
+async def delete_repository(context: Context, name: NamePath, *, dry_run: Dry = False) -> DeletedOut:
+    """Delete a repository with all its versions and its own path. 409 when another path serves it, or a version is pinned."""
+    context.check("admin", parse_name(name))
+    report = await context.threads.commit(
+        context.catalog.deletion.delete_repository,
+        name,
+        actor=context.account,
+        now=context.registry.now(),
+        address=context.address,
+        dry_run=dry_run,
+    )
+    return DeletedOut.model_validate(report.to_json())
+
+
+def _restore(context: RequestContext, name: str, version: int, *, dry_run: bool) -> RestoredOut:
+    catalog = context.catalog
+    content = catalog.snapshots.get(name, version)
     base = catalog.snapshots.find(name)
     if base is None:
         raise NameUnknown(f"no repository {name!r} here")
-    made = Commit(
+    commit = Commit(
         repository=name,
         operation="restore",
         changes=plan_towards(base, content),
         requirements=(LatestIs(base.version), TagsStay(catalog.distributions.immutable_tags(name))),
-        operation_id=registry.make_id(),
-        actor=asker.caller.account,
-        message=f"restored version {wanted.version}",
-        created_at=registry.now(),
+        operation_id=context.registry.make_id(),
+        actor=context.account,
+        message=f"restored version {version}",
+        created_at=context.registry.now(),
         allow_sparse=True,
         donors=(name,),
+        version_origins=repository_origins({name: content.version}),
     )
-    result = catalog.commits.preview(made) if wanted.dry_run else catalog.commits.commit(made)
-    return _restored(base, result, dry_run=wanted.dry_run)
+    result = catalog.commits.preview(commit) if dry_run else catalog.commits.commit(commit)
+    return _restored(base, result, dry_run=dry_run)
 
 
 def _restored(base: Snapshot, result: CommitResult, *, dry_run: bool) -> RestoredOut:

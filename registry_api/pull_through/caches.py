@@ -1,4 +1,4 @@
-"""Pull-through caches: what a client asks for below a cache's path is brought here first, then served as anything else is."""
+"""Pull-through caches: what a client requests below a cache's path is fetched first, then served like all other content."""
 
 import logging
 import time
@@ -18,46 +18,46 @@ from oci.reference import is_tag, registry_name
 from oci.remote.address import Remote, parse_remote
 from oci.target import Source
 from registry_api.context import Registry
-from registry_api.pull_through.ingest import take_manifests
-from registry_api.pull_through.upstream_requests import Question, Questions
+from registry_api.pull_through.ingest import ingest_manifests
+from registry_api.pull_through.upstream_requests import SingleFlight, UpstreamRequest
 
 log = logging.getLogger("registry_api")
 
 _REFERRERS_AT_MOST = 200
-"""Referrers of one manifest that are brought here with one question."""
+"""Referrers of one manifest that one request fetches."""
 
-_TAGS_KEPT = 500_000
-"""Tags of upstreams' lists that are kept in memory, of all names together."""
+_MOST_TAGS = 500_000
+"""Tags of upstreams' lists that are in memory, of all names together."""
 
 
 class Caches:
-    """Keeps tags, lists of tags and referrers as fresh as their caches ask for."""
+    """Keeps tags, lists of tags and referrers as fresh as their caches require."""
 
     def __init__(self, upstreams: Upstreams, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._upstreams = upstreams
-        self._questions = Questions(clock=clock)
+        self._requests = SingleFlight(clock=clock)
         self._lists: OrderedDict[str, tuple[str, ...]] = OrderedDict()
 
-    def place(self, registry: Registry, namespace: str, name: str) -> tuple[str, str | None]:
-        """Where a name of another registry is to be had here, and that registry, if there is a cache of it; else the name alone.
+    def resolve_namespace(self, registry: Registry, namespace: str, name: str) -> tuple[str, str | None]:
+        """Return the path of another registry's name below its cache, and that registry; without a cache the name and None.
 
         Source: distribution-spec (development head), parameter `ns`; containerd sends it to the mirrors of a registry.
         """
-        wanted = registry_name(namespace)
+        searched = registry_name(namespace)
         for cache in registry.catalog.distributions.caches():
             remote = parse_remote(f"{cache.remote}/name").reference
-            if remote.repository in {"name", "library/name"} and registry_name(remote.registry) == wanted:
+            if remote.repository in {"name", "library/name"} and registry_name(remote.registry) == searched:
                 return f"{cache.path}/{name}", namespace
         return name, None
 
-    async def bring(
-        self, registry: Registry, cache: Distribution, name: str, reference: str, why_not: EntrepotError | None = None
+    async def fetch_manifest(
+        self, registry: Registry, cache: Distribution, name: str, reference: str, denial: EntrepotError | None = None
     ) -> str:
-        """Make sure that the repository holds what upstream has under the reference, if that is to be had.
+        """Fetch and commit what upstream has under a tag or digest; return a warning for the client, or "".
 
-        Does nothing for a digest that is here and for a tag that is fresh. A tag that is here is served as it is when upstream
-        fails, and a warning for the client is returned; otherwise the RemoteError is raised, as it is when upstream says that
-        there is no such thing. `why_not` is what keeps this request from asking upstream, and counts as what upstream has said.
+        Does nothing for a digest that is here, and for a tag that is fresh. When upstream fails, a tag that is here is served
+        as it is, with a warning. Otherwise the RemoteError is raised, as for RemoteNotFound in any case. `denial` is the
+        reason not to send a request upstream; it counts as upstream's error.
         """
         is_digest = ":" in reference
 
@@ -68,111 +68,113 @@ class Caches:
         if is_here and is_digest:
             return ""
 
-        async def ask() -> None:
+        async def fetch() -> None:
             snapshot = await registry.find_served(name) or Snapshot(name, 0)
-            if holds(snapshot) and not is_here:  # brought since this request looked
+            if holds(snapshot) and not is_here:  # committed since this request looked
                 return
             source = await self._upstreams.repository(remote_below(cache, name))
             root = await source.resolve(reference)
             if is_digest or snapshot.tags.get(reference) != root.digest:
                 changes = () if is_digest else (SetTag(reference, root.digest),)
-                await self._take(registry, cache, snapshot, source, [root], changes)
+                await self._ingest(registry, cache, snapshot, source, [root], changes)
 
-        return _warning(cache, await self._ask(cache, Question(name, reference), ask, why_not, is_here=is_here))
+        return _warning(
+            cache, await self._request(cache, UpstreamRequest(name, reference), fetch, denial, is_here=is_here)
+        )
 
-    async def _ask(
+    async def _request(
         self,
         cache: Distribution,
-        question: Question,
-        ask: Callable[[], Coroutine[Any, Any, None]],
-        why_not: EntrepotError | None,
+        request: UpstreamRequest,
+        fetch: Callable[[], Coroutine[Any, Any, None]],
+        denial: EntrepotError | None,
         *,
         is_here: bool,
     ) -> str:
-        if why_not is None:
-            return await self._questions.ask(question, ask, fresh=float(cache.fresh_seconds), is_here=is_here)
-        if isinstance(why_not, RemoteNotFound) or not is_here:
-            raise why_not
-        return "" if self._questions.is_fresh(question) else str(why_not)
+        if denial is None:
+            return await self._requests.run(request, fetch, fresh=float(cache.fresh_seconds), is_here=is_here)
+        if isinstance(denial, RemoteNotFound) or not is_here:
+            raise denial
+        return "" if self._requests.is_fresh(request) else str(denial)
 
-    async def bring_referrers(
-        self, registry: Registry, cache: Distribution, name: str, subject: str, why_not: EntrepotError | None = None
+    async def fetch_referrers(
+        self, registry: Registry, cache: Distribution, name: str, subject: str, denial: EntrepotError | None = None
     ) -> str:
-        """Make sure that the repository holds what upstream lists as referring to a manifest; a warning says that it may not."""
+        """Fetch and commit what upstream lists as referrers of a manifest; return a warning where they may be stale, or ""."""
         digest = Digest.parse(subject)
         snapshot = await registry.find_served(name) or Snapshot(name, 0)
 
-        async def ask() -> None:
+        async def fetch() -> None:
             source = await self._upstreams.repository(remote_below(cache, name))
-            found = (await source.referrers(digest))[:_REFERRERS_AT_MOST]
+            referrers = (await source.referrers(digest))[:_REFERRERS_AT_MOST]
             for remark in source.remarks:
-                log.info("cache asks for referrers name=%s remark=%s", name, remark)
-            new = [one for one in found if one.digest not in snapshot.manifests]
+                log.info("cache fetches referrers name=%s remark=%s", name, remark)
+            new = [referrer for referrer in referrers if referrer.digest not in snapshot.manifests]
             if new:
-                await self._take(registry, cache, snapshot, source, new)
+                await self._ingest(registry, cache, snapshot, source, new)
 
-        question = Question(name, f"referrers {digest}")
+        request = UpstreamRequest(name, f"referrers {digest}")
         try:
-            said = await self._ask(cache, question, ask, why_not, is_here=True)
+            failure = await self._request(cache, request, fetch, denial, is_here=True)
         except RemoteNotFound as error:  # listed, and not there
-            said = "" if error is why_not else str(error)
-        return _warning(cache, said)
+            failure = "" if error is denial else str(error)
+        return _warning(cache, failure)
 
-    async def bring_signatures(
-        self, registry: Registry, cache: Distribution, name: str, subject: str, why_not: EntrepotError | None = None
+    async def fetch_signatures(
+        self, registry: Registry, cache: Distribution, name: str, subject: str, denial: EntrepotError | None = None
     ) -> str:
-        """Make sure that the repository holds a manifest and the Atomic signatures that upstream, or its lookaside, has of it; a
-        warning says that it may not."""
-        warning = await self.bring(registry, cache, name, subject, why_not)
+        """Fetch and commit a manifest with the Atomic signatures of upstream or its lookaside; return a warning where they may
+        be stale, or ""."""
+        warning = await self.fetch_manifest(registry, cache, name, subject, denial)
         digest = Digest.parse(subject)
         snapshot = await registry.find_served(name) or Snapshot(name, 0)
 
-        async def ask() -> None:
+        async def fetch() -> None:
             source = await self._upstreams.signed(remote_below(cache, name))
-            found = (await source.signatures(digest))[:_REFERRERS_AT_MOST]
-            new = [one for one in found if one.digest not in snapshot.manifests]
+            signatures = (await source.signatures(digest))[:_REFERRERS_AT_MOST]
+            new = [signature for signature in signatures if signature.digest not in snapshot.manifests]
             if new:
-                await self._take(registry, cache, snapshot, source, new)
+                await self._ingest(registry, cache, snapshot, source, new)
 
-        question = Question(name, f"signatures {digest}")
+        request = UpstreamRequest(name, f"signatures {digest}")
         try:
-            said = await self._ask(cache, question, ask, why_not, is_here=True)
+            failure = await self._request(cache, request, fetch, denial, is_here=True)
         except RemoteNotFound as error:  # the manifest is gone upstream
-            said = "" if error is why_not else str(error)
-        return _warning(cache, said) or warning
+            failure = "" if error is denial else str(error)
+        return _warning(cache, failure) or warning
 
     async def list_tags(
-        self, registry: Registry, cache: Distribution, name: str, why_not: EntrepotError | None = None
+        self, registry: Registry, cache: Distribution, name: str, denial: EntrepotError | None = None
     ) -> tuple[Sequence[str], str]:
-        """The tags that upstream lists, and a warning when it could not be asked; raise NameUnknown when there are none."""
+        """Return the tags that upstream lists, and a warning where they may be stale, or ""; raise NameUnknown without any."""
         is_here = name in self._lists or await registry.find_served(name) is not None
 
-        async def ask() -> None:
+        async def fetch() -> None:
             source = await self._upstreams.repository(remote_below(cache, name))
             self._keep_list(name, tuple([tag async for tag in source.tags() if is_tag(tag)]))
 
-        question = Question(name, "tags/list")
-        if name not in self._lists:  # dropped from memory, or another process's: asked for however fresh it was
-            self._questions.forget(question)
+        request = UpstreamRequest(name, "tags/list")
+        if name not in self._lists:  # evicted from memory, or fetched by another process: requested however fresh
+            self._requests.forget(request)
         try:
-            said = await self._ask(cache, question, ask, why_not, is_here=is_here)
+            failure = await self._request(cache, request, fetch, denial, is_here=is_here)
         except RemoteNotFound:
             self._lists.pop(name, None)
             if await registry.find_served(name) is None:
                 raise NameUnknown(f"neither {cache.remote} nor this cache of it has {name}") from None
             return (), ""
-        if said:  # what is known is good for as long as upstream is left alone
+        if failure:  # the known list is used until upstream is asked again
             self._keep_list(name, self._lists.get(name, ()))
-        return self._lists.get(name, ()), _warning(cache, said)
+        return self._lists.get(name, ()), _warning(cache, failure)
 
     def _keep_list(self, name: str, tags: tuple[str, ...]) -> None:
         self._lists.pop(name, None)
         self._lists[name] = tags
-        kept = sum(map(len, self._lists.values())) + len(self._lists)
-        while kept > _TAGS_KEPT and len(self._lists) > 1:
-            kept -= len(self._lists.popitem(last=False)[1]) + 1
+        total = sum(map(len, self._lists.values())) + len(self._lists)
+        while total > _MOST_TAGS and len(self._lists) > 1:
+            total -= len(self._lists.popitem(last=False)[1]) + 1
 
-    async def _take(
+    async def _ingest(
         self,
         registry: Registry,
         cache: Distribution,
@@ -182,7 +184,7 @@ class Caches:
         changes: Sequence[Change] = (),
     ) -> None:
         remote = remote_below(cache, snapshot.repository)
-        await take_manifests(
+        await ingest_manifests(
             registry,
             snapshot,
             source,
@@ -195,14 +197,14 @@ class Caches:
         )
 
     async def close(self) -> None:
-        """Break off what is under way."""
-        await self._questions.close()
+        """Cancel what is running."""
+        await self._requests.close()
 
 
-def _warning(cache: Distribution, said: str) -> str:
-    return f"{cache.remote} was not asked or cannot be reached; this is what it had before" if said else ""
+def _warning(cache: Distribution, failure: str) -> str:
+    return f"{cache.remote} was not asked or cannot be reached; this is what it had before" if failure else ""
 
 
 def remote_below(cache: Distribution, name: str) -> Remote:
-    """The upstream repository that a name below a cache stands for."""
+    """Return the upstream repository of a name below a cache."""
     return parse_remote(f"{cache.remote}/{name.removeprefix(f'{cache.path}/')}")

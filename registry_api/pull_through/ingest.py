@@ -1,4 +1,4 @@
-"""Manifests that are brought from upstream because a client asks for them, one version for what one question brings."""
+"""Ingest: manifests that a client's request fetches from upstream are committed, one version for each upstream request."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -7,6 +7,7 @@ from catalog.blobs.origins import Origin, parts_now
 from catalog.content.copy_ends import RepositoryTarget
 from catalog.versions.changes import AddManifest, Change, Commit
 from catalog.versions.snapshot import Snapshot
+from catalog.versions.version_origins import remote_origins
 from oci.copy import GraphCopier
 from oci.descriptor import UNKNOWN_SIZE, Descriptor
 from oci.manifest import Manifest
@@ -15,7 +16,7 @@ from oci.target import Source
 from registry_api.context import Registry
 
 
-async def take_manifests(
+async def ingest_manifests(
     registry: Registry,
     snapshot: Snapshot,
     source: Source,
@@ -27,7 +28,7 @@ async def take_manifests(
     actor: str,
     serve: Literal["public", "private", "nobody"],
 ) -> None:
-    """Copy manifests without their layers and children, which `origin` says where to fetch, and commit them."""
+    """Copy manifests and commit them. Layers and children stay upstream; `origin` records where to fetch them."""
     copier = GraphCopier(source, RepositoryTarget(registry.catalog, snapshot, source=source), parts=_parts)
     try:
         for root in roots:
@@ -44,11 +45,12 @@ async def take_manifests(
         created_at=registry.now(),
         allow_sparse=True,
         origin=origin,
+        version_origins=remote_origins([remote]),
         serve=serve,
     )
     await registry.threads.commit(registry.catalog.commits.commit, commit)
 
 
 def _parts(manifest: Manifest) -> list[tuple[str, Descriptor]]:
-    """What comes with a manifest at once: its config, and the parts of what belongs to an image."""
+    """Return what is copied with a manifest at once: its config, and the parts of a companion of an image."""
     return [(role, part) for role, part in parts_now(manifest.children(), manifest) if role != "manifest"]

@@ -1,4 +1,4 @@
-"""Children that an index names and its repository was made without, such as platforms that a sync did not take."""
+"""Children that an index names and its repository lacks, such as platforms that a sync did not select."""
 
 from collections.abc import Mapping
 
@@ -13,28 +13,28 @@ from oci.remote.network.hops import check_hops
 from oci.remote.omitted_children import left_out_text
 from registry_api.context import Registry
 from registry_api.http.errors import ChildLeftOut
-from registry_api.lru import Recent
-from registry_api.pull_through.ingest import take_manifests
-from registry_api.pull_through.upstream_requests import Question, Questions
+from registry_api.lru import LRUCache
+from registry_api.pull_through.ingest import ingest_manifests
+from registry_api.pull_through.upstream_requests import SingleFlight, UpstreamRequest
 
 _VERSIONS = 100
-"""Versions of which the absent children are remembered."""
+"""Versions whose missing children are remembered."""
 
 
-class AbsentChildren:
-    """Brings such a child with the first request for it, where its repository came on demand; else says why it is absent."""
+class MissingChildren:
+    """Fetches such a child on its first request, where its repository was synced on demand; else refuses with a reason."""
 
     def __init__(self, upstreams: Upstreams) -> None:
         self._upstreams = upstreams
-        self._questions = Questions()
-        self._absent: Recent[tuple[str, int], Mapping[Digest, Digest]] = Recent(_VERSIONS)
+        self._requests = SingleFlight()
+        self._missing: LRUCache[tuple[str, int], Mapping[Digest, Digest]] = LRUCache(_VERSIONS)
 
-    async def bring(self, registry: Registry, found: Distribution, reference: str) -> None:
-        """Make sure that a digest is here if it is a child left out that can be fetched.
+    async def fetch(self, registry: Registry, distribution: Distribution, reference: str) -> None:
+        """Fetch and commit a missing child that can be fetched.
 
-        Does nothing for a digest that is here or that no index here names. Raises ChildLeftOut, or what upstream fails with.
+        Does nothing for a digest that is here, or that no index here names. Raises ChildLeftOut, or the upstream's error.
         """
-        snapshot = registry.catalog.serving.cached(found.path) or await registry.find_served(found.path)
+        snapshot = registry.catalog.serving.cached(distribution.path) or await registry.find_served(distribution.path)
         if snapshot is None or reference in snapshot.manifests:
             return
         parent = await self.parent_of(registry, snapshot, reference)
@@ -42,23 +42,23 @@ class AbsentChildren:
             return
         digest = Digest(reference)
         origin = None
-        if found.version is None:
+        if distribution.version is None:
             origin = await registry.threads.run(registry.catalog.sources.origin_of, snapshot)
         if origin is None:
             raise ChildLeftOut(
-                f"{left_out_text(digest, parent, found.path)}; a sync of all platforms, or on demand, has it"
+                f"{left_out_text(digest, parent, distribution.path)}; a sync of all platforms, or on demand, has it"
             )
         if registry.catalog.settings.read_only:
-            raise RemoteUnavailable(f"this registry is read-only now, and brings no further part of the index {parent}")
+            raise RemoteUnavailable(f"this registry is read-only now; it fetches no further part of the index {parent}")
         check_hops(origin.remote.host)
 
-        async def ask() -> None:
-            latest = await registry.find_served(found.path) or snapshot
-            if digest in latest.manifests:  # brought since this request looked
+        async def fetch() -> None:
+            latest = await registry.find_served(distribution.path) or snapshot
+            if digest in latest.manifests:  # committed since this request looked
                 return
             source = await self._upstreams.repository(origin.remote)
             root = await source.resolve(digest)
-            await take_manifests(
+            await ingest_manifests(
                 registry,
                 latest,
                 source,
@@ -69,29 +69,29 @@ class AbsentChildren:
                 serve="nobody",
             )
 
-        await self._questions.ask(Question(found.path, reference), ask, fresh=60.0, is_here=False)
+        await self._requests.run(UpstreamRequest(distribution.path, reference), fetch, fresh=60.0, is_here=False)
 
     async def parent_of(self, registry: Registry, snapshot: Snapshot, reference: str) -> Digest | None:
-        """An index of a version that names a manifest which the version has not got; None when there is no such index."""
+        """Return an index of a version that names a manifest which the version lacks; None without such an index."""
         try:
             digest = Digest.parse(reference)
         except DigestInvalid:
             return None
         key = (snapshot.repository, snapshot.version)
-        absent = self._absent.get(key)
-        if absent is None:
-            absent = await registry.threads.run(_find_absent, registry, snapshot)
-            self._absent.keep(key, absent)
-        return absent.get(digest)
+        missing = self._missing.get(key)
+        if missing is None:
+            missing = await registry.threads.run(_find_missing, registry, snapshot)
+            self._missing.put(key, missing)
+        return missing.get(digest)
 
     async def close(self) -> None:
-        """Break off what is under way."""
-        await self._questions.close()
+        """Cancel what is running."""
+        await self._requests.close()
 
 
-def _find_absent(registry: Registry, snapshot: Snapshot) -> Mapping[Digest, Digest]:
-    """The children that indexes of a version name and that it has not got, each with one such index; on a thread."""
-    indexes = {one for one, entry in snapshot.manifests.items() if entry.media_type in mediatypes.INDEXES}
+def _find_missing(registry: Registry, snapshot: Snapshot) -> Mapping[Digest, Digest]:
+    """Return a version's missing children, each with one index that names it; on a thread."""
+    indexes = {digest for digest, entry in snapshot.manifests.items() if entry.media_type in mediatypes.INDEXES}
     if not indexes:
         return {}
     children = registry.catalog.history.children(snapshot.repository, indexes)

@@ -1,4 +1,4 @@
-"""Questions to upstreams: one at a time for each thing, and asked again only when the answer is no longer fresh."""
+"""Requests to upstreams: one at a time for each subject, repeated only when the last result is no longer fresh."""
 
 import asyncio
 import logging
@@ -8,24 +8,24 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from oci.errors import RemoteError, RemoteNotFound
-from registry_api.lru import Recent
+from registry_api.lru import LRUCache
 
 log = logging.getLogger("registry_api")
 
 STALE_AFTER = 10.0
-"""Seconds after which a client for whom something is here already is not kept waiting for upstream any longer."""
+"""Seconds after which a client is served stale content rather than kept waiting for upstream."""
 
-_ASK_AGAIN = 30.0
-"""Seconds for which an upstream that failed is not asked again about what is here."""
+_RETRY_AFTER = 30.0
+"""Seconds for which a failed request is not repeated, where stale content can be served."""
 
 _ABSENT = 60.0
-"""Seconds at most for which what upstream does not have is not asked for again."""
+"""Seconds at most for which a request that upstream answered with 404 is not repeated."""
 
 _REMEMBERED = 100_000
 
 
-class Question(NamedTuple):
-    """What is asked about a repository below a cache: a tag, a digest, or a list."""
+class UpstreamRequest(NamedTuple):
+    """The subject of a request: a tag, a digest or a list of a repository below a cache."""
 
     repository: str
     about: str
@@ -36,75 +36,75 @@ class _Absent(NamedTuple):
     error: RemoteNotFound
 
 
-class Questions:
-    """Remembers when answers were fresh, and what was not there."""
+class SingleFlight:
+    """Runs one request at a time for each subject; remembers until when results are fresh, and what upstream does not have."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._fresh_until: Recent[Question, float] = Recent(_REMEMBERED)
-        self._absent: Recent[Question, _Absent] = Recent(_REMEMBERED)
-        self._running: dict[Question, asyncio.Task[None]] = {}
+        self._fresh_until: LRUCache[UpstreamRequest, float] = LRUCache(_REMEMBERED)
+        self._absent: LRUCache[UpstreamRequest, _Absent] = LRUCache(_REMEMBERED)
+        self._running: dict[UpstreamRequest, asyncio.Task[None]] = {}
 
-    def is_fresh(self, question: Question) -> bool:
-        """Whether the last answer is fresh still."""
-        return self._clock() < (self._fresh_until.get(question) or 0.0)
+    def is_fresh(self, request: UpstreamRequest) -> bool:
+        """Return whether the last result is still fresh."""
+        return self._clock() < (self._fresh_until.get(request) or 0.0)
 
-    def forget(self, question: Question) -> None:
-        """Count the last answer as no longer fresh."""
-        self._fresh_until.forget(question)
+    def forget(self, request: UpstreamRequest) -> None:
+        """Treat the last result as no longer fresh."""
+        self._fresh_until.discard(request)
 
-    async def ask(
-        self, question: Question, ask: Callable[[], Coroutine[Any, Any, None]], *, fresh: float, is_here: bool
+    async def run(
+        self, request: UpstreamRequest, fetch: Callable[[], Coroutine[Any, Any, None]], *, fresh: float, is_here: bool
     ) -> str:
-        """Ask unless the last answer was given less than `fresh` seconds ago; return why what is here may be stale, if it may.
+        """Call `fetch` unless the last result is less than `fresh` seconds old; return why the content here may be stale, or "".
 
-        Without anything here, what asking raises is raised. With it only RemoteNotFound is: upstream says there is no such thing.
-        That is remembered too, for a minute at most, or `fresh` if it is less.
+        Without content here, the error of `fetch` is raised. With content, only RemoteNotFound is raised. It is remembered
+        for a minute at most, or `fresh` if that is less.
         """
-        if is_here and self.is_fresh(question):
+        if is_here and self.is_fresh(request):
             return ""
-        absent = self._absent.get(question)
+        absent = self._absent.get(request)
         if absent is not None and self._clock() < absent.until:
             raise absent.error.with_traceback(None)
-        task = self._running.get(question)
+        task = self._running.get(request)
         if task is None:
-            task = asyncio.create_task(self._run(question, ask, fresh))
-            self._running[question] = task
-            task.add_done_callback(partial(self._end, question))
+            task = asyncio.create_task(self._run(request, fetch, fresh))
+            self._running[request] = task
+            task.add_done_callback(partial(self._end, request))
         if not is_here:
             await asyncio.shield(task)
             return ""
-        return await self._wait_a_while(question, task, fresh)
+        return await self._wait_briefly(request, task, fresh)
 
-    async def _wait_a_while(self, question: Question, task: Awaitable[None], fresh: float) -> str:
+    async def _wait_briefly(self, request: UpstreamRequest, task: Awaitable[None], fresh: float) -> str:
         try:
             async with asyncio.timeout(STALE_AFTER):
                 await asyncio.shield(task)
         except RemoteNotFound:
             raise
         except (TimeoutError, RemoteError) as error:
-            said = str(error) or f"upstream has not answered for {STALE_AFTER:g} s"
-            log.warning("cache serves stale name=%s about=%s error=%s", *question, said)
-            self._fresh_until.keep(question, self._clock() + min(_ASK_AGAIN, fresh))
-            return said
+            reason = str(error) or f"upstream has not responded for {STALE_AFTER:g} s"
+            log.warning("cache serves stale name=%s about=%s error=%s", *request, reason)
+            self._fresh_until.put(request, self._clock() + min(_RETRY_AFTER, fresh))
+            return reason
         return ""
 
-    async def _run(self, question: Question, ask: Callable[[], Awaitable[None]], fresh: float) -> None:
+    async def _run(self, request: UpstreamRequest, fetch: Callable[[], Awaitable[None]], fresh: float) -> None:
         try:
-            await ask()
+            await fetch()
         except RemoteNotFound as error:
-            self._absent.keep(question, _Absent(self._clock() + min(_ABSENT, fresh), error))
+            self._absent.put(request, _Absent(self._clock() + min(_ABSENT, fresh), error))
             raise
-        self._absent.forget(question)
-        self._fresh_until.keep(question, self._clock() + fresh)
+        self._absent.discard(request)
+        self._fresh_until.put(request, self._clock() + fresh)
 
-    def _end(self, question: Question, task: "asyncio.Task[None]") -> None:
-        del self._running[question]
+    def _end(self, request: UpstreamRequest, task: "asyncio.Task[None]") -> None:
+        del self._running[request]
         if not task.cancelled():
-            task.exception()  # looked at: whoever asked may have been served something stale long ago
+            task.exception()  # retrieved: the clients may have been served stale content long ago
 
     async def close(self) -> None:
-        """Break off what is under way."""
+        """Cancel what is running."""
         tasks = list(self._running.values())
         for task in tasks:
             task.cancel()

@@ -1,4 +1,4 @@
-"""One process that serves: what it listens on, and how it starts and stops."""
+"""One serving process: its socket, its start and its end."""
 
 import asyncio
 import logging
@@ -31,8 +31,8 @@ _BACKLOG = 2048
 
 
 @dataclass(frozen=True, slots=True)
-class Serving:
-    """What a process needs to know to serve."""
+class ServerOptions:
+    """The options of a serving process."""
 
     settings: Settings
     access_log: bool = False
@@ -44,7 +44,7 @@ class Serving:
 
 
 def open_listener(settings: Settings) -> socket.socket:
-    """Listen; raise LocalError that says why it is not possible."""
+    """Return a listening socket; raise LocalError with the reason when that is not possible."""
     host, port = settings.listen_address
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -63,36 +63,36 @@ def open_listener(settings: Settings) -> socket.socket:
     return listener
 
 
-def listening_url(serving: Serving, listener: socket.socket) -> str:
-    """The address to print, with the port that was got for port 0."""
+def listening_url(options: ServerOptions, listener: socket.socket) -> str:
+    """Return the address to print, with the port that the system chose for port 0."""
     host, port = listener.getsockname()[:2]
-    return f"{serving.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"{options.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def serve(
-    serving: Serving, listener: socket.socket, announce: Callable[[], None], *, parent: Pipe | None = None
+def run_server(
+    options: ServerOptions, listener: socket.socket, announce: Callable[[], None], *, parent: Pipe | None = None
 ) -> None:
     """Serve until SIGTERM, SIGINT or the end of `parent`; call `announce` when requests are answered.
 
     Raises CatalogUnusable or SettingsInvalid when it cannot start.
     """
-    # uvicorn raises the signal that ended it again when it is done: to have stopped as told is a success.
+    # uvicorn raises the signal that ended it again when it is done; an ordered stop is a success.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    with open_catalog(serving.settings) as catalog:
-        config = uvicorn_config(create_app(catalog), serving.settings, access_log=serving.access_log)
+    with open_catalog(options.settings) as catalog:
+        config = uvicorn_config(create_app(catalog), options.settings, access_log=options.access_log)
         try:
             config.load()
         except (OSError, ssl.SSLError) as error:
             raise SettingsInvalid(
-                f"the certificate {serving.settings.tls_cert} or its key {serving.settings.tls_key} "
+                f"the certificate {options.settings.tls_cert} or its key {options.settings.tls_key} "
                 f"cannot be used: {error}"
             ) from error
         Server(config, announce, parent).run(sockets=[listener])
 
 
 def uvicorn_config(app: ASGIApp, settings: Settings, *, access_log: bool = False) -> uvicorn.Config:
-    """How uvicorn serves us."""
+    """Return uvicorn's configuration for our application."""
     return uvicorn.Config(
         app,
         loop="uvloop",
@@ -138,7 +138,7 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     def _stop(self) -> None:
-        """The parent has ended: its end of the pipe is closed."""
+        """Stop, since the parent has ended: its end of the pipe is closed."""
         self.should_exit = True
 
 
@@ -146,12 +146,12 @@ class OneLine(logging.Formatter):
     """One line for each event: paths and names that clients send cannot begin another. A traceback of ours follows as it is."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's own name
-        """The line, control characters escaped."""
+        """Return the line, control characters escaped."""
         return clean_text(super().formatMessage(record), longest=10_000)
 
 
 def set_up_logging(*, access_log: bool) -> None:
-    """Log to standard error, one line per event with its facts as key=value; requests only when asked for."""
+    """Log to standard error, one line per event with its facts as key=value; requests only with `access_log`."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

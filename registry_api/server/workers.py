@@ -1,4 +1,4 @@
-"""Several processes that serve on one listening socket, and the one that watches over them."""
+"""Several serving processes on one listening socket, and the supervisor that replaces those that die."""
 
 import logging
 import multiprocessing
@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from oci.errors import EntrepotError
-from registry_api.server.process import Serving, serve, set_up_logging
+from registry_api.server.process import ServerOptions, run_server, set_up_logging
 
 log = logging.getLogger("registry_api")
 
@@ -41,8 +41,8 @@ class _Worker:
 class Workers:
     """Starts processes and replaces those that die; leaving the context stops them all."""
 
-    def __init__(self, serving: Serving, listener: socket.socket, count: int) -> None:
-        self._serving, self._listener = serving, listener
+    def __init__(self, options: ServerOptions, listener: socket.socket, count: int) -> None:
+        self._options, self._listener = options, listener
         self._wake, self._waker = os.pipe()
         os.set_blocking(self._waker, False)
         self._workers = [self._start() for _ in range(count)]
@@ -51,7 +51,7 @@ class Workers:
         context = multiprocessing.get_context("spawn")
         ready, says_ready = context.Pipe(duplex=False)
         held, lifeline = context.Pipe(duplex=False)
-        process = context.Process(target=_work, args=(self._serving, self._listener, says_ready, held))
+        process = context.Process(target=_work, args=(self._options, self._listener, says_ready, held))
         process.start()
         says_ready.close()
         held.close()
@@ -119,18 +119,18 @@ def _is_ready(pipe: Connection) -> bool:
         return False
 
 
-def _work(serving: Serving, listener: socket.socket, ready: Connection, held: Connection) -> None:
-    """What each process does."""
-    set_up_logging(access_log=serving.access_log)
+def _work(options: ServerOptions, listener: socket.socket, ready: Connection, held: Connection) -> None:
+    """Serve in a worker process; exit with an error's message."""
+    set_up_logging(access_log=options.access_log)
     try:
-        serve(serving, listener, lambda: ready.send(os.getpid()), parent=held)
+        run_server(options, listener, lambda: ready.send(os.getpid()), parent=held)
     except EntrepotError as error:
         sys.exit(f"error: {error}")
 
 
-def serve_by_many(serving: Serving, listener: socket.socket, count: int, announce: Callable[[], None]) -> int:
-    """Serve by `count` processes until SIGTERM or SIGINT; return the exit code."""
-    with Workers(serving, listener, count) as workers:
+def run_workers(options: ServerOptions, listener: socket.socket, count: int, announce: Callable[[], None]) -> int:
+    """Serve with `count` processes until SIGTERM or SIGINT; return the exit code."""
+    with Workers(options, listener, count) as workers:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: workers.request_stop())
         return workers.watch(announce)

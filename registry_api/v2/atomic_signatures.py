@@ -13,31 +13,31 @@ from oci.signing.atomic import AtomicSignature, pack_atomic, parse_atomic
 from oci.signing.pgp_messages import LIMIT
 from registry_api.context import Registry
 from registry_api.http.bodies import read_whole
-from registry_api.http.messages import Answer, Request, empty_answer, json_answer
+from registry_api.http.messages import RoutedRequest, WholeResponse, empty_response, json_response
 from registry_api.v2.commits import commit_changes
 
 SUPPORTED = (b"x-registry-supports-signatures", "1")
-"""By this header of /v2/ clients know that they may ask."""
+"""The header of /v2/ that tells clients about the extension."""
 
 
-async def get_signatures(registry: Registry, request: Request) -> Answer:
-    """Answer with a manifest's signatures, an empty list for an unsigned one; raise ManifestUnknown."""
+async def get_signatures(registry: Registry, request: RoutedRequest) -> WholeResponse:
+    """Respond with a manifest's signatures, an empty list for an unsigned one; raise ManifestUnknown."""
     snapshot, digest = await _find(registry, request)
-    found = await registry.threads.run(atomic_signatures, registry.catalog, snapshot, digest)
-    return json_answer(json.dumps({"signatures": [one.to_json() for one in found]}).encode())
+    signatures = await registry.threads.run(atomic_signatures, registry.catalog, snapshot, digest)
+    return json_response(json.dumps({"signatures": [signature.to_json() for signature in signatures]}).encode())
 
 
-async def put_signature(registry: Registry, request: Request) -> Answer:
-    """Take a signature in, as one version; one that is there already makes none. Raise SignatureInvalid, ManifestUnknown."""
+async def put_signature(registry: Registry, request: RoutedRequest) -> WholeResponse:
+    """Add a signature as one version, none for a signature that is there already; raise SignatureInvalid, ManifestUnknown."""
     snapshot, digest = await _find(registry, request)
     raw = await read_whole(request.receive, limit=LIMIT, announced=request.content_length)
     signature = parse_atomic(raw, digest)
-    made = await registry.threads.run(_keep, registry.catalog, snapshot, digest, signature)
-    await commit_changes(registry, request, "sign", (made,))
-    return empty_answer(201, (b"location", request.path))
+    change = await registry.threads.run(_store, registry.catalog, snapshot, digest, signature)
+    await commit_changes(registry, request, "sign", (change,))
+    return empty_response(201, (b"location", request.path))
 
 
-async def _find(registry: Registry, request: Request) -> tuple[Snapshot, Digest]:
+async def _find(registry: Registry, request: RoutedRequest) -> tuple[Snapshot, Digest]:
     digest = Digest.parse(request.reference)
     snapshot = await registry.served(request.name)
     if digest not in snapshot.manifests:
@@ -45,9 +45,9 @@ async def _find(registry: Registry, request: Request) -> tuple[Snapshot, Digest]
     return snapshot, digest
 
 
-def _keep(catalog: Catalog, snapshot: Snapshot, digest: Digest, signature: AtomicSignature) -> AddManifest:
+def _store(catalog: Catalog, snapshot: Snapshot, digest: Digest, signature: AtomicSignature) -> AddManifest:
     store = MemoryStore()
     subject = catalog.manifests.read(digest, snapshot.manifests[digest].media_type)
-    made = pack_atomic(store, signature, subject)
+    packed = pack_atomic(store, signature, subject)
     stage(catalog, snapshot.repository, store)
-    return AddManifest(made.descriptor)
+    return AddManifest(packed.descriptor)

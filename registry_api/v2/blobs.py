@@ -1,4 +1,4 @@
-"""Blobs on their way out. Source: distribution-spec, "Pulling blobs"; RFC 9110 for ranges."""
+"""Pulls of blobs. Source: distribution-spec, "Pulling blobs"; RFC 9110 for ranges."""
 
 import asyncio
 import logging
@@ -14,13 +14,12 @@ from oci.digest import Digest
 from oci.errors import BlobUnknown, EntrepotError, RangeInvalid, StorageCorrupt
 from registry_api.context import Registry
 from registry_api.http.conditional import is_unchanged, not_modified_headers
-from registry_api.http.errors import error_answer
-from registry_api.http.messages import Answer, Headers, Request, Sendable, empty_answer, with_headers
-from registry_api.http.ranges import Span, parse_range
+from registry_api.http.errors import error_response
+from registry_api.http.messages import Headers, RoutedRequest, Sendable, WholeResponse, empty_response, with_headers
+from registry_api.http.ranges import Span, parse_byte_range
 from registry_api.http.threads import Threads
 from registry_api.http.transports import SEND_FILE, SendFile
 from registry_api.on_demand import ArrivingBlob
-from registry_api.v2.commits import may_be_sparse
 
 log = logging.getLogger("registry_api")
 
@@ -34,73 +33,73 @@ WATCHED = 4 * 1024 * 1024
 faster than letting the system send pages that do not; below, it takes twice the time."""
 
 
-async def head_blob(registry: Registry, request: Request) -> Answer:
-    """Answer HEAD; raise DigestInvalid or BlobUnknown."""
+async def head_blob(registry: Registry, request: RoutedRequest) -> WholeResponse:
+    """Respond to HEAD; raise DigestInvalid or BlobUnknown."""
     digest = Digest.parse(request.reference)
     snapshot = await _version_of(registry, request)
     size = await _size_of(registry, request, snapshot, digest)
-    if request.user:  # a pusher who is told that it is here relies on it being here when the manifest comes
-        await _keep_lease(registry, request, snapshot, digest)
+    if request.user:  # a pusher relies on it being here still when the manifest arrives
+        await _renew_lease(registry, request, snapshot, digest)
     if is_unchanged(request, digest):
-        return Answer(304, not_modified_headers(digest))
+        return WholeResponse(304, not_modified_headers(digest))
     if size == UNKNOWN_SIZE:
         with closing(await _open(registry, snapshot, digest, size)) as reader:
             size = reader.size
-    return Answer(200, _headers(digest, size))
+    return WholeResponse(200, _headers(digest, size))
 
 
-async def get_blob(registry: Registry, request: Request) -> Sendable:
-    """Answer GET of a whole blob or of one range of it; raise DigestInvalid, BlobUnknown or StorageCorrupt."""
+async def get_blob(registry: Registry, request: RoutedRequest) -> Sendable:
+    """Respond to GET of a whole blob or of one range of it; raise DigestInvalid, BlobUnknown or StorageCorrupt."""
     digest = Digest.parse(request.reference)
     snapshot = await _version_of(registry, request)
     size = await _size_of(registry, request, snapshot, digest)
     if is_unchanged(request, digest):
-        return Answer(304, not_modified_headers(digest))
+        return WholeResponse(304, not_modified_headers(digest))
     reader: BlobReader | ArrivingBlob | None = None
     try:
         if size != UNKNOWN_SIZE:
             shape = _shape(request, digest, size)
-            if registry.catalog.content.redirects and (location := await _elsewhere(registry, snapshot, digest)):
-                return empty_answer(307, (b"location", location), (b"docker-content-digest", digest))
+            if registry.catalog.content.redirects and (location := await _redirect_url(registry, snapshot, digest)):
+                return empty_response(307, (b"location", location), (b"docker-content-digest", digest))
         reader = await _open(registry, snapshot, digest, size)
-        if reader.size != size:  # manifests claimed another
+        if reader.size != size:  # manifests state another
             size = reader.size
             shape = _shape(request, digest, size)
     except RangeInvalid as error:
         if reader is not None:
             reader.close()
-        return error_answer(error, (b"content-range", f"bytes */{size}"))
-    return BlobAnswer(*shape, reader, registry.threads, request)
+        return error_response(error, (b"content-range", f"bytes */{size}"))
+    return BlobResponse(*shape, reader, registry.threads, request)
 
 
-def _shape(request: Request, digest: Digest, size: int) -> tuple[int, Headers, Span]:
-    """Status, headers and bytes of an answer; raise RangeInvalid."""
-    part = _part_asked_for(request, digest, size)
+def _shape(request: RoutedRequest, digest: Digest, size: int) -> tuple[int, Headers, Span]:
+    """Return status, headers and bytes of a response; raise RangeInvalid."""
+    part = _requested_part(request, digest, size)
     if part is None:
         return 200, _headers(digest, size), Span(0, size - 1)
     return 206, _part_headers(digest, part, size), part
 
 
-async def _version_of(registry: Registry, request: Request) -> Snapshot:
-    """The version that the path serves, an empty one where there is none yet."""
+async def _version_of(registry: Registry, request: RoutedRequest) -> Snapshot:
+    """Return the version that the path serves, an empty one where there is none yet."""
     cached = registry.catalog.serving.cached(request.name) or await registry.find_served(request.name)
     return cached or Snapshot(request.repository, 0)
 
 
-async def _elsewhere(registry: Registry, snapshot: Snapshot, digest: Digest) -> str | None:
-    """Where the store itself gives a blob that is held, and that the repository may use."""
+async def _redirect_url(registry: Registry, snapshot: Snapshot, digest: Digest) -> str | None:
+    """Return the URL where the store itself serves a blob that the repository may use; None where it does not."""
     if registry.catalog.rights.usable_size(snapshot, digest) is None:
         return None
     return await registry.threads.run(registry.catalog.content.url, digest)
 
 
-async def _size_of(registry: Registry, request: Request, snapshot: Snapshot, digest: Digest) -> int:
-    """The blob's size, as far as this path gives it to the caller: that others hold it is not told."""
+async def _size_of(registry: Registry, request: RoutedRequest, snapshot: Snapshot, digest: Digest) -> int:
+    """Return the size of a blob that this path serves the caller; raise BlobUnknown, even where other repositories hold it."""
     size = snapshot.blobs.get(digest) if digest not in snapshot.deferred else None
     if size is None and (
         digest in snapshot.blobs
         or registry.shows_leases(request.caller, request.name)
-        or await _came_late(registry, snapshot, digest)
+        or await _arrived_later(registry, snapshot, digest)
     ):
         size = registry.catalog.rights.size_told(snapshot, digest)
     if size is None:
@@ -108,18 +107,18 @@ async def _size_of(registry: Registry, request: Request, snapshot: Snapshot, dig
     return size
 
 
-async def _came_late(registry: Registry, snapshot: Snapshot, digest: Digest) -> bool:
-    """Whether a manifest of a sparse repository's version names a blob that was absent then, and that has come since."""
+async def _arrived_later(registry: Registry, snapshot: Snapshot, digest: Digest) -> bool:
+    """Return whether a sparse repository's version names a blob that arrived after it."""
     catalog, name = registry.catalog, snapshot.repository
-    if not may_be_sparse(catalog.settings, name) or not catalog.content.linked(name, digest):
+    if not catalog.settings.is_sparse(name) or not catalog.content.linked(name, digest):
         return False
     parents = await registry.threads.run(catalog.offers.parents, name, digest)
     return not parents.isdisjoint(snapshot.manifests)
 
 
-async def _keep_lease(registry: Registry, request: Request, snapshot: Snapshot, digest: Digest) -> None:
-    """Renew the lease of a blob that no version holds; raise BlobUnknown when garbage collection was quicker, and for one that
-    was lost and can be fetched from nowhere, so that the push brings it."""
+async def _renew_lease(registry: Registry, request: RoutedRequest, snapshot: Snapshot, digest: Digest) -> None:
+    """Renew the lease of a blob that no version holds; raise BlobUnknown when garbage collection was quicker, and for a blob
+    that was lost and has no source, so that the client pushes it."""
     catalog = registry.catalog
     if digest in snapshot.blobs:
         is_here = digest in snapshot.deferred or catalog.content.size(digest) is not None
@@ -130,20 +129,20 @@ async def _keep_lease(registry: Registry, request: Request, snapshot: Snapshot, 
         raise BlobUnknown(f"blob {digest} is not in {request.name}")
 
 
-def _part_asked_for(request: Request, digest: Digest, size: int) -> Span | None:
-    asked = request.header(b"range")
-    if asked is None:
+def _requested_part(request: RoutedRequest, digest: Digest, size: int) -> Span | None:
+    header = request.header(b"range")
+    if header is None:
         return None
     condition = request.header(b"if-range")
     if condition is not None and condition.decode("latin-1").strip() != f'"{digest}"':
         return None
-    return parse_range(asked.decode("latin-1"), size)
+    return parse_byte_range(header.decode("latin-1"), size)
 
 
 async def _open(registry: Registry, snapshot: Snapshot, digest: Digest, size: int) -> BlobReader | ArrivingBlob:
-    """Open a local file at once when its folder is in memory, else on a thread: it may have to come from disk or from S3.
+    """Return an open blob: at once when its folder is in memory, else on a thread, since it may be read from disk or S3.
 
-    One that is not held, or that the repository has not received yet, is fetched from its own source.
+    A blob that is not held, or that the repository has not received yet, is fetched from the repository's own source.
     """
     catalog = registry.catalog
     is_received = digest not in snapshot.deferred or catalog.rights.has_received(snapshot, digest)
@@ -156,7 +155,7 @@ async def _open(registry: Registry, snapshot: Snapshot, digest: Digest, size: in
             return arriving
     reader = await registry.threads.run(catalog.content.open, digest)
     if reader.fileno() >= 0:
-        registry.opened.keep(digest, None)
+        registry.opened.put(digest, None)
     return reader
 
 
@@ -174,7 +173,7 @@ def _part_headers(digest: Digest, span: Span, size: int) -> Headers:
     return [*_headers(digest, span.length), (b"content-range", f"bytes {span.first}-{span.last}/{size}".encode())]
 
 
-class BlobAnswer:
+class BlobResponse:
     """A span of an open blob, sent in chunks; it closes the blob."""
 
     def __init__(
@@ -184,7 +183,7 @@ class BlobAnswer:
         span: Span,
         reader: BlobReader | ArrivingBlob,
         threads: Threads,
-        request: Request,
+        request: RoutedRequest,
     ) -> None:
         self._status, self._headers, self._reader, self._span = status, headers, reader, span
         self._threads, self._receive = threads, request.receive
@@ -206,7 +205,7 @@ class BlobAnswer:
                     gone.cancel()
 
     async def _sent_as_file(self) -> bool:
-        """Let the system send the file, where it can."""
+        """Let the system send the file; return whether it could."""
         reader = self._reader
         if self._send_file is None or isinstance(reader, ArrivingBlob) or reader.fileno() < 0:
             return False
@@ -227,8 +226,8 @@ class BlobAnswer:
             if isinstance(self._reader, ArrivingBlob):
                 try:
                     length = min(length, await self._reader.until(position) - position)
-                except EntrepotError as error:  # too late for another status: an answer that ends too early says it
-                    log.warning("blob broken off after=%d error=%s", position, error)
+                except EntrepotError as error:  # too late for another status: the response ends early
+                    log.warning("blob interrupted after=%d error=%s", position, error)
                     return
             chunk = await self._read(position, length)
             position += len(chunk)
@@ -251,7 +250,7 @@ def read_if_in_memory(descriptor: int, position: int, length: int) -> bytes | No
 
 
 def is_in_memory(descriptor: int, position: int, length: int) -> bool:
-    """Whether the page cache has the last of `length` bytes, so all of them most likely."""
+    """Return whether the page cache has the last of `length` bytes, so all of them most likely."""
     try:
         return bool(os.preadv(descriptor, [_PROBE], position + length - 1, os.RWF_NOWAIT))
     except OSError:  # EAGAIN: not in memory; EOPNOTSUPP: this file system cannot tell

@@ -7,11 +7,11 @@ from oci.errors import BlobUnknown, Conflict, ManifestUnknown, NameUnknown
 from oci.manifest import required_blobs
 from oci.reference import is_tag
 from registry_api.context import Registry
-from registry_api.http.messages import Answer, Request, empty_answer
+from registry_api.http.messages import RoutedRequest, WholeResponse, empty_response
 from registry_api.v2.commits import commit_changes
 
 
-async def delete_manifest(registry: Registry, request: Request) -> Answer:
+async def delete_manifest(registry: Registry, request: RoutedRequest) -> WholeResponse:
     """Remove a tag, its manifest staying, or a manifest with all its tags; raise NameUnknown or ManifestUnknown."""
     change = _removal_of(request.reference)
     snapshot = await registry.find_served(request.name)
@@ -21,9 +21,9 @@ async def delete_manifest(registry: Registry, request: Request) -> Answer:
         await registry.threads.run(_lease_blobs, registry, snapshot, change.digest)
     result = await commit_changes(registry, request, "delete", (change,))
     if not result.changed:
-        what = "tag" if is_tag(request.reference) else "manifest"
-        raise ManifestUnknown(f"{what} {request.reference[:200]!r} is not in {request.name}")
-    return empty_answer(202)
+        noun = "tag" if is_tag(request.reference) else "manifest"
+        raise ManifestUnknown(f"{noun} {request.reference[:200]!r} is not in {request.name}")
+    return empty_response(202)
 
 
 def _lease_blobs(registry: Registry, snapshot: Snapshot, digest: Digest) -> None:
@@ -38,8 +38,8 @@ def _removal_of(reference: str) -> Change:
     return RemoveManifest(Digest.parse(reference)) if ":" in reference else RemoveTag(reference)
 
 
-async def delete_blob(registry: Registry, request: Request) -> Answer:
-    """Let go of a blob that no manifest of the repository needs; raise BlobUnknown, or Conflict for one that is needed."""
+async def delete_blob(registry: Registry, request: RoutedRequest) -> WholeResponse:
+    """Delete a blob that no manifest of the repository needs; raise BlobUnknown, or Conflict for one that is needed."""
     digest = Digest.parse(request.reference)
     snapshot = await registry.threads.run(registry.catalog.snapshots.find, request.repository)
     if snapshot is not None and digest in snapshot.blobs:
@@ -48,4 +48,4 @@ async def delete_blob(registry: Registry, request: Request) -> Answer:
         )
     if not await registry.threads.run(registry.catalog.content.unlink, request.repository, digest):
         raise BlobUnknown(f"blob {digest} is not in {request.name}")
-    return empty_answer(202)
+    return empty_response(202)

@@ -1,4 +1,4 @@
-"""Manifests on their way in, and their removal; each makes one version. Source: distribution-spec, "Pushing manifests"."""
+"""Pushes of manifests; each makes one version. Source: distribution-spec, "Pushing manifests"."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -15,8 +15,8 @@ from oci.reference import parse_tag
 from registry_api.context import Registry
 from registry_api.http.bodies import read_whole
 from registry_api.http.errors import TooManyTags
-from registry_api.http.messages import Answer, Request, empty_answer, warning_value
-from registry_api.v2.commits import commit_changes, may_be_sparse
+from registry_api.http.messages import RoutedRequest, WholeResponse, empty_response, warning_value
+from registry_api.v2.commits import commit_changes
 from registry_api.v2.manifests import check_digest
 from registry_api.v2.quota_warnings import quota_warnings
 
@@ -27,14 +27,14 @@ _SMALL = 64 * 1024
 """Bytes of a manifest that is read without a thread: in a millisecond or two."""
 
 _TRIES = 5
-"""How often a manifest is kept and committed that others delete meanwhile."""
+"""How often storing and committing a manifest is tried, when others delete it meanwhile."""
 
 
-async def put_manifest(registry: Registry, request: Request) -> Answer:
-    """Take a manifest in.
+async def put_manifest(registry: Registry, request: RoutedRequest) -> WholeResponse:
+    """Store and commit a manifest.
 
     1. Read the reference, so that a bad one costs no body. 2. Read the body within the limit. 3. Parse it and compare it with
-    its Content-Type and digest. 4. Check that the repository holds its parts. 5. Keep the bytes and commit.
+    its Content-Type and digest. 4. Check that the repository holds its parts. 5. Store the bytes and commit.
     """
     by_digest = Digest.parse(request.reference) if ":" in request.reference else None
     tags = _tags_of(request, by_digest)
@@ -51,7 +51,7 @@ async def put_manifest(registry: Registry, request: Request) -> Answer:
         check_digest(manifest.digest, by_digest)
     changes: tuple[Change, ...] = (AddManifest(manifest.descriptor), *(SetTag(tag, manifest.digest) for tag in tags))
     for tries_left in reversed(range(_TRIES)):
-        await registry.threads.run(_keep, registry, request.repository, manifest)
+        await registry.threads.run(_store, registry, request.repository, manifest)
         try:
             await commit_changes(registry, request, "push", changes)
             break
@@ -61,7 +61,7 @@ async def put_manifest(registry: Registry, request: Request) -> Answer:
     return _created(request.name, manifest, tags if by_digest else (), quota_warnings(registry, request))
 
 
-def _tags_of(request: Request, by_digest: Digest | None) -> Sequence[str]:
+def _tags_of(request: RoutedRequest, by_digest: Digest | None) -> Sequence[str]:
     if by_digest is None:
         return (parse_tag(request.reference),)
     tags = tuple(dict.fromkeys(request.query.get("tag", ())))
@@ -82,12 +82,12 @@ def parse_pushed(raw: bytes, content_type: str, algorithm: str) -> Manifest:
     return manifest
 
 
-def _keep(registry: Registry, name: str, manifest: Manifest) -> None:
-    """Check that the repository holds what the manifest is made of, and keep its bytes; on a thread."""
+def _store(registry: Registry, name: str, manifest: Manifest) -> None:
+    """Check that the repository holds the manifest's parts, and store its bytes; on a thread."""
     snapshot = registry.catalog.snapshots.find(name) or Snapshot(name, 0)
     missing = [child.digest for child in manifest.manifests if _is_missing_child(snapshot, child)]
     missing += [blob.digest for blob in required_blobs(manifest) if not _is_usable(registry, snapshot, blob.digest)]
-    if missing and not may_be_sparse(registry.catalog.settings, name):
+    if missing and not registry.catalog.settings.is_sparse(name):
         raise ManifestBlobUnknown(
             f"{name} does not hold {len(missing)} part(s) of the manifest: push these first: {', '.join(missing[:5])}",
             detail={"missing": missing},
@@ -114,14 +114,14 @@ def _is_missing_child(snapshot: Snapshot, child: Descriptor) -> bool:
 
 
 def _is_usable(registry: Registry, snapshot: Snapshot, digest: Digest) -> bool:
-    """Whether the repository has a blob, or names it and can fetch it; a lease is renewed, so that it outlasts the commit."""
+    """Return whether the repository has a blob, or can fetch it; renews its lease, so that it outlasts the commit."""
     if digest in snapshot.blobs:
         return True
     content, name = registry.catalog.content, snapshot.repository
     return registry.catalog.rights.has_received(snapshot, digest) and content.lease(name, digest)
 
 
-def _created(name: str, manifest: Manifest, tags: Sequence[str], warnings: Sequence[str]) -> Answer:
+def _created(name: str, manifest: Manifest, tags: Sequence[str], warnings: Sequence[str]) -> WholeResponse:
     headers: list[tuple[bytes, str]] = [
         (b"location", f"/v2/{name}/manifests/{manifest.digest}"),
         (b"docker-content-digest", manifest.digest),
@@ -130,4 +130,4 @@ def _created(name: str, manifest: Manifest, tags: Sequence[str], warnings: Seque
         headers.append((b"oci-subject", manifest.subject.digest))
     headers.extend((b"oci-tag", tag) for tag in tags)
     headers.extend((b"warning", warning_value(text)) for text in warnings)
-    return empty_answer(201, *headers)
+    return empty_response(201, *headers)

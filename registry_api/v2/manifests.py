@@ -1,4 +1,4 @@
-"""Manifests on their way out. Source: distribution-spec, "Pulling manifests"."""
+"""Pulls of manifests. Source: distribution-spec, "Pulling manifests"."""
 
 from functools import lru_cache
 
@@ -7,52 +7,52 @@ from oci.digest import Digest
 from oci.errors import DigestInvalid, ManifestUnknown
 from registry_api.context import Registry
 from registry_api.http.conditional import is_unchanged, not_modified_headers
-from registry_api.http.messages import Answer, Headers, Request, with_headers
+from registry_api.http.messages import Headers, RoutedRequest, WholeResponse, with_headers
 from registry_api.v2.pull_counting import note_pull
 
 
-async def get_manifest(registry: Registry, request: Request) -> Answer:
-    """Answer GET by tag or digest: the bytes that were pushed, whatever the client accepts."""
+async def get_manifest(registry: Registry, request: RoutedRequest) -> WholeResponse:
+    """Respond to GET by tag or digest with the bytes that were pushed, whatever the client accepts."""
     snapshot = registry.catalog.serving.cached(request.name) or await registry.served(request.name)
     digest = resolve(snapshot, request.reference, request.name)
     entry = snapshot.manifests[digest]
     if is_unchanged(request, digest):
         note_pull(registry, request.repository, request.reference, digest)
-        return Answer(304, not_modified_headers(digest))
+        return WholeResponse(304, not_modified_headers(digest))
     raw = registry.catalog.manifests.cached(digest)
     if raw is None:
         raw = await registry.threads.run(registry.catalog.manifests.raw, digest)
     note_pull(registry, request.repository, request.reference, digest)
-    return Answer(200, _headers(digest, entry.media_type, entry.size), raw)
+    return WholeResponse(200, _headers(digest, entry.media_type, entry.size), raw)
 
 
-async def head_manifest(registry: Registry, request: Request) -> Answer:
-    """Answer HEAD by tag or digest, which takes no more than the snapshot."""
+async def head_manifest(registry: Registry, request: RoutedRequest) -> WholeResponse:
+    """Respond to HEAD by tag or digest; this needs the snapshot alone."""
     snapshot = registry.catalog.serving.cached(request.name) or await registry.served(request.name)
     digest = resolve(snapshot, request.reference, request.name)
     entry = snapshot.manifests[digest]
     if is_unchanged(request, digest):
-        return Answer(304, not_modified_headers(digest))
-    return Answer(200, _headers(digest, entry.media_type, entry.size))
+        return WholeResponse(304, not_modified_headers(digest))
+    return WholeResponse(200, _headers(digest, entry.media_type, entry.size))
 
 
 def resolve(snapshot: Snapshot, reference: str, path: str) -> Digest:
-    """The digest that a tag or digest text names; raise ManifestUnknown, or DigestInvalid for a malformed digest.
+    """Return the digest of a tag or digest text; raise ManifestUnknown, or DigestInvalid for a malformed digest.
 
-    The error names the path asked for: its repository may have another name, which is not everybody's to know.
+    The error names the requested path: the repository may have another name, which not everybody may know.
     """
     try:
         return snapshot.resolve(reference)
     except ManifestUnknown:
         if ":" in reference:
             Digest.parse(reference)
-        what = "manifest" if ":" in reference else "tag"
-        raise ManifestUnknown(f"{what} {reference[:200]!r} is not in {path}") from None
+        noun = "manifest" if ":" in reference else "tag"
+        raise ManifestUnknown(f"{noun} {reference[:200]!r} is not in {path}") from None
 
 
 @lru_cache(maxsize=16384)
 def _headers(digest: Digest, media_type: str, size: int) -> Headers:
-    """Made once for each manifest: this is what the fastest path spends its time on."""
+    """Return the headers of a manifest; cached, since the fastest path spends its time here."""
     return with_headers(
         (b"content-type", media_type),
         (b"content-length", str(size)),
@@ -61,7 +61,7 @@ def _headers(digest: Digest, media_type: str, size: int) -> Headers:
     )
 
 
-def check_digest(found: Digest, reference: str) -> None:
-    """Raise DigestInvalid when content pushed by digest is another."""
-    if found != reference:
-        raise DigestInvalid(f"expected {reference}, but the content received is {found}")
+def check_digest(actual: Digest, reference: str) -> None:
+    """Raise DigestInvalid when content pushed by digest has another digest."""
+    if actual != reference:
+        raise DigestInvalid(f"expected {reference}, but the content received is {actual}")

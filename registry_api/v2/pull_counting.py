@@ -1,4 +1,4 @@
-"""Pulls are counted with each manifest that goes out, and written for all together now and then, off the way of any pull."""
+"""Pull counts: each response with a manifest counts one; the counts are written together now and then, outside requests."""
 
 import asyncio
 import logging
@@ -19,33 +19,33 @@ def note_pull(registry: Registry, repository: str, reference: str, digest: Diges
 
 
 class PullWriter:
-    """Writes what was counted; what cannot be written is counted on, and tried with the next."""
+    """Writes counts; counts that cannot be written are kept, and written with the next."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._writing: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        """Write for ever."""
+        """Write counts, for ever."""
         while True:
             await asyncio.sleep(self._registry.catalog.settings.pulls_flush_seconds)
             if self._registry.pulls:
                 self._writing = asyncio.create_task(_write(self._registry, self._registry.pulls))
-                await asyncio.shield(self._writing)  # being told to stop must not lose what was taken
+                await asyncio.shield(self._writing)  # a cancellation must not lose the counts
 
     async def close(self) -> None:
-        """Write the rest, after what is being written."""
+        """Write the remaining counts, after a write in progress."""
         if self._writing is not None:
             await self._writing
         await _write(self._registry, self._registry.pulls)
 
 
 async def _write(registry: Registry, counter: PullCounter) -> None:
-    taken = counter.take()
+    counts = counter.take()
     try:
-        refused = await registry.threads.commit(_record, registry.catalog, taken)
+        refused = await registry.threads.commit(_record, registry.catalog, counts)
     except Exception as error:  # whatever it is, the next ones are to be written
-        counter.give_back(taken)
+        counter.give_back(counts)
         log.exception("writing pulls failed; they are kept and tried again error=%s", error)  # noqa: TRY401
         return
     if refused:
@@ -53,6 +53,6 @@ async def _write(registry: Registry, counter: PullCounter) -> None:
         log.error("pulls could not be written; they are kept and tried again count=%d", len(refused))
 
 
-def _record(catalog: Catalog, taken: Mapping[Pulled, PullCount]) -> Mapping[Pulled, PullCount]:
-    """Write counts; return those that are refused while others are not."""
-    return dict(write_in_parts(list(taken.items()), lambda some: catalog.pulls.record(dict(some)))) if taken else {}
+def _record(catalog: Catalog, counts: Mapping[Pulled, PullCount]) -> Mapping[Pulled, PullCount]:
+    """Write counts; return those that were refused while others were not."""
+    return dict(write_in_parts(list(counts.items()), lambda part: catalog.pulls.record(dict(part)))) if counts else {}

@@ -1,4 +1,4 @@
-"""What refers to a manifest. Source: distribution-spec, "Listing Referrers"."""
+"""Referrers of manifests. Source: distribution-spec, "Listing Referrers"."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -10,19 +10,19 @@ from oci.digest import Digest
 from oci.manifest import MAX_BYTES
 from oci.mediatypes import OCI_INDEX
 from registry_api.context import Registry
-from registry_api.http.messages import Answer, Request, with_headers
+from registry_api.http.messages import RoutedRequest, WholeResponse, with_headers
 from registry_api.http.paging import next_link
 from registry_api.http.response_cache import body_size
 
 _FEW = 50
-"""Referrers up to which a page that is described already is made at once."""
+"""Referrers below which a page of cached descriptors is made without a thread."""
 
 _ENVELOPE = 1024
-"""Bytes of the index around its descriptors, generously."""
+"""Bytes of the index around its descriptors, at most."""
 
 
-async def get_referrers(registry: Registry, request: Request) -> Answer:
-    """Answer with an index of the referrers, an empty one for a subject or repository that nobody knows."""
+async def get_referrers(registry: Registry, request: RoutedRequest) -> WholeResponse:
+    """Respond with an index of the referrers, an empty one for an unknown subject or repository."""
     subject = Digest.parse(request.reference)
     artifact_type = request.parameter("artifactType")
     snapshot = await registry.find_served(request.name)
@@ -30,39 +30,43 @@ async def get_referrers(registry: Registry, request: Request) -> Answer:
     fallback = snapshot.tags.get(f"{subject.algorithm}-{subject.encoded}"[:128]) if snapshot else None
     if snapshot and fallback:
         listed = await registry.threads.run(_read_fallback, registry.catalog, snapshot, fallback)
-    found = select_referrers(snapshot, subject, artifact_type, listed, after=request.parameter("last") or "")
+    referrers = select_referrers(snapshot, subject, artifact_type, listed, after=request.parameter("last") or "")
     page, rest = b"", ""
-    if snapshot and found:
-        page, rest = await _page(registry, request, snapshot, found)
+    if snapshot and referrers:
+        page, rest = await _page(registry, request, snapshot, referrers)
     headers = [(b"content-type", OCI_INDEX)]
     if artifact_type:
         headers.append((b"oci-filters-applied", "artifactType"))
     if rest:
-        kept = {"artifactType": artifact_type} if artifact_type else {}
-        headers.append((b"link", next_link(request.path, {**kept, "last": rest})))
+        selection = {"artifactType": artifact_type} if artifact_type else {}
+        headers.append((b"link", next_link(request.path, {**selection, "last": rest})))
     body = b'{"schemaVersion":2,"mediaType":"%s","manifests":[%s]}' % (OCI_INDEX.encode(), page)
-    return Answer(200, with_headers((b"content-length", str(len(body))), *headers), body)
+    return WholeResponse(200, with_headers((b"content-length", str(len(body))), *headers), body)
 
 
-async def _page(registry: Registry, request: Request, snapshot: Snapshot, found: Sequence[Digest]) -> tuple[bytes, str]:
-    """The descriptors of one page, joined, and the last of them when some are left: few of them at once, many as they were
-    kept, or made on a thread."""
+async def _page(
+    registry: Registry, request: RoutedRequest, snapshot: Snapshot, referrers: Sequence[Digest]
+) -> tuple[bytes, str]:
+    """Return the descriptors of one page, joined, and the last one's digest when more follow, else "".
+
+    Few are made at once; many come from the response cache, or are made on a thread.
+    """
 
     def make() -> tuple[bytes, str]:
-        _describe_all(registry, snapshot, found)
-        page, is_more = _page_of(registry, snapshot, found)
-        return b",".join(page), found[len(page) - 1] if is_more else ""
+        _describe_all(registry, snapshot, referrers)
+        page, is_more = _page_of(registry, snapshot, referrers)
+        return b",".join(page), referrers[len(page) - 1] if is_more else ""
 
-    if len(found) < _FEW and all(_key(snapshot, digest) in registry.described for digest in found):
+    if len(referrers) < _FEW and all(_key(snapshot, digest) in registry.described for digest in referrers):
         return make()
 
     async def make_on_thread() -> tuple[bytes, str]:
         return await registry.threads.make(make)
 
-    asked = ("referrers", snapshot.repository, snapshot.version, tuple(found))
-    asker = registry.asker(request.caller, request.scope)
-    return await registry.answers.get(
-        asked, None, asker, make_on_thread, lambda made: body_size(made[0]) + 80 * len(found)
+    key = ("referrers", snapshot.repository, snapshot.version, tuple(referrers))
+    cost_key = registry.cost_key(request.caller, request.scope)
+    return await registry.responses.get(
+        key, None, cost_key, make_on_thread, lambda page: body_size(page[0]) + 80 * len(referrers)
     )
 
 
@@ -74,9 +78,9 @@ def select_referrers(
     *,
     after: str = "",
 ) -> Sequence[Digest]:
-    """The manifests that name the subject, in order of digest, those up to `after` and of another type left out.
+    """Return the manifests that name the subject, in order of digest, after `after` and of the artifact type.
 
-    `listed` are those that the subject's fallback tag names; those of them that are here belong to the list too.
+    `listed` are the manifests of the subject's fallback tag; those that are here are included.
     """
     if snapshot is None:
         return ()
@@ -90,7 +94,7 @@ def select_referrers(
 
 
 def _read_fallback(catalog: Catalog, snapshot: Snapshot, tagged: Digest) -> frozenset[Digest]:
-    """What an index under a fallback tag lists. Source: distribution-spec, "Referrers Tag Schema"."""
+    """Return what the index of a fallback tag lists. Source: distribution-spec, "Referrers Tag Schema"."""
     manifest = catalog.manifests.read(tagged, snapshot.manifests[tagged].media_type)
     return frozenset(child.digest for child in manifest.manifests)
 
@@ -102,11 +106,11 @@ def _key(snapshot: Snapshot, digest: Digest) -> tuple[Digest, str]:
 def _describe_all(registry: Registry, snapshot: Snapshot, digests: Iterable[Digest]) -> None:
     for digest in digests:
         if _key(snapshot, digest) not in registry.described:
-            registry.described.keep(_key(snapshot, digest), _encoded(registry, snapshot, digest))
+            registry.described.put(_key(snapshot, digest), _encoded(registry, snapshot, digest))
 
 
 def _page_of(registry: Registry, snapshot: Snapshot, digests: Iterable[Digest]) -> tuple[list[bytes], bool]:
-    """The descriptors that fit into one index, and whether some are left; annotations come from the manifests' bytes."""
+    """Return the descriptors that fit into one index, and whether more follow; reads annotations from manifests."""
     page: list[bytes] = []
     size = _ENVELOPE
     for digest in digests:
@@ -123,7 +127,7 @@ def _encoded(registry: Registry, snapshot: Snapshot, digest: Digest) -> bytes:
 
 
 def describe(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> dict[str, object]:
-    """A referrer's descriptor, with its artifact type and annotations."""
+    """Return a referrer's descriptor, with its artifact type and annotations."""
     entry = snapshot.manifests[digest]
     descriptor: dict[str, object] = {"mediaType": entry.media_type, "digest": digest, "size": entry.size}
     if entry.artifact_type:

@@ -1,4 +1,4 @@
-"""An upload session fed from the event loop: one batch is hashed and written on a thread while the next arrives."""
+"""The stream of a request's body into an upload session: a thread hashes and writes one batch while the next arrives."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,8 +14,8 @@ from registry_api.http.bodies import read_batches
 from registry_api.http.threads import Threads
 
 
-class Intake:
-    """Holds a session for one request; leaving the context lets go of it, never while a thread still writes to it."""
+class UploadStream:
+    """Holds a session for one request; leaving the context releases it, never while a thread still writes to it."""
 
     def __init__(self, session: UploadSession, threads: Threads) -> None:
         self.session, self._threads = session, threads
@@ -23,20 +23,20 @@ class Intake:
 
     async def feed(self, receive: Receive, *, expected: int | None = None, limit: int | None = None) -> None:
         """Append the body; raise SizeInvalid when it has not `expected` bytes, BlobTooLarge when the session would have more
-        than `limit`. What came stays, whatever is raised."""
-        taken, before = 0, self.session.offset
+        than `limit`. Bytes that arrived stay, whatever is raised."""
+        received, before = 0, self.session.offset
         async for batch in read_batches(receive):
-            taken += len(batch)
-            if limit is not None and before + taken > limit:
+            received += len(batch)
+            if limit is not None and before + received > limit:
                 await self._settle()
-                raise BlobTooLarge(f"a blob may have {limit} bytes here")
-            if expected is not None and taken > expected:
-                raise SizeInvalid(f"the chunk was announced with {expected} bytes; more came")
+                raise BlobTooLarge(f"the blob exceeds the limit of {limit} bytes")
+            if expected is not None and received > expected:
+                raise SizeInvalid(f"the chunk was announced with {expected} bytes; more arrived")
             await self._settle()
             self._begin(self.session.write, batch)
         await self._settle()
-        if expected is not None and taken != expected:
-            raise SizeInvalid(f"the chunk was announced with {expected} bytes; {taken} came")
+        if expected is not None and received != expected:
+            raise SizeInvalid(f"the chunk was announced with {expected} bytes; {received} arrived")
 
     async def finish(self, digest: Digest) -> None:
         """Make the session's bytes the blob of that digest; raise DigestInvalid, and the session is gone then."""
@@ -70,5 +70,5 @@ class Intake:
 
     def _close_late(self, done: asyncio.Future[object]) -> None:
         if not done.cancelled():
-            done.exception()  # looked at, so that it is not reported as forgotten
+            done.exception()  # retrieved, so that it is not reported as lost
         self.session.close()

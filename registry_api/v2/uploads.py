@@ -1,4 +1,4 @@
-"""Upload sessions; their state is all in the path, for some clients drop queries. Source: distribution-spec, "Pushing blobs"."""
+"""Upload sessions; all state is in the path, since some clients drop queries. Source: distribution-spec, "Pushing blobs"."""
 
 import asyncio
 from functools import partial
@@ -19,21 +19,21 @@ from oci.errors import (
     TooManyRequests,
 )
 from oci.reference import parse_name
-from registry_api.auth.gate import is_administrator
+from registry_api.auth.access_controller import is_administrator
 from registry_api.context import Registry
 from registry_api.http.bodies import ClientGone
-from registry_api.http.errors import error_answer
-from registry_api.http.messages import Answer, Request, empty_answer
+from registry_api.http.errors import error_response
+from registry_api.http.messages import RoutedRequest, WholeResponse, empty_response
 from registry_api.http.ranges import parse_chunk, upload_progress
-from registry_api.v2.upload_stream import Intake
+from registry_api.v2.upload_stream import UploadStream
 
 _BUSY_TRIES, _BUSY_PAUSE = 40, 0.05
-"""How often, and after how many seconds each time, a session is asked for again that another request still holds: that of a
-client whose connection broke is noticed, and lets go, within moments."""
+"""Tries, and seconds between them, to take a session that another request still holds. A request whose connection broke releases
+it within moments."""
 
 
-async def post_upload(registry: Registry, request: Request) -> Answer:
-    """Mount a blob, take a whole one in, or open a session; a mount that cannot be made opens a session too.
+async def post_upload(registry: Registry, request: RoutedRequest) -> WholeResponse:
+    """Mount a blob, store a whole one, or open a session; a mount that cannot be made opens a session too.
 
     Raises DigestInvalid for an algorithm that is not known (distribution-spec, development head: `digest-algorithm`).
     """
@@ -45,9 +45,9 @@ async def post_upload(registry: Registry, request: Request) -> Answer:
         digest = Digest.parse(mount)
         if await _mount(registry, request, digest):
             return _created(request.name, digest)
-    wanted = request.parameter("digest")
-    if wanted is not None:
-        return await _take_whole(registry, request, Digest.parse(wanted))
+    whole = request.parameter("digest")
+    if whole is not None:
+        return await _upload_whole(registry, request, Digest.parse(whole))
     await _check_open_sessions(registry, request.repository)
     await _check_quota(registry, request, 0)
     session = await registry.threads.run(registry.catalog.uploads.begin, request.repository)
@@ -55,8 +55,8 @@ async def post_upload(registry: Registry, request: Request) -> Answer:
     return _progress(202, request, session)
 
 
-async def _mount(registry: Registry, request: Request, digest: Digest) -> bool:
-    """Let the repository use a blob that another one holds; False when it cannot be, for whatever reason."""
+async def _mount(registry: Registry, request: RoutedRequest, digest: Digest) -> bool:
+    """Link a blob that another repository holds; return False when that is impossible, for whatever reason."""
     if not await _may_be_mounted(registry, request, digest):
         return False
     try:
@@ -66,7 +66,7 @@ async def _mount(registry: Registry, request: Request, digest: Digest) -> bool:
     return True
 
 
-async def _may_be_mounted(registry: Registry, request: Request, digest: Digest) -> bool:
+async def _may_be_mounted(registry: Registry, request: RoutedRequest, digest: Digest) -> bool:
     source = request.parameter("from")
     if source is None:
         return await _is_readable_somewhere(registry, request.caller.unscoped, digest)
@@ -74,28 +74,28 @@ async def _may_be_mounted(registry: Registry, request: Request, digest: Digest) 
         name = parse_name(source)
     except NameInvalid:
         return False
-    found = await registry.find_distribution(name)
+    distribution = await registry.find_distribution(name)
     if not await registry.may_pull(request.caller, name):
         return False
     snapshot = await registry.find_served(name)
-    repository = found.repository if found else name
+    repository = distribution.repository if distribution else name
     return registry.is_given(request.caller, name, repository, snapshot, digest)
 
 
 async def _is_readable_somewhere(registry: Registry, caller: Caller, digest: Digest) -> bool:
-    """Whether a path that the caller may pull from has the blob; of the versions, those in memory are asked.
+    """Return whether a path that the caller may pull from has the blob; only versions in memory count.
 
-    The same is done for a blob that is absent and for one that others hold: the time it takes is to tell nothing.
+    The steps are the same whether the blob is absent or others hold it, so that the time reveals nothing.
     """
     catalog = registry.catalog
     leased = await registry.threads.run(catalog.content.linked_anywhere, digest)
-    if is_administrator(registry.gate.access.policy, caller):
+    if is_administrator(registry.access.store.policy, caller):
         return True
-    for one in catalog.distributions.all():
-        if registry.gate.may_pull(caller, one):
-            snapshot = catalog.serving.cached(one.path)
+    for served in catalog.distributions.all():
+        if registry.access.may_pull(caller, served):
+            snapshot = catalog.serving.cached(served.path)
             if (snapshot is not None and digest in snapshot.blobs and digest not in snapshot.deferred) or (
-                one.repository in leased and registry.shows_leases(caller, one.path)
+                served.repository in leased and registry.shows_leases(caller, served.path)
             ):
                 return True
     return False
@@ -104,64 +104,66 @@ async def _is_readable_somewhere(registry: Registry, caller: Caller, digest: Dig
 async def _check_open_sessions(registry: Registry, repository: str) -> None:
     limit = registry.catalog.settings.max_uploads
     if limit and await registry.threads.run(registry.catalog.uploads.count, repository) >= limit:
-        raise TooManyRequests(f"{repository} has {limit} uploads open, as many as it may; end one", retry_after=10.0)
+        raise TooManyRequests(
+            f"{repository} has {limit} open uploads, the limit; finish or cancel one", retry_after=10.0
+        )
 
 
-async def _take_whole(registry: Registry, request: Request, digest: Digest) -> Answer:
-    """Take a blob in with one request; nothing stays of one that breaks off, for nobody knows its session."""
+async def _upload_whole(registry: Registry, request: RoutedRequest, digest: Digest) -> WholeResponse:
+    """Store a blob with one request; nothing stays of an interrupted one, since no client knows its session."""
     await _check_quota(registry, request, request.content_length or 0)
-    with Intake(
+    with UploadStream(
         await registry.threads.run(registry.catalog.uploads.begin, request.repository), registry.threads
-    ) as intake:
+    ) as stream:
         try:
-            await _feed(registry, intake, request)
+            await _feed(registry, stream, request)
         except (ClientGone, EntrepotError):
-            await intake.cancel()
+            await stream.cancel()
             raise
-        await intake.finish(digest)
+        await stream.finish(digest)
     return _created(request.name, digest)
 
 
-async def patch_upload(registry: Registry, request: Request) -> Answer:
+async def patch_upload(registry: Registry, request: RoutedRequest) -> WholeResponse:
     """Append a chunk, or a stream of any length when there is no Content-Range."""
-    with Intake(await _resume(registry, request), registry.threads) as intake:
+    with UploadStream(await _resume(registry, request), registry.threads) as stream:
         try:
-            await _take_chunk(registry, intake, request)
+            await _append_chunk(registry, stream, request)
         except RangeInvalid as error:
-            return _out_of_order(request, intake.session, error)
-        return _progress(202, request, intake.session)
+            return _out_of_order(request, stream.session, error)
+        return _progress(202, request, stream.session)
 
 
-async def put_upload(registry: Registry, request: Request) -> Answer:
+async def put_upload(registry: Registry, request: RoutedRequest) -> WholeResponse:
     """Append the last chunk, if there is one, and close the session; raise DigestInvalid."""
-    wanted = request.parameter("digest")
-    if wanted is None:
-        raise DigestInvalid("closing an upload needs the parameter digest")
-    digest = Digest.parse(wanted)
-    with Intake(await _resume(registry, request), registry.threads) as intake:
+    parameter = request.parameter("digest")
+    if parameter is None:
+        raise DigestInvalid("missing parameter digest: it closes the upload")
+    digest = Digest.parse(parameter)
+    with UploadStream(await _resume(registry, request), registry.threads) as stream:
         try:
-            await _take_chunk(registry, intake, request)
+            await _append_chunk(registry, stream, request)
         except RangeInvalid as error:
-            return _out_of_order(request, intake.session, error)
-        await intake.finish(digest)
+            return _out_of_order(request, stream.session, error)
+        await stream.finish(digest)
     return _created(request.name, digest)
 
 
-async def get_upload(registry: Registry, request: Request) -> Answer:
-    """Tell how much of a session has come."""
+async def get_upload(registry: Registry, request: RoutedRequest) -> WholeResponse:
+    """Respond with the progress of a session."""
     with await _resume(registry, request) as session:
         return _progress(204, request, session)
 
 
-async def delete_upload(registry: Registry, request: Request) -> Answer:
-    """Drop a session."""
-    with Intake(await _resume(registry, request), registry.threads) as intake:
-        await intake.cancel()
-    return empty_answer(204)
+async def delete_upload(registry: Registry, request: RoutedRequest) -> WholeResponse:
+    """Cancel a session."""
+    with UploadStream(await _resume(registry, request), registry.threads) as stream:
+        await stream.cancel()
+    return empty_response(204)
 
 
-async def _resume(registry: Registry, request: Request) -> UploadSession:
-    """Take hold of a session; raise UploadUnknown, or Conflict when another request holds it and goes on."""
+async def _resume(registry: Registry, request: RoutedRequest) -> UploadSession:
+    """Return a session, held; raise UploadUnknown, or Conflict when another request holds it."""
     uploads = registry.catalog.uploads
     for _ in range(_BUSY_TRIES):
         try:
@@ -171,25 +173,27 @@ async def _resume(registry: Registry, request: Request) -> UploadSession:
     return await registry.threads.run(uploads.resume, request.repository, request.reference)
 
 
-async def _take_chunk(registry: Registry, intake: Intake, request: Request) -> None:
+async def _append_chunk(registry: Registry, stream: UploadStream, request: RoutedRequest) -> None:
     """Append the body; raise RangeInvalid when it does not start where the session ends, SizeInvalid for a wrong length."""
     header = request.header(b"content-range")
     if header is None:
-        await _feed(registry, intake, request)
+        await _feed(registry, stream, request)
         return
     chunk = parse_chunk(header.decode("latin-1"))
-    if chunk.first != intake.session.offset:
+    if chunk.first != stream.session.offset:
         raise RangeInvalid(
-            f"the chunk starts at byte {chunk.first}, but the session has {intake.session.offset}",
-            detail={"offset": intake.session.offset},
+            f"the chunk starts at byte {chunk.first}, but the session has {stream.session.offset}",
+            detail={"offset": stream.session.offset},
         )
     announced = request.content_length
     if announced is not None and announced != chunk.length:
         raise SizeInvalid(f"Content-Range announces {chunk.length} bytes, Content-Length {announced}")
-    await _feed(registry, intake, request, expected=chunk.length)
+    await _feed(registry, stream, request, expected=chunk.length)
 
 
-async def _feed(registry: Registry, intake: Intake, request: Request, *, expected: int | None = None) -> None:
+async def _feed(
+    registry: Registry, stream: UploadStream, request: RoutedRequest, *, expected: int | None = None
+) -> None:
     """Append the body; raise BlobTooLarge, and drop the session, when the blob is above the limit of the settings; raise
     QuotaExceeded when what is announced does not fit."""
     if request.content_length:
@@ -197,18 +201,18 @@ async def _feed(registry: Registry, intake: Intake, request: Request, *, expecte
     limit = registry.catalog.settings.max_blob_size
     announced = request.content_length
     if not limit:
-        await intake.feed(request.receive, expected=expected)
+        await stream.feed(request.receive, expected=expected)
         return
     try:
-        if announced is not None and intake.session.offset + announced > limit:
-            raise BlobTooLarge(f"a blob may have {limit} bytes here")
-        await intake.feed(request.receive, expected=expected, limit=limit)
+        if announced is not None and stream.session.offset + announced > limit:
+            raise BlobTooLarge(f"the blob exceeds the limit of {limit} bytes")
+        await stream.feed(request.receive, expected=expected, limit=limit)
     except BlobTooLarge:
-        await intake.cancel()
+        await stream.cancel()
         raise
 
 
-async def _check_quota(registry: Registry, request: Request, announced: int) -> None:
+async def _check_quota(registry: Registry, request: RoutedRequest, announced: int) -> None:
     """Raise QuotaExceeded when the namespace is full, or when so many bytes more are not to fit beside other open uploads.
 
     That is early advice; what counts is checked when the manifest comes."""
@@ -222,13 +226,13 @@ async def _check_quota(registry: Registry, request: Request, announced: int) -> 
         await registry.threads.run(check)
 
 
-def _location(request: Request, session: UploadSession) -> str:
+def _location(request: RoutedRequest, session: UploadSession) -> str:
     """Relative, so that it holds behind whatever proxy the client sees."""
     return f"/v2/{request.name}/blobs/uploads/{session.id}"
 
 
-def _progress(status: int, request: Request, session: UploadSession) -> Answer:
-    return empty_answer(
+def _progress(status: int, request: RoutedRequest, session: UploadSession) -> WholeResponse:
+    return empty_response(
         status,
         (b"location", _location(request, session)),
         (b"range", upload_progress(session.offset)),
@@ -236,9 +240,9 @@ def _progress(status: int, request: Request, session: UploadSession) -> Answer:
     )
 
 
-def _out_of_order(request: Request, session: UploadSession, error: RangeInvalid) -> Answer:
-    """The session lives on: the client reads here where to go on."""
-    return error_answer(
+def _out_of_order(request: RoutedRequest, session: UploadSession, error: RangeInvalid) -> WholeResponse:
+    """Return the refusal of a chunk; the session stays, and the headers say where to continue."""
+    return error_response(
         error,
         (b"location", _location(request, session)),
         (b"range", upload_progress(session.offset)),
@@ -246,5 +250,5 @@ def _out_of_order(request: Request, session: UploadSession, error: RangeInvalid)
     )
 
 
-def _created(name: str, digest: Digest) -> Answer:
-    return empty_answer(201, (b"location", f"/v2/{name}/blobs/{digest}"), (b"docker-content-digest", digest))
+def _created(name: str, digest: Digest) -> WholeResponse:
+    return empty_response(201, (b"location", f"/v2/{name}/blobs/{digest}"), (b"docker-content-digest", digest))

@@ -1,4 +1,4 @@
-"""The two background tasks of events, in one of the serving processes: the one that has the lock."""
+"""The background tasks of webhooks: they run in one of the serving processes, the one that holds the lock."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -6,30 +6,32 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from catalog.webhooks.cloud_events import source_of
+from catalog.webhooks.cloud_events import event_source
 from catalog.webhooks.delivery import open_receivers
 from registry_api.context import Registry
-from registry_api.webhooks.context import Eventing
-from registry_api.webhooks.flow_runs import HookDeliveries, follow_hooks
-from registry_api.webhooks.subscribers import Tellings, follow_commits
+from registry_api.webhooks.context import Webhooks
+from registry_api.webhooks.flow_runs import HookRuns, follow_hooks
+from registry_api.webhooks.subscribers import SubscriberDeliveries, follow_commits
 
-_GLANCE = 0.25
-"""Seconds between two glances at what may have come: a file's date, a counter in memory."""
-_CANDIDATE = 2.0
-"""Seconds between two tries to follow a process that has died."""
+_LOOK_EVERY = 0.25
+"""Seconds between two looks for new events: at a file's date, and at a counter in memory."""
+_RETRY_EVERY = 2.0
+"""Seconds between two tries to take the lock, after its holder has died."""
 
 
-async def run_event_tasks(registry: Registry, eventing: Eventing) -> None:
-    """Start runs and tell subscribers for ever, as soon as no other process does."""
+async def run_event_tasks(registry: Registry, webhooks: Webhooks) -> None:
+    """Start flow runs and notify subscribers for ever, as soon as no other process does."""
     settings = registry.catalog.settings
     async with AsyncExitStack() as stack:
         lock = await _await_lock(settings.root / "events.lock")
         stack.callback(lock.release)
-        deliveries = HookDeliveries(registry, eventing)
-        stack.push_async_callback(deliveries.close)
-        tellings = Tellings(registry, eventing, lambda: open_receivers(settings), source_of(settings))
-        stack.push_async_callback(tellings.close)
-        await asyncio.gather(follow_hooks(deliveries, eventing, every=_GLANCE), follow_commits(tellings, every=_GLANCE))
+        runs = HookRuns(registry, webhooks)
+        stack.push_async_callback(runs.close)
+        subscribers = SubscriberDeliveries(registry, webhooks, lambda: open_receivers(settings), event_source(settings))
+        stack.push_async_callback(subscribers.close)
+        await asyncio.gather(
+            follow_hooks(runs, webhooks, every=_LOOK_EVERY), follow_commits(subscribers, every=_LOOK_EVERY)
+        )
 
 
 async def _await_lock(file: Path) -> FileLock:
@@ -38,6 +40,6 @@ async def _await_lock(file: Path) -> FileLock:
         try:
             lock.acquire()
         except Timeout:
-            await asyncio.sleep(_CANDIDATE)
+            await asyncio.sleep(_RETRY_EVERY)
         else:
             return lock

@@ -1,41 +1,61 @@
-"""What the parts that take events in and tell of them share."""
+"""State that the receiver of hooks, their administration and the background tasks share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Request
 
 from catalog.access.secret_file import PrivateFile
 from catalog.settings import Settings
-from catalog.webhooks.administration import EventDesk
+from catalog.webhooks.administration import WebhookAdministration
 from catalog.webhooks.queue import EventQueue, events_file
 from catalog.webhooks.records import EventRecords, event_records_file
-from registry_api.management.dependencies import Asker
+from registry_api.auth.rate_limits import RateLimit
+from registry_api.http.fair_queue import FairQueue
+from registry_api.management.dependencies import RequestContext
+
+_RATE = 50.0
+"""Events per second that one address may send to the receiver; bursts of ten seconds' worth pass."""
+_UNPROVEN = 4
+"""Signed bodies of unknown senders that the receiver holds in memory at a time."""
 
 
 @dataclass(frozen=True, slots=True)
-class Eventing:
-    """The records of hooks and subscriptions, and what waits for them."""
+class Webhooks:
+    """The records of hooks and subscriptions, the queue of what waits for them, and the limits of the receiver."""
 
     file: PrivateFile[EventRecords]
     queue: EventQueue
+    rate: RateLimit = field(default_factory=lambda: RateLimit(_RATE))
+    unproven: FairQueue = field(default_factory=lambda: FairQueue(_UNPROVEN, waiting=8))
 
     @property
     def records(self) -> EventRecords:
-        """What there is now; a glance at a file's date."""
+        """Return the current records; costs one look at a file's date."""
         return self.file.value
 
-    def desk(self, asker: Asker) -> EventDesk:
-        """For administrators; raise Unauthorized or Denied."""
-        gate = asker.registry.gate
-        gate.check_admin(asker.caller, asker.address, "administration")
-        return EventDesk(
+    def administration(self, context: RequestContext) -> WebhookAdministration:
+        """Return the administration of hooks, in the caller's name; raise Unauthorized or Denied."""
+        context.check_administrator()
+        return WebhookAdministration(
             self.file,
             self.queue,
-            gate.events,
-            actor=asker.caller.account,
-            now=asker.registry.now,
-            address=asker.address,
+            context.registry.access.events,
+            actor=context.account,
+            now=context.registry.now,
+            address=context.address,
         )
 
 
-def open_eventing(settings: Settings) -> Eventing:
-    """Open this home's records and queue; close the queue."""
-    return Eventing(event_records_file(settings), EventQueue(events_file(settings), busy_timeout=settings.lock_timeout))
+def open_webhooks(settings: Settings) -> Webhooks:
+    """Open this home's records and queue; the caller closes the queue."""
+    return Webhooks(event_records_file(settings), EventQueue(events_file(settings), busy_timeout=settings.lock_timeout))
+
+
+async def _depend_on_webhooks(request: Request) -> Webhooks:
+    webhooks: Webhooks = request.app.state.webhooks
+    return webhooks
+
+
+CurrentWebhooks = Annotated[Webhooks, Depends(_depend_on_webhooks)]
+"""The state of webhooks, as a route takes it."""

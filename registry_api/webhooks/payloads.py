@@ -1,7 +1,7 @@
-"""What registries send when something is pushed, read into one form: pure functions of bytes.
+"""Parsers of the events that registries send after a push or deletion, into one form; pure functions of bytes.
 
-Each was written from its maker's description of the payload, and reads of it what it needs: unknown fields, unknown kinds of
-events and entries that do not parse are passed over, since a sender would send what was refused again and again.
+Each follows its sender's documentation and reads only what it needs. Unknown fields, unknown kinds of events and entries that
+do not parse are ignored, since senders repeat what is refused.
 """
 
 import json
@@ -18,27 +18,27 @@ from oci.reference import is_tag, parse_name
 
 Document = Mapping[str, Any]
 _MOST = 10_000
-"""Events that one request may bring."""
+"""Events that one request may contain."""
 
 
 def parse_events(kind: Kind, raw: bytes, *, delivery_id: str = "") -> list[Pushed]:
-    """The pushes and deletions that a body tells of; raise InvalidInput when it is not of the kind.
+    """Return the pushes and deletions in a body; raise InvalidInput when it is not of the kind.
 
-    `delivery_id` is what the sender calls this delivery in a header, for formats whose bodies have no id.
+    `delivery_id` is the sender's id of this delivery in a header, for formats whose bodies have no id.
     """
     try:
         document = json.loads(raw)
     except (ValueError, RecursionError):
-        raise InvalidInput("the body is not JSON") from None
+        raise InvalidInput("invalid body: expected JSON") from None
     if kind == "auto":
         kind = _detect(document)
     try:
-        found = list(_FORMATS[kind](document, delivery_id[:200]))
+        events = list(_FORMATS[kind](document, delivery_id[:200]))
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
-        raise InvalidInput(f"the body is not what {kind} sends") from None
-    if len(found) > _MOST:
-        raise InvalidInput(f"the body tells of {len(found)} events; {_MOST} at most")
-    return found
+        raise InvalidInput(f"invalid body: expected the format of {kind}") from None
+    if len(events) > _MOST:
+        raise InvalidInput(f"the body contains {len(events)} events; expected at most {_MOST}")
+    return events
 
 
 def _detect(document: Any) -> Kind:
@@ -49,7 +49,7 @@ def _detect(document: Any) -> Kind:
                 return kind
         if first.keys() & {"package", "registry_package", "zen", "hook_id"}:
             return "github"
-    raise InvalidInput("the body is of no format that is known; name one by the hook's kind")
+    raise InvalidInput("unknown format of the body: set the hook's kind")
 
 
 _SHAPES: tuple[tuple[Kind, set[str]], ...] = (
@@ -62,7 +62,7 @@ _SHAPES: tuple[tuple[Kind, set[str]], ...] = (
 
 
 def _pushed(repository: object, tag: object, digest: object, action: Action, event_id: object) -> Iterator[Pushed]:
-    """One event, or none where its parts are not what they should be."""
+    """Yield one event, or none where a part is invalid."""
     if not isinstance(repository, str):
         return
     try:
@@ -76,9 +76,9 @@ def _pushed(repository: object, tag: object, digest: object, action: Action, eve
 
 
 def _distribution(document: Document, _: str) -> Iterator[Pushed]:
-    """The envelope of docker-registry (distribution) and GitLab: `{"events": [{"id", "action", "target": {…}}]}`.
+    """Parse the envelope of docker-registry (distribution) and GitLab: `{"events": [{"id", "action", "target": {…}}]}`.
 
-    Blobs are told of too, and manifests by digest alone; a mount or a pull changes nothing.
+    Events of blobs are included, and of manifests by digest alone; a mount or a pull changes nothing.
     """
     for event in _dicts(document["events"]):
         action, target = event.get("action"), event.get("target")

@@ -1,4 +1,4 @@
-"""Starts flow runs by Prefect's HTTP API; the registry imports nothing of Prefect."""
+"""A client of Prefect's HTTP API that starts flow runs; the registry imports nothing of Prefect."""
 
 import ssl
 from collections.abc import Mapping
@@ -15,11 +15,11 @@ from oci.remote.network.loopback import is_loopback
 
 _WITHIN = 30.0
 _AGAIN_LATER = frozenset({401, 403, 404, 408, 425, 429})
-"""Answers besides 5xx that may be others later: a login can be mended, a deployment be registered."""
+"""Statuses besides 5xx that may change later: a login can be corrected, a deployment registered."""
 
 
-def find_api(settings: Settings) -> PrefectAddress:
-    """That of a running `entrepot up`, else the one that was set; reads files. Raise RemoteUnavailable where there is none."""
+def find_prefect_api(settings: Settings) -> PrefectAddress:
+    """Return the API of a running `entrepot up`, else the configured one; raise RemoteUnavailable without any. Reads files."""
     known = known_addresses(settings)
     if not known:
         raise RemoteUnavailable(
@@ -30,7 +30,7 @@ def find_api(settings: Settings) -> PrefectAddress:
 
 
 def prefect_client(settings: Settings, api: PrefectAddress, environment: Mapping[str, str]) -> httpx.AsyncClient:
-    """A client of one API, with the login of a server of ours or that of the environment; reads certificates."""
+    """Return a client of one API, with the login of our own server or that of the environment; reads certificates."""
     return httpx.AsyncClient(
         base_url=api.url,
         headers=api.headers(environment),
@@ -41,33 +41,33 @@ def prefect_client(settings: Settings, api: PrefectAddress, environment: Mapping
 
 
 async def start_run(client: httpx.AsyncClient, run: Run) -> str:
-    """Start a flow run, or find the one that was started by this key before; return its id.
+    """Start a flow run, or find the one that was started with this key before; return its id.
 
-    Raises RemoteUnavailable and RemoteUnauthorized for what another try may mend, RemoteRefused for what it will not.
+    Raises RemoteUnavailable and RemoteUnauthorized where a retry may help, RemoteRefused where it will not.
     """
     flow, _, deployment = run.deployment.partition("/")
-    found = await _ask(client, "GET", f"/deployments/name/{quote(flow, safe='')}/{quote(deployment, safe='')}")
+    deployed = await _request(client, "GET", f"/deployments/name/{quote(flow, safe='')}/{quote(deployment, safe='')}")
     # No field is null: servers refuse nulls with some releases of FastAPI.
-    wanted = {"parameters": run.parameters, "idempotency_key": run.key, "tags": [f"hook:{run.hook}"]}
-    made = await _ask(client, "POST", f"/deployments/{found['id']}/create_flow_run", wanted)
-    return str(made["id"])
+    body = {"parameters": run.parameters, "idempotency_key": run.key, "tags": [f"hook:{run.hook}"]}
+    created = await _request(client, "POST", f"/deployments/{deployed['id']}/create_flow_run", body)
+    return str(created["id"])
 
 
-async def _ask(client: httpx.AsyncClient, method: str, path: str, body: object = None) -> dict[str, Any]:
+async def _request(client: httpx.AsyncClient, method: str, path: str, body: object = None) -> dict[str, Any]:
     host = client.base_url.netloc.decode()
     try:
-        answer = await client.request(method, path, json=body) if body else await client.request(method, path)
-        if answer.is_success:
-            document = answer.json()
+        response = await client.request(method, path, json=body) if body else await client.request(method, path)
+        if response.is_success:
+            document = response.json()
             if isinstance(document, dict) and document.get("id"):
                 return document
-            raise RemoteUnavailable(f"what answers at {path} is no Prefect API", registry=host)
+            raise RemoteUnavailable(f"{path} is not a Prefect API", registry=host)
     except (httpx.HTTPError, ValueError) as error:
-        raise RemoteUnavailable(f"Prefect does not answer: {error or type(error).__name__}", registry=host) from None
-    status = answer.status_code
-    said = f"Prefect answered {status} to {method} {path}: {answer.text[:300]}"
+        raise RemoteUnavailable(f"Prefect does not respond: {error or type(error).__name__}", registry=host) from None
+    status = response.status_code
+    message = f"Prefect responded {status} to {method} {path}: {response.text[:300]}"
     if status in {401, 403}:
-        raise RemoteUnauthorized(said, registry=host, status=status)
+        raise RemoteUnauthorized(message, registry=host, status=status)
     if status in _AGAIN_LATER or status >= 500 or status < 400:
-        raise RemoteUnavailable(said, registry=host, status=status)
-    raise RemoteRefused(said, registry=host, status=status)
+        raise RemoteUnavailable(message, registry=host, status=status)
+    raise RemoteRefused(message, registry=host, status=status)

@@ -3,10 +3,11 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.access.policy import ACCOUNT_PATTERN
+from catalog.units import Hours, Seconds
 from catalog.webhooks.delivery import check_receiver
 from catalog.webhooks.records import (
     DISTRIBUTION_CHANGED,
@@ -20,34 +21,33 @@ from catalog.webhooks.records import (
     Subscription,
     describe_hook,
 )
-from registry_api.context import Registry
-from registry_api.management.dependencies import FAILURES, Asker, ToldErrors, asker_of
+from registry_api.management.dependencies import FAILURES, Context, ManagementRoute, RequestContext
 from registry_api.management.named_files import check_named
-from registry_api.webhooks.context import Eventing
+from registry_api.webhooks.context import CurrentWebhooks, Webhooks
 
 HookPath = Annotated[str, Path(json_schema_extra={"pattern": ACCOUNT_PATTERN, "maxLength": 64})]
 
 
 class HookIn(BaseModel):
-    """What an upstream may start by its events; what `request` must be, the deployment's form says."""
+    """The flow run that an upstream's events may start; the deployment's form defines `request`."""
 
     model_config = ConfigDict(extra="forbid")
 
     name: str = Field(max_length=64, pattern=ACCOUNT_PATTERN)
     upstream: str = Field(max_length=1000, description="`registry.example`, or with the first parts of names there.")
     kind: Kind = "auto"
-    target: str = Field("", max_length=255, description="What stands in the upstream's place in names here.")
+    target: str = Field("", max_length=255, description="Replaces the upstream in names here.")
     deployment: str = Field(SYNC, max_length=500)
     request: dict[str, Any] = Field(default_factory=dict, description="Further fields of the deployment's request.")
     repositories: tuple[str, ...] = Field((), description="Patterns of repositories upstream; none: all.")
     tags: tuple[str, ...] = Field((), description="Patterns of tags; none: all.")
     whole: bool = Field(default=False, description="Sync the repository instead of the tags pushed.")
-    quiet_seconds: float = Field(3.0, ge=0, le=3600)
+    quiet_seconds: Seconds = Field(3.0, ge=0, le=3600)
     proof: Proof = "token"
 
 
 class HookOut(BaseModel):
-    """A hook; `secret` is told once, when it is made. `waiting_events` and `waiting_runs` are not yet with Prefect."""
+    """A hook; `secret` is returned once, on creation. `waiting_events` and `waiting_runs` have not reached Prefect yet."""
 
     name: str
     upstream: str
@@ -67,7 +67,7 @@ class HookOut(BaseModel):
 
 
 class SubscriptionIn(BaseModel):
-    """Whom to tell, and of what; `secret_file` and `secret_env` name the secret that signs, on the registry's machine."""
+    """Whom to notify, and of which events; `secret_file` and `secret_env` name the signing secret, on the registry's machine."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -79,11 +79,11 @@ class SubscriptionIn(BaseModel):
     format: Format = "cloudevents"
     secret_file: str = Field("", max_length=1000)
     secret_env: str = Field("", max_length=200)
-    give_up_hours: float = Field(72.0, gt=0, le=8760)
+    give_up_hours: Hours = Field(72.0, gt=0, le=8760)
 
 
 class SubscriptionOut(BaseModel):
-    """A subscription and how it goes: `failures` in turn, with the last one's `error`."""
+    """A subscription and its progress: consecutive `failures`, and the `error` of the last one."""
 
     id: str
     url: str
@@ -99,66 +99,75 @@ class SubscriptionOut(BaseModel):
     error: str = ""
 
 
-def event_routes(registry: Registry, eventing: Eventing) -> APIRouter:
-    """Hooks and subscriptions: made, listed, shown, deleted."""
-    router = APIRouter(prefix="/api/v1", tags=["events"], route_class=ToldErrors, responses=FAILURES)
-    asking = Depends(asker_of(registry))
-    run, commit = registry.threads.run, registry.threads.commit
+router = APIRouter(prefix="/api/v1", tags=["events"], route_class=ManagementRoute, responses=FAILURES)
 
-    async def hook_out(hook: Hook) -> HookOut:
-        events, runs = await run(eventing.queue.backlog, hook.name)
-        return HookOut(**describe_hook(hook), waiting_events=events, waiting_runs=runs)
 
-    async def subscription_out(one: Subscription) -> SubscriptionOut:
-        cursor = await run(eventing.queue.cursor, one.id)
-        how = {} if cursor is None else {key: getattr(cursor, key) for key in ("delivered", "failures", "error")}
-        return SubscriptionOut(**one.model_dump(), **how)
+async def _hook_out(context: RequestContext, webhooks: Webhooks, hook: Hook) -> HookOut:
+    events, runs = await context.threads.run(webhooks.queue.backlog, hook.name)
+    return HookOut(**describe_hook(hook), waiting_events=events, waiting_runs=runs)
 
-    @router.get("/hooks", response_model=list[HookOut])
-    async def list_hooks(asker: Asker = asking) -> list[HookOut]:
-        """All hooks, by name."""
-        return [await hook_out(one) for _, one in sorted(eventing.desk(asker).records.hooks.items())]
 
-    @router.post("/hooks", response_model=HookOut, status_code=201)
-    async def add_hook(wanted: HookIn, asker: Asker = asking) -> HookOut:
-        """Make a hook; its secret is in this answer and nowhere else."""
-        made = await commit(lambda: eventing.desk(asker).add_hook(**wanted.model_dump()))
-        return (await hook_out(made.hook)).model_copy(update={"secret": made.secret})
+async def _subscription_out(context: RequestContext, webhooks: Webhooks, subscription: Subscription) -> SubscriptionOut:
+    cursor = await context.threads.run(webhooks.queue.cursor, subscription.id)
+    progress = {} if cursor is None else {name: getattr(cursor, name) for name in ("delivered", "failures", "error")}
+    return SubscriptionOut(**subscription.model_dump(), **progress)
 
-    @router.get("/hooks/{name}", response_model=HookOut)
-    async def show_hook(name: HookPath, asker: Asker = asking) -> HookOut:
-        """One hook, and what it has waiting."""
-        return await hook_out(eventing.desk(asker).hook(name))
 
-    @router.delete("/hooks/{name}", status_code=204)
-    async def delete_hook(name: HookPath, asker: Asker = asking) -> None:
-        """Take no more events by it; those that wait are forgotten."""
-        await commit(eventing.desk(asker).remove_hook, name)
+@router.get("/hooks", response_model=list[HookOut])
+async def list_hooks(context: Context, webhooks: CurrentWebhooks) -> list[HookOut]:
+    """List all hooks, by name."""
+    hooks = webhooks.administration(context).records.hooks
+    return [await _hook_out(context, webhooks, hook) for _, hook in sorted(hooks.items())]
 
-    @router.get("/subscriptions", response_model=list[SubscriptionOut])
-    async def list_subscriptions(asker: Asker = asking) -> list[SubscriptionOut]:
-        """All subscriptions, by id."""
-        found = eventing.desk(asker).records.subscriptions
-        return [await subscription_out(one) for _, one in sorted(found.items())]
 
-    @router.post("/subscriptions", response_model=SubscriptionOut, status_code=201)
-    async def add_subscription(wanted: SubscriptionIn, asker: Asker = asking) -> SubscriptionOut:
-        """Tell a URL of what is committed from now on."""
-        desk = eventing.desk(asker)
-        check_named(registry.catalog.settings, "secret_file", wanted.secret_file)
-        position = await run(lambda: registry.catalog.commits.log().last_position())
-        check_receiver(wanted.url, registry.catalog.settings)
-        made = await commit(lambda: desk.add_subscription(position=position, internal=False, **wanted.model_dump()))
-        return await subscription_out(made)
+@router.post("/hooks", response_model=HookOut, status_code=201)
+async def add_hook(context: Context, webhooks: CurrentWebhooks, body: HookIn) -> HookOut:
+    """Create a hook; only this response contains its secret."""
+    created = await context.threads.commit(lambda: webhooks.administration(context).add_hook(**body.model_dump()))
+    return (await _hook_out(context, webhooks, created.hook)).model_copy(update={"secret": created.secret})
 
-    @router.get("/subscriptions/{key}", response_model=SubscriptionOut)
-    async def show_subscription(key: str, asker: Asker = asking) -> SubscriptionOut:
-        """One subscription, and how its deliveries go."""
-        return await subscription_out(eventing.desk(asker).subscription(key))
 
-    @router.delete("/subscriptions/{key}", status_code=204)
-    async def delete_subscription(key: str, asker: Asker = asking) -> None:
-        """Tell it no more."""
-        await commit(eventing.desk(asker).remove_subscription, key)
+@router.get("/hooks/{name}", response_model=HookOut)
+async def show_hook(context: Context, webhooks: CurrentWebhooks, name: HookPath) -> HookOut:
+    """Show one hook, and what waits for Prefect."""
+    return await _hook_out(context, webhooks, webhooks.administration(context).hook(name))
 
-    return router
+
+@router.delete("/hooks/{name}", status_code=204)
+async def delete_hook(context: Context, webhooks: CurrentWebhooks, name: HookPath) -> None:
+    """Delete a hook, with its waiting events."""
+    await context.threads.commit(webhooks.administration(context).remove_hook, name)
+
+
+@router.get("/subscriptions", response_model=list[SubscriptionOut])
+async def list_subscriptions(context: Context, webhooks: CurrentWebhooks) -> list[SubscriptionOut]:
+    """List all subscriptions, by id."""
+    subscriptions = webhooks.administration(context).records.subscriptions
+    return [
+        await _subscription_out(context, webhooks, subscription) for _, subscription in sorted(subscriptions.items())
+    ]
+
+
+@router.post("/subscriptions", response_model=SubscriptionOut, status_code=201)
+async def add_subscription(context: Context, webhooks: CurrentWebhooks, body: SubscriptionIn) -> SubscriptionOut:
+    """Notify a URL of what is committed from now on."""
+    administration, settings = webhooks.administration(context), context.catalog.settings
+    check_named(settings, "secret_file", body.secret_file)
+    position = await context.threads.run(lambda: context.catalog.commits.log().last_position())
+    check_receiver(body.url, settings)
+    subscription = await context.threads.commit(
+        lambda: administration.add_subscription(position=position, internal=False, **body.model_dump())
+    )
+    return await _subscription_out(context, webhooks, subscription)
+
+
+@router.get("/subscriptions/{key}", response_model=SubscriptionOut)
+async def show_subscription(context: Context, webhooks: CurrentWebhooks, key: str) -> SubscriptionOut:
+    """Show one subscription, and how its deliveries go."""
+    return await _subscription_out(context, webhooks, webhooks.administration(context).subscription(key))
+
+
+@router.delete("/subscriptions/{key}", status_code=204)
+async def delete_subscription(context: Context, webhooks: CurrentWebhooks, key: str) -> None:
+    """Delete a subscription; its URL is notified no more."""
+    await context.threads.commit(webhooks.administration(context).remove_subscription, key)

@@ -123,10 +123,10 @@ def test_official_images_go_by_both_their_names(remote: str, name: str, names: t
 
 
 def test_no_other_spelling_gets_round_an_exclude() -> None:
-    assert not CacheRules(exclude=("alpine",)).takes("alpine", "library/alpine")
-    assert not CacheRules(exclude=("library/*",)).takes("alpine", "library/alpine")
-    assert CacheRules(include=("library/*",)).takes("alpine", "library/alpine")
-    assert not CacheRules(include=("team/*",)).takes("alpine", "library/alpine")
+    assert not CacheRules(exclude=("alpine",)).selects("alpine", "library/alpine")
+    assert not CacheRules(exclude=("library/*",)).selects("alpine", "library/alpine")
+    assert CacheRules(include=("library/*",)).selects("alpine", "library/alpine")
+    assert not CacheRules(include=("team/*",)).selects("alpine", "library/alpine")
 
 
 # --- who may bring -------------------------------------------------------------------------------------------------

@@ -194,7 +194,7 @@ def test_a_body_that_is_too_long_is_413_known_hook_or_not(hooked: Api) -> None:
 
 @pytest.mark.slow
 def test_too_many_requests_are_429(hooked: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("registry_api.webhooks.receiver._RATE", 0.2)
+    monkeypatch.setattr("registry_api.webhooks.context._RATE", 0.2)
     with serve(hooked.catalog.settings.root.parent / "limited") as limited:
         statuses = [limited.anybody.post("/api/v1/hooks/nothing", json={}).status_code for _ in range(3)]
         assert statuses == [404, 404, 429]

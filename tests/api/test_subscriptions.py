@@ -18,7 +18,7 @@ from catalog.webhooks.queue import EventQueue, events_file
 from catalog.webhooks.records import EventRecords, Subscription, event_records_file, read_record
 from oci.digest import Digest
 from registry_api.app import create_app
-from registry_api.webhooks.subscribers import pause_after
+from registry_api.webhooks.subscribers import delivery_pause
 from tests.api.conftest import Api, serve, simple_manifest
 from tests.receivers import Answer, Received, Receiver, receive
 from tests.servers import EntrepotServer, wait_until
@@ -306,5 +306,5 @@ def put_empty(client: Any, name: str, text: str) -> None:
 
 
 def test_pauses_grow_and_heed_the_receiver() -> None:
-    assert [pause_after(failures, None) for failures in (1, 2, 3, 12, 999)] == [1.0, 2.0, 4.0, 300.0, 300.0]
-    assert pause_after(1, 20.0) == 20.0
+    assert [delivery_pause(failures, None) for failures in (1, 2, 3, 12, 999)] == [1.0, 2.0, 4.0, 300.0, 300.0]
+    assert delivery_pause(1, 20.0) == 20.0

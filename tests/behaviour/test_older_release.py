@@ -1,4 +1,4 @@
-"""A home of an older release opens, serves and syncs as before (tests/vectors/before-rooms)."""
+"""A home of an older release opens, serves, syncs and scrubs as before; its bundle is imported (tests/vectors/before-rooms)."""
 
 import json
 import tarfile
@@ -10,9 +10,12 @@ import pytest
 
 from catalog.catalog import open_catalog
 from catalog.settings import read_settings
+from oci.digest import Digest
 from oci.memory import MemoryStore
 from tests.api.conftest import serve
+from tests.cli.commands import Entrepot, PrefectServer, start_prefect
 from tests.mirror import mirror
+from tests.servers import Children
 from tests.upstream import Upstream
 
 VECTOR = Path(__file__).parents[1] / "vectors" / "before-rooms"
@@ -29,6 +32,11 @@ def unpack(name: str, target: Path) -> None:
 def home(tmp_path: Path) -> Path:
     unpack("home.tar.gz", tmp_path)
     return tmp_path / "home"
+
+
+@pytest.fixture(scope="module")
+def prefect(module_children: Children, tmp_path_factory: pytest.TempPathFactory) -> PrefectServer:
+    return start_prefect(module_children, tmp_path_factory.mktemp("prefect"))
 
 
 def stores() -> dict[str, MemoryStore]:
@@ -99,3 +107,45 @@ def test_rows_of_every_former_shape_are_flushed_and_kept(home: Path) -> None:
     with serve(home) as api:
         for path in ("team/app/manifests/odd", "team/late/manifests/fetched"):
             assert api.anybody.get(f"/v2/{path}").status_code == 200
+
+
+@pytest.mark.slow
+def test_what_is_damaged_is_found_and_fetched_again(
+    home: Path, upstream: Upstream, children: Children, prefect: PrefectServer
+) -> None:
+    entrepot = Entrepot(home, children, {"ENTREPOT_PREFECT_API_URL": prefect.api_url})
+    files = {path: path.read_bytes() for path in (home / "blobs" / "sha256").rglob("*") if path.is_file()}
+    assert entrepot.json("scrub", "--rate", "0")["read"]["blobs"] == len(files)
+    digests = [CONTENT["paths"]["team/app:v1"], *upstream_layers("team/app", "v1")]
+    for digest in digests:
+        damaged = home / "blobs" / "sha256" / digest[7:9] / digest[7:]
+        damaged.write_bytes(b"?" * len(files[damaged]))
+    result = entrepot.json("scrub", "--rate", "0")
+    assert set(result["damaged"]) == set(result["fetched_again"]) == set(digests)
+    assert set(result["fetched_again"].values()) == {f"{HOST}/team/app"}
+    assert {path: path.read_bytes() for path in files} == files
+
+
+def upstream_layers(name: str, tag: str) -> list[str]:
+    """Return the digests of the layers that a tag's image had upstream."""
+    store = stores()[name]
+    return [layer.digest for layer in store.manifests[store.tagged[tag]].layers]
+
+
+@pytest.mark.slow
+def test_its_bundle_is_imported_and_pulled(tmp_path: Path, children: Children, prefect: PrefectServer) -> None:
+    unpack("bundle.tar.gz", tmp_path)
+    entrepot = Entrepot(tmp_path / "new", children, {"ENTREPOT_PREFECT_API_URL": prefect.api_url})
+    (imported,) = entrepot.json("import", str(tmp_path / "bundle.tar"))["repositories"]
+    assert (imported["repository"], imported["changed"]) == ("team/app", True)
+    expected = {path: digest for path, digest in CONTENT["paths"].items() if path.startswith("team/app:")}
+    with serve(entrepot.home) as api:
+        for path, digest in expected.items():
+            name, tag = path.split(":")
+            assert api.anybody.get(f"/v2/{name}/manifests/{tag}").headers["docker-content-digest"] == digest
+            manifest = api.anybody.get(f"/v2/{name}/manifests/{digest}")
+            assert Digest.of(manifest.content) == digest
+            for part in manifest.json().get("layers", []):
+                assert Digest.of(api.anybody.get(f"/v2/{name}/blobs/{part['digest']}").content) == part["digest"]
+    assert entrepot.json("scrub", "--rate", "0")["lost"] == []
+    assert entrepot.json("import", str(tmp_path / "bundle.tar"))["repositories"][0]["changed"] is False

@@ -18,7 +18,7 @@ def entrepot(tmp_path: Path, children: Children) -> Entrepot:
 def test_hooks_are_made_shown_and_deleted(entrepot: Entrepot) -> None:
     made = entrepot.json(
         "hook", "create", "harbor", "registry.example/team", "--kind", "harbor", "--target", "mirror", "--tag", "v*",
-        "--repository", "team/**", "--request", '{"policy": "on_demand"}', "--quiet", "1.5", "--proof", "url",
+        "--repository", "team/**", "--request", '{"policy": "on_demand"}', "--quiet", "1.5s", "--proof", "url",
     )  # fmt: skip
     secret = made.pop("secret")
     assert made.pop("url") == f"http://127.0.0.1:5080/api/v1/hooks/harbor?token={secret}"
@@ -64,7 +64,7 @@ def test_subscriptions_are_made_tried_and_deleted(entrepot: Entrepot, tmp_path: 
     with receive() as receiver:
         made = entrepot.json(
             "subscription", "create", f"{receiver.url}/x?token=hidden", "--event", "act.*", "--repository", "team/**",
-            "--secret-file", str(tmp_path / "secret"), "--give-up", "2", "--format", "cloudevents",
+            "--secret-file", str(tmp_path / "secret"), "--give-up", "2h", "--format", "cloudevents",
         )  # fmt: skip
         assert (made["events"], made["repositories"], made["give_up_hours"]) == (["act.*"], ["team/**"], 2.0)
         assert entrepot.json("subscription", "test", made["id"]) == {"id": made["id"], "status": 200}

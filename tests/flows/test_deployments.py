@@ -11,6 +11,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows.forms.older_patterns import respell_parameters
 from flows.orchestration.deployments import read_deployments, register_deployments
 from tests.cli.commands import PrefectServer
 
@@ -76,3 +77,32 @@ def test_a_schedule_that_is_new_in_the_file_is_added(client: SyncPrefectClient) 
     client.delete_deployment_schedule(found.id, schedule_of(found, "weekly").id)
     register_deployments(client)
     assert not schedule_of(client.read_deployment_by_name(GC), "weekly").active
+
+
+def test_patterns_of_schedules_are_spelled_as_they_decided(client: SyncPrefectClient) -> None:
+    """In earlier releases the `*` of these crossed parts of paths."""
+    register_as_before(client)
+    name = "reclaim-space/reclaim-space"
+    weekly = schedule_of(client.read_deployment_by_name(name), "weekly")
+    request = {"repositories": ["team/*", "cache*", "re:x/.*"], "check": False}
+    client.update_deployment_schedule(
+        client.read_deployment_by_name(name).id, weekly.id, parameters={"request": request}
+    )
+    for _ in range(2):
+        register_deployments(client)
+        found = schedule_of(client.read_deployment_by_name(name), "weekly").parameters["request"]
+        assert found == {"repositories": ["team/*/**", "cache**", "re:x/.*"], "check": False}
+
+
+@pytest.mark.parametrize(
+    ("flow", "request_", "expected"),
+    [
+        ("push-repositories", {"paths": ["a/*"], "include": ["v*"]}, {"paths": ["a/*/**"], "include": ["v*"]}),
+        ("replicate-registry", {"include": ["a/*/**"], "exclude": ["*x"]}, {"include": ["a/*/**"], "exclude": ["**x"]}),
+        ("sync-repository", {"include": ["v*"]}, {"include": ["v*"]}),
+        ("evict-cache", {"caches": "no list"}, {"caches": "no list"}),
+    ],
+)
+def test_the_fields_that_are_patterns_of_paths(flow: str, request_: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert respell_parameters(flow, {"request": request_}) == {"request": expected}
+    assert respell_parameters(flow, {}) == {}

@@ -24,7 +24,7 @@ from tests.servers import Client, DockerRegistry, EntrepotServer, wait_until
 pytestmark = pytest.mark.slow
 NAME = "team/app"
 CACHED = f"cache/{NAME}"
-SECOND = str(1 / 86400)
+SECOND = 1 / 86400
 TAGS = ("v1", "v2", "v3")
 
 
@@ -76,7 +76,7 @@ def test_what_is_not_used_goes_and_comes_again(
     entrepot: Entrepot, server: EntrepotServer, images: dict[str, Manifest], skopeo: Client, tmp_path: Path
 ) -> None:
     _pull(skopeo, server, tmp_path, *TAGS)
-    assert _set(entrepot, "--keep-unused-days", SECOND)["keep_unused_days"] == float(SECOND)
+    assert _set(entrepot, "--keep-unused", "1s")["keep_unused_days"] == SECOND
     with open_catalog(read_settings(home=entrepot.home)) as catalog:
         wait_until(lambda: len(catalog.pulls.read_one(CACHED)) == 6, 10, "pulls are written")
         last = max(one.last_pulled_at for one in catalog.pulls.read_one(CACHED).values())

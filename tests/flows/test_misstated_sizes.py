@@ -69,7 +69,7 @@ def test_a_setting_takes_it_as_it_is(tmp_path: Path, fields: dict[str, object]) 
 def test_a_wrong_digest_is_never_taken(tmp_path: Path) -> None:
     store = misstating()
     child = store.manifests[store.tagged["v1"]].manifests[0].digest
-    settings = read_settings(home=tmp_path, misstated_sizes=("*",))
+    settings = read_settings(home=tmp_path, misstated_sizes=("**",))
     with Upstream({NAME: store}) as upstream, open_catalog(settings) as catalog:
         upstream.replace(child, store.manifests[Digest(child)].raw + b" ")
         with pytest.raises(TagsFailed, match="v1"):

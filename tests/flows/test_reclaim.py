@@ -36,11 +36,11 @@ def test_a_cache_gives_its_layers_back_and_fetches_them_again(
     entrepot: Entrepot, server: EntrepotServer, upstream: DockerRegistry, skopeo: Client, tmp_path: Path
 ) -> None:
     _pull(skopeo, server, tmp_path / "first")
-    assert entrepot.json("reclaim", "cache/*")["freed"]["blobs"] == 0  # just fetched
-    planned = entrepot.json("reclaim", "cache/*", "--keep", "0", "--dry-run")
+    assert entrepot.json("reclaim", "cache/**")["freed"]["blobs"] == 0  # just fetched
+    planned = entrepot.json("reclaim", "cache/**", "--keep", "0", "--dry-run")
     assert planned["freed"]["blobs"] == 2
     held, versions = entrepot.json("usage"), entrepot.json("version", "list", f"cache/{NAME}")
-    freed = entrepot.json("reclaim", "cache/*", "--keep", "0")
+    freed = entrepot.json("reclaim", "cache/**", "--keep", "0")
     assert (freed["freed"], freed["kept"]) == (planned["freed"], {})
     after = entrepot.json("usage")
     assert held["held"]["bytes"] - after["held"]["bytes"] == freed["freed"]["bytes"]
@@ -52,11 +52,11 @@ def test_a_cache_gives_its_layers_back_and_fetches_them_again(
 
     upstream.child.kill()
     entrepot.env["ENTREPOT_UPSTREAM_ATTEMPTS"] = "1"
-    kept = entrepot.json("reclaim", "cache/*", "--keep", "0")
+    kept = entrepot.json("reclaim", "cache/**", "--keep", "0")
     assert (kept["freed"]["blobs"], len(kept["kept"])) == (0, 2)
     _pull(skopeo, server, tmp_path / "last")
     assert "HTTP Request" not in server.child.output()  # upstreams sign the addresses of blobs: no log for them
-    assert "freed 2 blobs" in entrepot("reclaim", "cache/*", "--keep", "0", "--no-check").stdout
+    assert "freed 2 blobs" in entrepot("reclaim", "cache/**", "--keep", "0", "--no-check").stdout
 
 
 def test_what_another_repository_holds_stays(
@@ -64,8 +64,8 @@ def test_what_another_repository_holds_stays(
 ) -> None:
     _pull(skopeo, server, tmp_path / "first")
     entrepot.json("curate", "prod/app", f"cache/{NAME}:v1")
-    assert entrepot.json("reclaim", "cache/*", "--keep", "0")["freed"]["blobs"] == 0
-    assert entrepot.json("reclaim", "cache/*", "prod/*", "--keep", "0", "--dry-run")["freed"]["blobs"] == 2
+    assert entrepot.json("reclaim", "cache/**", "--keep", "0")["freed"]["blobs"] == 0
+    assert entrepot.json("reclaim", "cache/**", "prod/*", "--keep", "0", "--dry-run")["freed"]["blobs"] == 2
     assert entrepot.json("reclaim", "nothing/*", "--keep", "0")["freed"]["blobs"] == 0
 
 

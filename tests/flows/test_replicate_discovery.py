@@ -118,7 +118,7 @@ def test_a_pulp_with_domains(tmp_path: Path) -> None:
         partly = replicate(catalog, upstream)
         assert actions(partly) == {"default/team/a": "unchanged", "east/team/a": "kept", "east/b": "kept"}
         assert "its domains cannot be listed" in partly.notes[0]
-        one = replicate(catalog, upstream, kind="pulp", pulp_api="/pulp/default/api/v3/", include=("default/*",))
+        one = replicate(catalog, upstream, kind="pulp", pulp_api="/pulp/default/api/v3/", include=("default/**",))
         assert actions(one)["default/team/a"] == "unchanged"
 
 

@@ -24,7 +24,7 @@ def test_a_push_to_docker_registry_starts_a_run(
         command = Entrepot(ours.home, children)
         made = command.json(
             "hook", "create", "upstream", "upstream.example/team", "--kind", "docker-distribution", "--target", "mirror",
-            "--tag", "v*", "--quiet", "0.2",
+            "--tag", "v*", "--quiet", "0.2s",
         )  # fmt: skip
         endpoint = {
             "name": "entrepot", "url": f"{ours.url}/api/v1/hooks/upstream", "timeout": "2s", "threshold": 3, "backoff": "1s",
@@ -51,7 +51,7 @@ def test_a_push_to_one_entrepot_is_pulled_from_another(
     running = second.start("up", "--listen", f"127.0.0.1:{port}", "--prefect-port", str(prefect), "--json")
     made = second.json(
         "hook", "create", "of-a", f"http://{first.host}", "--kind", "cloudevents", "--proof", "hmac", "--target", "mirror",
-        "--quiet", "0.5", "--request", '{"policy": "on_demand"}',
+        "--quiet", "0.5s", "--request", '{"policy": "on_demand"}',
     )  # fmt: skip
     secret = tmp_path / "secret"
     secret.write_text(made["secret"])

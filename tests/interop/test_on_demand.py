@@ -45,7 +45,7 @@ def test_a_cache_makes_repositories_and_outlives_its_upstream(
 ) -> None:
     upstream = docker_registry()
     upload(upstream, NAME, "v1", "first", "layer")
-    entrepot.json("distribution", "create", "cache", "--remote", upstream.host, "--freshness", "2")
+    entrepot.json("distribution", "create", "cache", "--remote", upstream.host, "--freshness", "2s")
     server = entrepot_server(entrepot.home)
 
     def inspected() -> str:

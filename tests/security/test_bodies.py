@@ -17,8 +17,8 @@ from catalog.access.store import AccessStore, ensure_administrator
 from catalog.catalog import open_catalog
 from catalog.settings import read_settings
 from registry_api.app import Application, create_app
+from registry_api.dispatch.routes import ROUTES
 from registry_api.management.dependencies import LARGEST_BODY
-from registry_api.v2.routes import ROUTES
 from tests.api.conftest import Api, serve
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -71,7 +71,7 @@ def _routes(routes: Iterable[Any]) -> Iterator[Any]:
 def _paths(app: Application) -> list[tuple[str, str]]:
     """Every method of every route: FastAPI's, and those of the distribution protocol."""
     found = []
-    for route in _routes(app.others.routes):
+    for route in _routes(app.management.routes):
         if isinstance(route, APIRoute):
             path = route.path.replace(":path}", "}")
             for place in route.param_convertors:

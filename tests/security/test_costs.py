@@ -1,4 +1,4 @@
-"""Answers that cost much are made once for all who ask, few at a time, and never told once they are no longer so."""
+"""Responses that cost much are made once for all who ask, few at a time, and never told once they are no longer so."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from catalog.access.policy import parse_grant
 from catalog.access.store import AccessStore
 from catalog.catalog import open_catalog
 from catalog.distributions.records import Distribution
-from registry_api.http.response_cache import Answers, body_size
+from registry_api.http.response_cache import ResponseCache, body_size
 from tests.api.conftest import Api, serve, simple_manifest
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -126,7 +126,7 @@ def test_pages_are_as_before(site: Api) -> None:
 
 def test_answers_are_few_at_a_time_bounded_and_fair() -> None:
     async def run() -> None:
-        answers, running, most, made = Answers(limit=4000), 0, 0, list[str]()
+        answers, running, most, made = ResponseCache(limit=4000), 0, 0, list[str]()
 
         def make(name: str) -> Callable[[], Any]:
             async def work() -> bytes:
@@ -150,7 +150,7 @@ def test_answers_are_few_at_a_time_bounded_and_fair() -> None:
         assert made.index("o") < 10
         await asyncio.gather(*flood)
         assert most == 2
-        assert sum(kept.size for kept in answers._kept.values()) <= 4000
+        assert sum(kept.size for kept in answers._entries.values()) <= 4000
         before = len(made)
         assert await answers.get("other", 2, "other", make("n"), body_size) == b"n" * 100
         assert await answers.get("other", 2, "other", make("x"), body_size) == b"n" * 100
@@ -161,7 +161,7 @@ def test_answers_are_few_at_a_time_bounded_and_fair() -> None:
 
 def test_an_answer_that_fails_is_tried_again() -> None:
     async def run() -> None:
-        answers = Answers()
+        answers = ResponseCache()
 
         async def fail() -> bytes:
             raise OSError

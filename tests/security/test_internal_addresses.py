@@ -412,7 +412,7 @@ def test_an_issuer_s_keys_are_not_looked_for_within(
     with receive(configuration) as issuer:
         tokens = IdentityTokens(lambda: identity_client(settings))
         with pytest.raises(RemoteUnavailable, match="internal network"):
-            asyncio.run(tokens._ask(issuer.url))
+            asyncio.run(tokens._request_keys(issuer.url))
         named = IdentityTokens(lambda: identity_client(settings), internal=(host,))
         with pytest.raises(RemoteUnavailable, match="cannot read"):  # reached, and no TLS there
-            asyncio.run(named._ask(issuer.url))
+            asyncio.run(named._request_keys(issuer.url))

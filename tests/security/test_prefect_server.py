@@ -26,7 +26,7 @@ from flows.orchestration.home import server_environment
 from flows.orchestration.server_guard import refusal
 from flows.orchestration.server_process import loopback_socket
 from oci.errors import CatalogUnusable, RemoteUnauthorized, RemoteUnavailable, SettingsInvalid
-from registry_api.webhooks.prefect_client import find_api, prefect_client, start_run
+from registry_api.webhooks.prefect_client import find_prefect_api, prefect_client, start_run
 from tests.cli.commands import PrefectServer, start_prefect
 from tests.servers import Children
 
@@ -208,7 +208,7 @@ def test_the_registry_starts_runs_of_hooks_with_the_login(server: PrefectServer,
     run = Run("key", "hook", "sync-repository/not-there", {}, 0.0)
 
     async def started() -> str:
-        async with prefect_client(home, find_api(home), {}) as client:
+        async with prefect_client(home, find_prefect_api(home), {}) as client:
             return await start_run(client, run)
 
     with pytest.raises(RemoteUnavailable, match="no Prefect server is known"):
@@ -258,8 +258,8 @@ def test_no_other_server_is_given_the_login(settings: Settings, tmp_path: Path) 
         own, other = known_addresses(set_by_name)
         assert (own.url, own.login, other.login) == ("http://127.0.0.1:4300/api", login, "")
         assert login not in repr(own)
-        client = prefect_client(settings, find_api(settings), {"PREFECT_API_KEY": "of-the-cloud"})
+        client = prefect_client(settings, find_prefect_api(settings), {"PREFECT_API_KEY": "of-the-cloud"})
         assert client.headers["authorization"] == f"Basic {base64.b64encode(login.encode()).decode()}"
         write_running(settings, Running(1, "ui", "https://prefect.example/api", "registry"))
-        client = prefect_client(settings, find_api(settings), {"PREFECT_API_KEY": "of-the-cloud"})
+        client = prefect_client(settings, find_prefect_api(settings), {"PREFECT_API_KEY": "of-the-cloud"})
         assert client.headers["authorization"] == "Bearer of-the-cloud"

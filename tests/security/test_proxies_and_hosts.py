@@ -10,7 +10,7 @@ import pytest
 from catalog.settings import read_settings
 from oci.errors import SettingsInvalid
 from registry_api.http.forwarded import Hop, TrustedProxies, parse_forwarded, parse_x_forwarded, read_networks
-from registry_api.http.hosts import Hosts, is_of_another_page
+from registry_api.http.hosts import Hosts, is_cross_origin
 from tests.api.conftest import Api, serve, simple_manifest
 
 PROXY, OUTER, CLIENT = "10.0.0.1", "10.0.0.2", "203.0.113.9"
@@ -23,7 +23,7 @@ def scope_of(peer: str = PROXY, server: str = "10.0.0.5", host: str = "inner:508
 
 
 def heeded(scope: dict[str, Any]) -> tuple[str, str, str]:
-    found = TrustedProxies(read_networks(["10.0.0.0/24", "::1"])).heed(scope)
+    found = TrustedProxies(read_networks(["10.0.0.0/24", "::1"])).apply(scope)
     return found["client"][0], found["scheme"], dict(found["headers"])[b"host"].decode("latin-1")
 
 
@@ -74,8 +74,8 @@ def test_what_others_say_is_not_heeded(peer: str) -> None:
     said = scope_of(
         peer, x_forwarded_for="1.1.1.1", x_forwarded_proto="https", x_forwarded_host="evil", forwarded="for=2.2.2.2"
     )
-    assert TrustedProxies(read_networks(["10.0.0.0/24", "::1"])).heed(said) is said
-    assert TrustedProxies([]).heed(scope_of(x_forwarded_for="1.1.1.1"))["client"][0] == PROXY
+    assert TrustedProxies(read_networks(["10.0.0.0/24", "::1"])).apply(said) is said
+    assert TrustedProxies([]).apply(scope_of(x_forwarded_for="1.1.1.1"))["client"][0] == PROXY
 
 
 def test_forms_of_the_headers() -> None:
@@ -205,5 +205,5 @@ def test_a_page_of_another_origin_changes_nothing_with_a_browser_s_logins(
 
 def test_pages_at_the_address_of_the_settings_may_change_things() -> None:
     scope = {**scope_of(host="inner:5080", origin="https://r.example"), "method": "POST"}
-    assert is_of_another_page(scope)
-    assert not is_of_another_page(scope, "https://R.example/")
+    assert is_cross_origin(scope)
+    assert not is_cross_origin(scope, "https://R.example/")

@@ -16,7 +16,7 @@ from catalog.access.policy import parse_grant
 from catalog.access.store import AccessStore
 from catalog.content.curation import curate
 from catalog.content.restore import plan_towards
-from catalog.filters.pick import Pick
+from catalog.filters.selector import Selector
 from catalog.quotas.quotas import Quota
 from flows.runs.operation import Operation, perform
 from flows.sync.request import SyncRequest
@@ -351,7 +351,7 @@ def test_copies_between_repositories_carry_no_right_that_the_source_lacks(
     make_cache(api.catalog, cache, evil.host)
     name = f"{cache}/{EVIL}"
     assert api.anybody.get(f"/v2/{name}/manifests/v1").status_code == 200
-    chosen = curate(api.catalog, [Pick(name)], now=NOW).as_snapshot(mirror)
+    chosen = curate(api.catalog, [Selector(name)], now=NOW).as_snapshot(mirror)
     operation = Operation(
         mirror, "curate", "", lambda latest: plan_towards(latest, chosen), allow_sparse=True, donors=(name,)
     )
@@ -365,7 +365,7 @@ def test_copies_between_repositories_carry_no_right_that_the_source_lacks(
     assert api.anybody.get(f"/v2/{name}/manifests/v1").status_code == 200
     assert api.anybody.get(f"/v2/{name}/blobs/{layer}").status_code == 200
     wait_until(lambda: api.catalog.content.size(layer) is not None, 10, "it is kept")
-    chosen = curate(api.catalog, [Pick(name)], now=NOW).as_snapshot(mirror)
+    chosen = curate(api.catalog, [Selector(name)], now=NOW).as_snapshot(mirror)
     assert perform(api.catalog, operation, actor="test", run_id="two", now=NOW).changed
     evil.forget()
     assert api.anybody.get(f"/v2/{mirror}/blobs/{layer}").content == store.blobs[layer]

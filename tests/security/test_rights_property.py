@@ -18,7 +18,7 @@ from catalog.access.policy import parse_grant
 from catalog.access.store import AccessStore
 from catalog.content.curation import curate
 from catalog.content.restore import plan_towards
-from catalog.filters.pick import Pick
+from catalog.filters.selector import Selector
 from flows.runs.operation import Operation, perform
 from flows.sync.request import SyncRequest
 from oci.digest import Digest
@@ -179,7 +179,7 @@ class History:
 
     def _copy(self, source: str) -> None:
         catalog, target = self.world.api.catalog, self.path("mallory", "copy")
-        chosen = curate(catalog, [Pick(source)], now=NOW).as_snapshot(target)
+        chosen = curate(catalog, [Selector(source)], now=NOW).as_snapshot(target)
         operation = Operation(
             target, "curate", "", lambda latest: plan_towards(latest, chosen), allow_sparse=True, donors=(source,)
         )

@@ -44,11 +44,11 @@ class MirroredRepository(RemoteRepository):
         self._gave: OrderedDict[Digest, set[str]] = OrderedDict()
         self._wrong: OrderedDict[Digest, set[str]] = OrderedDict()
 
-    def hurried(self) -> "MirroredRepository":
-        """The same, failing with the first failure of the last place."""
-        made = copy.copy(self)
-        made.is_patient = False
-        return made
+    def failing_fast(self) -> "MirroredRepository":
+        """Return the same repository without retries at the last place."""
+        copied = copy.copy(self)
+        copied.fail_fast = True
+        return copied
 
     async def resolve(self, reference: str) -> Descriptor:
         """What a tag or digest points to, at the first place that says so."""
@@ -72,7 +72,7 @@ class MirroredRepository(RemoteRepository):
             try:
                 found = await repository.offers(digest)
             except RemoteError:
-                if repository.is_patient:
+                if not repository.fail_fast:
                     raise
             if found:
                 break
@@ -133,8 +133,8 @@ class MirroredRepository(RemoteRepository):
         """The healthy ones first; only the last is waited for, and asked again."""
         ordered = self._health.in_order(places, lambda place: place.repository.host)
         for place in ordered[:-1]:
-            yield place.repository.hurried()
-        yield ordered[-1].repository if self.is_patient else ordered[-1].repository.hurried()
+            yield place.repository.failing_fast()
+        yield ordered[-1].repository.failing_fast() if self.fail_fast else ordered[-1].repository
 
     async def _first(self, places: Sequence[Place], ask: Callable[[RemoteRepository], Awaitable[_T]]) -> _T:
         raised: dict[str, RemoteError] = {}

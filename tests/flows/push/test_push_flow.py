@@ -53,7 +53,7 @@ def test_the_command_pushes_and_prefect_shows_it(
         ({"target": "registry.example/mirror:v1"}, "target: expected no tag"),
         (
             {"target": "registry.example", "source": "team/app"},
-            "expected a repository, such as registry.example/team/app",
+            "target: expected a repository, such as registry.example/team/app",
         ),
         ({"target": "registry.example/app:v1", "source": "team/app"}, "names one tag or digest"),
         ({"target": "registry.example/app", "source": "team/app", "paths": ["*"]}, "source excludes paths"),

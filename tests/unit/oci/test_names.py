@@ -7,9 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oci.digest import Digest
-from oci.errors import DigestInvalid, InvalidInput, NameInvalid, TagInvalid
+from oci.errors import DigestInvalid, EntrepotError, InvalidInput, NameInvalid, TagInvalid
 from oci.platform import Platform
-from oci.reference import DOCKER_HUB, is_tag, parse_name, parse_reference, parse_tag
+from oci.reference import (
+    DOCKER_HUB,
+    ContentReference,
+    VersionReference,
+    is_tag,
+    parse_content_reference,
+    parse_name,
+    parse_reference,
+    parse_tag,
+    parse_version_reference,
+)
 from oci.remote.address import parse_remote
 from oci.remote.auth.challenge import Challenge, parse_challenges
 from oci.remote.network.loopback import is_loopback
@@ -190,3 +200,24 @@ def test_challenges_are_read(headers: list[str], expected: list[Challenge]) -> N
 def test_any_header_is_read_without_an_error(headers: list[str]) -> None:
     for challenge in parse_challenges(headers):
         assert challenge.scheme
+
+
+def test_references_to_content() -> None:
+    digest = Digest("sha256:" + "0" * 64)
+    assert parse_content_reference("team/app") == ContentReference("team/app")
+    assert parse_content_reference("team/app:v1") == ContentReference("team/app", "v1")
+    assert parse_content_reference(f"team/app@{digest}") == ContentReference("team/app", "", digest)
+    assert str(parse_content_reference(f"team/app:v1@{digest}")) == f"team/app:v1@{digest}"
+    for text in ("", "Team", "team/app:", "team/app@", "team/app@3", "team/app:a:b"):
+        with pytest.raises(EntrepotError):
+            parse_content_reference(text)
+
+
+def test_references_to_versions() -> None:
+    assert parse_version_reference("team/app@12") == VersionReference("team/app", 12)
+    assert parse_version_reference("team/app") == VersionReference("team/app")
+    for text in ("team/app@", "team/app@x", "team/app@-1", "a@1@2", f"a@{'9' * 30}"):
+        with pytest.raises(InvalidInput, match=r"invalid version .*: expected NAME or NAME@VERSION"):
+            parse_version_reference(text)
+    with pytest.raises(NameInvalid):
+        parse_version_reference("Team@1")

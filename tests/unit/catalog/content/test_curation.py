@@ -9,8 +9,8 @@ from catalog.content.curation import Curation, curate
 from catalog.content.restore import plan_towards
 from catalog.filters.conditions import Conditions
 from catalog.filters.filter import Filter
-from catalog.filters.pick import Pick
 from catalog.filters.platforms import PlatformFilter
+from catalog.filters.selector import Selector
 from catalog.filters.tags import TagFilter
 from catalog.versions.changes import AddManifest, SetTag
 from catalog.versions.snapshot import Snapshot
@@ -28,13 +28,13 @@ AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
 
 def choose(
     catalog: Catalog,
-    *picks: str,
+    *selectors: str,
     platforms: tuple[Platform, ...] = (),
     tags: TagFilter | None = None,
     conditions: Conditions = Conditions(),  # noqa: B008  # a frozen value
 ) -> Curation:
     wanted = Filter(tags or TagFilter(), conditions)
-    return curate(catalog, map(Pick.parse, picks), now=NOW, wanted=wanted, platforms=PlatformFilter(platforms))
+    return curate(catalog, map(Selector.parse, selectors), now=NOW, wanted=wanted, platforms=PlatformFilter(platforms))
 
 
 def make(catalog: Catalog, target: str, chosen: Curation, *, additive: bool = False) -> Snapshot:
@@ -137,8 +137,8 @@ def test_what_cannot_be_chosen_is_told(catalog: Catalog) -> None:
         choose(catalog, "c/three")
     assert not choose(catalog, "a/one", tags=TagFilter(("w*",))).manifests
     with pytest.raises(NameInvalid):
-        Pick.parse("Not A Name:v1")
-    assert str(Pick.parse(f"a/one:v1@{Digest.of(b'x')}")) == f"a/one:v1@{Digest.of(b'x')}"
+        Selector.parse("Not A Name:v1")
+    assert str(Selector.parse(f"a/one:v1@{Digest.of(b'x')}")) == f"a/one:v1@{Digest.of(b'x')}"
 
 
 def test_a_digest_among_the_includes_is_chosen_without_a_tag(catalog: Catalog) -> None:

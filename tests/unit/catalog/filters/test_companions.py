@@ -36,7 +36,7 @@ def test_the_tags_that_may_hold_them(patterns: tuple[str, ...], ends: list[str])
     ],
 )
 def test_the_types_that_are_taken(patterns: tuple[str, ...], artifact_type: str, taken: bool) -> None:
-    assert CompanionFilter(patterns).takes(artifact_type) is taken
+    assert CompanionFilter(patterns).selects(artifact_type) is taken
 
 
 def test_the_pattern_of_all_companion_tags() -> None:

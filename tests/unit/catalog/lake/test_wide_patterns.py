@@ -74,7 +74,7 @@ def test_a_cache_of_an_older_home_takes_what_it_took(
         migrated = open_again()
         rules = migrated.distributions.get("cache").cache
         assert rules.include == ("library/*/**", "team**", "re:te.m/app")
-        assert [rules.takes(name) for name in NAMES] == [_took(name) for name in NAMES]
+        assert [rules.selects(name) for name in NAMES] == [_took(name) for name in NAMES]
         assert rules.max_size == 5
         assert rules.check() == rules
         assert migrated.distributions.get("plain").cache == CacheRules()

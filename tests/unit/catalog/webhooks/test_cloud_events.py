@@ -12,12 +12,12 @@ from catalog.commits.commit_log import TagChange, VersionMade
 from catalog.distributions.records import Distribution
 from catalog.versions.changes import CommitResult, RemoveTag, SetTag
 from catalog.webhooks.cloud_events import (
-    act_told,
+    act_notification,
     cloud_event,
     distribution_envelope,
-    distribution_told,
-    sign,
-    version_told,
+    distribution_notification,
+    sign_body,
+    version_notification,
 )
 from tests.unit.catalog.conftest import commit_to, push_image
 
@@ -32,11 +32,11 @@ MADE = VersionMade(
 
 
 def test_a_version_as_a_cloud_event() -> None:
-    event = cloud_event(version_told(MADE), "https://registry.example")
+    event = cloud_event(version_notification(MADE), "https://registry.example")
     data = event.pop("data")
     assert event == {
         "specversion": "1.0", "id": "team/app@7", "source": "https://registry.example", "type": "entrepot.version.created",
-        "subject": "team/app", "time": "2026-01-02T03:04:05+00:00", "datacontenttype": "application/json",
+        "subject": "team/app", "time": "2026-01-02T03:04:05Z", "datacontenttype": "application/json",
     }  # fmt: skip
     assert (data["version"], data["operation"], data["actor"]) == (7, "push", "alice")
     assert [one["tag"] for one in data["tags"]["added"]] == ["v2"]
@@ -46,19 +46,19 @@ def test_a_version_as_a_cloud_event() -> None:
 
 def test_the_other_events_have_ids_of_their_own() -> None:
     served = Distribution("stable/app", "team/app", NOW, NOW, version=3)
-    told = distribution_told("stable/app", "set", served, 12, NOW)
+    told = distribution_notification("stable/app", "set", served, 12, NOW)
     assert (told.id, told.data["serves"]["version"]) == ("stable/app@commit-12", 3)
     for known in (None, served):  # the reader may know of the deletion before what is in memory does
-        assert distribution_told("stable/app", "deleted", known, 13, NOW).data["serves"] is None
-    refused = act_told(Event(NOW, "bob", "push", "team/app", "refused", "no rule"), 14, 1)
+        assert distribution_notification("stable/app", "deleted", known, 13, NOW).data["serves"] is None
+    refused = act_notification(Event(NOW, "bob", "push", "team/app", "refused", "no rule"), 14, 1)
     assert (refused.id, refused.kind) == ("act@commit-14.1", "act.refused")
-    assert act_told(Event(NOW, "admin", "add-rule", "x"), 14, 2).kind == "act.done"
+    assert act_notification(Event(NOW, "admin", "add-rule", "x"), 14, 2).kind == "act.done"
     assert distribution_envelope(refused, "s") is None
 
 
 def test_a_signature_is_what_github_would_send() -> None:
     """The example of GitHub's documentation, "Validating webhook deliveries"."""
-    signature = sign(b"Hello, World!", b"It's a Secret to Everybody")
+    signature = sign_body(b"Hello, World!", b"It's a Secret to Everybody")
     assert signature == "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
 
 

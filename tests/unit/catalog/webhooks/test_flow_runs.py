@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from catalog.webhooks import queue as event_queue
-from catalog.webhooks.flow_runs import LONGEST, is_wanted, plan_runs, requests_of, target_of
+from catalog.webhooks.flow_runs import LONGEST, matches_event, plan_runs, requests_of, target_of
 from catalog.webhooks.queue import Cursor, EventQueue, Pushed, Run, Waiting
 from catalog.webhooks.records import Hook, Subscription, read_record
 from oci.errors import InvalidInput
@@ -50,7 +50,7 @@ def queue(tmp_path: Path) -> Iterator[EventQueue]:
 def test_a_hook_is_for_what_lies_under_its_upstream_and_fits(
     fields: dict[str, Any], pushed: Pushed, expected: bool
 ) -> None:
-    assert is_wanted(hook(**fields), pushed) is expected
+    assert matches_event(hook(**fields), pushed) is expected
 
 
 @pytest.mark.parametrize(
@@ -155,26 +155,28 @@ def test_a_subscription_that_could_not_work_is_refused(fields: dict[str, Any]) -
 
 def test_an_event_that_is_told_twice_waits_once(queue: EventQueue) -> None:
     one = Pushed("team/app", "v1", A, event_id="1")
-    assert queue.take("up", [one, one], 100.0).kept == 1
-    assert queue.take("up", [one], 3000.0).known == 1, "by its id"
-    assert queue.take("up", [Pushed("team/app", "v1", A, event_id="2")], 110.0).known == 1, "by tag and digest"
-    assert queue.take("up", [Pushed("team/app", "v1", A, event_id="3")], 200.0).kept == 1, "later it is another push"
-    assert queue.take("other", [one], 100.0).kept == 1, "hooks are apart"
+    assert queue.enqueue("up", [one, one], 100.0).kept == 1
+    assert queue.enqueue("up", [one], 3000.0).known == 1, "by its id"
+    assert queue.enqueue("up", [Pushed("team/app", "v1", A, event_id="2")], 110.0).known == 1, "by tag and digest"
+    assert queue.enqueue("up", [Pushed("team/app", "v1", A, event_id="3")], 200.0).kept == 1, "later it is another push"
+    assert queue.enqueue("other", [one], 100.0).kept == 1, "hooks are apart"
     assert len(queue.waiting()) == 3
 
 
 def test_a_tag_that_goes_back_is_told(queue: EventQueue) -> None:
     moves = [Pushed("team/app", "v1", digest) for digest in (A, B, A)]
-    assert queue.take("up", moves, 100.0).kept == 3
+    assert queue.enqueue("up", moves, 100.0).kept == 3
     gone = [Pushed("team/app", "v1", A, "delete"), Pushed("team/app", "v1", A)]
-    assert queue.take("up", gone, 101.0).kept == 2
-    assert queue.take("up", [Pushed("team/app", "latest")] * 2, 102.0).kept == 2, "without a digest nothing is the same"
+    assert queue.enqueue("up", gone, 101.0).kept == 2
+    assert queue.enqueue("up", [Pushed("team/app", "latest")] * 2, 102.0).kept == 2, (
+        "without a digest nothing is the same"
+    )
 
 
 def test_the_oldest_are_dropped_and_counted(queue: EventQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_queue, "MOST_WAITING", 3)
-    assert queue.take("up", [Pushed("a", f"v{n}") for n in range(3)], 1.0).dropped == 0
-    assert queue.take("up", [Pushed("a", f"v{n}") for n in range(3, 5)], 1.0).dropped == 2
+    assert queue.enqueue("up", [Pushed("a", f"v{n}") for n in range(3)], 1.0).dropped == 0
+    assert queue.enqueue("up", [Pushed("a", f"v{n}") for n in range(3, 5)], 1.0).dropped == 2
     assert [one.pushed.tag for one in queue.waiting()] == ["v2", "v3", "v4"]
     runs = [Run(str(n), "up", "f/d", {}, float(n)) for n in range(5)]
     assert queue.plan(runs, []) == 2
@@ -182,7 +184,7 @@ def test_the_oldest_are_dropped_and_counted(queue: EventQueue, monkeypatch: pyte
 
 
 def test_runs_take_the_place_of_their_events_and_wait_out_failures(queue: EventQueue, tmp_path: Path) -> None:
-    queue.take("up", [Pushed("a", "v1"), Pushed("a", "v2")], 1.0)
+    queue.enqueue("up", [Pushed("a", "v1"), Pushed("a", "v2")], 1.0)
     first, second = queue.waiting()
     queue.plan([Run("k", "up", "f/d", {"request": {"remote": "r/a"}}, 5.0)], [first.id])
     assert queue.waiting() == [second]
@@ -217,5 +219,5 @@ def test_a_subscribers_place_is_kept(queue: EventQueue) -> None:
 
 
 def test_the_queue_is_readable_by_its_owner_alone(queue: EventQueue, tmp_path: Path) -> None:
-    queue.take("up", [Pushed("a", "v1")], 1.0)
+    queue.enqueue("up", [Pushed("a", "v1")], 1.0)
     assert {path.stat().st_mode & 0o777 for path in tmp_path.glob("events.sqlite*")} == {0o600}

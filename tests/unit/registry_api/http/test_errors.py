@@ -7,8 +7,8 @@ import pytest
 import registry_api.app  # noqa: F401  # all classes of errors are there then
 from oci import errors
 from oci.errors import EntrepotError
-from registry_api.http.errors import error_answer, error_classes, internal_answer, public_message, row_of
-from registry_api.http.messages import Answer
+from registry_api.http.errors import error_classes, error_response, internal_error_response, public_message, row_of
+from registry_api.http.messages import WholeResponse
 
 SPECIFIED = {
     "BLOB_UNKNOWN": 404,
@@ -52,7 +52,7 @@ def test_codes_that_are_not_the_specification_s_are_few_and_known() -> None:
     assert others == {"UNKNOWN", "TAG_INVALID", "PAGINATION_NUMBER_INVALID", "SIGNATURE_INVALID"}
 
 
-def _document(answer: Answer) -> dict[str, object]:
+def _document(answer: WholeResponse) -> dict[str, object]:
     headers = dict(answer.headers)
     assert headers[b"content-length"] == str(len(answer.body)).encode()
     assert headers[b"content-type"].startswith(b"application/json")
@@ -62,7 +62,7 @@ def _document(answer: Answer) -> dict[str, object]:
 
 
 def test_an_answer_has_the_form_of_the_specification() -> None:
-    answer = error_answer(errors.ManifestUnknown("tag 'x' is not in team/app", detail={"tag": "x"}))
+    answer = error_response(errors.ManifestUnknown("tag 'x' is not in team/app", detail={"tag": "x"}))
     assert answer.status == 404
     assert _document(answer) == {
         "code": "MANIFEST_UNKNOWN",
@@ -72,7 +72,7 @@ def test_an_answer_has_the_form_of_the_specification() -> None:
 
 
 def test_a_429_carries_the_time_to_wait() -> None:
-    limited = error_answer(errors.RemoteRateLimited("slow down", registry="r", retry_after=2.4))
+    limited = error_response(errors.RemoteRateLimited("slow down", registry="r", retry_after=2.4))
     assert dict(limited.headers)[b"retry-after"] == b"2"
 
 
@@ -82,13 +82,13 @@ OURS = [kind for kind in ALL if issubclass(kind, errors.LocalError)]
 @pytest.mark.parametrize("kind", OURS, ids=lambda kind: kind.__name__)
 def test_our_own_failures_tell_nothing_of_ours(kind: type[EntrepotError]) -> None:
     error = kind("/secret/path: broken", detail={"path": "/secret/path"})
-    document = _document(error_answer(error, reference="r1"))
+    document = _document(error_response(error, reference="r1"))
     assert "secret" not in json.dumps(document)
     assert "r1" in str(document["message"])
     assert "secret" not in public_message(error)
 
 
 def test_the_unforeseen_is_a_500_with_a_reference() -> None:
-    answer = internal_answer("r2")
+    answer = internal_error_response("r2")
     assert answer.status == 500
     assert "r2" in str(_document(answer)["message"])

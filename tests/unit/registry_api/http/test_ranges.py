@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oci.errors import RangeInvalid, UploadInvalid
-from registry_api.http.ranges import Span, parse_chunk, parse_range, upload_progress
+from registry_api.http.ranges import Span, parse_byte_range, parse_chunk, upload_progress
 
 sizes = st.integers(0, 50)
 numbers = st.one_of(st.integers(0, 60), st.integers(0, 10**40))
@@ -20,10 +20,10 @@ def test_first_to_last(size: int, first: int, last: int) -> None:
     wanted = {byte for byte in range(size) if first <= byte <= last}
     header = f"bytes={first}-{last}"
     if wanted:
-        assert _bytes_of(parse_range(header, size)) == wanted
+        assert _bytes_of(parse_byte_range(header, size)) == wanted
     else:
         with pytest.raises(RangeInvalid):
-            parse_range(header, size)
+            parse_byte_range(header, size)
 
 
 @pytest.mark.timeout(20)
@@ -31,34 +31,34 @@ def test_first_to_last(size: int, first: int, last: int) -> None:
     "header", ["bytes={blanks}x", "bytes={blanks}-{blanks}x", "bytes=1-{digits}x", "bytes={digits}-x"]
 )
 def test_what_is_no_range_is_seen_in_one_pass(header: str) -> None:
-    assert parse_range(header.format(blanks=" " * 1_000_000, digits="1" * 1_000_000), 5) is None
+    assert parse_byte_range(header.format(blanks=" " * 1_000_000, digits="1" * 1_000_000), 5) is None
 
 
 @given(sizes, numbers)
 def test_from_first_on(size: int, first: int) -> None:
     wanted = {byte for byte in range(size) if byte >= first}
     if wanted:
-        assert _bytes_of(parse_range(f"bytes={first}-", size)) == wanted
+        assert _bytes_of(parse_byte_range(f"bytes={first}-", size)) == wanted
     else:
         with pytest.raises(RangeInvalid):
-            parse_range(f"bytes={first}-", size)
+            parse_byte_range(f"bytes={first}-", size)
 
 
 @given(sizes, numbers)
 def test_the_last_so_many(size: int, count: int) -> None:
     wanted = {byte for byte in range(size) if byte >= size - count}
     if wanted:
-        assert _bytes_of(parse_range(f"bytes=-{count}", size)) == wanted
+        assert _bytes_of(parse_byte_range(f"bytes=-{count}", size)) == wanted
     else:
         with pytest.raises(RangeInvalid):
-            parse_range(f"bytes=-{count}", size)
+            parse_byte_range(f"bytes=-{count}", size)
 
 
 @given(st.text(max_size=30), st.integers(1, 1000))
 def test_any_text_is_a_part_or_ignored_or_refused(text: str, size: int) -> None:
     for header in (text, f"bytes={text}"):
         try:
-            span = parse_range(header, size)
+            span = parse_byte_range(header, size)
         except RangeInvalid:
             continue
         assert span is None or 0 <= span.first <= span.last < size
@@ -68,7 +68,7 @@ def test_any_text_is_a_part_or_ignored_or_refused(text: str, size: int) -> None:
     "header", ["", "bytes", "bytes=", "bytes=-", "bytes=1", "bytes=1-2,3-4", "bytes=a-", "bytes=1--2", "items=0-1"]
 )
 def test_what_is_no_single_byte_range_is_ignored(header: str) -> None:
-    assert parse_range(header, 100) is None
+    assert parse_byte_range(header, 100) is None
 
 
 @given(st.integers(0, 10**17), st.integers(0, 10**17))

@@ -6,7 +6,7 @@ import pytest
 
 from catalog.settings import check_address, read_settings
 from oci.errors import LocalError, SettingsInvalid
-from registry_api.server.process import Serving, listening_url, open_listener
+from registry_api.server.process import ServerOptions, listening_url, open_listener
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "localhost"])
@@ -35,6 +35,6 @@ def test_port_0_takes_a_free_one_and_the_url_says_which() -> None:
     with open_listener(settings) as listener:
         port = listener.getsockname()[1]
         assert port > 0
-        assert listening_url(Serving(settings), listener) == f"http://127.0.0.1:{port}"
+        assert listening_url(ServerOptions(settings), listener) == f"http://127.0.0.1:{port}"
         with pytest.raises(LocalError, match=f"cannot listen on 127.0.0.1:{port}"):
             open_listener(read_settings(listen=f"127.0.0.1:{port}"))

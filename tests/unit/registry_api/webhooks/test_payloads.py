@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from catalog.commits.commit_log import VersionMade
-from catalog.webhooks.cloud_events import cloud_event, distribution_envelope, version_told
+from catalog.webhooks.cloud_events import cloud_event, distribution_envelope, version_notification
 from catalog.webhooks.queue import Pushed
 from catalog.webhooks.records import Kind
 from oci.errors import InvalidInput
@@ -139,7 +139,7 @@ VECTORS: dict[str, tuple[Kind, Any, list[Pushed]]] = {
     "github ping": ("github", {"zen": "Design for failure.", "hook_id": 1, "hook": {}}, []),
     "entrepot version.created": (
         "cloudevents",
-        cloud_event(version_told(MADE), "https://registry.example"),
+        cloud_event(version_notification(MADE), "https://registry.example"),
         [
             Pushed("team/app", "v2", A, "push", "https://registry.example team/app@7 v2"),
             Pushed("team/app", "latest", A, "push", "https://registry.example team/app@7 latest"),
@@ -159,7 +159,7 @@ VECTORS: dict[str, tuple[Kind, Any, list[Pushed]]] = {
     ),
     "entrepot as docker-distribution": (
         "docker-distribution",
-        distribution_envelope(version_told(MADE), "https://registry.example"),
+        distribution_envelope(version_notification(MADE), "https://registry.example"),
         [
             Pushed("team/app", "v2", A, "push", "team/app@7:v2"),
             Pushed("team/app", "latest", A, "push", "team/app@7:latest"),
@@ -179,7 +179,7 @@ def test_each_format_is_read(named: str) -> None:
 
 def test_many_tags_at_once_are_told_as_many() -> None:
     made = VersionMade(**{**{key: getattr(MADE, key) for key in VersionMade.__slots__}, "truncated": True})
-    raw = json.dumps(cloud_event(version_told(made), "s")).encode()
+    raw = json.dumps(cloud_event(version_notification(made), "s")).encode()
     assert parse_events("auto", raw) == [Pushed("team/app", "", "", "many", "s team/app@7")]
 
 

@@ -5,11 +5,11 @@ from typing import Self
 
 from catalog.filters.filter import Filter
 from oci.digest import Digest
-from oci.reference import parse_name, parse_tag
+from oci.reference import ContentReference, parse_content_reference
 
 
 @dataclass(frozen=True, slots=True)
-class Pick:
+class Selector:
     """What is chosen from a repository here: one tag, one digest, or with neither the tags that filters keep: its own filter,
     `wanted`, if it has one."""
 
@@ -21,10 +21,8 @@ class Pick:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read `NAME[:TAG]` or `NAME[:TAG]@DIGEST`, the tag then being its name in the new version; raise InvalidInput."""
-        rest, at, digest = text.partition("@")
-        name, colon, tag = rest.partition(":")
-        return cls(parse_name(name), parse_tag(tag) if colon else "", Digest.parse(digest) if at else None)
+        found = parse_content_reference(text)
+        return cls(found.repository, found.tag, found.digest)
 
     def __str__(self) -> str:
-        tag, digest = f":{self.tag}" if self.tag else "", f"@{self.digest}" if self.digest else ""
-        return f"{self.repository}{tag}{digest}"
+        return str(ContentReference(self.repository, self.tag, self.digest))

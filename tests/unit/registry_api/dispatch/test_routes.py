@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oci.errors import NameInvalid
-from registry_api.http.errors import RouteUnknown
-from registry_api.v2.routes import (
+from registry_api.dispatch.routes import (
     BASE,
     BLOB,
     CATALOG,
@@ -20,6 +19,7 @@ from registry_api.v2.routes import (
     checked_name,
     match_path,
 )
+from registry_api.http.errors import RouteUnknown
 
 PARTS = ["app", "blobs", "manifests", "tags", "uploads", "referrers", "list", "v2", "_catalog", "a"]
 names = st.lists(st.sampled_from(PARTS), min_size=1, max_size=6).map("/".join)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oci.errors import Unauthorized
-from registry_api.auth.gate import Credentials, parse_authorization
+from registry_api.auth.access_controller import Credentials, parse_authorization
 
 
 def _basic(text: str) -> bytes:

@@ -8,7 +8,7 @@ from catalog.access.policy import Action
 from oci.reference import parse_name
 from registry_api.context import Registry
 from registry_api.http.errors import RouteUnknown
-from registry_api.http.messages import Answer, Request, Sendable, json_answer
+from registry_api.http.messages import RoutedRequest, Sendable, WholeResponse, json_response
 from registry_api.v2.atomic_signatures import SUPPORTED, get_signatures, put_signature
 from registry_api.v2.blobs import get_blob, head_blob
 from registry_api.v2.deletions import delete_blob, delete_manifest
@@ -18,19 +18,19 @@ from registry_api.v2.manifests import get_manifest, head_manifest
 from registry_api.v2.referrers import get_referrers
 from registry_api.v2.uploads import delete_upload, get_upload, patch_upload, post_upload, put_upload
 
-Handler = Callable[[Registry, Request], Awaitable[Sendable]]
+Handler = Callable[[Registry, RoutedRequest], Awaitable[Sendable]]
 
 
-class Route(NamedTuple):
-    """What answers one method of one path, and the right it takes."""
+class Endpoint(NamedTuple):
+    """The handler of one method of one path, and the right it needs."""
 
     action: Action
     handler: Handler
 
 
-async def ping(_registry: Registry, _request: Request) -> Answer:
-    """Say that this is a registry, to those who have logged in, if only as nobody with a token: clients learn here how to."""
-    return json_answer(b"{}", SUPPORTED)
+async def ping(_registry: Registry, _request: RoutedRequest) -> WholeResponse:
+    """Respond to a caller with a login or an anonymous token that this is a registry; clients learn here how to log in."""
+    return json_response(b"{}", SUPPORTED)
 
 
 BASE = "/v2/"
@@ -43,35 +43,35 @@ UPLOAD = "/v2/{name}/blobs/uploads/{session}"
 REFERRERS = "/v2/{name}/referrers/{digest}"
 SIGNATURES = "/extensions/v2/{name}/signatures/{digest}"
 
-ROUTES: Mapping[str, Mapping[str, Route]] = {
-    BASE: {"GET": Route("pull", ping), "HEAD": Route("pull", ping)},
-    CATALOG: {"GET": Route("pull", list_repositories)},
-    TAGS: {"GET": Route("pull", list_tags)},
+ROUTES: Mapping[str, Mapping[str, Endpoint]] = {
+    BASE: {"GET": Endpoint("pull", ping), "HEAD": Endpoint("pull", ping)},
+    CATALOG: {"GET": Endpoint("pull", list_repositories)},
+    TAGS: {"GET": Endpoint("pull", list_tags)},
     MANIFEST: {
-        "GET": Route("pull", get_manifest),
-        "HEAD": Route("pull", head_manifest),
-        "PUT": Route("push", put_manifest),
-        "DELETE": Route("delete", delete_manifest),
+        "GET": Endpoint("pull", get_manifest),
+        "HEAD": Endpoint("pull", head_manifest),
+        "PUT": Endpoint("push", put_manifest),
+        "DELETE": Endpoint("delete", delete_manifest),
     },
     BLOB: {
-        "GET": Route("pull", get_blob),
-        "HEAD": Route("pull", head_blob),
-        "DELETE": Route("delete", delete_blob),
+        "GET": Endpoint("pull", get_blob),
+        "HEAD": Endpoint("pull", head_blob),
+        "DELETE": Endpoint("delete", delete_blob),
     },
-    UPLOADS: {"POST": Route("push", post_upload)},
+    UPLOADS: {"POST": Endpoint("push", post_upload)},
     UPLOAD: {
-        "GET": Route("push", get_upload),
-        "PATCH": Route("push", patch_upload),
-        "PUT": Route("push", put_upload),
-        "DELETE": Route("push", delete_upload),
+        "GET": Endpoint("push", get_upload),
+        "PATCH": Endpoint("push", patch_upload),
+        "PUT": Endpoint("push", put_upload),
+        "DELETE": Endpoint("push", delete_upload),
     },
-    REFERRERS: {"GET": Route("pull", get_referrers)},
-    SIGNATURES: {"GET": Route("pull", get_signatures), "PUT": Route("push", put_signature)},
+    REFERRERS: {"GET": Endpoint("pull", get_referrers)},
+    SIGNATURES: {"GET": Endpoint("pull", get_signatures), "PUT": Endpoint("push", put_signature)},
 }
 
 
 class Match(NamedTuple):
-    """A row of ROUTES with what the path says; `name` is not checked yet."""
+    """A row of ROUTES and the parts of the path; `name` is not checked yet."""
 
     pattern: str
     name: str = ""
@@ -82,7 +82,7 @@ _BY_NOUN = {"manifests": MANIFEST, "blobs": BLOB, "referrers": REFERRERS}
 
 
 def match_path(path: str) -> Match:
-    """Find the row for a decoded path; raise RouteUnknown."""
+    """Return the row of a decoded path; raise RouteUnknown."""
     head, _, reference = path.rpartition("/")
     head, _, noun = head.rpartition("/")
     if head.startswith("/extensions/v2/") and noun == "signatures" and reference:
@@ -92,7 +92,7 @@ def match_path(path: str) -> Match:
     if pattern is None or (noun == "blobs" and reference == "uploads"):
         return _match_others(path, head, noun, reference)
     if not reference or not name or not head.startswith("/v2/"):
-        raise RouteUnknown(f"nothing answers at {path[:300]!r}")
+        raise RouteUnknown(path)
     return Match(pattern, name, reference)
 
 
@@ -109,8 +109,8 @@ def _match_others(path: str, head: str, noun: str, reference: str) -> Match:
         name = head[4:].removesuffix("/blobs")
         if noun == "uploads" and name and head.endswith("/blobs") and head != "/v2/blobs":
             return Match(UPLOAD, name, reference) if reference else Match(UPLOADS, name)
-    raise RouteUnknown(f"nothing answers at {path[:300]!r}")
+    raise RouteUnknown(path)
 
 
 checked_name = lru_cache(maxsize=4096)(parse_name)
-"""parse_name, remembering names that are right; raises NameInvalid."""
+"""parse_name with a cache of valid names; raises NameInvalid."""

@@ -1,0 +1,40 @@
+"""Finds the target of a request: what its path leads to, before its right is checked."""
+
+from registry_api.context import Registry
+from registry_api.dispatch.cached import CachedTarget
+from registry_api.dispatch.earlier import EarlierTarget
+from registry_api.dispatch.present import PresentTarget
+from registry_api.dispatch.routes import Endpoint, Match
+from registry_api.dispatch.target import PathTarget
+from registry_api.pull_through.caches import Caches
+from registry_api.pull_through.missing_children import MissingChildren
+
+
+class TargetResolver:
+    """Resolves paths as all processes of this installation know them by now."""
+
+    def __init__(self, registry: Registry, caches: Caches, missing: MissingChildren) -> None:
+        self._registry, self._caches, self._missing = registry, caches, missing
+        self._snapshots, self._distributions = registry.catalog.snapshots, registry.catalog.distributions
+
+    async def resolve(self, match: Match, route: Endpoint, name: str) -> PathTarget:
+        """Return the target of a path.
+
+        1. Below a cache, unless a distribution there serves another repository: that cache. 2. A path of time travel that
+        no distribution has: the earlier version. 3. Else what the path serves now, or nothing.
+        """
+        registry = self._registry
+        if not self._snapshots.is_current():
+            await registry.threads.run(self._snapshots.refresh)
+        distribution = self._distributions.find(name)
+        cache = self._distributions.find_cache(name)
+        if cache is not None and (distribution is None or distribution.repository == name):
+            return CachedTarget(registry, self._caches, self._missing, match, route, name, cache, distribution)
+        if distribution is None and (past := registry.catalog.time_travel.parse(name)) is not None:
+            return EarlierTarget(registry, route, name, past, is_public=await registry.is_open(name))
+        return PresentTarget(registry, self._missing, match, route, name, distribution)
+
+    def resolve_namespace(self, namespace: str, name: str) -> tuple[str, str]:
+        """Return the path below a cache of the registry `namespace`, and that registry; without a cache, the name and ""."""
+        path, registry_name = self._caches.resolve_namespace(self._registry, namespace, name)
+        return path, registry_name or ""
