@@ -3,19 +3,21 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from catalog.bundles.format import Contents
-from catalog.bundles.writer import Wanted
 from flows.forms.faults import misfit
 from flows.forms.fields import RepositoryName
 from flows.forms.filters import Filters
 from flows.forms.modes import Mode
 from flows.forms.parameters import Argument, Option
-from flows.runs.operation import OperationResult
 from flows.runs.progress import format_bytes
+
+if TYPE_CHECKING:
+    from catalog.bundles.format import Contents
+    from catalog.bundles.writer import Wanted
+    from flows.runs.operation import OperationResult
 
 
 class ExportRequest(Filters):
@@ -41,8 +43,10 @@ class ExportRequest(Filters):
             raise misfit("{version} and {since}: expected one repository")
         return self
 
-    def versions(self) -> list[Wanted]:
+    def versions(self) -> "list[Wanted]":
         """What is wanted of each repository."""
+        from catalog.bundles.writer import Wanted
+
         return [Wanted(name, self.version, self.since, self.wanted, self.platform_filter) for name in self.repositories]
 
 
@@ -69,7 +73,7 @@ class ExportResult:
     """A bundle that was written."""
 
     bundle: Path
-    contents: Contents
+    contents: "Contents"
     flow_run_id: str
     not_selected: Mapping[str, str] = field(default_factory=dict)
 
@@ -100,7 +104,7 @@ class ImportResult:
     """A bundle that was taken in; one result per repository."""
 
     bundle: Path
-    results: tuple[OperationResult, ...]
+    results: "tuple[OperationResult, ...]"
     flow_run_id: str
 
     def summary(self) -> str:

@@ -1,12 +1,9 @@
-"""What a curation is asked to do: the parameters of the flow; and what that chooses."""
+"""What a curation is asked to do: the parameters of the flow."""
 
-from datetime import datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
-from catalog.catalog import Catalog
-from catalog.content.curation import Curation, curate
 from catalog.content.edits import Edits, TagEdit
 from catalog.filters.filter import Filter
 from catalog.filters.selector import Selector
@@ -108,14 +105,3 @@ class CurateRequest(Filters):
             for one in self.sources
             for selector in (one.selectors if isinstance(one, CurateSource) else [Selector.parse(one)])
         ]
-
-
-def choose_content(catalog: Catalog, request: CurateRequest, *, now: datetime) -> Curation:
-    """Choose; raises what `curate` raises."""
-    return curate(
-        catalog,
-        request.selectors,
-        now=now,
-        wanted=request.wanted,
-        platforms=request.platform_filter,
-    )

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -17,7 +17,9 @@ from flows.forms.parameters import Argument, Group, Option
 from flows.forms.shared_fields import DownloadPolicy, DryRun
 from oci.digest import Digest
 from oci.remote.address import Remote, parse_remote
-from oci.remote.discovery.served import KINDS, Kind
+
+if TYPE_CHECKING:
+    from oci.remote.discovery.served import Kind
 
 Privacy = Literal["asked", "listed", "private"]
 Action = Literal["added", "updated", "unchanged", "removed", "kept", "failed", "left out", "to sync"]
@@ -140,8 +142,10 @@ class ReplicateRequest(BaseModel):
         return self.remote("name").host
 
     @property
-    def kinds(self) -> tuple[Kind, ...]:
+    def kinds(self) -> "tuple[Kind, ...]":
         """Whose APIs to ask, in order."""
+        from oci.remote.discovery.served import KINDS
+
         return KINDS if self.kind == "auto" else (self.kind,)
 
 
@@ -164,7 +168,7 @@ class ReplicateResult:
     """The end of a replication."""
 
     upstream: str
-    kind: Kind
+    kind: "Kind"
     replicas: tuple[Replica, ...]
     not_selected: tuple[str, ...]
     dry_run: bool

@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from catalog.retention.plan import Item
 from flows.forms.fields import PathPatternField
 from flows.forms.parameters import Argument
 from flows.forms.shared_fields import DryRun
+
+if TYPE_CHECKING:
+    from catalog.retention.plan import Item
 
 
 class RetentionRequest(BaseModel):
@@ -30,7 +32,7 @@ class Retained:
     """What retention made of one repository; `version` is the one that it made, 0 for none."""
 
     repository: str
-    items: tuple[Item, ...]
+    items: "tuple[Item, ...]"
     version: int = 0
     error: str = ""
 

@@ -2,15 +2,18 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from catalog.blobs.index import Link
-from catalog.maintenance.garbage_collection import SweepReport
 from flows.forms.fields import DurationField
 from flows.forms.older_names import older_names
 from flows.forms.shared_fields import DryRun, TimeLimit
 from flows.runs.progress import format_bytes
+
+if TYPE_CHECKING:
+    from catalog.blobs.index import Link
+    from catalog.maintenance.garbage_collection import SweepReport
 
 
 class GcRequest(BaseModel):
@@ -34,7 +37,7 @@ class GcRequest(BaseModel):
 class GcResult:
     """The end of a garbage collection."""
 
-    report: SweepReport
+    report: "SweepReport"
     grace: float
     dry_run: bool
     flow_run_id: str
@@ -47,7 +50,7 @@ class GcResult:
         ]
         return rows + [(lease.digest, None, self._why(lease)) for lease in self.report.leases]
 
-    def _why(self, lease: Link) -> str:
+    def _why(self, lease: "Link") -> str:
         until = datetime.fromtimestamp(lease.linked_at + self.grace, UTC)
         return f"kept: leased to {lease.repository} until {until:%Y-%m-%d %H:%M:%S} UTC"
 

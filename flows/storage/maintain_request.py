@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from catalog.maintenance.compaction import Step
 from flows.forms.fields import DurationField
 from flows.forms.older_names import older_names
 from flows.forms.shared_fields import TimeLimit
+
+if TYPE_CHECKING:
+    from catalog.maintenance.compaction import Step
 
 OLDER_NAMES = {"keep_days": ("keep_snapshots", "d"), "grace_hours": ("grace", "h"), "max_minutes": ("time_limit", "m")}
 
@@ -72,7 +75,7 @@ class MaintainResult:
         return {"steps": steps, "finished": self.finished, "flow_run_id": self.flow_run_id or None}
 
 
-def add_up(steps: Sequence[Step]) -> tuple[Done, ...]:
+def add_up(steps: "Sequence[Step]") -> tuple[Done, ...]:
     """The steps by name, in the order in which they came first."""
     names = dict.fromkeys(step.name for step in steps)
     return tuple(

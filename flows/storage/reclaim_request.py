@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from catalog.blobs.index import Held
 from flows.forms.fields import PathPatternField
 from flows.forms.older_names import older_names
 from flows.forms.parameters import Argument
 from flows.forms.shared_fields import CheckUpstream, DryRun, KeepRecent
 from flows.runs.progress import format_bytes
+
+if TYPE_CHECKING:
+    from catalog.blobs.index import Held
 
 
 class ReclaimRequest(BaseModel):
@@ -35,7 +37,7 @@ class ReclaimRequest(BaseModel):
 class ReclaimResult:
     """The end of a reclaim: what was freed, and of what was not the reason."""
 
-    freed: tuple[Held, ...]
+    freed: "tuple[Held, ...]"
     kept: Mapping[str, str]
     dry_run: bool
     flow_run_id: str
