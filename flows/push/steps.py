@@ -68,11 +68,11 @@ def _choose(one: PathPush, snapshot: Snapshot, children: Children) -> Wanted:
     if not request.is_pinned:
         selection = select_content(one.job.catalog, snapshot, request.wanted, datetime.now(UTC))
         return select_tags(snapshot, children, selection, request.wanted.tags, companions)
-    pick = request.selector
-    digest = pick.digest or snapshot.tags.get(pick.tag)
+    selector = request.selector
+    digest = selector.digest or snapshot.tags.get(selector.tag)
     if digest is None or digest not in snapshot.manifests:
-        raise ManifestUnknown(f"{pick} is not in version {snapshot.version} of {snapshot.repository}")
-    name = one.route.remote.reference.tag or pick.tag or str(digest)
+        raise ManifestUnknown(f"{selector} is not in version {snapshot.version} of {snapshot.repository}")
+    name = one.route.remote.reference.tag or selector.tag or str(digest)
     return select_one(snapshot, children, name, digest, companions)
 
 
