@@ -84,7 +84,7 @@ def options(
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Options before the command."""
+    """Read the options before the command."""
     context.obj = debug
 
 
@@ -119,7 +119,7 @@ def _interrupted() -> int:
 
 
 def main() -> None:
-    """What the installed command calls."""
+    """Run the installed command."""
     exit_codes.end_on_sigterm()
     os.environ.pop("PREFECT__FLOW_RUN_ID", None)  # whatever calls it, a command is no flow run of a worker
     exit_codes.leave(run(sys.argv[1:]))

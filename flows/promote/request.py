@@ -1,4 +1,4 @@
-"""What a promotion is asked to do: the parameters of the flow."""
+"""The form of a promotion: the parameters of the flow, the options of the command."""
 
 from pathlib import Path
 from typing import Annotated, Self
@@ -27,7 +27,7 @@ def _check_hook(url: str) -> None:
 
 
 class PromoteRequest(Filters):
-    """Give a repository content of another, once every gate has let it through. Nothing is copied; undo it by a restore."""
+    """Promote content of a repository to another once every gate passes. Nothing is copied; a restore undoes it."""
 
     _older = model_validator(mode="before")(older_names({"require_age_days": ("require_age", "d")}))
 

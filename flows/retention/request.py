@@ -1,4 +1,4 @@
-"""What retention is asked to do, and what came of it."""
+"""The form and the result of a retention run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Retained:
     error: str = ""
 
     def count(self, kind: str) -> int:
-        """How many of a kind go."""
+        """Return how many of a kind are removed."""
         return sum(item.goes and item.kind == kind for item in self.items)
 
 
@@ -50,7 +50,7 @@ class RetentionResult:
     flow_run_id: str
 
     def summary(self) -> str:
-        """One line for a log, a flow run's state and a terminal."""
+        """Return one line for a log, a flow run's state and a terminal."""
         counts = [f"{sum(one.count(kind) for one in self.repositories)} {kind}s" for kind in _KINDS]
         what = "would remove" if self.dry_run else "removed"
         said = f"{what} {', '.join(counts[:-1])} and {counts[-1]} of {len(self.repositories)} repositories"
@@ -58,7 +58,7 @@ class RetentionResult:
         return f"{said}; {len(failed)} failed: {', '.join(failed[:5])}" if failed else said
 
     def rows(self) -> list[Mapping[str, object]]:
-        """The table of what was judged."""
+        """Return the table of what was judged."""
         return [
             {
                 "repository": one.repository, "kind": item.kind, "name": item.name,
@@ -69,7 +69,7 @@ class RetentionResult:
         ]  # fmt: skip
 
     def to_json(self) -> dict[str, object]:
-        """The same for programs."""
+        """Return the same for programs."""
         return {
             "dry_run": self.dry_run,
             "items": self.rows(),

@@ -1,4 +1,4 @@
-"""What a garbage collection is asked to do, and what came of it."""
+"""The form and the result of a garbage collection."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -55,7 +55,7 @@ class GcResult:
         return f"kept: leased to {lease.repository} until {until:%Y-%m-%d %H:%M:%S} UTC"
 
     def summary(self) -> str:
-        """One line for a log, a flow run's state and a terminal."""
+        """Return one line for a log, a flow run's state and a terminal."""
         report = self.report
         what = "would free" if self.dry_run else "freed"
         said = (
@@ -65,7 +65,7 @@ class GcResult:
         return said if report.finished else f"{said}; the time was up, and the next run goes on from there"
 
     def to_json(self) -> dict[str, object]:
-        """The same for programs; sizes in bytes."""
+        """Return the same for programs; sizes in bytes."""
         report = self.report
         return {
             "dry_run": self.dry_run,

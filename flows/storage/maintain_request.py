@@ -1,4 +1,4 @@
-"""What an upkeep is asked to do, and what came of it."""
+"""The form and the result of a maintenance of the catalogue."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -47,28 +47,28 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class MaintainResult:
-    """The end of an upkeep."""
+    """The end of a maintenance of the catalogue."""
 
     done: tuple[Done, ...]
     finished: bool
     flow_run_id: str
 
     def summary(self) -> str:
-        """One line for a log, a flow run's state and a terminal."""
+        """Return one line for a log, a flow run's state and a terminal."""
         counts = ", ".join(f"{one.name} {one.done}" for one in self.done if one.done) or "nothing to do"
         longest = max((one.longest for one in self.done), default=0.0)
         said = f"{counts}; no push waited longer than {longest:.2f} s for it"
         return said if self.finished else f"{said}; the time was up, and the next run goes on from there"
 
     def rows(self) -> list[Mapping[str, object]]:
-        """The table of the steps."""
+        """Return the table of the steps."""
         return [
             {"step": one.name, "times": one.steps, "done": one.done, "longest hold (s)": round(one.longest, 3)}
             for one in self.done
         ]
 
     def to_json(self) -> dict[str, object]:
-        """The same for programs."""
+        """Return the same for programs."""
         steps = {
             one.name: {"times": one.steps, "done": one.done, "longest_hold_seconds": one.longest} for one in self.done
         }

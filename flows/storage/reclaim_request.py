@@ -1,4 +1,4 @@
-"""What a reclaim is asked to do, and what came of it."""
+"""The form and the result of a reclaim."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ReclaimRequest(BaseModel):
-    """Give back the space of layers that came on demand and can be fetched again."""
+    """Free layers that came on demand and can be fetched again."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     _older = model_validator(mode="before")(older_names({"keep_hours": ("keep", "h")}))
@@ -48,13 +48,13 @@ class ReclaimResult:
         return sum(blob.size for blob in self.freed)
 
     def summary(self) -> str:
-        """One line for a log, a flow run's state and a terminal."""
+        """Return one line for a log, a flow run's state and a terminal."""
         what = "would free" if self.dry_run else "freed"
         said = f"{what} {len(self.freed)} blobs, {format_bytes(self.freed_bytes)}, which the next pull fetches again"
         return f"{said}; kept {len(self.kept)} that upstream does not give" if self.kept else said
 
     def to_json(self) -> dict[str, object]:
-        """The same for programs; sizes in bytes."""
+        """Return the same for programs; sizes in bytes."""
         return {
             "dry_run": self.dry_run,
             "freed": {"blobs": len(self.freed), "bytes": self.freed_bytes},
