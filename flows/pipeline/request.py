@@ -16,7 +16,9 @@ class PipelineRequest(BaseModel):
 
     upstream: SyncRequest = Field(title="Upstream", description="Sync that the pipeline begins with.")
     curated: RepositoryName = Field(title="Curated", description="Repository for what is selected of the mirror.")
-    newest: int = Field(default=1, ge=1, title="Newest", description="Select this many of the newest versions of the mirror.")
+    newest: int = Field(
+        default=1, ge=1, title="Newest", description="Select this many of the newest versions of the mirror."
+    )
     built: RepositoryName = Field(title="Built", description="Repository for the image that is built on the newest.")
     context: Path | None = Field(
         default=None,

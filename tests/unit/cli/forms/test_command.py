@@ -18,6 +18,11 @@ REFERENCE = command_reference()
 SPECIAL = {"home", "as_json", "explain", "listed"}
 """Parameters of commands that set no field: what each does is declared beside it."""
 OF_UP = {"demo", "listen", "prefect_port", "demo_port", "tls_cert", "tls_key"}
+OF_DISTRIBUTION = {
+    *("path", "repository", "remote", "version", "latest", "private"),
+    *("description", "labels", "immutable", "history_from"),
+}
+OWN = {("up",): OF_UP, ("distribution", "create"): OF_DISTRIBUTION, ("distribution", "set"): OF_DISTRIBUTION}
 
 
 def form_of(words: tuple[str, ...]) -> type[BaseModel]:
@@ -44,7 +49,7 @@ def test_each_flow_with_a_form_has_one_command() -> None:
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_each_option_has_a_field_or_is_declared_special(words: tuple[str, ...]) -> None:
     offered = {one.name for one in parameters_of(form_of(words))}
-    special = SPECIAL | OF_UP if words == ("up",) else SPECIAL
+    special = SPECIAL | OWN.get(words, set())
     assert {param.name for param in COMMANDS[words].params} - offered - special - {"help"} == set()
 
 
