@@ -16,7 +16,7 @@ from flows.runs.progress import format_bytes
 
 if TYPE_CHECKING:
     from catalog.bundles.format import Contents
-    from catalog.bundles.writer import Wanted
+    from catalog.bundles.writer import ExportedVersion
     from flows.runs.operation import OperationResult
 
 
@@ -43,11 +43,14 @@ class ExportRequest(Filters):
             raise misfit("{version} and {since}: expected one repository")
         return self
 
-    def versions(self) -> "list[Wanted]":
+    def versions(self) -> "list[ExportedVersion]":
         """Return what to export of each repository."""
-        from catalog.bundles.writer import Wanted
+        from catalog.bundles.writer import ExportedVersion
 
-        return [Wanted(name, self.version, self.since, self.wanted, self.platform_filter) for name in self.repositories]
+        return [
+            ExportedVersion(name, self.version, self.since, self.wanted, self.platform_filter)
+            for name in self.repositories
+        ]
 
 
 class ImportRequest(BaseModel):

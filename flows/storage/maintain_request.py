@@ -11,7 +11,7 @@ from flows.forms.older_names import older_names
 from flows.forms.shared_fields import TimeLimit
 
 if TYPE_CHECKING:
-    from catalog.maintenance.compaction import Step
+    from catalog.maintenance.compaction import MaintenanceStep
 
 OLDER_NAMES = {"keep_days": ("keep_snapshots", "d"), "grace_hours": ("grace", "h"), "max_minutes": ("time_limit", "m")}
 
@@ -75,7 +75,7 @@ class MaintainResult:
         return {"steps": steps, "finished": self.finished, "flow_run_id": self.flow_run_id or None}
 
 
-def add_up(steps: "Sequence[Step]") -> tuple[Done, ...]:
+def add_up(steps: "Sequence[MaintenanceStep]") -> tuple[Done, ...]:
     """The steps by name, in the order in which they came first."""
     names = dict.fromkeys(step.name for step in steps)
     return tuple(
