@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field
 from catalog.filters.companions import WORDS
 from catalog.filters.facts import Facts, Values
 from catalog.parsed_text import checked
-from catalog.units import moment_of
+from catalog.units import format_time, moment_of
 from oci.errors import InvalidInput
 from oci.kinds import COSIGN_SIGNATURE, KINDS
 
@@ -139,4 +139,4 @@ class Conditions:
             edge = moment_of(age, now)
             holds = facts.created > edge if word == "newer" else facts.created < edge
             said = f"{word} than {age}"
-            yield holds, said if holds else f"created {facts.created:%Y-%m-%d %H:%M}, not {said}"
+            yield holds, said if holds else f"created {format_time(facts.created.replace(microsecond=0))}, not {said}"

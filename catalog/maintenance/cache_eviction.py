@@ -6,6 +6,7 @@ from datetime import datetime
 
 from catalog.blobs.index import BlobRecord
 from catalog.filters.companions import CompanionFilter
+from catalog.units import format_time
 from catalog.versions.changes import Change, RemoveManifest, RemoveTag
 from catalog.versions.snapshot import Snapshot
 from oci.digest import Digest
@@ -112,7 +113,7 @@ def _with_companions(
 
 
 def _reason(last: datetime) -> str:
-    return f"not used since {last:%Y-%m-%d %H:%M}"
+    return f"not used since {format_time(last.replace(microsecond=0))}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from catalog.blobs.index import Link
 from catalog.maintenance.impact import Impact
+from catalog.units import format_time
 from oci.digest import Digest
 from oci.remote.address import Remote
 
@@ -39,7 +40,7 @@ class GcExplanation:
         said = [f"held by version {impact.versions} of {impact.repository}" for impact in self.impacts]
         for lease in self._young():
             until = datetime.fromtimestamp(lease.linked_at + self.grace, UTC)
-            said.append(f"leased to {lease.repository} until {until:%Y-%m-%d %H:%M:%S} UTC")
+            said.append(f"leased to {lease.repository} until {format_time(until.replace(microsecond=0))}")
         if self.size is None:
             where = "can be fetched when asked for" if self.fetchable else "not held here"
             said.insert(0, f"damaged and set aside: {self.set_aside}" if self.set_aside else where)
@@ -47,10 +48,6 @@ class GcExplanation:
                 said.append(f"a scrub asks for it: {', '.join(map(str, self.upstreams))}")
         elif not said:
             ended = max((lease.linked_at + self.grace for lease in self.leases), default=None)
-            old = (
-                f", and the last lease ended {datetime.fromtimestamp(ended, UTC):%Y-%m-%d %H:%M:%S} UTC"
-                if ended
-                else ""
-            )
+            old = f", and the last lease ended {format_time(datetime.fromtimestamp(int(ended), UTC))}" if ended else ""
             said.append(f"no version holds it{old}: garbage collection frees it")
         return said

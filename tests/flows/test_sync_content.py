@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from catalog.catalog import Catalog
-from flows.sync.job import TagsFailed
-from flows.sync.tag_selection import NothingSelected
+from flows.sync.resolution import TagsFailed
+from flows.sync.selection import NothingSelected
 from oci.digest import Digest
 from oci.kinds import COSIGN_LAYER, signature_tag
 from oci.manifest import Manifest
@@ -89,8 +89,8 @@ async def test_age_is_counted_from_the_clock(sync: Syncer, upstream: MemoryUpstr
     result = await sync(newer_than="30d", older_than="7d")
     assert set(sync.snapshot().tags) == {"middle"}
     assert result.dropped == {
-        "new": "created 2025-12-30 00:00, not older than 7d",
-        "old": "created 2025-11-23 00:00, not newer than 30d",
+        "new": "created 2025-12-30T00:00:00Z, not older than 7d",
+        "old": "created 2025-11-23T00:00:00Z, not newer than 30d",
         "unknown": "creation unknown, so not newer than 30d",
     }
     await sync(mode="mirror", older_than="2025-12-01")

@@ -62,7 +62,7 @@ async def _status(transport: RemoteTransport) -> Mapping[str, object] | None:
 
 
 async def _of_domains(transport: RemoteTransport, query: str) -> Discovery:
-    """The distributions of every domain that the login may see."""
+    """Return the distributions of every domain that the login may see."""
     doubts: list[str] = []
     served: list[Served] = []
     for domain in await _domains(transport, doubts):
@@ -113,7 +113,7 @@ def _served(entry: Mapping[str, object], domain: str, host: str) -> Served:
 
 
 def _pulled_by(entry: Mapping[str, object], domain: str) -> str:
-    """The name that clients pull by: of `registry_path`, HOST/NAME, the name; in a domain it begins with the domain."""
+    """Return the name that clients pull by: of `registry_path`, HOST/NAME, the name; in a domain it begins with the domain."""
     base = str(entry.get("base_path"))
     name = str(entry.get("registry_path") or "").partition("/")[2]
     if name == base or name.endswith(f"/{base}"):

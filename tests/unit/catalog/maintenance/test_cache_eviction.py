@@ -44,7 +44,7 @@ def test_a_tag_goes_with_its_manifest_and_stays_with_it() -> None:
     assert uses.may_have_unused(BEFORE)
     assert not uses.may_have_unused(OLD)
     planned = plan_unused(found, {}, uses, before=BEFORE)
-    assert planned.tags == {"old": "not used since 2025-12-31 00:00"}
+    assert planned.tags == {"old": "not used since 2025-12-31T00:00:00Z"}
 
 
 def test_what_is_used_by_digest_alone_keeps_its_tag() -> None:

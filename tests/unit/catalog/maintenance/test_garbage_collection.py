@@ -181,7 +181,7 @@ def test_why_a_blob_stays_or_goes(timed: Catalog, now: list[float]) -> None:
     timed.content.put(loose, Digest.of(loose), "team/tools")
     explanation = timed.maintenance.explain(Digest.of(loose), grace=DAY)
     assert not explanation.is_freed
-    assert explanation.reasons() == ["leased to team/tools until 1970-01-13 13:46:40 UTC"]
+    assert explanation.reasons() == ["leased to team/tools until 1970-01-13T13:46:40Z"]
     now[0] += 2 * DAY
     assert timed.maintenance.explain(Digest.of(loose), grace=DAY).is_freed
     held = timed.maintenance.explain(Digest.of(b"layer"), grace=DAY)
