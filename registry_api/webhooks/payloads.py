@@ -164,18 +164,18 @@ def _ours(data: Document, event_id: str) -> Iterator[Pushed]:
         yield from _pushed(data["repository"], "", "", "many", event_id)
         return
     for group, action in _GROUPS:
-        for one in _dicts(tags.get(group) or ()):
-            tag = one.get("tag")
-            yield from _pushed(data["repository"], tag, one.get("digest"), action, f"{event_id} {tag}")
+        for change in _dicts(tags.get(group) or ()):
+            tag = change.get("tag")
+            yield from _pushed(data["repository"], tag, change.get("digest"), action, f"{event_id} {tag}")
 
 
 _GROUPS: tuple[tuple[str, Action], ...] = (("added", "push"), ("moved", "push"), ("removed", "delete"))
 
 
-def _dicts(found: Any) -> Iterator[dict[str, Any]]:
-    for one in found:
-        if isinstance(one, dict):
-            yield one
+def _dicts(entries: Any) -> Iterator[dict[str, Any]]:
+    for entry in entries:
+        if isinstance(entry, dict):
+            yield entry
 
 
 _FORMATS: Mapping[Kind, Callable[[Any, str], Iterator[Pushed]]] = {
