@@ -170,7 +170,9 @@ def test_every_name_of_the_code_that_is_mentioned_is_defined() -> None:
         for part in code.split(".")
     }
     files = (path.read_text() for room in ARROWS for path in (ROOT / room).rglob("*.py"))
-    definition = re.compile(r"^ *(?:async )?(?:def|class) (\w+)|^ *(?:self\.)?(\w+)(?:: [^=\n]+)?(?: =|$)", re.MULTILINE)
+    definition = re.compile(
+        r"^ *(?:async )?(?:def|class) (\w+)|^ *(?:self\.)?(\w+)(?:: [^=\n]+)?(?: =|$)", re.MULTILINE
+    )
     defined = {name for text in files for found in definition.findall(text) for name in found}
     assert len(names) > 50
     assert names - defined - {*ARROWS, "test_rights_property"} == set()

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from catalog.blobs.index import Held
+from catalog.blobs.index import BlobRecord
 from catalog.filters.companions import CompanionFilter
 from catalog.units import format_time
 from catalog.versions.changes import Change, RemoveManifest, RemoveTag
@@ -120,7 +120,7 @@ def _reason(last: datetime) -> str:
 class UsedBlob:
     """A blob that may lose its bytes, and when it was used last: fetched, or a manifest that has it was pulled."""
 
-    blob: Held
+    blob: BlobRecord
     last_used: datetime
 
 
