@@ -1,4 +1,4 @@
-"""Manifests that clients read differently: refused when they come in; what is kept already stays readable.
+"""Manifests that clients read differently: refused when they are ingested; those stored already stay readable.
 
 Go's JSON takes keys in any case, the last of two that are the same, and puts U+FFFD for what is no Unicode; others take the first
 key, know no case, or stop. A manifest that is one image to whoever checks it and another to whoever runs it is an attack, or
@@ -89,7 +89,7 @@ def check_nesting(index: Manifest, read: Callable[[Digest, str], Manifest | None
 
 
 def _unique(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
-    """An object's members; what is no Unicode counts as U+FFFD, as clients read it."""
+    """Return an object's members; text that is not Unicode counts as U+FFFD, as clients read it."""
     made: dict[str, object] = {}
     for key, value in pairs:
         read = fit_text(key)

@@ -10,10 +10,10 @@ from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import DigestInvalid, RemoteCorrupt, RemoteLeftOut, SizeInvalid
 from oci.manifest import Manifest
-from oci.target import Blamable, Source, Target
+from oci.target import CorruptionAware, Source, Target
 
 MAX_DEPTH = 16
-"""How deep indexes may nest; deeper is taken for an attack."""
+"""How deep indexes may nest; deeper nesting is treated as an attack."""
 
 
 Parts = Callable[[Manifest], Iterable[tuple[str, Descriptor]]]
@@ -21,7 +21,7 @@ Parts = Callable[[Manifest], Iterable[tuple[str, Descriptor]]]
 
 
 MayLack = Callable[[Descriptor, RemoteLeftOut], bool]
-"""Says whether a graph is copied without a child that the source was made without."""
+"""Returns whether a graph is copied without a child that the source lacks."""
 
 
 Transfer = Callable[[Descriptor], Awaitable[None]]
@@ -30,7 +30,7 @@ Transfer = Callable[[Descriptor], Awaitable[None]]
 
 @dataclass(slots=True)
 class CopyReport:
-    """What a copy moved and what it found in place; `moved_bytes` counts blobs and manifests written."""
+    """Counts of what a copy moved and what it found in place; `moved_bytes` counts blobs and manifests written."""
 
     moved: int = 0
     moved_bytes: int = 0
@@ -48,7 +48,7 @@ class GraphCopier:
 
     One copier serves a whole batch of roots, so that what they share is looked at once. Use it within one event loop.
     `parts` says which parts of a manifest are copied, all by default; `transfer` moves blobs in another way than by reading the
-    source once from end to end and writing that; `may_lack` is asked about children that the source was made without.
+    source once from end to end and writing that; `may_lack` decides about children that the source lacks.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class GraphCopier:
                 if depth and self._may_lack(descriptor, error):
                     return
                 raise
-        wanted = [
+        parts = [
             (
                 child,
                 self._copy_manifest
@@ -117,7 +117,7 @@ class GraphCopier:
             for role, child in self._parts(manifest)
             if not mediatypes.is_nondistributable(child.media_type)
         ]
-        await asyncio.gather(*(self._once(child, act, depth=depth + 1) for child, act in wanted))
+        await asyncio.gather(*(self._once(child, act, depth=depth + 1) for child, act in parts))
         async with self._slots:
             await self._target.write_manifest(manifest)
         self.report.manifests[manifest.digest] = manifest
@@ -138,7 +138,7 @@ class GraphCopier:
             await self._transfer(descriptor)
         except (DigestInvalid, SizeInvalid) as error:
             wrong = RemoteCorrupt(f"sent a blob that is not its descriptor's: {error}", registry=self._source.name)
-            if isinstance(self._source, Blamable) and self._source.blame(wrong, descriptor.digest):
+            if isinstance(self._source, CorruptionAware) and self._source.report_corrupt(wrong, descriptor.digest):
                 return False
             raise wrong from error
         return True
@@ -149,7 +149,7 @@ class GraphCopier:
 
 
 async def copy_graph(source: Source, target: Target, root: Descriptor, *, concurrency: int = 8) -> CopyReport:
-    """Copy `root` and all it is made of; return what was moved. Raises the first failure, with nothing left running."""
+    """Copy `root` and all its parts; return what was moved. Raises the first failure, with nothing left running."""
     copier = GraphCopier(source, target, concurrency=concurrency)
     try:
         await copier.copy(root)

@@ -11,7 +11,7 @@ from oci.errors import DigestInvalid, ManifestInvalid
 from oci.platform import Platform
 
 UNKNOWN_SIZE = -1
-"""The size of a descriptor made of a docker schema 1 entry, which states none."""
+"""The size of a descriptor of a docker schema 1 entry, which states none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Descriptor:
         )
 
     def to_json(self) -> dict[str, object]:
-        """The object a manifest holds, empty fields left out."""
+        """Return the object a manifest holds, empty fields left out."""
         result: dict[str, object] = {"mediaType": self.media_type, "digest": str(self.digest), "size": self.size}
         if self.urls:
             result["urls"] = list(self.urls)

@@ -66,7 +66,7 @@ class ManifestInvalid(InvalidInput):
 
 
 class ManifestTooLarge(InvalidInput):
-    """A manifest is larger than this registry takes."""
+    """A manifest is larger than this registry accepts."""
 
     code = "SIZE_INVALID"
 
@@ -124,7 +124,7 @@ class QuotaExceeded(Denied):
 
 
 class BlobTooLarge(RequestError):
-    """A blob is larger than this registry takes."""
+    """A blob is larger than this registry accepts."""
 
     code = "SIZE_INVALID"
 
@@ -231,7 +231,7 @@ class SettingsInvalid(RequestError):
 
 
 class RemoteError(EntrepotError):
-    """An upstream registry failed; `registry` names it, `status` is its HTTP status where it answered."""
+    """An upstream registry failed; `registry` names it, `status` is its HTTP status where it responded."""
 
     side = "upstream"
 
@@ -251,7 +251,7 @@ class RemoteError(EntrepotError):
 
 
 class RemoteUnavailable(RemoteError):
-    """The upstream did not answer, answered 5xx, or broke off."""
+    """The upstream did not respond, responded with 5xx, or broke off."""
 
     retryable = True
 
@@ -263,7 +263,7 @@ class RemoteSilent(RemoteUnavailable):
 
 
 class RemoteRateLimited(RemoteError):
-    """The upstream answered 429; `retry_after` is in seconds."""
+    """The upstream responded with 429; `retry_after` is in seconds."""
 
     code = "TOOMANYREQUESTS"
     retryable = True
@@ -276,7 +276,7 @@ class RemoteUnauthorized(RemoteError):
 
 
 class RemoteTokenEnded(RemoteUnauthorized):
-    """The upstream no longer takes the token of a body that was sent once; with a new token it may take it."""
+    """The upstream no longer accepts the token of a body that was sent once; with a new token it may accept it."""
 
     retryable = True
 
@@ -288,11 +288,11 @@ class RemoteNotFound(RemoteError):
 
 
 class RemoteLeftOut(RemoteNotFound):
-    """The upstream is an Entrepôt that took an index without this child of it."""
+    """The upstream is an Entrepôt that holds an index without this child of it."""
 
 
 class RemoteRefused(RemoteError):
-    """The upstream answered a request with an error that trying again does not mend."""
+    """The upstream responded with an error that another try does not mend."""
 
 
 class RemoteLoop(RemoteRefused):
@@ -321,7 +321,7 @@ class StorageFull(LocalError):
 
 
 class StorageUnavailable(LocalError):
-    """The blob store does not answer, or refuses."""
+    """The blob store does not respond, or refuses."""
 
     retryable = True
 

@@ -9,7 +9,7 @@ from oci import mediatypes
 
 @dataclass(frozen=True, slots=True)
 class ImageConfig:
-    """What the catalogue keeps of an image's config."""
+    """The facts of an image's config that the catalogue stores."""
 
     os: str = ""
     architecture: str = ""
@@ -41,5 +41,5 @@ def parse_config(raw: bytes) -> ImageConfig:
 
 
 def _text(value: object) -> str:
-    """A plain value as text, and nothing for one that nests: it is no such text, however deep it goes."""
+    """Return a plain value as text; empty for one that nests."""
     return str(value) if isinstance(value, str | int | float) else ""

@@ -1,4 +1,4 @@
-"""What a manifest is for, told from its media types and labels; computed once, when it is taken in."""
+"""The kind of a manifest, by its media types and labels; computed once, when it is ingested."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,7 @@ COSIGN_LAYER = "application/vnd.dev.cosign.simplesigning.v1+json"
 SIGSTORE_BUNDLE = "application/vnd.dev.sigstore.bundle"
 SIGSTORE_PREDICATE = "dev.sigstore.bundle.predicateType"
 ATOMIC_SIGNATURE = "application/vnd.entrepot.atomic-signature.v1"
-"""Media type and artifact type under which an Atomic signature is kept, referring to its manifest."""
+"""Media type and artifact type under which an Atomic signature is stored, referring to its manifest."""
 _ATTESTATIONS = ("application/vnd.in-toto", "application/vnd.dsse.envelope")
 _SBOMS = ("application/spdx", "text/spdx", "application/vnd.cyclonedx", "application/vnd.syft")
 _BOOTABLE = ("containers.bootc", "ostree.bootable")
@@ -54,13 +54,13 @@ def _artifact_kind(manifest: Manifest) -> str:
 
 
 def bundle_kind(annotations: Mapping[str, str]) -> str:
-    """What a sigstore bundle is, told from its annotations: a signature, unless it states something else."""
+    """Return the kind of a sigstore bundle, by its annotations: a signature, unless it states something else."""
     predicate = annotations.get(SIGSTORE_PREDICATE, "")
     return COSIGN_SIGNATURE if predicate in ("", "https://sigstore.dev/cosign/sign/v1") else "attestation"
 
 
 def signature_tag(digest: Digest) -> str:
-    """The tag under which cosign looks for signatures of a manifest."""
+    """Return the tag under which cosign looks for signatures of a manifest."""
     return f"{digest.algorithm}-{digest.encoded}.sig"
 
 

@@ -65,7 +65,7 @@ class Layout:
         return str(self.path)
 
     def entries(self) -> list[Descriptor]:
-        """The descriptors of index.json; raise LayoutInvalid."""
+        """Return the descriptors of index.json; raise LayoutInvalid."""
         found = self._read_json("index.json").get("manifests")
         if not isinstance(found, list):
             raise LayoutInvalid(f"{self.path}/index.json has no list of manifests")
@@ -86,7 +86,7 @@ class Layout:
         return document
 
     def blob_path(self, digest: Digest) -> Path:
-        """Where a blob lies, or would."""
+        """Return where a blob lies, or would."""
         return self.path / "blobs" / digest.algorithm / digest.encoded
 
     # --- Source ---
@@ -128,7 +128,7 @@ class Layout:
     # --- Target ---
 
     async def has(self, descriptor: Descriptor) -> bool:
-        """Whether the content is there with its size; it was verified when it was written."""
+        """Return whether the content is there with its size; it was verified when it was written."""
         path = self.blob_path(descriptor.digest)
         return path.is_file() and descriptor.size in (path.stat().st_size, UNKNOWN_SIZE)
 

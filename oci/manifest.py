@@ -1,4 +1,4 @@
-"""Manifests and indexes, with their exact bytes kept. Source: image-spec, manifest.md and image-index.md."""
+"""Manifests and indexes, with their exact bytes. Source: image-spec, manifest.md and image-index.md."""
 
 import base64
 import binascii
@@ -14,7 +14,7 @@ from oci.errors import ManifestInvalid
 from oci.reference import parse_name
 
 MAX_BYTES = 4 * 1024 * 1024
-"""The largest manifest that is read or taken. Source: distribution-spec, "Pushing manifests"."""
+"""The largest manifest that is read or accepted, in bytes. Source: distribution-spec, "Pushing manifests"."""
 
 Role = Literal["manifest", "config", "layer"]
 
@@ -40,7 +40,7 @@ class Manifest:
 
     @property
     def is_index(self) -> bool:
-        """Whether this is an image index or a docker manifest list."""
+        """Return whether this is an image index or a docker manifest list."""
         return self.media_type in mediatypes.INDEXES
 
     @property
@@ -49,7 +49,7 @@ class Manifest:
         return Descriptor(self.media_type, self.digest, self.size)
 
     def children(self) -> Iterator[tuple[Role, Descriptor]]:
-        """What this manifest is made of, with the part each plays; the subject is none of it."""
+        """Yield the parts of this manifest, each with its role; the subject is no part."""
         for child in self.manifests:
             yield "manifest", child
         if self.config:
@@ -59,7 +59,7 @@ class Manifest:
 
 
 def required_blobs(manifest: Manifest) -> Iterator[Descriptor]:
-    """The blobs that a registry holding the manifest must hold, each digest once: config, layers, an index's odd parts."""
+    """Yield the blobs that a registry holding the manifest must hold, each digest once: config, layers, an index's odd parts."""
     seen: set[Digest] = set()
     for _role, child in manifest.children():
         if (
@@ -73,12 +73,12 @@ def required_blobs(manifest: Manifest) -> Iterator[Descriptor]:
 
 
 def plain_media_type(content_type: str) -> str:
-    """A Content-Type header without its parameters, in lower case."""
+    """Return a Content-Type header without its parameters, in lower case."""
     return content_type.partition(";")[0].strip().lower()
 
 
 def parse_manifest(raw: bytes, media_type: str = "", *, algorithm: str = "sha256") -> Manifest:
-    """Read a manifest; `media_type` is what its carrier (Content-Type or descriptor) said, empty where unsaid.
+    """Read a manifest; `media_type` is that of its carrier (Content-Type or descriptor), empty where it names none.
 
     Raises ManifestInvalid for what is no JSON object, contradicts the media type, or mixes image and index.
     """
@@ -161,7 +161,7 @@ def _descriptors(document: Mapping[str, object], name: str) -> tuple[Descriptor,
 
 
 def _parse_schema1(raw: bytes, document: Mapping[str, object], algorithm: str) -> Manifest:
-    """Read docker schema 1: its digest names the payload inside the signature, so the payload is what is kept."""
+    """Read docker schema 1: its digest names the payload inside the signature, so the payload is stored."""
     payload = _schema1_payload(raw, document)
     entries = document.get("fsLayers")
     if not isinstance(entries, list):

@@ -24,5 +24,5 @@ ACCEPT = ", ".join([OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST, DOCKE
 
 
 def is_nondistributable(media_type: str) -> bool:
-    """Whether a layer of this type is fetched from its own URLs and never required of a registry."""
+    """Return whether a layer of this type is fetched from its own URLs and never required of a registry."""
     return ".nondistributable." in media_type or ".foreign." in media_type

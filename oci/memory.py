@@ -22,7 +22,7 @@ class MemoryStore:
 
     @property
     def name(self) -> str:
-        """What errors call this store."""
+        """The name of this store in errors."""
         return self._name
 
     def put_blob(self, data: bytes, media_type: str, *, algorithm: str = "sha256") -> Descriptor:
@@ -69,7 +69,7 @@ class MemoryStore:
             yield tag
 
     async def has(self, descriptor: Descriptor) -> bool:
-        """Whether the blob or manifest is held."""
+        """Return whether the blob or manifest is held."""
         return descriptor.digest in self.manifests or descriptor.digest in self.blobs
 
     async def write_blob(self, descriptor: Descriptor, chunks: AsyncIterator[bytes]) -> None:

@@ -21,7 +21,7 @@ Files = Mapping[str, bytes | str]
 
 
 def pack_tar(files: Files) -> bytes:
-    """A tar of files by path, folders made on the way; owner 0, time 0. A name ending in / is an empty folder."""
+    """Return a tar of files by path, folders made on the way; owner 0, time 0. A name ending in / is an empty folder."""
     folders = {str(parent) for name in files for parent in PurePosixPath(name).parents if str(parent) != "."}
     folders |= {name.rstrip("/") for name in files if name.endswith("/")}
     buffer = io.BytesIO()

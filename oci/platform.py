@@ -40,7 +40,7 @@ class Platform:
         )
 
     def to_json(self) -> dict[str, object]:
-        """The object a descriptor holds, empty fields left out."""
+        """Return the object a descriptor holds, empty fields left out."""
         pairs = {
             "architecture": self.architecture,
             "os": self.os,
@@ -50,11 +50,11 @@ class Platform:
         }
         return {name: value for name, value in pairs.items() if value}
 
-    def matches(self, wanted: "Platform") -> bool:
-        """Whether this platform is what `wanted` asks for; a variant not asked for does not matter."""
-        if (self.os, self.architecture) != (wanted.os, wanted.architecture):
+    def matches(self, pattern: "Platform") -> bool:
+        """Return whether this platform fits another; where that names no variant, any fits."""
+        if (self.os, self.architecture) != (pattern.os, pattern.architecture):
             return False
-        return not wanted.variant or self.variant == wanted.variant
+        return not pattern.variant or self.variant == pattern.variant
 
     def __str__(self) -> str:
         return "/".join(filter(None, (self.os, self.architecture, self.variant)))

@@ -17,7 +17,7 @@ _DOCKER_NAMES = frozenset({DOCKER_HUB_NAME, "index.docker.io", DOCKER_HUB})
 
 
 def is_name(text: str) -> bool:
-    """Whether text has the form of a repository name."""
+    """Return whether text has the form of a repository name."""
     return len(text) <= MAX_NAME and _NAME.fullmatch(text) is not None
 
 
@@ -32,7 +32,7 @@ def parse_name(text: str) -> str:
 
 
 def is_tag(text: str) -> bool:
-    """Whether text has the form of a tag."""
+    """Return whether text has the form of a tag."""
     return _TAG.fullmatch(text) is not None
 
 
@@ -121,7 +121,7 @@ def parse_registry(text: str) -> tuple[str, str]:
 
 
 def registry_name(host: str) -> str:
-    """The name by which people know a registry: Docker Hub has several, and is dialled by none of those they use."""
+    """Return the name by which people know a registry: Docker Hub has several, and its host is none of them."""
     return DOCKER_HUB_NAME if host in _DOCKER_NAMES else host
 
 

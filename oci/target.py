@@ -33,11 +33,11 @@ class Source(Protocol):
 
 
 @runtime_checkable
-class Blamable(Protocol):
-    """A Source that wants to know when it has given wrong bytes."""
+class CorruptionAware(Protocol):
+    """A Source that accepts reports of corrupt bytes."""
 
-    def blame(self, error: RemoteCorrupt, digest: Digest) -> bool:
-        """Take note that the bytes last read for a blob were not it; whether reading it again may give others."""
+    def report_corrupt(self, error: RemoteCorrupt, digest: Digest) -> bool:
+        """Report that the bytes last read for a blob were corrupt; return whether reading it again may give other bytes."""
         ...
 
 
@@ -46,14 +46,14 @@ class Proving(Protocol):
     """A Source that can prove that it has a blob without sending it again."""
 
     async def proves(self, digest: Digest, origins: Collection[str]) -> bool:
-        """Whether one of the registries in `origins` (scheme, host, port) is asked here, and says that it has the blob.
+        """Return whether one of the registries in `origins` (scheme, host, port) is read here, and confirms that it has the blob.
 
         They have sent it before: only such a one can be believed, for any other might know the digest alone. Raises nothing.
         """
         ...
 
     def delivered_by(self, digest: Digest) -> str:
-        """The registry that sent all bytes of the blob that was read last under the digest; empty where several did."""
+        """Return the registry that sent all bytes of the blob that was read last under the digest; empty where several did."""
         ...
 
 
@@ -64,7 +64,7 @@ class Target(Protocol):
     def name(self) -> str: ...
 
     async def has(self, descriptor: Descriptor) -> bool:
-        """Whether the content is held; for a manifest, whether all it is made of is held too."""
+        """Return whether the content is held; for a manifest, whether all its parts are held too."""
         ...
 
     async def write_blob(self, descriptor: Descriptor, chunks: AsyncIterator[bytes]) -> None:

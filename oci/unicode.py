@@ -1,4 +1,4 @@
-"""Text that is no Unicode, or that databases do not take: made fit in one way everywhere."""
+"""Text that is not Unicode, or that databases refuse: repaired in one way everywhere."""
 
 import re
 
@@ -7,7 +7,7 @@ REPLACEMENT = "\ufffd"
 
 
 def fit_text(text: str, limit: int | None = None) -> str:
-    """The text with U+FFFD for lone surrogates, as Go's JSON reads them, and for NUL; cut after `limit` characters."""
+    """Return the text with U+FFFD for lone surrogates, as Go's JSON reads them, and for NUL; cut after `limit` characters."""
     return _UNFIT.sub(REPLACEMENT, text if limit is None else text[:limit])
 
 

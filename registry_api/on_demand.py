@@ -225,7 +225,7 @@ class Fetches:
                         fetch, upstream if not waiting else upstream.failing_fast(), source.policy, opening
                     )
                 except RemoteCorrupt as error:
-                    if upstream.blame(error, fetch.digest):
+                    if upstream.report_corrupt(error, fetch.digest):
                         waiting.insert(0, source)
                     if not waiting or fetch.readable > 0:
                         raise

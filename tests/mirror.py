@@ -9,11 +9,11 @@ from uuid import uuid4
 from catalog.catalog import Catalog, open_catalog
 from catalog.remotes.clients import Upstreams
 from catalog.settings import Settings, read_settings
-from flows.sync.blend import source_of
-from flows.sync.job import SyncJob
+from flows.sync.context import SyncContext
 from flows.sync.procedure import run_sync
 from flows.sync.report import SyncResult
 from flows.sync.request import SyncRequest
+from flows.sync.sources import MultipleSources
 from oci.copy import copy_graph
 from oci.manifest import Manifest
 from oci.memory import MemoryStore
@@ -44,8 +44,9 @@ async def synced(
 ) -> SyncResult:
     """Do a sync as its flow does, without Prefect; upstream is spoken to by `settings`, the catalogue's by default."""
     async with Upstreams(settings or catalog.settings, catalog.remotes) as upstreams:
-        source = await source_of(upstreams, request)
-        return await run_sync(SyncJob(request, catalog, source, operation_id=operation_id or uuid4().hex, clock=clock))
+        sources = await MultipleSources.connect(upstreams, request)
+        context = SyncContext.of(request, catalog, sources, operation_id=operation_id or uuid4().hex, clock=clock)
+        return await run_sync(context)
 
 
 def upload(

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from oci.errors import RemoteRateLimited
 from oci.reference import DOCKER_HUB
-from oci.remote.limits.budget import Budget, after_answer, after_sent, is_counted, plan_wait, read_told
+from oci.remote.limits.budget import Budget, after_response, after_sent, is_counted, plan_wait, read_rate_limit
 from oci.remote.limits.rate import Rate
 
 _BYTES = 4096
@@ -133,20 +133,20 @@ class SharedBudget:
     async def learn(
         self, method: str, path: str, status: int, headers: Mapping[str, str], retry_after: float | None
     ) -> None:
-        """Take note of what an answer tells."""
+        """Learn from a response."""
         now = self._clock()
-        told = read_told(headers, now)
+        limits = read_rate_limit(headers, now)
         is_refusal = status == 429 or (status == 503 and retry_after is not None)
-        if told is None and not is_refusal and self._file.read() == Budget():
+        if limits is None and not is_refusal and self._file.read() == Budget():
             return
 
         def change(budget: Budget) -> Budget:
-            return after_answer(
+            return after_response(
                 budget,
                 now=now,
                 status=status,
                 counted=is_counted(self._host, method, path),
-                told=told,
+                limits=limits,
                 retry_after=retry_after,
                 everywhere=self._host != DOCKER_HUB,
             )

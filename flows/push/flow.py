@@ -7,57 +7,66 @@ from prefect.states import Completed
 
 from catalog.remotes.clients import Upstreams
 from catalog.settings import read_settings
-from flows.push import steps
-from flows.push.job import PathPush, PushJob
+from flows.push import comparison, copying, tagging
+from flows.push.comparison import Compared
+from flows.push.context import PushContext
+from flows.push.copying import Pushed
 from flows.push.procedure import Steps, run_push
 from flows.push.report import PushFailed, PushResult
 from flows.push.request import PushRequest
+from flows.push.selection import Selected
+from flows.push.tagging import Tagged
 from flows.runs import progress
 from flows.runs.artifacts import progress_artifact, table_artifact
 from flows.runs.catalog import opened_catalog
 from flows.runs.retries import RETRIED
 from flows.runs.upstream_slots import upstream_slot
+from flows.runs.work import Work, as_step
 
 
 @task(name="compare-tags", **RETRIED)
-async def compare(one: PathPush) -> None:
+async def compare(work: Work[PushContext, Selected]) -> Compared:
     """Ask where the target's tags point."""
-    await steps.compare(one)
+    return await comparison.compare(work.context, work.value)
 
 
 @task(name="push-content", **RETRIED)
-async def push_content(one: PathPush) -> None:
-    """Push manifests, blobs and what belongs to images."""
-    await steps.push_content(one)
-    items, size = sum(m.items for m in one.moved.values()), sum(m.bytes for m in one.moved.values())
-    log = get_run_logger()
-    log.info("%s: pushed %d items, %s; mounted %d", one.route.path, items, progress.format_bytes(size), one.mounted)
+async def push_content(work: Work[PushContext, Compared]) -> Pushed:
+    """Push manifests, blobs and companions of images."""
+    context, path = work.context, work.value.route.path
+    pushed = await copying.push_content(context, work.value)
+    meters = [meter for (of_path, _tag), meter in context.log.moved.items() if of_path == path]
+    items, size = sum(meter.items for meter in meters), sum(meter.bytes for meter in meters)
+    get_run_logger().info(
+        "%s: pushed %d items, %s; mounted %d", path, items, progress.format_bytes(size), pushed.mounted
+    )
+    return pushed
 
 
 @task(name="set-tags", **RETRIED)
-async def set_tags(one: PathPush) -> None:
+async def set_tags(work: Work[PushContext, Tagged]) -> Tagged:
     """Point the target's tags to what was pushed."""
-    await steps.set_tags(one)
+    return await tagging.set_tags(work.context, work.value)
 
 
 @task(name="sign-tagged", **RETRIED)
-async def sign_tagged(one: PathPush) -> None:
-    """Add signatures that the target did not take before it had the tags."""
-    await steps.sign_tagged(one)
+async def sign_tagged(work: Work[PushContext, Tagged]) -> Tagged:
+    """Add signatures that the target did not accept before it had the tags."""
+    return await tagging.sign_tagged(work.context, work.value)
 
 
 @task(name="delete-tags", **RETRIED)
-async def delete_tags(one: PathPush) -> None:
+async def delete_tags(work: Work[PushContext, Tagged]) -> Tagged:
     """Delete tags that a mirror does not keep."""
-    await steps.delete_tags(one)
+    return await tagging.delete_tags(work.context, work.value)
 
 
 STEPS = Steps(
-    compare=compare,
-    push_content=push_content,
-    set_tags=set_tags,
-    sign_tagged=sign_tagged,
-    delete_tags=delete_tags,
+    compare=as_step(compare),
+    push_content=as_step(push_content),
+    set_tags=as_step(set_tags),
+    sign_tagged=as_step(sign_tagged),
+    delete_tags=as_step(delete_tags),
 )
 
 
@@ -72,14 +81,14 @@ async def push_repositories(request: PushRequest) -> "State[PushResult]":
     settings = read_settings()
     log = get_run_logger()
     async with opened_catalog(settings) as catalog, Upstreams(settings, catalog.remotes) as upstreams:
-        job = PushJob(request, catalog, upstreams, progress.watched.get())
-        job.progress.waits = upstreams.waiting
+        context = PushContext(request, catalog, upstreams, progress.watched.get() or progress.Progress())
+        context.progress.waits = upstreams.waiting
         try:
-            async with upstream_slot(request.host), progress_artifact("push", request.target, job.progress):
-                result = await run_push(job, STEPS, flow_run_id=str(flow_run.id))
+            async with upstream_slot(request.host), progress_artifact("push", request.target, context.progress):
+                result = await run_push(context, STEPS, flow_run_id=str(flow_run.id))
         except PushFailed as error:
             summary = error.message.partition("\n")[0]
-            await table_artifact("push", request.target, summary, PushResult.of(job, 0.0).rows())
+            await table_artifact("push", request.target, summary, error.result.rows())
             raise
     for note in result.notes:
         log.warning(note)

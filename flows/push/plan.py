@@ -1,4 +1,4 @@
-"""What a push would do: pure rules over a version here and the tags that the other registry has."""
+"""The plan of a push: pure rules over a version here and the tags that the other registry has."""
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -18,8 +18,8 @@ _COMPANION = re.compile(rf"({_LIST_OF_REFERRERS.pattern})(?:\.(?:sig|att|sbom))?
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Tags (or digests, where a manifest is wanted without a tag) with what they point to; `dropped` with the reason for each."""
+class Roots:
+    """Tags (or digests, of manifests without a tag) with what they point to; `dropped` with the reason for each."""
 
     roots: Mapping[str, Digest]
     dropped: Mapping[str, str] = field(default_factory=dict)
@@ -27,18 +27,16 @@ class Wanted:
 
 def select_tags(
     snapshot: Snapshot, children: Children, selection: Selection, tags: TagFilter, companions: CompanionFilter
-) -> Wanted:
-    """The tags and digests that filters keep, and cosign's tags for what these are made of, unless `tags` excludes them."""
+) -> Roots:
+    """Return the tags and digests that filters select, and cosign's tags for their manifests, unless `tags` excludes them."""
     roots = {one: snapshot.tags[one] if is_tag(one) else Digest(one) for one in selection.kept}
     dropped = dict(selection.dropped)
     dropped |= {str(digest): "not here" for digest in tags.digests if digest not in snapshot.manifests}
     return _with_companions(snapshot, children, roots, dropped, companions, TagFilter(exclude=tags.exclude))
 
 
-def select_one(
-    snapshot: Snapshot, children: Children, name: str, digest: Digest, companions: CompanionFilter
-) -> Wanted:
-    """One manifest under a tag or a digest, and cosign's tags for what it is made of."""
+def select_one(snapshot: Snapshot, children: Children, name: str, digest: Digest, companions: CompanionFilter) -> Roots:
+    """Return one manifest under a tag or a digest, and cosign's tags for what it is made of."""
     return _with_companions(snapshot, children, {name: digest}, {}, companions, TagFilter())
 
 
@@ -49,8 +47,8 @@ def _with_companions(
     dropped: dict[str, str],
     companions: CompanionFilter,
     allowed: TagFilter,
-) -> Wanted:
-    """A list of referrers under a tag is never pushed as it is: the other registry has its own, with entries of others."""
+) -> Roots:
+    """Add tags of companions. A list of referrers under a tag is not pushed: the other registry keeps its own."""
     waiting = list(roots.values())
     seen: set[Digest] = set()
     while waiting and companions.patterns:
@@ -64,11 +62,11 @@ def _with_companions(
         del roots[tag]
         dropped[tag] = "a list of referrers: these are pushed, and listed by the target"
     # What belongs to an image is there before the image's tag is.
-    return Wanted(dict(sorted(roots.items(), key=lambda item: not _COMPANION.fullmatch(item[0]))), dropped)
+    return Roots(dict(sorted(roots.items(), key=lambda item: not _COMPANION.fullmatch(item[0]))), dropped)
 
 
 def made_of(snapshot: Snapshot, children: Children, root: Digest, seen: set[Digest]) -> Iterator[Digest]:
-    """A manifest and the manifests within, of those that are here; what is in `seen` is left out, and the rest put there."""
+    """Yield a manifest and the manifests within, as far as they are here; skip those in `seen`, and add the others to it."""
     waiting = [root]
     while waiting:
         digest = waiting.pop()
@@ -80,22 +78,22 @@ def made_of(snapshot: Snapshot, children: Children, root: Digest, seen: set[Dige
 
 
 def blobs_of(snapshot: Snapshot, children: Children, roots: Iterable[Digest]) -> set[Digest]:
-    """The blobs that manifests are made of, at any depth."""
+    """Return the blobs of manifests, at any depth."""
     seen: set[Digest] = set()
     manifests = (digest for root in roots for digest in made_of(snapshot, children, root, seen))
     return {child for digest in manifests for child in children.get(digest, ()) if child in snapshot.blobs}
 
 
 def is_fallback(tag: str) -> bool:
-    """Whether a tag is that of a list of referrers, by its name."""
+    """Return whether a tag is that of a list of referrers, by its name."""
     return _LIST_OF_REFERRERS.fullmatch(tag) is not None
 
 
 def plan_push(
-    wanted: Mapping[str, Digest], there: Mapping[str, Digest | None], failed: Mapping[str, str]
+    roots: Mapping[str, Digest], there: Mapping[str, Digest | None], failed: Mapping[str, str]
 ) -> list[PlanItem]:
-    """Compare what is wanted with where the other registry's tags point; `failed` has the reason for each that is unknown."""
-    return [_plan_tag(tag, digest, there.get(tag), failed.get(tag)) for tag, digest in wanted.items()]
+    """Compare roots with where the other registry's tags point; `failed` has the reason for each tag that is unknown."""
+    return [_plan_tag(tag, digest, there.get(tag), failed.get(tag)) for tag, digest in roots.items()]
 
 
 def _plan_tag(tag: str, digest: Digest, previous: Digest | None, failure: str | None) -> PlanItem:
@@ -108,16 +106,16 @@ def _plan_tag(tag: str, digest: Digest, previous: Digest | None, failure: str | 
     return PlanItem(tag, "moved", digest, previous, reason="points elsewhere at the target")
 
 
-def plan_deletions(listed: Iterable[str], wanted: Mapping[str, Digest], here: Collection[Digest]) -> list[str]:
-    """The tags of the other registry that a mirror does not keep.
+def plan_deletions(listed: Iterable[str], roots: Mapping[str, Digest], here: Collection[Digest]) -> list[str]:
+    """Return the tags of the other registry that a mirror does not keep.
 
-    What was attached there to an image that stays is kept: cosign's tags, and lists of referrers. `here` are the manifests that
-    the wanted tags are made of.
+    Tags that were attached there to an image that stays are kept: cosign's tags, and lists of referrers. `here` are the
+    manifests of the roots.
     """
     subjects = {fallback_tag(digest) for digest in here}
     gone = []
     for tag in listed:
         companion = _COMPANION.fullmatch(tag)
-        if tag not in wanted and is_tag(tag) and not (companion and companion[1] in subjects):
+        if tag not in roots and is_tag(tag) and not (companion and companion[1] in subjects):
             gone.append(tag)
     return gone

@@ -1,10 +1,12 @@
-"""What came of a push, and how it is shown: as JSON, as a table, as one line."""
+"""The result of a push, and how it is shown: as JSON, as a table, as one line."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from flows.push.job import PushJob
+from flows.push.context import PushContext
+from flows.push.selection import SelectedRoutes
+from flows.push.tagging import Tagged
 from flows.runs.failures import named
 from flows.runs.plan_items import PlanItem
 from flows.runs.plan_tables import MAX_ROWS, important_first, item_json
@@ -12,23 +14,9 @@ from flows.runs.progress import format_bytes
 from oci.errors import RemoteError
 
 
-class PushFailed(RemoteError):
-    """Tags could not be pushed; `failed` gives each one's reason."""
-
-    def __init__(self, failed: Mapping[str, str], *, registry: str, any_set: bool) -> None:
-        what = "1 tag" if len(failed) == 1 else f"{len(failed)} tags"
-        then = "the others were" if any_set else "so no tag was set or deleted"
-        super().__init__(
-            "\n".join([f"{what} could not be pushed, {then}:", *named(failed)]),
-            registry=registry,
-            detail={"failed": dict(failed)},
-        )
-        self.failed = dict(failed)
-
-
 @dataclass(frozen=True, slots=True)
 class PushedPath:
-    """One path: where it went, what became of each tag; `dropped` has the reason for each tag that was not selected."""
+    """The result of one path: where it went, what became of each tag; `dropped` has reasons of tags that were not selected."""
 
     path: str
     target: str
@@ -36,8 +24,21 @@ class PushedPath:
     items: tuple[PlanItem, ...]
     dropped: Mapping[str, str]
 
+    @classmethod
+    def of(cls, context: PushContext, tagged: Tagged) -> "PushedPath":
+        """Return what became of a path, with the bytes that were sent for each tag."""
+        route, moved = tagged.route, context.log.moved
+        sizes = {tag: meter.bytes for (path, tag), meter in moved.items() if path == route.path}
+        return cls(
+            route.path,
+            str(route.remote.repository_only().reference),
+            route.version,
+            tuple(replace(item, size=sizes.get(item.tag, 0)) for item in tagged.items.values()),
+            tagged.pushed.compared.dropped,
+        )
+
     def to_json(self) -> dict[str, object]:
-        """The same for programs."""
+        """Return the same for programs."""
         return {
             "path": self.path,
             "target": self.target,
@@ -64,49 +65,44 @@ class PushResult:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, job: PushJob, seconds: float, flow_run_id: str = "") -> "PushResult":
-        """Sum a job up."""
-        charged = [meter for one in job.paths for meter in one.moved.values()]
-        paths = [
-            PushedPath(
-                one.route.path,
-                str(one.route.remote.repository_only().reference),
-                one.route.version,
-                tuple(
-                    _measured(item, one.moved[item.tag].bytes if item.tag in one.moved else 0)
-                    for item in one.items.values()
-                ),
-                one.dropped,
-            )
-            for one in job.paths
-        ]
+    def of(
+        cls,
+        context: PushContext,
+        selected: SelectedRoutes,
+        paths: Sequence[Tagged],
+        *,
+        seconds: float,
+        flow_run_id: str,
+    ) -> "PushResult":
+        """Sum up what became of all paths."""
+        request, moved = context.request, context.log.moved
         return cls(
-            job.request.target,
-            job.request.mode,
-            job.request.dry_run,
-            tuple(paths),
-            tuple(job.not_selected),
-            sum(meter.items for meter in charged),
-            sum(meter.bytes for meter in charged),
-            sum(one.mounted for one in job.paths),
+            request.target,
+            request.mode,
+            request.dry_run,
+            tuple(PushedPath.of(context, tagged) for tagged in paths),
+            selected.not_selected,
+            sum(meter.items for meter in moved.values()),
+            sum(meter.bytes for meter in moved.values()),
+            sum(tagged.pushed.mounted for tagged in paths),
             seconds,
             flow_run_id,
-            tuple(job.notes),
+            tuple(context.log.notes),
         )
 
     @property
     def counts(self) -> Counter[str]:
-        """How many tags there are of each action."""
+        """Return the number of tags of each action."""
         return Counter(item.action for one in self.paths for item in one.items)
 
     @property
     def failed(self) -> dict[str, str]:
-        """The reason for each tag that failed."""
+        """Return the reason for each tag that failed."""
         items = ((one, item) for one in self.paths for item in one.items)
         return {f"{one.target}:{item.tag}": item.reason for one, item in items if item.action == "failed"}
 
     def summary(self) -> str:
-        """One line for a log, a flow run's state and a terminal."""
+        """Return one line for a log, a flow run's state and a terminal."""
         counts = ", ".join(f"{count} {action}" for action, count in sorted(self.counts.items())) or "no tags"
         paths = "1 path" if len(self.paths) == 1 else f"{len(self.paths)} paths"
         moved = f"{format_bytes(self.moved_bytes)} in {self.moved_items} items"
@@ -117,7 +113,7 @@ class PushResult:
         )
 
     def to_json(self) -> dict[str, object]:
-        """The same for programs."""
+        """Return the same for programs."""
         return {
             "target": self.target,
             "mode": self.mode,
@@ -133,7 +129,7 @@ class PushResult:
         }
 
     def rows(self, *, limit: int = MAX_ROWS) -> list[Mapping[str, object]]:
-        """The rows of the result table; beyond `limit`, one row says how many are left out."""
+        """Return the rows of the result table; beyond `limit`, one row says how many are left out."""
         rows: list[Mapping[str, object]] = [
             {
                 "path": path,
@@ -151,9 +147,19 @@ class PushResult:
         return rows
 
     def important(self) -> Sequence[tuple[str, PlanItem]]:
-        """Each path's items, those first that a reader looks for first."""
+        """Return each path's items, the important ones first."""
         return [(one.path, item) for one in self.paths for item in important_first(one.items)]
 
 
-def _measured(item: PlanItem, size: int) -> PlanItem:
-    return PlanItem(item.tag, item.action, item.digest, item.previous, size, item.reason)
+class PushFailed(RemoteError):
+    """Tags could not be pushed; `failed` gives each one's reason, `result` what became of all."""
+
+    def __init__(self, failed: Mapping[str, str], result: PushResult, *, registry: str, any_set: bool) -> None:
+        what = "1 tag" if len(failed) == 1 else f"{len(failed)} tags"
+        then = "the others were" if any_set else "so no tag was set or deleted"
+        super().__init__(
+            "\n".join([f"{what} could not be pushed, {then}:", *named(failed)]),
+            registry=registry,
+            detail={"failed": dict(failed)},
+        )
+        self.failed, self.result = dict(failed), result

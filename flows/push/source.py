@@ -25,7 +25,7 @@ class PushSource(RepositorySource):
         """The manifests seen so far whose parts are not all in the version."""
 
     def parts(self, manifest: Manifest) -> list[tuple[str, Descriptor]]:
-        """What a manifest is made of, as far as the version has it."""
+        """Return the parts of a manifest, as far as the version has them."""
         version = self.version
         parts = [
             part
@@ -37,15 +37,17 @@ class PushSource(RepositorySource):
         return list(parts)
 
     async def read_blob(self, descriptor: Descriptor, start: int = 0) -> AsyncIterator[bytes]:
-        """Yield a blob from `start` on. One that came on demand and is not here is fetched first, and kept; one that is streamed
-        passes through."""
+        """Yield a blob from `start` on.
+
+        A blob that came on demand and is not here is fetched first, and stored; one that is streamed passes through.
+        """
         digest = descriptor.digest
         chunks = super().read_blob(descriptor, start)
         if digest in self.version.blobs and self._here.rights.usable_size(self.version, digest) is None:
             absent = await asyncio.to_thread(self._absent, descriptor)
-            kept = tuple(source for source in absent.sources if source.policy != "streamed")
-            if kept:
-                await fetch_blob(self._here, self._upstreams, absent._replace(sources=kept))
+            stored = tuple(source for source in absent.sources if source.policy != "streamed")
+            if stored:
+                await fetch_blob(self._here, self._upstreams, absent._replace(sources=stored))
             else:
                 chunks = self._pass(absent, descriptor, start)
         async with aclosing(chunks):  # type: ignore[type-var]  # an async generator can be closed
@@ -59,7 +61,7 @@ class PushSource(RepositorySource):
         return Absent(self.version, digest, size, self._here.sources.find(self.version, digest, missing))
 
     async def _pass(self, absent: Absent, descriptor: Descriptor, start: int) -> AsyncIterator[bytes]:
-        """From one source after the other; what breaks is taken up at the next one."""
+        """Yield a blob from one source after the other; where one breaks off, the next one goes on."""
         place = start
         failure: RemoteError | None = None
         for source in absent.sources:
@@ -73,4 +75,4 @@ class PushSource(RepositorySource):
                 failure = error
             else:
                 return
-        raise failure or BlobUnknown(f"blob {descriptor.digest} is not here, and nothing says where it can be fetched")
+        raise failure or BlobUnknown(f"blob {descriptor.digest} is not here, and its origin is not known")

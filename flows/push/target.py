@@ -17,10 +17,10 @@ from oci.manifest import Manifest
 from oci.remote.repository import RemoteRepository
 
 MAX_KNOWN = 500_000
-"""Blobs of which it is remembered where they are."""
+"""Number of blobs whose repositories are remembered."""
 
 pushed: ContextVar[Meter] = ContextVar("pushed")
-"""Whom to charge: set where a root is pushed, and inherited by what that starts."""
+"""The meter to charge: set where a root is pushed, and inherited by tasks started there."""
 
 
 class Neighbours:
@@ -32,16 +32,16 @@ class Neighbours:
         self._looking = asyncio.Lock()
 
     def add(self, repository: str, digest: Digest) -> None:
-        """A repository holds a blob."""
+        """Note that a repository holds a blob."""
         if len(self._where) < MAX_KNOWN:
             self._where.setdefault(digest, repository)
 
     def add_later(self, repository: str, blobs: Callable[[], Iterable[Digest]]) -> None:
-        """A repository holds blobs that are only looked up, on a thread, when somebody asks where a blob is."""
+        """Note that a repository holds blobs; they are only looked up, on a thread, when a blob is searched for."""
         self._later.append((repository, blobs))
 
     async def find(self, digest: Digest, *, beside: str) -> str | None:
-        """Another repository that holds a blob."""
+        """Return another repository that holds a blob; None where none is known."""
         async with self._looking:
             while digest not in self._where and self._later:
                 repository, blobs = self._later.pop(0)
@@ -67,7 +67,7 @@ class PushTarget:
         return self._remote.name
 
     async def has(self, descriptor: Descriptor) -> bool:
-        """Whether the repository has it; a blob that a neighbour has is mounted."""
+        """Return whether the repository has it; a blob that a neighbour has is mounted."""
         if descriptor.media_type in mediatypes.MANIFESTS:
             return await self._remote.has(descriptor)
         digest, repository = descriptor.digest, self._remote.repository

@@ -23,7 +23,7 @@ from oci.remote.discovery.discovery import Discovery
 
 @task(name="discover-distributions", **RETRIED)
 async def discover_distributions(job: ReplicateJob) -> Discovery:
-    """Ask what upstream serves."""
+    """Ask upstream for the paths that it serves."""
     return await procedure.discover_paths(job)
 
 

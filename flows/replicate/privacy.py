@@ -1,4 +1,4 @@
-"""What of a replication is private here: what was read with a login, unless upstream lets an anonymous client pull it too."""
+"""The privacy of replicas: what was read with a login is private, unless upstream lets an anonymous client pull it too."""
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -14,7 +14,7 @@ from oci.remote.repository import RemoteRepository
 from oci.remote.transport import RemoteTransport
 
 _REFUSALS = (RemoteUnauthorized, RemoteNotFound, RemoteRefused, RemoteCorrupt, RemoteUnusable)
-"""Answers that give an anonymous client nothing. One that may pass, as of an upstream that is down, is no answer."""
+"""Errors that give an anonymous client nothing. One that may pass, as of an upstream that is down, proves nothing."""
 
 
 class Publicity:

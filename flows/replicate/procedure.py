@@ -21,11 +21,12 @@ from flows.replicate.privacy import Publicity
 from flows.replicate.request import Replica, ReplicateRequest, ReplicateResult
 from flows.runs.failures import MAX_UNAVAILABLE, named
 from flows.runs.progress import Progress
-from flows.sync.job import SyncJob
+from flows.sync.context import SyncContext
 from flows.sync.procedure import PLAIN, Steps, run_sync
 from flows.sync.report import SyncResult
 from flows.sync.request import SyncRequest
-from flows.sync.tag_selection import NothingSelected
+from flows.sync.selection import NothingSelected
+from flows.sync.sources import MultipleSources
 from oci.errors import EntrepotError, LocalError, RemoteError, RemoteUnavailable
 from oci.remote.discovery.discovery import Discovery, Served, discover
 
@@ -80,12 +81,12 @@ class ReplicateJob:
         self.synced: dict[str, Synced] = {}
         self.failed: dict[str, str] = {}
         self.unanswered = 0
-        """How many paths in a row failed because upstream did not answer."""
+        """Number of paths in a row that failed because upstream did not respond."""
         self.left_out: list[Replica] = []
         self.notes: list[str] = []
 
     def note(self, text: str) -> None:
-        """Keep a remark for the result, and tell it at once."""
+        """Add a remark to the result, and log it at once."""
         if text not in self.notes:
             self.notes.append(text)
             self.say(text)
@@ -102,7 +103,7 @@ Switch = Callable[[ReplicateJob, ReplicaPlan], Awaitable[list[Replica]]]
 
 
 async def discover_paths(job: ReplicateJob) -> Discovery:
-    """Ask what upstream serves."""
+    """Ask upstream for the paths that it serves."""
     request, upstreams = job.request, job.upstreams
     return await discover(
         request.host,
@@ -121,7 +122,7 @@ async def switch_paths(job: ReplicateJob, plan: ReplicaPlan) -> list[Replica]:
 async def run_replication(
     job: ReplicateJob, *, find: Discover = discover_paths, serve: Switch = switch_paths
 ) -> ReplicateResult:
-    """Run a replication to its end and say what came of it.
+    """Run a replication to its end and return its result.
 
     1. Discover. 2. Plan; what upstream lists as private is private here from now on. 3. Sync each path that is not the same,
     going on when one fails. 4. Switch, unless one has failed and is not to be skipped. A path of which filters select nothing is
@@ -134,7 +135,7 @@ async def run_replication(
     _note_discovery(job, found)
     # 2
     plan = await _plan(job, found)
-    job.say(f"{request.host} serves {len(found.served)} paths ({found.kind}), {len(plan.wanted)} are wanted")
+    job.say(f"{request.host} serves {len(found.served)} paths ({found.kind}), {len(plan.wanted)} are selected")
     if not request.dry_run:
         await asyncio.to_thread(_close, job, found)
     # 3
@@ -143,7 +144,7 @@ async def run_replication(
         for one in plan.wanted:
             current = None if request.depends_on_time else current_version(here.get(one.path), one, job.manner)
             if job.unanswered >= MAX_UNAVAILABLE and current is None:
-                job.failed[one.path] = f"not tried, since {request.host} does not answer"
+                job.failed[one.path] = f"not tried, since {request.host} does not respond"
                 continue
             await _guarded(job, one, publicity, current)
     if job.failed and (request.on_error == "fail" or not job.synced):
@@ -159,7 +160,7 @@ async def run_replication(
 
 
 def _note_discovery(job: ReplicateJob, found: Discovery) -> None:
-    """Say what the list cannot tell."""
+    """Note what the list of paths leaves open."""
     if job.request.kind == "auto" and found.kind == "catalog":
         job.note(
             f"{job.request.host} has neither an Entrepôt's API nor a Pulp's, so its _catalog was read, which tells neither "
@@ -241,12 +242,12 @@ def _switch(job: ReplicateJob, plan: ReplicaPlan) -> list[Replica]:
     catalog, host = job.catalog, job.request.host
     catalog.snapshots.refresh()
     here = {one.path: one for one in catalog.distributions.all()}
-    wanted = [(one.served, one.version) for one in job.synced.values()]
-    made = switch(here, wanted, host, datetime.now(UTC), job.manner, job.found_by)
-    updated = {one.path for one in made if one.path in here and one.updated_at != here[one.path].updated_at}
+    synced = [(one.served, one.version) for one in job.synced.values()]
+    replicas_now = switch(here, synced, host, datetime.now(UTC), job.manner, job.found_by)
+    updated = {one.path for one in replicas_now if one.path in here and one.updated_at != here[one.path].updated_at}
     if job.request.accept_change:
-        made += [accepted(here[path], job.found_by) for path in plan.kept if path in here]
-    catalog.distributions.switch(made, plan.gone, actor=ACTOR)
+        replicas_now += [accepted(here[path], job.found_by) for path in plan.kept if path in here]
+    catalog.distributions.switch(replicas_now, plan.gone, actor=ACTOR)
     replicas: list[Replica] = []
     for path, one in job.synced.items():
         action = "added" if path not in here else "updated" if path in updated else "unchanged"
@@ -265,7 +266,7 @@ def _version(here: object) -> int:
 async def _sync(job: ReplicateJob, one: Served) -> SyncResult:
     """Make a version that nobody is served yet."""
     request = job.request
-    wanted = SyncRequest(
+    sync_request = SyncRequest(
         **request.tags.model_dump(),
         remote=str(request.remote(one.path)),
         repository=one.path,
@@ -274,14 +275,14 @@ async def _sync(job: ReplicateJob, one: Served) -> SyncResult:
         dry_run=request.dry_run,
         on_error=request.on_error,
     )
-    sync = SyncJob(
-        wanted,
+    context = SyncContext.of(
+        sync_request,
         job.catalog,
-        await job.upstreams.signed(wanted.upstream),
+        await MultipleSources.connect(job.upstreams, sync_request),
         operation_id=job.run_id,
         flow_run_id=job.run_id,
         clock=lambda: datetime.now(UTC),
         progress=job.progress,
         serve="nobody",
     )
-    return (await run_sync(sync, job.steps)).with_wait(job.upstreams.waited)
+    return (await run_sync(context, job.steps)).with_wait(job.upstreams.waited)

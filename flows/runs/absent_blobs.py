@@ -39,7 +39,7 @@ async def fetch_blob(catalog: Catalog, upstreams: Upstreams, blob: Absent) -> No
                 await target.write_blob(wanted, chunks)
         except (DigestInvalid, SizeInvalid) as error:
             failure = RemoteCorrupt(f"sent another blob: {error}", registry=source.remote.host)
-            if upstream.blame(failure, blob.digest):
+            if upstream.report_corrupt(failure, blob.digest):
                 waiting.insert(0, source)
         except RemoteError as error:
             failure = error

@@ -1,6 +1,6 @@
 """The flow `sync-repository`: tags of an upstream become one new version here.
 
-`flow` is Prefect's view of `procedure`; `plan` decides, `steps` act, `job` holds what a run has found out.
-`tag_selection` and `content_selection` apply the filter; `blend` joins several upstreams.
+Five stages, each a frozen value made of the one before: `selection`, `resolution`, `planning`, `copying`, `committing`.
+`procedure` runs them over a `context`; `flow` is Prefect's view of it. `sources` reads one or more upstreams as one.
 Leans on `runs` and `forms`.
 """

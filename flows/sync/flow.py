@@ -1,8 +1,7 @@
 """The flow `sync-repository`: a sync as Prefect runs, shows and retries it."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TypeVar
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -14,105 +13,106 @@ from prefect.states import Completed
 from catalog.catalog import Catalog
 from catalog.remotes.clients import Upstreams
 from catalog.settings import read_settings
-from catalog.versions.snapshot import Snapshot
+from catalog.versions.changes import CommitResult
 from flows.runs import progress
 from flows.runs.artifacts import progress_artifact, result_artifact
 from flows.runs.catalog import opened_catalog
 from flows.runs.plan_items import PlanItem
 from flows.runs.retries import RETRIED, RETRIES
 from flows.runs.upstream_slots import upstream_slots
-from flows.sync import steps, upstream_facts
-from flows.sync.blend import source_of
-from flows.sync.job import Batch, Committed, Outcome, SyncJob, TagsFailed
-from flows.sync.plan import SyncPlan
+from flows.runs.work import Work, as_step
+from flows.sync import committing, copying, facts, resolution, selection
+from flows.sync.batches import Batch, BatchStep, Outcome
+from flows.sync.context import SyncContext
+from flows.sync.copying import Copied
 from flows.sync.procedure import Steps, run_sync
 from flows.sync.report import SyncResult
 from flows.sync.request import SyncRequest
-from flows.sync.upstream_reader import Upstream
+from flows.sync.resolution import TagsFailed
+from flows.sync.sources import MultipleSources, Upstream
 from oci.errors import RemoteUnavailable
 
 MAX_LOGGED = 20
 """How many failed tags of one batch go to the log; the result table has all."""
 
-_T = TypeVar("_T")
-
 
 @task(name="list-tags", **RETRIED)
-async def list_tags(job: SyncJob, source: Upstream) -> Sequence[str]:
+async def list_tags(work: Work[SyncContext, Upstream]) -> Sequence[str]:
     """List every tag of an upstream."""
-    tags = await steps.list_tags(job, source)
-    get_run_logger().info("%s has %d tags", source.name, len(tags))
+    tags = await selection.list_tags(work.context, work.value)
+    get_run_logger().info("%s has %d tags", work.value.name, len(tags))
     return tags
 
 
 @task(name="resolve-tags", **RETRIED)
-async def resolve_batch(job: SyncJob, batch: Batch) -> Outcome:
+async def resolve_batch(work: Work[SyncContext, Batch]) -> Outcome:
     """Ask upstream where a batch of tags points."""
-    return _or_retry(await _in_batch(steps.resolve_batch, job, batch), job)
+    return await _run_batch(resolution.resolve_batch, work)
 
 
 @task(name="inspect-content", **RETRIED)
-async def read_facts(job: SyncJob, batch: Batch) -> Outcome:
-    """Find out what conditions look at in what a batch of tags points to."""
-    return _or_retry(await _in_batch(upstream_facts.read_facts, job, batch), job)
+async def read_facts(work: Work[SyncContext, Batch]) -> Outcome:
+    """Read what the conditions of the filter look at."""
+    return await _run_batch(facts.read_facts, work)
 
 
 @task(name="measure-content", **RETRIED)
-async def measure_batch(job: SyncJob, batch: Batch) -> Outcome:
-    """Find out what copying a batch would move."""
-    return _or_retry(await _in_batch(steps.measure_batch, job, batch), job)
+async def measure_batch(work: Work[SyncContext, Batch]) -> Outcome:
+    """Measure what copying a batch would move."""
+    return await _run_batch(copying.measure_batch, work)
 
 
 @task(name="copy-content", **RETRIED)
-async def copy_batch(job: SyncJob, batch: Batch) -> Outcome:
+async def copy_batch(work: Work[SyncContext, Batch]) -> Outcome:
     """Copy what a batch of tags points to."""
-    outcome = _or_retry(await _in_batch(steps.copy_batch, job, batch), job)
-    items = sum(charged.items for charged in outcome.moved.values())
-    size = sum(charged.bytes for charged in outcome.moved.values())
+    outcome = await _run_batch(copying.copy_batch, work)
+    items = sum(meter.items for meter in outcome.moved.values())
+    size = sum(meter.bytes for meter in outcome.moved.values())
     get_run_logger().info("copied %d items, %s", items, progress.format_bytes(size))
     return outcome
 
 
 @task(name="commit-version", cache_policy=NO_CACHE)
-async def commit_version(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Committed:
+async def commit_version(work: Work[SyncContext, Copied]) -> CommitResult | None:
     """Make the version in the catalogue."""
-    committed = await steps.commit_version(job, plan, base)
+    committed = await committing.commit_version(work.context, work.value)
     if committed is None:
-        get_run_logger().info("%s has moved on from version %d; planning again", job.target, base.version)
+        base = work.value.planned.base.version
+        get_run_logger().info("%s has moved on from version %d; planning again", work.context.target, base)
     return committed
 
 
 STEPS = Steps(
-    list_tags=list_tags,
-    resolve_batch=resolve_batch,
-    read_facts=read_facts,
-    measure_batch=measure_batch,
-    copy_batch=copy_batch,
-    commit_version=commit_version,
+    list_tags=as_step(list_tags),
+    resolve_batch=as_step(resolve_batch),
+    read_facts=as_step(read_facts),
+    measure_batch=as_step(measure_batch),
+    copy_batch=as_step(copy_batch),
+    commit_version=as_step(commit_version),
 )
 
 
-async def _in_batch(step: Callable[[SyncJob, Batch], Awaitable[Outcome]], job: SyncJob, batch: Batch) -> Outcome:
-    """Run a step; a batch tried again counts its tags again."""
-    done = job.progress.done
+async def _run_batch(step: BatchStep, work: Work[SyncContext, Batch]) -> Outcome:
+    """Run a step; raise RemoteUnavailable while another try may mend a failed tag. On the last try, failures are the outcome.
+
+    A batch that is tried again counts its tags again.
+    """
+    context = work.context
+    done = context.progress.done
     try:
-        return await step(job, batch)
+        outcome = await step(context, work.value)
     except BaseException:
-        job.progress.done = done
+        context.progress.done = done
         raise
-
-
-def _or_retry(outcome: Outcome, job: SyncJob) -> Outcome:
-    """Let Prefect try the batch again while that may mend a failed tag; on the last try its failures are the outcome."""
     log = get_run_logger()
     for tag, error in list(outcome.failed.items())[:MAX_LOGGED]:
         log.warning("%s: %s", tag, error.message)
-    context = TaskRunContext.get()
-    if outcome.retryable and context is not None and context.task_run.run_count <= RETRIES:
-        job.charge(outcome)
+    run = TaskRunContext.get()
+    if outcome.retryable and run is not None and run.task_run.run_count <= RETRIES:
+        context.log.charge(outcome.moved)
         raise RemoteUnavailable(
             f"{len(outcome.failed)} of the batch's tags failed in a way that may pass",
-            registry=job.request.reference.registry,
+            registry=context.request.reference.registry,
         )
     return outcome
 
@@ -132,27 +132,27 @@ async def sync_repository(request: SyncRequest) -> "State[SyncResult]":
 async def _run(request: SyncRequest, catalog: Catalog, upstreams: Upstreams) -> SyncResult:
     log = get_run_logger()
     run_id = str(flow_run.id)
-    job = SyncJob(
+    context = SyncContext.of(
         request,
         catalog,
-        await source_of(upstreams, request),
+        await MultipleSources.connect(upstreams, request),
         operation_id=run_id,
         flow_run_id=run_id,
         clock=lambda: datetime.now(UTC),
         progress=progress.watched.get(),
     )
-    job.progress.waits = upstreams.waiting
-    log.info("%s sync of %s into %s", request.mode, request.reference, job.target)
+    context.progress.waits = upstreams.waiting
+    log.info("%s sync of %s into %s", request.mode, request.reference, context.target)
     try:
         hosts = [one.reference.registry for one in request.each_alone()]
-        async with upstream_slots(hosts), progress_artifact("sync", job.target, job.progress):
-            result = (await run_sync(job, STEPS)).with_wait(upstreams.waited)
+        async with upstream_slots(hosts), progress_artifact("sync", context.target, context.progress):
+            result = (await run_sync(context, STEPS)).with_wait(upstreams.waited)
     except TagsFailed as error:
         items = [PlanItem(tag, "failed", reason=reason) for tag, reason in error.failed.items()]
-        await result_artifact("sync", job.target, error.message.partition("\n")[0], items)
+        await result_artifact("sync", context.target, error.message.partition("\n")[0], items)
         raise
     for note in result.notes:
         log.warning(note)
-    await result_artifact("sync", job.target, result.summary(), result.items)
+    await result_artifact("sync", context.target, result.summary(), result.items)
     log.info(result.summary())
     return result

@@ -1,14 +1,15 @@
-"""What came of a sync, and how it is shown: as JSON, as a table, as one line."""
+"""The result of a sync, and how it is shown: as JSON, as a table, as one line."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from catalog.filters.tags import Selection
 from catalog.versions.changes import CommitResult
 from flows.runs.plan_items import PlanItem
 from flows.runs.plan_tables import ORDER, item_json
 from flows.runs.progress import format_bytes
-from flows.sync.job import SyncJob
-from flows.sync.plan import SyncPlan
+from flows.sync.context import SyncContext
+from flows.sync.planning import SyncPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,44 +33,52 @@ class SyncResult:
     also: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, job: SyncJob, plan: SyncPlan, committed: CommitResult | None, seconds: float) -> "SyncResult":
-        """Sum a job up; nothing was committed in a dry run."""
+    def of(
+        cls,
+        context: SyncContext,
+        selection: Selection,
+        plan: SyncPlan,
+        committed: CommitResult | None,
+        seconds: float,
+    ) -> "SyncResult":
+        """Return the result of a plan; nothing was committed in a dry run."""
+        request, moved = context.request, context.log.moved
         return cls(
-            repository=job.target,
-            remote=str(job.request.reference),
-            mode=job.request.mode,
-            dry_run=job.request.dry_run,
+            repository=context.target,
+            remote=str(request.reference),
+            mode=request.mode,
+            dry_run=request.dry_run,
             base=plan.base,
             version=committed.version if committed else plan.base,
             changed=committed.changed if committed else False,
-            items=job.measured(plan),
-            dropped=job.selection.dropped,
-            moved_items=sum(charged.items for charged in job.moved.values()),
-            moved_bytes=sum(charged.bytes for charged in job.moved.values()),
+            items=tuple(replace(item, size=moved[item.tag].bytes if item.tag in moved else 0) for item in plan.items),
+            dropped=selection.dropped,
+            moved_items=sum(meter.items for meter in moved.values()),
+            moved_bytes=sum(meter.bytes for meter in moved.values()),
             seconds=seconds,
-            flow_run_id=job.flow_run_id,
-            notes=tuple(job.notes),
-            also=tuple(str(one.reference) for one in job.request.each_alone()[1:]),
+            flow_run_id=context.flow_run_id,
+            notes=tuple(context.log.notes),
+            also=tuple(str(one.reference) for one in request.each_alone()[1:]),
         )
 
     def with_wait(self, seconds: float) -> "SyncResult":
-        """The same, noting that upstream allowed no more requests for a while."""
+        """Return the result with a note that upstream allowed no more requests for a while."""
         if seconds < 1:
             return self
         return replace(self, notes=(*self.notes, f"waited {seconds:.0f} s, for upstream allows no more requests"))
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many tags there are of each action; all are there."""
+        """Return the number of tags of each action; every action is there."""
         return {action: sum(1 for item in self.items if item.action == action) for action in reversed(ORDER)}
 
     @property
     def failed(self) -> dict[str, str]:
-        """The tags that are missing, with the reason for each."""
+        """Return the tags that are missing, with the reason for each."""
         return {item.tag: item.reason for item in self.items if item.action == "failed"}
 
     def summary(self) -> str:
-        """One line for a log, a flow run's state and a terminal."""
+        """Return one line for a log, a flow run's state and a terminal."""
         counts = ", ".join(f"{count} {action}" for action, count in self.counts.items() if count) or "no tags"
         moved = f"{format_bytes(self.moved_bytes)} in {self.moved_items} items"
         if self.dry_run:
@@ -78,7 +87,7 @@ class SyncResult:
         return f"{self.repository}: {state}; {counts}; {moved} copied in {self.seconds:.1f} s"
 
     def to_json(self) -> dict[str, object]:
-        """The same for programs. Sizes are in bytes; a digest that is not there is null."""
+        """Return the same for programs. Sizes are in bytes; a digest that is not there is null."""
         return {
             "repository": self.repository,
             "remote": self.remote,

@@ -19,7 +19,7 @@ class Remote:
         return self.reference.registry
 
     def repository_only(self) -> "Remote":
-        """The same without tag and digest."""
+        """Return the same without tag and digest."""
         return replace(self, reference=replace(self.reference, tag=None, digest=None))
 
     def __str__(self) -> str:

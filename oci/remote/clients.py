@@ -34,7 +34,7 @@ class Clients:
 
 @lru_cache(maxsize=32)
 def _trust(files: tuple[Path, ...], _stamps: tuple[int, ...]) -> ssl.SSLContext:
-    """Return what connections share that trust the same: reading the system's authorities takes a tenth of a second."""
+    """Return the TLS context that connections share: reading the system's authorities takes a tenth of a second."""
     return _read_trust(files)
 
 

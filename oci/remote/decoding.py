@@ -60,7 +60,7 @@ class _Zlib:
 
 
 def encodings_of(response: httpx.Response) -> list[str]:
-    """The encodings of a body in the order in which they were applied."""
+    """Return the encodings of a body in the order in which they were applied."""
     named = ",".join(response.headers.get_list("content-encoding")).split(",")
     return [name for one in named if (name := one.strip().lower()) not in ("", "identity")]
 
@@ -76,7 +76,7 @@ def decoders_for(names: list[str]) -> list[Decoder]:
 
 
 async def decoded(response: httpx.Response, host: str) -> AsyncIterator[bytes]:
-    """The body without its encodings, as it comes; raise RemoteCorrupt for what cannot be decoded."""
+    """Yield the body without its encodings, as it comes; raise RemoteCorrupt for what cannot be decoded."""
     try:
         decoders = decoders_for(encodings_of(response))
         async for chunk in response.aiter_raw():

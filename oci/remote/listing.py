@@ -14,7 +14,7 @@ _PAGE = 1000
 """Tags that one page is asked for."""
 
 _TAGS_BYTES = 64 * 1024 * 1024
-"""Bytes of one page of tags: some registries give all they have at once."""
+"""Bytes of one page of tags: some registries list all tags at once."""
 
 Page = Mapping[str, object]
 Get = Callable[..., Awaitable[httpx.Response]]
@@ -43,13 +43,13 @@ async def pages(get: Get, path: str, host: str, **options: int) -> AsyncIterator
 
 
 def read_page(response: httpx.Response, path: str, host: str) -> Page:
-    """An answer as a JSON object; raise RemoteCorrupt."""
+    """Return a response as a JSON object; raise RemoteCorrupt."""
     try:
         page = json.loads(response.content)
     except (ValueError, RecursionError) as error:
         raise RemoteCorrupt(f"answered {path[:200]} with what is not JSON", registry=host) from error
     if not isinstance(page, dict):
-        raise RemoteCorrupt(f"answered {path[:200]} with JSON that is no object", registry=host)
+        raise RemoteCorrupt(f"answered {path[:200]} with JSON that is not an object", registry=host)
     return page
 
 
@@ -90,9 +90,9 @@ class TagListing:
             last = more[-1] if more else ""
 
     async def _after(self, last: str, seen: set[str], *, is_unclear: bool) -> tuple[list[str], bool]:
-        """The tags after one that are new, and whether there may be more for all that.
+        """Return the new tags after one, and whether there may be more nevertheless.
 
-        So it is where the registry does not take the question, or gives the same page again and that looks as if it were cut.
+        There may be more where the registry refuses the request, or sends the same page again and that may be cut.
         """
         path = f"{self._path}&last={quote(last, safe='')}"
         try:

@@ -12,7 +12,7 @@ _LIMITS_OF = 50
 
 
 def parse_links(values: Iterable[str]) -> list[tuple[str, Mapping[str, str]]]:
-    """All links of all Link fields: target, and parameters with their names in lower case; what is none is passed over."""
+    """Return all links of all Link fields: target, and parameters with names in lower case; malformed ones are skipped."""
     found: list[tuple[str, Mapping[str, str]]] = []
     for value in values:
         position = 0
@@ -45,6 +45,8 @@ def next_page(response: httpx.Response) -> str | None:
 
 
 def may_be_cut(count: int, asked: int) -> bool:
-    """Whether a page without a link to another may lack entries for all that: it has as many as were asked for, or as round a
-    number of them as limits are."""
+    """Return whether a page without a link to another may lack entries nevertheless.
+
+    It may where it has as many entries as were asked for, or a round number of them, as limits are.
+    """
     return count == asked or (count > 0 and count % _LIMITS_OF == 0)

@@ -1,4 +1,4 @@
-"""Parts of a blob: whether an answer is the part that was asked for. Source: RFC 9110 section 14."""
+"""Parts of a blob: checks that a response is the requested part. Source: RFC 9110 section 14."""
 
 import re
 
@@ -14,7 +14,7 @@ class NoRangeError(Exception):
 
 
 def first_byte(response: httpx.Response, asked: int) -> int:
-    """Return where in the blob an answer begins to a question for the bytes from `asked` on, which is not behind that.
+    """Return the offset at which a response begins to a request for the bytes from `asked` on; at most `asked`.
 
     Raises NoRangeError for a part that cannot be told, begins later, or is of an encoding and not of the blob.
     """

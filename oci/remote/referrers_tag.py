@@ -20,7 +20,7 @@ class TaggedManifests(Protocol):
     """A repository whose tags can be read and set."""
 
     async def find_manifest(self, reference: str) -> Manifest | None:
-        """What a tag points to; None for nothing."""
+        """Return what a tag points to; None for nothing."""
         ...
 
     async def write_tag(self, tag: str, manifest: Manifest) -> None:
@@ -29,12 +29,12 @@ class TaggedManifests(Protocol):
 
 
 def fallback_tag(subject: Digest) -> str:
-    """The tag under which a manifest's referrers are listed."""
+    """Return the tag under which a manifest's referrers are listed."""
     return f"{subject.algorithm}-{subject.encoded}"[:128]
 
 
 def referrer_entry(manifest: Manifest) -> Descriptor:
-    """How a referrer stands in the list: with its artifact type, else its config's media type, and its annotations."""
+    """Return the entry of a referrer in the list: with its artifact type, else its config's media type, and its annotations."""
     artifact_type = manifest.artifact_type or (manifest.config.media_type if manifest.config else "")
     return Descriptor(
         manifest.media_type, manifest.digest, manifest.size, artifact_type, annotations=manifest.annotations
@@ -42,7 +42,7 @@ def referrer_entry(manifest: Manifest) -> Descriptor:
 
 
 def with_entries(current: Manifest | None, entries: Iterable[Descriptor]) -> Manifest | None:
-    """The list with these entries too, what else it has as it is; None when it has them already."""
+    """Return the list with further entries; None when it has them already."""
     document: dict[str, Any] = (
         {"schemaVersion": 2, "mediaType": OCI_INDEX} if current is None else json.loads(current.raw)
     )
@@ -66,7 +66,7 @@ async def list_referrers(
     for _ in range(_TRIES):
         try:
             current = await repository.find_manifest(tag)
-        except RemoteUnauthorized as error:  # so some registries say that a tag is not there
+        except RemoteUnauthorized as error:  # some registries respond so where a tag is missing
             if error.status != 403:
                 raise
             if (made := with_entries(None, entries)) is not None:
@@ -74,8 +74,8 @@ async def list_referrers(
             return
         if current is not None and not current.is_index:
             raise RemoteRefused(f"tag {tag} is no list of referrers, so none can be added to it", registry=where)
-        wanted = with_entries(current, entries)
-        if wanted is None:
+        extended = with_entries(current, entries)
+        if extended is None:
             return
-        await repository.write_tag(tag, wanted)
+        await repository.write_tag(tag, extended)
     raise RemoteError(f"others keep changing tag {tag}; run this again", registry=where)

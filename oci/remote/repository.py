@@ -26,7 +26,7 @@ from oci.remote.decoding import decoded, encodings_of
 from oci.remote.listing import TagListing, pages
 from oci.remote.partial import NoRangeError, first_byte
 from oci.remote.referrers_tag import fallback_tag
-from oci.remote.responses import says_nothing
+from oci.remote.responses import is_inconclusive
 from oci.remote.signature_extension import SignatureExtension
 from oci.remote.transport import RemoteTransport
 from oci.remote.upload import BlobUploads
@@ -37,7 +37,7 @@ _FRUITLESS = 3
 
 
 class RemoteRepository:
-    """Speaks for one repository through its registry's transport; `for_push` asks for that right from the first request on."""
+    """Reads and writes one repository through its registry's transport; `for_push` asks for that right from the start."""
 
     def __init__(
         self, transport: RemoteTransport, name: str, *, for_push: bool = False, fail_fast: bool = False
@@ -54,7 +54,7 @@ class RemoteRepository:
         self.listing_may_be_cut = False
         """Whether there may be more tags than the last listing has shown."""
         self.remarks: list[str] = []
-        """What failed without being needed, in words."""
+        """What failed without being needed, as sentences."""
         self.has_referrers_api = True
         """Whether the registry has it, as far as it was asked for referrers."""
 
@@ -70,15 +70,15 @@ class RemoteRepository:
 
     @property
     def transport(self) -> RemoteTransport:
-        """What its requests are sent by."""
+        """The transport of its requests."""
         return self._transport
 
     def failing_fast(self) -> "RemoteRepository":
         """Return the same repository without retries, for use where another place can be asked."""
         return RemoteRepository(self._transport, self.repository, fail_fast=True)
 
-    def blame(self, error: RemoteCorrupt, _digest: Digest) -> bool:
-        """Take note that the blob it has sent was another one; False: there is no other place to have it from."""
+    def report_corrupt(self, error: RemoteCorrupt, _digest: Digest) -> bool:
+        """Report that a blob it has sent was corrupt; return False, for there is no other place to read it from."""
         self._transport.report(error)
         return False
 
@@ -103,7 +103,7 @@ class RemoteRepository:
         return await self._request("GET", path, scope=self._pull, **options)
 
     async def resolve(self, reference: str) -> Descriptor:
-        """Return what a tag or digest points to now, by one HEAD where the registry answers it fully."""
+        """Return what a tag or digest points to now, by one HEAD where the registry responds to it fully."""
         found = await self._ask_head(reference) if self._head != "useless" else None
         if found is not None:
             self._head = "good"
@@ -117,7 +117,7 @@ class RemoteRepository:
         return manifest.descriptor
 
     async def _ask_head(self, reference: str) -> Descriptor | None:
-        """What a HEAD says; None where it does not say it, and a GET has to be asked.
+        """Return the descriptor by a HEAD; None where its response is incomplete, so that a GET is needed.
 
         Some registries refuse HEAD, or redirect it to where nothing but GET is allowed; and to some of these it is not there.
         """
@@ -130,7 +130,7 @@ class RemoteRepository:
             self._head_said_404 = True
             return None
         except RemoteError as error:
-            if not says_nothing(error):
+            if not is_inconclusive(error):
                 raise
             return None
         found, size = response.headers.get("docker-content-digest", ""), response.headers.get("content-length", "")
@@ -152,7 +152,7 @@ class RemoteRepository:
         if not is_schema1 and descriptor.size not in (UNKNOWN_SIZE, manifest.size):
             raise self._corrupt(
                 f"{descriptor.digest} has {manifest.size} bytes, but was announced with {descriptor.size} "
-                "(ENTREPOT_MISSTATED_SIZES takes an index that says so)"
+                "(ENTREPOT_MISSTATED_SIZES accepts an index that says so)"
             )
         return manifest
 
@@ -229,7 +229,7 @@ class RemoteRepository:
             raise
 
     def _blob_bytes(self, response: httpx.Response, descriptor: Descriptor) -> AsyncIterator[bytes]:
-        """The bytes of a blob that an answer has, decoded unless it is by its length that the blob itself is meant."""
+        """Yield the bytes of a blob in a response, decoded unless its length shows that the encoding is the blob itself."""
         if not encodings_of(response) or response.headers.get("content-length") == str(descriptor.size):
             return response.aiter_raw()
         return decoded(response, self.host)
@@ -264,7 +264,7 @@ class RemoteRepository:
         return found
 
     async def find_manifest(self, reference: str) -> Manifest | None:
-        """What a tag or digest text points to; None for nothing."""
+        """Return what a tag or digest text points to; None for nothing."""
         try:
             return await self._get_manifest(reference, "")
         except RemoteNotFound:
@@ -283,14 +283,14 @@ class RemoteRepository:
             raise self._corrupt(str(error)) from error
 
     async def offers(self, digest: Digest) -> bool:
-        """Whether the registry would give the blob, by HEAD, or where that says nothing by the head of a GET."""
+        """Return whether the registry would give the blob, by HEAD, or where that is inconclusive by the head of a GET."""
         path = self._path(f"blobs/{digest}")
         try:
             await self._request("HEAD", path, scope=self._pull)
         except RemoteNotFound:
             return False
         except RemoteError as error:
-            if not says_nothing(error):
+            if not is_inconclusive(error):
                 raise
             try:
                 async with self._transport.stream("GET", path, scope=self._pull, once=self.fail_fast):
@@ -300,7 +300,7 @@ class RemoteRepository:
         return True
 
     async def proves(self, digest: Digest, origins: Collection[str]) -> bool:
-        """Whether this registry is one of `origins`, which have sent the blob before, and says that the repository has it."""
+        """Return whether this registry is one of `origins`, which have sent the blob before, and confirms that it has it."""
         try:
             if await self._transport.origin() not in origins:
                 return False
@@ -315,7 +315,7 @@ class RemoteRepository:
     # --- writing ---
 
     async def has(self, descriptor: Descriptor) -> bool:
-        """Whether the registry holds the manifest or blob; one that does not say so is taken not to."""
+        """Return whether the registry holds the manifest or blob; where it does not say so, it does not."""
         part = "manifests" if descriptor.media_type in mediatypes.MANIFESTS else "blobs"
         headers = {"Accept": mediatypes.ACCEPT} if part == "manifests" else {}
         try:
@@ -325,7 +325,7 @@ class RemoteRepository:
         except RemoteNotFound:
             return False
         except RemoteError as error:
-            if not says_nothing(error):
+            if not is_inconclusive(error):
                 raise
             return False
         return True

@@ -1,4 +1,4 @@
-"""What a remote answered: bounded bodies, its own words in errors, when it asks us to come back."""
+"""Responses of a remote: bounded bodies, messages of errors, and when to try again."""
 
 import email.utils
 import json
@@ -20,14 +20,14 @@ from oci.errors import (
 )
 from oci.remote.decoding import decoded
 from oci.remote.network.hops import LOOP
-from oci.remote.omitted_children import said_left_out
+from oci.remote.omitted_children import read_left_out
 
 _MESSAGE_CHARACTERS = 300
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 
 
 def unavailable(error: httpx.TransportError, host: str) -> RemoteUnavailable:
-    """The error for a connection that failed."""
+    """Return the error for a connection that failed."""
     if isinstance(error, httpx.ConnectTimeout):
         return RemoteUnavailable("cannot be reached in time; check the address and the network", registry=host)
     if isinstance(error, httpx.TimeoutException):
@@ -40,7 +40,7 @@ def unavailable(error: httpx.TransportError, host: str) -> RemoteUnavailable:
 async def read_bounded(
     response: httpx.Response, limit: int, host: str, heard: Callable[[], None] = lambda: None
 ) -> None:
-    """Read the body, decoded, into `response.content`; raise RemoteCorrupt beyond `limit` bytes. `heard` is told as it comes."""
+    """Read the body, decoded, into `response.content`; raise RemoteCorrupt beyond `limit` bytes. `heard` is called often."""
     body = bytearray()
     async for piece in decoded(response, host):
         heard()
@@ -50,14 +50,14 @@ async def read_bounded(
     response._content = bytes(body)  # noqa: SLF001  # httpx has no bounded read of its own
 
 
-def failure_of(response: httpx.Response, said: str, *, method: str, path: str, host: str) -> RemoteError:
-    """The error for an answer of 400 and above; `said` are the registry's own words, of other places none are passed on."""
+def failure_of(response: httpx.Response, text: str, *, method: str, path: str, host: str) -> RemoteError:
+    """Return the error for a response of 400 and above; `text` is the registry's message, empty where another host responded."""
     status = response.status_code
-    if status == 508:  # without words where it answers HEAD
-        said = LOOP
-    left_out = said_left_out(response.headers.get_list("warning"))
-    said = left_out or said
-    message = f"{method} {path[:300]} answered {status}{': ' + said if said else ''}"
+    if status == 508:  # without a body where it responds to HEAD
+        text = LOOP
+    left_out = read_left_out(response.headers.get_list("warning"))
+    text = left_out or text
+    message = f"{method} {path[:300]} answered {status}{': ' + text if text else ''}"
     retry_after = parse_retry_after(response.headers.get("retry-after"), now=time.time())
     kind = _kind_of(status)
     if kind is RemoteNotFound and left_out:
@@ -77,7 +77,7 @@ def _kind_of(status: int) -> type[RemoteError]:
     return RemoteUnavailable if is_passing(status) else RemoteRefused
 
 
-def says_nothing(error: RemoteError) -> bool:
+def is_inconclusive(error: RemoteError) -> bool:
     """Return whether a failed HEAD leaves open what a GET would get: HEAD is not allowed, or is sent on to where it is not."""
     if isinstance(error, RemoteLoop):
         return False
@@ -89,20 +89,20 @@ def is_passing(status: int) -> bool:
     return status in (408, 429) or (status >= 500 and status not in (501, 505, 508))
 
 
-async def said_by(response: httpx.Response) -> str:
-    """The messages of the error document, bounded; empty where there is none."""
+async def error_text(response: httpx.Response) -> str:
+    """Return the messages of the error document, bounded; empty where there is none."""
     try:
         await read_bounded(response, 64 * 1024, "")
-        text = "; ".join(filter(None, words_of(json.loads(response.content))))
+        text = "; ".join(filter(None, error_messages(json.loads(response.content))))
     except (RemoteCorrupt, httpx.TransportError, ValueError, TypeError, AttributeError, RecursionError):
         return ""
     return "".join(character for character in text if character.isprintable())[:_MESSAGE_CHARACTERS]
 
 
-def words_of(document: object) -> Iterator[str]:
-    """Return what an error document says: a registry's `errors`, or a management API's `detail` and faults by field.
+def error_messages(document: object) -> Iterator[str]:
+    """Yield the messages of an error document: a registry's `errors`, or a management API's `detail` and faults by field.
 
-    Source: distribution-spec, "Error Codes"; Django REST framework, "Exceptions", which Pulp's API answers by.
+    Source: distribution-spec, "Error Codes"; Django REST framework, "Exceptions", which Pulp's API follows.
     """
     if not isinstance(document, dict):
         return
@@ -113,12 +113,12 @@ def words_of(document: object) -> Iterator[str]:
     for name, found in document.items():
         texts = [text for text in (found if isinstance(found, list) else [found]) if isinstance(text, str)]
         if texts and (isinstance(found, list) or name == "detail"):
-            said = " ".join(texts).strip()
-            yield said if name in ("detail", "non_field_errors") else f"{name}: {said}"
+            message = " ".join(texts).strip()
+            yield message if name in ("detail", "non_field_errors") else f"{name}: {message}"
 
 
 def parse_retry_after(value: str | None, *, now: float) -> float | None:
-    """Seconds to wait, from a number or an HTTP date; None for neither. Source: RFC 9110 section 10.2.3."""
+    """Return seconds to wait, from a number or an HTTP date; None for neither. Source: RFC 9110 section 10.2.3."""
     if not value:
         return None
     if value.strip().isdecimal():
@@ -130,7 +130,7 @@ def parse_retry_after(value: str | None, *, now: float) -> float | None:
 
 
 def pause_before(attempt: int, error: RemoteError, jitter: float) -> float:
-    """Seconds before the next attempt: what the remote asks for, else exponential with full jitter (0 to 1)."""
+    """Return seconds before the next attempt: what the remote asks for, else exponential with full jitter (0 to 1)."""
     if error.retry_after is not None:
         return error.retry_after + jitter
     return min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0**attempt) * jitter

@@ -16,18 +16,18 @@ class SignatureExtension:
         self._transport, self._repository, self._pull, self._push = transport, repository, pull, push
 
     async def is_there(self) -> bool:
-        """Whether the registry has the extension."""
+        """Return whether the registry has the extension."""
         return await self._transport.takes_signatures()
 
     async def names(self, digest: Digest) -> set[str]:
-        """The names of the signatures that a manifest has."""
+        """Return the names of the signatures that a manifest has."""
         try:
             return {str(one["name"]) for one in await self.read(digest)}
         except KeyError:
             raise self._corrupt() from None
 
     async def read(self, digest: Digest) -> list[Mapping[str, object]]:
-        """The signatures that a manifest has, as the extension's answers hold them; none for one that is not there."""
+        """Return the signatures that a manifest has, as objects of the extension's responses; none where it is missing."""
         try:
             response = await self._transport.request("GET", self._path(digest), scope=self._pull)
         except RemoteNotFound:
@@ -44,7 +44,7 @@ class SignatureExtension:
         return RemoteCorrupt("lists signatures that are none", registry=self._transport.host)
 
     async def put(self, digest: Digest, signature: dict[str, object]) -> None:
-        """Add one; the object is what the extension's answers hold."""
+        """Add one, an object as in the extension's responses."""
         await self._transport.request(
             "PUT",
             self._path(digest),

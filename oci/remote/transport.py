@@ -26,12 +26,12 @@ from oci.remote.network.reach import Reach
 from oci.remote.network.silence import given_up
 from oci.remote.options import RemoteOptions
 from oci.remote.responses import (
+    error_text,
     failure_of,
     is_passing,
     parse_retry_after,
     pause_before,
     read_bounded,
-    said_by,
     unavailable,
 )
 from oci.remote.sending import Authorize, Content, is_repeatable, no_authorization, waited_for
@@ -41,13 +41,13 @@ _MAX_REDIRECTS = 5
 _AUTHORIZATIONS = 3
 """How often a request is sent with another authorization each time."""
 
-_ANSWER_BYTES = 16 * 1024 * 1024
+_RESPONSE_BYTES = 16 * 1024 * 1024
 
 
 class RemoteTransport:
     """Sends requests to one registry; an async context manager. `sleep`, `jitter` (0..1) and `clock` can be given by tests.
 
-    `traffic` is what it shares with other connections to the same remote, `report` is told of each answer and each error.
+    `traffic` is shared with other connections to the same remote, `report` is called with each error, with None for a response.
     `only_basic` sends the login itself whatever the registry asks for: to other APIs at the same host.
     """
 
@@ -85,10 +85,10 @@ class RemoteTransport:
         scope: str,
         headers: Mapping[str, str] | None = None,
         content: bytes | None = None,
-        limit: int = _ANSWER_BYTES,
+        limit: int = _RESPONSE_BYTES,
         once: bool = False,
     ) -> httpx.Response:
-        """Send and read the whole answer of up to `limit` bytes; raise a RemoteError for any status of 400 and above."""
+        """Send and read the whole response of up to `limit` bytes; raise a RemoteError for any status of 400 and above."""
         async with self.stream(method, path, scope=scope, headers=headers, content=content, once=once) as response:
             try:
                 await read_bounded(response, limit, self.host, self._traffic.silence.heard)
@@ -107,9 +107,9 @@ class RemoteTransport:
         content: Content = None,
         once: bool = False,
     ) -> AsyncIterator[httpx.Response]:
-        """Send, and give the answer with its body unread; an iterator's `content` is sent once and never again.
+        """Send, and yield the response with its body unread; an iterator's `content` is sent once and never again.
 
-        With `once` nothing is tried again, for there is somebody else to ask.
+        With `once` nothing is tried again, for there is another place to ask.
         """
         check_hops(self.host)
         # What is sent may come from the same remote, whose slots are then needed to read it.
@@ -132,15 +132,15 @@ class RemoteTransport:
                 await response.aclose()
 
     def broken(self, error: httpx.TransportError) -> RemoteUnavailable:
-        """The error for an answer that broke off, or fell silent, in its body."""
+        """Return the error for a response that broke off, or fell silent, in its body."""
         if isinstance(error, httpx.TimeoutException):
             self._traffic.silence.failed(self.clock() - self.options.read_timeout)
-        told = unavailable(error, self.host)
-        self.report(told)
-        return told
+        failure = unavailable(error, self.host)
+        self.report(failure)
+        return failure
 
     async def fetch(self, url: str, *, limit: int) -> bytes | None:
-        """A small document at a place that belongs to the registry, asked for without a login; None when there is none."""
+        """Return a small document at a place that belongs to the registry, asked for without a login; None when there is none."""
         response = await self._retried("GET", httpx.URL(url), no_authorization, {}, None)
         if response.status_code in (404, 410):
             await response.aclose()
@@ -156,16 +156,16 @@ class RemoteTransport:
         return response.content
 
     async def origin(self) -> str:
-        """The registry as scheme, host and port; raise a RemoteError when it cannot be reached."""
+        """Return the registry as scheme, host and port; raise a RemoteError when it cannot be reached."""
         return str(origin_of(httpx.URL(await self._connect(once=True))))
 
     @property
     def known_origin(self) -> str:
-        """The same as far as the registry was spoken to, else empty."""
+        """The same, where the registry was connected to; else empty."""
         return str(origin_of(httpx.URL(self._base))) if self._base else ""
 
     async def takes_signatures(self) -> bool:
-        """Whether the registry has the extension for Atomic signatures."""
+        """Return whether the registry has the extension for Atomic signatures."""
         await self._connect(once=False)
         return self._takes_signatures
 
@@ -224,14 +224,14 @@ class RemoteTransport:
                 raise await authorizer.refusal()
             if not is_repeatable(content):
                 raise RemoteTokenEnded(
-                    "does not take the token any longer", registry=self.host, status=response.status_code
+                    "does not accept the token any longer", registry=self.host, status=response.status_code
                 )
         if response.status_code >= 400 and response.status_code != 416:
             raise await self._failure(response, method, url.path)
         return response
 
     def _authorizer_at(self, url: httpx.URL) -> Authorizer:
-        """Whoever answers the challenges of a place: the registry's login is for the registry alone."""
+        """Return the authorizer of a place: the registry's login is for the registry alone."""
         return self._authorizer if self._is_registry(url) else self._strangers.at(origin_of(url))
 
     async def _retried(
@@ -246,7 +246,7 @@ class RemoteTransport:
         gate: Gate | None = None,
         keep: bool = False,
     ) -> httpx.Response:
-        """Try until there is an answer that trying again would not mend; with `once`, do not try again.
+        """Try until there is a response that trying again would not mend; with `once`, do not try again.
 
         Nothing is waited for longer than the remote may be silent, all tries and pauses together.
         """
@@ -290,7 +290,7 @@ class RemoteTransport:
         return left
 
     async def _learn(self, gate: Gate, method: str, path: str, response: httpx.Response) -> None:
-        """Let the gate know what the registry's answer tells; that of a place it has redirected to tells nothing."""
+        """Let the gate learn from a response of the registry; one of a place that it has redirected to is ignored."""
         if self._is_registry(response.request.url):
             retry_after = parse_retry_after(response.headers.get("retry-after"), now=time.time())
             await gate.learn(method, path, response.status_code, response.headers, retry_after)
@@ -335,7 +335,7 @@ class RemoteTransport:
         raise RemoteRefused(f"redirects more than {_MAX_REDIRECTS} times", registry=self.host)
 
     def _is_registry(self, url: httpx.URL) -> bool:
-        """Whether a URL is of the registry itself, and not of one it sends us to."""
+        """Return whether a URL is of the registry itself, and not of one it sends us to."""
         base = httpx.URL(self._base or f"{url.scheme}://{self.host}")
         return origin_of(url) == origin_of(base)
 
@@ -361,7 +361,7 @@ class RemoteTransport:
             request.method, request.url, authorize, headers, content or None, keep=bool(authorization)
         )
         try:
-            await read_bounded(response, _ANSWER_BYTES, self.host, self._traffic.silence.heard)
+            await read_bounded(response, _RESPONSE_BYTES, self.host, self._traffic.silence.heard)
         except httpx.TransportError as error:
             raise self.broken(error) from error
         finally:
@@ -369,13 +369,13 @@ class RemoteTransport:
         return response
 
     async def _failure(self, response: httpx.Response, method: str, path: str) -> RemoteError:
-        """The error for an answer of 400 and above; with the registry's own words, and nobody else's."""
+        """Return the error for a response of 400 and above; only the registry's own message is part of it."""
         url = response.request.url
         is_registry = self._is_registry(url)
-        said = await said_by(response) if is_registry else f"sent on to {url.host}"
+        text = await error_text(response) if is_registry else f"sent on to {url.host}"
         await response.aclose()
         self._traffic.silence.heard()
-        return failure_of(response, said, method=method, path=path, host=self.host)
+        return failure_of(response, text, method=method, path=path, host=self.host)
 
     async def passed(self, count: int, *, sent: bool = False) -> None:
         """Count bytes of a blob on their way, and wait where the remote's bandwidth is limited; what is `sent` is not heard."""

@@ -1,7 +1,7 @@
 """Uploads of blobs that survive a break. Source: distribution-spec 1.1, "Pushing blobs" and "Mounting a blob".
 
-A blob is sent as docker and skopeo send it, in one stream, since some registries take no chunks. After a break the session is
-asked how far it has come and is taken up there; one that is gone is begun anew.
+A blob is sent as docker and skopeo send it, in one stream, since some registries accept no chunks. After a break the session is
+asked for its offset and resumed there; one that is gone is begun anew.
 """
 
 import re
@@ -25,7 +25,7 @@ from oci.errors import (
     SizeInvalid,
 )
 from oci.remote.network.origin import follow_to
-from oci.remote.responses import says_nothing
+from oci.remote.responses import is_inconclusive
 from oci.remote.transport import RemoteTransport
 
 ReadFrom = Callable[[int], AsyncIterator[bytes]]
@@ -38,7 +38,7 @@ _FRUITLESS, _BREAKS = 5, 1000
 """A blob is given up after so many breaks without a new byte in between, and so many in all."""
 
 _NO_PATCH = frozenset({400, 404, 405, 501})
-"""What registries answer that take a blob with the closing request alone."""
+"""Status codes of registries that accept a blob only with the closing request."""
 
 _RANGE = re.compile(r"(?:bytes=)?0-(\d+)")
 
@@ -56,7 +56,7 @@ class BlobUploads:
         self._takes_patch = True
 
     async def mount(self, descriptor: Descriptor, source: str) -> httpx.URL | None:
-        """Ask the registry to take a blob over from another of its repositories: None when it has, else a session to upload."""
+        """Mount a blob from another repository of the registry: return None when it has it, else a session to upload."""
         query = urlencode({"mount": descriptor.digest, "from": source})
         scope = f"{self._scope} repository:{source}:pull"
         try:
@@ -84,7 +84,7 @@ class BlobUploads:
                 return
             except (_OutOfStepError, RemoteNotFound) as error:
                 broken: RemoteError = RemoteRefused(
-                    f"does not take blob {descriptor.digest}: {error}", registry=self._transport.host
+                    f"does not accept blob {descriptor.digest}: {error}", registry=self._transport.host
                 )
                 session = None
             except RemoteRefused as error:
@@ -116,7 +116,7 @@ class BlobUploads:
         return session
 
     async def _open(self, query: str, scope: str) -> httpx.URL | None:
-        """Where the session is; None where the registry took the blob over."""
+        """Return the URL of the session; None where the registry mounted the blob."""
         opened = await self._transport.request(
             "POST", f"{self._blobs}/uploads/{query}", scope=scope, headers={"Content-Length": "0"}
         )
@@ -163,18 +163,18 @@ class BlobUploads:
             self._transport.stream(method, url, scope=self._scope, headers=headers, content=content) as response,
         ):
             if response.status_code == 416:
-                raise _OutOfStepError(f"does not take bytes from {offset} on")
+                raise _OutOfStepError(f"does not accept bytes from {offset} on")
             return response
 
     async def _paced(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """The same, as fast as the remote's bandwidth allows."""
+        """Yield the chunks as fast as the remote's bandwidth allows."""
         async with aclosing(chunks) as open_chunks:  # type: ignore[type-var]  # an async generator can be closed
             async for chunk in open_chunks:
                 await self._transport.passed(len(chunk), sent=True)
                 yield chunk
 
     async def _ask(self, session: httpx.URL, sending: "_Sending") -> tuple[httpx.URL | None, int]:
-        """The session and how many bytes it has; no session where it is gone, or has what we did not send."""
+        """Return the session and how many bytes it has; no session where it is gone, or has bytes that were not sent."""
         try:
             response = await self._transport.request("GET", str(session), scope=self._scope)
         except (RemoteNotFound, RemoteRefused):
@@ -192,7 +192,7 @@ class BlobUploads:
         except RemoteNotFound:
             return False
         except RemoteError as error:
-            if not says_nothing(error):
+            if not is_inconclusive(error):
                 raise
             return False
         return True
@@ -207,7 +207,7 @@ class BlobUploads:
         raise error
 
     def _location(self, response: httpx.Response, session: httpx.URL | None) -> httpx.URL:
-        """Where the session goes on."""
+        """Return the URL at which the session goes on."""
         location = response.headers.get("location")
         if not location:
             if session is None:
@@ -230,7 +230,7 @@ class _Sending:
         """How many bytes have been read, and hashed, from the beginning on."""
 
     async def content(self, offset: int) -> AsyncIterator[bytes]:
-        """The bytes from an offset on; breaks off where they are not the descriptor's."""
+        """Yield the bytes from an offset on; breaks off where they are not the descriptor's."""
         place, descriptor = offset, self._descriptor
         async with aclosing(self._read(offset)) as chunks:  # type: ignore[type-var]  # an async generator can be closed
             async for chunk in chunks:

@@ -31,7 +31,7 @@ class AtomicSignature:
     content: bytes
 
     def to_json(self) -> dict[str, object]:
-        """As the extension's answers hold it."""
+        """Return the object of the extension's responses."""
         content = base64.b64encode(self.content).decode()
         return {"schemaVersion": 2, "name": self.name, "type": "atomic", "content": content}
 
@@ -52,14 +52,14 @@ def parse_atomic(raw: bytes, digest: Digest) -> AtomicSignature:
 
 
 def about(payload: bytes, digest: Digest) -> str:
-    """The reference that a signed text vouches for; raise SignatureInvalid when it is not about the digest."""
+    """Return the reference that a signed text vouches for; raise SignatureInvalid when it is not about the digest."""
     try:
         critical = json.loads(payload)["critical"]
-        said, named = critical["type"], critical["image"]["docker-manifest-digest"]
+        kind, named = critical["type"], critical["image"]["docker-manifest-digest"]
         reference = str(critical["identity"]["docker-reference"])
     except (ValueError, KeyError, TypeError, RecursionError):
         raise SignatureInvalid("the signed text is no simple signing payload") from None
-    if said != _TYPE or named != digest:
+    if kind != _TYPE or named != digest:
         raise SignatureInvalid(f"the signed text is about {str(named)[:100]!r}, not about {digest}")
     return reference
 
@@ -72,5 +72,5 @@ def pack_atomic(store: MemoryStore, signature: AtomicSignature, subject: Manifes
 
 
 def name_of(manifest: Manifest) -> str:
-    """The name of the signature that an artifact holds."""
+    """Return the name of the signature that an artifact holds."""
     return manifest.annotations.get(_NAME, "")

@@ -24,7 +24,7 @@ class SimpleSignature:
     signature: bytes
 
     def is_for(self, digest: Digest) -> bool:
-        """Whether the payload claims to be about a manifest."""
+        """Return whether the payload claims to be about a manifest."""
         try:
             critical = json.loads(self.payload)["critical"]
             return bool(critical["type"] == _TYPE and critical["image"]["docker-manifest-digest"] == digest)
@@ -32,7 +32,7 @@ class SimpleSignature:
             return False
 
     def is_by(self, verifier: Verifier) -> bool:
-        """Whether the key has signed the payload."""
+        """Return whether the key has signed the payload."""
         return verifier.verifies(self.signature, self.payload)
 
 
@@ -70,7 +70,7 @@ def pack_signatures(store: MemoryStore, signatures: list[SimpleSignature]) -> Ma
 
 
 def read_signature(annotation: str | None, payload: bytes) -> SimpleSignature:
-    """The signature of one layer; raise ManifestInvalid where there is none."""
+    """Return the signature of one layer; raise ManifestInvalid where there is none."""
     try:
         return SimpleSignature(payload, base64.b64decode(annotation or "", validate=True))
     except binascii.Error:

@@ -41,7 +41,7 @@ class KeylessVerifier:
         self._policy = AllOf([Identity(identity=who.identity), issuer])
 
     def statement_of(self, bundle: bytes) -> Mapping[str, Any] | None:
-        """The in-toto statement of a bundle; None unless the identity has signed it and the log has it."""
+        """Return the in-toto statement of a bundle; None unless the identity has signed it and the log has it."""
         try:
             kind, payload = self._verifier.verify_dsse(Bundle.from_json(bundle), self._policy)
         except (VerificationError, SigstoreError, ValueError):
@@ -63,7 +63,7 @@ class KeylessSigner:
         self._context = SigningContext.from_trust_config(trust)
 
     def sign(self, statements: list[bytes]) -> list[bytes]:
-        """A sigstore bundle for each in-toto statement, by one certificate; raise RemoteError when a service fails."""
+        """Return a sigstore bundle for each in-toto statement, by one certificate; raise RemoteError when a service fails."""
         try:
             with self._context.signer(self._token) as signer:
                 return [signer.sign_dsse(Statement(one)).to_json().encode() for one in statements]
@@ -77,7 +77,7 @@ class KeylessSigner:
 
 
 def load_trust(document: str | None, *, where: str) -> ClientTrustConfig:
-    """Read a client trust configuration; None takes that of the public sigstore, over the network.
+    """Read a client trust configuration; None reads that of the public sigstore, over the network.
 
     Raises KeyInvalid, RemoteError.
     """

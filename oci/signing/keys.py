@@ -41,7 +41,7 @@ class Verifier:
         return base64.b64encode(hashlib.sha256(_der(self.key)).digest()).decode()
 
     def verifies(self, signature: bytes, data: bytes) -> bool:
-        """Whether the signature over `data` is by this key."""
+        """Return whether the signature over `data` is by this key."""
         try:
             if isinstance(self.key, ec.EllipticCurvePublicKey):
                 self.key.verify(signature, data, ec.ECDSA(_hash_of(self.key.curve)))

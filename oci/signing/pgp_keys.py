@@ -15,7 +15,7 @@ _CREATOR = "entrepot"
 
 
 def is_pgp(key: bytes) -> bool:
-    """Whether a key file is OpenPGP's, armored or binary, and not PEM."""
+    """Return whether a key file is OpenPGP's, armored or binary, and not PEM."""
     return key.lstrip().startswith(_BEGIN) or bool(key[:1] and key[0] & 0x80)
 
 
@@ -27,7 +27,7 @@ class PgpVerifier:
         self.fingerprint = self._certificates[0].fingerprint
 
     def reference_of(self, signature: AtomicSignature, digest: Digest) -> str | None:
-        """The reference that a signature vouches for; None when it is not by these keys, or not about the digest."""
+        """Return the reference that a signature vouches for; None when it is not by these keys, or not about the digest."""
         try:
             found = pysequoia.verify(bytes=signature.content, store=lambda _ids: self._certificates)
         except Exception:  # noqa: BLE001  # the library has no class of its own for what it cannot verify

@@ -24,7 +24,7 @@ def make_provenance(
     started: str,
     finished: str,
 ) -> dict[str, object]:
-    """The predicate; times are RFC 3339 in UTC."""
+    """Return the predicate; times are RFC 3339 in UTC."""
     return {
         "buildDefinition": {
             "buildType": BUILD_TYPE,

@@ -33,12 +33,12 @@ class Envelope:
     signatures: tuple[bytes, ...]
 
     def is_by(self, verifier: Verifier) -> bool:
-        """Whether the key has made one of the signatures."""
+        """Return whether the key has made one of the signatures."""
         encoded = encode(self.payload_type, self.payload)
         return any(verifier.verifies(signature, encoded) for signature in self.signatures)
 
     def statement(self) -> Mapping[str, Any]:
-        """The in-toto statement; raise ManifestInvalid where the payload is none."""
+        """Return the in-toto statement; raise ManifestInvalid where the payload is none."""
         try:
             document = json.loads(self.payload)
         except (ValueError, RecursionError):
@@ -48,7 +48,7 @@ class Envelope:
         return document
 
     def is_for(self, digest: Digest) -> bool:
-        """Whether the statement is about a manifest."""
+        """Return whether the statement is about a manifest."""
         try:
             return is_about(self.statement(), digest)
         except ManifestInvalid:
@@ -56,7 +56,7 @@ class Envelope:
 
 
 def is_about(statement: Mapping[str, Any], digest: Digest) -> bool:
-    """Whether an in-toto statement names a manifest as its subject."""
+    """Return whether an in-toto statement names a manifest as its subject."""
     try:
         return any(subject["digest"].get(digest.algorithm) == digest.encoded for subject in statement["subject"])
     except (KeyError, TypeError, AttributeError):
@@ -64,13 +64,13 @@ def is_about(statement: Mapping[str, Any], digest: Digest) -> bool:
 
 
 def encode(payload_type: str, payload: bytes) -> bytes:
-    """What is signed: DSSE's pre-authentication encoding."""
+    """Return what is signed: DSSE's pre-authentication encoding."""
     kind = payload_type.encode()
     return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
 
 
 def make_statement(digest: Digest, name: str, predicate_type: str, predicate: Mapping[str, object]) -> bytes:
-    """An in-toto statement about one manifest."""
+    """Return an in-toto statement about one manifest."""
     document = {
         "_type": STATEMENT,
         "subject": [{"name": name, "digest": {digest.algorithm: digest.encoded}}],
@@ -81,7 +81,7 @@ def make_statement(digest: Digest, name: str, predicate_type: str, predicate: Ma
 
 
 def sign_statement(statement: bytes, signer: Signer) -> bytes:
-    """A sigstore bundle with the statement in a signed envelope."""
+    """Return a sigstore bundle with the statement in a signed envelope."""
     envelope = {
         "payload": base64.b64encode(statement).decode(),
         "payloadType": PAYLOAD,
@@ -107,7 +107,7 @@ def pack_bundle(store: MemoryStore, bundle: bytes, subject: Manifest, predicate_
 
 
 def read_bundle(raw: bytes) -> Envelope:
-    """The envelope of a bundle; raise ManifestInvalid for one without."""
+    """Return the envelope of a bundle; raise ManifestInvalid for one without."""
     try:
         envelope = json.loads(raw)["dsseEnvelope"]
         signatures = tuple(base64.b64decode(one["sig"], validate=True) for one in envelope["signatures"])

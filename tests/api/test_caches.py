@@ -13,7 +13,7 @@ from oci.digest import Digest
 from oci.memory import MemoryStore
 from oci.pack import pack_artifact, pack_image, pack_index
 from oci.platform import Platform
-from oci.remote.omitted_children import left_out_text, said_left_out
+from oci.remote.omitted_children import left_out_text, read_left_out
 from oci.signing.atomic import AtomicSignature
 from registry_api.http.messages import warning_value
 from registry_api.pull_through import upstream_requests
@@ -113,7 +113,7 @@ def test_a_silent_upstream_keeps_one_client_waiting_and_not_the_next(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(upstream_requests, "STALE_AFTER", 0.2)
-    monkeypatch.setattr(upstream_requests, "_ASK_AGAIN", 3600.0)
+    monkeypatch.setattr(upstream_requests, "_RETRY_AFTER", 3600.0)
     assert make_cache(fresh=0).anybody.get(f"{CACHED}/v1").status_code == 200
     api = make_cache(fresh=3600)  # what was brought before is stale all the same
     upstream.silence(route="manifest", seconds=20)
@@ -389,7 +389,7 @@ def test_that_upstream_was_made_without_a_child_is_passed_on(
     assert api.anybody.get(f"{CACHED}/v1").status_code == 200
     answer = api.anybody.get(f"{CACHED}/{child}")
     assert answer.status_code == 404
-    assert said_left_out([answer.headers["warning"]]) == left_out_text(child, index, NAME)
+    assert read_left_out([answer.headers["warning"]]) == left_out_text(child, index, NAME)
     plain = api.anybody.get(f"{CACHED}/{Digest.of(b'none')}")
     assert (plain.status_code, "warning" in plain.headers) == (404, False)
 

@@ -12,10 +12,11 @@ import pytest
 from catalog.catalog import Catalog, open_catalog
 from catalog.settings import Settings, read_settings
 from catalog.versions.snapshot import Snapshot
-from flows.sync.job import SyncJob
+from flows.sync.context import SyncContext
 from flows.sync.procedure import PLAIN, Steps, run_sync
 from flows.sync.report import SyncResult
 from flows.sync.request import SyncRequest
+from flows.sync.sources import Member, MultipleSources
 from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import EntrepotError, NotFound, RemoteNotFound
@@ -124,19 +125,20 @@ class Syncer:
     upstream: MemoryUpstream
     runs: int = 0
 
-    def job(self, *, operation_id: str = "", **request: object) -> SyncJob:
+    def context(self, *, operation_id: str = "", **request: object) -> SyncContext:
         self.runs += 1
-        return SyncJob(
-            SyncRequest.model_validate({"remote": REMOTE, **request}),
+        sync_request = SyncRequest.model_validate({"remote": REMOTE, **request})
+        return SyncContext.of(
+            sync_request,
             self.catalog,
-            self.upstream,
+            MultipleSources([Member(sync_request, self.upstream)]),
             operation_id=operation_id or f"run-{self.runs}",
             flow_run_id=operation_id or f"run-{self.runs}",
             clock=at_a_fixed_time,
         )
 
     async def __call__(self, *, steps: Steps = PLAIN, operation_id: str = "", **request: object) -> SyncResult:
-        return await run_sync(self.job(operation_id=operation_id, **request), steps)
+        return await run_sync(self.context(operation_id=operation_id, **request), steps)
 
     def snapshot(self) -> Snapshot:
         return self.catalog.snapshots.get(NAME)

@@ -9,7 +9,7 @@ import pytest
 from catalog.catalog import open_catalog
 from catalog.settings import read_settings
 from flows.replicate.procedure import ReplicationFailed
-from flows.sync.job import TagsFailed
+from flows.sync.resolution import TagsFailed
 from oci.digest import Digest
 from oci.mediatypes import OCI_INDEX
 from oci.memory import MemoryStore

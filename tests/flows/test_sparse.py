@@ -12,16 +12,18 @@ import pytest
 from catalog.catalog import Catalog, open_catalog
 from catalog.remotes.clients import Upstreams
 from catalog.settings import read_settings
-from flows.push.job import PushJob
+from flows.push.context import PushContext
 from flows.push.procedure import run_push
 from flows.push.report import PushFailed, PushResult
 from flows.push.request import PushRequest
 from flows.replicate.procedure import ReplicateJob, run_replication
 from flows.replicate.request import ReplicateRequest, ReplicateResult
-from flows.sync.job import SyncJob, TagsFailed
+from flows.sync.context import SyncContext
 from flows.sync.procedure import run_sync
 from flows.sync.report import SyncResult
 from flows.sync.request import SyncRequest
+from flows.sync.resolution import TagsFailed
+from flows.sync.sources import MultipleSources
 from oci.digest import Digest
 from oci.manifest import Manifest
 from oci.memory import MemoryStore
@@ -73,10 +75,10 @@ def sync(catalog: Catalog, host: str, **fields: object) -> SyncResult:
 
     async def whole() -> SyncResult:
         async with Upstreams(catalog.settings, catalog.remotes) as upstreams:
-            source = await upstreams.signed(request.upstream)
+            sources = await MultipleSources.connect(upstreams, request)
             run_id = str(uuid.uuid4())
             return await run_sync(
-                SyncJob(request, catalog, source, operation_id=run_id, clock=lambda: datetime.now(UTC))
+                SyncContext.of(request, catalog, sources, operation_id=run_id, clock=lambda: datetime.now(UTC))
             )
 
     return asyncio.run(whole())
@@ -97,7 +99,7 @@ def push(catalog: Catalog, target: str, **fields: object) -> PushResult:
 
     async def whole() -> PushResult:
         async with Upstreams(catalog.settings, catalog.remotes) as upstreams:
-            return await run_push(PushJob(request, catalog, upstreams))
+            return await run_push(PushContext(request, catalog, upstreams))
 
     return asyncio.run(whole())
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.sync.job import TagsFailed
+from flows.sync.resolution import TagsFailed
 from oci.digest import Digest
 from oci.memory import MemoryStore
 from oci.pack import pack_image

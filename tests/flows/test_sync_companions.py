@@ -3,7 +3,7 @@
 import pytest
 
 from catalog.filters.companions import CompanionFilter
-from flows.sync.job import TagsFailed
+from flows.sync.resolution import TagsFailed
 from oci.digest import Digest
 from oci.errors import InvalidInput, RemoteNotFound
 from oci.manifest import Manifest

@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from catalog.catalog import Catalog
-from flows.sync.job import TagsFailed
-from flows.sync.tag_selection import NothingSelected
+from flows.sync.resolution import TagsFailed
+from flows.sync.selection import NothingSelected
 from oci.digest import Digest
 from oci.kinds import COSIGN_LAYER, signature_tag
 from oci.manifest import Manifest

@@ -10,9 +10,9 @@ import pytest
 
 from catalog.catalog import Catalog, open_catalog
 from catalog.settings import Settings, read_settings
-from flows.sync.job import TagsFailed
 from flows.sync.report import SyncResult
 from flows.sync.request import SyncRequest
+from flows.sync.resolution import TagsFailed
 from oci.errors import RemoteNotFound, RemoteUnauthorized, RemoteUnavailable
 from oci.manifest import Manifest
 from oci.memory import MemoryStore

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flows.sync.job import TagsFailed
+from flows.sync.resolution import TagsFailed
 from oci.errors import InvalidInput
 from oci.pack import pack_image, pack_index
 from oci.platform import Platform

@@ -6,11 +6,13 @@ import pytest
 
 from catalog.catalog import Catalog
 from catalog.quotas.quotas import Quota
-from catalog.versions.snapshot import Snapshot
-from flows.sync import steps
-from flows.sync.job import Committed, SyncJob, TagsFailed
-from flows.sync.plan import SyncPlan
+from catalog.versions.changes import CommitResult
+from flows.sync.committing import commit_version
+from flows.sync.context import SyncContext
+from flows.sync.copying import Copied
 from flows.sync.procedure import MAX_PLANS, Steps, run_sync
+from flows.sync.resolution import TagsFailed
+from flows.sync.selection import list_tags
 from oci import mediatypes
 from oci.errors import (
     Conflict,
@@ -359,10 +361,10 @@ async def test_it_comes_through_beside_others_who_are_always_quicker(
     """Each time that it has planned, another version is made; at last the others wait for one plan."""
     image, tries = upstream.image("v1"), list[int]()
 
-    async def too_late(job: SyncJob, plan: SyncPlan, base: Snapshot) -> Committed:
-        tries.append(base.version)
+    async def too_late(context: SyncContext, copied: Copied) -> CommitResult | None:
+        tries.append(copied.planned.base.version)
         await asyncio.to_thread(push_image, sync.catalog, NAME, f"other-{len(tries)}", f"other {len(tries)}")
-        return await steps.commit_version(job, plan, base)
+        return await commit_version(context, copied)
 
     result = await sync(steps=Steps(commit_version=too_late), mode=mode)
     assert tries == list(range(MAX_PLANS))
@@ -394,7 +396,7 @@ async def test_what_an_interrupted_sync_has_copied_is_not_fetched_again(sync: Sy
     class Killed(BaseException):
         pass
 
-    async def die(job: SyncJob, *_: object) -> None:
+    async def die(*_: object) -> None:
         raise Killed
 
     with pytest.raises(Killed):
@@ -420,9 +422,9 @@ async def test_a_repository_of_the_same_content_copies_no_blob(
 
 async def test_plain_steps_are_what_run_sync_uses(sync: Syncer, upstream: MemoryUpstream) -> None:
     upstream.image("v1")
-    job = sync.job()
-    assert (await run_sync(job)).version == 1
-    assert await steps.list_tags(job, job.source) == ["v1"]
+    context = sync.context()
+    assert (await run_sync(context)).version == 1
+    assert await list_tags(context, context.reader) == ["v1"]
 
 
 async def test_a_sync_that_does_not_fit_its_quota_copies_nothing(sync: Syncer, upstream: MemoryUpstream) -> None:

@@ -1,4 +1,4 @@
-"""Authorization for one remote: Basic, or Bearer tokens by scope, kept with the remote and nowhere else.
+"""Authorization for one remote: Basic, or Bearer tokens by scope, held with the remote and nowhere else.
 
 Source: distribution "Token Authentication Specification" and "OAuth2".
 """
@@ -16,7 +16,7 @@ import httpx
 from oci.errors import RemoteCorrupt, RemoteUnauthorized
 from oci.remote.auth.challenge import Challenge, parse_challenges
 from oci.remote.auth.keychain import Credential
-from oci.remote.network.origin import Origin
+from oci.remote.network.origin import UrlOrigin
 
 _CLIENT = "entrepot"
 _LIFETIME = 60.0
@@ -24,7 +24,7 @@ _MARGIN = 10.0
 """Seconds before its end at which a token is no longer used."""
 
 _STRANGERS = 100
-"""Other origins whose tokens are kept for one registry."""
+"""Number of other origins whose tokens are cached for one registry."""
 
 Send = Callable[[httpx.Request], Awaitable[httpx.Response]]
 
@@ -37,7 +37,7 @@ class _Token:
 
 
 Next = Literal["done", "again", "refused"]
-"""What an answer means to whoever has asked: that it is the answer, that asking again may help, or that nothing will."""
+"""The consequence of a response: it is final, another try may help, or the login is refused."""
 
 
 class Authorizer:
@@ -59,12 +59,12 @@ class Authorizer:
         self._is_asked = False
 
     def learn(self, headers: Iterable[str]) -> None:
-        """Take the strongest challenge that we can answer: Bearer before Basic."""
+        """Select the strongest challenge that can be met: Bearer before Basic."""
         challenges = {challenge.scheme: challenge for challenge in reversed(parse_challenges(headers))}
         self._challenge = challenges.get("bearer") or challenges.get("basic") or self._challenge
 
     async def header(self, scope: str) -> str | None:
-        """The Authorization for a scope, or several with blanks between; None where the origin asks for none, or we have none."""
+        """Return the Authorization for a scope, or several separated by blanks; None where none is needed, or none is known."""
         challenge = self._challenge
         if challenge is None:
             return None
@@ -80,9 +80,9 @@ class Authorizer:
         return f"Bearer {token.value}"
 
     def judge(self, scope: str, response: httpx.Response) -> Next:
-        """Learn from an answer whether the authorization that was sent is why it is no good.
+        """Decide by a response whether the authorization that was sent has failed.
 
-        A token that was good before may have ended: some registries answer that 400, or 403 with `insufficient_scope`.
+        A token that was good before may have ended: some registries then respond with 400, or 403 with `insufficient_scope`.
         """
         token, asked = self._tokens.get(scope), response.headers.get_list("www-authenticate")
         sent = response.request.headers.get("authorization", "")
@@ -117,7 +117,7 @@ class Authorizer:
         return "again"
 
     async def refusal(self) -> RemoteUnauthorized:
-        """The error for a remote that refuses what we can give it."""
+        """Return the error for a remote that refuses the login, or needs one."""
         if await self._find_once() is None:
             message = "wants a login; give one with `podman login`, ENTREPOT_AUTH_FILE or ENTREPOT_LOGINS"
         else:
@@ -132,11 +132,11 @@ class Authorizer:
 
     async def _fetch_token(self, challenge: Challenge, scope: str) -> _Token:
         """Ask for a token of a scope, or where the token service has none for it, of that which the challenge names."""
-        wanted, named = self._instead.get(scope, scope), challenge.parameters.get("scope", "")
+        requested, named = self._instead.get(scope, scope), challenge.parameters.get("scope", "")
         url = _realm_url(challenge.parameters.get("realm", ""), self._host)
         credential = await self._find_once()
-        response = await self._send(_token_request(url, challenge, wanted, credential))
-        if response.status_code in (400, 401, 403) and named and named != wanted:
+        response = await self._send(_token_request(url, challenge, requested, credential))
+        if response.status_code in (400, 401, 403) and named and named != requested:
             response = await self._send(_token_request(url, challenge, named, credential))
             if response.status_code == 200:
                 self._instead[scope] = named
@@ -168,10 +168,10 @@ class Strangers:
 
     def __init__(self, registry: str, *, send: Send, clock: Callable[[], float]) -> None:
         self._registry, self._send, self._clock = registry, send, clock
-        self._kept: OrderedDict[Origin, Authorizer] = OrderedDict()
+        self._kept: OrderedDict[UrlOrigin, Authorizer] = OrderedDict()
 
-    def at(self, origin: Origin) -> "Authorizer":
-        """Whoever answers the challenges of an origin."""
+    def at(self, origin: UrlOrigin) -> "Authorizer":
+        """Return the authorizer of an origin."""
         if origin not in self._kept:
             self._kept[origin] = _Stranger(self._registry, origin, send=self._send, clock=self._clock)
         self._kept.move_to_end(origin)
@@ -183,12 +183,12 @@ class Strangers:
 class _Stranger(Authorizer):
     """Has no login, and so never sends one."""
 
-    def __init__(self, registry: str, origin: Origin, *, send: Send, clock: Callable[[], float]) -> None:
+    def __init__(self, registry: str, origin: UrlOrigin, *, send: Send, clock: Callable[[], float]) -> None:
         super().__init__(registry, find=lambda: None, send=send, clock=clock)
         self._registry, self._origin = registry, origin
 
     async def refusal(self) -> RemoteUnauthorized:
-        """The error for a place that does not let anybody in."""
+        """Return the error for an origin that needs a login."""
         return RemoteUnauthorized(
             f"sends us to {self._origin}, which wants a login of its own; that of the registry is not sent there",
             registry=self._registry,

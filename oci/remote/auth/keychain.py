@@ -25,7 +25,7 @@ class Credential:
 
 
 def login_files(environ: Mapping[str, str], *, first: Path | None = None, uid: int = 0) -> tuple[Path, ...]:
-    """The files to look into, in order, whether or not they exist."""
+    """Return the files to look into, in order, whether or not they exist."""
     home = Path(environ.get("HOME", "/nonexistent"))
     runtime = environ.get("XDG_RUNTIME_DIR", f"/run/user/{uid}")
     files = [first] if first else []
@@ -46,7 +46,7 @@ class Keychain:
         self._logins, self._files = dict(logins or {}), files
 
     def find(self, host: str, repository: str = "") -> Credential | None:
-        """The login for host[:port]/repository: the longest matching key of the first source that has one.
+        """Return the login for host[:port]/repository: the longest matching key of the first source that has one.
 
         Raises RemoteUnauthorized, naming the file, when a file cannot be read or a credential helper fails.
         """
@@ -61,7 +61,7 @@ class Keychain:
         return None
 
     def has_any(self, host: str, prefix: str = "") -> bool:
-        """Whether there is a login for host[:port]/prefix, or for anything below it; raise RemoteUnauthorized as `find` does."""
+        """Return whether there is a login for host[:port]/prefix, or below it; raise RemoteUnauthorized as `find` does."""
         if self.find(host, prefix) is not None:
             return True
         names = (host, DOCKER_HUB_NAME) if host == DOCKER_HUB else (host,)
@@ -71,7 +71,7 @@ class Keychain:
 
 
 def _keys_of(file: Path) -> Iterator[str]:
-    """What a file has logins for."""
+    """Yield the keys of logins in a file."""
     try:
         document = json.loads(file.read_text())
         yield from document.get("auths") or {}

@@ -47,7 +47,7 @@ async def discover(
     Raises RemoteNotFound when it has none of them, RemoteUnauthorized, RemoteCorrupt, and what a request raises.
     """
     for kind in kinds:
-        # The APIs take Basic logins, whatever the registry beside them wants.
+        # The APIs accept Basic logins, whatever the registry beside them asks for.
         async with await connect(kind != "catalog") as transport:
             try:
                 if kind == "pulp":
@@ -76,10 +76,10 @@ def _of_entrepot(entry: Mapping[str, object], host: str) -> Served:
 
 
 async def _discover_catalog(transport: RemoteTransport) -> Discovery:
-    """Read the list to an end that is one: some registries send no more than so many names, and no Link to the others.
+    """Read the whole list: some registries send only so many names, and no Link to the others.
 
     So what comes behind the last name is asked for too. One that knows no `last` sends what it has sent before: that is all it
-    has, unless it is as much as was asked for. One that does not answer leaves a doubt.
+    has, unless it is as much as was asked for. One that does not respond leaves a doubt.
     """
     served: dict[str, Served] = {}
     path = CATALOG
@@ -104,7 +104,7 @@ async def _discover_catalog(transport: RemoteTransport) -> Discovery:
 
 
 def _of_catalog(page: Mapping[str, object], host: str) -> list[Served]:
-    names = page.get("repositories", ()) or []  # null is how some write an empty list
+    names = page.get("repositories", ()) or []  # some registries send null for an empty list
     if "repositories" not in page or not isinstance(names, list):
         raise RemoteCorrupt("lists repositories that are no list", registry=host)
     return [Served(path_of(name, host)) for name in names]

@@ -8,7 +8,16 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from oci.errors import RemoteError, RemoteNotFound, RemoteRefused, RemoteUnauthorized
-from oci.remote.discovery.served import Discovery, Served, each_once, entries, labels_of, path_of, read_page, read_pages
+from oci.remote.discovery.served import (
+    Discovery,
+    Served,
+    each_once,
+    entries,
+    fetch_page,
+    labels_of,
+    path_of,
+    read_pages,
+)
 from oci.remote.transport import RemoteTransport
 
 ROOT = "/pulp/api/v3/"
@@ -44,7 +53,7 @@ async def discover_pulp(transport: RemoteTransport, *, root: str = "", query: st
 async def _status(transport: RemoteTransport) -> Mapping[str, object] | None:
     """Return what a Pulp says of itself to everybody; None where there is no Pulp."""
     try:
-        page, _response = await read_page(transport, _STATUS)
+        page, _response = await fetch_page(transport, _STATUS)
     except RemoteError as error:
         if isinstance(error, RemoteNotFound | RemoteUnauthorized | RemoteRefused):
             return None
@@ -53,7 +62,7 @@ async def _status(transport: RemoteTransport) -> Mapping[str, object] | None:
 
 
 async def _of_domains(transport: RemoteTransport, query: str) -> Discovery:
-    """The distributions of every domain that the login may see."""
+    """Return the distributions of every domain that the login may see."""
     doubts: list[str] = []
     served: list[Served] = []
     for domain in await _domains(transport, doubts):
@@ -104,7 +113,7 @@ def _served(entry: Mapping[str, object], domain: str, host: str) -> Served:
 
 
 def _pulled_by(entry: Mapping[str, object], domain: str) -> str:
-    """The name that clients pull by: of `registry_path`, HOST/NAME, the name; in a domain it begins with the domain."""
+    """Return the name that clients pull by: of `registry_path`, HOST/NAME, the name; in a domain it begins with the domain."""
     base = str(entry.get("base_path"))
     name = str(entry.get("registry_path") or "").partition("/")[2]
     if name == base or name.endswith(f"/{base}"):

@@ -20,7 +20,7 @@ _MAX_PAGES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A path that an upstream serves content at; `content`, where it tells that, is another text once it serves other content."""
+    """A path that an upstream serves content at; `content`, where known, is another text once it serves other content."""
 
     path: str
     private: bool = False
@@ -38,15 +38,15 @@ class Discovery:
     doubts: tuple[str, ...] = ()
 
 
-async def read_page(transport: RemoteTransport, path: str) -> tuple[Mapping[str, object], httpx.Response]:
-    """Return one JSON object and the answer that it came in; raise RemoteNotFound for an answer that is none."""
+async def fetch_page(transport: RemoteTransport, path: str) -> tuple[Mapping[str, object], httpx.Response]:
+    """Return one JSON object and the response that it came in; raise RemoteNotFound for any other response."""
     response = await transport.request("GET", path, scope="registry:catalog:*")
     try:
         page = json.loads(response.content)
     except (ValueError, RecursionError):
         page = None
     if not isinstance(page, dict):
-        raise RemoteNotFound(f"answered {path[:200]} with what is no JSON object", registry=transport.host)
+        raise RemoteNotFound(f"answered {path[:200]} with something other than a JSON object", registry=transport.host)
     return page, response
 
 
@@ -61,7 +61,7 @@ async def read_pages(transport: RemoteTransport, path: str) -> AsyncIterator[Map
         if path in seen or len(seen) >= _MAX_PAGES:
             raise RemoteCorrupt(f"pages its list in a loop at {path[:200]}", registry=transport.host)
         try:
-            page, response = await read_page(transport, path)
+            page, response = await fetch_page(transport, path)
         except RemoteNotFound as error:
             if not seen:
                 raise
@@ -87,7 +87,7 @@ def _following(page: Mapping[str, object], response: httpx.Response) -> str | No
 
 
 def entries(page: Mapping[str, object], key: str, host: str) -> list[Mapping[str, object]]:
-    """The objects that a page lists; raise RemoteCorrupt for a list that is none."""
+    """Return the objects that a page lists; raise RemoteCorrupt for a list that is none."""
     found = page.get(key)
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
         raise RemoteCorrupt(f"lists {key} that are no list of objects", registry=host)
@@ -95,7 +95,7 @@ def entries(page: Mapping[str, object], key: str, host: str) -> list[Mapping[str
 
 
 def labels_of(entry: Mapping[str, object], key: str, host: str) -> dict[str, str]:
-    """The labels of an entry; one without a value is empty."""
+    """Return the labels of an entry; one without a value is empty."""
     found = entry.get(key) or {}
     if not isinstance(found, dict):
         raise RemoteCorrupt(f"has {key} that are no object", registry=host)
@@ -103,7 +103,7 @@ def labels_of(entry: Mapping[str, object], key: str, host: str) -> dict[str, str
 
 
 def path_of(value: object, host: str) -> str:
-    """The path that an upstream names; raise RemoteCorrupt for one that is no name."""
+    """Return the path that an upstream names; raise RemoteCorrupt for one that is no name."""
     try:
         return parse_name(str(value))
     except NameInvalid as error:
@@ -111,5 +111,5 @@ def path_of(value: object, host: str) -> str:
 
 
 def each_once(served: Iterable[Served]) -> tuple[Served, ...]:
-    """The paths in their order; one that is listed on two pages counts once."""
+    """Return the paths in their order; one that is listed on two pages counts once."""
     return tuple({one.path: one for one in served}.values())

@@ -15,6 +15,6 @@ class Bucket:
 
 
 def take(bucket: Bucket, count: int, *, now: float, rate: float) -> tuple[Bucket, float]:
-    """The bucket once `count` bytes have passed, and seconds to wait before the next may."""
+    """Return the bucket once `count` bytes have passed, and the seconds to wait before the next may."""
     level = min(BURST * rate, bucket.level + (now - bucket.at) * rate) - count
     return Bucket(level, now), max(0.0, -level / rate)

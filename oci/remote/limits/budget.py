@@ -1,4 +1,4 @@
-"""How many requests an upstream allows, as it tells and as it was set; and the rule that says how long to wait before the next.
+"""Request budgets: how many requests an upstream allows, by its headers and by configuration, and how long to wait.
 
 Sources: Docker Hub, "Usage and limits"; the IETF drafts of the fields RateLimit and RateLimit-Policy; RFC 9110 section 10.2.3.
 Times are in seconds since the epoch, for several processes share them.
@@ -21,8 +21,8 @@ _CALM_FIRST, _CALM_LONGEST, _UNTOLD = 15.0, 900.0, 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What one answer says: requests allowed in `window`, those that remain, seconds to a reset; 0 where it does not say."""
+class RateLimit:
+    """The limit in one response: requests allowed in `window` seconds, those that remain, seconds to a reset; 0 for unknown."""
 
     limit: int
     remaining: int
@@ -32,8 +32,11 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What is known of an upstream. `limit` 0: it tells none. Until `closed_until` nobody asks (`closed_all`: not even for what
-    is not counted), until `calm_until` no sync does. `sent` counts requests by part of the set rate's time."""
+    """The budget of an upstream, as far as it is known.
+
+    `limit` is 0 where the upstream announces none. Until `closed_until` nothing is requested (`closed_all`: not even what is not
+    counted), until `calm_until` nothing by syncs. `sent` counts requests by part of the configured rate's time.
+    """
 
     limit: int = 0
     remaining: int = 0
@@ -48,11 +51,11 @@ class Budget:
 
 
 def is_counted(host: str, method: str, path: str) -> bool:
-    """Whether a request counts: at Docker Hub a GET of a manifest alone, elsewhere each."""
+    """Return whether a request counts: at Docker Hub only a GET of a manifest, elsewhere each."""
     return host != DOCKER_HUB or (method == "GET" and "/manifests/" in path)
 
 
-def read_told(headers: Mapping[str, str], now: float) -> Told | None:
+def read_rate_limit(headers: Mapping[str, str], now: float) -> RateLimit | None:
     """Read `RateLimit-Limit: 100;w=21600` and kin, with or without X-, or `RateLimit: "name";r=50;t=30`; None for neither."""
     for prefix in ("ratelimit-", "x-ratelimit-"):
         limit, remaining = headers.get(f"{prefix}limit", ""), headers.get(f"{prefix}remaining", "")
@@ -60,7 +63,7 @@ def read_told(headers: Mapping[str, str], now: float) -> Told | None:
         if left is not None:
             window = _item(limit, "w") or _item(remaining, "w") or 0
             reset = float(_first(headers.get(f"{prefix}reset", "")) or 0)
-            return Told(allowed or left, left, float(window), max(0.0, reset - now) if reset > 1e9 else reset)
+            return RateLimit(allowed or left, left, float(window), max(0.0, reset - now) if reset > 1e9 else reset)
     found = headers.get("ratelimit", "")
     items = [item for item in found.split(",") if _item(item, "r") is not None]
     if not items:
@@ -70,7 +73,7 @@ def read_told(headers: Mapping[str, str], now: float) -> Told | None:
     policies = [one for one in headers.get("ratelimit-policy", "").split(",") if one.partition(";")[0].strip() == name]
     policy = policies[0] if policies else ""
     left = _item(item, "r") or 0
-    return Told(_item(policy, "q") or left, left, float(_item(policy, "w") or 0), float(_item(item, "t") or 0))
+    return RateLimit(_item(policy, "q") or left, left, float(_item(policy, "w") or 0), float(_item(item, "t") or 0))
 
 
 def _first(text: str) -> int | None:
@@ -84,7 +87,7 @@ def _item(text: str, name: str) -> int | None:
 
 
 def remaining_at(budget: Budget, now: float) -> float:
-    """How many requests remain by now: all after the reset that was told, else they come back evenly over the window."""
+    """Return how many requests remain by now: all after the announced reset, else they come back evenly over the window."""
     if budget.resets_at:
         return float(budget.limit if now >= budget.resets_at else budget.remaining)
     back = (now - budget.told_at) * budget.limit / budget.window if budget.window else 0.0
@@ -92,8 +95,10 @@ def remaining_at(budget: Budget, now: float) -> float:
 
 
 def plan_wait(budget: Budget, *, now: float, counted: bool, interactive: bool, rate: Rate | None = None) -> float:
-    """Seconds before the next request may be sent. Clients who wait are held by what was set and by a Retry-After alone;
-    syncs leave them one in RESERVED of what is allowed."""
+    """Return the seconds before the next request may be sent.
+
+    Interactive clients wait only for the configured rate and for a Retry-After; syncs leave them one in RESERVED requests.
+    """
     waits = [0.0]
     if counted or budget.closed_all:
         waits.append(budget.closed_until - now)
@@ -131,7 +136,7 @@ def _wait_for_rate(budget: Budget, now: float, rate: Rate, reserve: int) -> floa
 
 
 def after_sent(budget: Budget, *, now: float, rate: Rate | None = None) -> Budget:
-    """The budget once a request that counts is on its way."""
+    """Return the budget once a request that counts is on its way."""
     sent = budget.sent
     if rate is not None:
         current = math.floor(now / (rate.seconds / _SLOTS))
@@ -141,26 +146,28 @@ def after_sent(budget: Budget, *, now: float, rate: Rate | None = None) -> Budge
     return replace(budget, remaining=max(0, budget.remaining - 1), sent=sent)
 
 
-def after_answer(
+def after_response(
     budget: Budget,
     *,
     now: float,
     status: int,
     counted: bool,
-    told: Told | None = None,
+    limits: RateLimit | None = None,
     retry_after: float | None = None,
     everywhere: bool = True,
 ) -> Budget:
-    """The budget once an answer is here; without a word of the limit the request has not counted. `everywhere`: what is refused
-    is refused for all requests, and not for those that count alone."""
-    if told is not None:
-        resets_at = now + told.reset if told.reset else 0.0
+    """Return the budget after a response; where it announces no limit, the request has not counted.
+
+    `everywhere`: a refusal holds for all requests, and not only for those that count.
+    """
+    if limits is not None:
+        resets_at = now + limits.reset if limits.reset else 0.0
         budget = replace(
             budget,
-            limit=max(told.limit, told.remaining),
-            remaining=told.remaining,
+            limit=max(limits.limit, limits.remaining),
+            remaining=limits.remaining,
             told_at=now,
-            window=told.window,
+            window=limits.window,
             resets_at=resets_at,
         )
     elif counted and budget.limit:

@@ -1,4 +1,4 @@
-"""What all connections of this process to one remote share."""
+"""Limits and state that all connections of this process to one remote share."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ from oci.remote.network.silence import Silence
 
 
 class Gate(Protocol):
-    """Decides when a request may be sent, and learns from the answers."""
+    """Decides when a request may be sent, and learns from responses."""
 
     async def admit(self, method: str, path: str, patience: float) -> None:
         """Wait, up to `patience` seconds, until a request may be sent; raise RemoteRateLimited."""
@@ -20,7 +20,7 @@ class Gate(Protocol):
     async def learn(
         self, method: str, path: str, status: int, headers: Mapping[str, str], retry_after: float | None
     ) -> None:
-        """Take note of an answer."""
+        """Learn from a response."""
         ...
 
 
@@ -42,10 +42,10 @@ class Traffic:
         self.gate = gate
         self.silence = Silence(clock=clock)
         self.schemes: dict[str, str] = {}
-        """The scheme that each host answered by, where nobody has said which it is."""
+        """The scheme that each host responded to, where none was configured."""
 
     async def passed(self, count: int) -> None:
-        """Count bytes of a blob, and wait as long as the next ones are too early."""
+        """Count bytes of a blob, and wait until the next ones are allowed."""
         if self._bandwidth:
             self._bucket, wait = take(self._bucket, count, now=self._clock(), rate=float(self._bandwidth))
             if wait > 0:
@@ -53,7 +53,7 @@ class Traffic:
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
-        """Hold a place for one request and its answer, waiting for one to be free."""
+        """Hold a place for one request and its response, waiting for one to be free."""
         if self._slots is None:
             yield
             return

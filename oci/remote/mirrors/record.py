@@ -28,7 +28,7 @@ def parse_mirror(text: str) -> Mirror:
 
 
 def mirrored(mirror: Mirror, reference: Reference, prefix: str) -> Remote:
-    """Where a mirror has a repository: below its place, what follows the prefix that it is a mirror of."""
+    """Return the place of a repository at a mirror: below its place, what follows the prefix that it is a mirror of."""
     rest = reference.repository.removeprefix(prefix).lstrip("/")
     if not rest:  # of one repository the mirror is a repository too, or a registry that has it under the same name
         has_name = "/" in mirror.place.rpartition("://")[2]

@@ -19,7 +19,7 @@ from oci.remote.repository import RemoteRepository
 
 _T = TypeVar("_T")
 _REMEMBERED = 1000
-"""Blobs of which is remembered who has sent them."""
+"""Number of blobs whose senders are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +51,22 @@ class MirroredRepository(RemoteRepository):
         return copied
 
     async def resolve(self, reference: str) -> Descriptor:
-        """What a tag or digest points to, at the first place that says so."""
+        """Return what a tag or digest points to, at the first place that has it."""
         is_digest = ":" in reference
         places = [place for place in self._places if is_digest or not place.digest_only]
         return await self._first(places, lambda repository: repository.resolve(reference))
 
     async def read_manifest(self, descriptor: Descriptor) -> Manifest:
-        """A manifest, verified, from the first place that has it."""
+        """Return a manifest, verified, from the first place that has it."""
         return await self._first(self._places, lambda repository: repository.read_manifest(descriptor))
 
     async def referrers(self, digest: Digest) -> list[Descriptor]:
-        """What refers to a manifest as the upstream itself says; a mirror is asked where it cannot say."""
+        """Return what refers to a manifest at the upstream itself; a mirror is asked where that fails."""
         places = [self._places[-1], *self._places[:-1]]
         return await self._first(places, lambda repository: repository.referrers(digest))
 
     async def offers(self, digest: Digest) -> bool:
-        """Whether any place would give the blob."""
+        """Return whether any place would give the blob."""
         found = False
         for repository in self._in_turn(self._places):
             try:
@@ -79,14 +79,14 @@ class MirroredRepository(RemoteRepository):
         return found
 
     async def proves(self, digest: Digest, origins: Collection[str]) -> bool:
-        """Whether a place that is one of `origins` says that it has the blob."""
+        """Return whether a place that is one of `origins` confirms that it has the blob."""
         for repository in self._in_turn(self._places):
             if await repository.proves(digest, origins):
                 return True
         return False
 
     def delivered_by(self, digest: Digest) -> str:
-        """The one place that has sent all of the blob."""
+        """Return the registry that has sent all of the blob; empty where several have."""
         names = self._gave.get(digest, set())
         found = [place.repository for place in self._places if place.repository.name in names]
         return found[0].delivered_by(digest) if len(found) == 1 else ""
@@ -118,10 +118,10 @@ class MirroredRepository(RemoteRepository):
                     break
             else:
                 return
-        raise self._told(raised)
+        raise self._deciding_error(raised)
 
-    def blame(self, error: RemoteCorrupt, digest: Digest) -> bool:
-        """Hold the last senders of a blob to be wrong; whether there is another place that has not been wrong about it."""
+    def report_corrupt(self, error: RemoteCorrupt, digest: Digest) -> bool:
+        """Avoid the last senders of a corrupt blob; return whether there is another place that has not sent it corrupt."""
         wrong = self._wrong.setdefault(digest, set())
         _bound(self._wrong)
         for name in self._senders.pop(digest, set()):
@@ -130,7 +130,7 @@ class MirroredRepository(RemoteRepository):
         return any(place.repository.name not in wrong for place in self._places)
 
     def _in_turn(self, places: Sequence[Place]) -> Iterator[RemoteRepository]:
-        """The healthy ones first; only the last is waited for, and asked again."""
+        """Yield the healthy places first; only the last is waited for, and asked again."""
         ordered = self._health.in_order(places, lambda place: place.repository.host)
         for place in ordered[:-1]:
             yield place.repository.failing_fast()
@@ -147,17 +147,17 @@ class MirroredRepository(RemoteRepository):
                 raised[repository.name] = error
                 if self._is_final(repository, error):
                     break
-        raise self._told(raised)
+        raise self._deciding_error(raised)
 
     def _is_final(self, repository: RemoteRepository, error: RemoteError) -> bool:
-        """What the upstream itself does not have is not there, whatever a mirror says later."""
+        """Return whether no other place is to be asked: what the upstream itself lacks does not exist."""
         return repository.name == self.name and isinstance(error, RemoteNotFound)
 
-    def _told(self, raised: dict[str, RemoteError]) -> RemoteError:
-        """Of all errors the one of the upstream itself, else the last."""
+    def _deciding_error(self, raised: dict[str, RemoteError]) -> RemoteError:
+        """Return the error of the upstream itself, else the last."""
         return raised.get(self.name) or list(raised.values())[-1]
 
 
-def _bound(kept: "OrderedDict[Digest, set[str]]") -> None:
-    while len(kept) > _REMEMBERED:
-        kept.popitem(last=False)
+def _bound(senders: "OrderedDict[Digest, set[str]]") -> None:
+    while len(senders) > _REMEMBERED:
+        senders.popitem(last=False)

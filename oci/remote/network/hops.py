@@ -1,6 +1,6 @@
 """The registries that a request has passed, so that caches of each other do not ask in a circle. Source: RFC 9110 section 7.6.3.
 
-A registry that asks upstream because it was asked itself says so in `Via`, and passes on who has said so before it.
+A registry that sends a request upstream on behalf of another names itself in `Via`, after the registries before it.
 """
 
 import re
@@ -18,14 +18,14 @@ _AT_MOST = 8
 
 @dataclass(frozen=True, slots=True)
 class Hops:
-    """Who asks upstream now, and the registries on whose behalf it does."""
+    """This registry, and the registries on whose behalf it sends requests."""
 
     own: str
     before: tuple[str, ...] = ()
 
     @property
     def via(self) -> str:
-        """The field that upstream is sent."""
+        """The value of the header."""
         return ", ".join(f"1.1 {_PREFIX}{one}" for one in (*self.before, self.own))
 
 
@@ -39,7 +39,7 @@ def parse_via(value: str, own: str) -> Hops:
 
 
 def check_hops(upstream: str) -> None:
-    """Raise RemoteLoop when the request that is being answered has been here before, or has come a long way."""
+    """Raise RemoteLoop when the request being handled has been here before, or has passed too many registries."""
     hops = current.get()
     if hops is None:
         return

@@ -14,8 +14,8 @@ from oci.remote.network.loopback import is_loopback
 _PORTS = {"http": 80, "https": 443}
 
 
-class Origin(NamedTuple):
-    """Whom a URL speaks to."""
+class UrlOrigin(NamedTuple):
+    """The scheme, host and port of a URL."""
 
     scheme: str
     host: str
@@ -26,13 +26,13 @@ class Origin(NamedTuple):
         return f"{self.scheme}://{f'[{self.host}]' if ':' in self.host else self.host}{port}"
 
 
-def origin_of(url: httpx.URL) -> Origin:
-    """The origin of a URL, with the port that its scheme implies."""
-    return Origin(url.scheme, url.host, url.port or _PORTS.get(url.scheme))
+def origin_of(url: httpx.URL) -> UrlOrigin:
+    """Return the origin of a URL, with the port that its scheme implies."""
+    return UrlOrigin(url.scheme, url.host, url.port or _PORTS.get(url.scheme))
 
 
 def follow_to(source: httpx.URL, location: str, *, registry: str, what: str) -> httpx.URL:
-    """Return where an answer from `source` sends us: without a fragment, and without a login that it would have us use.
+    """Return the target of a redirect from `source`: without a fragment, and without a login.
 
     `what` begins the message of the RemoteRefused that is raised for what is no URL, and for a step from https down to http.
     """
@@ -48,8 +48,11 @@ def follow_to(source: httpx.URL, location: str, *, registry: str, what: str) -> 
 
 
 def may_hold_login(realm: httpx.URL, registry: httpx.URL, insecure: Iterable[str], *, is_login: bool) -> bool:
-    """Whether a token service may be asked: in plain HTTP only for a registry that is reached so itself, and with a login only at
-    the registry's host, on this machine, or where `insecure` names it."""
+    """Return whether a token service may be asked.
+
+    In plain HTTP it may only for a registry that is reached so itself. A login is sent so only to the registry's host, to this
+    machine, or where `insecure` names the host.
+    """
     if realm.scheme == "https":
         return True
     if registry.scheme == "https":

@@ -36,8 +36,8 @@ _MAY_SEND_TO: dict[Kind, frozenset[Kind]] = {
 }
 
 
-def kind_of(address: Address) -> Kind:
-    """Where an address is; one that stands for another, such as an IPv4 address within an IPv6 one, is where the other is."""
+def address_kind(address: Address) -> Kind:
+    """Return the zone of an address; an IPv4 address within an IPv6 one counts as itself."""
     if isinstance(address, ipaddress.IPv6Address):
         within = address.ipv4_mapped
         if within is None and address in _NAT64:
@@ -47,7 +47,7 @@ def kind_of(address: Address) -> Kind:
         if within is None and int(address) >> 32 == 0 and int(address) > 1:  # ::a.b.c.d
             within = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if within is not None:
-            return kind_of(within)
+            return address_kind(within)
     if address.is_loopback:
         return "loopback"
     if address.is_link_local:
@@ -61,7 +61,7 @@ def kind_of(address: Address) -> Kind:
 
 
 def literal_address(host: str) -> Address | None:
-    """The address that a host's text is, in any form that the system's resolver takes: 127.1, 0x7f000001, 017700000001 too."""
+    """Return the address in a host's text, in any form that the system's resolver accepts: 127.1, 0x7f000001, 017700000001."""
     text = host.strip("[]").partition("%")[0]
     try:
         return ipaddress.ip_address(text)
@@ -95,7 +95,7 @@ def _is_in(address: Address | None, network: str) -> bool:
 
 
 async def look_up(host: str, port: int) -> Sequence[Address]:
-    """All addresses of a host, as the system knows them; raise OSError."""
+    """Return all addresses of a host, as the system knows them; raise OSError."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(ipaddress.ip_address(str(one[4][0]).partition("%")[0]) for one in found))
 
@@ -110,18 +110,18 @@ class Reach:
         self._home, self._allowed, self._resolve = home, tuple(allowed), resolve
         name = _without_port(home)
         address = literal_address(name)
-        self._kind: Kind = kind_of(address) if address else "loopback" if is_local_name(name) else "public"
+        self._kind: Kind = address_kind(address) if address else "loopback" if is_local_name(name) else "public"
         self._met: set[Kind] = set()
 
     def met(self, peer: str) -> None:
         """Take note of an address by which `home` was reached.
 
         One that was reached at several may send to what each of them may: whoever owns its name decides where it leads, so that
-        an address within, once met, must not open the network to answers from outside.
+        an internal address, once met, must not open the network to responses from outside.
         """
         address = literal_address(peer)
         if address is not None and literal_address(_without_port(self._home)) is None:
-            self._met.add(kind_of(address))
+            self._met.add(address_kind(address))
 
     def check_name(self, host: str) -> None:
         """Raise RemoteRefused for a host that by its text alone is out of reach."""
@@ -132,8 +132,10 @@ class Reach:
             raise self._refusal(host)
 
     async def addresses(self, host: str, port: int) -> list[Address]:
-        """The addresses of a host that may be connected to; raise RemoteRefused when it has none, httpx's ConnectError when it is
-        not known."""
+        """Return the addresses of a host that may be connected to.
+
+        Raises RemoteRefused when it has none, httpx's ConnectError when it is not known.
+        """
         self.check_name(host)
         try:
             found = await self._resolve(host, port)
@@ -147,7 +149,7 @@ class Reach:
     def _may(self, host: str, address: Address) -> bool:
         if is_named(host, self._allowed) or is_named(str(address), self._allowed):
             return True
-        return all(kind_of(address) in _MAY_SEND_TO[one] for one in self._met or {self._kind})
+        return all(address_kind(address) in _MAY_SEND_TO[one] for one in self._met or {self._kind})
 
     def _refusal(self, host: str) -> RemoteRefused:
         sends = "sends us to" if self._home else "the URL leads to"
@@ -164,7 +166,7 @@ def _without_port(host: str) -> str:
 
 
 class NotingBackend(AutoBackend):
-    """Connects as always, and tells by which address."""
+    """Connects as always, and notes the address."""
 
     def __init__(self, reach: Reach) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""How long a remote has been silent: since when it owes a byte, and whether it is worth asking again."""
+"""The silence of a remote: how long it has sent nothing, and whether to try again."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ _LEFT_ALONE = 30.0
 
 
 class Silence:
-    """The silence of one remote, whatever it is asked by; `clock` in seconds. Use it within one event loop."""
+    """The silence of one remote, over all its connections; `clock` in seconds. Use it within one event loop."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -20,18 +20,18 @@ class Silence:
         self._quiet_from = 0.0
 
     def heard(self) -> None:
-        """A byte has come."""
+        """Note that a byte has come."""
         self._since, self._quiet_from = None, self._clock()
 
     def failed(self, since: float) -> None:
-        """Nothing has come to a question asked at a time."""
+        """Note that nothing has come for a request that was sent at `since`."""
         now = self._clock()
         if self._since is None or now - self._last > _LEFT_ALONE:
             self._since = since
         self._last = now
 
     def left(self, limit: float) -> float:
-        """Seconds that it may go on to be silent; none when it was given up a moment ago."""
+        """Return the seconds that it may go on to be silent; none when it was given up a moment ago."""
         now = self._clock()
         if self._since is None or now - self._last > _LEFT_ALONE:
             return limit
@@ -40,23 +40,23 @@ class Silence:
     # --- what is shown ---
 
     def asked(self) -> None:
-        """A question is under way."""
+        """Note that a request is under way."""
         if not self._asking:
             self._quiet_from = self._clock()
         self._asking += 1
 
     def done(self) -> None:
-        """It is no longer."""
+        """Note that a request has ended."""
         self._asking -= 1
 
     @property
     def seconds(self) -> float:
-        """For how long those who have asked have been waiting for a byte; 0 when nobody waits."""
+        """Seconds for which requests have been waiting for a byte; 0 when none is under way."""
         return self._clock() - self._quiet_from if self._asking else 0.0
 
 
 def given_up(limit: float, last: RemoteError | None, host: str) -> RemoteSilent:
-    """Return the error for a remote that has been silent for too long; it says what the last try failed with."""
-    words = last.message.removeprefix(f"upstream {last.registry}: ") if last else ""
-    said = f"; the last try: {words}" if words else ""
-    return RemoteSilent(f"has not sent a byte for {limit:g} s (ENTREPOT_SILENCE_TIMEOUT){said}", registry=host)
+    """Return the error for a remote that has been silent for too long; with the error of the last try."""
+    reason = last.message.removeprefix(f"upstream {last.registry}: ") if last else ""
+    details = f"; the last try: {reason}" if reason else ""
+    return RemoteSilent(f"has not sent a byte for {limit:g} s (ENTREPOT_SILENCE_TIMEOUT){details}", registry=host)

@@ -35,7 +35,7 @@ class Lookaside:
         self._transport, self._base = transport, f"{parse_lookaside(base)}/{repository}"
 
     async def read(self, digest: Digest) -> list[AtomicSignature]:
-        """All signatures of a manifest, not judged yet; their names are made of their bytes, for a file has none."""
+        """Return all signatures of a manifest, not verified yet; names are derived from their bytes."""
         found: list[AtomicSignature] = []
         for number in range(1, _AT_MOST + 1):
             url = f"{self._base}@{digest.algorithm}={digest.encoded}/signature-{number}"

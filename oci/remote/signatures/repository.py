@@ -26,7 +26,7 @@ class SignedRepository:
         self._packed = MemoryStore()
         self._ours: set[Digest] = set()
         self.refused: list[str] = []
-        """What was found in the place of a signature and is none, in words."""
+        """Malformed signatures, as sentences."""
 
     @property
     def name(self) -> str:
@@ -35,47 +35,47 @@ class SignedRepository:
 
     @property
     def listing_may_be_cut(self) -> bool:
-        """Whether there may be more tags than the last listing has shown."""
+        """True where there may be more tags than the last listing has shown."""
         return self._source.listing_may_be_cut
 
     @property
     def remarks(self) -> list[str]:
-        """What failed without being needed, in words."""
+        """What failed without being needed, as sentences."""
         return self._source.remarks
 
     def tags(self) -> AsyncIterator[str]:
-        """Every tag."""
+        """Yield every tag."""
         return self._source.tags()
 
     async def resolve(self, reference: str) -> Descriptor:
-        """What a tag or digest points to now."""
+        """Return what a tag or digest points to now."""
         return await self._source.resolve(reference)
 
     async def read_manifest(self, descriptor: Descriptor) -> Manifest:
-        """A manifest, verified."""
+        """Return a manifest, verified."""
         if descriptor.digest in self._packed.manifests:
             return self._packed.manifests[descriptor.digest]
         return await self._source.read_manifest(descriptor)
 
     def read_blob(self, descriptor: Descriptor) -> AsyncIterator[bytes]:
-        """A blob's bytes."""
+        """Return a blob's bytes."""
         source = self._packed if descriptor.digest in self._packed.blobs else self._source
         return source.read_blob(descriptor)
 
     async def proves(self, digest: Digest, origins: Collection[str]) -> bool:
-        """Whether the registry says that it has a blob, and is one of `origins`."""
+        """Return whether the registry is one of `origins` and confirms that it has a blob."""
         return digest not in self._packed.blobs and await self._source.proves(digest, origins)
 
     def delivered_by(self, digest: Digest) -> str:
-        """The registry that sent a blob; empty for what was packed here."""
+        """Return the registry that sent a blob; empty for what was packed here."""
         return "" if digest in self._packed.blobs else self._source.delivered_by(digest)
 
-    def blame(self, error: RemoteCorrupt, digest: Digest) -> bool:
-        """Note that a blob was another one; whether there is another place to have it from."""
-        return self._source.blame(error, digest)
+    def report_corrupt(self, error: RemoteCorrupt, digest: Digest) -> bool:
+        """Report a corrupt blob; return whether there is another place to read it from."""
+        return self._source.report_corrupt(error, digest)
 
     async def referrers(self, digest: Digest) -> Sequence[Descriptor]:
-        """What refers to a manifest as the registry lists it, and its Atomic signatures that are not among that."""
+        """Return the referrers that the registry lists, and the Atomic signatures that are not among them."""
         if digest in self._ours:
             return ()  # upstream does not know it
         listed = await self._source.referrers(digest)
@@ -84,7 +84,7 @@ class SignedRepository:
         return [*listed, *(one for one in signatures if one.digest not in known)]
 
     async def signatures(self, digest: Digest) -> Sequence[Descriptor]:
-        """The Atomic signatures of a manifest, packed as what refers to it."""
+        """Return the Atomic signatures of a manifest, packed as what refers to it."""
         signatures = [] if digest in self._packed.manifests else await self._signatures(digest)
         if not signatures:
             return ()
@@ -94,7 +94,7 @@ class SignedRepository:
         return [replace(one, artifact_type=ATOMIC) for one in packed]
 
     async def _signatures(self, digest: Digest) -> list[AtomicSignature]:
-        """All that are about the manifest, those that are at both places once."""
+        """Return all signatures of a manifest, those at both places once."""
         found: dict[bytes, AtomicSignature] = {}
         if await self._source.signatures.is_there():
             for entry in await self._source.signatures.read(digest):

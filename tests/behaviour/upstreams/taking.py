@@ -285,7 +285,7 @@ TAKING: Mapping[str, Flaw] = {
     "fallback-tags-answered-403": Flaw(begins("GET", "/manifests/sha256-", 403)),
     **{
         f"artifacts-answered-{status}": Flaw(
-            forbids_artifacts(status), notes=("does not take what refers to images",), lacks_referrer=True
+            forbids_artifacts(status), notes=("does not accept what refers to images",), lacks_referrer=True
         )
         for status in (400, 405, 415)
     },

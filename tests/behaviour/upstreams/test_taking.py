@@ -12,7 +12,7 @@ from catalog.remotes.clients import Upstreams
 from catalog.settings import read_settings
 from catalog.signing.verification import stage
 from catalog.versions.changes import AddManifest, SetTag
-from flows.push.job import PushJob
+from flows.push.context import PushContext
 from flows.push.procedure import run_push
 from flows.push.report import PushResult
 from flows.push.request import PushRequest
@@ -68,7 +68,7 @@ def push(catalog: Catalog, taker: Taker) -> PushResult:
     async def whole() -> PushResult:
         async with Upstreams(catalog.settings, catalog.remotes) as upstreams:
             request = PushRequest.model_validate({"source": "odd/app", "target": f"http://{taker.host}/team/app"})
-            return await run_push(PushJob(request, catalog, upstreams))
+            return await run_push(PushContext(request, catalog, upstreams))
 
     return asyncio.run(whole())
 

@@ -13,7 +13,7 @@ from catalog.remotes.clients import Upstreams
 from catalog.settings import Settings, read_settings
 from catalog.signing.verification import stage
 from catalog.versions.changes import AddManifest, SetTag
-from flows.push.job import PushJob
+from flows.push.context import PushContext
 from flows.push.procedure import run_push
 from flows.push.report import PushResult
 from flows.push.request import PushRequest
@@ -51,7 +51,7 @@ def run(catalog: Catalog, **fields: object) -> PushResult:
 
     async def whole() -> PushResult:
         async with Upstreams(catalog.settings, catalog.remotes) as upstreams:
-            return await run_push(PushJob(PushRequest.model_validate(fields), catalog, upstreams))
+            return await run_push(PushContext(PushRequest.model_validate(fields), catalog, upstreams))
 
     return asyncio.run(whole())
 

@@ -1,4 +1,4 @@
-"""What upstreams tell of their limits is read in all its forms, and nobody sends more than is allowed."""
+"""The limits of upstreams are read in all their forms, and no more requests are sent than they allow."""
 
 import pytest
 from hypothesis import given
@@ -8,12 +8,12 @@ from oci.reference import DOCKER_HUB
 from oci.remote.limits.bandwidth import BURST, Bucket, take
 from oci.remote.limits.budget import (
     Budget,
-    Told,
-    after_answer,
+    RateLimit,
+    after_response,
     after_sent,
     is_counted,
     plan_wait,
-    read_told,
+    read_rate_limit,
     remaining_at,
 )
 from oci.remote.limits.rate import Rate
@@ -23,21 +23,27 @@ HUB = Budget(limit=100, remaining=76, told_at=NOW, window=21600.0)
 
 
 @pytest.mark.parametrize(
-    ("headers", "told"),
+    ("headers", "limits"),
     [
         ({}, None),
         ({"ratelimit-limit": "100;w=21600"}, None),
-        ({"ratelimit-limit": "100;w=21600", "ratelimit-remaining": "76;w=21600"}, Told(100, 76, 21600.0)),
-        ({"ratelimit-limit": "100", "ratelimit-remaining": "7", "ratelimit-reset": "30"}, Told(100, 7, 0.0, 30.0)),
-        ({"x-ratelimit-limit": "9", "x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(NOW) + 9)}, Told(9, 0, 0.0, 9.0)),
-        ({"ratelimit": '"default";r=50;t=30', "ratelimit-policy": '"default";q=100;w=60'}, Told(100, 50, 60.0, 30.0)),
-        ({"ratelimit": '"a";r=50;t=30, "b";r=3;t=9', "ratelimit-policy": '"a";q=99;w=60, "b";q=5;w=10'}, Told(5, 3, 10.0, 9.0)),
+        ({"ratelimit-limit": "100;w=21600", "ratelimit-remaining": "76;w=21600"}, RateLimit(100, 76, 21600.0)),
+        ({"ratelimit-limit": "100", "ratelimit-remaining": "7", "ratelimit-reset": "30"}, RateLimit(100, 7, 0.0, 30.0)),
+        (
+            {"x-ratelimit-limit": "9", "x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(NOW) + 9)},
+            RateLimit(9, 0, 0.0, 9.0),
+        ),
+        ({"ratelimit": '"default";r=50;t=30', "ratelimit-policy": '"default";q=100;w=60'}, RateLimit(100, 50, 60.0, 30.0)),
+        (
+            {"ratelimit": '"a";r=50;t=30, "b";r=3;t=9', "ratelimit-policy": '"a";q=99;w=60, "b";q=5;w=10'},
+            RateLimit(5, 3, 10.0, 9.0),
+        ),
         ({"ratelimit-remaining": "none"}, None),
         ({"ratelimit": "nonsense"}, None),
     ],
 )  # fmt: skip
-def test_the_fields_are_read_in_their_forms(headers: dict[str, str], told: Told | None) -> None:
-    assert read_told(headers, NOW) == told
+def test_the_fields_are_read_in_their_forms(headers: dict[str, str], limits: RateLimit | None) -> None:
+    assert read_rate_limit(headers, NOW) == limits
 
 
 def test_docker_hub_counts_gets_of_manifests_alone() -> None:
@@ -69,24 +75,24 @@ def test_syncs_leave_a_reserve_to_clients() -> None:
 def test_a_request_that_is_answered_without_a_word_of_the_limit_has_not_counted() -> None:
     sent = after_sent(HUB, now=NOW)
     assert sent.remaining == 75
-    assert after_answer(sent, now=NOW, status=200, counted=True).remaining == 76
-    told = after_answer(sent, now=NOW + 1, status=200, counted=True, told=Told(100, 70, 21600.0))
-    assert (told.remaining, told.told_at) == (70, NOW + 1)
+    assert after_response(sent, now=NOW, status=200, counted=True).remaining == 76
+    learned = after_response(sent, now=NOW + 1, status=200, counted=True, limits=RateLimit(100, 70, 21600.0))
+    assert (learned.remaining, learned.told_at) == (70, NOW + 1)
 
 
 def test_a_retry_after_holds_everybody_and_a_bare_429_syncs_alone() -> None:
-    closed = after_answer(Budget(), now=NOW, status=429, counted=True, retry_after=60.0)
+    closed = after_response(Budget(), now=NOW, status=429, counted=True, retry_after=60.0)
     assert wait(closed) == wait(closed, interactive=True) == wait(closed, counted=False) == 60.0
-    at_hub = after_answer(Budget(), now=NOW, status=429, counted=True, retry_after=60.0, everywhere=False)
+    at_hub = after_response(Budget(), now=NOW, status=429, counted=True, retry_after=60.0, everywhere=False)
     assert (wait(at_hub, interactive=True), wait(at_hub, counted=False)) == (60.0, 0.0)
-    down = after_answer(Budget(), now=NOW, status=503, counted=True, retry_after=60.0, everywhere=False)
+    down = after_response(Budget(), now=NOW, status=503, counted=True, retry_after=60.0, everywhere=False)
     assert wait(down, counted=False) == 60.0
-    assert after_answer(Budget(), now=NOW, status=503, counted=True) == Budget()
-    bare = after_answer(Budget(), now=NOW, status=429, counted=True)
+    assert after_response(Budget(), now=NOW, status=503, counted=True) == Budget()
+    bare = after_response(Budget(), now=NOW, status=429, counted=True)
     assert (wait(bare), wait(bare, interactive=True)) == (15.0, 0.0)
-    twice = after_answer(bare, now=NOW + 15, status=429, counted=True)
+    twice = after_response(bare, now=NOW + 15, status=429, counted=True)
     assert wait(twice, now=NOW + 15) == 30.0
-    assert after_answer(twice, now=NOW + 45, status=200, counted=True).strikes == 0
+    assert after_response(twice, now=NOW + 45, status=200, counted=True).strikes == 0
 
 
 @given(

@@ -1,76 +1,72 @@
-"""Manifests and configs of an upstream, each fetched once: for conditions first, for the copy afterwards."""
+"""Manifests and configs of the sources, each fetched once: for conditions first, for the copy afterwards."""
 
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from typing import Protocol
 
 from catalog.catalog import Catalog
 from catalog.versions.snapshot import Snapshot
+from flows.sync.sources import MultipleSources
 from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import RemoteCorrupt, RemoteNotFound
 from oci.manifest import Manifest, parse_manifest
-from oci.target import Blamable, Proving, Source
 
-MAX_KEPT = 64 * 1024 * 1024
-"""Bytes that are kept in memory where nothing may be stored."""
-
-
-class Upstream(Source, Protocol):
-    """A Source that can say what refers to a manifest."""
-
-    async def referrers(self, digest: Digest) -> Sequence[Descriptor]:
-        """Manifests whose subject is `digest`, none where the registry keeps no such list."""
-        ...
+MAX_CACHED = 64 * 1024 * 1024
+"""Bytes that are cached in memory where nothing may be stored."""
 
 
-class ReadOnce:
-    """An upstream that is not asked for a manifest or config that is held here, nor twice for any; use it in one event loop.
+class CachedReader:
+    """Reads the sources of a sync, but not what is held here, and nothing twice. Use it within one event loop.
 
     What is fetched is staged for `repository`: a copy finds it, and so does the next sync, as long as garbage collection
-    leaves it. With `stage` off it is kept in memory, the newest MAX_KEPT bytes.
+    leaves it. With `stage` off it is cached in memory, the newest MAX_CACHED bytes.
     """
 
-    def __init__(self, source: Upstream, catalog: Catalog, repository: str, *, stage: bool, concurrency: int) -> None:
-        self._source, self._catalog, self._repository, self._stage = source, catalog, repository, stage
+    def __init__(
+        self, sources: MultipleSources, catalog: Catalog, repository: str, *, stage: bool, concurrency: int
+    ) -> None:
+        self._sources, self._catalog, self._repository, self._stage = sources, catalog, repository, stage
         self._slots = asyncio.Semaphore(concurrency)
         self._fetching: dict[Digest, asyncio.Lock] = {}
-        self._kept: OrderedDict[Digest, bytes] = OrderedDict()
+        self._cached: OrderedDict[Digest, bytes] = OrderedDict()
         self._bytes = 0
-        self._asked: dict[str, Descriptor | None] = {}
-        self._referrers: dict[Digest, Sequence[Descriptor]] = {}
+        self._resolved: dict[str, Descriptor | None] = {}
 
     @property
     def name(self) -> str:
-        """The upstream's name."""
-        return self._source.name
+        """The names of the sources."""
+        return self._sources.name
 
     async def resolve(self, reference: str) -> Descriptor:
         """Ask upstream, unless `has_tag` has just done so."""
-        if reference not in self._asked:
-            return await self._source.resolve(reference)
-        found = self._asked.pop(reference)
-        if found is None:
+        if reference not in self._resolved:
+            return await self._sources.resolve(reference)
+        descriptor = self._resolved.pop(reference)
+        if descriptor is None:
             raise RemoteNotFound(f"has no tag {reference}", registry=self.name)
-        return found
+        return descriptor
+
+    async def resolve_again(self, tag: str, known: Descriptor) -> Descriptor:
+        """Ask upstream once more for a tag that pointed to `known`."""
+        return await self._sources.resolve_again(tag, known)
 
     async def has_tag(self, tag: str) -> bool:
-        """Whether upstream has a tag, by one HEAD; the answer serves the next `resolve` too."""
-        if tag not in self._asked:
+        """Return whether upstream has a tag, by one HEAD; the response serves the next `resolve` too."""
+        if tag not in self._resolved:
             async with self._slots:
                 try:
-                    self._asked[tag] = await self._source.resolve(tag)
+                    self._resolved[tag] = await self._sources.resolve(tag)
                 except RemoteNotFound:
-                    self._asked[tag] = None
-        return self._asked[tag] is not None
+                    self._resolved[tag] = None
+        return self._resolved[tag] is not None
 
     async def read_manifest(self, descriptor: Descriptor) -> Manifest:
         """Return the manifest that is held, or fetch it."""
         digest = descriptor.digest
 
         async def fetch() -> bytes:
-            return (await self._source.read_manifest(descriptor)).raw
+            return (await self._sources.read_manifest(descriptor)).raw
 
         raw = await self._read(digest, descriptor.media_type, fetch)
         return parse_manifest(raw, descriptor.media_type, algorithm=digest.algorithm)
@@ -80,7 +76,7 @@ class ReadOnce:
 
         async def fetch() -> bytes:
             data = bytearray()
-            async for chunk in self._source.read_blob(descriptor):
+            async for chunk in self._sources.read_blob(descriptor):
                 data += chunk
             if Digest.of(bytes(data), descriptor.digest.algorithm) != descriptor.digest:
                 raise RemoteCorrupt(f"sent a config that is not {descriptor.digest}", registry=self.name)
@@ -91,17 +87,17 @@ class ReadOnce:
     async def _read(self, digest: Digest, media_type: str, fetch: Callable[[], Awaitable[bytes]]) -> bytes:
         try:
             async with self._fetching.setdefault(digest, asyncio.Lock()):
-                found = self._kept.get(digest) or await asyncio.to_thread(self._held, digest, media_type)
-                if found is None:
+                data = self._cached.get(digest) or await asyncio.to_thread(self._held, digest, media_type)
+                if data is None:
                     async with self._slots:
-                        found = await fetch()
-                    await self._keep(digest, media_type, found)
-                return found
+                        data = await fetch()
+                    await self._keep(digest, media_type, data)
+                return data
         finally:
             self._fetching.pop(digest, None)
 
     def _held(self, digest: Digest, media_type: str) -> bytes | None:
-        """What the repository has, or anybody may have; what others alone hold is fetched like anything else."""
+        """Return what the repository has, or anybody may have; what only others hold is fetched like anything else."""
         content, rights = self._catalog.content, self._catalog.rights
         if content.size(digest) is None:
             return None
@@ -116,34 +112,32 @@ class ReadOnce:
         if self._stage:
             await asyncio.to_thread(self._catalog.content.put, data, digest, self._repository, media_type)
             return
-        self._kept[digest] = data
+        self._cached[digest] = data
         self._bytes += len(data)
-        while self._bytes > MAX_KEPT:
-            self._bytes -= len(self._kept.popitem(last=False)[1])
+        while self._bytes > MAX_CACHED:
+            self._bytes -= len(self._cached.popitem(last=False)[1])
 
     async def referrers(self, digest: Digest) -> Sequence[Descriptor]:
-        """Ask upstream, once."""
-        if digest not in self._referrers:
-            async with self._slots:
-                self._referrers[digest] = await self._source.referrers(digest)
-        return self._referrers[digest]
+        """Return what refers to a manifest upstream; asked once."""
+        async with self._slots:
+            return await self._sources.referrers(digest)
 
-    def blame(self, error: RemoteCorrupt, digest: Digest) -> bool:
-        """Tell upstream that a blob was another one; whether it has another place to have it from."""
-        return isinstance(self._source, Blamable) and self._source.blame(error, digest)
+    def report_corrupt(self, error: RemoteCorrupt, digest: Digest) -> bool:
+        """Report a corrupt blob to its source; return whether that has another place to read it from."""
+        return self._sources.report_corrupt(error, digest)
 
     async def proves(self, digest: Digest, origins: Collection[str]) -> bool:
-        """Ask upstream."""
-        return isinstance(self._source, Proving) and await self._source.proves(digest, origins)
+        """Return whether a source confirms that it has a blob."""
+        return await self._sources.proves(digest, origins)
 
     def delivered_by(self, digest: Digest) -> str:
-        """As upstream says."""
-        return self._source.delivered_by(digest) if isinstance(self._source, Proving) else ""
+        """Return the registry that sent a blob."""
+        return self._sources.delivered_by(digest)
 
     def read_blob(self, descriptor: Descriptor) -> AsyncIterator[bytes]:
-        """Read it from upstream."""
-        return self._source.read_blob(descriptor)
+        """Read a blob from upstream."""
+        return self._sources.read_blob(descriptor)
 
     def tags(self) -> AsyncIterator[str]:
-        """List them upstream."""
-        return self._source.tags()
+        """List all tags upstream."""
+        return self._sources.tags()

@@ -1,60 +1,11 @@
-"""The rules of a sync: what a plan says of each tag, and which changes come of it."""
+"""The changes that the plan of a sync comes to."""
 
 from catalog.versions.changes import AddManifest, RemoveManifest, RemoveTag, SetTag
-from catalog.versions.snapshot import ManifestEntry, Snapshot
 from flows.runs.metering import StagedManifest
-from flows.sync.plan import plan_changes, plan_sync
+from flows.sync.committing import plan_changes, reachable
+from flows.sync.planning import plan_sync
 from oci import mediatypes
-from oci.descriptor import Descriptor
-from oci.digest import Digest
-
-
-def digest(text: str) -> Digest:
-    return Digest.of(text.encode())
-
-
-def descriptor(text: str, media_type: str = mediatypes.OCI_MANIFEST) -> Descriptor:
-    return Descriptor(media_type, digest(text), 100)
-
-
-def base_of(
-    tags: dict[str, str], *, subjects: dict[str, str] | None = None, untagged: tuple[str, ...] = ()
-) -> Snapshot:
-    """Version 3 of a repository; names stand for the content of manifests, `subjects` maps a referrer to its subject."""
-    subjects = subjects or {}
-    held = [*tags.values(), *subjects, *untagged]
-    return Snapshot(
-        "team/app",
-        3,
-        tags={tag: digest(name) for tag, name in tags.items()},
-        manifests={
-            digest(name): ManifestEntry(
-                mediatypes.OCI_MANIFEST, 100, subject=digest(subjects[name]) if name in subjects else None
-            )
-            for name in held
-        },
-    )
-
-
-def staged(*names: str, subject: str = "") -> dict[Digest, StagedManifest]:
-    return {digest(name): StagedManifest(descriptor(name), digest(subject) if subject else None) for name in names}
-
-
-BASE = base_of({"same": "a", "moving": "b", "gone": "c"})
-UPSTREAM = {"same": descriptor("a"), "moving": descriptor("b2"), "new": descriptor("d")}
-
-
-def test_each_tag_gets_its_action_and_reason() -> None:
-    plan = plan_sync(BASE, UPSTREAM, mode="mirror", dropped={"gone": "excluded by g*"})
-    assert plan.base == 3
-    assert [(item.tag, item.action, item.reason) for item in plan.items] == [
-        ("same", "unchanged", "same digest"),
-        ("moving", "moved", "points elsewhere upstream"),
-        ("new", "added", "new"),
-        ("gone", "removed", "excluded by g*"),
-    ]
-    moving = plan.items[1]
-    assert (moving.digest, moving.previous, moving.size) == (digest("b2"), digest("b"), 100)
+from tests.unit.flows.sync.versions import BASE, UPSTREAM, base_of, descriptor, digest, staged
 
 
 def test_additive_leaves_what_upstream_does_not_have() -> None:
@@ -117,3 +68,13 @@ def test_a_digest_alone_is_held_without_a_tag() -> None:
     assert plan_changes(BASE, plan, mode="additive", staged=staged("by-digest")) == (AddManifest(wanted),)
     held = descriptor("a")
     assert plan_sync(BASE, {held.digest: held}).counts() == {"unchanged": 1}
+
+
+def test_referrers_of_referrers_and_of_children_are_reached() -> None:
+    base = base_of(
+        {}, subjects={"signature": "child", "of-the-signature": "signature"}, untagged=("index", "child", "other")
+    )
+    children = {digest("index"): (digest("child"),)}
+    found = reachable(base, [digest("index")], staged={}, children=children)
+    assert found == {digest(name) for name in ("index", "child", "signature", "of-the-signature")}
+    assert reachable(base, [digest("not here")], staged={}, children={}) == set()

@@ -1,4 +1,4 @@
-"""Several remotes blended into one repository, in order of precedence: rules, counted and faulty upstreams, real registries."""
+"""Several remotes synced into one repository, in order of precedence: counted and faulty upstreams, real registries."""
 
 import asyncio
 from collections.abc import Mapping
@@ -7,14 +7,13 @@ import pytest
 from pydantic import ValidationError
 
 from catalog.catalog import Catalog
-from catalog.filters.tags import Selection
-from flows.sync.blend import BlendedUpstream, Member, blend
+from flows.sync.context import SyncContext
 from flows.sync.explain import explain_sync
-from flows.sync.job import SyncJob, TagsFailed
 from flows.sync.procedure import run_sync
 from flows.sync.report import SyncResult
 from flows.sync.request import SyncRequest
-from flows.sync.tag_selection import Choice
+from flows.sync.resolution import TagsFailed
+from flows.sync.sources import Member, MultipleSources
 from oci.digest import Digest
 from oci.errors import InvalidInput, RemoteUnavailable
 from oci.memory import MemoryStore
@@ -28,34 +27,7 @@ NAMES = ("first.example/team/app", "second.example/team/app", "third.example/tea
 NAME = "team/app"
 
 
-def listed(*tags: str, dropped: Mapping[str, str] | None = None) -> Choice:
-    left = dropped or {}
-    return Choice(Selection(dict.fromkeys(tags, "kept"), left), frozenset([*tags, *left]))
-
-
-def test_the_first_that_has_a_tag_wins_whether_it_is_selected_there_or_not() -> None:
-    blended = blend([("one", listed("a", "b", dropped={"c": "too old"})), ("two", listed("b", "c", "d"))])
-    assert blended.places == {"a": (0,), "b": (0,), "d": (1,)}
-    assert blended.choice.selection.kept == ("a", "b", "d")
-    assert blended.choice.selection.dropped == {
-        "two:b": "shadowed by one",
-        "two:c": "shadowed by one",
-        "c": "too old",
-    }
-    assert blended.choice.listed == frozenset("abcd")
-
-
-def test_a_remote_that_was_not_listed_is_asked_for_the_tag_before_the_next() -> None:
-    named = Choice(Selection({"a": "named"}), may_lack=frozenset({"a"}))
-    pinned = Choice(Selection({"b": "named by the remote"}))
-    blended = blend([("one", named), ("two", pinned), ("three", listed("a", "b"))])
-    assert blended.places == {"a": (0, 2), "b": (1,)}
-    assert blended.choice.listed is None
-    assert blended.choice.may_lack == frozenset("a")
-    assert blended.choice.selection.dropped == {"three:b": "shadowed by two"}
-
-
-class Blender:
+class SourcesSyncer:
     """Syncs two or three remotes in memory into one catalogue."""
 
     def __init__(self, catalog: Catalog) -> None:
@@ -66,21 +38,21 @@ class Blender:
         self.runs += 1
         request = SyncRequest.model_validate({"remote": NAMES[0], "also": NAMES[1:count], **fields})
         members = [Member(*pair) for pair in zip(request.each_alone(), self.upstreams, strict=False)]
-        job = SyncJob(
-            request, self.catalog, BlendedUpstream(members), operation_id=f"run-{self.runs}", clock=at_a_fixed_time
+        context = SyncContext.of(
+            request, self.catalog, MultipleSources(members), operation_id=f"run-{self.runs}", clock=at_a_fixed_time
         )
-        return asyncio.run(run_sync(job))
+        return asyncio.run(run_sync(context))
 
     def tags(self) -> Mapping[str, Digest]:
         return self.catalog.snapshots.get(NAME).tags
 
 
 @pytest.fixture
-def sync(catalog: Catalog) -> Blender:
-    return Blender(catalog)
+def sync(catalog: Catalog) -> SourcesSyncer:
+    return SourcesSyncer(catalog)
 
 
-def test_tags_say_where_they_came_from_and_what_is_shadowed_costs_nothing(sync: Blender) -> None:
+def test_tags_say_where_they_came_from_and_what_the_first_has_costs_nothing_elsewhere(sync: SourcesSyncer) -> None:
     first, second, third = sync.upstreams
     ours = first.image("v1", "ours")
     second.image("v1", "theirs")
@@ -92,7 +64,10 @@ def test_tags_say_where_they_came_from_and_what_is_shadowed_costs_nothing(sync: 
         "v1": f"new, from {NAMES[0]}",
         "v2": f"new, from {NAMES[1]}",
     }
-    assert result.dropped == {f"{NAMES[1]}:v1": f"shadowed by {NAMES[0]}", f"{NAMES[2]}:v2": f"shadowed by {NAMES[1]}"}
+    assert result.dropped == {
+        f"{NAMES[1]}:v1": f"{NAMES[0]} comes first and has this tag",
+        f"{NAMES[2]}:v2": f"{NAMES[1]} comes first and has this tag",
+    }
     assert result.to_json()["also"] == list(NAMES[1:])
     assert third.count("resolve") == 0
     again = sync(count=3, mode="mirror")
@@ -105,7 +80,7 @@ def test_tags_say_where_they_came_from_and_what_is_shadowed_costs_nothing(sync: 
     assert set(sync.tags()) == {"v2"}  # exactly the union
 
 
-def test_a_remote_that_is_down_fails_the_sync_or_leaves_what_it_may_have(sync: Blender) -> None:
+def test_a_remote_that_is_down_fails_the_sync_or_leaves_what_it_may_have(sync: SourcesSyncer) -> None:
     first, second, third = sync.upstreams
     first.image("a", "first"), second.image("b", "second"), third.image("c", "third")
     sync(count=3, mode="mirror")
@@ -131,7 +106,7 @@ def test_a_remote_that_is_down_fails_the_sync_or_leaves_what_it_may_have(sync: B
     assert set(sync.tags()) == {"a2", "b", "c", "d"}
 
 
-def test_a_tag_that_cannot_be_asked_for_is_not_taken_from_the_next(sync: Blender) -> None:
+def test_a_tag_that_cannot_be_asked_for_is_not_taken_from_the_next(sync: SourcesSyncer) -> None:
     first, second, _third = sync.upstreams
     first.image("v1", "ours")
     second.image("v1", "theirs")
@@ -147,7 +122,7 @@ def test_a_tag_that_cannot_be_asked_for_is_not_taken_from_the_next(sync: Blender
     assert sync.tags()["v1"] == first.store.tagged["v1"]
 
 
-def test_pins_belong_to_their_remotes_and_filters_apply_to_each(sync: Blender) -> None:
+def test_pins_belong_to_their_remotes_and_filters_apply_to_each(sync: SourcesSyncer) -> None:
     first, second, _third = sync.upstreams
     pinned = first.image("old", "pinned")
     first.image("v1", "not wanted")
@@ -160,7 +135,7 @@ def test_pins_belong_to_their_remotes_and_filters_apply_to_each(sync: Blender) -
         sync(include=["missing"])
 
 
-def test_companions_come_from_where_their_image_came_from(sync: Blender) -> None:
+def test_companions_come_from_where_their_image_came_from(sync: SourcesSyncer) -> None:
     first, second, _third = sync.upstreams
     image = second.image("v2", "two")
     first.image("v1", "one")
@@ -174,7 +149,7 @@ def test_companions_come_from_where_their_image_came_from(sync: Blender) -> None
     assert (referrer.digest in held, stray.digest in held) == (True, False)
 
 
-def test_layers_that_are_left_are_fetched_from_the_remote_that_has_them(sync: Blender) -> None:
+def test_layers_that_are_left_are_fetched_from_the_remote_that_has_them(sync: SourcesSyncer) -> None:
     one, two = sync.upstreams[0].image("v1", "one"), sync.upstreams[1].image("v2", "two")
     sync(policy="on_demand")
     sources, version = sync.catalog.sources, sync.catalog.snapshots.get(NAME)
@@ -187,7 +162,17 @@ def test_a_companion_of_a_manifest_pinned_by_digest_is_asked_for_by_its_tag(cata
     upstream = MemoryUpstream()
     image = upstream.image("v1")
     request = SyncRequest(remote=f"upstream.example/team/app@{image.digest}")
-    asyncio.run(run_sync(SyncJob(request, catalog, upstream, operation_id="run", clock=at_a_fixed_time)))
+    asyncio.run(
+        run_sync(
+            SyncContext.of(
+                request,
+                catalog,
+                MultipleSources([Member(request, upstream)]),
+                operation_id="run",
+                clock=at_a_fixed_time,
+            )
+        )
+    )
     assert catalog.snapshots.get(NAME).tags == {}
 
 
@@ -199,7 +184,7 @@ def test_a_companion_of_a_manifest_pinned_by_digest_is_asked_for_by_its_tag(cata
         ({"also": [NAMES[1], f"{NAMES[1]}:v1"]}, "different repositories"),
     ],
 )
-def test_forms_that_cannot_be_blended_are_refused(fields: dict[str, object], said: str) -> None:
+def test_forms_whose_remotes_cannot_be_joined_are_refused(fields: dict[str, object], said: str) -> None:
     with pytest.raises(ValidationError, match=said) as caught:
         SyncRequest.model_validate({"remote": NAMES[0], **fields})
     assert "secret" not in str(caught.value)
@@ -225,7 +210,7 @@ def test_two_real_registries_and_one_that_fails(docker_registry: DockerRegistryF
         assert catalog.snapshots.get(NAME).tags == wanted
         explained = asyncio.run(explain_sync(catalog.settings, catalog, request, now=at_a_fixed_time()))
         assert explained.kept == ("v1", "v2", "v3")
-        assert explained.dropped == {f"{two.host}/apps/app:v1": f"shadowed by {one.host}/team/app"}
+        assert explained.dropped == {f"{two.host}/apps/app:v1": f"{one.host}/team/app comes first and has this tag"}
         three.forget()
         assert run("again").counts["unchanged"] == 3
         assert three.counts["HEAD", "manifest"] == 1
