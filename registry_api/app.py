@@ -20,7 +20,7 @@ from oci.errors import Denied
 from registry_api import flatpak_index, health, token_endpoint
 from registry_api.auth.access_controller import AccessController
 from registry_api.auth.oidc_tokens import IdentityTokens, identity_client
-from registry_api.auth.rate_limits import RateLimit
+from registry_api.auth.rate_limits import TokenBuckets
 from registry_api.background.tasks import background_tasks
 from registry_api.context import Registry
 from registry_api.dispatch.app import DistributionApi
@@ -71,7 +71,7 @@ def create_app(catalog: Catalog, *, now: Now = _now, make_id: Callable[[], str] 
     identities = IdentityTokens(lambda: identity_client(settings), internal=settings.internal_hosts)
     access = AccessController(AccessStore(settings), catalog.events, threads, now, identities)
     fetches = Fetches(catalog, threads, upstreams)
-    limit, hosts = RateLimit(settings.request_rate), Hosts(settings)
+    limit, hosts = TokenBuckets(settings.request_rate), Hosts(settings)
     registry = Registry(catalog, access, threads, now, make_id, fetches, limit, hosts)
     caches, missing = Caches(upstreams), MissingChildren(upstreams)
     management = _create_management(registry, caches, missing, upstreams, open_webhooks(settings))

@@ -19,7 +19,7 @@ from oci.digest import Digest
 from oci.errors import NameUnknown
 from registry_api.auth.access_controller import AccessController, address_of
 from registry_api.auth.login_checks import address_key
-from registry_api.auth.rate_limits import RateLimit
+from registry_api.auth.rate_limits import TokenBuckets
 from registry_api.http.fair_queue import FairQueue, Slots
 from registry_api.http.hosts import Hosts
 from registry_api.http.response_cache import ResponseCache
@@ -38,7 +38,7 @@ class Registry:
     now: Callable[[], datetime]
     make_id: Callable[[], str]
     fetches: Fetches
-    rate: RateLimit
+    rate: TokenBuckets
     hosts: Hosts
     opened: "LRUCache[Digest, None]" = field(default_factory=lambda: LRUCache(10_000))
     """Blobs whose folders the system has in memory, so that opening them again reads no disk."""

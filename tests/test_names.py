@@ -13,7 +13,7 @@ ENTRY_POINTS = {"callback", "command", "delete", "flow", "from_form", "get", "pa
 # What `python -m` calls in each of its modules.
 MAIN = "main"
 # Names that still stand for two things, in flows.
-OPEN = {"Choice", "Steps", "origin_of", "read_facts"}
+OPEN = {"Selected", "Steps", "origins_of", "read_facts", "select"}
 
 
 def public_names(source: str) -> Iterator[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from catalog.filters.tags import TagFilter
 from catalog.path_patterns import matches
-from catalog.webhooks.queue import Pushed, Run, Waiting
+from catalog.webhooks.queue import Run, UpstreamEvent, Waiting
 from catalog.webhooks.records import Hook, parse_upstream
 
 LONGEST = 30.0
@@ -24,7 +24,7 @@ class RunPlan:
     next_at: float | None
 
 
-def matches_event(hook: Hook, pushed: Pushed) -> bool:
+def matches_event(hook: Hook, pushed: UpstreamEvent) -> bool:
     """Return whether an event matches a hook: its repository is below the hook's upstream and fits, and so does its tag."""
     _, prefix = parse_upstream(hook.upstream)
     if prefix and pushed.repository != prefix and not pushed.repository.startswith(f"{prefix}/"):
@@ -46,7 +46,7 @@ def target_of(hook: Hook, repository: str) -> str:
     return "/".join(filter(None, (hook.target, repository.removeprefix(prefix).strip("/"))))
 
 
-def requests_of(hook: Hook, repository: str, events: Iterable[Pushed]) -> list[dict[str, Any]]:
+def requests_of(hook: Hook, repository: str, events: Iterable[UpstreamEvent]) -> list[dict[str, Any]]:
     """Return the requests of a deployment: the tags pushed by name, or what the hook's request selects."""
     registry, _ = parse_upstream(hook.upstream)
     pushes = list(events)

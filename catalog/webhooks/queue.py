@@ -44,7 +44,7 @@ Action = Literal["push", "delete", "many"]
 
 
 @dataclass(frozen=True, slots=True)
-class Pushed:
+class UpstreamEvent:
     """What an upstream tells: a tag was pushed or deleted, or `many` were; `tag`, `digest` and `event_id` may be empty."""
 
     repository: str
@@ -60,7 +60,7 @@ class Waiting:
 
     id: int
     hook: str
-    pushed: Pushed
+    pushed: UpstreamEvent
     received_at: float
 
 
@@ -148,7 +148,7 @@ class EventQueue:
 
     # --- events in ---
 
-    def enqueue(self, hook: str, events: Iterable[Pushed], now: float) -> Enqueued:
+    def enqueue(self, hook: str, events: Iterable[UpstreamEvent], now: float) -> Enqueued:
         """Keep events that are not known yet; durable on return."""
         kept = known = 0
         with self._transaction() as database:
@@ -168,7 +168,7 @@ class EventQueue:
     def waiting(self) -> list[Waiting]:
         """Return the waiting events, as they came."""
         rows = self._read("SELECT id, hook, repository, tag, digest, action, received_at FROM events ORDER BY id")
-        return [Waiting(key, hook, Pushed(*pushed), at) for key, hook, *pushed, at in rows]
+        return [Waiting(key, hook, UpstreamEvent(*pushed), at) for key, hook, *pushed, at in rows]
 
     def plan(self, runs: Iterable[Run], done: Iterable[int]) -> int:
         """Put runs in the place of the events `done`, all at once; return how many older runs were dropped."""
@@ -266,7 +266,7 @@ class EventQueue:
         self.close()
 
 
-def _is_known(database: sqlite3.Connection, hook: str, one: Pushed, now: float) -> bool:
+def _is_known(database: sqlite3.Connection, hook: str, one: UpstreamEvent, now: float) -> bool:
     """Return whether an event came before, by its id or as the last of its tag; then remember it."""
     known = False
     if one.event_id:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from catalog.access.logins import Login, Logins
 from catalog.access.policy import Policy
 from oci.errors import TooManyRequests
-from registry_api.auth.rate_limits import BucketSize, RateLimit
+from registry_api.auth.rate_limits import BucketSize, TokenBuckets
 from registry_api.http.fair_queue import FairQueue
 from registry_api.http.threads import Threads
 from registry_api.lru import LRUCache
@@ -60,7 +60,7 @@ class LoginChecks:
         self._logins, self._threads, self._clock = logins, threads, clock
         self._queue = FairQueue(HASHES_AT_ONCE, waiting=_WAITING, in_all=512)
         self._pairs, self._addresses, self._accounts = (
-            RateLimit(budget.each_second, burst=budget.at_once, reason="too many wrong logins", clock=clock)
+            TokenBuckets(budget.each_second, burst=budget.at_once, reason="too many wrong logins", clock=clock)
             for budget in (PAIR, ADDRESS, ACCOUNT)
         )
         self._known: LRUCache[tuple[str, str], None] = LRUCache(_REMEMBERED)
@@ -103,13 +103,13 @@ class LoginChecks:
             self._known.put(pair, None)
         return login
 
-    def _pay(self, pair: tuple[str, str]) -> list[tuple[RateLimit, str]]:
+    def _pay(self, pair: tuple[str, str]) -> list[tuple[TokenBuckets, str]]:
         """Spend one attempt of the budgets; raise TooManyRequests, having spent nothing, when one is exhausted."""
         address, account = pair
         prices = [(self._pairs, f"{address} {account}")]
         if pair not in self._known:
             prices += [(self._addresses, address), (self._accounts, account)]
-        paid: list[tuple[RateLimit, str]] = []
+        paid: list[tuple[TokenBuckets, str]] = []
         try:
             for budget, key in prices:
                 budget.spend(key)
@@ -119,6 +119,6 @@ class LoginChecks:
             raise
         return paid
 
-    def _pay_back(self, paid: list[tuple[RateLimit, str]]) -> None:
+    def _pay_back(self, paid: list[tuple[TokenBuckets, str]]) -> None:
         for budget, key in paid:
             budget.give_back(key)

@@ -18,8 +18,8 @@ class BucketSize(NamedTuple):
     each_second: float
 
 
-class RateLimit:
-    """A token bucket for each identity: `rate` requests per second on average, `burst` of them at once.
+class TokenBuckets:
+    """Token buckets, one for each identity: `rate` requests per second on average, `burst` of them at once.
 
     A rate of 0 is no limit. The default burst is that of ten seconds.
     """

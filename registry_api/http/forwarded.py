@@ -44,11 +44,11 @@ def address_text(text: str) -> str:
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
-        found = ip_address(text)
+        address = ip_address(text)
     except ValueError:
         return ""
-    mapped = getattr(found, "ipv4_mapped", None)
-    return str(mapped or found)
+    mapped = getattr(address, "ipv4_mapped", None)
+    return str(mapped or address)
 
 
 def parse_forwarded(header: str) -> list[Hop] | None:
@@ -59,11 +59,11 @@ def parse_forwarded(header: str) -> list[Hop] | None:
         for part in _split(element, ";"):
             if not part.strip():
                 continue
-            found = _PAIR.fullmatch(part)
-            if found is None:
+            pair = _PAIR.fullmatch(part)
+            if pair is None:
                 return None
-            value = found[3] if found[2] is None else re.sub(r"\\(.)", r"\1", found[2])
-            pairs[found[1].lower()] = value
+            value = pair[3] if pair[2] is None else re.sub(r"\\(.)", r"\1", pair[2])
+            pairs[pair[1].lower()] = value
         hops.append(Hop(pairs.get("for", ""), pairs.get("proto", ""), pairs.get("host", "")))
     return hops[-_MOST_HOPS:]
 
@@ -77,7 +77,7 @@ def parse_x_forwarded(addresses: str, schemes: str, hosts: str) -> list[Hop]:
     """Read the X-Forwarded headers; lists that are shorter than that of addresses end with the nearest proxy too."""
     lists = [[part.strip() for part in text.split(",")] if text else [] for text in (addresses, schemes, hosts)]
     length = min(max(map(len, lists)), _MOST_HOPS)
-    padded = [([""] * length + one)[-length:] if len(one) != 1 else one * length for one in lists if length]
+    padded = [([""] * length + parts)[-length:] if len(parts) != 1 else parts * length for parts in lists if length]
     return [Hop(*values) for values in zip(*padded, strict=True)] if padded else []
 
 
@@ -92,8 +92,8 @@ class TrustedProxies:
         text = address_text(address)
         if not text:
             return False
-        found = ip_address(text)
-        return any(found in network for network in self._networks)
+        parsed = ip_address(text)
+        return any(parsed in network for network in self._networks)
 
     def apply(self, scope: Scope) -> Scope:
         """Return the scope as the client's own request would have it; unchanged without headers of a trusted proxy."""
@@ -144,5 +144,5 @@ def _rewritten(scope: Scope, client: str, hop: Hop) -> Scope:
 
 def claims(scope: Scope) -> Mapping[bytes, bytes]:
     """Return the forwarding headers of a request, whoever sent it."""
-    found = {name: find_header(scope, name) for name in FORWARDED}
-    return {name: value for name, value in found.items() if value}
+    headers = {name: find_header(scope, name) for name in FORWARDED}
+    return {name: value for name, value in headers.items() if value}

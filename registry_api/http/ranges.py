@@ -38,8 +38,8 @@ def parse_byte_range(header: str, size: int) -> Span | None:
         return None
     first_text, last_text = match.groups()
     if not first_text:
-        wanted = min(_number(last_text), size)
-        span = Span(size - wanted, size - 1)
+        length = min(_number(last_text), size)
+        span = Span(size - length, size - 1)
     else:
         last = _number(last_text) if last_text else size - 1
         span = Span(_number(first_text), min(last, size - 1))

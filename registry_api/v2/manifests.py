@@ -14,7 +14,7 @@ from registry_api.v2.pull_counting import note_pull
 async def get_manifest(registry: Registry, request: RoutedRequest) -> WholeResponse:
     """Respond to GET by tag or digest with the bytes that were pushed, whatever the client accepts."""
     snapshot = registry.catalog.serving.cached(request.name) or await registry.served(request.name)
-    digest = resolve(snapshot, request.reference, request.name)
+    digest = resolve_reference(snapshot, request.reference, request.name)
     entry = snapshot.manifests[digest]
     if is_unchanged(request, digest):
         note_pull(registry, request.repository, request.reference, digest)
@@ -29,14 +29,14 @@ async def get_manifest(registry: Registry, request: RoutedRequest) -> WholeRespo
 async def head_manifest(registry: Registry, request: RoutedRequest) -> WholeResponse:
     """Respond to HEAD by tag or digest; this needs the snapshot alone."""
     snapshot = registry.catalog.serving.cached(request.name) or await registry.served(request.name)
-    digest = resolve(snapshot, request.reference, request.name)
+    digest = resolve_reference(snapshot, request.reference, request.name)
     entry = snapshot.manifests[digest]
     if is_unchanged(request, digest):
         return WholeResponse(304, not_modified_headers(digest))
     return WholeResponse(200, _headers(digest, entry.media_type, entry.size))
 
 
-def resolve(snapshot: Snapshot, reference: str, path: str) -> Digest:
+def resolve_reference(snapshot: Snapshot, reference: str, path: str) -> Digest:
     """Return the digest of a tag or digest text; raise ManifestUnknown, or DigestInvalid for a malformed digest.
 
     The error names the requested path: the repository may have another name, which not everybody may know.

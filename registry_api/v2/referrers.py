@@ -30,7 +30,7 @@ async def get_referrers(registry: Registry, request: RoutedRequest) -> WholeResp
     fallback = snapshot.tags.get(f"{subject.algorithm}-{subject.encoded}"[:128]) if snapshot else None
     if snapshot and fallback:
         listed = await registry.threads.run(_read_fallback, registry.catalog, snapshot, fallback)
-    referrers = select_referrers(snapshot, subject, artifact_type, listed, after=request.parameter("last") or "")
+    referrers = matching_referrers(snapshot, subject, artifact_type, listed, after=request.parameter("last") or "")
     page, rest = b"", ""
     if snapshot and referrers:
         page, rest = await _page(registry, request, snapshot, referrers)
@@ -70,7 +70,7 @@ async def _page(
     )
 
 
-def select_referrers(
+def matching_referrers(
     snapshot: Snapshot | None,
     subject: Digest,
     artifact_type: str | None,

@@ -10,7 +10,7 @@ from catalog.settings import Settings
 from catalog.webhooks.administration import WebhookAdministration
 from catalog.webhooks.queue import EventQueue, events_file
 from catalog.webhooks.records import EventRecords, event_records_file
-from registry_api.auth.rate_limits import RateLimit
+from registry_api.auth.rate_limits import TokenBuckets
 from registry_api.http.fair_queue import FairQueue
 from registry_api.management.dependencies import RequestContext
 
@@ -26,7 +26,7 @@ class Webhooks:
 
     file: PrivateFile[EventRecords]
     queue: EventQueue
-    rate: RateLimit = field(default_factory=lambda: RateLimit(_RATE))
+    rate: TokenBuckets = field(default_factory=lambda: TokenBuckets(_RATE))
     unproven: FairQueue = field(default_factory=lambda: FairQueue(_UNPROVEN, waiting=8))
 
     @property

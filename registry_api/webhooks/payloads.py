@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from catalog.webhooks.cloud_events import PREFIX
-from catalog.webhooks.queue import Action, Pushed
+from catalog.webhooks.queue import Action, UpstreamEvent
 from catalog.webhooks.records import VERSION_CREATED, Kind
 from oci import mediatypes
 from oci.digest import Digest
@@ -21,7 +21,7 @@ _MOST = 10_000
 """Events that one request may contain."""
 
 
-def parse_events(kind: Kind, raw: bytes, *, delivery_id: str = "") -> list[Pushed]:
+def parse_events(kind: Kind, raw: bytes, *, delivery_id: str = "") -> list[UpstreamEvent]:
     """Return the pushes and deletions in a body; raise InvalidInput when it is not of the kind.
 
     `delivery_id` is the sender's id of this delivery in a header, for formats whose bodies have no id.
@@ -61,7 +61,9 @@ _SHAPES: tuple[tuple[Kind, set[str]], ...] = (
 )
 
 
-def _pushed(repository: object, tag: object, digest: object, action: Action, event_id: object) -> Iterator[Pushed]:
+def _pushed(
+    repository: object, tag: object, digest: object, action: Action, event_id: object
+) -> Iterator[UpstreamEvent]:
     """Yield one event, or none where a part is invalid."""
     if not isinstance(repository, str):
         return
@@ -72,10 +74,10 @@ def _pushed(repository: object, tag: object, digest: object, action: Action, eve
         return
     if tag and not (isinstance(tag, str) and is_tag(tag)):
         return
-    yield Pushed(name, str(tag or ""), checked, action, str(event_id or "")[:300])
+    yield UpstreamEvent(name, str(tag or ""), checked, action, str(event_id or "")[:300])
 
 
-def _distribution(document: Document, _: str) -> Iterator[Pushed]:
+def _distribution(document: Document, _: str) -> Iterator[UpstreamEvent]:
     """Parse the envelope of docker-registry (distribution) and GitLab: `{"events": [{"id", "action", "target": {…}}]}`.
 
     Events of blobs are included, and of manifests by digest alone; a mount or a pull changes nothing.
@@ -90,7 +92,7 @@ def _distribution(document: Document, _: str) -> Iterator[Pushed]:
         yield from _pushed(target.get("repository"), target.get("tag"), target.get("digest"), action, event.get("id"))
 
 
-def _docker_hub(document: Document, delivery_id: str) -> Iterator[Pushed]:
+def _docker_hub(document: Document, delivery_id: str) -> Iterator[UpstreamEvent]:
     """`{"push_data": {"tag", "pushed_at"}, "repository": {"repo_name": "library/app"}}`: no digest."""
     data, repository = document["push_data"], document["repository"]
     name = repository.get("repo_name") or f"{repository['namespace']}/{repository['name']}"
@@ -105,12 +107,12 @@ _HARBOR: Mapping[str, Action] = {
 }  # fmt: skip
 
 
-def _harbor(document: Document, delivery_id: str) -> Iterator[Pushed]:
+def _harbor(document: Document, delivery_id: str) -> Iterator[UpstreamEvent]:
     """`{"type": "PUSH_ARTIFACT", "event_data": {"repository": {"repo_full_name"}, "resources": [{"tag", "digest"}]}}`."""
     yield from _harbor_data(_HARBOR.get(str(document.get("type"))), document["event_data"], delivery_id)
 
 
-def _harbor_data(action: Action | None, data: Document, event_id: str) -> Iterator[Pushed]:
+def _harbor_data(action: Action | None, data: Document, event_id: str) -> Iterator[UpstreamEvent]:
     if action is None or not isinstance(data.get("repository"), dict):
         return
     name = data["repository"].get("repo_full_name")
@@ -120,13 +122,13 @@ def _harbor_data(action: Action | None, data: Document, event_id: str) -> Iterat
         yield from _pushed(name, tag, digest, action, f"{event_id} {tag}" if event_id else "")
 
 
-def _quay(document: Document, _: str) -> Iterator[Pushed]:
+def _quay(document: Document, _: str) -> Iterator[UpstreamEvent]:
     """`{"repository": "team/app", "updated_tags": ["v1"]}`; of old, tags as keys of an object."""
     for tag in list(document["updated_tags"]):
         yield from _pushed(document["repository"], tag, "", "push", "")
 
 
-def _github(document: Document, delivery_id: str) -> Iterator[Pushed]:
+def _github(document: Document, delivery_id: str) -> Iterator[UpstreamEvent]:
     """Events `package` and `registry_package`: `{"package": {"namespace", "name", "package_version": {…}}}`.
 
     Any other event of theirs, such as the `ping` of a new webhook, tells of nothing.
@@ -146,7 +148,7 @@ def _github(document: Document, delivery_id: str) -> Iterator[Pushed]:
     yield from _pushed(f"{owner}/{package['name']}", tag.get("name"), digest, "push", delivery_id)
 
 
-def _cloud_events(document: Any, _: str) -> Iterator[Pushed]:
+def _cloud_events(document: Any, _: str) -> Iterator[UpstreamEvent]:
     """CloudEvents 1.0 in structured or batched mode: ours, and Harbor's."""
     for event in _dicts(document if isinstance(document, list) else [document]):
         kind, data, event_id = event["type"], event.get("data"), f"{event.get('source')} {event['id']}"
@@ -158,27 +160,27 @@ def _cloud_events(document: Any, _: str) -> Iterator[Pushed]:
             yield from _ours(data, event_id)
 
 
-def _ours(data: Document, event_id: str) -> Iterator[Pushed]:
+def _ours(data: Document, event_id: str) -> Iterator[UpstreamEvent]:
     tags = data["tags"]
     if tags.get("truncated"):
         yield from _pushed(data["repository"], "", "", "many", event_id)
         return
     for group, action in _GROUPS:
-        for one in _dicts(tags.get(group) or ()):
-            tag = one.get("tag")
-            yield from _pushed(data["repository"], tag, one.get("digest"), action, f"{event_id} {tag}")
+        for change in _dicts(tags.get(group) or ()):
+            tag = change.get("tag")
+            yield from _pushed(data["repository"], tag, change.get("digest"), action, f"{event_id} {tag}")
 
 
 _GROUPS: tuple[tuple[str, Action], ...] = (("added", "push"), ("moved", "push"), ("removed", "delete"))
 
 
-def _dicts(found: Any) -> Iterator[dict[str, Any]]:
-    for one in found:
-        if isinstance(one, dict):
-            yield one
+def _dicts(entries: Any) -> Iterator[dict[str, Any]]:
+    for entry in entries:
+        if isinstance(entry, dict):
+            yield entry
 
 
-_FORMATS: Mapping[Kind, Callable[[Any, str], Iterator[Pushed]]] = {
+_FORMATS: Mapping[Kind, Callable[[Any, str], Iterator[UpstreamEvent]]] = {
     "docker-distribution": _distribution,
     "docker-hub": _docker_hub,
     "harbor": _harbor,

@@ -69,10 +69,10 @@ async def receive_events(
         raise RecordUnknown("no such hook, or wrong secret")
     delivery_id = (find_header(scope, _DELIVERY_ID) or b"").decode("latin-1")
     events = await registry.threads.run(parse_events, hook.kind, raw, delivery_id=delivery_id)
-    wanted = [event for event in events if matches_event(hook, event)]
-    taken = await registry.threads.run(webhooks.queue.enqueue, name, wanted, now.timestamp())
+    selected = [event for event in events if matches_event(hook, event)]
+    taken = await registry.threads.run(webhooks.queue.enqueue, name, selected, now.timestamp())
     _report_dropped(registry, name, taken)
-    return ReceivedOut(accepted=taken.kept, duplicates=taken.known, ignored=len(events) - len(wanted))
+    return ReceivedOut(accepted=taken.kept, duplicates=taken.known, ignored=len(events) - len(selected))
 
 
 async def _read_proven(request: Request, hook: Hook | None, token: str, unproven: FairQueue) -> bytes | None:

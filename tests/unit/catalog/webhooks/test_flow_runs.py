@@ -10,7 +10,7 @@ import pytest
 
 from catalog.webhooks import queue as event_queue
 from catalog.webhooks.flow_runs import LONGEST, matches_event, plan_runs, requests_of, target_of
-from catalog.webhooks.queue import Cursor, EventQueue, Pushed, Run, Waiting
+from catalog.webhooks.queue import Cursor, EventQueue, Run, UpstreamEvent, Waiting
 from catalog.webhooks.records import Hook, Subscription, read_record
 from oci.errors import InvalidInput
 
@@ -31,24 +31,24 @@ def queue(tmp_path: Path) -> Iterator[EventQueue]:
 @pytest.mark.parametrize(
     ("fields", "pushed", "expected"),
     [
-        ({}, Pushed("team/app", "v1"), True),
-        ({}, Pushed("team/app", "", A), False),
-        ({"whole": True}, Pushed("team/app", "", A), True),
-        ({}, Pushed("team/app", "v1", action="delete"), False),
-        ({"whole": True}, Pushed("team/app", "v1", action="delete"), True),
-        ({}, Pushed("team/app", action="many"), True),
-        ({"upstream": "registry.example/team"}, Pushed("team/app", "v1"), True),
-        ({"upstream": "registry.example/team"}, Pushed("teammates/app", "v1"), False),
-        ({"upstream": "registry.example/team/app"}, Pushed("team/app", "v1"), True),
-        ({"repositories": ("team/**",)}, Pushed("other/app", "v1"), False),
-        ({"repositories": ("other/*", "team/**")}, Pushed("team/a/b", "v1"), True),
-        ({"tags": ("v*",)}, Pushed("team/app", "latest"), False),
-        ({"tags": ("semver:>=1.2",)}, Pushed("team/app", "v1.3.0"), True),
-        ({"tags": ("semver:>=1.2",), "whole": True}, Pushed("team/app", "v1.1.0"), False),
+        ({}, UpstreamEvent("team/app", "v1"), True),
+        ({}, UpstreamEvent("team/app", "", A), False),
+        ({"whole": True}, UpstreamEvent("team/app", "", A), True),
+        ({}, UpstreamEvent("team/app", "v1", action="delete"), False),
+        ({"whole": True}, UpstreamEvent("team/app", "v1", action="delete"), True),
+        ({}, UpstreamEvent("team/app", action="many"), True),
+        ({"upstream": "registry.example/team"}, UpstreamEvent("team/app", "v1"), True),
+        ({"upstream": "registry.example/team"}, UpstreamEvent("teammates/app", "v1"), False),
+        ({"upstream": "registry.example/team/app"}, UpstreamEvent("team/app", "v1"), True),
+        ({"repositories": ("team/**",)}, UpstreamEvent("other/app", "v1"), False),
+        ({"repositories": ("other/*", "team/**")}, UpstreamEvent("team/a/b", "v1"), True),
+        ({"tags": ("v*",)}, UpstreamEvent("team/app", "latest"), False),
+        ({"tags": ("semver:>=1.2",)}, UpstreamEvent("team/app", "v1.3.0"), True),
+        ({"tags": ("semver:>=1.2",), "whole": True}, UpstreamEvent("team/app", "v1.1.0"), False),
     ],
 )
 def test_a_hook_is_for_what_lies_under_its_upstream_and_fits(
-    fields: dict[str, Any], pushed: Pushed, expected: bool
+    fields: dict[str, Any], pushed: UpstreamEvent, expected: bool
 ) -> None:
     assert matches_event(hook(**fields), pushed) is expected
 
@@ -68,26 +68,26 @@ def test_names_here(upstream: str, target: str, repository: str, expected: str) 
 
 
 def test_what_is_asked_of_the_sync() -> None:
-    events = [Pushed("team/app", "v2"), Pushed("team/app", "v1"), Pushed("team/app", "v2")]
+    events = [UpstreamEvent("team/app", "v2"), UpstreamEvent("team/app", "v1"), UpstreamEvent("team/app", "v2")]
     some = hook(upstream="http://127.0.0.1:5000", request={"policy": "on_demand"}, tags=("v*",))
     (request,) = requests_of(some, "team/app", events)
     assert request == {
         "policy": "on_demand", "remote": "http://127.0.0.1:5000/team/app", "repository": "team/app", "include": ["v1", "v2"],
     }  # fmt: skip
-    assert requests_of(some, "team/app", [*events, Pushed("team/app", action="many")])[0]["include"] == ["v*"]
+    assert requests_of(some, "team/app", [*events, UpstreamEvent("team/app", action="many")])[0]["include"] == ["v*"]
     (whole,) = requests_of(hook(whole=True, request={"mode": "mirror", "include": ["v*"]}), "team/app", events)
     assert (whole["mode"], whole["include"]) == ("mirror", ["v*"])
-    many = [Pushed("team/app", f"v{number}") for number in range(1200)]
+    many = [UpstreamEvent("team/app", f"v{number}") for number in range(1200)]
     assert [len(one["include"]) for one in requests_of(some, "team/app", many)] == [500, 500, 200]
 
 
 def test_pushes_of_one_repository_within_seconds_are_one_run() -> None:
     ids = map(str, count(1))
     waiting = [
-        Waiting(1, "up", Pushed("team/app", "v1"), 100.0),
-        Waiting(2, "up", Pushed("team/other", "v1"), 100.0),
-        Waiting(3, "up", Pushed("team/app", "v2"), 102.0),
-        Waiting(4, "gone", Pushed("team/app", "v2"), 102.0),
+        Waiting(1, "up", UpstreamEvent("team/app", "v1"), 100.0),
+        Waiting(2, "up", UpstreamEvent("team/other", "v1"), 100.0),
+        Waiting(3, "up", UpstreamEvent("team/app", "v2"), 102.0),
+        Waiting(4, "gone", UpstreamEvent("team/app", "v2"), 102.0),
     ]
     hooks = {"up": hook()}
     early = plan_runs(hooks, waiting, 102.5, lambda: next(ids))
@@ -102,7 +102,7 @@ def test_pushes_of_one_repository_within_seconds_are_one_run() -> None:
 
 
 def test_a_repository_that_is_never_quiet_is_synced_all_the_same() -> None:
-    waiting = [Waiting(n, "up", Pushed("team/app", f"v{n}"), 100.0 + n) for n in range(31)]
+    waiting = [Waiting(n, "up", UpstreamEvent("team/app", f"v{n}"), 100.0 + n) for n in range(31)]
     assert plan_runs({"up": hook()}, waiting, 100.0 + LONGEST, lambda: "key").done == tuple(range(31))
 
 
@@ -154,29 +154,33 @@ def test_a_subscription_that_could_not_work_is_refused(fields: dict[str, Any]) -
 
 
 def test_an_event_that_is_told_twice_waits_once(queue: EventQueue) -> None:
-    one = Pushed("team/app", "v1", A, event_id="1")
+    one = UpstreamEvent("team/app", "v1", A, event_id="1")
     assert queue.enqueue("up", [one, one], 100.0).kept == 1
     assert queue.enqueue("up", [one], 3000.0).known == 1, "by its id"
-    assert queue.enqueue("up", [Pushed("team/app", "v1", A, event_id="2")], 110.0).known == 1, "by tag and digest"
-    assert queue.enqueue("up", [Pushed("team/app", "v1", A, event_id="3")], 200.0).kept == 1, "later it is another push"
+    assert queue.enqueue("up", [UpstreamEvent("team/app", "v1", A, event_id="2")], 110.0).known == 1, (
+        "by tag and digest"
+    )
+    assert queue.enqueue("up", [UpstreamEvent("team/app", "v1", A, event_id="3")], 200.0).kept == 1, (
+        "later it is another push"
+    )
     assert queue.enqueue("other", [one], 100.0).kept == 1, "hooks are apart"
     assert len(queue.waiting()) == 3
 
 
 def test_a_tag_that_goes_back_is_told(queue: EventQueue) -> None:
-    moves = [Pushed("team/app", "v1", digest) for digest in (A, B, A)]
+    moves = [UpstreamEvent("team/app", "v1", digest) for digest in (A, B, A)]
     assert queue.enqueue("up", moves, 100.0).kept == 3
-    gone = [Pushed("team/app", "v1", A, "delete"), Pushed("team/app", "v1", A)]
+    gone = [UpstreamEvent("team/app", "v1", A, "delete"), UpstreamEvent("team/app", "v1", A)]
     assert queue.enqueue("up", gone, 101.0).kept == 2
-    assert queue.enqueue("up", [Pushed("team/app", "latest")] * 2, 102.0).kept == 2, (
+    assert queue.enqueue("up", [UpstreamEvent("team/app", "latest")] * 2, 102.0).kept == 2, (
         "without a digest nothing is the same"
     )
 
 
 def test_the_oldest_are_dropped_and_counted(queue: EventQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_queue, "MOST_WAITING", 3)
-    assert queue.enqueue("up", [Pushed("a", f"v{n}") for n in range(3)], 1.0).dropped == 0
-    assert queue.enqueue("up", [Pushed("a", f"v{n}") for n in range(3, 5)], 1.0).dropped == 2
+    assert queue.enqueue("up", [UpstreamEvent("a", f"v{n}") for n in range(3)], 1.0).dropped == 0
+    assert queue.enqueue("up", [UpstreamEvent("a", f"v{n}") for n in range(3, 5)], 1.0).dropped == 2
     assert [one.pushed.tag for one in queue.waiting()] == ["v2", "v3", "v4"]
     runs = [Run(str(n), "up", "f/d", {}, float(n)) for n in range(5)]
     assert queue.plan(runs, []) == 2
@@ -184,7 +188,7 @@ def test_the_oldest_are_dropped_and_counted(queue: EventQueue, monkeypatch: pyte
 
 
 def test_runs_take_the_place_of_their_events_and_wait_out_failures(queue: EventQueue, tmp_path: Path) -> None:
-    queue.enqueue("up", [Pushed("a", "v1"), Pushed("a", "v2")], 1.0)
+    queue.enqueue("up", [UpstreamEvent("a", "v1"), UpstreamEvent("a", "v2")], 1.0)
     first, second = queue.waiting()
     queue.plan([Run("k", "up", "f/d", {"request": {"remote": "r/a"}}, 5.0)], [first.id])
     assert queue.waiting() == [second]
@@ -219,5 +223,5 @@ def test_a_subscribers_place_is_kept(queue: EventQueue) -> None:
 
 
 def test_the_queue_is_readable_by_its_owner_alone(queue: EventQueue, tmp_path: Path) -> None:
-    queue.enqueue("up", [Pushed("a", "v1")], 1.0)
+    queue.enqueue("up", [UpstreamEvent("a", "v1")], 1.0)
     assert {path.stat().st_mode & 0o777 for path in tmp_path.glob("events.sqlite*")} == {0o600}

@@ -8,7 +8,7 @@ import pytest
 
 from catalog.commits.commit_log import VersionMade
 from catalog.webhooks.cloud_events import cloud_event, distribution_envelope, version_notification
-from catalog.webhooks.queue import Pushed
+from catalog.webhooks.queue import UpstreamEvent
 from catalog.webhooks.records import Kind
 from oci.errors import InvalidInput
 from registry_api.webhooks.payloads import parse_events
@@ -88,48 +88,52 @@ GITHUB = {
     "repository": {"full_name": "Acme/app"},
     "sender": {"login": "alice"},
 }  # fmt: skip
-VECTORS: dict[str, tuple[Kind, Any, list[Pushed]]] = {
+VECTORS: dict[str, tuple[Kind, Any, list[UpstreamEvent]]] = {
     "docker-distribution envelope": (
         "docker-distribution",
         DISTRIBUTION,
         [
-            Pushed("team/app", "v1", A, "push", "320678d8-ca14-430f-8bb6-4ca139cd83f7"),
-            Pushed("team/app", "", B, "push", "by-digest"),
-            Pushed("team/app", "", A, "delete", "gone"),
+            UpstreamEvent("team/app", "v1", A, "push", "320678d8-ca14-430f-8bb6-4ca139cd83f7"),
+            UpstreamEvent("team/app", "", B, "push", "by-digest"),
+            UpstreamEvent("team/app", "", A, "delete", "gone"),
         ],
     ),
     "docker-hub push": (
         "docker-hub",
         DOCKER_HUB,
-        [Pushed("svendowideit/testhook", "latest", "", "push", "svendowideit/testhook:latest 1417566161")],
+        [UpstreamEvent("svendowideit/testhook", "latest", "", "push", "svendowideit/testhook:latest 1417566161")],
     ),
-    "harbor PUSH_ARTIFACT": ("harbor", HARBOR, [Pushed("library/app", "v1", A), Pushed("library/app", "", B)]),
+    "harbor PUSH_ARTIFACT": (
+        "harbor",
+        HARBOR,
+        [UpstreamEvent("library/app", "v1", A), UpstreamEvent("library/app", "", B)],
+    ),
     "harbor DELETE_ARTIFACT": (
         "harbor",
         {**HARBOR, "type": "DELETE_ARTIFACT"},
-        [Pushed("library/app", "v1", A, "delete"), Pushed("library/app", "", B, "delete")],
+        [UpstreamEvent("library/app", "v1", A, "delete"), UpstreamEvent("library/app", "", B, "delete")],
     ),
     "harbor SCANNING_COMPLETED": ("harbor", {**HARBOR, "type": "SCANNING_COMPLETED"}, []),
     "harbor CloudEvent": (
         "cloudevents",
         HARBOR_CLOUD_EVENT,
-        [Pushed("library/app", "v1", A, "push", "/projects/1/webhook/policies/1 6a9ab0a6 v1")],
+        [UpstreamEvent("library/app", "v1", A, "push", "/projects/1/webhook/policies/1 6a9ab0a6 v1")],
     ),
     "quay repo_push": (
         "quay",
         QUAY,
-        [Pushed("mynamespace/repository", "latest"), Pushed("mynamespace/repository", "v1")],
+        [UpstreamEvent("mynamespace/repository", "latest"), UpstreamEvent("mynamespace/repository", "v1")],
     ),
     "quay repo_push of old": (
         "quay",
         {**QUAY, "updated_tags": {"latest": "4b7a"}},
-        [Pushed("mynamespace/repository", "latest")],
+        [UpstreamEvent("mynamespace/repository", "latest")],
     ),
-    "github registry_package": ("github", GITHUB, [Pushed("acme/app", "v1", A)]),
+    "github registry_package": ("github", GITHUB, [UpstreamEvent("acme/app", "v1", A)]),
     "github package": (
         "github",
         {"action": "published", "package": GITHUB["registry_package"]},
-        [Pushed("acme/app", "v1", A)],
+        [UpstreamEvent("acme/app", "v1", A)],
     ),
     "github npm package": (
         "github",
@@ -141,9 +145,9 @@ VECTORS: dict[str, tuple[Kind, Any, list[Pushed]]] = {
         "cloudevents",
         cloud_event(version_notification(MADE), "https://registry.example"),
         [
-            Pushed("team/app", "v2", A, "push", "https://registry.example team/app@7 v2"),
-            Pushed("team/app", "latest", A, "push", "https://registry.example team/app@7 latest"),
-            Pushed("team/app", "v0", B, "delete", "https://registry.example team/app@7 v0"),
+            UpstreamEvent("team/app", "v2", A, "push", "https://registry.example team/app@7 v2"),
+            UpstreamEvent("team/app", "latest", A, "push", "https://registry.example team/app@7 latest"),
+            UpstreamEvent("team/app", "v0", B, "delete", "https://registry.example team/app@7 v0"),
         ],
     ),
     "entrepot of another type": (
@@ -161,9 +165,9 @@ VECTORS: dict[str, tuple[Kind, Any, list[Pushed]]] = {
         "docker-distribution",
         distribution_envelope(version_notification(MADE), "https://registry.example"),
         [
-            Pushed("team/app", "v2", A, "push", "team/app@7:v2"),
-            Pushed("team/app", "latest", A, "push", "team/app@7:latest"),
-            Pushed("team/app", "v0", B, "delete", "team/app@7:v0"),
+            UpstreamEvent("team/app", "v2", A, "push", "team/app@7:v2"),
+            UpstreamEvent("team/app", "latest", A, "push", "team/app@7:latest"),
+            UpstreamEvent("team/app", "v0", B, "delete", "team/app@7:v0"),
         ],
     ),
 }
@@ -180,7 +184,7 @@ def test_each_format_is_read(named: str) -> None:
 def test_many_tags_at_once_are_told_as_many() -> None:
     made = VersionMade(**{**{key: getattr(MADE, key) for key in VersionMade.__slots__}, "truncated": True})
     raw = json.dumps(cloud_event(version_notification(made), "s")).encode()
-    assert parse_events("auto", raw) == [Pushed("team/app", "", "", "many", "s team/app@7")]
+    assert parse_events("auto", raw) == [UpstreamEvent("team/app", "", "", "many", "s team/app@7")]
 
 
 def test_batched_cloud_events_are_read() -> None:
