@@ -221,7 +221,9 @@ class Fetches:
                 source = waiting.pop(0)
                 upstream = await self._upstreams.repository(source.remote)
                 try:
-                    await self._fetch(fetch, upstream if not waiting else upstream.failing_fast(), source.policy, opening)
+                    await self._fetch(
+                        fetch, upstream if not waiting else upstream.failing_fast(), source.policy, opening
+                    )
                 except RemoteCorrupt as error:
                     if upstream.report_corrupt(error, fetch.digest):
                         waiting.insert(0, source)

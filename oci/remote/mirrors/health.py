@@ -15,24 +15,24 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class PlaceHealth:
     """Failures in a row, and the time until which a place is asked only when no other is left."""
 
     failures: int = 0
     until: float = 0.0
 
 
-def after_failure(health: Health, now: float, at_least: float = 0.0) -> Health:
+def after_failure(health: PlaceHealth, now: float, at_least: float = 0.0) -> PlaceHealth:
     """Return the state after one more failure; failures while it cools down, of requests that were under way, count once."""
     if now < health.until:
-        return Health(health.failures, max(health.until, now + min(at_least, LONGEST)))
+        return PlaceHealth(health.failures, max(health.until, now + min(at_least, LONGEST)))
     pause = min(LONGEST, max(FIRST * 2.0**health.failures, at_least))
-    return Health(health.failures + 1, now + pause)
+    return PlaceHealth(health.failures + 1, now + pause)
 
 
-def after_success(health: Health, now: float) -> Health:
+def after_success(health: PlaceHealth, now: float) -> PlaceHealth:
     """Return the state after a response; a response while it cools down was under way before."""
-    return health if now < health.until else Health()
+    return health if now < health.until else PlaceHealth()
 
 
 class HealthBook:
@@ -40,13 +40,13 @@ class HealthBook:
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._by_host: dict[str, Health] = {}
+        self._by_host: dict[str, PlaceHealth] = {}
 
     def note(self, host: str, error: RemoteError | None) -> None:
         """Note a response (None) or an error. That content is missing or forbidden is no failure."""
         known = self._by_host.get(host)
         if isinstance(error, RemoteUnavailable | RemoteCorrupt | RemoteRateLimited):
-            made = after_failure(known or Health(), self._clock(), error.retry_after or 0.0)
+            made = after_failure(known or PlaceHealth(), self._clock(), error.retry_after or 0.0)
             if known is None and len(self._by_host) >= _PLACES:
                 self._by_host.clear()
             self._by_host[host] = made
@@ -58,7 +58,7 @@ class HealthBook:
         now = self._clock()
 
         def rank(place: _T) -> float:
-            until = self._by_host.get(host_of(place), Health()).until
+            until = self._by_host.get(host_of(place), PlaceHealth()).until
             return until if until > now else 0.0
 
         return sorted(places, key=rank)

@@ -1,13 +1,13 @@
 """Places that fail are asked last for a while, longer with each failure, and come back."""
 
 from oci.errors import RemoteCorrupt, RemoteError, RemoteNotFound, RemoteRateLimited, RemoteUnavailable
-from oci.remote.mirrors.health import FIRST, LONGEST, Health, HealthBook, after_failure, after_success
+from oci.remote.mirrors.health import FIRST, LONGEST, HealthBook, PlaceHealth, after_failure, after_success
 
 DOWN = RemoteUnavailable("down")
 
 
 def test_each_failure_in_a_row_doubles_the_pause_up_to_a_limit() -> None:
-    health, now, pauses = Health(), 100.0, []
+    health, now, pauses = PlaceHealth(), 100.0, []
     for _ in range(8):
         health = after_failure(health, now)
         pauses.append(health.until - now)
@@ -16,12 +16,12 @@ def test_each_failure_in_a_row_doubles_the_pause_up_to_a_limit() -> None:
 
 
 def test_failures_that_were_under_way_count_once_and_so_do_answers() -> None:
-    cooling = after_failure(Health(), 100.0)
+    cooling = after_failure(PlaceHealth(), 100.0)
     assert after_failure(cooling, 101.0) == cooling
     assert after_success(cooling, 101.0) == cooling
-    assert after_success(cooling, cooling.until) == Health()
-    assert after_failure(Health(), 0.0, at_least=60.0).until == 60.0
-    assert after_failure(Health(), 0.0, at_least=1e9).until == LONGEST
+    assert after_success(cooling, cooling.until) == PlaceHealth()
+    assert after_failure(PlaceHealth(), 0.0, at_least=60.0).until == 60.0
+    assert after_failure(PlaceHealth(), 0.0, at_least=1e9).until == LONGEST
 
 
 def test_those_that_cool_down_come_last_and_come_back() -> None:
