@@ -1,6 +1,6 @@
 """A catalogue of any size, written in bulk: what a year of pushes and syncs would leave, made within minutes.
 
-Rows go into table `records` in the form that a commit writes, many versions at once; the rest (holdings, distributions) follows.
+Rows go into table `records` in the form that a commit writes, many versions at once; the rest (blob index, paths) follows.
 Image manifests are real: `manifest_bytes` gives the bytes that a digest names, so that chosen repositories can be pulled from.
 """
 
@@ -134,12 +134,12 @@ def fill(settings: Settings, size: Size, *, step: int = 500) -> None:
         lake.close()
 
 
-def _hold(holdings: Path, cursor: duckdb.DuckDBPyConnection) -> None:
+def _hold(blob_index: Path, cursor: duckdb.DuckDBPyConnection) -> None:
     """Say that the blobs and manifests of the last step are held."""
     rows = cursor.execute(
         "SELECT DISTINCT digest, size FROM blobs UNION SELECT DISTINCT digest, size FROM images ORDER BY digest"
     ).fetchall()
-    connection = sqlite3.connect(holdings)
+    connection = sqlite3.connect(blob_index)
     connection.execute("PRAGMA synchronous = OFF")
     with connection:
         connection.executemany("INSERT OR IGNORE INTO blobs (digest, size, ingested_at) VALUES (?, ?, 0)", rows)

@@ -6,7 +6,7 @@ from typing import Self
 
 from catalog.audit import Events
 from catalog.blobs.content_store import ContentStore
-from catalog.blobs.index import Holdings
+from catalog.blobs.index import BlobIndex
 from catalog.blobs.opening import open_store
 from catalog.blobs.uploads import Clock, Uploads
 from catalog.commits.blob_rights import Rights
@@ -32,7 +32,7 @@ from catalog.versions.history import History
 from catalog.versions.manifests import Manifests
 from catalog.versions.pins import Pins
 from catalog.versions.snapshot_cache import Snapshots
-from catalog.versions.time_travel import PastPaths
+from catalog.versions.time_travel import TimeTravel
 
 
 class Catalog:
@@ -54,10 +54,10 @@ class Catalog:
             room=room,
         )
         file = settings.catalog_file.parent / "holdings.sqlite"
-        self._holdings = holdings = Holdings(file, busy_timeout=settings.lock_timeout, room=room)
+        self._blob_index = blob_index = BlobIndex(file, busy_timeout=settings.lock_timeout, room=room)
         room.take_on()
-        self.uploads = Uploads(store, holdings, clock=clock, expiry=settings.upload_expiry, room=room)
-        self.content = ContentStore(store, holdings, self.uploads, clock=clock)
+        self.uploads = Uploads(store, blob_index, clock=clock, expiry=settings.upload_expiry, room=room)
+        self.content = ContentStore(store, blob_index, self.uploads, clock=clock)
         self.distributions = Distributions(lake)
         self.remotes = Remotes(lake)
         self.quotas = Quotas(lake)
@@ -68,13 +68,13 @@ class Catalog:
         self.snapshots = Snapshots(lake, self.distributions, self.remotes, self.quotas, limit=settings.snapshot_entries)
         self.pulls = Pulls(lake, on_recorded=self.snapshots.refresh)
         self.history = History(lake)
-        self.time_travel = PastPaths(settings.history_path, self.distributions, self.snapshots)
+        self.time_travel = TimeTravel(settings.history_path, self.distributions, self.snapshots)
         self.serving = Serving(self.snapshots, self.time_travel, self.distributions, self.history)
         self.manifests = Manifests(self.content, limit=settings.manifest_cache)
         self.pins = Pins(lake)
-        self.deletion = Squasher(lake, self.snapshots, self.distributions, self.pins, holdings)
-        grant_rights_of_older_releases(lake, holdings, self.distributions)
-        self.rights = Rights(self.content, holdings, self.snapshots, self.distributions)
+        self.deletion = Squasher(lake, self.snapshots, self.distributions, self.pins, blob_index)
+        grant_rights_of_older_releases(lake, blob_index, self.distributions)
+        self.rights = Rights(self.content, blob_index, self.snapshots, self.distributions)
         self.offers = Offers(lake, self.content)
         lookups = Lookups(
             self.manifests.read_descriptor, self.rights.usable_size, self.offers.blobs, self.history.children
@@ -83,7 +83,15 @@ class Catalog:
             lake, self.snapshots, self.distributions, self.content, lookups, self.quotas, self.rights
         )
         self.maintenance = Maintenance(
-            lake, holdings, store, self.uploads, self.distributions, self.pulls, self.history, self.sources, clock=clock
+            lake,
+            blob_index,
+            store,
+            self.uploads,
+            self.distributions,
+            self.pulls,
+            self.history,
+            self.sources,
+            clock=clock,
         )
 
     def check(self) -> None:
@@ -94,7 +102,7 @@ class Catalog:
     def close(self) -> None:
         """Close files and connections."""
         self._lake.close()
-        self._holdings.close()
+        self._blob_index.close()
 
     def __enter__(self) -> Self:
         return self

@@ -7,14 +7,14 @@ from catalog.distributions.records import Distribution, Distributions
 from catalog.versions.history import History
 from catalog.versions.snapshot import Snapshot
 from catalog.versions.snapshot_cache import Snapshots
-from catalog.versions.time_travel import PastPaths
+from catalog.versions.time_travel import TimeTravel
 
 
 class Serving:
     """Finds what paths serve; usable from any thread. Only `state` and `cached` belong on an event loop."""
 
     def __init__(
-        self, snapshots: Snapshots, time_travel: PastPaths, distributions: Distributions, history: History
+        self, snapshots: Snapshots, time_travel: TimeTravel, distributions: Distributions, history: History
     ) -> None:
         self._snapshots, self._time_travel = snapshots, time_travel
         self._distributions, self._history = distributions, history

@@ -27,7 +27,7 @@ PasswordStdin = Annotated[
 
 @contextmanager
 def administering(home: Path | None) -> "Iterator[tuple[Administration, Catalog]]":
-    """What changes accounts and rules, and the open catalogue."""
+    """Yield the administration of accounts and rules, and the open catalogue."""
     from catalog.access.administration import Administration
     from catalog.access.store import ADMINISTRATOR, AccessStore, ensure_administrator, password_file
 
@@ -40,7 +40,7 @@ def administering(home: Path | None) -> "Iterator[tuple[Administration, Catalog]
 
 @contextmanager
 def administering_webhooks(home: Path | None) -> "Iterator[tuple[WebhookAdministration, Catalog]]":
-    """What changes hooks and subscriptions, and the open catalogue."""
+    """Yield the administration of hooks and subscriptions, and the open catalogue."""
     from catalog.webhooks.administration import WebhookAdministration
     from catalog.webhooks.queue import EventQueue, events_file
     from catalog.webhooks.records import event_records_file

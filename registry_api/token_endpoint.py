@@ -25,6 +25,7 @@ from catalog.access.bearer_tokens import (
 )
 from catalog.access.policy import NOBODY, Action, Caller, Policy
 from catalog.access.store import AccessStore
+from catalog.units import format_time
 from oci.errors import EntrepotError, InvalidInput, StorageFull, Unauthorized
 from registry_api.auth.access_controller import Credentials, address_of, parse_authorization
 from registry_api.auth.challenges import BASIC
@@ -188,7 +189,7 @@ async def issue_token(registry: Registry, request: TokenRequest) -> dict[str, ob
         "access_token": token,
         "token_type": "Bearer",
         "expires_in": int(lifetime.total_seconds()),
-        "issued_at": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "issued_at": format_time(now.replace(microsecond=0)),
         "scope": " ".join(map(str, granted)),
     }
     if request.refresh and request.subject.account:

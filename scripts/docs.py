@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def table(heads: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     lines = [heads, tuple("---" for _ in heads), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
@@ -37,7 +37,7 @@ def table(heads: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
 
 
 def settings_table() -> str:
-    """Every setting: variable, default, meaning."""
+    """Return a table of every setting: variable, default, kind, meaning."""
     rows = (
         (f"`ENTREPOT_{name.upper()}`", _default(field), _kind(field), field.description or "")
         for name, field in Settings.model_fields.items()
@@ -84,7 +84,7 @@ GROUPS = (EntrepotError, errors.RequestError, errors.RemoteError, errors.LocalEr
 
 
 def error_classes() -> list[type[EntrepotError]]:
-    """Every class of the tree that says what is wrong, in the order of the file; not those that only group others."""
+    """Return every class of the tree that names a fault, in the order of the file; not those that only group others."""
     return [
         found
         for found in vars(errors).values()
@@ -93,7 +93,7 @@ def error_classes() -> list[type[EntrepotError]]:
 
 
 def errors_table() -> str:
-    """Every error: whose fault, what the registry answers, what the command line ends with."""
+    """Return a table of every error: whose fault, what the registry responds, and the exit code of commands."""
     rows = (
         (
             f"`{found.__name__}`",
@@ -119,7 +119,7 @@ Command = TyperCommand | TyperGroup
 
 
 def commands() -> dict[tuple[str, ...], Command]:
-    """Every command by its words, groups included: `("entrepot", "version", "list")`."""
+    """Return every command by its words, groups included: `("entrepot", "version", "list")`."""
 
     def walk(words: tuple[str, ...], command: object) -> Iterator[tuple[tuple[str, ...], Command]]:
         if isinstance(command, TyperGroup):
@@ -133,13 +133,13 @@ def commands() -> dict[tuple[str, ...], Command]:
 
 
 def option_names(command: Command) -> set[str]:
-    """All spellings of a command's options, `--help` among them."""
+    """Return all spellings of a command's options, `--help` among them."""
     options = [part for part in command.params if isinstance(part, TyperOption)]
     return {"-h", "--help", *(name for part in options for name in (*part.opts, *part.secondary_opts))}
 
 
 def command_reference() -> str:
-    """Every command: usage, what it does, arguments and options."""
+    """Return a section for every command: usage, what it does, arguments and options."""
     return "\n\n".join(
         _describe(words, command) for words, command in commands().items() if not isinstance(command, TyperGroup)
     )
@@ -185,7 +185,7 @@ def _meaning(option: TyperOption) -> str:
 
 
 def views_table() -> str:
-    """Every documented view with its columns."""
+    """Return a section for every documented view, with its columns."""
     return "\n\n".join(
         f"### `{view}`\n\n{_sentence(MEANINGS[view])}\n\n"
         + table(("column", "type", "meaning"), ((f"`{one.name}`", f"`{one.kind}`", one.meaning) for one in columns))
@@ -198,7 +198,7 @@ def _sentence(text: str) -> str:
 
 
 def questions_table() -> str:
-    """Every question that comes with us: what it answers, what can be set, its SQL."""
+    """Return a section for every named query: what it answers, its parameters, its SQL."""
     return "\n\n".join(
         "\n\n".join(
             part
@@ -226,7 +226,7 @@ GENERATED: Mapping[str, Mapping[str, Callable[[], str]]] = {
 
 
 def replace_tables(text: str, tables: Mapping[str, Callable[[], str]]) -> str:
-    """`text` with what stands between its `generated: NAME` markers made anew."""
+    """Return `text` with the parts between its `generated: NAME` markers made anew."""
     for name, make in tables.items():
         start, end = f"<!-- generated: {name} (make docs) -->", f"<!-- end: {name} -->"
         pattern = re.compile(f"{re.escape(start)}\n.*?{re.escape(end)}", re.DOTALL)

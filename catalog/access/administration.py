@@ -1,4 +1,4 @@
-"""What administrators do to accounts, groups, rules and tokens: pure changes of the policy, applied and recorded in one place."""
+"""Administration of accounts, groups, rules and tokens: pure changes of the policy, each an audit event."""
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,7 +33,7 @@ class Administration:
 
     @property
     def policy(self) -> Policy:
-        """What holds now."""
+        """Return the policy in force."""
         return self._access.policy
 
     def _apply(self, action: str, name: str, change: Callable[[Policy], Policy], **detail: object) -> Policy:
@@ -44,7 +44,7 @@ class Administration:
     # --- users and robots ---
 
     def add_account(self, name: str, *, password: str | None, certificate: str = "") -> Account:
-        """Make a user, or a robot when there is no password; raise Conflict when the name is taken."""
+        """Make a user, or a robot when there is no password; raise Conflict for a name that exists."""
         hashed = hash_password(_checked_password(password)) if password is not None else ""
         made = Account(
             name=name,
@@ -134,7 +134,7 @@ class Administration:
     # --- rules ---
 
     def add_rule(self, subjects: Sequence[str], grant: Grant) -> Rule:
-        """Let subjects do something; raise AccountUnknown for a user, robot or group that is not there."""
+        """Grant something to subjects; raise AccountUnknown for an unknown user, robot or group."""
         made = Rule(id=secrets.token_hex(4), subjects=tuple(subjects), grant=grant)
 
         def change(policy: Policy) -> Policy:
@@ -145,7 +145,7 @@ class Administration:
         return made
 
     def remove_rule(self, rule_id: str) -> None:
-        """Take a rule away; raise AccountUnknown."""
+        """Remove a rule; raise AccountUnknown."""
 
         def change(policy: Policy) -> Policy:
             if all(rule.id != rule_id for rule in policy.rules):
@@ -193,7 +193,7 @@ class Administration:
     # --- identity tokens of others ---
 
     def add_trust(self, made: Trust) -> None:
-        """Take identity tokens of an issuer as logins; raise Conflict for a name that is taken, AccountUnknown."""
+        """Accept identity tokens of an issuer as logins; raise Conflict for a name that is taken, AccountUnknown."""
 
         def change(policy: Policy) -> Policy:
             if any(trust.name == made.name for trust in policy.trusts):
@@ -204,7 +204,7 @@ class Administration:
         self._apply("add-trust", made.name, change, issuer=made.issuer, account=made.account)
 
     def remove_trust(self, name: str) -> None:
-        """Take no identity tokens by that trust any more; raise AccountUnknown."""
+        """Remove a trust; raise AccountUnknown."""
 
         def change(policy: Policy) -> Policy:
             if all(trust.name != name for trust in policy.trusts):
@@ -226,7 +226,7 @@ class Administration:
 
 
 def without_account(policy: Policy, name: str) -> Policy:
-    """The policy without an account and all that names it, so that a later account of that name inherits nothing. Pure."""
+    """Return the policy without an account and all that names it: a later account of that name inherits nothing."""
     left = _without_subjects(policy, {f"user:{name}", f"robot:{name}"})
     return left.model_copy(
         update={
@@ -239,7 +239,7 @@ def without_account(policy: Policy, name: str) -> Policy:
 
 
 def _without_subjects(policy: Policy, gone: AbstractSet[str]) -> Policy:
-    """The policy whose rules do not name these subjects; rules that were for nobody else go."""
+    """Return the policy without these subjects in its rules; rules without a subject go."""
     rules = []
     for rule in policy.rules:
         subjects = tuple(subject for subject in rule.subjects if subject not in gone)
@@ -249,7 +249,7 @@ def _without_subjects(policy: Policy, gone: AbstractSet[str]) -> Policy:
 
 
 def find_account(policy: Policy, name: str) -> Account:
-    """An account by name; raise AccountUnknown."""
+    """Return an account by name; raise AccountUnknown."""
     account = policy.accounts.get(name)
     if account is None:
         raise AccountUnknown(f"there is no user or robot {name[:80]}")

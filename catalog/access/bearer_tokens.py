@@ -55,7 +55,7 @@ def parse_scope(text: str) -> Scope | None:
 
 
 def wanted_actions(scope: Scope) -> Sequence[Action]:
-    """The actions of a repository scope that we know; `*` is all of them."""
+    """Return the known actions of a repository scope; `*` is all of them."""
     return [action for action in ACTIONS if action in scope.actions or "*" in scope.actions]
 
 
@@ -69,7 +69,7 @@ class Bearer(NamedTuple):
     key: str
 
     def is_valid(self, policy: Policy, now: datetime) -> bool:
-        """Whether its account and the token it was made by are still as they were."""
+        """Return whether its account, and the token that it was made by, are unchanged."""
         if now.timestamp() >= self.expires or all(key.id != self.key for key in policy.keys):
             return False
         if not self.caller.account:
@@ -82,7 +82,7 @@ class Bearer(NamedTuple):
 
 
 def make_key(now: datetime) -> SigningKey:
-    """A new private key."""
+    """Make a new private key."""
     pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -90,7 +90,7 @@ def make_key(now: datetime) -> SigningKey:
 
 
 def with_key(policy: Policy, now: datetime, *, rotate: bool = False) -> Policy:
-    """The policy with a key to sign by: the last one, or a new one when that is too old or `rotate` asks for it."""
+    """Return the policy with a signing key: the last, or a new one if that is too old or `rotate` is set."""
     if policy.keys and not rotate and now - policy.keys[-1].created_at < KEY_AGE:
         return policy
     kept = [key for key in policy.keys if now - key.created_at < KEY_AGE + REFRESH_AGE + timedelta(days=1)]
@@ -98,7 +98,7 @@ def with_key(policy: Policy, now: datetime, *, rotate: bool = False) -> Policy:
 
 
 def needs_key(policy: Policy, now: datetime) -> bool:
-    """Whether `with_key` would make one."""
+    """Return whether `with_key` would make a key."""
     return not policy.keys or now - policy.keys[-1].created_at >= KEY_AGE
 
 
@@ -114,13 +114,13 @@ class Subject(NamedTuple):
 def sign_token(
     key: SigningKey, subject: Subject, access: Iterable[Scope], *, now: datetime, lifetime: timedelta
 ) -> str:
-    """A bearer token for what was granted."""
+    """Return a bearer token for what was granted."""
     entries = [{"type": scope.kind, "name": scope.name, "actions": list(scope.actions)} for scope in access]
     return _sign(key, subject, {"access": entries, "bounds": _bounds_json(subject)}, now=now, lifetime=lifetime)
 
 
 def sign_refresh_token(key: SigningKey, subject: Subject, *, now: datetime) -> str:
-    """A token that is good for further tokens only, until the password changes."""
+    """Return a token that is good for further tokens only, until the password changes."""
     return _sign(key, subject, {"use": "refresh", "bounds": _bounds_json(subject)}, now=now, lifetime=REFRESH_AGE)
 
 

@@ -21,7 +21,7 @@ _REMEMBERED = 1024
 
 
 def hash_secret(secret: str) -> str:
-    """What is kept of a token's secret, which is random and long: a plain hash is enough."""
+    """Return the stored hash of a token's secret; a plain one is enough, for the secret is long and random."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
@@ -35,7 +35,7 @@ class Login:
 
     @property
     def caller(self) -> Caller:
-        """Who asks, and for what the login is good."""
+        """Return the caller, and what the login is good for."""
         grants = self.token.grants if self.token is not None else ()
         return Caller(self.account.name, grants or None, grants or None)
 
@@ -50,7 +50,7 @@ class Logins:
         self._verified: set[bytes] = set()
 
     def find(self, username: str, secret: str) -> Login | None:
-        """The login, if it can be told without long computing: by a token, or a password that was verified before."""
+        """Return the login if no slow hash is needed: by a token, or a password that was verified before."""
         policy = self._access.policy
         account = _usable(policy, username)
         if account is None:
@@ -61,7 +61,7 @@ class Logins:
         return Login(account) if self._mark(account, secret) in self._verified else None
 
     def needs_hash(self, secret: str) -> bool:
-        """Whether only a hash can tell if a secret that `find` does not know is right: tokens are known without one."""
+        """Return whether verifying a secret that `find` does not know needs a slow hash; tokens do not."""
         return not secret.startswith(TOKEN_PREFIX)
 
     def _find_token(self, policy: Policy, account: Account, secret: str) -> Token | None:
@@ -72,7 +72,7 @@ class Logins:
         return token if hmac.compare_digest(token.secret, hashed) else None
 
     def verify(self, username: str, password: str) -> Login | None:
-        """The login by a password, None for a wrong one; some 50 ms of computing the first time, so call it on a thread."""
+        """Return the login by a password, None for a wrong one; some 50 ms the first time, so call it on a thread."""
         if found := self.find(username, password):
             return found
         account = _usable(self._access.policy, username)

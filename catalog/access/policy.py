@@ -36,7 +36,9 @@ def parse_account(text: str) -> str:
 def parse_subject(text: str) -> str:
     """Read whom a rule is for; raise InvalidInput."""
     if not _SUBJECT.fullmatch(text):
-        raise InvalidInput(f"{text[:80]!r} is no subject: user:NAME, robot:NAME, group:NAME, {LOGGED_IN} or {ANYONE}")
+        raise InvalidInput(
+            f"invalid subject {text[:80]!r}: expected user:NAME, robot:NAME, group:NAME, {LOGGED_IN} or {ANYONE}"
+        )
     return text
 
 
@@ -44,7 +46,7 @@ def parse_actions(text: str) -> tuple[Action, ...]:
     """Read actions separated by commas, in the order of ACTIONS; raise InvalidInput."""
     wanted = {part.strip() for part in text.split(",")}
     if not wanted <= set(ACTIONS):
-        raise InvalidInput(f"{text[:80]!r}: the actions are {', '.join(ACTIONS)}, separated by commas")
+        raise InvalidInput(f"invalid actions {text[:80]!r}: expected some of {', '.join(ACTIONS)}, separated by commas")
     return tuple(action for action in ACTIONS if action in wanted)
 
 
@@ -65,7 +67,7 @@ class Grant(_Value):
     patterns: tuple[PathGlob, ...] = Field(min_length=1)
 
     def allows(self, action: Action, name: str) -> bool:
-        """Whether it covers an action on a path."""
+        """Return whether the grant covers an action on a path."""
         return (action in self.actions or "admin" in self.actions) and any(matches(one, name) for one in self.patterns)
 
     def __str__(self) -> str:
@@ -76,7 +78,7 @@ def parse_grant(text: str) -> Grant:
     """Read `ACTIONS:PATTERN[ PATTERN…]`, such as `pull,push:team/**`; raise InvalidInput."""
     actions, colon, patterns = text.partition(":")
     if not colon or not patterns.split():
-        raise InvalidInput(f"{text[:80]!r} is no scope; expected ACTIONS:PATTERN, such as pull,push:team/**")
+        raise InvalidInput(f"invalid scope {text[:80]!r}: expected ACTIONS:PATTERN, such as pull,push:team/**")
     return Grant(actions=parse_actions(actions), patterns=tuple(parse_path_glob(one) for one in patterns.split()))
 
 
@@ -96,7 +98,7 @@ class Account(_Value):
 
     @property
     def subject(self) -> str:
-        """As rules name it."""
+        """Return the subject by which rules name the account."""
         return f"{'robot' if self.robot else 'user'}:{self.name}"
 
 
@@ -112,7 +114,7 @@ class Token(_Value):
     expires_at: datetime | None = None
 
     def is_expired(self, now: datetime) -> bool:
-        """Whether its time is over."""
+        """Return whether the token has expired."""
         return self.expires_at is not None and now >= self.expires_at
 
 
@@ -156,17 +158,17 @@ class Caller(NamedTuple):
 
     @property
     def unscoped(self) -> "Caller":
-        """The same login for what no scope can name: lists over all paths, and blobs wherever they are."""
+        """Return the same login for what no scope can name: lists over all paths, and blobs wherever they are."""
         return Caller(self.account, self.bounds, self.bounds)
 
     def with_past(self, asked: str, path: str) -> "Caller":
-        """The same login, good for pulls from a path too when it is good for them from what shows the past of that path."""
+        """Return the same login, good for pulls from a path too if it is good for them by its path of time travel."""
         if self.grants is None or not any(grant.allows("pull", asked) for grant in self.grants):
             return self
         return self._replace(grants=(*self.grants, Grant(actions=("pull",), patterns=(path,))))
 
     def narrows(self, action: Action, name: str) -> bool:
-        """Whether the login is not good for this, whatever its account may do."""
+        """Return whether the login's scope excludes an action, whatever its account may do."""
         return self.grants is not None and not any(grant.allows(action, name) for grant in self.grants)
 
 
@@ -203,19 +205,19 @@ class Policy(_Value):
         return {}
 
     def subjects_of(self, account: str) -> frozenset[str]:
-        """What rules may call an account: itself, its groups, all who have logged in, anyone."""
+        """Return the subjects by which rules may name an account: itself, its groups, `users`, `anyone`."""
         known = self.accounts.get(account)
         if known is None or known.disabled:
             return frozenset({ANYONE})
         return self._groups_of.get(account, frozenset()) | {known.subject, LOGGED_IN, ANYONE}
 
     def rules_for(self, account: str) -> Iterable[Rule]:
-        """The rules that name an account, by whatever subject."""
+        """Return the rules that name an account, by whatever subject."""
         subjects = self.subjects_of(account)
         return [rule for rule in self.rules if not subjects.isdisjoint(rule.subjects)]
 
     def decide(self, account: str, action: Action, name: str) -> Decision:
-        """Whether rules let an account do something to a path."""
+        """Return whether rules allow an account an action on a path."""
         key = (account, action, name)
         found = self._decided.get(key)
         if found is None:
@@ -241,7 +243,7 @@ _REMEMBERED = 50_000
 
 
 def decide_access(policy: Policy, caller: Caller, action: Action, name: str, *, public: bool) -> Decision:
-    """Whether a caller may do something to a path; `public` says that anybody may pull there."""
+    """Return whether a caller may act on a path; `public` says that anybody may pull there."""
     if public and action == "pull":
         return Decision(allowed=True, reason="the distribution is public")
     decided = policy.decide(caller.account, action, name)

@@ -44,7 +44,7 @@ class PrivateFile(Generic[M]):
 
     @property
     def value(self) -> M:
-        """What holds now; a glance at the file's date, so it may be asked on an event loop. Raise CatalogUnusable."""
+        """Return the value in force; it only looks at the file's date, so use it on an event loop. Raises CatalogUnusable."""
         try:
             status = os.stat(self._name)  # noqa: PTH116  # on every request, and half of Path.stat's time
         except FileNotFoundError:
@@ -59,7 +59,7 @@ class PrivateFile(Generic[M]):
 
     @property
     def stamp(self) -> tuple[int, int, int] | None:
-        """Another value as soon as another one holds; as of the last look at `value`."""
+        """Return a stamp that changes with the value, as of the last look at `value`."""
         return self._stamp
 
     def _read(self) -> M:
@@ -73,11 +73,11 @@ class PrivateFile(Generic[M]):
         raise CatalogUnusable(f"{self._file} cannot be used: {said}; mend it or restore it from a backup")
 
     def locked(self) -> FileLock:
-        """The lock that writers hold."""
+        """Return the lock that writers hold."""
         return self._lock
 
     def update(self, change: Callable[[M], M]) -> M:
-        """Replace what holds by what `change` makes of it; durable on return. What it raises leaves all as it was."""
+        """Replace the value by what `change` makes of it; durable on return. If it raises, nothing changes."""
         self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             with self._lock:

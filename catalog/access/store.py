@@ -23,22 +23,22 @@ _RULE = Rule(id="administrator", subjects=(f"user:{ADMINISTRATOR}",), grant=Gran
 
 
 def password_file(settings: Settings) -> Path:
-    """Where the administrator's first password stands, readable by the owner alone."""
+    """Return the file of the administrator's first password, readable by the owner alone."""
     return settings.root / "admin-password"
 
 
 def access_file(settings: Settings) -> Path:
-    """Where accounts, rules and keys stand, secrets as hashes except for the keys."""
+    """Return the file of accounts, rules and keys; it holds secrets as hashes, except for keys."""
     return settings.root / "access.json"
 
 
 def hash_password(password: str) -> str:
-    """An argon2id hash; some 50 ms and 64 MiB."""
+    """Return an argon2id hash; some 50 ms and 64 MiB."""
     return PasswordHasher().hash(password)
 
 
 def make_secret() -> str:
-    """A random secret, or a mark that nothing else has."""
+    """Return a random secret, or a mark that nothing else has."""
     return secrets.token_urlsafe(18)
 
 
@@ -70,7 +70,7 @@ def ensure_administrator(
 
 
 def _read_older_users(file: Path) -> Mapping[str, str]:
-    """The hashes that a release without rules kept, so that its users can go on."""
+    """Return the password hashes of a release without rules, so that its users can go on."""
     try:
         return {str(name): str(text) for name, text in json.loads(file.read_text()).items()}
     except FileNotFoundError:
@@ -87,5 +87,5 @@ class AccessStore(PrivateFile[Policy]):
 
     @property
     def policy(self) -> Policy:
-        """What holds now; a glance at the file's date, so it may be asked on an event loop. Raise CatalogUnusable."""
+        """Return the policy in force; it only looks at the file's date, so use it on an event loop. Raises CatalogUnusable."""
         return self.value

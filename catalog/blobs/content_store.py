@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from catalog.blobs.index import Holdings
+from catalog.blobs.index import BlobIndex
 from catalog.blobs.local_store import BlobReader, BlobStore
 from catalog.blobs.uploads import Clock, Uploads
 from oci.digest import Digest
@@ -15,20 +15,20 @@ LEASE_AGE = 600.0
 class ContentStore:
     """Looks up, reads and leases blobs; usable from any thread."""
 
-    def __init__(self, store: BlobStore, holdings: Holdings, uploads: Uploads, *, clock: Clock) -> None:
-        self._store, self._holdings, self._uploads, self._clock = store, holdings, uploads, clock
+    def __init__(self, store: BlobStore, blob_index: BlobIndex, uploads: Uploads, *, clock: Clock) -> None:
+        self._store, self._blob_index, self._uploads, self._clock = store, blob_index, uploads, clock
 
     def size(self, digest: Digest) -> int | None:
         """Bytes of a blob that is held by anybody, else None."""
-        return self._holdings.size(digest)
+        return self._blob_index.size(digest)
 
     def missing(self, digests: Iterable[Digest]) -> set[Digest]:
         """Those of the blobs that are not held."""
-        return {digest for digest in digests if self._holdings.size(digest) is None}
+        return {digest for digest in digests if self._blob_index.size(digest) is None}
 
     def open(self, digest: Digest) -> BlobReader:
         """Open a blob; raise BlobUnknown when it is not held, StorageCorrupt when its bytes are gone."""
-        size = self._holdings.size(digest)
+        size = self._blob_index.size(digest)
         if size is None:
             raise BlobUnknown(f"blob {digest} is not held here")
         return self._store.open(digest, size)
@@ -59,7 +59,7 @@ class ContentStore:
 
         What others hold is written like anything else, so that the time it takes tells nothing of them.
         """
-        if self.linked(repository, digest) and self._holdings.add_link(
+        if self.linked(repository, digest) and self._blob_index.add_link(
             repository, digest, media_type=media_type, now=self._clock()
         ):
             return
@@ -72,37 +72,37 @@ class ContentStore:
 
     def link(self, repository: str, digest: Digest, media_type: str = "") -> None:
         """Let a repository use a blob until a version holds it; raise BlobUnknown when it is not held."""
-        if not self._holdings.add_link(repository, digest, media_type=media_type, now=self._clock()):
+        if not self._blob_index.add_link(repository, digest, media_type=media_type, now=self._clock()):
             raise BlobUnknown(f"blob {digest} is not held here")
 
     def unlink(self, repository: str, digest: Digest) -> bool:
         """End a repository's lease on a blob; False when it has none. The bytes go when nothing else needs them."""
-        return self._holdings.drop_link(repository, digest)
+        return self._blob_index.drop_link(repository, digest)
 
     def linked(self, repository: str, digest: Digest) -> bool:
         """Whether the repository has a lease on a blob that is held."""
-        return self._holdings.link(repository, digest) is not None
+        return self._blob_index.link(repository, digest) is not None
 
     def lease(self, repository: str, digest: Digest, media_type: str = "") -> bool:
         """Make sure that the repository has a lease of recent date; False when the blob is not held.
 
         With a media type, only a manifest that the repository has staged itself counts as held.
         """
-        link = self._holdings.link(repository, digest)
+        link = self._blob_index.link(repository, digest)
         if media_type and (link is None or not link.media_type):
             return False
         now = self._clock()
         if link is not None and now - link.linked_at < LEASE_AGE:
             return True
-        return self._holdings.add_link(repository, digest, media_type=media_type, now=now)
+        return self._blob_index.add_link(repository, digest, media_type=media_type, now=now)
 
     def linked_anywhere(self, digest: Digest) -> set[str]:
         """The repositories that have a lease on the blob."""
-        return self._holdings.repositories_of(digest)
+        return self._blob_index.repositories_of(digest)
 
     def origins(self, digest: Digest) -> frozenset[str]:
         """The registries that have sent a blob whole."""
-        return self._holdings.origins(digest)
+        return self._blob_index.origins(digest)
 
     def check(self) -> None:
         """Raise what keeps the store from being written."""

@@ -69,14 +69,14 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class BlobRecord:
     """A blob that is held, and its size in bytes."""
 
     digest: Digest
     size: int
 
 
-class Holdings:
+class BlobIndex:
     """The database; usable from any thread, durable when a method returns."""
 
     def __init__(self, file: Path, *, busy_timeout: float = 60.0, room: Room | None = None) -> None:
@@ -223,7 +223,7 @@ class Holdings:
         row = self._connection().execute("SELECT count(*), coalesce(sum(size), 0) FROM blobs").fetchone()
         return int(row[0]), int(row[1])
 
-    def without_lease(self, blobs: Iterable[Held], *, since: float) -> list[Held]:
+    def without_lease(self, blobs: Iterable[BlobRecord], *, since: float) -> list[BlobRecord]:
         """Those of the blobs that no repository has leased since a Unix time."""
         connection = self._connection()
         return [blob for blob in blobs if not _is_leased(connection, blob.digest, since)]
@@ -236,14 +236,14 @@ class Holdings:
         )
         return [Link(repository, digest, media_type, linked_at) for repository, media_type, linked_at in rows]
 
-    def give_up(self, blobs: Iterable[Held], *, since: float) -> list[Held]:
+    def give_up(self, blobs: Iterable[BlobRecord], *, since: float) -> list[BlobRecord]:
         """Forget blobs and their old leases; return those of which that was done: the others were leased since a Unix time, or
         are not held. Their bytes stay until `remove_left`.
 
         The record goes first and for good: were the bytes to go first, a process killed between the two would leave a blob that
         counts as held and is not there.
         """
-        given_up: list[Held] = []
+        given_up: list[BlobRecord] = []
         with self.transaction() as connection:
             for blob in blobs:
                 if _is_leased(connection, blob.digest, since):
@@ -321,7 +321,7 @@ class Holdings:
         return {Digest(digest): size for digest, size in rows}
 
     def mark(self, name: str) -> float | None:
-        """A number that upkeep has noted."""
+        """Return a number that maintenance has noted."""
         found = self.rows("SELECT value FROM marks WHERE name = ?", (name,))
         return float(found[0][0]) if found else None
 

@@ -64,7 +64,7 @@ def digest_of_name(name: str) -> tuple[Digest | None, bool]:
 
 
 class BlobStore(Protocol):
-    """Keeps bytes by digest. What is held is said by the holdings, never by a file that happens to be there."""
+    """Keeps bytes by digest. The blob index says what is held, never a file that happens to be there."""
 
     @property
     def staging(self) -> Path:

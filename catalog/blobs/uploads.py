@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from catalog.blobs.index import Holdings
+from catalog.blobs.index import BlobIndex
 from catalog.blobs.local_store import BlobStore, BlobVanished, storage_errors
 from catalog.disk_reserve import Room
 from oci.digest import Digest, Hasher, new_hasher
@@ -33,9 +33,9 @@ class Uploads:
     """Begins and resumes sessions over one store's staging folder; usable from any thread and by several processes."""
 
     def __init__(
-        self, store: BlobStore, holdings: Holdings, *, clock: Clock, expiry: float, room: Room | None = None
+        self, store: BlobStore, blob_index: BlobIndex, *, clock: Clock, expiry: float, room: Room | None = None
     ) -> None:
-        self._store, self._holdings, self._clock, self._expiry = store, holdings, clock, expiry
+        self._store, self._blob_index, self._clock, self._expiry = store, blob_index, clock, expiry
         self._room = room
         self._states: OrderedDict[str, tuple[int, Hasher]] = OrderedDict()
         self._guard = threading.Lock()
@@ -128,7 +128,7 @@ class Uploads:
 
     def _is_intact(self, digest: Digest) -> bool:
         """Whether the blob is recorded and its bytes are there; a new upload mends one whose file was lost."""
-        size = self._holdings.size(digest)
+        size = self._blob_index.size(digest)
         if size is None:
             return False
         try:
@@ -141,7 +141,7 @@ class Uploads:
         self, session: "UploadSession", path: Path, digest: Digest, size: int, media_type: str, origin: str
     ) -> None:
         """Bring the bytes to their place, again where others hold them: the time it takes is not to tell of others."""
-        is_own = self._holdings.link(session.repository, digest) is not None
+        is_own = self._blob_index.link(session.repository, digest) is not None
 
         def place() -> None:
             if is_own and self._is_intact(digest):
@@ -153,7 +153,7 @@ class Uploads:
             if not (is_own and self._is_intact(digest)):
                 self._store.send(path, digest)
             try:
-                self._holdings.ingest(
+                self._blob_index.ingest(
                     digest,
                     size,
                     place,

@@ -15,7 +15,7 @@ without their bytes (`Snapshot.deferred`): such a one is the repository's only b
 from collections.abc import Mapping
 
 from catalog.blobs.content_store import ContentStore
-from catalog.blobs.index import Holdings
+from catalog.blobs.index import BlobIndex
 from catalog.distributions.records import Distributions
 from catalog.versions.snapshot import Snapshot
 from catalog.versions.snapshot_cache import Snapshots
@@ -27,9 +27,9 @@ class Rights:
     """Answers for one installation; usable from any thread."""
 
     def __init__(
-        self, content: ContentStore, holdings: Holdings, snapshots: Snapshots, distributions: Distributions
+        self, content: ContentStore, blob_index: BlobIndex, snapshots: Snapshots, distributions: Distributions
     ) -> None:
-        self._content, self._holdings = content, holdings
+        self._content, self._blob_index = content, blob_index
         self._snapshots, self._distributions = snapshots, distributions
 
     def has_received(self, version: Snapshot, digest: Digest) -> bool:
@@ -63,11 +63,11 @@ class Rights:
 
     def leased(self, repository: str) -> Mapping[Digest, int]:
         """Return the blobs that are held and leased to a repository, with their sizes; one query over all its leases."""
-        return self._holdings.linked(repository)
+        return self._blob_index.linked(repository)
 
     def is_public(self, digest: Digest) -> bool:
         """Return whether a public path is known to serve a blob that is held. May read a version from the catalogue."""
-        repository = self._holdings.taken_by(digest)
+        repository = self._blob_index.taken_by(digest)
         return repository is not None and self._serves_publicly(repository, digest)
 
     def _serves_publicly(self, repository: str, digest: Digest) -> bool:
@@ -94,11 +94,11 @@ class Rights:
         One that nothing serves yet may be on a public path soon; that is looked at whenever it counts.
         """
         serving = self._distributions.serving(repository)
-        known = self._holdings.taken_by(digest)
+        known = self._blob_index.taken_by(digest)
         if known == repository or (serving and all(one.private for one in serving)):
             return
         if known is None or all(one.private for one in self._distributions.serving(known)):
-            self._holdings.set_taken_by(digest, repository)
+            self._blob_index.set_taken_by(digest, repository)
 
 
 def proven_bytes(version: Snapshot, leased: Mapping[Digest, int]) -> int:

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from catalog.audit import Event, event_of
 from catalog.lake.connection import Lake
-from catalog.versions.change_feed import NewsFeed
+from catalog.versions.change_feed import ChangeFeed
 
 MAX_TAGS = 1000
 """How many changed tags of a version are told; beyond that only their number is."""
@@ -64,7 +64,7 @@ class CommitLog:
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
-        self._feed = NewsFeed(lake)
+        self._feed = ChangeFeed(lake)
         self._reading = threading.Lock()
         self._looked_at = 0
         self._last: tuple[tuple[int, int, int], Sequence[CommitNote]] | None = None
@@ -75,10 +75,10 @@ class CommitLog:
 
     def look(self) -> int:
         """Take the record as read up to now; return the position of the last commit."""
-        news = self._feed.read()
-        self._feed.accept(news)
-        self._looked_at = news.position
-        return news.position
+        changes = self._feed.read()
+        self._feed.acknowledge(changes)
+        self._looked_at = changes.position
+        return changes.position
 
     def last_position(self) -> int:
         """The position of the last commit."""

@@ -8,7 +8,7 @@ pull.
 
 from collections import defaultdict
 
-from catalog.blobs.index import Holdings
+from catalog.blobs.index import BlobIndex
 from catalog.distributions.records import Distributions
 from catalog.lake.connection import Lake
 from oci.digest import Digest
@@ -22,9 +22,9 @@ WHERE kind = 'blob' AND action = 'add' AND records.digest IN (SELECT digest FROM
 GROUP BY records.repository, records.digest"""
 
 
-def grant_rights_of_older_releases(lake: Lake, holdings: Holdings, distributions: Distributions) -> None:
+def grant_rights_of_older_releases(lake: Lake, blob_index: BlobIndex, distributions: Distributions) -> None:
     """Lease to repositories what they may go on using; idempotent, and nothing after the first time."""
-    if holdings.mark(_MARK) is not None:
+    if blob_index.mark(_MARK) is not None:
         return
     holders: dict[str, dict[str, str]] = defaultdict(dict)
     for repository, digest, remotes in lake.read(_HOLDERS):
@@ -32,12 +32,13 @@ def grant_rights_of_older_releases(lake: Lake, holdings: Holdings, distributions
     granted = [
         (repository, Digest(digest))
         for digest, found in holders.items()
-        if holdings.size(digest) is not None and _is_harmless(found, holdings.repositories_of(digest), distributions)
+        if blob_index.size(digest) is not None
+        and _is_harmless(found, blob_index.repositories_of(digest), distributions)
         for repository, remotes in found.items()
         if remotes
     ]
-    holdings.grant(granted)
-    holdings.set_mark(_MARK, 1.0)
+    blob_index.grant(granted)
+    blob_index.set_mark(_MARK, 1.0)
 
 
 def _is_harmless(found: dict[str, str], leased: set[str], distributions: Distributions) -> bool:

@@ -1,4 +1,4 @@
-"""Companions: what belongs to an image without being in it, by cosign's tags or as a referrer, and which of them are wanted."""
+"""Companions: what belongs to an image without being in it, by cosign's tags or as a referrer, and which of them are selected."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ COMPANION_TAGS = f"re:sha(256|512)-[0-9a-f]+({'|'.join(end.replace('.', '[.]') f
 
 
 def is_companion_tag(tag: str) -> bool:
-    """Whether a tag's name says that it holds what belongs to a manifest."""
+    """Return whether a tag's name says that it holds companions of a manifest."""
     return tag.startswith("sha") and re.fullmatch(COMPANION_TAGS.removeprefix("re:"), tag) is not None
 
 
@@ -60,17 +60,17 @@ SIGNATURE_TYPES = (
 
 @dataclass(frozen=True, slots=True)
 class CompanionFilter:
-    """Which companions come along: those whose artifact type fits a glob, or one of the WORDS; without any, none do."""
+    """Selects the companions to copy: those whose artifact type fits a glob, or one of the WORDS; without patterns, none."""
 
     patterns: tuple[str, ...] = ("*",)
 
     def selects(self, artifact_type: str) -> bool:
-        """Whether a referrer of this type is wanted."""
+        """Return whether a referrer of this type is selected."""
         globs = (glob for pattern in self.patterns for glob in WORDS.get(pattern, (pattern,)))
         return any(fnmatchcase(artifact_type, glob) for glob in globs)
 
     def tags_of(self, digest: Digest) -> tuple[str, ...]:
-        """The tags that may hold wanted companions of a manifest."""
+        """Return the tags that may hold selected companions of a manifest."""
         if not self.patterns:
             return ()
         name = f"{digest.algorithm}-{digest.encoded}"

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field
 from catalog.filters.companions import WORDS
 from catalog.filters.facts import Facts, Values
 from catalog.parsed_text import checked
-from catalog.units import moment_of
+from catalog.units import format_time, moment_of
 from oci.errors import InvalidInput
 from oci.kinds import COSIGN_SIGNATURE, KINDS
 
@@ -31,7 +31,7 @@ class PairCondition:
     negated: bool
 
     def holds(self, found: Values) -> bool:
-        """Whether it is so; of several values of a key, one that fits is enough, and with a negated condition one too many."""
+        """Return whether the condition holds. One of several values of a key is enough; if negated, one is too many."""
         values = found.get(self.key, frozenset())
         has = bool(values) if self.value is None else any(fnmatchcase(value, self.value) for value in values)
         return has != self.negated
@@ -41,7 +41,7 @@ def parse_pair(text: str) -> PairCondition:
     """Read `KEY`, `KEY=GLOB`, `!KEY` or `KEY!=GLOB`; raise InvalidInput."""
     match = _PAIR.fullmatch(text)
     if match is None or (match["negated"] and match["sign"]):
-        raise InvalidInput(f"{text[:100]!r} is no condition; expected KEY, KEY=VALUE, !KEY or KEY!=VALUE")
+        raise InvalidInput(f"invalid condition {text[:100]!r}: expected KEY, KEY=VALUE, !KEY or KEY!=VALUE")
     return PairCondition(text, match["key"], match["value"], bool(match["negated"]) or match["sign"] == "!=")
 
 
@@ -54,7 +54,7 @@ def parse_type(text: str) -> tuple[bool, Callable[[str], bool]]:
     known = dict.fromkeys([*KINDS, *_KINDS_OF])
     if not word or (word not in known and not any(mark in word for mark in "/*?[")):
         raise InvalidInput(
-            f"{word[:100]!r} is no type; expected one of {', '.join(known)}, or a glob of artifact types"
+            f"invalid type {word[:100]!r}: expected one of {', '.join(known)}, or a glob of artifact types"
         )
     globs = _KINDS_OF.get(word, (word,))
     return text.startswith("!"), lambda found: any(fnmatchcase(found, glob) for glob in globs)
@@ -69,7 +69,7 @@ TypeText = Annotated[str, Field(max_length=300), AfterValidator(checked(parse_ty
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What must be true of content to be taken: any of the types (and none of those after `!`), and everything else that is said.
+    """Conditions that selected content meets: any of the types (none after `!`), and every other condition.
 
     `newer_than` and `older_than` are ages as `catalog.units` reads them; a manifest of unknown creation is neither. `signed`: a
     signature is there, of whoever. Raises InvalidInput, when it judges, for a condition that cannot be read.
@@ -87,11 +87,11 @@ class Conditions:
 
     @property
     def but_signed(self) -> "Conditions":
-        """All other conditions."""
+        """Return the same conditions without `signed`."""
         return replace(self, signed=False)
 
     def judge(self, facts: Facts, now: datetime) -> tuple[bool, str]:
-        """Whether content is taken, and the rule that says so: all conditions that it fulfils, or the first that it does not."""
+        """Return whether content is selected, and why: all conditions that it meets, or the first that it does not."""
         fulfilled: list[str] = []
         for judged in (self._judge_types(facts), *self._judge_pairs(facts), *self._judge_age(facts, now)):
             holds, words = judged
@@ -139,4 +139,4 @@ class Conditions:
             edge = moment_of(age, now)
             holds = facts.created > edge if word == "newer" else facts.created < edge
             said = f"{word} than {age}"
-            yield holds, said if holds else f"created {facts.created:%Y-%m-%d %H:%M}, not {said}"
+            yield holds, said if holds else f"created {format_time(facts.created.replace(microsecond=0))}, not {said}"

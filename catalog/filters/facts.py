@@ -52,7 +52,7 @@ def facts_of(
     annotations: Mapping[str, str] | None = None,
     signed: bool = False,
 ) -> Facts:
-    """The facts of a manifest alone; `created` is what its config says, `artifact_type` that or else its config's media type."""
+    """Return the facts of a manifest alone: `created` and, without an artifact type, the media type are those of its config."""
     annotations = annotations or {}
     return Facts(
         digest,
@@ -67,7 +67,7 @@ def facts_of(
 
 
 def with_children(index: Facts, children: Iterable[Facts]) -> Facts:
-    """The facts of an index, given those of its children."""
+    """Return the facts of an index, given those of its children."""
     some = list(children)
     return replace(
         index,
@@ -79,12 +79,12 @@ def with_children(index: Facts, children: Iterable[Facts]) -> Facts:
 
 
 def is_attestation(platform: str) -> bool:
-    """Whether a child of an index is an attestation about another, by the platform of its descriptor: `unknown/unknown`."""
+    """Return whether a child of an index attests another, by the platform of its descriptor: `unknown/unknown`."""
     return platform.startswith("unknown/")
 
 
 def is_signature(kind: str, artifact_type: str) -> bool:
-    """Whether what refers to a manifest signs it."""
+    """Return whether a referrer of a manifest is a signature."""
     return kind == COSIGN_SIGNATURE or any(fnmatchcase(artifact_type, glob) for glob in _SIGNATURE_TYPES)
 
 

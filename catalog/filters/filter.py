@@ -18,14 +18,14 @@ from oci.digest import Digest
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """The filter language: which tags, and what must be true of what they point to. The newest are counted last of all."""
+    """A filter: tags by pattern, conditions on what they point to, and last the newest of what is left."""
 
     tags: TagFilter = field(default_factory=TagFilter)
     conditions: Conditions = field(default_factory=Conditions)
 
     @property
     def asks_content(self) -> bool:
-        """Whether tags alone do not decide."""
+        """Return whether the selection needs facts of content, besides tags."""
         return bool(self.conditions) or self._by_creation
 
     @property
@@ -34,22 +34,22 @@ class Filter:
 
     @property
     def of_named(self) -> "Filter":
-        """The rule for what is named, by digest or otherwise: the conditions hold for it, and it is not counted."""
+        """Return the filter for content that is named: the conditions hold, the newest are not counted."""
         return Filter(conditions=self.conditions)
 
     @property
     def asks_configs(self) -> bool:
-        """Whether image configs are to be read, besides manifests."""
+        """Return whether image configs are read, besides manifests."""
         found = self.conditions
         return bool(found.types or found.labels or found.newer_than or found.older_than or self._by_creation)
 
     @property
     def asks_manifests(self) -> bool:
-        """Whether manifests are to be read; whether one is signed, others tell."""
+        """Return whether manifests are read; whether one is signed is known without them."""
         return self.asks_configs or bool(self.conditions.annotations)
 
     def candidates(self, tags: Iterable[str]) -> Selection:
-        """What the patterns leave. Where content decides, cosign's tags are no candidates: they come with their images."""
+        """Return the tags that patterns select. Where content decides, cosign's tags come with their images alone."""
         if not self.asks_content:
             return self.tags.select(tags)
         found = self.tags.match(tags)
@@ -59,12 +59,12 @@ class Filter:
         )
 
     def select(self, pointing: Mapping[str, Digest], facts: Mapping[Digest, Facts], now: datetime) -> Selection:
-        """Choose among tags, given the facts of what the candidates point to."""
+        """Select tags, given the facts of what the candidates point to."""
         found = self.candidates(pointing)
         return self.settle(found, {tag: facts[pointing[tag]] for tag in found.kept if pointing[tag] in facts}, now)
 
     def to_judge(self, candidates: Collection[str], verdicts: Mapping[str, bool], *, ahead: int = 0) -> list[str]:
-        """The candidates whose content is to be judged next, given what is known of others; none: `settle` can choose.
+        """Return the candidates whose content is judged next, given verdicts on others; none: `settle` can select.
 
         By version, older ones are looked at only where newer ones have failed, and `ahead` more than that needs.
         """
@@ -87,7 +87,7 @@ class Filter:
         return [tag for tag in candidates if tag in wanted]
 
     def settle(self, candidates: Selection, facts: Mapping[str, Facts], now: datetime) -> Selection:
-        """Choose among candidates, given the facts of those that `to_judge` wanted judged."""
+        """Select among candidates, given the facts of those that `to_judge` returned."""
         if not self.asks_content:
             return candidates
         judged = self._judge(candidates, facts, now)
@@ -97,7 +97,7 @@ class Filter:
         return keep_newest(judged, self.tags.newest, self.tags.line, created=created)
 
     def _judge(self, candidates: Selection, facts: Mapping[str, Facts], now: datetime) -> Selection:
-        """Judge each candidate. One of which nothing is known is not taken, unless newer ones decide about it."""
+        """Judge each candidate. One without facts is not selected, unless newer ones decide about it."""
         rules: dict[str, str] = {}
         dropped: dict[str, str] = {}
         is_counted = self.tags.newest is not None

@@ -1,4 +1,4 @@
-"""The filter by platform: which children of an index are taken."""
+"""The filter by platform: which children of an index are selected."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ Part = tuple[str, Descriptor]
 
 @dataclass(frozen=True, slots=True)
 class PlatformFilter:
-    """Which children of an index are taken; with none wanted, all. The index itself keeps its bytes and digest."""
+    """Selects children of an index by platform; all, if it names none. The index itself keeps its bytes and digest."""
 
     wanted: tuple[Platform, ...] = ()
 
     def children(self, manifest: Manifest) -> Sequence[Part]:
-        """A manifest's parts by role, without an index's children of other platforms.
+        """Return a manifest's parts by role, without an index's children of other platforms.
 
         Children that name no platform stay; attestations stay with the image they are about.
         """
@@ -37,7 +37,7 @@ class PlatformFilter:
         ]
 
     def children_of_some(self, manifest: Manifest) -> Sequence[Part]:
-        """As `children`; raise InvalidInput when an index names platforms, and none of those wanted."""
+        """Return as `children` does; raise InvalidInput for an index that names platforms, none of them selected."""
         kept = self.children(manifest)
         there = sorted({str(child.platform) for _role, child in manifest.children() if _names_platform(child)})
         if self.wanted and manifest.is_index and there and not any(_names_platform(child) for _role, child in kept):

@@ -1,4 +1,4 @@
-"""What is chosen from a repository: a tag, a digest, or what a filter keeps."""
+"""What is selected from a repository: a tag, a digest, or what a filter selects."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -10,7 +10,7 @@ from oci.reference import ContentReference, parse_content_reference
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """What is chosen from a repository here: one tag, one digest, or with neither the tags that filters keep: its own filter,
+    """Selects content of a repository here: one tag, one digest, or with neither the tags that filters select: its own filter,
     `wanted`, if it has one."""
 
     repository: str

@@ -15,7 +15,7 @@ InRange = Callable[[Version], bool]
 
 
 def parse_version(tag: str) -> Version | None:
-    """The version that a tag is, a leading `v` aside; `1.2` counts as 1.2.0. None for a tag that is none.
+    """Return the version that a tag is, a leading `v` aside; `1.2` counts as 1.2.0. None for any other tag.
 
     A tag cannot hold the `+` before a version's build, so a `_` stands for it: helm pushes chart 1.2.3+up4 as the tag 1.2.3_up4.
     Source: Helm, "Use OCI-based registries".
@@ -30,7 +30,7 @@ Newness = tuple[Version, tuple[tuple[bool, int, str], ...]]
 
 
 def newness(version: Version) -> Newness:
-    """What orders versions; of equal ones their builds decide, numbers by value, which semantic versioning leaves open."""
+    """Return the key that orders versions; equal ones by their builds, numbers by value, as semver leaves open."""
     parts = re.findall(r"\d+|[^\d.]+", version.build or "")
     return version, tuple((not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts)
 
@@ -77,7 +77,7 @@ def _holds(version: Version, sign: str, bound: Version) -> bool:
 
 
 def _bounds_of(match: re.Match[str]) -> list[tuple[str, Version]]:
-    """The lower and upper bounds that one comparator means."""
+    """Return the lower and upper bounds that one comparator means."""
     sign = match[1] or "="
     minor, patch = (None if part in (None, "x", "*") else int(part) for part in (match[3], match[4]))
     major = int(match[2])

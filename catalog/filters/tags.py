@@ -1,4 +1,4 @@
-"""Which tags and platforms an operation takes: one small language, the same wherever content is filtered.
+"""Which tags an operation selects: one small language, the same wherever content is filtered.
 
 A pattern is a glob (`v1.*`), a regular expression behind `re:` that has to fit the whole tag (`re:v[0-9]+`), or a range of
 semantic versions behind `semver:` (`semver:>=1.2 <2`, `semver:^1.4`). As an include it may also be a digest.
@@ -36,16 +36,16 @@ class Selection:
 
     @property
     def kept(self) -> tuple[str, ...]:
-        """The tags kept."""
+        """Return the tags kept."""
         return tuple(self.rules)
 
     def with_kept(self, rules: Mapping[str, str]) -> "Selection":
-        """With these tags too."""
+        """Return the selection with these tags kept too."""
         dropped = {tag: reason for tag, reason in self.dropped.items() if tag not in rules}
         return Selection({**self.rules, **rules}, dropped)
 
     def without(self, tags: Collection[str]) -> "Selection":
-        """As if these tags had never been looked at."""
+        """Return the selection as if these tags had never been there."""
         gone = set(tags)
         return Selection(
             {tag: rule for tag, rule in self.rules.items() if tag not in gone},
@@ -53,17 +53,17 @@ class Selection:
         )
 
     def with_dropped(self, reasons: Mapping[str, str]) -> "Selection":
-        """Without these tags."""
+        """Return the selection with these tags dropped."""
         rules = {tag: rule for tag, rule in self.rules.items() if tag not in reasons}
         return Selection(rules, {**self.dropped, **reasons})
 
 
 @dataclass(frozen=True, slots=True)
 class TagFilter:
-    """Which tags an operation takes: those that match any of `include` (all, where it is empty) and none of `exclude`; of these
+    """Selects tags: those that match any of `include` (all, where it is empty) and none of `exclude`; of these
     the `newest` of each `line`.
 
-    An include may also be a digest: that manifest is taken without a tag. What is newest by creation, content tells: see
+    An include may also be a digest: that manifest is selected without a tag. What is newest by creation, content tells: see
     catalog/filters/filter.py. Raises InvalidInput for a pattern that cannot be read.
     """
 
@@ -75,23 +75,23 @@ class TagFilter:
 
     @property
     def digests(self) -> tuple[Digest, ...]:
-        """The manifests that are named by digest."""
+        """Return the manifests that are named by digest."""
         return tuple(Digest.parse(text) for text in self.include if _is_digest(text))
 
     @property
     def named(self) -> tuple[str, ...] | None:
-        """The tags named as they are, when the filter names all that it takes and so needs no list to choose from; else None."""
+        """Return the tags that are named as they are, if the filter needs no list of tags; else None."""
         patterns = [text for text in self.include if not _is_digest(text)]
         whole = self.include and self.newest is None and all(map(_is_literal, patterns))
         return tuple(patterns) if whole else None
 
     def select(self, tags: Iterable[str]) -> Selection:
-        """Choose among tags by patterns, and the newest by version. One that is no version is not among the newest."""
+        """Select tags by patterns, then the newest by version; a tag that is no version is not among the newest."""
         selection = self.match(tags)
         return selection if self.newest is None else keep_newest(selection, self.newest, self.line)
 
     def match(self, tags: Iterable[str]) -> Selection:
-        """Choose among tags by patterns alone. One that is listed twice counts once."""
+        """Select tags by patterns alone; a tag that is listed twice counts once."""
         patterns = [text for text in self.include if not _is_digest(text)]
         if self.include and not patterns:
             return Selection({}, dict.fromkeys(tags, "matches no include"))
@@ -142,7 +142,7 @@ Age = tuple[Any, ...]
 
 
 def newest_first(ages: Mapping[str, Age], line: Line) -> list[list[str]]:
-    """The tags of each line, the newest first."""
+    """Return the tags of each line, the newest first."""
     lines: dict[tuple[int, ...], list[str]] = {}
     for tag in ages:
         version = None if line == "repository" else parse_version(tag)
@@ -171,7 +171,7 @@ def parse_tag_pattern(text: str) -> Matches:
     try:
         expression = re.compile(text.removeprefix("re:") if text.startswith("re:") else translate(text))
     except re.error as error:
-        raise InvalidInput(f"{text!r} is not a regular expression: {error}") from None
+        raise InvalidInput(f"invalid pattern {text!r}: expected a regular expression: {error}") from None
     return lambda tag: expression.fullmatch(tag) is not None
 
 
@@ -186,7 +186,7 @@ def _compile(patterns: Iterable[str]) -> Sequence[tuple[str, Matches]]:
 def _judge(
     tag: str, included: Sequence[tuple[str, Matches]], excluded: Sequence[tuple[str, Matches]]
 ) -> tuple[bool, str]:
-    """Whether a tag is kept, and the rule that says so."""
+    """Return whether a tag is kept, and the rule that says so."""
     if not is_tag(tag):
         return False, "not a valid tag"
     by = next((text for text, matches in included if matches(tag)), None)

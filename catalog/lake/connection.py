@@ -159,9 +159,9 @@ class Lake:
                     self.sequence.restore(before)
 
     def maintain(self, sql: str, parameters: Sequence[object] = ()) -> tuple[list[Row], float]:
-        """Run one statement of DuckLake's upkeep under the lock; return its rows, and for how many seconds the lock was held.
+        """Run one statement of DuckLake's maintenance under the lock; return its rows, and the seconds that the lock was held.
 
-        No version changes by it, so nobody has to look for news.
+        No version changes by it, so nobody has to read the change feed.
         """
         with self._locked():
             began = time.monotonic()

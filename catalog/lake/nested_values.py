@@ -1,7 +1,7 @@
 """Nested values of the catalogue: kept as JSON text in plain columns, read as maps and lists.
 
 DuckDB 1.5 inlines nested values into the bookkeeping as text that it cannot always read back (a `}` in a string of a list of
-structs, a map's key that ends in a backslash); one such row keeps every question over the column, and the upkeep, from working
+structs, a map's key that ends in a backslash); one such row keeps every question over the column, and maintenance, from working
 (duckdb/duckdb#23364). Earlier releases wrote nested columns, whose rows stay and are read where there is no JSON text
 (catalog/lake/nested_repair.py heals those that DuckDB reads wrong).
 """

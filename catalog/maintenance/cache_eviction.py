@@ -4,8 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from catalog.blobs.index import Held
+from catalog.blobs.index import BlobRecord
 from catalog.filters.companions import CompanionFilter
+from catalog.units import format_time
 from catalog.versions.changes import Change, RemoveManifest, RemoveTag
 from catalog.versions.snapshot import Snapshot
 from oci.digest import Digest
@@ -112,14 +113,14 @@ def _with_companions(
 
 
 def _reason(last: datetime) -> str:
-    return f"not used since {last:%Y-%m-%d %H:%M}"
+    return f"not used since {format_time(last.replace(microsecond=0))}"
 
 
 @dataclass(frozen=True, slots=True)
 class UsedBlob:
     """A blob that may lose its bytes, and when it was used last: fetched, or a manifest that has it was pulled."""
 
-    blob: Held
+    blob: BlobRecord
     last_used: datetime
 
 

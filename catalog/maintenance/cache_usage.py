@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import cast
 
-from catalog.blobs.index import Held, Holdings
+from catalog.blobs.index import BlobIndex, BlobRecord
 from catalog.distributions.records import Distributions
 from catalog.lake.connection import Lake, listed
 from catalog.lake.schema import PULLS_SINCE
@@ -47,8 +47,8 @@ WHERE kind = 'blob' AND repository IN (SELECT unnest(string_split(?, ' ')))"""
 class CacheContents:
     """Reads what lies below caches; usable from any thread."""
 
-    def __init__(self, lake: Lake, holdings: Holdings, distributions: Distributions, pulls: Pulls) -> None:
-        self._lake, self._holdings, self._distributions, self._pulls = lake, holdings, distributions, pulls
+    def __init__(self, lake: Lake, blob_index: BlobIndex, distributions: Distributions, pulls: Pulls) -> None:
+        self._lake, self._blob_index, self._distributions, self._pulls = lake, blob_index, distributions, pulls
 
     def repositories(self, path: str) -> list[str]:
         """The repositories that a cache has brought, by name; not those of caches below it. One query."""
@@ -79,12 +79,12 @@ class CacheContents:
         """The blobs and manifests in the store that versions of these repositories hold, each with its last use. One query."""
         wanted, found = set(names), list[UsedBlob]()
         for digest, pulled, is_received in self._lake.read(_BLOBS, [listed(wanted)]):
-            kept = self._holdings.ingested(str(digest))
-            is_theirs = is_received or not wanted.isdisjoint(self._holdings.repositories_of(str(digest)))
+            kept = self._blob_index.ingested(str(digest))
+            is_theirs = is_received or not wanted.isdisjoint(self._blob_index.repositories_of(str(digest)))
             if kept is not None and is_theirs:  # others may hold what these only name
                 fetched = datetime.fromtimestamp(kept[1], UTC)
                 last = max(fetched, cast("datetime", pulled)) if pulled else fetched
-                found.append(UsedBlob(Held(Digest(digest), kept[0]), last))
+                found.append(UsedBlob(BlobRecord(Digest(digest), kept[0]), last))
         return found
 
     def live_blobs(self, names: Iterable[str]) -> set[tuple[str, Digest]]:

@@ -1,4 +1,4 @@
-"""Upkeep of the lake in steps: each holds the write lock for moments, and leaves a catalogue that is whole, however it ends.
+"""Compaction of the lake in steps: each holds the write lock for moments, and leaves a catalogue that is whole, however it ends.
 
 Source: DuckLake 1.0, "Maintenance". What versions hold never changes by it: they are rows, and DuckLake's snapshots, which do
 expire, only say how the rows came to be.
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from catalog.blobs.index import Holdings
+from catalog.blobs.index import BlobIndex
 from catalog.blobs.uploads import Uploads
 from catalog.lake.connection import Lake
 from catalog.maintenance.leases import settle_leases
@@ -35,11 +35,11 @@ class Step:
     seconds: float
 
 
-class Upkeep:
+class Compaction:
     """The steps, in the order in which they are worth doing. Times are in seconds, `now` is a Unix time."""
 
-    def __init__(self, lake: Lake, holdings: Holdings, uploads: Uploads, pulls: Pulls) -> None:
-        self._lake, self._holdings, self._uploads, self._pulls = lake, holdings, uploads, pulls
+    def __init__(self, lake: Lake, blob_index: BlobIndex, uploads: Uploads, pulls: Pulls) -> None:
+        self._lake, self._blob_index, self._uploads, self._pulls = lake, blob_index, uploads, pulls
 
     def steps(self, *, keep_snapshots: float, grace: float, now: float) -> Iterator[Step]:
         """Do one step after the other. `keep_snapshots`: how long DuckLake's snapshots are kept; `grace`: leases older than that
@@ -100,7 +100,7 @@ class Upkeep:
 
     def drop_leases(self, *, before: float, now: float) -> Iterator[Step]:
         """End old leases, and uploads that nobody resumes; without the write lock."""
-        yield Step("drop-leases", settle_leases(self._lake, self._holdings, before=before, now=now).dropped, 0.0)
+        yield Step("drop-leases", settle_leases(self._lake, self._blob_index, before=before, now=now).dropped, 0.0)
         yield Step("drop-uploads", self._uploads.sweep(now), 0.0)
 
     def _tables(self) -> list[str]:

@@ -3,7 +3,7 @@
 1. Without a lock: of the blobs that no earlier sweep has found in a version, note which no change of any version names. What is
    named is vouched for, as of the lake's snapshot: it is looked at again only once rows of changes have gone. 2. Under the
    catalogue's write lock, so that no commit comes between: look at the repositories that were written meanwhile, and forget the
-   record of what is still loose in one transaction of the holdings, which every upload, mount and lease takes too. 3. Without
+   record of what is still loose in one transaction of the blob index, which every upload, mount and lease takes too. 3. Without
    the write lock: remove the bytes. Killed at any point, the next sweep goes on where this one was.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from catalog.blobs.index import Held, Holdings, Link
+from catalog.blobs.index import BlobIndex, BlobRecord, Link
 from catalog.blobs.local_store import BlobStore
 from catalog.lake.connection import Lake
 from catalog.lake.snapshot_log import read_position, read_since
@@ -42,14 +42,14 @@ class SweepReport:
 
     held: int
     held_bytes: int
-    freed: list[Held] = field(default_factory=list)
+    freed: list[BlobRecord] = field(default_factory=list)
     freed_blobs: int = 0
     freed_bytes: int = 0
     leased: int = 0
     leases: list[Link] = field(default_factory=list)
     finished: bool = True
 
-    def count(self, freed: Sequence[Held]) -> None:
+    def count(self, freed: Sequence[BlobRecord]) -> None:
         """Add blobs that were freed."""
         self.freed_blobs += len(freed)
         self.freed_bytes += sum(blob.size for blob in freed)
@@ -59,22 +59,22 @@ class SweepReport:
 class Sweeper:
     """Frees what nothing holds; safe beside any number of other processes."""
 
-    def __init__(self, lake: Lake, holdings: Holdings, store: BlobStore) -> None:
-        self._lake, self._holdings, self._store = lake, holdings, store
+    def __init__(self, lake: Lake, blob_index: BlobIndex, store: BlobStore) -> None:
+        self._lake, self._blob_index, self._store = lake, blob_index, store
 
     def sweep(
         self, *, grace: float, now: float, dry_run: bool = False, is_late: Callable[[], bool] = lambda: False
     ) -> SweepReport:
         """Free blobs; leases younger than `grace` seconds at Unix time `now` protect theirs. Ends early once `is_late`."""
-        report = SweepReport(*self._holdings.totals())
+        report = SweepReport(*self._blob_index.totals())
         if not dry_run:
-            self._holdings.remove_left(self._store.delete)
+            self._blob_index.remove_left(self._store.delete)
         since = now - grace
-        kept = settle_leases(self._lake, self._holdings, before=since, now=now, renew=not dry_run, drop=False).renewed
+        kept = settle_leases(self._lake, self._blob_index, before=since, now=now, renew=not dry_run, drop=False).renewed
         for batch in self._candidates():
             position = read_position(self._lake)
             loose = [blob for blob in self._without_version(batch) if blob.digest not in kept]
-            free = self._holdings.without_lease(loose, since=since)
+            free = self._blob_index.without_lease(loose, since=since)
             self._note_leased(report, loose, free, since)
             if dry_run:
                 report.count(free)
@@ -85,52 +85,54 @@ class Sweeper:
                 report.finished = False
                 return report
         if not dry_run:  # last, for a commit that comes between may need one
-            settle_leases(self._lake, self._holdings, before=since, now=now)
+            settle_leases(self._lake, self._blob_index, before=since, now=now)
         return report
 
-    def _note_leased(self, report: SweepReport, loose: Sequence[Held], free: Sequence[Held], since: float) -> None:
+    def _note_leased(
+        self, report: SweepReport, loose: Sequence[BlobRecord], free: Sequence[BlobRecord], since: float
+    ) -> None:
         report.leased += len(loose) - len(free)
         going = {blob.digest for blob in free}
         for blob in loose:
             if len(report.leases) >= LISTED:
                 return
             if blob.digest not in going:
-                report.leases += self._holdings.links(blob.digest, since=since)[-1:]
+                report.leases += self._blob_index.links(blob.digest, since=since)[-1:]
 
-    def _candidates(self) -> Iterator[list[Held]]:
+    def _candidates(self) -> Iterator[list[BlobRecord]]:
         """Blobs that nobody has vouched for since rows of changes went the last time, in order of digest."""
         removed = self._last_removal()
         last = ""
-        while rows := self._holdings.rows(
+        while rows := self._blob_index.rows(
             "SELECT digest, size FROM blobs WHERE digest > ? AND (vouched_at IS NULL OR vouched_at < ?) "
             "ORDER BY digest LIMIT ?",
             (last, removed, _BATCH),
         ):
-            yield [Held(Digest(digest), size) for digest, size in rows]
+            yield [BlobRecord(Digest(digest), size) for digest, size in rows]
             last = rows[-1][0]
 
     def _last_removal(self) -> int:
         """The snapshot up to which vouching is void, noted for the next sweep."""
-        known, removed = (int(self._holdings.mark(name) or 0) for name in ("sweep.position", "sweep.removed"))
+        known, removed = (int(self._blob_index.mark(name) or 0) for name in ("sweep.position", "sweep.removed"))
         if read_position(self._lake) < known:  # an older catalogue was put back
-            with self._holdings.transaction() as connection:
+            with self._blob_index.transaction() as connection:
                 connection.execute("UPDATE blobs SET vouched_at = NULL")
             known = removed = 0
         since = read_since(self._lake, known)
         removed = since.removed or removed
-        self._holdings.set_mark("sweep.removed", removed)
-        self._holdings.set_mark("sweep.position", since.position)
+        self._blob_index.set_mark("sweep.removed", removed)
+        self._blob_index.set_mark("sweep.position", since.position)
         return removed
 
-    def _vouch(self, batch: Sequence[Held], loose: Sequence[Held], position: int) -> None:
+    def _vouch(self, batch: Sequence[BlobRecord], loose: Sequence[BlobRecord], position: int) -> None:
         """Note that versions held the others as of the lake's snapshot."""
         apart = {blob.digest for blob in loose}
         named = [(position, blob.digest) for blob in batch if blob.digest not in apart]
         for start in range(0, len(named), 5000):
-            with self._holdings.transaction() as connection:
+            with self._blob_index.transaction() as connection:
                 connection.executemany("UPDATE blobs SET vouched_at = ? WHERE digest = ?", named[start : start + 5000])
 
-    def _without_version(self, batch: Sequence[Held], repository: str | None = None) -> list[Held]:
+    def _without_version(self, batch: Sequence[BlobRecord], repository: str | None = None) -> list[BlobRecord]:
         """Those that no change of any version, or of any version of one repository, names. The batch is what is hashed, and the
         changes stream by."""
         cursor = self._lake.cursor()
@@ -146,27 +148,27 @@ class Sweeper:
         return [blob for blob in batch if blob.digest not in named]
 
     def _free(
-        self, report: SweepReport, blobs: Sequence[Held], position: int, since: float, is_late: Callable[[], bool]
+        self, report: SweepReport, blobs: Sequence[BlobRecord], position: int, since: float, is_late: Callable[[], bool]
     ) -> None:
         for start in range(0, len(blobs), _LOCKED_BATCH):
-            some: Sequence[Held] = blobs[start : start + _LOCKED_BATCH]
+            some: Sequence[BlobRecord] = blobs[start : start + _LOCKED_BATCH]
             written = _LOCKED_REPOSITORIES + 1
             while written > _LOCKED_REPOSITORIES:  # so that few are left to look at under the lock
                 some, position, written = self._catch_up(some, position)
             with self._lake.write():
                 some, position, _ = self._catch_up(some, position)
-                given_up = self._holdings.give_up(some, since=since)
-            self._holdings.remove_left(self._store.delete)
+                given_up = self._blob_index.give_up(some, since=since)
+            self._blob_index.remove_left(self._store.delete)
             report.count(given_up)
             if is_late():
                 return
 
-    def _catch_up(self, blobs: Sequence[Held], position: int) -> tuple[Sequence[Held], int, int]:
+    def _catch_up(self, blobs: Sequence[BlobRecord], position: int) -> tuple[Sequence[BlobRecord], int, int]:
         """Leave out what repositories name that were written after `position`; return as of when that is so, and how many
         they were."""
-        news = read_since(self._lake, position)
-        if news.repositories is None:
-            return self._without_version(blobs), news.position, 0
-        for name in sorted(news.repositories):
+        since = read_since(self._lake, position)
+        if since.repositories is None:
+            return self._without_version(blobs), since.position, 0
+        for name in sorted(since.repositories):
             blobs = self._without_version(blobs, name)
-        return blobs, news.position, len(news.repositories)
+        return blobs, since.position, len(since.repositories)

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from catalog.blobs.index import Holdings
+from catalog.blobs.index import BlobIndex
 from catalog.distributions.records import Distribution, Distributions
 from catalog.lake.connection import Lake, listed
 from catalog.versions.history import History
@@ -19,7 +19,7 @@ Spans = tuple[tuple[int, int | None], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
+class Impact:
     """A repository whose versions need a blob: in which of them, under which tags it could be pulled, and the paths that serve
     such a version now."""
 
@@ -47,9 +47,11 @@ class Hit:
         }
 
 
-def find_hits(lake: Lake, history: History, distributions: Distributions, digests: Collection[Digest]) -> list[Hit]:
+def find_impacts(
+    lake: Lake, history: History, distributions: Distributions, digests: Collection[Digest]
+) -> list[Impact]:
     """What needs the blobs or manifests named; a query for all, and two for each repository that is hit."""
-    hits: list[Hit] = []
+    impacts: list[Impact] = []
     wanted = sorted(digests)
     for start in range(0, len(wanted), _NAMED):
         rows = lake.read(
@@ -61,17 +63,17 @@ def find_hits(lake: Lake, history: History, distributions: Distributions, digest
         for repository, digest, version, action in rows:
             changes[str(repository)][Digest(str(digest))].append((int(str(version)), str(action)))
         for name, of_blobs in changes.items():
-            hits += _hits_of(lake, history, distributions, name, of_blobs)
-    return hits
+            impacts += _impacts_of(lake, history, distributions, name, of_blobs)
+    return impacts
 
 
-def _hits_of(
+def _impacts_of(
     lake: Lake,
     history: History,
     distributions: Distributions,
     name: str,
     of_blobs: Mapping[Digest, Sequence[tuple[int, str]]],
-) -> Iterator[Hit]:
+) -> Iterator[Impact]:
     children = history.children(name)
     pointing = [
         (str(tag), Digest(str(digest)))
@@ -82,7 +84,7 @@ def _hits_of(
     for digest, changes in of_blobs.items():
         needing = ancestors({digest}, children)
         spans = spans_of(changes)
-        yield Hit(
+        yield Impact(
             digest,
             name,
             spans,
@@ -124,7 +126,7 @@ def _serves(one: Distribution, spans: Spans) -> bool:
     return any(first <= one.version and (last is None or one.version <= last) for first, last in spans)
 
 
-def find_absent(lake: Lake, holdings: Holdings) -> list[Digest]:
+def find_absent(lake: Lake, blob_index: BlobIndex) -> list[Digest]:
     """What versions hold, the store does not, and nothing says where it could be fetched: lost, unless somebody pushes it.
 
     A pass over all changes for each of 16 parts, so that the memory it takes is bounded.
@@ -138,12 +140,12 @@ def find_absent(lake: Lake, holdings: Holdings) -> list[Digest]:
             [_PARTS, part],
         )
         while rows := cursor.fetchmany(_FETCHED):
-            absent += [Digest(digest) for (digest,) in rows if holdings.size(digest) is None]
+            absent += [Digest(digest) for (digest,) in rows if blob_index.size(digest) is None]
     return sorted(absent)
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
+class ContentUse:
     """A repository that uses a blob or, where `media_type` is not empty, a manifest, of `size` bytes; and the upstreams that its
     versions came from, those of the versions that brought it first, then the latest."""
 
@@ -153,7 +155,7 @@ class Use:
     upstreams: tuple[Remote, ...]
 
 
-def find_uses(lake: Lake, digest: Digest) -> list[Use]:
+def find_uses(lake: Lake, digest: Digest) -> list[ContentUse]:
     """Return the repositories that use a digest, and where they came from; two queries."""
     rows = lake.read(
         "SELECT repository, max(CASE kind WHEN 'manifest' THEN media_type ELSE '' END), max(size) FROM changes "
@@ -171,4 +173,6 @@ def find_uses(lake: Lake, digest: Digest) -> list[Use]:
     upstreams: dict[str, dict[Remote, None]] = defaultdict(dict)
     for name, text in origins:
         upstreams[str(name)].update(dict.fromkeys(remotes_of(parse_origins(text))))
-    return [Use(str(name), str(kind), int(str(size or 0)), tuple(upstreams[str(name)])) for name, kind, size in rows]
+    return [
+        ContentUse(str(name), str(kind), int(str(size or 0)), tuple(upstreams[str(name)])) for name, kind, size in rows
+    ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from catalog.blobs.index import Holdings
+from catalog.blobs.index import BlobIndex
 from catalog.lake.connection import Lake, listed
 from oci.digest import Digest
 
@@ -38,14 +38,14 @@ class Settled:
 
 
 def settle_leases(
-    lake: Lake, holdings: Holdings, *, before: float, now: float, renew: bool = True, drop: bool = True
+    lake: Lake, blob_index: BlobIndex, *, before: float, now: float, renew: bool = True, drop: bool = True
 ) -> Settled:
     """Drop leases older than the Unix time `before` that have done their service, and renew those that keep bytes.
 
     Without `renew` and `drop` nothing is written.
     """
     settled = Settled()
-    for batch in holdings.old_links(before=before):
+    for batch in blob_index.old_links(before=before):
         deferred, done = _named(lake, batch)
         loose = set(batch) - deferred - done
         needed = _needed(lake, loose)
@@ -53,9 +53,9 @@ def settle_leases(
         settled.dropped += len(going)
         settled.renewed |= {digest for _, digest in needed}
         for some in _steps(sorted(needed)) if renew else ():
-            holdings.renew_links(some, now=now)
+            blob_index.renew_links(some, now=now)
         for some in _steps(going) if drop else ():
-            holdings.drop_links(some, before=before)
+            blob_index.drop_links(some, before=before)
     return settled
 
 

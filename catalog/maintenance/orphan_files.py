@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from catalog.blobs.index import Holdings
+from catalog.blobs.index import BlobIndex
 from catalog.blobs.local_store import BlobStore, Stored
 
 _BATCH, _LISTED = 500, 1_000
@@ -24,12 +24,12 @@ class UnknownFiles:
     names: list[str] = field(default_factory=list)
 
 
-def look_for_unknown(store: BlobStore, holdings: Holdings, *, before: float, remove: bool) -> UnknownFiles:
+def look_for_unknown(store: BlobStore, blob_index: BlobIndex, *, before: float, remove: bool) -> UnknownFiles:
     """Go through the store. With `remove`, blobs' files go that were last changed before a Unix time, and what is in quarantine
     and was brought anew by then; a file whose name is not that of a blob may be somebody else's, and stays."""
     report = UnknownFiles()
     for batch in _batches(store.stored()):
-        known = _known(holdings, batch)
+        known = _known(blob_index, batch)
         for one in batch:
             if one.aside:
                 report.quarantined += 1
@@ -38,7 +38,7 @@ def look_for_unknown(store: BlobStore, holdings: Holdings, *, before: float, rem
                 report.files += 1
                 report.bytes += one.size
                 report.names += [one.name][: _LISTED - len(report.names)]
-            if remove and one.modified_at < before and _remove(store, holdings, one, before):
+            if remove and one.modified_at < before and _remove(store, blob_index, one, before):
                 report.removed += 1
                 report.removed_bytes += one.size
     return report
@@ -49,17 +49,17 @@ def _batches(found: Iterator[Stored]) -> Iterator[list[Stored]]:
         yield batch
 
 
-def _known(holdings: Holdings, batch: list[Stored]) -> set[str]:
+def _known(blob_index: BlobIndex, batch: list[Stored]) -> set[str]:
     digests = [str(one.digest) for one in batch if one.digest is not None]
     places = ", ".join("?" * len(digests))
-    rows = holdings.rows(
+    rows = blob_index.rows(
         f"SELECT digest FROM blobs WHERE digest IN ({places}) UNION SELECT digest FROM leaving WHERE digest IN ({places})",
         digests * 2,
     )
     return {row[0] for row in rows}
 
 
-def _remove(store: BlobStore, holdings: Holdings, one: Stored, before: float) -> bool:
+def _remove(store: BlobStore, blob_index: BlobIndex, one: Stored, before: float) -> bool:
     """Remove it, unless it has been taken in by now; False when it is to stay."""
     if one.digest is None:
         return False
@@ -68,7 +68,7 @@ def _remove(store: BlobStore, holdings: Holdings, one: Stored, before: float) ->
         if one.aside
         else "SELECT 1 FROM blobs WHERE digest = ? AND ?"
     )
-    with holdings.transaction() as connection:
+    with blob_index.transaction() as connection:
         if connection.execute(wanted, (one.digest, before)).fetchone() is not None:
             return False
         store.remove_stored(one.name)

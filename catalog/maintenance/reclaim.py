@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
-from catalog.blobs.index import Held, Holdings
+from catalog.blobs.index import BlobIndex, BlobRecord
 from catalog.blobs.local_store import BlobStore
 from catalog.lake.connection import Lake, listed
 from catalog.lake.nested_values import as_nested
@@ -33,28 +33,28 @@ SELECT DISTINCT unnest({as_nested("records", "children")}).digest FROM records W
 class Reclaimer:
     """Forgets bytes that upstream has too, of repositories that were chosen for it."""
 
-    def __init__(self, lake: Lake, holdings: Holdings, store: BlobStore) -> None:
-        self._lake, self._holdings, self._store = lake, holdings, store
+    def __init__(self, lake: Lake, blob_index: BlobIndex, store: BlobStore) -> None:
+        self._lake, self._blob_index, self._store = lake, blob_index, store
 
-    def find(self, repositories: Collection[str], *, since: float) -> list[Held]:
+    def find(self, repositories: Collection[str], *, since: float) -> list[BlobRecord]:
         """The blobs in the store that came on demand, that no other repository's version holds, and that neither a lease nor a
         pull since a Unix time protects; the largest first."""
         held = [
-            Held(digest, size)
+            BlobRecord(digest, size)
             for digest in self._candidates(repositories, since)
-            if (size := self._holdings.size(digest)) is not None
+            if (size := self._blob_index.size(digest)) is not None
         ]
-        return sorted(self._holdings.without_lease(held, since=since), key=lambda blob: -blob.size)
+        return sorted(self._blob_index.without_lease(held, since=since), key=lambda blob: -blob.size)
 
-    def reclaim(self, blobs: Sequence[Held], repositories: Collection[str], *, since: float) -> list[Held]:
+    def reclaim(self, blobs: Sequence[BlobRecord], repositories: Collection[str], *, since: float) -> list[BlobRecord]:
         """Forget the bytes of those blobs that `find` would still find; return which they were."""
-        freed: list[Held] = []
+        freed: list[BlobRecord] = []
         for start in range(0, len(blobs), _LOCKED_BATCH):
             batch = blobs[start : start + _LOCKED_BATCH]
             with self._lake.write():
                 still = self._candidates(repositories, since, [blob.digest for blob in batch])
-                freed += self._holdings.give_up([blob for blob in batch if blob.digest in still], since=since)
-            self._holdings.remove_left(self._store.delete)
+                freed += self._blob_index.give_up([blob for blob in batch if blob.digest in still], since=since)
+            self._blob_index.remove_left(self._store.delete)
         return freed
 
     def _candidates(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from catalog.blobs.index import Holdings
+from catalog.blobs.index import BlobIndex
 from catalog.lake.connection import Lake
 
 _USED = """SELECT repository, digest, any_value(coalesce(left_upstream.size, changes.size)) AS size
@@ -69,9 +69,9 @@ class Usage:
         return sum(one.bytes for one in self.repositories) - self.used
 
 
-def read_usage(lake: Lake, holdings: Holdings) -> Usage:
+def read_usage(lake: Lake, blob_index: BlobIndex) -> Usage:
     """Count what is held; three queries over all changes."""
-    left = [_left(holdings, str(name), str(digest), int(str(size))) for name, digest, size in lake.read(_LEFT)]
+    left = [_left(blob_index, str(name), str(digest), int(str(size))) for name, digest, size in lake.read(_LEFT)]
     cursor = lake.cursor()
     cursor.register("left_upstream", pa.Table.from_pylist(left, schema=_COLUMNS))
     try:
@@ -83,13 +83,13 @@ def read_usage(lake: Lake, holdings: Holdings) -> Usage:
     finally:
         cursor.unregister("left_upstream")
     claimed = {one["digest"]: one["claimed"] for one in left if not one["is_received"]}
-    blobs, held = holdings.totals()
+    blobs, held = blob_index.totals()
     return Usage(held, blobs, used, sum(claimed.values()), repositories)
 
 
-def _left(holdings: Holdings, repository: str, digest: str, claimed: int) -> dict[str, Any]:
+def _left(blob_index: BlobIndex, repository: str, digest: str, claimed: int) -> dict[str, Any]:
     """Return what is known of a blob that a repository left upstream: its size is a claim until it was received."""
-    size = holdings.size(digest) if holdings.link(repository, digest) is not None else None
+    size = blob_index.size(digest) if blob_index.link(repository, digest) is not None else None
     return {
         "repository": repository,
         "digest": digest,

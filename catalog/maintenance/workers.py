@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-from catalog.blobs.index import Held, Holdings
+from catalog.blobs.index import BlobIndex, BlobRecord
 from catalog.blobs.local_store import BlobStore
 from catalog.blobs.uploads import Clock, Uploads
 from catalog.distributions.records import Distributions
 from catalog.lake.connection import Lake
 from catalog.maintenance import impact
 from catalog.maintenance.cache_usage import CacheContents
-from catalog.maintenance.compaction import Step, Upkeep
+from catalog.maintenance.compaction import Compaction, Step
 from catalog.maintenance.garbage_collection import Sweeper, SweepReport
-from catalog.maintenance.gc_explain import BlobFate
+from catalog.maintenance.gc_explain import GcExplanation
 from catalog.maintenance.orphan_files import UnknownFiles, look_for_unknown
 from catalog.maintenance.reclaim import Reclaimer
 from catalog.maintenance.scrub import Scrubber
@@ -28,7 +28,7 @@ class Maintenance:
     def __init__(
         self,
         lake: Lake,
-        holdings: Holdings,
+        blob_index: BlobIndex,
         store: BlobStore,
         uploads: Uploads,
         distributions: Distributions,
@@ -38,26 +38,26 @@ class Maintenance:
         *,
         clock: Clock,
     ) -> None:
-        self._lake, self._holdings, self._store, self._clock = lake, holdings, store, clock
+        self._lake, self._blob_index, self._store, self._clock = lake, blob_index, store, clock
         self._distributions, self._history, self._sources = distributions, history, sources
-        self._sweeper = Sweeper(lake, holdings, store)
-        self._reclaimer = Reclaimer(lake, holdings, store)
-        self._upkeep = Upkeep(lake, holdings, uploads, pulls)
-        self.scrubber = Scrubber(holdings, store)
-        self.caches = CacheContents(lake, holdings, distributions, pulls)
+        self._sweeper = Sweeper(lake, blob_index, store)
+        self._reclaimer = Reclaimer(lake, blob_index, store)
+        self._compaction = Compaction(lake, blob_index, uploads, pulls)
+        self.scrubber = Scrubber(blob_index, store)
+        self.caches = CacheContents(lake, blob_index, distributions, pulls)
 
     def sweep(self, *, grace: float, dry_run: bool = False, is_late: Callable[[], bool] = lambda: False) -> SweepReport:
         """Free blobs that no version holds and no lease younger than `grace` protects; end early once `is_late`."""
         return self._sweeper.sweep(grace=grace, now=self._clock(), dry_run=dry_run, is_late=is_late)
 
-    def explain(self, digest: Digest, *, grace: float) -> BlobFate:
+    def explain(self, digest: Digest, *, grace: float) -> GcExplanation:
         """Return why garbage collection keeps or frees a blob."""
         quarantined = {fault.digest: fault.reason for fault in self.scrubber.quarantined()}
-        return BlobFate(
+        return GcExplanation(
             digest,
-            self._holdings.size(digest),
-            self.hits([digest]),
-            self._holdings.links(digest),
+            self._blob_index.size(digest),
+            self.impacts([digest]),
+            self._blob_index.links(digest),
             bool(self._sources.of_all(digest)),
             tuple(dict.fromkeys(remote for use in self.uses(digest) for remote in use.upstreams)),
             quarantined.get(digest, ""),
@@ -65,34 +65,34 @@ class Maintenance:
             self._clock(),
         )
 
-    def reclaimable(self, repositories: Collection[str], *, keep: float) -> list[Held]:
+    def reclaimable(self, repositories: Collection[str], *, keep: float) -> list[BlobRecord]:
         """Return blobs of these repositories alone that can be fetched again and were neither fetched nor pulled for `keep`."""
         return self._reclaimer.find(repositories, since=self._clock() - keep)
 
-    def reclaim(self, blobs: Sequence[Held], repositories: Collection[str], *, keep: float) -> list[Held]:
+    def reclaim(self, blobs: Sequence[BlobRecord], repositories: Collection[str], *, keep: float) -> list[BlobRecord]:
         """Forget the bytes of such blobs; return those of which that was done."""
         return self._reclaimer.reclaim(blobs, repositories, since=self._clock() - keep)
 
     def absent(self) -> list[Digest]:
         """Return what versions hold, the store does not, and nothing says where it could be fetched; read all changes."""
-        return impact.find_absent(self._lake, self._holdings)
+        return impact.find_absent(self._lake, self._blob_index)
 
-    def uses(self, digest: Digest) -> list[impact.Use]:
+    def uses(self, digest: Digest) -> list[impact.ContentUse]:
         """Return the repositories that use a digest, and the upstreams that their versions came from."""
         return impact.find_uses(self._lake, digest)
 
-    def hits(self, digests: Collection[Digest]) -> list[impact.Hit]:
+    def impacts(self, digests: Collection[Digest]) -> list[impact.Impact]:
         """Return the versions, tags and paths that need blobs or manifests."""
-        return impact.find_hits(self._lake, self._history, self._distributions, digests)
+        return impact.find_impacts(self._lake, self._history, self._distributions, digests)
 
     def unknown_files(self, *, grace: float, remove: bool) -> UnknownFiles:
         """Return what lies in the store and is not held; with `remove`, delete what is older than `grace`."""
-        return look_for_unknown(self._store, self._holdings, before=self._clock() - grace, remove=remove)
+        return look_for_unknown(self._store, self._blob_index, before=self._clock() - grace, remove=remove)
 
     def steps(self, *, keep_snapshots: float, grace: float) -> Iterator[Step]:
-        """Do the lake's upkeep step by step, and tell of each; versions stay as they are."""
-        return self._upkeep.steps(keep_snapshots=keep_snapshots, grace=grace, now=self._clock())
+        """Compact the lake step by step, and yield each step; versions stay as they are."""
+        return self._compaction.steps(keep_snapshots=keep_snapshots, grace=grace, now=self._clock())
 
     def usage(self) -> Usage:
         """Return what is held, what repositories share, and what that saves."""
-        return read_usage(self._lake, self._holdings)
+        return read_usage(self._lake, self._blob_index)

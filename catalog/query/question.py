@@ -71,7 +71,7 @@ def parse_parameter(text: str) -> tuple[str, Value]:
     """Read `NAME=VALUE`; numbers, true, false and null are taken as such. Raise InvalidInput."""
     name, equals, value = text.partition("=")
     if not equals or not _PARAMETER.fullmatch(name):
-        raise InvalidInput(f"{text[:100]!r} is no parameter; expected NAME=VALUE, which the question calls $NAME")
+        raise InvalidInput(f"invalid parameter {text[:100]!r}: expected NAME=VALUE, which the question calls $NAME")
     return name, read_value(value)
 
 

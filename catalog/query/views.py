@@ -67,18 +67,18 @@ _OF_VERSIONS: Mapping[str, str] = {
         arg_max(size_bytes, version) AS size_bytes, arg_min(created_at, version) AS created_at,
         arg_max(created_at, version) AS updated_at
     FROM {records} WHERE kind = 'version' GROUP BY repository""",
-    "versions": """SELECT repository, version AS number, version - 1 AS base, operation, operation_id, actor, flow_run_id,
-        message, created_at, tags, manifests, blobs, size_bytes, added, removed
+    "versions": """SELECT repository, version AS number, coalesce(base, version - 1) AS base, operation, operation_id, actor,
+        flow_run_id, message, created_at, tags, manifests, blobs, size_bytes, added, removed
     FROM {records} WHERE kind = 'version'""",
     "version_origins": version_origins_sql("{records}"),
     "changes": """SELECT repository, version, action, kind, tag, digest, size, media_type, artifact_type, subject
-    FROM {records} WHERE kind <> 'version'""",
+    FROM {records} WHERE kind IN ('tag', 'manifest', 'blob')""",
     "tags": _held("tag", "tag, digest", "repository, tag, digest, media_type, version"),
     "manifests": _held("manifest", "digest", _DETAILS),
     "members": """SELECT repository, kind, tag, digest, size, media_type, artifact_type, subject, version AS since
     FROM {records} LEFT JOIN (SELECT repository, kind, tag, digest, max(version) AS gone FROM {records}
         WHERE action = 'remove' GROUP BY repository, kind, tag, digest) USING (repository, kind, tag, digest)
-    WHERE kind <> 'version' AND action = 'add' AND (gone IS NULL OR gone < version)""",
+    WHERE kind IN ('tag', 'manifest', 'blob') AND action = 'add' AND (gone IS NULL OR gone < version)""",
     "images": _held(
         "manifest",
         "digest",

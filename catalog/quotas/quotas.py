@@ -23,7 +23,7 @@ class Quota:
     warn_tags: int | None = None
 
     def limits(self) -> Iterator[tuple[str, int | None, int | None, Callable[[Total], int]]]:
-        """Unit, hard limit, soft limit, and how to read the unit from a total."""
+        """Yield unit, hard limit, soft limit, and how to read the unit from a total."""
         yield "bytes", self.max_bytes, self.warn_bytes, lambda total: total.bytes
         yield "tags", self.max_tags, self.warn_tags, lambda total: total.tags
 
@@ -52,7 +52,7 @@ def check_quota(quota: Quota) -> Quota:
 
 
 def judge_growth(quota: Quota, used: Total, change: Total) -> str:
-    """Why a change may not be made; empty when it may. What shrinks or leaves a unit as it is is never refused for it."""
+    """Return why a change exceeds a quota; empty if it does not. A change that adds nothing is never refused."""
     for unit, hard, _, read in quota.limits():
         more = read(change)
         if hard is not None and more > 0 and read(used) + more > hard:
@@ -64,7 +64,7 @@ def judge_growth(quota: Quota, used: Total, change: Total) -> str:
 
 
 def judge_warning(quota: Quota, used: Total) -> str:
-    """What to warn of; empty for nothing."""
+    """Return the warning that a soft limit is exceeded; empty for none."""
     for unit, hard, soft, read in quota.limits():
         if soft is not None and read(used) > soft:
             allowed = f", and {hard} are allowed" if hard is not None else ""
@@ -99,7 +99,7 @@ class Quotas:
         self._switch(quota.pattern, [quota], actor)
 
     def delete(self, pattern: str, *, actor: str) -> None:
-        """Take a quota away; raise QuotaUnknown."""
+        """Delete a quota; raise QuotaUnknown."""
         self.get(pattern)
         self._switch(pattern, [], actor)
 
@@ -112,18 +112,18 @@ class Quotas:
         self.reload()
 
     def get(self, pattern: str) -> QuotaUse:
-        """The quota of a pattern; raise QuotaUnknown."""
+        """Return the quota of a pattern; raise QuotaUnknown."""
         quota = self._quotas.get(pattern)
         if quota is None:
             raise QuotaUnknown(f"no quota of {pattern[:80]!r} here")
         return QuotaUse(quota, self.totals.sum(pattern))
 
     def all(self) -> list[QuotaUse]:
-        """Every quota by pattern."""
+        """Return every quota by pattern."""
         return [QuotaUse(quota, self.totals.sum(pattern)) for pattern, quota in self._quotas.items()]
 
     def covering(self, name: str) -> list[Quota]:
-        """The quotas that a repository counts for; no I/O."""
+        """Return the quotas that a repository counts for; no I/O."""
         return [quota for pattern, quota in self._quotas.items() if matches(pattern, name)] if self._quotas else []
 
     def check_room(
@@ -142,7 +142,7 @@ class Quotas:
                 raise QuotaExceeded(reason)
 
     def warnings(self, name: str) -> list[tuple[str, str]]:
-        """The quotas of a repository above whose soft limit its namespace is: patterns and what to say; no I/O."""
+        """Return the exceeded soft limits of a repository's quotas: pattern and warning; no I/O."""
         found = [(quota.pattern, judge_warning(quota, self.totals.sum(quota.pattern))) for quota in self.covering(name)]
         return [(pattern, said) for pattern, said in found if said]
 
@@ -160,7 +160,7 @@ class QuotaCheck:
         self._made: dict[str, Total] = {}
 
     def reserve(self, name: str, total: Total) -> None:
-        """A repository is to hold so much; raise QuotaExceeded, and count nothing, when that does not fit."""
+        """Reserve what a repository is to hold; raise QuotaExceeded, and count nothing, if that does not fit."""
         change = total.minus(self._made.get(name, self._quotas.totals.of(name)))
         covering = self._quotas.covering(name)
         for quota in covering:
@@ -174,5 +174,5 @@ class QuotaCheck:
 
     @property
     def made(self) -> Mapping[str, Total]:
-        """What repositories hold after the transaction."""
+        """Return what repositories hold after the transaction."""
         return self._made

@@ -1,4 +1,4 @@
-"""How much repositories hold in their latest versions, and in all that fit a pattern: in memory, moved by commits and news."""
+"""Totals of repositories and of patterns: tags and bytes of latest versions, in memory, moved by commits and the change feed."""
 
 import threading
 from collections.abc import Iterable, Mapping
@@ -14,11 +14,11 @@ class Total(NamedTuple):
     bytes: int = 0
 
     def plus(self, other: "Total") -> "Total":
-        """Both together."""
+        """Return the sum of both."""
         return Total(self.tags + other.tags, self.bytes + other.bytes)
 
     def minus(self, other: "Total") -> "Total":
-        """What is left without the other."""
+        """Return the difference to the other."""
         return Total(self.tags - other.tags, self.bytes - other.bytes)
 
 
@@ -31,7 +31,7 @@ class Totals:
         self._guard = threading.Lock()
 
     def replace(self, totals: Mapping[str, Total]) -> None:
-        """These are all repositories."""
+        """Replace the totals of all repositories."""
         with self._guard:
             self._of = dict(totals)
             self._sums = self._add_up(self._sums)
@@ -49,7 +49,7 @@ class Totals:
         return sums
 
     def move(self, name: str, total: Total) -> None:
-        """A repository's latest version holds so much now."""
+        """Set what a repository's latest version holds."""
         with self._guard:
             change = total.minus(self._of.get(name, Total()))
             self._of[name] = total
@@ -58,15 +58,15 @@ class Totals:
                     self._sums[pattern] = found.plus(change)
 
     def end(self, name: str) -> None:
-        """A repository is no more."""
+        """Delete a repository's total."""
         self.move(name, Total())
         with self._guard:
             self._of.pop(name, None)
 
     def of(self, name: str) -> Total:
-        """What one repository's latest version holds."""
+        """Return what one repository's latest version holds."""
         return self._of.get(name, Total())
 
     def sum(self, pattern: str) -> Total:
-        """What all repositories that fit a watched pattern hold."""
+        """Return what all repositories that fit a watched pattern hold."""
         return self._sums.get(pattern, Total())

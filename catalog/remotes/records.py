@@ -95,7 +95,9 @@ def check_record(record: RemoteRecord) -> RemoteRecord:
         if path and not path.startswith("/"):
             raise InvalidInput(f"{path[:200]!r} is no absolute path")
     if record.policy and record.policy not in get_args(Policy):
-        raise InvalidInput(f"{record.policy[:40]!r} is no download policy; {', '.join(get_args(Policy))}")
+        raise InvalidInput(
+            f"invalid download policy {record.policy[:40]!r}: expected one of {', '.join(get_args(Policy))}"
+        )
     if record.rate:
         parse_rate(record.rate)
     if record.lookaside:

@@ -1,4 +1,4 @@
-"""What retention takes out of a repository, and why it keeps the rest: a pure rule over what is known of it."""
+"""Plans what retention removes from a repository, with the reason for each: a pure rule."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -77,7 +77,7 @@ def plan_retention(
 
 
 def _belongs(snapshot: Snapshot, tag: str) -> bool:
-    """Whether a tag holds companions of a manifest that is here."""
+    """Return whether a tag holds companions of a manifest of the version."""
     if not _is_companion(tag):
         return False
     algorithm, _, rest = tag.partition("-")
@@ -93,7 +93,7 @@ def _reasons_to_keep(
     immutable: Collection[str],
     now: datetime,
 ) -> dict[str, str]:
-    """The first reason for each tag that stays."""
+    """Return the first reason for each tag that stays."""
     reasons: dict[str, str] = {}
     for tag, digest in snapshot.tags.items():
         glob = next((one for one in immutable if fnmatchcase(tag, one)), None)
@@ -108,7 +108,7 @@ def _reasons_to_keep(
 
 
 def _label_of(facts: Facts, rules: Iterable[RetentionRule]) -> str:
-    """The first label of the rules by which content is kept; empty for none."""
+    """Return the first label of the rules by which content is kept; empty for none."""
     return next((text for rule in rules for text in rule.labels if parse_pair(text).holds(facts.labels)), "")
 
 
@@ -139,7 +139,7 @@ def _old_untagged(
     protected: Collection[Digest],
     now: datetime,
 ) -> dict[Digest, str]:
-    """Manifests that nothing names and that nothing here is made of, and that have been so for longer than every rule allows."""
+    """Return the manifests without a tag or parent for longer than a rule allows."""
     ages = [rule.untagged_after for rule in rules if rule.untagged_after]
     if not ages:
         return {}

@@ -37,11 +37,11 @@ class RetentionRule(BaseModel):
 
     @property
     def judges_tags(self) -> bool:
-        """Whether it says anything of tags: labels alone only protect."""
+        """Return whether the rule removes tags: labels alone only protect."""
         return bool(self.keep or self.newest or self.set_within or self.pulled_within)
 
     def fits(self, repository: str) -> bool:
-        """Whether it is for a repository."""
+        """Return whether the rule applies to a repository."""
         return matches(self.pattern, repository)
 
 
@@ -56,12 +56,12 @@ class RetentionRules:
         return read_times(self._lake, name)
 
     def all(self) -> Sequence[RetentionRule]:
-        """Every rule by name; one query."""
+        """Return every rule by name; one query."""
         rows = self._lake.read("SELECT rule FROM retention_rules ORDER BY name")
         return [RetentionRule.model_validate_json(str(row[0])) for row in rows]
 
     def get(self, name: str) -> RetentionRule:
-        """One rule; raise RuleUnknown."""
+        """Return one rule; raise RuleUnknown."""
         for rule in self.all():
             if rule.name == name:
                 return rule
@@ -75,7 +75,7 @@ class RetentionRules:
             writer.describe(actor, f"retention rule {rule.name}")
 
     def delete(self, name: str, *, actor: str) -> None:
-        """Take a rule away; raise RuleUnknown."""
+        """Delete a rule; raise RuleUnknown."""
         self.get(name)
         with self._lake.write() as writer:
             writer.delete("retention_rules", "name", name)

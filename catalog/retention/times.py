@@ -17,7 +17,7 @@ class Times:
 
 
 def read_times(lake: Lake, name: str) -> Times:
-    """When tags were set and manifests came or lost a tag; one query."""
+    """Return when tags were set, and when manifests came or lost a tag; one query."""
     rows = lake.read(
         "SELECT changes.kind, tag, digest, action, max(created_at) FROM changes JOIN versions "
         "ON versions.repository = changes.repository AND versions.number = changes.version "

@@ -58,7 +58,7 @@ class Sources:
             return known
 
     def of_all(self, digest: Digest) -> dict[str, tuple[BlobSource, ...]]:
-        """Return where each repository can fetch a blob, what was written last first; for upkeep. One query."""
+        """Return where each repository can fetch a blob, what was written last first; for maintenance. One query."""
         rows = self._lake.read(
             "SELECT repository, remote, policy FROM sources WHERE digest = ? "
             "GROUP BY ALL ORDER BY repository, max(created_at) DESC",

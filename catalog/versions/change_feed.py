@@ -1,4 +1,4 @@
-"""News of what other processes committed: a glance at the shared counter, and a query only when it has moved."""
+"""The change feed: what other processes have committed, read from the lake only when the shared counter has moved."""
 
 import json
 import time
@@ -15,16 +15,16 @@ _AT_MOST = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class News:
-    """The newest version of each repository changed since the last news were accepted, and whether distributions or
-    remotes changed.
+class CommittedChanges:
+    """What was committed since the last acknowledged read: the newest version of each repository changed, and whether
+    distributions or remotes were.
 
     `squashed` are versions that are no more; `ended` repositories that are no more, with the last number they had.
 
     `totals` has what the newest of `versions` hold, None where the record does not say; `quotas`: some were changed.
 
     `complete` is False when the record has gaps, and everything known before must be read again. `seen` and `position` are
-    the counter's value and the last commit that the news tell of.
+    the counter's value and the last commit that are covered.
     """
 
     seen: int
@@ -39,8 +39,8 @@ class News:
     quotas: bool = False
 
 
-class NewsFeed:
-    """One process's place in the record of commits; `read` and `accept` belong together under the caller's lock."""
+class ChangeFeed:
+    """One process's place in the record of commits; `read` and `acknowledge` belong together under the caller's lock."""
 
     def __init__(self, lake: Lake, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._lake, self._monotonic = lake, monotonic
@@ -50,7 +50,7 @@ class NewsFeed:
         self._position = int(str(rows[0][0] or 0))
 
     def is_current(self) -> bool:
-        """Whether nothing was committed since the last `read`; no I/O, well under a microsecond."""
+        """Return whether nothing was committed since the last `read`; no I/O, well under a microsecond."""
         value = self._lake.sequence.value
         if value == self._seen:
             return True
@@ -59,7 +59,7 @@ class NewsFeed:
         return self._is_under_way(value)
 
     def _is_under_way(self, value: int) -> bool:
-        """A commit has begun and not ended: true until its writer is found dead."""
+        """Return True while a commit has begun and not ended, until its writer is found dead."""
         since = self._odd_since
         if since is None or since[0] != value:
             self._odd_since = (value, self._monotonic())
@@ -69,8 +69,8 @@ class NewsFeed:
         self._odd_since = None
         return not self._lake.heal_sequence()
 
-    def read(self) -> News:
-        """What was committed since the last accepted news, by this process or another; one query."""
+    def read(self) -> CommittedChanges:
+        """Return what was committed since the last acknowledged read, by this process or another; one query."""
         value = self._lake.sequence.value & ~1
         rows = self._lake.read(
             "SELECT snapshot_id, commit_extra_info FROM __ducklake_metadata_lake.ducklake_snapshot_changes "
@@ -79,7 +79,7 @@ class NewsFeed:
         )
         numbers = [int(str(row[0])) for row in rows]
         if not numbers:
-            return News(value, self._position)
+            return CommittedChanges(value, self._position)
         complete = numbers[-1] == self._position + 1 and len(numbers) == numbers[0] - self._position <= _AT_MOST
         versions: dict[str, int] = {}
         squashed: dict[str, set[int]] = {}
@@ -98,16 +98,16 @@ class NewsFeed:
                 squashed.setdefault(name, set()).update(gone)
             distributions = distributions or bool(note.get("distributions"))
             remotes = remotes or bool(note.get("remotes"))
-        return News(
+        return CommittedChanges(
             value, numbers[0], versions, distributions, remotes, complete, squashed, ended, totals=totals, quotas=quotas
         )
 
-    def accept(self, news: News) -> None:
-        """Count the news as known; call it once everybody who asks is answered by them."""
-        self._position = news.position
-        self._seen = news.seen
+    def acknowledge(self, changes: CommittedChanges) -> None:
+        """Count changes as known; call it once everybody who asks is answered by them."""
+        self._position = changes.position
+        self._seen = changes.seen
 
-    def skip_own(self, before: int, after: int) -> None:
+    def skip_own_commit(self, before: int, after: int) -> None:
         """Take a commit of this process as read, when nothing of others came before it."""
         if self._seen == before:
             self._seen = after

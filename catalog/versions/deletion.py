@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from catalog.audit import Event, event_row
-from catalog.blobs.index import Holdings
+from catalog.blobs.index import BlobIndex
 from catalog.distributions.records import Distribution, Distributions
 from catalog.lake.connection import Lake, Writer
 from catalog.lake.nested_values import without_nested
@@ -107,10 +107,10 @@ class Squasher:
     """Deletes versions and repositories; usable from any thread, safe beside any number of other processes."""
 
     def __init__(
-        self, lake: Lake, snapshots: Snapshots, distributions: Distributions, pins: Pins, holdings: Holdings
+        self, lake: Lake, snapshots: Snapshots, distributions: Distributions, pins: Pins, blob_index: BlobIndex
     ) -> None:
         self._lake, self._snapshots, self._distributions = lake, snapshots, distributions
-        self._pins, self._holdings = pins, holdings
+        self._pins, self._blob_index = pins, blob_index
 
     def delete_versions(
         self, name: str, wanted: Sequence[range], *, actor: str, now: datetime, address: str = "", dry_run: bool = False
@@ -156,7 +156,7 @@ class Squasher:
                 "UPDATE records SET kind = 'deleted' WHERE repository = ? AND kind IN ('version', 'squashed')", [name]
             )
             writer.delete("sources", "repository", name)
-            self._holdings.end_links(name)  # whoever gets the name next has no right to what was there
+            self._blob_index.end_links(name)  # whoever gets the name next has no right to what was there
             writer.execute("DELETE FROM distributions WHERE path = ? AND repository = ?", [name, name])
             detail = {"versions": len(found.existing), "last": found.latest}
             _record(writer, Event(now, actor, "delete-repository", name, address=address, detail=detail))
@@ -172,7 +172,7 @@ class Squasher:
         return SquashReport(name, dict.fromkeys(found.existing, 0))
 
     def _serving(self, name: str) -> Iterator[Distribution]:
-        self._snapshots.names()  # takes the news, distributions among them
+        self._snapshots.names()  # reads the change feed, distributions among it
         return (one for one in self._distributions.all() if one.repository == name)
 
     def _plan(self, name: str, wanted: Iterable[range]) -> SquashPlan:
@@ -210,7 +210,7 @@ class Squasher:
 
     def _forecast(self) -> tuple[int, int]:
         """How many blobs are held, with how many bytes, that no version would name any more."""
-        sizes = [self._holdings.size(str(row[0])) for row in self._lake.read(_LOOSE)]
+        sizes = [self._blob_index.size(str(row[0])) for row in self._lake.read(_LOOSE)]
         self._clear()
         held = [size for size in sizes if size is not None]
         return len(held), sum(held)

@@ -9,7 +9,7 @@ from catalog.lake.connection import Lake
 from catalog.quotas.quotas import Quotas
 from catalog.quotas.totals import Total
 from catalog.remotes.records import Remotes
-from catalog.versions.change_feed import NewsFeed
+from catalog.versions.change_feed import ChangeFeed
 from catalog.versions.history import version_unknown
 from catalog.versions.snapshot import Delta, ManifestEntry, Snapshot, total_of
 from catalog.versions.timeline import Timeline, Timelines
@@ -60,7 +60,7 @@ class Snapshots:
         self.changes = 0
         """Another number as soon as memory knows of other versions."""
         self._timelines = Timelines(lake)
-        self._feed = NewsFeed(lake)
+        self._feed = ChangeFeed(lake)
         self._read_latest()
 
     def _read_latest(self) -> None:
@@ -79,39 +79,39 @@ class Snapshots:
         }
         self._quotas.totals.replace(totals)
 
-    def _take_news(self, *, even_if_current: bool = False) -> None:
+    def _read_feed(self, *, even_if_current: bool = False) -> None:
         """Learn what was committed. Only then does the feed count as current, so that nobody is told of an older version."""
         if self._feed.is_current() and not even_if_current:
             return
         with self._learning:
             if self._feed.is_current() and not even_if_current:
                 return
-            news = self._feed.read()
-            is_new = not news.versions.keys() <= self._latest.keys()
-            if is_new or news.distributions or not news.complete:
+            changes = self._feed.read()
+            is_new = not changes.versions.keys() <= self._latest.keys()
+            if is_new or changes.distributions or not changes.complete:
                 self._distributions.reload()
-            if news.remotes or not news.complete:
+            if changes.remotes or not changes.complete:
                 self._remotes.reload()
-            if news.quotas or not news.complete:
+            if changes.quotas or not changes.complete:
                 self._quotas.reload()
-            if news.complete and None not in news.totals.values():
-                for name, gone in news.squashed.items():
+            if changes.complete and None not in changes.totals.values():
+                for name, gone in changes.squashed.items():
                     self._drop(name, gone)
-                for name, last in news.ended.items():
+                for name, last in changes.ended.items():
                     self._end(name, last)
                 with self._guard:
-                    self.changes += bool(news.versions)
+                    self.changes += bool(changes.versions)
                     self._names = None if is_new else self._names
-                    for name, number in news.versions.items():
+                    for name, number in changes.versions.items():
                         if number > self._ended.get(name, 0):
                             self._latest[name] = max(number, self._latest.get(name, 0))
-                for name, total in news.totals.items():
-                    if total is not None and self._latest.get(name) == news.versions[name]:
+                for name, total in changes.totals.items():
+                    if total is not None and self._latest.get(name) == changes.versions[name]:
                         self._quotas.totals.move(name, total)
             else:
                 self._read_latest()
                 self._drop()
-            self._feed.accept(news)
+            self._feed.acknowledge(changes)
 
     def _drop(self, name: str = "", gone: Collection[int] | None = None) -> None:
         """Forget versions that are no more: of a repository some or all, without a name all of everything."""
@@ -139,7 +139,7 @@ class Snapshots:
 
     def refresh(self) -> None:
         """Learn what other processes have committed."""
-        self._take_news()
+        self._read_feed()
 
     def has(self, name: str) -> bool:
         """Whether memory knows a repository; no I/O."""
@@ -147,7 +147,7 @@ class Snapshots:
 
     def names(self) -> Sequence[str]:
         """All repositories' names in ASCII order."""
-        self._take_news()
+        self._read_feed()
         names = self._names
         if names is None:
             with self._guard:
@@ -160,7 +160,7 @@ class Snapshots:
 
     def find(self, name: str) -> Snapshot | None:
         """The latest version, None when there is no such repository."""
-        self._take_news()
+        self._read_feed()
         return self._load_latest(name)
 
     def _load_latest(self, name: str) -> Snapshot | None:
@@ -172,7 +172,7 @@ class Snapshots:
             try:
                 return self._load(name, number)
             except VersionUnknown:
-                self._take_news(even_if_current=True)
+                self._read_feed(even_if_current=True)
         raise Conflict(f"versions of {name} are deleted faster than they can be read; try again")
 
     def cached_at(self, path: str) -> Snapshot | None:
@@ -186,7 +186,7 @@ class Snapshots:
 
     def find_at(self, path: str) -> Snapshot | None:
         """What a distribution's path serves; None when nothing is served there."""
-        self._take_news()
+        self._read_feed()
         found = self._distributions.find(path)
         if found is None or found.remote:
             return None
@@ -196,7 +196,7 @@ class Snapshots:
 
     def get(self, name: str, version: int | None = None) -> Snapshot:
         """A version, by default the latest; raise NameUnknown or VersionUnknown."""
-        self._take_news()
+        self._read_feed()
         latest = self._latest.get(name)
         if latest is None:
             raise NameUnknown(f"no repository {name!r} here")
@@ -211,7 +211,7 @@ class Snapshots:
 
     def timeline(self, name: str) -> Timeline:
         """All versions that a repository has had; raise NameUnknown."""
-        self._take_news()
+        self._read_feed()
         latest = self._latest.get(name)
         if latest is None:
             raise NameUnknown(f"no repository {name!r} here")
@@ -244,17 +244,17 @@ class Snapshots:
                 self._remember(snapshot)
                 if self._latest[snapshot.repository] == snapshot.version:
                     self._quotas.totals.move(snapshot.repository, total_of(snapshot))
-        self._feed.skip_own(before, after)
+        self._feed.skip_own_commit(before, after)
 
     def forget(self, name: str, gone: Collection[int], *, before: int, after: int) -> None:
         """Versions were deleted; the commit moved the counter so."""
         self._drop(name, gone)
-        self._feed.skip_own(before, after)
+        self._feed.skip_own_commit(before, after)
 
     def end(self, name: str, last: int, *, before: int, after: int) -> None:
         """A repository was deleted, whose last number was that one; the commit moved the counter so."""
         self._end(name, last)
-        self._feed.skip_own(before, after)
+        self._feed.skip_own_commit(before, after)
 
     def _remember(self, snapshot: Snapshot) -> None:
         key = (snapshot.repository, snapshot.version)

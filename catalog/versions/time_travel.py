@@ -55,7 +55,7 @@ def parse_moment(text: str) -> datetime | None:
         return None
 
 
-class PastPaths:
+class TimeTravel:
     """What is served below the reserved path; usable from any thread. A distribution at such a path goes before."""
 
     def __init__(self, prefix: str, distributions: Distributions, snapshots: Snapshots) -> None:

@@ -1,4 +1,4 @@
-"""What administrators do to hooks and subscriptions, recorded as they do it."""
+"""Administration of hooks and subscriptions; every change is an audit event."""
 
 import secrets
 from collections.abc import Callable, Mapping
@@ -40,15 +40,15 @@ class WebhookAdministration:
 
     @property
     def records(self) -> EventRecords:
-        """What there is now."""
+        """Return all hooks and subscriptions."""
         return self._file.value
 
     def hook(self, name: str) -> Hook:
-        """One hook; raise RecordUnknown."""
+        """Return one hook; raise RecordUnknown."""
         return _found(self.records.hooks, name, "hook")
 
     def subscription(self, key: str) -> Subscription:
-        """One subscription; raise RecordUnknown."""
+        """Return one subscription; raise RecordUnknown."""
         return _found(self.records.subscriptions, key, "subscription")
 
     def _apply(self, action: str, name: str, change: Callable[[EventRecords], EventRecords], **detail: object) -> None:
@@ -56,11 +56,11 @@ class WebhookAdministration:
         self._events.record([Event(self._now(), self._actor, action, name, address=self._address, detail=detail)])
 
     def backlog(self, name: str) -> tuple[int, int]:
-        """How many events and runs of a hook wait for Prefect."""
+        """Return how many events and runs of a hook wait for Prefect."""
         return self._queue.backlog(name)
 
     def cursor(self, key: str) -> Cursor | None:
-        """How far a subscriber was told."""
+        """Return how far deliveries to a subscriber have come."""
         return self._queue.cursor(key)
 
     def add_hook(self, **fields: Any) -> MadeHook:
@@ -88,7 +88,7 @@ class WebhookAdministration:
         self._queue.forget_hook(name)
 
     def add_subscription(self, *, position: int, **fields: Any) -> Subscription:
-        """Tell a URL of what is committed after `position`; raise InvalidInput."""
+        """Subscribe a URL to what is committed after `position`; raise InvalidInput."""
         made = read_record(Subscription, {**fields, "id": secrets.token_hex(6), "created_at": self._now()})
         self._queue.begin(made.id, position, made.created_at)
 
@@ -99,7 +99,7 @@ class WebhookAdministration:
         return made
 
     def remove_subscription(self, key: str) -> None:
-        """Tell it no more; raise RecordUnknown."""
+        """Remove a subscription; raise RecordUnknown."""
 
         def change(records: EventRecords) -> EventRecords:
             _found(records.subscriptions, key, "subscription")

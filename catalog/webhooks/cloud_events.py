@@ -40,7 +40,7 @@ class Notification:
 
 
 def version_notification(made: VersionMade) -> Notification:
-    """A version was made: by a push, a sync, a restore, whatever its operation says."""
+    """Return the notification of a new version, whatever operation made it."""
     return Notification(
         f"{made.repository}@{made.number}",
         VERSION_CREATED,
@@ -67,7 +67,7 @@ def _tag(one: TagChange) -> dict[str, object]:
 def distribution_notification(
     path: str, change: str, now_served: Distribution | None, position: int, happened_at: datetime
 ) -> Notification:
-    """What a path serves was `set` or `deleted`; `serves` is what it serves by now, null for nothing, as after a deletion."""
+    """Return the notification that a distribution was `set` or `deleted`; `serves` is null after a deletion."""
     shown = None if change == "deleted" else now_served
     serves = shown and {
         "repository": shown.repository, "version": shown.version, "private": shown.private,
@@ -83,7 +83,7 @@ def distribution_notification(
 
 
 def act_notification(event: Event, position: int, index: int) -> Notification:
-    """An administrative act, or something that was refused, as the audit events have it."""
+    """Return the notification of an administrative act, or of a refusal, as the audit event has it."""
     kind = ACT_REFUSED if event.outcome == "refused" else ACT_DONE
     data = {
         "actor": event.actor, "action": event.action, "name": event.name, "outcome": event.outcome,
@@ -93,17 +93,17 @@ def act_notification(event: Event, position: int, index: int) -> Notification:
 
 
 def trial_notification(subscription: str, event_id: str, now: datetime) -> Notification:
-    """What `entrepot subscription test` sends."""
+    """Return the notification that `entrepot subscription test` sends."""
     return Notification(event_id, TEST, subscription, now, {"subscription": subscription})
 
 
 def event_source(settings: Settings) -> str:
-    """How our CloudEvents name this installation: the address that clients reach it by."""
+    """Return the `source` of our CloudEvents: the address by which clients reach this installation."""
     return settings.public_url.rstrip("/") or f"{'https' if settings.tls_cert else 'http'}://{settings.listen}"
 
 
 def body_of(notification: Notification, form: Format, source: str) -> bytes | None:
-    """The body to send; None where the form has no words for the event."""
+    """Return the body to send; None where the format cannot express the event."""
     document = (
         cloud_event(notification, source) if form == "cloudevents" else distribution_envelope(notification, source)
     )
@@ -111,7 +111,7 @@ def body_of(notification: Notification, form: Format, source: str) -> bytes | No
 
 
 def cloud_event(notification: Notification, source: str) -> dict[str, Any]:
-    """One CloudEvent; `source` and `id` together name it for ever."""
+    """Return one CloudEvent; `source` and `id` together identify it."""
     return {
         "specversion": "1.0", "id": notification.id, "source": source, "type": f"{PREFIX}{notification.kind}",
         "subject": notification.name,
@@ -120,7 +120,7 @@ def cloud_event(notification: Notification, source: str) -> dict[str, Any]:
 
 
 def distribution_envelope(notification: Notification, source: str) -> dict[str, Any] | None:
-    """docker-registry's envelope: an event for each tag that was pushed or deleted."""
+    """Return docker-registry's envelope: an event for each tag that was pushed or deleted."""
     if notification.kind == TEST:
         return {"events": []}
     if notification.kind != VERSION_CREATED:
@@ -144,5 +144,5 @@ def distribution_envelope(notification: Notification, source: str) -> dict[str, 
 
 
 def sign_body(body: bytes, key: bytes) -> str:
-    """The value of the header that says who sent a body: HMAC-SHA256, as GitHub writes it."""
+    """Return the value of the signature header: HMAC-SHA256 over the body, as GitHub writes it."""
     return f"sha256={hmac.new(key, body, hashlib.sha256).hexdigest()}"

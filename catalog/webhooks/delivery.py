@@ -1,4 +1,4 @@
-"""Sends what subscribers are told: one POST each, signed where a secret is named; redirects are not followed."""
+"""Delivers notifications to subscribers: one POST each, signed where a secret is named; redirects are not followed."""
 
 import asyncio
 import os
@@ -33,7 +33,7 @@ class Receivers:
     reach: Reach
 
     def client(self, host: str, *, internal: bool) -> httpx.AsyncClient:
-        """The one to reach a host by; raise RemoteRefused for a host that is `internal` and must not be."""
+        """Return the client for a host; raise RemoteRefused for an internal host that is not allowed."""
         if not internal:
             self.reach.check_name(host)
         if is_loopback(host):
@@ -47,7 +47,7 @@ class Receivers:
 
 
 def open_receivers(settings: Settings) -> Receivers:
-    """Clients that trust what upstreams are trusted by; reads certificates."""
+    """Return the clients for receivers, with the trust settings of upstreams; reads certificates."""
     verify = ssl.create_default_context(cafile=settings.ca_file) if settings.ca_file else ssl.create_default_context()
     timeout = httpx.Timeout(_WITHIN, connect=settings.connect_timeout)
     near = httpx.AsyncClient(verify=verify, timeout=timeout, trust_env=False)
@@ -58,7 +58,7 @@ def open_receivers(settings: Settings) -> Receivers:
 
 
 def _reach(settings: Settings) -> Reach:
-    """Where subscriptions may lead that are not made on this machine."""
+    """Return the rule of where subscriptions made over HTTP may lead."""
     return Reach("", settings.internal_hosts)
 
 
@@ -74,7 +74,7 @@ def check_receiver(url: str, settings: Settings) -> None:
 
 
 def read_key(subscription: Subscription, environment: Mapping[str, str]) -> bytes | None:
-    """The secret that signs, read anew each time; None where none is named. Raise SettingsInvalid, without the secret."""
+    """Read the secret that signs; None where none is named. Raises SettingsInvalid, without the secret."""
     if subscription.secret_env:
         found = environment.get(subscription.secret_env, "")
         where = f"the variable {subscription.secret_env}"

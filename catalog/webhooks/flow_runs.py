@@ -1,4 +1,4 @@
-"""Which flow runs the events of hooks come to: pure rules over values."""
+"""Plans the flow runs that events of hooks start: pure rules over values."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class RunPlan:
 
 
 def matches_event(hook: Hook, pushed: Pushed) -> bool:
-    """Whether a hook is for an event: its repository lies under the hook's upstream and fits, and so does its tag."""
+    """Return whether an event matches a hook: its repository is below the hook's upstream and fits, and so does its tag."""
     _, prefix = parse_upstream(hook.upstream)
     if prefix and pushed.repository != prefix and not pushed.repository.startswith(f"{prefix}/"):
         return False
@@ -39,7 +39,7 @@ def matches_event(hook: Hook, pushed: Pushed) -> bool:
 
 
 def target_of(hook: Hook, repository: str) -> str:
-    """The repository here that a repository upstream goes to: `target` in the place of the upstream's prefix."""
+    """Return the repository here for one upstream: `target` replaces the upstream's prefix."""
     _, prefix = parse_upstream(hook.upstream)
     if not hook.target:
         return repository
@@ -47,20 +47,20 @@ def target_of(hook: Hook, repository: str) -> str:
 
 
 def requests_of(hook: Hook, repository: str, events: Iterable[Pushed]) -> list[dict[str, Any]]:
-    """What the deployment is asked for: the tags pushed by name, or the repository as the hook's request selects it."""
+    """Return the requests of a deployment: the tags pushed by name, or what the hook's request selects."""
     registry, _ = parse_upstream(hook.upstream)
-    told = list(events)
+    pushes = list(events)
     request = {**hook.request, "remote": f"{registry}/{repository}", "repository": target_of(hook, repository)}
     if hook.whole:
         return [request]
-    if any(one.action == "many" for one in told):
+    if any(one.action == "many" for one in pushes):
         return [{**request, "include": list(hook.tags)}]
-    tags = sorted({one.tag for one in told})
+    tags = sorted({one.tag for one in pushes})
     return [{**request, "include": tags[start : start + _TAGS]} for start in range(0, len(tags), _TAGS)]
 
 
 def plan_runs(hooks: Mapping[str, Hook], waiting: Sequence[Waiting], now: float, make_id: Callable[[], str]) -> RunPlan:
-    """One run for all that a hook was told of a repository, once it has been quiet for the hook's time."""
+    """Plan one run for all events of a hook and repository, once it has been quiet for the hook's time."""
     groups: dict[tuple[str, str], list[Waiting]] = {}
     done: list[int] = []
     for one in waiting:

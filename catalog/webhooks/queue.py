@@ -1,4 +1,4 @@
-"""What waits between us and others: events that hooks took in, flow runs to be started, and how far each subscriber was told.
+"""The queue between us and others: events of hooks, flow runs to start, and the progress of deliveries to subscribers.
 
 A small SQLite database beside the catalogue, for rows that come and go (docs/adr/0011-events.md).
 """
@@ -78,7 +78,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Enqueued:
-    """What became of events that came in: how many wait now, were known already, and of how many older ones were dropped."""
+    """How many incoming events were enqueued, how many were known already, and how many older ones were dropped."""
 
     kept: int
     known: int
@@ -87,7 +87,7 @@ class Enqueued:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """How far a subscriber was told: all of the commits up to `position`, and `told` events of the next; how it went."""
+    """Progress of deliveries to a subscriber: all commits up to `position`, and `told` events of the next."""
 
     position: int
     told: int
@@ -98,7 +98,7 @@ class Cursor:
 
 
 def events_file(settings: Settings) -> Path:
-    """Where a home keeps it."""
+    """Return the path of the queue's database."""
     return settings.root / "events.sqlite"
 
 
@@ -142,7 +142,7 @@ class EventQueue:
                 raise CatalogUnusable(f"the queue of events cannot be used: {error}") from error
 
     def mark(self) -> int:
-        """A number that moves with every write of any process; some microseconds."""
+        """Return a number that changes with every write of any process; some microseconds."""
         with self._guard:
             return int(self._looker.execute("PRAGMA data_version").fetchone()[0])
 
@@ -166,7 +166,7 @@ class EventQueue:
         return Enqueued(kept, known, dropped)
 
     def waiting(self) -> list[Waiting]:
-        """The events that wait, as they came."""
+        """Return the waiting events, as they came."""
         rows = self._read("SELECT id, hook, repository, tag, digest, action, received_at FROM events ORDER BY id")
         return [Waiting(key, hook, Pushed(*pushed), at) for key, hook, *pushed, at in rows]
 
@@ -184,7 +184,7 @@ class EventQueue:
             return _bound(database, "runs", "created_at")
 
     def due(self, now: float) -> tuple[list[Run], float | None]:
-        """The runs to be started now, the oldest first, and when the next of the others is due."""
+        """Return the runs that are due, oldest first, and when the next of the others is."""
         rows = self._read(
             "SELECT key, hook, deployment, parameters, created_at, attempts FROM runs WHERE next_at <= ? "
             "ORDER BY created_at LIMIT 100",
@@ -195,23 +195,23 @@ class EventQueue:
         return runs, later
 
     def postpone(self, run: Run, until: float) -> None:
-        """Try to start a run again later."""
+        """Postpone a run to a later try."""
         with self._transaction() as database:
             database.execute("UPDATE runs SET attempts = attempts + 1, next_at = ? WHERE key = ?", [until, run.key])
 
     def finish(self, run: Run) -> None:
-        """Forget a run, which was started or never will be."""
+        """Delete a run that was started or never will be."""
         with self._transaction() as database:
             database.execute("DELETE FROM runs WHERE key = ?", [run.key])
 
     def forget_hook(self, hook: str) -> None:
-        """Forget all of a hook."""
+        """Delete all events and runs of a hook."""
         with self._transaction() as database:
             for table in ("events", "runs", "seen"):
                 database.execute(f"DELETE FROM {table} WHERE hook = ?", [hook])
 
     def backlog(self, hook: str) -> tuple[int, int]:
-        """How many events and runs of a hook wait."""
+        """Return how many events and runs of a hook wait."""
         counts = (self._read(f"SELECT count(*) FROM {table} WHERE hook = ?", [hook]) for table in ("events", "runs"))
         events, runs = (rows[0][0] for rows in counts)
         return events, runs
@@ -219,7 +219,7 @@ class EventQueue:
     # --- events out ---
 
     def begin(self, subscription: str, position: int, now: datetime) -> None:
-        """Tell a subscriber of what comes after a position."""
+        """Begin deliveries to a subscriber after a position."""
         with self._transaction() as database:
             database.execute(
                 "INSERT OR REPLACE INTO cursors VALUES (?, ?, 0, ?, 0, 0, '')",
@@ -227,7 +227,7 @@ class EventQueue:
             )
 
     def cursor(self, subscription: str) -> Cursor | None:
-        """How far a subscriber was told."""
+        """Return how far deliveries to a subscriber have come."""
         rows = self._read(
             "SELECT position, told, since, delivered, failures, error FROM cursors WHERE subscription = ?",
             [subscription],
@@ -237,7 +237,7 @@ class EventQueue:
         )
 
     def move(self, subscription: str, cursor: Cursor) -> None:
-        """Keep how far a subscriber was told; one that was removed meanwhile stays so."""
+        """Store how far deliveries have come; a subscriber that was removed meanwhile stays removed."""
         with self._transaction() as database:
             database.execute(
                 "UPDATE cursors SET position = ?, told = ?, since = ?, delivered = ?, failures = ?, error = ? "
@@ -249,7 +249,7 @@ class EventQueue:
             )  # fmt: skip
 
     def end(self, subscription: str) -> None:
-        """Forget a subscriber."""
+        """Delete a subscriber's progress."""
         with self._transaction() as database:
             database.execute("DELETE FROM cursors WHERE subscription = ?", [subscription])
 
@@ -267,7 +267,7 @@ class EventQueue:
 
 
 def _is_known(database: sqlite3.Connection, hook: str, one: Pushed, now: float) -> bool:
-    """Whether an event came before: by its id, or as the last that was told of its tag; then remember it."""
+    """Return whether an event came before, by its id or as the last of its tag; then remember it."""
     known = False
     if one.event_id:
         known = _seen(database, hook, f"id {one.event_id}", now) is not None

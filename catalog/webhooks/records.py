@@ -1,4 +1,4 @@
-"""Hooks and subscriptions: what upstreams may tell us, and whom we tell; a file beside the catalogue, since it holds secrets."""
+"""Hooks and subscriptions: events from upstreams, and who is notified; in a private file, since it holds secrets."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ def parse_upstream(text: str) -> tuple[str, str]:
         raise InvalidInput("an upstream cannot hold a login; logins are read from auth.json or ENTREPOT_LOGINS")
     if host == host.lower() and host != "localhost" and not set(".:") & set(host):
         raise InvalidInput(
-            f"{host[:80]!r} is no registry's host; name it in full, such as registry.example or docker.io"
+            f"{host[:80]!r} names no registry: expected a full host name, such as registry.example or docker.io"
         )
     registry = f"{scheme}://{host}" if separator else host
     parse_remote(f"{registry}/{prefix or 'name'}")
@@ -55,7 +55,7 @@ def parse_upstream(text: str) -> tuple[str, str]:
 def parse_deployment(text: str) -> str:
     """Read `FLOW/DEPLOYMENT`; raise InvalidInput."""
     if not re.fullmatch(r"[^/\s?#%]{1,200}/[^/\s?#%]{1,200}", text):
-        raise InvalidInput(f"{text[:80]!r} is no deployment; expected FLOW/DEPLOYMENT, such as {SYNC}")
+        raise InvalidInput(f"invalid deployment {text[:80]!r}: expected FLOW/DEPLOYMENT, such as {SYNC}")
     return text
 
 
@@ -102,7 +102,7 @@ class Hook(_Value):
 
 
 class Subscription(_Value):
-    """Whom we tell: a URL, of what, and for how long delivery is tried. The secret that signs is named, never kept here."""
+    """A URL that is notified: of what, and how long delivery is tried. The signing secret is named, not stored."""
 
     id: str
     url: Annotated[str, AfterValidator(checked(parse_url))]
@@ -130,11 +130,11 @@ class Subscription(_Value):
         return self
 
     def selects(self, kind: str) -> bool:
-        """Whether events of a type are asked for."""
+        """Return whether events of a type are selected."""
         return any(fnmatchcase(kind, pattern) for pattern in self.events)
 
     def covers(self, name: str) -> bool:
-        """Whether a repository or path is asked for."""
+        """Return whether a repository or path is selected."""
         return any(matches(pattern, name) for pattern in self.repositories)
 
 
@@ -146,17 +146,17 @@ class EventRecords(_Value):
 
 
 def event_records_file(settings: Settings) -> PrivateFile[EventRecords]:
-    """Where they stand; keys of `hmac` hooks in it are readable by the owner alone."""
+    """Return the file of all records; keys of `hmac` hooks in it are readable by the owner alone."""
     return PrivateFile(settings.root / "event-records.json", EventRecords(), lock_timeout=settings.lock_timeout)
 
 
 def without_query(url: str) -> str:
-    """A URL as logs and events may have it: what stands in its query may be a secret."""
+    """Return a URL for logs and events: its query, which may hold a secret, is left out."""
     return url.partition("?")[0]
 
 
 def describe_hook(hook: Hook) -> dict[str, Any]:
-    """A hook as programs are told of it: not its secret."""
+    """Return a hook as JSON, without its secret."""
     return hook.model_dump(exclude={"secret"})
 
 
@@ -169,7 +169,7 @@ def read_record(kind: type[_Record], fields: Mapping[str, Any]) -> _Record:
 
 
 def describe_faults(error: ValueError) -> str:
-    """What pydantic found wrong, without the values."""
+    """Return what pydantic found wrong, without the values."""
     faults: Sequence[Any] = getattr(error, "errors", lambda **_: ())(include_input=False, include_url=False)
     texts = (f"{'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}" for one in faults)
     return "; ".join(text.removeprefix(": ") for text in texts) or str(error)

@@ -107,8 +107,8 @@ def list_hooks(*, home: Home = None, as_json: Json = False) -> None:
         print_json([describe_hook(one) for one in found])
         return
     print_table(
-        ("NAME", "KIND", "UPSTREAM", "TARGET", "TAKES", "STARTS"),
-        [(one.name, one.kind, one.upstream, one.target, _taken_text(one), one.deployment) for one in found],
+        ("NAME", "KIND", "UPSTREAM", "TARGET", "SELECTS", "STARTS"),
+        [(one.name, one.kind, one.upstream, one.target, _selected_text(one), one.deployment) for one in found],
     )
 
 
@@ -135,7 +135,7 @@ def show_hook(name: Name, *, home: Home = None, as_json: Json = False) -> None:
             "target": found.target,
             "starts": found.deployment,
             "request": json.dumps(dict(found.request)) if found.request else "",
-            "takes": _taken_text(found),
+            "selects": _selected_text(found),
             "repositories": " ".join(found.repositories),
             "quiet": format_duration(timedelta(seconds=found.quiet_seconds)),
             "secret": {"token": "in a header", "hmac": "signs", "url": "in the URL"}[found.proof],
@@ -156,7 +156,7 @@ def delete_hook(name: Name, *, home: Home = None, as_json: Json = False) -> None
     print_json({"deleted": name}) if as_json else print_line(f"deleted: {name}")
 
 
-def _taken_text(hook: "Hook") -> str:
+def _selected_text(hook: "Hook") -> str:
     if hook.whole:
         return "the whole repository"
     return f"tags {' '.join(hook.tags)}" if hook.tags else "the tags pushed"

@@ -220,7 +220,7 @@ def _budget_json(budget: "Budget", now: float) -> dict[str, object]:
 
 
 def _budget_fields(budget: "Budget", now: float) -> dict[str, Cell]:
-    """What upstream has told, as far as it has."""
+    """Return the limits that upstream last sent, as far as it did."""
     told = _budget_json(budget, now)
     window = f" in {budget.window:.0f} s" if budget.window else ""
     shown: dict[str, Cell] = {}

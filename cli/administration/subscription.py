@@ -164,7 +164,7 @@ async def _send_test(found: "Subscription", settings: "Settings") -> int:
 
 
 def _shown(found: "Subscription") -> str:
-    """The URL for people; what stands in its query may be a secret."""
+    """Return the URL without its query, which may hold a secret."""
     from catalog.webhooks.records import without_query
 
     return without_query(found.url)

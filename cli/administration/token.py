@@ -93,7 +93,7 @@ def revoke_token(
 
 
 def token_json(token: "Token") -> dict[str, object]:
-    """What programs are told of a token: not its secret."""
+    """Return a token as JSON, without its secret."""
     return {
         "id": token.id,
         "owner": token.owner,

@@ -162,7 +162,7 @@ def delete_group(
 
 
 def account_json(policy: "Policy", one: "Account") -> dict[str, object]:
-    """What programs are told of an account: no secret."""
+    """Return an account as JSON, without secrets."""
     return {
         "name": one.name,
         "robot": one.robot,

@@ -285,7 +285,7 @@ def _history_fields(found: "Distribution") -> dict[str, str]:
 
 
 def _login_of(catalog: "Catalog", remote: str) -> str:
-    """What the cache of a registry would prove who we are with; empty for nothing."""
+    """Return the login that the cache of a registry would use, as words; empty for none."""
     from catalog.remotes.cache_logins import login_of
     from catalog.remotes.clients import make_keychain
 

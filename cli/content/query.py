@@ -4,6 +4,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
@@ -91,7 +92,7 @@ def query(
 
 
 def choose_form(shown: Shown | None, output: Path | None, *, is_terminal: bool) -> Shown:
-    """How an answer is written; raise InvalidInput when nothing says, or it cannot be. Pure."""
+    """Return the format of an answer; raise InvalidInput for none, or one that cannot be written. Pure."""
     if output is None:
         if shown in _BINARY and is_terminal:
             raise InvalidInput(f"{shown} is no text for a terminal; name a file by --output, or pipe it")
@@ -180,7 +181,7 @@ def _list_questions(*, as_json: bool) -> None:
 
 
 def _read_question(sql: str, file: Path | None, named: str, values: list[str]) -> "Question":
-    """What is asked; raise InvalidInput unless it is said in exactly one way."""
+    """Return the question; raise InvalidInput unless it is given in exactly one way."""
     from catalog.query.named import find_named
     from catalog.query.question import Question, parse_parameter
 
@@ -200,5 +201,14 @@ def _read_question(sql: str, file: Path | None, named: str, values: list[str]) -
 
 
 def _print_answer(table: "pa.Table") -> None:
-    rows = [[None if value is None else str(value) for value in row.values()] for row in table.to_pylist()]
+    rows = [[_cell(value) for value in row.values()] for row in table.to_pylist()]
     print_table(table.column_names, rows)
+
+
+def _cell(value: object) -> str | None:
+    """Return a value of an answer as text; times that have a zone as in JSON."""
+    from catalog.units import format_time
+
+    if isinstance(value, datetime) and value.tzinfo:
+        return format_time(value)
+    return None if value is None else str(value)

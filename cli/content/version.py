@@ -137,7 +137,7 @@ def diff_versions(
 
 
 def _read_ends(first: str, second: str, third: int | None) -> "tuple[VersionReference, VersionReference]":
-    """The two versions that `diff` is asked for: `NAME OLD [NEW]` or `NAME[@OLD] NAME[@NEW]`; raise InvalidInput."""
+    """Read the two versions to compare: `NAME OLD [NEW]` or `NAME[@OLD] NAME[@NEW]`; raise InvalidInput."""
     from oci.errors import InvalidInput
     from oci.reference import VersionReference, parse_version_reference
 

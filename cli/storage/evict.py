@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def evict(context: typer.Context, request: "EvictRequest", *, home: Home = None, as_json: Json = False) -> None:
     """Evict content of caches by their size and age limits.
 
-    A cache goes below its --max-size, and loses what was not pulled for its --keep-unused-days.
+    A cache goes below its --max-size, and loses what was not pulled for its --keep-unused.
 
     Example: entrepot evict --dry-run
     """

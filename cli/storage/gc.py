@@ -54,16 +54,23 @@ def _explain(text: str, home: Path | None, grace: str, *, as_json: bool) -> None
     from catalog.units import parse_duration
 
     with opened(home) as catalog:
-        fate = catalog.maintenance.explain(Digest.parse(text), grace=parse_duration(grace).total_seconds())
+        explanation = catalog.maintenance.explain(Digest.parse(text), grace=parse_duration(grace).total_seconds())
     if as_json:
-        document = {"digest": fate.digest, "size": fate.size, "freed": fate.is_freed, "reasons": fate.reasons()}
-        print_json({**document, "hits": [hit.to_json() for hit in fate.hits]})
+        document = {
+            "digest": explanation.digest,
+            "size": explanation.size,
+            "freed": explanation.is_freed,
+            "reasons": explanation.reasons(),
+        }
+        print_json({**document, "hits": [impact.to_json() for impact in explanation.impacts]})
         return
-    print_fields({"digest": fate.digest, "size": "not held" if fate.size is None else bytes_text(fate.size)})
-    for reason in fate.reasons():
+    print_fields(
+        {"digest": explanation.digest, "size": "not held" if explanation.size is None else bytes_text(explanation.size)}
+    )
+    for reason in explanation.reasons():
         print_line(reason)
-    for hit in fate.hits:
-        print_line(f"tags of {hit.repository}: {', '.join(hit.tags) or 'none'}")
+    for impact in explanation.impacts:
+        print_line(f"tags of {impact.repository}: {', '.join(impact.tags) or 'none'}")
 
 
 def usage(*, home: Home = None, as_json: Json = False) -> None:

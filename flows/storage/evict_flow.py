@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from catalog.blobs.index import Held
+from catalog.blobs.index import BlobRecord
 from catalog.catalog import Catalog
 from catalog.distributions.records import Distribution
 from catalog.maintenance.cache_eviction import Unused, Uses, plan_size, plan_unused
@@ -129,7 +129,7 @@ async def evict_layers(eviction: Eviction) -> CacheState:
     return CacheState(eviction.cache.path, before, held, rules.max_size, rules.keep_unused_days)
 
 
-async def _reclaim(eviction: Eviction, blobs: Sequence[Held], reason: str) -> int:
+async def _reclaim(eviction: Eviction, blobs: Sequence[BlobRecord], reason: str) -> int:
     """Free those of the blobs that may go; return how many bytes went."""
     job = ReclaimJob(eviction.catalog, eviction.names, eviction.keep, blobs)
     await reclaim_blobs(job, check=eviction.request.check, dry_run=eviction.request.dry_run)

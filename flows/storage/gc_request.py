@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from catalog.blobs.index import Link
 from catalog.maintenance.garbage_collection import SweepReport
+from catalog.units import format_time
 from flows.forms.fields import DurationField
 from flows.forms.older_names import older_names
 from flows.forms.shared_fields import DryRun, TimeLimit
@@ -49,7 +50,7 @@ class GcResult:
 
     def _why(self, lease: Link) -> str:
         until = datetime.fromtimestamp(lease.linked_at + self.grace, UTC)
-        return f"kept: leased to {lease.repository} until {until:%Y-%m-%d %H:%M:%S} UTC"
+        return f"kept: leased to {lease.repository} until {format_time(until.replace(microsecond=0))}"
 
     def summary(self) -> str:
         """One line for a log, a flow run's state and a terminal."""

@@ -1,4 +1,4 @@
-"""The flow `maintain-catalog`: DuckLake's upkeep in small steps, while pushes, syncs and pulls go on."""
+"""The flow `maintain-catalog`: DuckLake's maintenance in small steps, while pushes, syncs and pulls go on."""
 
 import asyncio
 import math

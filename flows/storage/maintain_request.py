@@ -1,4 +1,4 @@
-"""What an upkeep is asked to do, and what came of it."""
+"""What a maintenance run is asked to do, and what came of it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class MaintainResult:
-    """The end of an upkeep."""
+    """The end of a maintenance run."""
 
     done: tuple[Done, ...]
     finished: bool

@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from catalog.blobs.index import Held
+from catalog.blobs.index import BlobRecord
 from catalog.blobs.origins import BlobSource
 from catalog.catalog import Catalog
 from catalog.path_patterns import select_paths
@@ -26,7 +26,7 @@ class ReclaimJob:
 
     __slots__ = ("blobs", "catalog", "keep", "kept", "names")
 
-    def __init__(self, catalog: Catalog, names: Sequence[str], keep: float, blobs: Sequence[Held]) -> None:
+    def __init__(self, catalog: Catalog, names: Sequence[str], keep: float, blobs: Sequence[BlobRecord]) -> None:
         self.catalog, self.names, self.keep, self.blobs = catalog, names, keep, blobs
         self.kept: dict[str, str] = {}
 
@@ -37,7 +37,7 @@ async def check_sources(job: ReclaimJob) -> None:
     slots = asyncio.Semaphore(job.catalog.settings.copy_concurrency)
     async with Upstreams(job.catalog.settings, job.catalog.remotes) as upstreams:
 
-        async def check(blob: Held) -> None:
+        async def check(blob: BlobRecord) -> None:
             async with slots:
                 reason = await _why_not(job, upstreams, blob.digest)
             if reason:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from catalog.blobs.index import Held
+from catalog.blobs.index import BlobRecord
 from flows.forms.fields import PathPatternField
 from flows.forms.older_names import older_names
 from flows.forms.parameters import Argument
@@ -35,7 +35,7 @@ class ReclaimRequest(BaseModel):
 class ReclaimResult:
     """The end of a reclaim: what was freed, and of what was not the reason."""
 
-    freed: tuple[Held, ...]
+    freed: tuple[BlobRecord, ...]
     kept: Mapping[str, str]
     dry_run: bool
     flow_run_id: str

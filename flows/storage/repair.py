@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 from catalog.catalog import Catalog
 from catalog.content.copy_ends import RepositoryTarget
-from catalog.maintenance.impact import Use
+from catalog.maintenance.impact import ContentUse
 from catalog.maintenance.scrub import Fault
 from catalog.remotes.clients import Upstreams
 from catalog.versions.snapshot import Snapshot
@@ -55,7 +55,7 @@ class Repairer:
                 break
         return Repair(fault, tuple(attempts), tuple(use.repository for use in uses), is_left_upstream=bool(left))
 
-    async def _fetch(self, fault: Fault, uses: Sequence[Use], remote: Remote, repository: str) -> str:
+    async def _fetch(self, fault: Fault, uses: Sequence[ContentUse], remote: Remote, repository: str) -> str:
         """Fetch the content for a repository; return why that failed, empty when it did not."""
         if self._silent.get(remote.host, 0.0) > self._monotonic():
             return "did not answer"
@@ -77,7 +77,7 @@ class Repairer:
                 await target.write_blob(wanted, chunks)
 
 
-def _places(uses: Sequence[Use], left: Mapping[str, Sequence[Remote]]) -> list[tuple[Remote, str]]:
+def _places(uses: Sequence[ContentUse], left: Mapping[str, Sequence[Remote]]) -> list[tuple[Remote, str]]:
     """Return whom to ask, and for which repository: where a repository left the blob first, then where versions came from."""
     found: dict[Remote, str] = {}
     for use in uses:
@@ -89,7 +89,7 @@ def _places(uses: Sequence[Use], left: Mapping[str, Sequence[Remote]]) -> list[t
     return list(found.items())
 
 
-def _descriptor(fault: Fault, uses: Sequence[Use]) -> Descriptor:
+def _descriptor(fault: Fault, uses: Sequence[ContentUse]) -> Descriptor:
     """Return what is asked for; its media type is empty for a blob."""
     media_type = next((use.media_type for use in uses if use.media_type), "")
     return Descriptor(media_type, fault.digest, fault.size or max((use.size for use in uses), default=UNKNOWN_SIZE))

@@ -13,7 +13,7 @@ from prefect.states import Completed
 
 from catalog.audit import Event
 from catalog.catalog import Catalog
-from catalog.maintenance.scrub import Fault, HeldRecord, Pace
+from catalog.maintenance.scrub import DueBlob, Fault, Pace
 from catalog.remotes.clients import Upstreams
 from catalog.units import moment_of, parse_duration
 from flows.runs import progress
@@ -74,17 +74,17 @@ def _read_some(job: ScrubJob) -> list[Fault] | None:
     """Read for some seconds; return the damaged blobs among them, which are set aside, or None when nothing is due any more."""
     scrubber, started = job.catalog.maintenance.scrubber, time.monotonic()
     due = scrubber.next_due(job.last, job.before, _BATCH)
-    right: list[HeldRecord] = []
+    right: list[DueBlob] = []
     faults: list[Fault] = []
     try:
         for blob in due:
-            reason = scrubber.read(blob, job.pace)
+            damage = scrubber.read(blob, job.pace)
             job.last = blob.digest
             job.result.blobs += 1
             job.result.bytes += blob.size
-            if not reason:
+            if damage is None:
                 right.append(blob)
-            elif (fault := scrubber.set_aside(blob, reason, time.time())) is not None:
+            elif (fault := scrubber.set_aside(blob, damage, time.time())) is not None:
                 faults.append(fault)
             if faults or time.monotonic() - started > _SECONDS:
                 break
@@ -133,11 +133,11 @@ async def find_lost(job: ScrubJob) -> None:
     await _repair_absent(job, absent)
     fetched = {one.fault.digest for one in result.repairs if one.remote}
     result.lost = [digest for digest in absent if digest not in fetched]
-    result.hits = await asyncio.to_thread(catalog.maintenance.hits, result.lost)
+    result.impacts = await asyncio.to_thread(catalog.maintenance.impacts, result.lost)
     now = datetime.now(UTC)
     events = [
         Event(now, ACTOR, "lose", one.digest, reason=f"{one.repository} version {one.versions}", detail=one.to_json())
-        for one in result.hits
+        for one in result.impacts
     ]
     if events:
         await asyncio.to_thread(catalog.events.record, events)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from catalog.maintenance.impact import Hit
+from catalog.maintenance.impact import Impact
 from catalog.maintenance.orphan_files import UnknownFiles
 from catalog.maintenance.scrub import Fault
 from flows.forms.fields import AgeField, DurationField, SizeField
@@ -104,7 +104,7 @@ class ScrubResult:
     bytes: int = 0
     repairs: list[Repair] = field(default_factory=list)
     lost: Sequence[Digest] = ()
-    hits: Sequence[Hit] = ()
+    impacts: Sequence[Impact] = ()
     unknown: UnknownFiles = field(default_factory=UnknownFiles)
     loose: int = 0
     loose_bytes: int = 0
@@ -126,11 +126,11 @@ class ScrubResult:
 
     def rows(self) -> list[Mapping[str, object]]:
         """Return the table of what was found."""
-        hit = {found.digest for found in self.hits}
+        impact = {found.digest for found in self.impacts}
         rows: list[Mapping[str, object]] = [
             {"digest": one.fault.digest, "what": one.fault.reason, "outcome": one.outcome(is_lost=False)}
             for one in self.repairs
-            if one.fault.digest not in hit
+            if one.fault.digest not in impact
         ]
         rows += [
             {
@@ -139,7 +139,7 @@ class ScrubResult:
                 "repository": one.repository, "versions": one.versions, "tags": ", ".join(one.tags),
                 "served at": ", ".join(one.paths),
             }
-            for one in self.hits
+            for one in self.impacts
         ]  # fmt: skip
         return rows + [{"digest": "", "what": f"unknown file {name}", "outcome": ""} for name in self.unknown.names]
 
@@ -157,7 +157,7 @@ class ScrubResult:
             "fetched_again": {str(one.fault.digest): one.remote for one in self.repairs if one.remote},
             "not_given": {str(one.fault.digest): one.failures for one in self.repairs if one.failures},
             "lost": [str(digest) for digest in self.lost],
-            "hits": [one.to_json() for one in self.hits],
+            "hits": [one.to_json() for one in self.impacts],
             "unknown": {"files": unknown.files, "bytes": unknown.bytes, "names": unknown.names},
             "removed": {"files": unknown.removed, "bytes": unknown.removed_bytes},
             "quarantine": {"files": unknown.quarantined, "bytes": unknown.quarantined_bytes},
@@ -170,14 +170,14 @@ class ContentLost(StorageCorrupt):
     """A scrub has found content that versions hold, and that can be had from nowhere."""
 
     def __init__(self, result: ScrubResult) -> None:
-        hits = [
+        impacts = [
             f"{one.digest} of {one.repository} version {one.versions}"
             + (f", tags {', '.join(one.tags[:_NAMED])}" if one.tags else "")
             + (f", served at {', '.join(one.paths[:_NAMED])}" if one.paths else "")
             + f": {result.repair_of(one.digest).outcome(is_lost=True)}"
-            for one in result.hits[:_NAMED]
+            for one in result.impacts[:_NAMED]
         ]
-        more = f"\n… and {len(result.hits) - _NAMED} more" if len(result.hits) > _NAMED else ""
+        more = f"\n… and {len(result.impacts) - _NAMED} more" if len(result.impacts) > _NAMED else ""
         super().__init__(
-            f"{result.summary()}. Push or sync these again:\n" + "\n".join(hits) + more, detail=result.to_json()
+            f"{result.summary()}. Push or sync these again:\n" + "\n".join(impacts) + more, detail=result.to_json()
         )

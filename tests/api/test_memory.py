@@ -63,7 +63,7 @@ def _hold_zeros(home: Path) -> None:
             with file.open("wb") as opened:
                 opened.truncate(SIZE)
 
-        catalog._holdings.ingest(ZEROS, SIZE, place, repository="team/app", media_type="", now=now.timestamp())
+        catalog._blob_index.ingest(ZEROS, SIZE, place, repository="team/app", media_type="", now=now.timestamp())
         config = b"{}"
         catalog.content.put(config, Digest.of(config), "team/app")
         document = {

@@ -79,7 +79,7 @@ def test_a_robot_s_token_is_shown_once_and_can_be_revoked(entrepot: Entrepot, en
         (("group", "set", "g", "nobody"), "no user or robot nobody"),
         (("access", "allow", "group:none", "pull", "**"), "no group none"),
         (("access", "allow", "admin", "pull", "**"), "no subject"),
-        (("access", "allow", "user:admin", "fly", "**"), "the actions are"),
+        (("access", "allow", "user:admin", "fly", "**"), "invalid actions"),
         (("access", "allow", "user:admin", "pull", "TEAM"), "invalid pattern"),
         (("access", "remove", "none"), "no rule none"),
         (("access", "explain", "ghost", "pull", "a"), "no user or robot ghost"),

@@ -65,7 +65,7 @@ def test_conditions_choose_what_is_curated_and_exported(entrepot: Entrepot, tmp_
     [
         (("release/app", "a/one:v9"), 1, "a/one:v9 is not in version 3 of a/one"),
         (("release/app", "c/none"), 1, "c/none"),
-        (("release/app", "a/one", "--include", "re:("), 2, "is not a regular expression"),
+        (("release/app", "a/one", "--include", "re:("), 2, "expected a regular expression"),
         (("release/app", "a/one", "--platform", "amd64"), 2, "expected os/architecture"),
         (("Release", "a/one"), 2, "not a repository name"),
     ],

@@ -89,8 +89,8 @@ async def test_age_is_counted_from_the_clock(sync: Syncer, upstream: MemoryUpstr
     result = await sync(newer_than="30d", older_than="7d")
     assert set(sync.snapshot().tags) == {"middle"}
     assert result.dropped == {
-        "new": "created 2025-12-30 00:00, not older than 7d",
-        "old": "created 2025-11-23 00:00, not newer than 30d",
+        "new": "created 2025-12-30T00:00:00Z, not older than 7d",
+        "old": "created 2025-11-23T00:00:00Z, not newer than 30d",
         "unknown": "creation unknown, so not newer than 30d",
     }
     await sync(mode="mirror", older_than="2025-12-01")

@@ -4,7 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -15,6 +15,8 @@ from tests.servers import Child, Children, answers, free_port
 
 AT_A_TIME = 3
 SERVE = "entrepot serve"
+# What a command calls, or needs a server of, besides the program that it names.
+NEEDED = {"entrepot build ": "buildah", "ENTREPOT_STORAGE=s3:": "versitygw"}
 # Its flush drops tables that a long question of another process may still read.
 ALONE = "entrepot maintain"
 
@@ -59,8 +61,9 @@ class Reader:
         return {one: self._run(one) for one in commands}
 
     def _run(self, command: Shown) -> Ended:
-        if shutil.which(command.program, path=self.env["PATH"]) is None and command.program != "export":
-            return Ended(missing=command.program)
+        for program in self._programs_of(command):
+            if shutil.which(program, path=self.env["PATH"]) is None:
+                return Ended(missing=program)
         if command.text.endswith(SERVE):
             return self._serve(command)
         done = subprocess.run(
@@ -75,6 +78,10 @@ class Reader:
             check=False,
         )
         return Ended(done.returncode, done.stdout)
+
+    def _programs_of(self, command: Shown) -> Iterator[str]:
+        yield command.program
+        yield from (program for start, program in NEEDED.items() if command.text.startswith(start))
 
     def start(self, text: str, *, name: str, **env: str) -> Child:
         """Start a command that runs until Ctrl-C; by `exec env` the signal is for the command itself."""

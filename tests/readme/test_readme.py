@@ -14,7 +14,7 @@ from tests.private_sigstore import PrivateSigstore, identity_token
 from tests.readme.commands import Shown, find_commands, find_others
 from tests.readme.reader import Reader
 from tests.readme.upstreams import upstreams
-from tests.servers import GO_TOOLS, ROOT, TOOLS_REQUIRED, Children, free_port, make_podman, start_s3
+from tests.servers import ROOT, Children, free_port, make_podman, start_s3, tool
 
 README = (ROOT / "README.md").read_text()
 COMMANDS = find_commands(README)
@@ -67,7 +67,7 @@ def reader(
             pytest.skip(f"port {REGISTRY_PORT}, which README's commands name, is taken")
     folder = tmp_path_factory.mktemp("reader")
     (folder / "trust.json").write_text(sigstore.trust_config)
-    (folder / "token").write_text(identity_token(IDENTITY))
+    (folder / "token").write_text(identity_token(IDENTITY, minutes=60))
     with (
         tempfile.TemporaryDirectory(prefix="podman-", ignore_cleanup_errors=True) as short,
         upstreams(module_children, folder / "upstreams") as env,
@@ -99,10 +99,7 @@ def reader(
 def test_runs_as_it_stands(reader: Reader, shown: Shown) -> None:
     ended = reader.result(shown)
     if ended.missing:
-        assert not (TOOLS_REQUIRED and (ended.missing not in GO_TOOLS or shutil.which("go"))), (
-            f"{ended.missing} is missing"
-        )
-        pytest.skip(f"{ended.missing} is not installed")
+        tool(ended.missing)
     assert ended.code == 0, f"README.md:{shown.line}: {shown.text}\n{ended.output}"
 
 

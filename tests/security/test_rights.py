@@ -282,7 +282,7 @@ def test_mounts_answer_alike_for_private_and_absent_blobs(
 def test_work_for_a_private_digest_is_that_for_an_absent_one(
     api: Api, vault: Vault, monkeypatch: pytest.MonkeyPatch, mallory: str
 ) -> None:
-    """Counted: what the holdings and the lake are asked for a HEAD and for a mount without `from`, by one without rights."""
+    """Counted: what the blob index and the lake are asked for a HEAD and for a mount without `from`, by one without rights."""
     add_mallory(api)
     asked: list[str] = []
 
@@ -296,7 +296,7 @@ def test_work_for_a_private_digest_is_that_for_an_absent_one(
         monkeypatch.setattr(owner, method, counted)
 
     for method in ("size", "link", "repositories_of", "add_link", "rows"):
-        count(api.catalog._holdings, method, method)
+        count(api.catalog._blob_index, method, method)
     count(api.catalog._lake, "read", "lake")
     with api.client(auth=MALLORY) as client:
 

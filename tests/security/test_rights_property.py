@@ -189,7 +189,7 @@ class History:
         """What of the secrets somebody gets from paths that are not a tenant's."""
         return {digest for path in self.open_paths for one in self.kept for digest in read(client, path, one)}
 
-    # --- upkeep ---
+    # --- maintenance ---
 
     def keep_up(self, *, reclaim: bool) -> None:
         """End all leases that have done their service, and free what can be fetched again."""

@@ -21,5 +21,5 @@ def parse_rate(text: str) -> Rate:
     """Read `100/6h`, `10/s`; raise InvalidInput."""
     found = _RATE.fullmatch(text)
     if found is None:
-        raise InvalidInput(f"{text[:40]!r} is no rate; requests per time, such as 100/6h or 10/s (s, m, h, d)")
+        raise InvalidInput(f"invalid rate {text[:40]!r}: expected requests per time, such as 100/6h or 10/s")
     return Rate(int(found[1]), float(int(found[2] or 1) * _UNITS[found[3]]))

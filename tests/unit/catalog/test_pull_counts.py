@@ -97,7 +97,7 @@ def test_a_write_of_pulls_makes_no_version_and_costs_others_one_query(
     read = Lake.read
     monkeypatch.setattr(Lake, "read", lambda lake, sql, *rest: asked.append(sql) or read(lake, sql, *rest))  # type: ignore[func-returns-value]
     catalog.pulls.record(_counted(("team/app", "v1", ONE)))
-    assert catalog.snapshots.is_current()  # no request of the writer's looks for news
+    assert catalog.snapshots.is_current()  # no request of the writer's reads the change feed
     asked.clear()
     assert not other.snapshots.is_current()
     other.snapshots.refresh()

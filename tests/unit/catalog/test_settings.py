@@ -84,3 +84,41 @@ def test_every_form_that_is_documented_is_taken(monkeypatch: pytest.MonkeyPatch,
 def test_a_value_of_another_form_is_refused(field: str, value: str, prop: str) -> None:
     with pytest.raises(SettingsInvalid, match=f"ENTREPOT_{field.upper()}"):
         getattr(read_settings(**{field: value}), prop)
+
+
+def test_durations_and_sizes_are_read_as_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in {
+        "DISK_RESERVE": "1GB",
+        "MAX_BLOB_SIZE": "10GiB",
+        "READ_TIMEOUT": "2m",
+        "LOCK_TIMEOUT": "2.5",
+        "TOKEN_LIFETIME": "1h",
+        "QUERY_MEMORY": "512MiB",
+    }.items():
+        monkeypatch.setenv(f"ENTREPOT_{name}", text)
+    found = read_settings()
+    assert (found.disk_reserve, found.max_blob_size) == (10**9, 10 * 2**30)
+    assert (found.read_timeout, found.lock_timeout, found.token_lifetime) == (120.0, 2.5, 3600.0)
+    assert found.query_memory == "512MiB"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("DISK_RESERVE", "much", "invalid size 'much'"),
+        ("READ_TIMEOUT", "soon", "invalid duration 'soon'"),
+        ("READ_TIMEOUT", "0s", "greater than 0"),
+        ("DUCKDB_MEMORY", "all", "invalid size 'all'"),
+        ("SPARSE_REPOSITORIES", "team/[ab]", r"invalid pattern 'team/\[ab\]'"),
+    ],
+)
+def test_what_settings_refuse(monkeypatch: pytest.MonkeyPatch, name: str, text: str, words: str) -> None:
+    monkeypatch.setenv(f"ENTREPOT_{name}", text)
+    with pytest.raises(SettingsInvalid, match=words):
+        read_settings()
+
+
+def test_patterns_of_repositories() -> None:
+    found = read_settings(sparse_repositories="team/*,other/**", misstated_sizes=("team/**",))
+    assert [found.is_sparse(name) for name in ("team/app", "team/sub/app", "other/a/b")] == [True, False, True]
+    assert [found.may_misstate(name) for name in ("team/sub/app", "other")] == [True, False]

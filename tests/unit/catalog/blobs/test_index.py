@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.blobs.index import Held, Holdings
+from catalog.blobs.index import BlobIndex, BlobRecord
 from oci.digest import Digest
 from oci.errors import CatalogUnusable
 
@@ -22,21 +22,21 @@ def test_a_record_of_the_first_schema_is_taken_over(tmp_path: Path) -> None:
             f"INSERT INTO blobs VALUES ('{DIGEST}', 4, 1.0); PRAGMA user_version = 1;"
         )
     for _ in range(2):
-        holdings = Holdings(file)
-        assert holdings.size(DIGEST) == 4
-        holdings.close()
-    holdings = Holdings(file)
-    assert holdings.give_up([Held(DIGEST, 4)], since=2.0) == [Held(DIGEST, 4)]
+        blob_index = BlobIndex(file)
+        assert blob_index.size(DIGEST) == 4
+        blob_index.close()
+    blob_index = BlobIndex(file)
+    assert blob_index.give_up([BlobRecord(DIGEST, 4)], since=2.0) == [BlobRecord(DIGEST, 4)]
     removed: list[Digest] = []
-    holdings.remove_left(removed.append)
+    blob_index.remove_left(removed.append)
     assert removed == [DIGEST]
-    holdings.close()
+    blob_index.close()
 
 
 def test_a_newer_record_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "holdings.sqlite"
-    Holdings(file).close()
+    BlobIndex(file).close()
     with sqlite3.connect(file) as newer:
         newer.execute("PRAGMA user_version = 99")
     with pytest.raises(CatalogUnusable, match="newer release"):
-        Holdings(file)
+        BlobIndex(file)

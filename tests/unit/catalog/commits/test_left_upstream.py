@@ -48,13 +48,13 @@ def test_commits_that_share_a_transaction_read_the_leases_once(
 ) -> None:
     images = [_stage(catalog, number)[0] for number in range(12)]
     reads: list[str] = []
-    read = catalog._holdings.linked
+    read = catalog._blob_index.linked
 
     def count(repository: str) -> dict[Digest, int]:
         reads.append(repository)
         return read(repository)
 
-    monkeypatch.setattr(catalog._holdings, "linked", count)
+    monkeypatch.setattr(catalog._blob_index, "linked", count)
     jobs = [lambda number=number, image=image: _commit(catalog, number, image) for number, image in enumerate(images)]
     totals = together(catalog, jobs)
     assert all(isinstance(total, int) for total in totals), totals

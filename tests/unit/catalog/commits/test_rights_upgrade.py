@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import catalog.lake.connection
-from catalog.blobs.index import Holdings
+from catalog.blobs.index import BlobIndex
 from catalog.catalog import Catalog
 from catalog.lake.connection import Lake
 from oci.digest import Digest
@@ -62,7 +62,7 @@ def former(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             row = [digest, 5, remote, "on_demand", TIMES[name]]
             writer.execute("INSERT INTO sources VALUES (?, ?, ?, ?, ?)", row)
     lake.close()
-    held = Holdings(home / "catalog" / "holdings.sqlite")
+    held = BlobIndex(home / "catalog" / "holdings.sqlite")
     for digest in (ALONE, CLAIMED, OPEN, BESIDE, CHOSEN):
         held.ingest(digest, 5, lambda: None, repository="x", media_type="", now=1.0)
         held.end_links("x")

@@ -166,7 +166,7 @@ def test_conditions_choose_by_content_and_companions_come_along(catalog: Catalog
     }
     assert chosen.dropped == {
         "team/app:v2": "does not fulfil label stage=prod",
-        "team/app:v3": "created 2026-01-01 00:00, not newer than 7d",
+        "team/app:v3": "created 2026-01-01T00:00:00Z, not newer than 7d",
     }
     assert set(choose(catalog, "team/app", conditions=Conditions(signed=True)).tags) == {"v1", signature}
     by_creation = TagFilter(newest=1, newest_by="created")

@@ -56,7 +56,7 @@ def test_what_is_removed_goes_with_what_it_alone_needs() -> None:
         ({"remove": (Digest.of(b"nobody"),)}, ManifestUnknown, "is not among the content"),
         ({"remove": (OLD,)}, Conflict, "it is tagged v1; remove that too, or untag it"),
         ({"remove": (NEW,)}, Conflict, f"it is part of {LIST}"),
-        ({"untag": ("re:(",)}, InvalidInput, "not a regular expression"),
+        ({"untag": ("re:(",)}, InvalidInput, "expected a regular expression"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_done_is_refused(

@@ -3,7 +3,7 @@
 import itertools
 from datetime import UTC, datetime, timedelta
 
-from catalog.blobs.index import Held
+from catalog.blobs.index import BlobRecord
 from catalog.maintenance.cache_eviction import UsedBlob, Uses, plan_size, plan_unused
 from catalog.versions.snapshot import ManifestEntry, Snapshot
 from oci import mediatypes
@@ -44,7 +44,7 @@ def test_a_tag_goes_with_its_manifest_and_stays_with_it() -> None:
     assert uses.may_have_unused(BEFORE)
     assert not uses.may_have_unused(OLD)
     planned = plan_unused(found, {}, uses, before=BEFORE)
-    assert planned.tags == {"old": "not used since 2025-12-31 00:00"}
+    assert planned.tags == {"old": "not used since 2025-12-31T00:00:00Z"}
 
 
 def test_what_is_used_by_digest_alone_keeps_its_tag() -> None:
@@ -97,7 +97,7 @@ def test_a_very_deep_index_is_no_trouble() -> None:
 
 def test_the_size_is_reached_by_what_was_used_longest_ago() -> None:
     def blob(name: str, size: int, last: datetime) -> UsedBlob:
-        return UsedBlob(Held(digest(name), size), last)
+        return UsedBlob(BlobRecord(digest(name), size), last)
 
     small, large = blob("small", 10, OLD), blob("large", 30, OLD)
     middle, fresh = blob("middle", 50, BEFORE), blob("fresh", 100, NEW)

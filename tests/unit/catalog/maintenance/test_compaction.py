@@ -1,4 +1,4 @@
-"""Upkeep changes no version, whatever process looks afterwards, however it ends."""
+"""Compaction changes no version, whatever process looks afterwards, however it ends."""
 
 import os
 import signal

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.blobs.index import Held
+from catalog.blobs.index import BlobRecord
 from catalog.catalog import Catalog
 from catalog.content.copy_ends import RepositoryTarget
 from catalog.settings import read_settings
@@ -87,7 +87,7 @@ def test_a_staged_manifest_whose_blob_was_freed_is_not_taken_for_whole(timed: Ca
     assert asyncio.run(target.has(descriptor))  # and the leases of all its parts are young again
     now[0] += DAY / 2
     assert timed.maintenance.sweep(grace=DAY).freed == []
-    assert timed._holdings.give_up([Held(Digest.of(b"layer"), 5)], since=now[0] + 1)
+    assert timed._blob_index.give_up([BlobRecord(Digest.of(b"layer"), 5)], since=now[0] + 1)
     assert not asyncio.run(target.has(descriptor))
 
 
@@ -118,7 +118,7 @@ def test_what_was_vouched_for_is_not_looked_at_again_until_versions_are_deleted(
     sweeper, looked = timed.maintenance._sweeper, list[int]()
     look = sweeper._without_version
 
-    def counted(batch: list[Held], *repository: str) -> list[Held]:
+    def counted(batch: list[BlobRecord], *repository: str) -> list[BlobRecord]:
         looked.append(len(batch))
         return look(batch, *repository)
 
@@ -165,7 +165,9 @@ def test_bytes_that_a_killed_sweep_left_go_with_the_next_and_not_what_came_again
     data = {name: name.encode() for name in ("goes", "comes again")}
     for loose in data.values():
         timed.content.put(loose, Digest.of(loose), "team/app")
-    given_up = timed._holdings.give_up([Held(Digest.of(one), len(one)) for one in data.values()], since=now[0] + 1)
+    given_up = timed._blob_index.give_up(
+        [BlobRecord(Digest.of(one), len(one)) for one in data.values()], since=now[0] + 1
+    )
     assert len(given_up) == 2  # and here the sweep is killed: no byte is removed yet
     timed.content.put(data["comes again"], Digest.of(data["comes again"]), "team/app")
     timed.maintenance.sweep(grace=DAY)
@@ -177,12 +179,12 @@ def test_why_a_blob_stays_or_goes(timed: Catalog, now: list[float]) -> None:
     push_image(timed, "team/app", "a", "one", ("layer",))
     loose = b"nothing needs it"
     timed.content.put(loose, Digest.of(loose), "team/tools")
-    fate = timed.maintenance.explain(Digest.of(loose), grace=DAY)
-    assert not fate.is_freed
-    assert fate.reasons() == ["leased to team/tools until 1970-01-13 13:46:40 UTC"]
+    explanation = timed.maintenance.explain(Digest.of(loose), grace=DAY)
+    assert not explanation.is_freed
+    assert explanation.reasons() == ["leased to team/tools until 1970-01-13T13:46:40Z"]
     now[0] += 2 * DAY
     assert timed.maintenance.explain(Digest.of(loose), grace=DAY).is_freed
     held = timed.maintenance.explain(Digest.of(b"layer"), grace=DAY)
     assert (held.is_freed, held.reasons()) == (False, ["held by version 1- of team/app"])
-    assert held.hits[0].tags == ("a",)
+    assert held.impacts[0].tags == ("a",)
     assert timed.maintenance.explain(Digest.of(b"unknown"), grace=DAY).reasons() == ["not held here"]

@@ -9,7 +9,7 @@ import pytest
 from catalog.catalog import Catalog
 from catalog.lake.snapshot_log import judge_since
 from catalog.maintenance.impact import spans_of
-from catalog.maintenance.scrub import Fault, HeldRecord, Pace
+from catalog.maintenance.scrub import Damage, DueBlob, Fault, Pace
 from catalog.settings import read_settings
 from oci.digest import Digest
 from oci.errors import BlobUnknown, StorageCorrupt
@@ -50,10 +50,10 @@ def read_all(catalog: Catalog, now: float, *, older_than: float = 0.0, at_most: 
     before = scrubber.begin(now) - older_than
     while due := scrubber.next_due(last, before, min(2, at_most)):
         for blob in due:
-            reason = scrubber.read(blob, pace())
-            if not reason:
+            damage = scrubber.read(blob, pace())
+            if damage is None:
                 scrubber.note_read([blob], now)
-            elif fault := scrubber.set_aside(blob, reason, now):
+            elif fault := scrubber.set_aside(blob, damage, now):
                 faults.append(fault)
             last = blob.digest
         at_most -= len(due)
@@ -102,7 +102,7 @@ def test_a_pass_that_was_broken_off_goes_on_and_what_is_young_is_not_read(
     read: list[Digest] = []
     plain = timed.maintenance.scrubber.read
 
-    def noted(blob: HeldRecord, pace: Pace) -> str:
+    def noted(blob: DueBlob, pace: Pace) -> Damage | None:
         read.append(blob.digest)
         return plain(blob, pace)
 
@@ -127,13 +127,13 @@ def test_what_was_healed_or_freed_since_it_was_read_is_left_alone(
     due = {one.digest: one for one in timed.maintenance.scrubber.next_due("", now[0] + 1, 100)}
     missing = due[Digest.of(b"first layer")]
     file_of(blobs, "first layer").unlink()
-    reason = timed.maintenance.scrubber.read(missing, pace())
+    damage = timed.maintenance.scrubber.read(missing, pace())
     timed.content.put(b"first layer", missing.digest, "team/app")  # held by the record: only the bytes come back
     session = timed.uploads.begin("team/app")
     session.write(b"first layer")
     session.finish(missing.digest)
-    assert reason
-    assert timed.maintenance.scrubber.set_aside(missing, reason, now[0]) is None
+    assert damage is not None
+    assert timed.maintenance.scrubber.set_aside(missing, damage, now[0]) is None
     assert timed.content.read(missing.digest) == b"first layer"
 
 
@@ -156,11 +156,11 @@ def test_who_is_hit_is_named_with_versions_tags_and_paths(timed: Catalog) -> Non
     push_image(timed, "team/app", "v1", "one", ("shared",))
     push_image(timed, "team/app", "v2", "two", ("own",))
     push_image(timed, "other/app", "latest", "three", ("shared",))
-    hits = {hit.repository: hit for hit in timed.maintenance.hits([Digest.of(b"shared")])}
-    assert (hits["other/app"].versions, hits["other/app"].tags, hits["other/app"].paths) == (
+    impacts = {impact.repository: impact for impact in timed.maintenance.impacts([Digest.of(b"shared")])}
+    assert (impacts["other/app"].versions, impacts["other/app"].tags, impacts["other/app"].paths) == (
         "1-", ("latest",), ("other/app",),
     )  # fmt: skip
-    own = timed.maintenance.hits([Digest.of(b"own")])[0]
+    own = timed.maintenance.impacts([Digest.of(b"own")])[0]
     assert (own.versions, own.tags) == ("2-", ("v2",))
 
 

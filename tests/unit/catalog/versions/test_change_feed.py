@@ -9,7 +9,7 @@ import pytest
 
 from catalog.catalog import Catalog
 from catalog.lake.connection import Lake
-from catalog.versions.change_feed import News, NewsFeed
+from catalog.versions.change_feed import ChangeFeed, CommittedChanges
 from catalog.versions.changes import RemoveTag
 from oci.errors import CatalogUnusable, EntrepotError
 from tests.unit.catalog.conftest import commit_to, push_image
@@ -50,10 +50,10 @@ def test_nobody_is_told_of_an_older_version_while_news_are_read(
     feed = catalog.snapshots._feed
     read, meanwhile = feed.read, []
 
-    def read_and_look() -> News:
-        news = read()
+    def read_and_look() -> CommittedChanges:
+        changes = read()
         meanwhile.append(catalog.serving.cached("team/app"))
-        return news
+        return changes
 
     monkeypatch.setattr(feed, "read", read_and_look)
     assert catalog.snapshots.get("team/app").version == 2
@@ -122,7 +122,7 @@ def test_a_writer_that_dies_in_its_commit_stops_nobody(catalog: Catalog) -> None
     root = Path(__file__).parents[4]
     now = [1000.0]
     lake = catalog._lake
-    feed = NewsFeed(lake, monotonic=lambda: now[0])
+    feed = ChangeFeed(lake, monotonic=lambda: now[0])
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root) as process:
         assert process.stdout is not None
         assert process.stdin is not None
@@ -137,10 +137,10 @@ def test_a_writer_that_dies_in_its_commit_stops_nobody(catalog: Catalog) -> None
     assert feed.is_current()
     now[0] += 10
     assert not feed.is_current()  # the lock is free: it has died
-    news = feed.read()
-    assert news.versions == {}
+    changes = feed.read()
+    assert changes.versions == {}
     assert not feed.is_current()
-    feed.accept(news)
+    feed.acknowledge(changes)
     assert lake.sequence.value % 2 == 0
     assert feed.is_current()
     assert catalog.snapshots.get("team/app").version == 1

@@ -9,7 +9,7 @@ import pytest
 
 from catalog.catalog import Catalog, open_catalog
 from catalog.distributions.records import Distribution
-from catalog.maintenance.scrub import Fault
+from catalog.maintenance.scrub import Damage, Fault
 from catalog.remotes.clients import Upstreams
 from catalog.settings import Settings, read_settings
 from catalog.versions.changes import AddManifest, SetTag
@@ -88,7 +88,10 @@ def set_aside(catalog: Catalog) -> list[Fault]:
     for path in files:
         path.write_bytes(b"?" * path.stat().st_size)
     due = catalog.maintenance.scrubber.next_due("", 2e10, 1000)
-    faults = [catalog.maintenance.scrubber.set_aside(blob, "its bytes are others", 1.0) for blob in due]
+    faults = [
+        catalog.maintenance.scrubber.set_aside(blob, Damage("its bytes are others", has_other_bytes=True), 1.0)
+        for blob in due
+    ]
     assert len(faults) == len(files)
     return [fault for fault in faults if fault is not None]
 
