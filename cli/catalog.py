@@ -24,7 +24,7 @@ def settings_of(home: Path | None, **changes: object) -> "Settings":
 
 @contextmanager
 def opened(home: Path | None, *, may_be_new: bool = False) -> "Iterator[Catalog]":
-    """The catalogue of a home; raise CatalogUnusable where there is none yet, unless it may be made."""
+    """Open the catalogue of a home; raise CatalogUnusable where there is none yet, unless it may be made."""
     settings = settings_of(home)
     if not may_be_new and not settings.catalog_file.exists():
         raise CatalogUnusable(

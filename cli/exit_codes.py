@@ -33,12 +33,12 @@ def foreseen(error: BaseException) -> StorageFull | None:
 
 
 def exit_code(error: EntrepotError) -> int:
-    """The exit code of a command that ended with this error."""
+    """Return the exit code of a command that ended with this error."""
     return next(code for kind, code in EXIT_CODES if isinstance(error, kind))
 
 
 def error_json(error: EntrepotError) -> dict[str, object]:
-    """An error for programs: `kind` is the class, `code` the registry protocol's, `side` whose fault it is."""
+    """Return an error for programs: `kind` is the class, `code` the registry protocol's, `side` whose fault it is."""
     return {
         "error": {
             "kind": type(error).__name__,

@@ -13,7 +13,7 @@ Judged = Sequence[tuple[str, bool, str]]
 
 
 def judged(selection: "Selection") -> Judged:
-    """A selection as rows."""
+    """Return a selection as rows."""
     kept = [(tag, True, rule) for tag, rule in selection.rules.items()]
     return [*kept, *((tag, False, reason) for tag, reason in selection.dropped.items())]
 

@@ -68,7 +68,7 @@ def _show() -> "Show":
 
 
 class Result(Protocol):
-    """What a flow's result can say of itself."""
+    """The result of a flow, as commands print it."""
 
     @property
     def flow_run_id(self) -> str:
@@ -76,11 +76,11 @@ class Result(Protocol):
         ...
 
     def summary(self) -> str:
-        """One line for a terminal."""
+        """Return one line for a terminal."""
         ...
 
     def to_json(self) -> Mapping[str, object]:
-        """The same for programs."""
+        """Return the same for programs."""
         ...
 
 

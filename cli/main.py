@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli import exit_codes, serve, up
+from cli import completion, exit_codes, serve, up
 from cli.administration import access, audit_event, hook, quota, remote, retention, subscription, token, user
 from cli.content import distribution, query, repository, tag, version
 from cli.forms.command import FormCommand
@@ -84,7 +84,7 @@ def options(
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Options before the command."""
+    """Read the options before the command."""
     context.obj = debug
 
 
@@ -92,7 +92,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line; return its exit code. With --debug errors come with a traceback."""
     command = typer.main.get_command(app)
     try:
-        command.main(args=list(arguments), prog_name="entrepot")
+        with completion.words_of_bash():
+            command.main(args=list(arguments), prog_name="entrepot")
     except SystemExit as end:  # typer's way to end: 0 done, 2 usage, 130 interrupted
         if end.code == exit_codes.INTERRUPTED:
             return _interrupted()
@@ -118,7 +119,7 @@ def _interrupted() -> int:
 
 
 def main() -> None:
-    """What the installed command calls."""
+    """Run the installed command."""
     exit_codes.end_on_sigterm()
     os.environ.pop("PREFECT__FLOW_RUN_ID", None)  # whatever calls it, a command is no flow run of a worker
     exit_codes.leave(run(sys.argv[1:]))

@@ -21,5 +21,5 @@ Repository = Annotated[
 
 
 def new_group(help_text: str) -> typer.Typer:
-    """A noun: its commands are the verbs."""
+    """Return a command group: a noun whose commands are verbs."""
     return typer.Typer(help=help_text, no_args_is_help=True, rich_markup_mode=None)

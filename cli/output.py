@@ -92,7 +92,7 @@ def _text(cell: Cell) -> str:
 
 
 def bytes_text(count: int) -> str:
-    """A size for people."""
+    """Return a size for people."""
     return format_bytes(count)
 
 
@@ -104,5 +104,5 @@ def time_text(when: datetime) -> str:
 
 
 def row_json(row: Any) -> dict[str, object]:
-    """A row of the catalogue for programs: its fields as they are named in the catalogue."""
+    """Return a row of the catalogue for programs: its fields as they are named in the catalogue."""
     return asdict(row)

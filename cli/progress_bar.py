@@ -22,7 +22,7 @@ LINE_EVERY = 10.0
 
 
 def make_bar() -> Progress:
-    """A bar of tags with a text of bytes; it leaves nothing behind."""
+    """Return a bar of tags with a text of bytes; it leaves nothing behind."""
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -36,7 +36,7 @@ def make_bar() -> Progress:
 
 
 def make_percent_bar() -> Progress:
-    """A bar of percent, for a flow run that another process runs."""
+    """Return a bar of percent, for a flow run that another process runs."""
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),

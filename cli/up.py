@@ -204,7 +204,7 @@ def _flow_run_json(running: "Up", ended: "Ended") -> dict[str, object]:
 
 
 def _pull_line(settings: "Settings", names: "Sequence[str]") -> "tuple[str, str | None]":
-    """The first of the repositories that podman can pull something from, and the line to paste; None when there is none."""
+    """Return the first repository that podman can pull something from, and the line to paste; None without one."""
     from catalog.catalog import open_catalog
     from flows.runs.pull_command import pick_tag, pull_line
 

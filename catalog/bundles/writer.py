@@ -20,7 +20,7 @@ from oci.errors import InvalidInput, StorageCorrupt
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ExportedVersion:
     """A version to export: by default the latest; what version `since` holds is left out.
 
     With a filter or platforms, only what they choose of it, and of `since` what they choose of that.
@@ -47,7 +47,7 @@ class Export:
     dropped: Mapping[str, str]
 
 
-def plan_export(catalog: Catalog, wanted: Iterable[Wanted], *, now: datetime) -> Export:
+def plan_export(catalog: Catalog, wanted: Iterable[ExportedVersion], *, now: datetime) -> Export:
     """Choose what a bundle holds. A repository of which filters choose nothing is left out.
 
     Raises NameUnknown, VersionUnknown, or InvalidInput for a repository named twice or one that lacks blobs.
@@ -79,7 +79,7 @@ class _Chosen:
     dropped: Mapping[str, str] = field(default_factory=dict)
 
 
-def _choose(catalog: Catalog, wanted: Wanted, version: int | None, now: datetime) -> _Chosen:
+def _choose(catalog: Catalog, wanted: ExportedVersion, version: int | None, now: datetime) -> _Chosen:
     """What is wanted of a version, as if it were all that there is."""
     source = catalog.snapshots.get(wanted.repository, version)
     if wanted.is_whole:

@@ -27,7 +27,7 @@ _REWRITTEN = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class MaintenanceStep:
     """One hold of the write lock: what it did, how much of it, and for how many seconds a push had to wait."""
 
     name: str
@@ -41,7 +41,7 @@ class Compaction:
     def __init__(self, lake: Lake, blob_index: BlobIndex, uploads: Uploads, pulls: Pulls) -> None:
         self._lake, self._blob_index, self._uploads, self._pulls = lake, blob_index, uploads, pulls
 
-    def steps(self, *, keep_snapshots: float, grace: float, now: float) -> Iterator[Step]:
+    def steps(self, *, keep_snapshots: float, grace: float, now: float) -> Iterator[MaintenanceStep]:
         """Do one step after the other. `keep_snapshots`: how long DuckLake's snapshots are kept; `grace`: leases older than that
         end, and files that nothing needs are removed then."""
         yield from self.compact_pulls(datetime.fromtimestamp(now, UTC).date())
@@ -52,17 +52,17 @@ class Compaction:
         yield from self.remove_files(before=now - grace)
         yield from self.drop_leases(before=now - grace, now=now)
 
-    def compact_pulls(self, today: date) -> Iterator[Step]:
+    def compact_pulls(self, today: date) -> Iterator[MaintenanceStep]:
         """Add up pull counts."""
         began = time.monotonic()
-        yield Step("compact-pulls", self._pulls.compact(today), time.monotonic() - began)
+        yield MaintenanceStep("compact-pulls", self._pulls.compact(today), time.monotonic() - began)
 
-    def flush(self) -> Iterator[Step]:
+    def flush(self) -> Iterator[MaintenanceStep]:
         """Write rows that are kept in the bookkeeping into files, table by table."""
         for table in self._tables():
-            yield Step("flush-rows", *self._lake.flush(table))
+            yield MaintenanceStep("flush-rows", *self._lake.flush(table))
 
-    def merge(self) -> Iterator[Step]:
+    def merge(self) -> Iterator[MaintenanceStep]:
         """Merge small files, one partition at a time."""
         for table in self._tables():
             while True:
@@ -72,17 +72,17 @@ class Compaction:
                 )
                 if not rows:
                     break
-                yield Step("merge-files", sum(int(str(row[2])) for row in rows), seconds)
+                yield MaintenanceStep("merge-files", sum(int(str(row[2])) for row in rows), seconds)
 
-    def rewrite(self) -> Iterator[Step]:
+    def rewrite(self) -> Iterator[MaintenanceStep]:
         """Write files anew of which a good part was deleted."""
         for table in self._tables():
             rows, seconds = self._lake.maintain(
                 "CALL ducklake_rewrite_data_files('lake', ?, delete_threshold => ?)", [table, _REWRITTEN]
             )
-            yield Step("rewrite-files", sum(int(str(row[2])) for row in rows), seconds)
+            yield MaintenanceStep("rewrite-files", sum(int(str(row[2])) for row in rows), seconds)
 
-    def expire(self, *, before: float) -> Iterator[Step]:
+    def expire(self, *, before: float) -> Iterator[MaintenanceStep]:
         """Forget DuckLake's old snapshots, the newest never."""
         old = (
             f"SELECT snapshot_id FROM {_META}.ducklake_snapshot WHERE snapshot_time::TIMESTAMPTZ < to_timestamp(?) "
@@ -90,18 +90,20 @@ class Compaction:
         )
         while numbers := [int(str(row[0])) for row in self._lake.read(old, [before])]:
             _, seconds = self._lake.maintain(f"CALL ducklake_expire_snapshots('lake', versions => {numbers})")
-            yield Step("expire-snapshots", len(numbers), seconds)
+            yield MaintenanceStep("expire-snapshots", len(numbers), seconds)
 
-    def remove_files(self, *, before: float) -> Iterator[Step]:
+    def remove_files(self, *, before: float) -> Iterator[MaintenanceStep]:
         """Remove files that no snapshot needs since then, and those that a killed process has left."""
         for call in ("ducklake_cleanup_old_files", "ducklake_delete_orphaned_files"):
             rows, seconds = self._lake.maintain(f"CALL {call}('lake', older_than => to_timestamp(?))", [before])
-            yield Step("remove-files", len(rows), seconds)
+            yield MaintenanceStep("remove-files", len(rows), seconds)
 
-    def drop_leases(self, *, before: float, now: float) -> Iterator[Step]:
+    def drop_leases(self, *, before: float, now: float) -> Iterator[MaintenanceStep]:
         """End old leases, and uploads that nobody resumes; without the write lock."""
-        yield Step("drop-leases", settle_leases(self._lake, self._blob_index, before=before, now=now).dropped, 0.0)
-        yield Step("drop-uploads", self._uploads.sweep(now), 0.0)
+        yield MaintenanceStep(
+            "drop-leases", settle_leases(self._lake, self._blob_index, before=before, now=now).dropped, 0.0
+        )
+        yield MaintenanceStep("drop-uploads", self._uploads.sweep(now), 0.0)
 
     def _tables(self) -> list[str]:
         return [

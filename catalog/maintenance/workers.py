@@ -9,7 +9,7 @@ from catalog.distributions.records import Distributions
 from catalog.lake.connection import Lake
 from catalog.maintenance import impact
 from catalog.maintenance.cache_usage import CacheContents
-from catalog.maintenance.compaction import Compaction, Step
+from catalog.maintenance.compaction import Compaction, MaintenanceStep
 from catalog.maintenance.garbage_collection import Sweeper, SweepReport
 from catalog.maintenance.gc_explain import GcExplanation
 from catalog.maintenance.orphan_files import UnknownFiles, look_for_unknown
@@ -89,7 +89,7 @@ class Maintenance:
         """Return what lies in the store and is not held; with `remove`, delete what is older than `grace`."""
         return look_for_unknown(self._store, self._blob_index, before=self._clock() - grace, remove=remove)
 
-    def steps(self, *, keep_snapshots: float, grace: float) -> Iterator[Step]:
+    def steps(self, *, keep_snapshots: float, grace: float) -> Iterator[MaintenanceStep]:
         """Compact the lake step by step, and yield each step; versions stay as they are."""
         return self._compaction.steps(keep_snapshots=keep_snapshots, grace=grace, now=self._clock())
 

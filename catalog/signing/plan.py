@@ -48,7 +48,7 @@ def select_manifests(
     return list(dict.fromkeys(snapshot.tags[tag] for tag in kept))
 
 
-def with_children(catalog: Catalog, snapshot: Snapshot, digests: Iterable[Digest]) -> list[Digest]:
+def with_held_children(catalog: Catalog, snapshot: Snapshot, digests: Iterable[Digest]) -> list[Digest]:
     """The manifests and, of indexes among them, the children that are held."""
     found: dict[Digest, None] = {}
     waiting = list(digests)

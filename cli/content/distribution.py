@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.catalog import opened
-from cli.content import cache_options
+from cli.content import cache_rules
+from cli.forms.command import FormCommand, from_form
 from cli.options import Home, Json, new_group
 from cli.output import print_fields, print_json, print_line, print_table, row_json, say, time_text
 
 if TYPE_CHECKING:
     from catalog.catalog import Catalog
     from catalog.distributions.records import Distribution
+    from cli.content.cache_form import CacheForm
 
 group = new_group("Manage the paths that serve repositories or caches.")
 ACTOR = "command line"
@@ -24,10 +26,7 @@ Remote = Annotated[
     str,
     typer.Option(metavar="REGISTRY", help="Make the path a pull-through cache of this registry: `registry.example`."),
 ]
-Freshness = Annotated[
-    str | None, typer.Option(metavar="DURATION", help="How long a cached tag is served without asking upstream: 5m.")
-]
-FRESHNESS = "5m"
+FRESH_SECONDS = 300
 Labels = Annotated[
     list[str] | None, typer.Option("--label", metavar="KEY=VALUE", help="A label; may be repeated; all of them anew.")
 ]
@@ -44,6 +43,13 @@ HistoryFrom = Annotated[
     ),
 ]
 Description = Annotated[str | None, typer.Option(help="A remark for people.")]
+
+
+def cache_form() -> "type[CacheForm]":
+    """Return the form of what a cache takes and keeps."""
+    from cli.content.cache_form import CacheForm
+
+    return CacheForm
 
 
 @group.command("list")
@@ -90,7 +96,7 @@ def show_distribution(path: DistributionPath, *, home: Home = None, as_json: Jso
             "access": _access_text(found),
             **_history_fields(found),
             **({"login": login} if login else {}),
-            **(cache_options.rule_fields(found.cache) if found.remote else {}),
+            **(cache_rules.rule_fields(found.cache) if found.remote else {}),
             "description": found.description,
             "labels": " ".join(f"{key}={value}" for key, value in found.labels.items()),
             "immutable tags": " ".join(found.immutable_tags),
@@ -100,18 +106,15 @@ def show_distribution(path: DistributionPath, *, home: Home = None, as_json: Jso
     )
 
 
-@group.command("create")
+@group.command("create", cls=FormCommand)
+@from_form(cache_form)
 def create_distribution(
+    _context: typer.Context,
+    said: "CacheForm",
     path: DistributionPath,
     repository: Annotated[str, typer.Argument(metavar="[REPOSITORY]", help="The repository to serve there.")] = "",
     *,
     remote: Remote = "",
-    freshness: Freshness = None,
-    include: cache_options.Include = None,
-    exclude: cache_options.Exclude = None,
-    bring: cache_options.WhoBrings = None,
-    max_size: cache_options.MaxSize = None,
-    keep_unused: cache_options.KeepUnused = None,
     version: Version = None,
     private: Private = None,
     description: Description = None,
@@ -130,7 +133,6 @@ def create_distribution(
     """
     from catalog.distributions.cache_rules import CacheRules
     from catalog.distributions.records import Distribution
-    from catalog.units import parse_duration
     from oci.errors import Conflict, InvalidInput
     from oci.reference import parse_name
     from oci.remote.address import parse_remote
@@ -141,11 +143,9 @@ def create_distribution(
         parse_remote(f"{remote}/name")
         if version is not None:
             raise InvalidInput("a cache has no version; --version goes with a repository")
-    asked = cache_options.rules_asked(include, exclude, bring, max_size, keep_unused)
-    if not remote and (freshness is not None or asked):
-        raise InvalidInput(f"--freshness, {cache_options.OPTIONS} go with --remote")
+    if not remote and said != type(said)():
+        raise InvalidInput(f"{cache_rules.OPTIONS} go with --remote")
     now = datetime.now(UTC)
-    fresh = parse_duration(FRESHNESS if freshness is None else freshness)
     with opened(home, may_be_new=bool(remote)) as catalog:
         login = _login_of(catalog, remote) if remote and private is None else ""
         made = Distribution(
@@ -157,10 +157,10 @@ def create_distribution(
             bool(private) or bool(login),
             description or "",
             remote,
-            int(fresh.total_seconds()) if remote else 0,
+            said.fresh_seconds(FRESH_SECONDS) if remote else 0,
             labels=_read_labels(labels),
             immutable_tags=tuple(filter(None, immutable or ())),
-            cache=replace(CacheRules(), **asked).check(),
+            cache=replace(CacheRules(), **said.rules()).check(),
             shares_login=bool(remote) and private is False,
         )
         catalog.snapshots.refresh()
@@ -177,18 +177,15 @@ def create_distribution(
         )
 
 
-@group.command("set")
+@group.command("set", cls=FormCommand)
+@from_form(cache_form)
 def set_distribution(
+    _context: typer.Context,
+    said: "CacheForm",
     path: DistributionPath,
     *,
     repository: Annotated[str | None, typer.Option(metavar="NAME", help="Serve another repository.")] = None,
     version: Version = None,
-    freshness: Freshness = None,
-    include: cache_options.Include = None,
-    exclude: cache_options.Exclude = None,
-    bring: cache_options.WhoBrings = None,
-    max_size: cache_options.MaxSize = None,
-    keep_unused: cache_options.KeepUnused = None,
     latest: Annotated[bool, typer.Option("--latest", help="Serve the latest version again.")] = False,
     private: Private = None,
     description: Description = None,
@@ -202,7 +199,6 @@ def set_distribution(
 
     Example: entrepot distribution set stable/app --version 3
     """
-    from catalog.units import parse_duration
     from oci.errors import InvalidInput
 
     if latest and version is not None:
@@ -211,9 +207,8 @@ def set_distribution(
         found = catalog.distributions.get(path)
         if found.remote and (repository or latest or version is not None):
             raise InvalidInput(f"{path} is a cache of {found.remote}; it serves no repository and has no version")
-        asked = cache_options.rules_asked(include, exclude, bring, max_size, keep_unused)
-        if not found.remote and (freshness is not None or asked):
-            raise InvalidInput(f"{path} is no cache; --freshness, {cache_options.OPTIONS} are for caches")
+        if not found.remote and said != type(said)():
+            raise InvalidInput(f"{path} is no cache; {cache_rules.OPTIONS} are for caches")
         made = replace(
             found,
             repository=repository or found.repository,
@@ -221,10 +216,10 @@ def set_distribution(
             private=found.private if private is None else private,
             shares_login=found.shares_login if private is None else bool(found.remote) and not private,
             description=found.description if description is None else description,
-            fresh_seconds=found.fresh_seconds if freshness is None else int(parse_duration(freshness).total_seconds()),
+            fresh_seconds=said.fresh_seconds(found.fresh_seconds),
             labels=found.labels if labels is None else _read_labels(labels),
             immutable_tags=found.immutable_tags if immutable is None else tuple(filter(None, immutable)),
-            cache=replace(found.cache, **asked).check(),
+            cache=replace(found.cache, **said.rules()).check(),
             updated_at=datetime.now(UTC),
         )
         made = _put(catalog, made, history_from)

@@ -179,7 +179,7 @@ def _default(field: FieldInfo, kind: FieldKind) -> object:
     value = field.get_default(call_default_factory=True, validated_data={})
     if kind.is_list:
         return None
-    if kind.is_text:
+    if kind.is_text and value is not None:
         return _with_unit(value)
     return int(value) if isinstance(value, float) and value.is_integer() else value
 

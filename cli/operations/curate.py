@@ -84,8 +84,8 @@ def curate(
 
 def _explain(request: "CurateRequest", home: Path | None, *, as_json: bool) -> None:
     from catalog.filters.tags import Selection
-    from flows.curate.request import choose_content
+    from flows.curate.selection import select_curation
 
     with opened(home) as catalog:
-        chosen = choose_content(catalog, request, now=datetime.now(UTC))
+        chosen = select_curation(catalog, request, now=datetime.now(UTC))
     show_judged(judged(Selection(chosen.kept, chosen.dropped)), as_json=as_json)

@@ -1,25 +1,27 @@
-"""What an export and an import are asked to do, and what came of them."""
+"""The forms and the results of an export and an import."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from catalog.bundles.format import Contents
-from catalog.bundles.writer import Wanted
 from flows.forms.faults import misfit
 from flows.forms.fields import RepositoryName
 from flows.forms.filters import Filters
 from flows.forms.modes import Mode
 from flows.forms.parameters import Argument, Option
-from flows.runs.operation import OperationResult
 from flows.runs.progress import format_bytes
+
+if TYPE_CHECKING:
+    from catalog.bundles.format import Contents
+    from catalog.bundles.writer import ExportedVersion
+    from flows.runs.operation import OperationResult
 
 
 class ExportRequest(Filters):
-    """Write versions of repositories, or what filters choose of them, into a bundle, to be carried where no network goes."""
+    """Write versions of repositories, or what filters select of them, into a bundle."""
 
     bundle: Annotated[Path, Argument("BUNDLE")] = Field(
         title="Bundle",
@@ -41,13 +43,18 @@ class ExportRequest(Filters):
             raise misfit("{version} and {since}: expected one repository")
         return self
 
-    def versions(self) -> list[Wanted]:
-        """What is wanted of each repository."""
-        return [Wanted(name, self.version, self.since, self.wanted, self.platform_filter) for name in self.repositories]
+    def versions(self) -> "list[ExportedVersion]":
+        """Return what to export of each repository."""
+        from catalog.bundles.writer import ExportedVersion
+
+        return [
+            ExportedVersion(name, self.version, self.since, self.wanted, self.platform_filter)
+            for name in self.repositories
+        ]
 
 
 class ImportRequest(BaseModel):
-    """Take a bundle in: each repository in it gets one version."""
+    """Import a bundle: each repository in it gets one version."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -69,12 +76,12 @@ class ExportResult:
     """A bundle that was written."""
 
     bundle: Path
-    contents: Contents
+    contents: "Contents"
     flow_run_id: str
     not_selected: Mapping[str, str] = field(default_factory=dict)
 
     def summary(self) -> str:
-        """One line for a log, a flow run's state and a terminal."""
+        """Return one line for a log, a flow run's state and a terminal."""
         versions = ", ".join(
             f"{one.repository} version {one.version}" + (f" since {one.since}" if one.since else "")
             for one in self.contents.versions
@@ -82,7 +89,7 @@ class ExportResult:
         return f"{self.bundle}: {versions}; {format_bytes(self.contents.bytes)} in {len(self.contents.blobs)} blobs"
 
     def to_json(self) -> dict[str, object]:
-        """The same for programs; sizes in bytes."""
+        """Return the same for programs; sizes in bytes."""
         return {
             "bundle": str(self.bundle),
             "versions": [
@@ -97,18 +104,18 @@ class ExportResult:
 
 @dataclass(frozen=True, slots=True)
 class ImportResult:
-    """A bundle that was taken in; one result per repository."""
+    """A bundle that was imported; one result per repository."""
 
     bundle: Path
-    results: tuple[OperationResult, ...]
+    results: "tuple[OperationResult, ...]"
     flow_run_id: str
 
     def summary(self) -> str:
-        """One line for a log, a flow run's state and a terminal."""
+        """Return one line for a log, a flow run's state and a terminal."""
         return "; ".join(result.summary() for result in self.results) or f"{self.bundle} holds no repository"
 
     def to_json(self) -> dict[str, Any]:
-        """The same for programs."""
+        """Return the same for programs."""
         return {
             "bundle": str(self.bundle),
             "repositories": [result.to_json() for result in self.results],

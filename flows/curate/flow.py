@@ -11,7 +11,8 @@ from catalog.content.restore import plan_towards
 from catalog.versions.removal import Children
 from catalog.versions.snapshot import Snapshot
 from catalog.versions.version_origins import repository_origins
-from flows.curate.request import CurateRequest, choose_content
+from flows.curate.request import CurateRequest
+from flows.curate.selection import select_curation
 from flows.runs.operation import Operation, OperationResult
 from flows.runs.operation_flow import run_operation
 from oci.errors import InvalidInput
@@ -19,7 +20,7 @@ from oci.errors import InvalidInput
 
 def prepare_curation(catalog: Catalog, request: CurateRequest, *, now: datetime) -> Operation:
     """Choose; raises what `curate` raises, and InvalidInput when sources are named and nothing of them is chosen."""
-    chosen = choose_content(catalog, request, now=now)
+    chosen = select_curation(catalog, request, now=now)
     if request.sources and not chosen.manifests and not request.allow_empty:
         shown = "".join(f"\n  {name}: {reason}" for name, reason in list(chosen.dropped.items())[:5])
         raise InvalidInput(f"nothing is chosen: the filters select none of the tags{shown}")

@@ -1,12 +1,9 @@
-"""What a curation is asked to do: the parameters of the flow; and what that chooses."""
+"""The form of a curation: the parameters of the flow, the options of the command."""
 
-from datetime import datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
-from catalog.catalog import Catalog
-from catalog.content.curation import Curation, curate
 from catalog.content.edits import Edits, TagEdit
 from catalog.filters.filter import Filter
 from catalog.filters.selector import Selector
@@ -42,7 +39,7 @@ class CurateSource(Filters):
 
     @property
     def selectors(self) -> list[Selector]:
-        """What is chosen: what is named, and what filters choose where there are filters or nothing is named."""
+        """Return what is selected: what is named, and what the filters select if there are any or nothing is named."""
         named = [Selector(self.repository, tag) for tag in self.tags]
         named += [Selector(self.repository, digest=Digest(text)) for text in self.digests]
         filtered = [Selector(self.repository, wanted=self.wanted)] if not named or self.wanted != Filter() else []
@@ -50,7 +47,7 @@ class CurateSource(Filters):
 
 
 class CurateRequest(Filters):
-    """Make a version of a repository from tags and digests of repositories here. Nothing is copied: content is held once."""
+    """Make a version of a repository from tags and digests of repositories here. Nothing is copied."""
 
     repository: Annotated[RepositoryName, Argument("NAME", completes="repository")] = Field(
         title="Repository", description="Repository that gets the new version."
@@ -97,25 +94,14 @@ class CurateRequest(Filters):
 
     @property
     def edits(self) -> Edits:
-        """What is done to the content after the choice."""
+        """Return the edits of the content after the selection."""
         return Edits(tuple(map(TagEdit.parse, self.tag)), self.untag, self.remove)
 
     @property
     def selectors(self) -> list[Selector]:
-        """What is chosen."""
+        """Return what is selected."""
         return [
             selector
             for one in self.sources
             for selector in (one.selectors if isinstance(one, CurateSource) else [Selector.parse(one)])
         ]
-
-
-def choose_content(catalog: Catalog, request: CurateRequest, *, now: datetime) -> Curation:
-    """Choose; raises what `curate` raises."""
-    return curate(
-        catalog,
-        request.selectors,
-        now=now,
-        wanted=request.wanted,
-        platforms=request.platform_filter,
-    )

@@ -1,4 +1,4 @@
-"""What a restore is asked to do: the parameters of the flow."""
+"""The form of a restore: the parameters of the flow, the options of the command."""
 
 from typing import Annotated
 

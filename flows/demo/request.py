@@ -27,7 +27,7 @@ _SBOM = """\
 
 
 def demo_request(settings: Settings, remote: str) -> PipelineRequest:
-    """The pipeline over the demo upstream; its files, made where they are missing, stand where a worker may read them."""
+    """Return the pipeline over the demo upstream; make its files, where a worker may read them, if they are missing."""
     folder = settings.allowed_roots[0] / "demo"
     context = folder / "context"
     context.mkdir(parents=True, exist_ok=True)
@@ -50,7 +50,7 @@ def demo_request(settings: Settings, remote: str) -> PipelineRequest:
 
 
 def _make_key(folder: Path) -> Path:
-    """A key of this installation, its public half beside it; the file is its owner's alone."""
+    """Return the file of this installation's key; make it, with its public half beside it, if it is missing."""
     file = folder / "signing.key"
     if not file.exists():
         key = ec.generate_private_key(ec.SECP256R1())

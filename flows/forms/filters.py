@@ -88,7 +88,7 @@ class Filters(BaseModel):
 
     @property
     def wanted(self) -> Filter:
-        """The same as a rule."""
+        """Return the same as a rule."""
         return Filter(
             TagFilter(self.include, self.exclude, self.newest, self.newest_of, self.newest_by),
             Conditions(self.types, self.labels, self.annotations, self.newer_than, self.older_than, signed=self.signed),
@@ -96,5 +96,5 @@ class Filters(BaseModel):
 
     @property
     def platform_filter(self) -> PlatformFilter:
-        """The platforms as a rule."""
+        """Return the platforms as a rule."""
         return PlatformFilter(tuple(Platform.parse(text) for text in self.platforms))

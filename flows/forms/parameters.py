@@ -14,7 +14,7 @@ Completes = Literal["", "repository", "version", "tag"]
 
 @dataclass(frozen=True, slots=True)
 class Metavar:
-    """The word that stands for a value of this type in help: `PATTERN`. `is_text`: the form reads a text as well as a number."""
+    """The word for a value of this type in help: `PATTERN`. `is_text`: the form reads a text as well as a number."""
 
     text: str
     is_text: bool = False

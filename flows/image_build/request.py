@@ -1,4 +1,4 @@
-"""What a build is asked to do: the parameters of the flow."""
+"""The form of a build: the parameters of the flow, the options of the command."""
 
 from pathlib import Path
 from typing import Annotated

@@ -13,7 +13,7 @@ Start = Callable[[bool], Child]
 """Starts the process; True says that it is not the first time."""
 
 
-def pause_before(failures: int) -> float:
+def restart_pause(failures: int) -> float:
     """Seconds before another start after so many failures in a row, the first of which counts 1."""
     return min(float(2 ** (min(failures, 10) - 1)), LONGEST_PAUSE)
 
@@ -55,7 +55,7 @@ class Restarted:
 
     def _fall(self, child: Child, now: float) -> None:
         self._failures = 1 if now - self._started_at >= STEADY_SECONDS else self._failures + 1
-        pause = pause_before(self._failures)
+        pause = restart_pause(self._failures)
         self._processes.forget(child)
         self._next_at = now + pause
         self._say(

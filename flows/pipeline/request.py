@@ -1,4 +1,4 @@
-"""What the pipeline is asked to do: which of its steps have something to work on."""
+"""The form of the pipeline: which of its steps have something to work on."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,19 +14,21 @@ class PipelineRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    upstream: SyncRequest = Field(title="Upstream", description="The sync that everything begins with.")
-    curated: RepositoryName = Field(title="Curated", description="Repository for what is chosen of the mirror.")
-    newest: int = Field(default=1, ge=1, title="Newest", description="How many of the mirror's versions are chosen.")
+    upstream: SyncRequest = Field(title="Upstream", description="Sync that the pipeline begins with.")
+    curated: RepositoryName = Field(title="Curated", description="Repository for what is selected of the mirror.")
+    newest: int = Field(
+        default=1, ge=1, title="Newest", description="Select this many of the newest versions of the mirror."
+    )
     built: RepositoryName = Field(title="Built", description="Repository for the image that is built on the newest.")
     context: Path | None = Field(
         default=None,
         title="Context",
-        description="Folder with a Containerfile that has `ARG BASE` and `FROM $BASE`; on the worker's machine.",
+        description="Build this folder on the worker's machine; its Containerfile has `ARG BASE` and `FROM $BASE`.",
     )
-    key: Path | None = Field(default=None, title="Key", description="PEM file that signs what was built.")
-    document: Path | None = Field(default=None, title="Document", description="SPDX document to attest.")
+    key: Path | None = Field(default=None, title="Key", description="Sign the image with this PEM key.")
+    document: Path | None = Field(default=None, title="Document", description="Attest this SPDX document.")
     bundles: Path | None = Field(
-        default=None, title="Bundles", description="Folder for one bundle of each version built."
+        default=None, title="Bundles", description="Write one bundle of each built version into this folder."
     )
 
 
@@ -45,6 +47,6 @@ class PipelineResult:
     steps: tuple[Step, ...]
 
     def summary(self) -> str:
-        """A line for each step."""
+        """Return a line for each step."""
         width = max(len(step.name) for step in self.steps)
         return "\n".join(f"{step.name:<{width}}  {step.said}" for step in self.steps)

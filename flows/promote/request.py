@@ -1,4 +1,4 @@
-"""What a promotion is asked to do: the parameters of the flow."""
+"""The form of a promotion: the parameters of the flow, the options of the command."""
 
 from pathlib import Path
 from typing import Annotated, Self
@@ -14,13 +14,20 @@ from flows.forms.modes import Mode
 from flows.forms.older_names import older_names
 from flows.forms.parameters import Argument, Metavar, Option
 from flows.forms.shared_fields import TrustConfig
-from flows.promote.policy_hook import parse_hook
 
 Label = Annotated[str, Field(pattern=r"^[^=]+(=.*)?$", max_length=500), Metavar("KEY[=VALUE]")]
 
 
+def _check_hook(url: str) -> None:
+    """Raise InvalidInput for an address that is no hook's; empty: there is none."""
+    from flows.promote.policy_hook import parse_hook
+
+    if url:
+        parse_hook(url)
+
+
 class PromoteRequest(Filters):
-    """Give a repository content of another, once every gate has let it through. Nothing is copied; undo it by a restore."""
+    """Promote content of a repository to another once every gate passes. Nothing is copied; a restore undoes it."""
 
     _older = model_validator(mode="before")(older_names({"require_age_days": ("require_age", "d")}))
 
@@ -63,9 +70,7 @@ class PromoteRequest(Filters):
         title="Required age",
         description="Gate: minimum age of the content in the source repository. `0`: no such gate.",
     )
-    hook: Annotated[
-        str, AfterValidator(checked(lambda url: parse_hook(url) if url else url)), Option(metavar="URL")
-    ] = Field(
+    hook: Annotated[str, AfterValidator(checked(_check_hook)), Option(metavar="URL")] = Field(
         default="",
         title="Policy hook",
         description="Gate: policy service that allows or refuses the plan. ENTREPOT_PROMOTION_HOOK is always asked.",

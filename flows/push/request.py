@@ -1,4 +1,4 @@
-"""What a push is asked to do: the parameters of the flow, and the form that Prefect's UI makes of them."""
+"""The form of a push: the parameters of the flow, the options of the command."""
 
 from typing import Annotated
 
@@ -17,7 +17,7 @@ from oci.remote.address import Remote, parse_remote
 
 
 class PushRequest(Filters):
-    """Make another registry hold what paths here serve. It holds no credentials: those come from settings."""
+    """Push what paths here serve to another registry. Credentials come from the settings."""
 
     source: Annotated[
         str,
@@ -96,16 +96,16 @@ class PushRequest(Filters):
 
     @property
     def selector(self) -> Selector:
-        """The source, parsed; only where there is one."""
+        """Return the source, parsed; only where there is one."""
         return Selector.parse(self.source)
 
     @property
     def is_pinned(self) -> bool:
-        """Whether the source names one tag or digest."""
+        """Return whether the source names one tag or digest."""
         return bool(self.source) and bool(self.selector.tag or self.selector.digest)
 
     def remote(self, path: str) -> Remote:
-        """Where a path goes: below the target, or with a source to the target itself."""
+        """Return where a path goes: below the target, or with a source to the target itself."""
         return parse_remote(self.target if self.source else f"{self.target}/{path}")
 
     @property

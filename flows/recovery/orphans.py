@@ -68,7 +68,7 @@ def _is_orphan(run: OpenRun, now: datetime, listening_since: datetime) -> bool:
     return now - heard > timedelta(seconds=SILENT_SECONDS)
 
 
-def said(run: OpenRun, fate: Fate) -> str:
+def state_message(run: OpenRun, fate: Fate) -> str:
     """The message of the state that the run is given."""
     if fate is Fate.AGAIN:
         return f"the process of attempt {max(run.attempts, 1)} ended before its run did; it is started again"

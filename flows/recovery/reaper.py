@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 from filelock import FileLock, Timeout
 
-from flows.recovery.orphans import SILENT_SECONDS, Fate, OpenRun, judge, said
+from flows.recovery.orphans import SILENT_SECONDS, Fate, OpenRun, judge, state_message
 from flows.recovery.run_locks import forget_run, is_held, locked_runs
 
 log = logging.getLogger(__name__)
@@ -142,7 +142,7 @@ class Reaper:
                 done[child.id] = Fate.CRASH
 
     async def _end(self, run: OpenRun, fate: Fate) -> None:
-        state: dict[str, object] = {"message": said(run, fate)}
+        state: dict[str, object] = {"message": state_message(run, fate)}
         if fate is Fate.CANCEL:
             state |= {"type": "CANCELLED", "name": "Cancelled"}
         else:

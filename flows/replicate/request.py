@@ -1,9 +1,9 @@
-"""What a replication is asked to do: the parameters of the flow, and what comes of it."""
+"""The form and the result of a replication."""
 
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -17,14 +17,16 @@ from flows.forms.parameters import Argument, Group, Option
 from flows.forms.shared_fields import DownloadPolicy, DryRun
 from oci.digest import Digest
 from oci.remote.address import Remote, parse_remote
-from oci.remote.discovery.served import KINDS, Kind
+
+if TYPE_CHECKING:
+    from oci.remote.discovery.served import Kind
 
 Privacy = Literal["asked", "listed", "private"]
 Action = Literal["added", "updated", "unchanged", "removed", "kept", "failed", "left out", "to sync"]
 
 
 class ReplicateRequest(BaseModel):
-    """Serve what another installation serves: the same paths, digests, privacy. It holds no credentials."""
+    """Serve what another registry serves: the same paths, digests and privacy. Credentials come from the settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -116,11 +118,11 @@ class ReplicateRequest(BaseModel):
         return self
 
     def remote(self, path: str) -> Remote:
-        """A path of the upstream."""
+        """Return a path of the upstream."""
         return parse_remote(f"{self.upstream}/{path}")
 
     def manner(self, recorded: Policy) -> str:
-        """How a path is replicated, as one text: a path whose content is the same is another replica by another manner.
+        """Return how a path is replicated, as one text: a path whose content is the same is another replica by another manner.
 
         `recorded` is the policy of the remote's record, which holds where the request names none.
         """
@@ -131,7 +133,7 @@ class ReplicateRequest(BaseModel):
 
     @property
     def depends_on_time(self) -> bool:
-        """Whether the same content may be selected otherwise tomorrow."""
+        """Return whether the same content may be selected otherwise tomorrow."""
         return bool(self.tags.newer_than or self.tags.older_than)
 
     @property
@@ -140,8 +142,10 @@ class ReplicateRequest(BaseModel):
         return self.remote("name").host
 
     @property
-    def kinds(self) -> tuple[Kind, ...]:
-        """Whose APIs to ask, in order."""
+    def kinds(self) -> "tuple[Kind, ...]":
+        """Return whose APIs to ask, in order."""
+        from oci.remote.discovery.served import KINDS
+
         return KINDS if self.kind == "auto" else (self.kind,)
 
 
@@ -155,7 +159,7 @@ class Replica:
     note: str = ""
 
     def to_json(self) -> dict[str, object]:
-        """The same for programs and tables."""
+        """Return the same for programs and tables."""
         return {"path": self.path, "action": self.action, "version": self.version, "note": self.note}
 
 
@@ -164,7 +168,7 @@ class ReplicateResult:
     """The end of a replication."""
 
     upstream: str
-    kind: Kind
+    kind: "Kind"
     replicas: tuple[Replica, ...]
     not_selected: tuple[str, ...]
     dry_run: bool
@@ -173,17 +177,17 @@ class ReplicateResult:
 
     @property
     def failed(self) -> dict[str, str]:
-        """The paths that could not be synced, with the reason for each."""
+        """Return the paths that could not be synced, with the reason for each."""
         return {one.path: one.note for one in self.replicas if one.action == "failed"}
 
     def summary(self) -> str:
-        """One line for a log, a flow run's state and a terminal."""
+        """Return one line for a log, a flow run's state and a terminal."""
         counts = Counter(one.action for one in self.replicas)
         said = ", ".join(f"{count} {action}" for action, count in sorted(counts.items())) or "nothing is served there"
         return f"{'dry run of ' if self.dry_run else ''}{self.upstream} ({self.kind}): {said}"
 
     def to_json(self) -> dict[str, object]:
-        """The same for programs."""
+        """Return the same for programs."""
         return {
             "upstream": self.upstream,
             "kind": self.kind,

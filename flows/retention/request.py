@@ -1,15 +1,17 @@
-"""What retention is asked to do, and what came of it."""
+"""The form and the result of a retention run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from catalog.retention.plan import Item
 from flows.forms.fields import PathPatternField
 from flows.forms.parameters import Argument
 from flows.forms.shared_fields import DryRun
+
+if TYPE_CHECKING:
+    from catalog.retention.plan import Item
 
 
 class RetentionRequest(BaseModel):
@@ -30,12 +32,12 @@ class Retained:
     """What retention made of one repository; `version` is the one that it made, 0 for none."""
 
     repository: str
-    items: tuple[Item, ...]
+    items: "tuple[Item, ...]"
     version: int = 0
     error: str = ""
 
     def count(self, kind: str) -> int:
-        """How many of a kind go."""
+        """Return how many of a kind are removed."""
         return sum(item.goes and item.kind == kind for item in self.items)
 
 
@@ -48,7 +50,7 @@ class RetentionResult:
     flow_run_id: str
 
     def summary(self) -> str:
-        """One line for a log, a flow run's state and a terminal."""
+        """Return one line for a log, a flow run's state and a terminal."""
         counts = [f"{sum(one.count(kind) for one in self.repositories)} {kind}s" for kind in _KINDS]
         what = "would remove" if self.dry_run else "removed"
         said = f"{what} {', '.join(counts[:-1])} and {counts[-1]} of {len(self.repositories)} repositories"
@@ -56,7 +58,7 @@ class RetentionResult:
         return f"{said}; {len(failed)} failed: {', '.join(failed[:5])}" if failed else said
 
     def rows(self) -> list[Mapping[str, object]]:
-        """The table of what was judged."""
+        """Return the table of what was judged."""
         return [
             {
                 "repository": one.repository, "kind": item.kind, "name": item.name,
@@ -67,7 +69,7 @@ class RetentionResult:
         ]  # fmt: skip
 
     def to_json(self) -> dict[str, object]:
-        """The same for programs."""
+        """Return the same for programs."""
         return {
             "dry_run": self.dry_run,
             "items": self.rows(),

@@ -10,7 +10,7 @@ from catalog.catalog import Catalog
 from catalog.filters.selector import Selector
 from catalog.settings import Settings
 from catalog.signing.atomic import plan_atomic
-from catalog.signing.plan import plan_attestation, plan_signing, read_document, select_manifests, with_children
+from catalog.signing.plan import plan_attestation, plan_signing, read_document, select_manifests, with_held_children
 from catalog.units import format_time
 from catalog.versions.changes import Change
 from catalog.versions.snapshot import Snapshot
@@ -52,7 +52,7 @@ def prepare_signing(catalog: Catalog, request: SignRequest) -> Operation:
     snapshot = catalog.snapshots.get(selector.repository)
     digests = select_manifests(snapshot, selector, include=request.include, exclude=request.exclude)
     if request.recursive:
-        digests = with_children(catalog, snapshot, digests)
+        digests = with_held_children(catalog, snapshot, digests)
     return Operation(
         repository=selector.repository,
         name="sign",

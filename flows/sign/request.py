@@ -1,4 +1,4 @@
-"""What signing, attesting and verifying are asked to do: the parameters of the flows."""
+"""The forms of signing, attesting and verifying; keys and tokens that they name."""
 
 import os
 from pathlib import Path
@@ -29,7 +29,7 @@ PREDICATE_TYPES = {
 
 
 class SignRequest(BaseModel):
-    """Sign manifests of a repository with a key, so that cosign verifies them. The key stays in its file."""
+    """Sign manifests of a repository with a key, so that cosign verifies them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -162,7 +162,7 @@ def read_trust(settings: Settings, file: Path | None) -> "ClientTrustConfig":
 
 
 def read_identity_token(settings: Settings) -> str:
-    """The OIDC token to sign by; raise KeyInvalid that says where it was looked for."""
+    """Return the OIDC token to sign by; raise KeyInvalid that says where it was looked for."""
     if settings.identity_token_file is not None:
         try:
             return settings.identity_token_file.expanduser().read_text().strip()

@@ -1,4 +1,4 @@
-"""What an eviction is asked to do, and what came of it."""
+"""The form and the result of an eviction."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,7 +14,7 @@ from flows.runs.progress import format_bytes
 
 
 class EvictRequest(BaseModel):
-    """Let go what caches are not to keep any longer by their own limits."""
+    """Evict what caches are not to keep any longer by their own limits."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     _older = model_validator(mode="before")(older_names({"keep_hours": ("keep", "h")}))
@@ -70,7 +70,7 @@ class EvictResult:
         return sum(one.size for one in self.evicted)
 
     def summary(self) -> str:
-        """One line for a log, a flow run's state and a terminal."""
+        """Return one line for a log, a flow run's state and a terminal."""
         if not self.caches:
             return "no cache has a limit; `entrepot distribution set CACHE --max-size 50GB --keep-unused 30d` sets them"
         what = "would evict" if self.dry_run else "evicted"
@@ -81,7 +81,7 @@ class EvictResult:
         return f"{said}; kept {len(self.kept)} layers that upstream does not give" if self.kept else said
 
     def to_json(self) -> dict[str, object]:
-        """The same for programs; sizes in bytes."""
+        """Return the same for programs; sizes in bytes."""
         return {
             "dry_run": self.dry_run,
             "evicted": [asdict(one) for one in self.evicted],

@@ -1,17 +1,20 @@
-"""What a garbage collection is asked to do, and what came of it."""
+"""The form and the result of a garbage collection."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from catalog.blobs.index import Link
-from catalog.maintenance.garbage_collection import SweepReport
 from catalog.units import format_time
 from flows.forms.fields import DurationField
 from flows.forms.older_names import older_names
 from flows.forms.shared_fields import DryRun, TimeLimit
 from flows.runs.progress import format_bytes
+
+if TYPE_CHECKING:
+    from catalog.blobs.index import Link
+    from catalog.maintenance.garbage_collection import SweepReport
 
 
 class GcRequest(BaseModel):
@@ -35,7 +38,7 @@ class GcRequest(BaseModel):
 class GcResult:
     """The end of a garbage collection."""
 
-    report: SweepReport
+    report: "SweepReport"
     grace: float
     dry_run: bool
     flow_run_id: str
@@ -48,12 +51,12 @@ class GcResult:
         ]
         return rows + [(lease.digest, None, self._why(lease)) for lease in self.report.leases]
 
-    def _why(self, lease: Link) -> str:
+    def _why(self, lease: "Link") -> str:
         until = datetime.fromtimestamp(lease.linked_at + self.grace, UTC)
         return f"kept: leased to {lease.repository} until {format_time(until.replace(microsecond=0))}"
 
     def summary(self) -> str:
-        """One line for a log, a flow run's state and a terminal."""
+        """Return one line for a log, a flow run's state and a terminal."""
         report = self.report
         what = "would free" if self.dry_run else "freed"
         said = (
@@ -63,7 +66,7 @@ class GcResult:
         return said if report.finished else f"{said}; the time was up, and the next run goes on from there"
 
     def to_json(self) -> dict[str, object]:
-        """The same for programs; sizes in bytes."""
+        """Return the same for programs; sizes in bytes."""
         report = self.report
         return {
             "dry_run": self.dry_run,

@@ -12,7 +12,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from catalog.catalog import Catalog
-from catalog.maintenance.compaction import Step
+from catalog.maintenance.compaction import MaintenanceStep
 from catalog.units import parse_duration
 from flows.runs.artifacts import table_artifact
 from flows.runs.catalog import opened_catalog
@@ -28,12 +28,12 @@ async def maintain_lake(catalog: Catalog, request: MaintainRequest) -> MaintainR
         keep_snapshots=parse_duration(request.keep_snapshots).total_seconds(),
         grace=parse_duration(request.grace).total_seconds(),
     )
-    done: list[Step] = []
+    done: list[MaintenanceStep] = []
     finished = await asyncio.to_thread(_run, steps, done, ends)
     return MaintainResult(add_up(done), finished, str(flow_run.id))
 
 
-def _run(steps: Iterator[Step], done: list[Step], ends: float) -> bool:
+def _run(steps: Iterator[MaintenanceStep], done: list[MaintenanceStep], ends: float) -> bool:
     """Take the steps; False when the time was up before the last."""
     for step in steps:
         done.append(step)

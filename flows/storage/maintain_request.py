@@ -1,14 +1,17 @@
-"""What a maintenance run is asked to do, and what came of it."""
+"""The form and the result of a maintenance of the catalogue."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from catalog.maintenance.compaction import Step
 from flows.forms.fields import DurationField
 from flows.forms.older_names import older_names
 from flows.forms.shared_fields import TimeLimit
+
+if TYPE_CHECKING:
+    from catalog.maintenance.compaction import MaintenanceStep
 
 OLDER_NAMES = {"keep_days": ("keep_snapshots", "d"), "grace_hours": ("grace", "h"), "max_minutes": ("time_limit", "m")}
 
@@ -44,35 +47,35 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class MaintainResult:
-    """The end of a maintenance run."""
+    """The end of a maintenance of the catalogue."""
 
     done: tuple[Done, ...]
     finished: bool
     flow_run_id: str
 
     def summary(self) -> str:
-        """One line for a log, a flow run's state and a terminal."""
+        """Return one line for a log, a flow run's state and a terminal."""
         counts = ", ".join(f"{one.name} {one.done}" for one in self.done if one.done) or "nothing to do"
         longest = max((one.longest for one in self.done), default=0.0)
         said = f"{counts}; no push waited longer than {longest:.2f} s for it"
         return said if self.finished else f"{said}; the time was up, and the next run goes on from there"
 
     def rows(self) -> list[Mapping[str, object]]:
-        """The table of the steps."""
+        """Return the table of the steps."""
         return [
             {"step": one.name, "times": one.steps, "done": one.done, "longest hold (s)": round(one.longest, 3)}
             for one in self.done
         ]
 
     def to_json(self) -> dict[str, object]:
-        """The same for programs."""
+        """Return the same for programs."""
         steps = {
             one.name: {"times": one.steps, "done": one.done, "longest_hold_seconds": one.longest} for one in self.done
         }
         return {"steps": steps, "finished": self.finished, "flow_run_id": self.flow_run_id or None}
 
 
-def add_up(steps: Sequence[Step]) -> tuple[Done, ...]:
+def add_up(steps: "Sequence[MaintenanceStep]") -> tuple[Done, ...]:
     """The steps by name, in the order in which they came first."""
     names = dict.fromkeys(step.name for step in steps)
     return tuple(

@@ -1,4 +1,4 @@
-"""What a prefetch is asked to do, and what came of it."""
+"""The form and the result of a prefetch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from oci.errors import RemoteError
 
 
 class PrefetchRequest(BaseModel):
-    """Fetch the layers that were left upstream, before anybody pulls them."""
+    """Fetch layers that were left upstream, before a client pulls them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -50,13 +50,13 @@ class PrefetchResult:
     flow_run_id: str
 
     def summary(self) -> str:
-        """One line for a log, a flow run's state and a terminal."""
+        """Return one line for a log, a flow run's state and a terminal."""
         what = "would fetch" if self.dry_run else "fetched"
         said = f"{what} {self.blobs} blobs, {format_bytes(self.bytes)}, for {self.repositories} repositories"
         return f"{said}; {self.streamed} are streamed and never kept" if self.streamed else said
 
     def to_json(self) -> dict[str, object]:
-        """The same for programs."""
+        """Return the same for programs."""
         return {
             "dry_run": self.dry_run,
             "repositories": self.repositories,

@@ -1,21 +1,23 @@
-"""What a reclaim is asked to do, and what came of it."""
+"""The form and the result of a reclaim."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from catalog.blobs.index import BlobRecord
 from flows.forms.fields import PathPatternField
 from flows.forms.older_names import older_names
 from flows.forms.parameters import Argument
 from flows.forms.shared_fields import CheckUpstream, DryRun, KeepRecent
 from flows.runs.progress import format_bytes
 
+if TYPE_CHECKING:
+    from catalog.blobs.index import BlobRecord
+
 
 class ReclaimRequest(BaseModel):
-    """Give back the space of layers that came on demand and can be fetched again."""
+    """Free layers that came on demand and can be fetched again."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     _older = model_validator(mode="before")(older_names({"keep_hours": ("keep", "h")}))
@@ -35,7 +37,7 @@ class ReclaimRequest(BaseModel):
 class ReclaimResult:
     """The end of a reclaim: what was freed, and of what was not the reason."""
 
-    freed: tuple[BlobRecord, ...]
+    freed: "tuple[BlobRecord, ...]"
     kept: Mapping[str, str]
     dry_run: bool
     flow_run_id: str
@@ -46,13 +48,13 @@ class ReclaimResult:
         return sum(blob.size for blob in self.freed)
 
     def summary(self) -> str:
-        """One line for a log, a flow run's state and a terminal."""
+        """Return one line for a log, a flow run's state and a terminal."""
         what = "would free" if self.dry_run else "freed"
         said = f"{what} {len(self.freed)} blobs, {format_bytes(self.freed_bytes)}, which the next pull fetches again"
         return f"{said}; kept {len(self.kept)} that upstream does not give" if self.kept else said
 
     def to_json(self) -> dict[str, object]:
-        """The same for programs; sizes in bytes."""
+        """Return the same for programs; sizes in bytes."""
         return {
             "dry_run": self.dry_run,
             "freed": {"blobs": len(self.freed), "bytes": self.freed_bytes},

@@ -1,4 +1,4 @@
-"""What a scrub is asked to do, and what came of it."""
+"""The form and the result of a scrub."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What a sync is asked to do: the parameters of the flow, and the form that Prefect's UI makes of them."""
+"""The form of a sync: the parameters of the flow, the options of the command."""
 
 from typing import Annotated
 
@@ -15,7 +15,7 @@ from oci.remote.address import Remote, parse_remote
 
 
 class SyncRequest(Filters):
-    """Copy tags of one upstream repository into one repository here. It holds no credentials: those come from settings."""
+    """Copy tags of one upstream repository into one repository here. Credentials come from the settings."""
 
     remote: Annotated[str, Argument("REMOTE")] = Field(
         title="Remote",
@@ -81,29 +81,29 @@ class SyncRequest(Filters):
         return text
 
     def each_alone(self) -> "tuple[SyncRequest, ...]":
-        """The same request for each of its remotes alone."""
+        """Return the same request for each of its remotes alone."""
         if not self.also:
             return (self,)
         return tuple(self.model_copy(update={"remote": remote, "also": ()}) for remote in (self.remote, *self.also))
 
     @property
     def upstream(self) -> Remote:
-        """The remote, the first where there are several, parsed."""
+        """Return the remote, the first where there are several, parsed."""
         return parse_remote(self.remote)
 
     @property
     def reference(self) -> Reference:
-        """The remote without its scheme."""
+        """Return the remote without its scheme."""
         return self.upstream.reference
 
     @property
     def target(self) -> str:
-        """The name of the repository here."""
+        """Return the name of the repository here."""
         return self.repository or self.reference.repository
 
     @property
     def pinned(self) -> str | None:
-        """The one tag, or else digest, that the remote names; None: its tags are listed."""
+        """Return the one tag, or else digest, that the remote names; None: its tags are listed."""
         reference = self.reference
         return reference.tag or reference.digest
 

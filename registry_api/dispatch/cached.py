@@ -18,7 +18,7 @@ from registry_api.http.messages import RoutedRequest, Sendable, warning_value
 from registry_api.pull_through.admission import denial_reason
 from registry_api.pull_through.caches import Caches
 from registry_api.pull_through.missing_children import MissingChildren
-from registry_api.v2.listings import list_tags_with
+from registry_api.v2.listings import get_tags_with
 
 
 class CachedTarget:
@@ -91,7 +91,7 @@ class CachedTarget:
                 return handler, await self._caches.fetch_signatures(registry, cache, name, reference, denial)
             case pattern if pattern == TAGS:
                 tags, warning = await self._caches.list_tags(registry, cache, name, denial)
-                return partial(list_tags_with, tags), warning
+                return partial(get_tags_with, tags), warning
             case pattern if pattern == BLOB and isinstance(denial, RemoteNotFound):
                 digest = Digest.parse(reference)
                 snapshot = await registry.find_served(name) or Snapshot(name, 0)

@@ -12,7 +12,7 @@ from registry_api.http.messages import RoutedRequest, Sendable, WholeResponse, j
 from registry_api.v2.atomic_signatures import SUPPORTED, get_signatures, put_signature
 from registry_api.v2.blobs import get_blob, head_blob
 from registry_api.v2.deletions import delete_blob, delete_manifest
-from registry_api.v2.listings import list_repositories, list_tags
+from registry_api.v2.listings import get_repositories, get_tags
 from registry_api.v2.manifest_pushes import put_manifest
 from registry_api.v2.manifests import get_manifest, head_manifest
 from registry_api.v2.referrers import get_referrers
@@ -45,8 +45,8 @@ SIGNATURES = "/extensions/v2/{name}/signatures/{digest}"
 
 ROUTES: Mapping[str, Mapping[str, Endpoint]] = {
     BASE: {"GET": Endpoint("pull", ping), "HEAD": Endpoint("pull", ping)},
-    CATALOG: {"GET": Endpoint("pull", list_repositories)},
-    TAGS: {"GET": Endpoint("pull", list_tags)},
+    CATALOG: {"GET": Endpoint("pull", get_repositories)},
+    TAGS: {"GET": Endpoint("pull", get_tags)},
     MANIFEST: {
         "GET": Endpoint("pull", get_manifest),
         "HEAD": Endpoint("pull", head_manifest),

@@ -13,7 +13,7 @@ _MANY = 5_000
 """Tags from which on a page is made on a thread, since it would delay other requests."""
 
 
-async def list_tags(registry: Registry, request: RoutedRequest) -> WholeResponse:
+async def get_tags(registry: Registry, request: RoutedRequest) -> WholeResponse:
     """Respond with a repository's tags in ASCII order; raise NameUnknown or PaginationInvalid."""
     count, last = parse_count(request.parameter("n")), request.parameter("last") or ""
     snapshot = await registry.served(request.name)
@@ -28,7 +28,7 @@ async def list_tags(registry: Registry, request: RoutedRequest) -> WholeResponse
     return await _cached(registry, request, key, None, page)
 
 
-async def list_tags_with(upstream: Sequence[str], registry: Registry, request: RoutedRequest) -> WholeResponse:
+async def get_tags_with(upstream: Sequence[str], registry: Registry, request: RoutedRequest) -> WholeResponse:
     """Respond with the tags of a repository below a cache, those of upstream included."""
     count = parse_count(request.parameter("n"))
     snapshot = await registry.find_served(request.name)
@@ -37,7 +37,7 @@ async def list_tags_with(upstream: Sequence[str], registry: Registry, request: R
     return _page_response(request, "tags", tags[start:], count, {"name": request.name})
 
 
-async def list_repositories(registry: Registry, request: RoutedRequest) -> WholeResponse:
+async def get_repositories(registry: Registry, request: RoutedRequest) -> WholeResponse:
     """Respond with the paths that the caller may pull from, in ASCII order; raise PaginationInvalid."""
     count, last = parse_count(request.parameter("n")), request.parameter("last") or ""
     caller = request.caller.unscoped if request.caller.lists else request.caller

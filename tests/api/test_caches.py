@@ -113,7 +113,7 @@ def test_a_silent_upstream_keeps_one_client_waiting_and_not_the_next(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(upstream_requests, "STALE_AFTER", 0.2)
-    monkeypatch.setattr(upstream_requests, "_ASK_AGAIN", 3600.0)
+    monkeypatch.setattr(upstream_requests, "_RETRY_AFTER", 3600.0)
     assert make_cache(fresh=0).anybody.get(f"{CACHED}/v1").status_code == 200
     api = make_cache(fresh=3600)  # what was brought before is stale all the same
     upstream.silence(route="manifest", seconds=20)

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from catalog.blobs.origins import Deferred, Origin, Policy, source_rows, source_table
-from catalog.bundles.writer import Wanted, plan_export
+from catalog.bundles.writer import ExportedVersion, plan_export
 from catalog.catalog import open_catalog
 from catalog.settings import read_settings
 from oci.digest import Digest
@@ -199,7 +199,7 @@ def test_an_immediate_sync_fetches_what_was_left(tmp_path: Path, upstream: Upstr
         assert api.catalog.maintenance.usage().upstream == len(LAYER) + image.layers[0].size
         assert api.catalog.maintenance.usage().loose == 0
         with pytest.raises(InvalidInput, match=r"2 blob\(s\) of team/app version 1 were left upstream"):
-            plan_export(api.catalog, [Wanted(NAME)], now=datetime.now(UTC))
+            plan_export(api.catalog, [ExportedVersion(NAME)], now=datetime.now(UTC))
         result = mirror(tmp_path / "entrepot", f"{upstream.host}/{NAME}")
         assert api.catalog.maintenance.usage().upstream == 0
         assert (result.counts["completed"], result.changed) == (2, False)

@@ -78,7 +78,7 @@ def test_a_robot_s_token_is_shown_once_and_can_be_revoked(entrepot: Entrepot, en
         (("user", "delete", "nobody"), "no user or robot nobody"),
         (("group", "set", "g", "nobody"), "no user or robot nobody"),
         (("access", "allow", "group:none", "pull", "**"), "no group none"),
-        (("access", "allow", "admin", "pull", "**"), "no subject"),
+        (("access", "allow", "admin", "pull", "**"), "invalid subject"),
         (("access", "allow", "user:admin", "fly", "**"), "invalid actions"),
         (("access", "allow", "user:admin", "pull", "TEAM"), "invalid pattern"),
         (("access", "remove", "none"), "no rule none"),
@@ -86,7 +86,7 @@ def test_a_robot_s_token_is_shown_once_and_can_be_revoked(entrepot: Entrepot, en
         (("access", "trust", "t", "https://i.example", "admin", "--audience", "a", "--claim", "x"), "NAME=GLOB"),
         (("token", "add", "ghost"), "no user or robot ghost"),
         (("token", "add", "admin", "--expires", "soon"), "invalid age"),
-        (("token", "add", "admin", "--scope", "everything"), "no scope"),
+        (("token", "add", "admin", "--scope", "everything"), "invalid scope"),
         (("token", "revoke", "none"), "no token none"),
     ],
 )

@@ -33,20 +33,22 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 
 def counted(monkeypatch: pytest.MonkeyPatch, api: Api, name: str) -> list[str]:
     calls: list[str] = []
-    real: Callable[..., Any] = getattr(api.catalog, name)
+    part, _, method = name.rpartition(".")
+    owner = getattr(api.catalog, part)
+    real: Callable[..., Any] = getattr(owner, method)
 
     def counting(*args: Any, **kwargs: Any) -> Any:
         calls.append(name)
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(api.catalog, name, counting)
+    monkeypatch.setattr(owner, method, counting)
     return calls
 
 
 @pytest.mark.parametrize(
     ("url", "method"),
-    [("/index/static", "images"), ("/index/dynamic?os=linux", "images"), ("/api/v1/distributions", "content_marks"),
-     ("/api/v1/repositories", "repositories")],
+    [("/index/static", "query.images"), ("/index/dynamic?os=linux", "query.images"),
+     ("/api/v1/distributions", "serving.content_marks"), ("/api/v1/repositories", "history.repositories")],
 )  # fmt: skip
 def test_many_who_ask_the_same_cost_one_question(
     site: Api, monkeypatch: pytest.MonkeyPatch, url: str, method: str

@@ -25,7 +25,15 @@ from oci.memory import MemoryStore
 from oci.pack import pack_image
 from oci.remote.network import reach
 from oci.remote.network.hops import Hops, parse_via
-from oci.remote.network.reach import Address, GuardedBackend, Reach, is_named, literal_address, set_backend, zone_of
+from oci.remote.network.reach import (
+    Address,
+    GuardedBackend,
+    Reach,
+    address_kind,
+    is_named,
+    literal_address,
+    set_backend,
+)
 from oci.remote.options import RemoteOptions
 from oci.remote.repository import RemoteRepository
 from oci.remote.transport import RemoteTransport
@@ -41,8 +49,10 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 @pytest.fixture
 def public(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = zone_of
-    monkeypatch.setattr(reach, "zone_of", lambda address: "public" if str(address) == "127.0.0.1" else real(address))
+    real = address_kind
+    monkeypatch.setattr(
+        reach, "address_kind", lambda address: "public" if str(address) == "127.0.0.1" else real(address)
+    )
 
 
 @pytest.fixture
@@ -98,7 +108,7 @@ def ask(host: str, act: Callable[[RemoteRepository], Any], **options: Any) -> An
 def test_where_an_address_is_in_whatever_form_it_is_written(text: str, kind: str) -> None:
     address = literal_address(text)
     assert address is not None
-    assert zone_of(address) == kind
+    assert address_kind(address) == kind
 
 
 def test_what_is_named_is_a_host_a_glob_an_address_or_a_network() -> None:

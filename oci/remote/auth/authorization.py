@@ -16,7 +16,7 @@ import httpx
 from oci.errors import RemoteCorrupt, RemoteUnauthorized
 from oci.remote.auth.challenge import Challenge, parse_challenges
 from oci.remote.auth.keychain import Credential
-from oci.remote.network.origin import Origin
+from oci.remote.network.origin import UrlOrigin
 
 _CLIENT = "entrepot"
 _LIFETIME = 60.0
@@ -168,9 +168,9 @@ class Strangers:
 
     def __init__(self, registry: str, *, send: Send, clock: Callable[[], float]) -> None:
         self._registry, self._send, self._clock = registry, send, clock
-        self._kept: OrderedDict[Origin, Authorizer] = OrderedDict()
+        self._kept: OrderedDict[UrlOrigin, Authorizer] = OrderedDict()
 
-    def at(self, origin: Origin) -> "Authorizer":
+    def at(self, origin: UrlOrigin) -> "Authorizer":
         """Return the authorizer of an origin."""
         if origin not in self._kept:
             self._kept[origin] = _Stranger(self._registry, origin, send=self._send, clock=self._clock)
@@ -183,7 +183,7 @@ class Strangers:
 class _Stranger(Authorizer):
     """Has no login, and so never sends one."""
 
-    def __init__(self, registry: str, origin: Origin, *, send: Send, clock: Callable[[], float]) -> None:
+    def __init__(self, registry: str, origin: UrlOrigin, *, send: Send, clock: Callable[[], float]) -> None:
         super().__init__(registry, find=lambda: None, send=send, clock=clock)
         self._registry, self._origin = registry, origin
 

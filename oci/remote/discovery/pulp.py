@@ -8,7 +8,16 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from oci.errors import RemoteError, RemoteNotFound, RemoteRefused, RemoteUnauthorized
-from oci.remote.discovery.served import Discovery, Served, each_once, entries, labels_of, path_of, read_page, read_pages
+from oci.remote.discovery.served import (
+    Discovery,
+    Served,
+    each_once,
+    entries,
+    fetch_page,
+    labels_of,
+    path_of,
+    read_pages,
+)
 from oci.remote.transport import RemoteTransport
 
 ROOT = "/pulp/api/v3/"
@@ -44,7 +53,7 @@ async def discover_pulp(transport: RemoteTransport, *, root: str = "", query: st
 async def _status(transport: RemoteTransport) -> Mapping[str, object] | None:
     """Return what a Pulp says of itself to everybody; None where there is no Pulp."""
     try:
-        page, _response = await read_page(transport, _STATUS)
+        page, _response = await fetch_page(transport, _STATUS)
     except RemoteError as error:
         if isinstance(error, RemoteNotFound | RemoteUnauthorized | RemoteRefused):
             return None

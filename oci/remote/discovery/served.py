@@ -38,7 +38,7 @@ class Discovery:
     doubts: tuple[str, ...] = ()
 
 
-async def read_page(transport: RemoteTransport, path: str) -> tuple[Mapping[str, object], httpx.Response]:
+async def fetch_page(transport: RemoteTransport, path: str) -> tuple[Mapping[str, object], httpx.Response]:
     """Return one JSON object and the response that it came in; raise RemoteNotFound for any other response."""
     response = await transport.request("GET", path, scope="registry:catalog:*")
     try:
@@ -61,7 +61,7 @@ async def read_pages(transport: RemoteTransport, path: str) -> AsyncIterator[Map
         if path in seen or len(seen) >= _MAX_PAGES:
             raise RemoteCorrupt(f"pages its list in a loop at {path[:200]}", registry=transport.host)
         try:
-            page, response = await read_page(transport, path)
+            page, response = await fetch_page(transport, path)
         except RemoteNotFound as error:
             if not seen:
                 raise

@@ -14,7 +14,7 @@ from oci.remote.network.loopback import is_loopback
 _PORTS = {"http": 80, "https": 443}
 
 
-class Origin(NamedTuple):
+class UrlOrigin(NamedTuple):
     """The scheme, host and port of a URL."""
 
     scheme: str
@@ -26,9 +26,9 @@ class Origin(NamedTuple):
         return f"{self.scheme}://{f'[{self.host}]' if ':' in self.host else self.host}{port}"
 
 
-def origin_of(url: httpx.URL) -> Origin:
+def origin_of(url: httpx.URL) -> UrlOrigin:
     """Return the origin of a URL, with the port that its scheme implies."""
-    return Origin(url.scheme, url.host, url.port or _PORTS.get(url.scheme))
+    return UrlOrigin(url.scheme, url.host, url.port or _PORTS.get(url.scheme))
 
 
 def follow_to(source: httpx.URL, location: str, *, registry: str, what: str) -> httpx.URL:

@@ -36,7 +36,7 @@ _MAY_SEND_TO: dict[Kind, frozenset[Kind]] = {
 }
 
 
-def zone_of(address: Address) -> Kind:
+def address_kind(address: Address) -> Kind:
     """Return the zone of an address; an IPv4 address within an IPv6 one counts as itself."""
     if isinstance(address, ipaddress.IPv6Address):
         within = address.ipv4_mapped
@@ -47,7 +47,7 @@ def zone_of(address: Address) -> Kind:
         if within is None and int(address) >> 32 == 0 and int(address) > 1:  # ::a.b.c.d
             within = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if within is not None:
-            return zone_of(within)
+            return address_kind(within)
     if address.is_loopback:
         return "loopback"
     if address.is_link_local:
@@ -110,7 +110,7 @@ class Reach:
         self._home, self._allowed, self._resolve = home, tuple(allowed), resolve
         name = _without_port(home)
         address = literal_address(name)
-        self._kind: Kind = zone_of(address) if address else "loopback" if is_local_name(name) else "public"
+        self._kind: Kind = address_kind(address) if address else "loopback" if is_local_name(name) else "public"
         self._met: set[Kind] = set()
 
     def met(self, peer: str) -> None:
@@ -121,7 +121,7 @@ class Reach:
         """
         address = literal_address(peer)
         if address is not None and literal_address(_without_port(self._home)) is None:
-            self._met.add(zone_of(address))
+            self._met.add(address_kind(address))
 
     def check_name(self, host: str) -> None:
         """Raise RemoteRefused for a host that by its text alone is out of reach."""
@@ -149,7 +149,7 @@ class Reach:
     def _may(self, host: str, address: Address) -> bool:
         if is_named(host, self._allowed) or is_named(str(address), self._allowed):
             return True
-        return all(zone_of(address) in _MAY_SEND_TO[one] for one in self._met or {self._kind})
+        return all(address_kind(address) in _MAY_SEND_TO[one] for one in self._met or {self._kind})
 
     def _refusal(self, host: str) -> RemoteRefused:
         sends = "sends us to" if self._home else "the URL leads to"

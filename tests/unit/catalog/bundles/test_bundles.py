@@ -13,7 +13,7 @@ import pytest
 
 from catalog.bundles.format import DOCUMENT, BundleInvalid, Contents, blob_path, parse_contents, render_contents
 from catalog.bundles.reader import read_contents, stage_bundle
-from catalog.bundles.writer import Export, Wanted, plan_export, write_bundle
+from catalog.bundles.writer import Export, ExportedVersion, plan_export, write_bundle
 from catalog.catalog import Catalog
 from catalog.content.restore import plan_towards
 from catalog.filters.conditions import Conditions
@@ -35,7 +35,7 @@ FORMS = ("bundle.tar", "bundle")
 
 
 def export(catalog: Catalog, path: Path, *names: str, since: int = 0) -> Contents:
-    contents = plan_export(catalog, [Wanted(name, since=since) for name in names], now=NOW).contents
+    contents = plan_export(catalog, [ExportedVersion(name, since=since) for name in names], now=NOW).contents
     write_bundle(catalog, contents, path, lambda _count: None)
     return contents
 
@@ -241,7 +241,7 @@ def test_a_filter_exports_a_part_and_builds_on_the_same_part(filled: Catalog, ot
 
     def wanted(version: int | None, since: int, *patterns: str) -> Export:
         chosen = Filter(TagFilter(patterns))
-        return plan_export(filled, [Wanted("team/app", version, since, chosen)], now=NOW)
+        return plan_export(filled, [ExportedVersion("team/app", version, since, chosen)], now=NOW)
 
     first = wanted(2, 0, "v1", "v3")
     assert first.dropped == {"team/app:v2": "matches no include"}
@@ -259,14 +259,16 @@ def test_a_filter_exports_a_part_and_builds_on_the_same_part(filled: Catalog, ot
 
 
 def test_of_a_part_that_builds_on_more_than_was_exported_nothing_is_left_out(filled: Catalog) -> None:
-    part = plan_export(filled, [Wanted("team/app", 2, 1, Filter(TagFilter(("v2",))))], now=NOW)
+    part = plan_export(filled, [ExportedVersion("team/app", 2, 1, Filter(TagFilter(("v2",))))], now=NOW)
     assert {Digest.of(b"shared"), Digest.of(b"of two")} <= part.contents.blobs.keys()
 
 
 def test_conditions_choose_what_is_exported_and_may_leave_a_repository_out(filled: Catalog) -> None:
     push_image(filled, "team/app", "v3", "three", labels={"stage": "prod"})
     chosen = Filter(conditions=Conditions(labels=("stage=prod",)))
-    export = plan_export(filled, [Wanted(name, filter=chosen) for name in ("team/app", "tools/helper")], now=NOW)
+    export = plan_export(
+        filled, [ExportedVersion(name, filter=chosen) for name in ("team/app", "tools/helper")], now=NOW
+    )
     assert [(one.repository, set(one.tags)) for one in export.contents.versions] == [("team/app", {"v3"})]
     assert export.dropped["tools/helper:v1"] == "does not fulfil label stage=prod"
     assert export.kept == {"team/app:v3": "every tag is included, label stage=prod"}
@@ -283,7 +285,7 @@ def test_chosen_platforms_leave_an_index_its_digest_and_can_be_imported(
     ]
     index = stage_index(catalog, "team/app", children)
     commit_to(catalog, "team/app", *map(AddManifest, (*images, index)), SetTag("v1", index.digest))
-    wanted = Wanted("team/app", platforms=PlatformFilter(platforms[:1]))
+    wanted = ExportedVersion("team/app", platforms=PlatformFilter(platforms[:1]))
     write_bundle(catalog, plan_export(catalog, [wanted], now=NOW).contents, tmp_path / "part", lambda _count: None)
     take_in(other, tmp_path / "part")
     assert other.snapshots.get("team/app").tags == {"v1": index.digest}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from catalog.catalog import Catalog
-from catalog.maintenance.compaction import Step
+from catalog.maintenance.compaction import MaintenanceStep
 from catalog.settings import read_settings
 from catalog.versions.changes import RemoveTag
 from catalog.versions.snapshot import Snapshot
@@ -34,7 +34,7 @@ def everything(catalog: Catalog) -> list[Snapshot]:
     ]
 
 
-def by_name(steps: list[Step]) -> dict[str, int]:
+def by_name(steps: list[MaintenanceStep]) -> dict[str, int]:
     found: dict[str, int] = {}
     for step in steps:
         found[step.name] = found.get(step.name, 0) + step.done

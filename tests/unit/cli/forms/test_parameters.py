@@ -31,6 +31,8 @@ class Everything(Common):
     dry_run: bool = False
     hours: float = Field(default=24.0, ge=0)
     count: int | None = Field(default=None, ge=1, le=5)
+    size: Annotated[int, Metavar("SIZE", is_text=True)] = 50_000_000
+    limit: Annotated[int | None, Metavar("SIZE", is_text=True)] = None
     pairs: Annotated[dict[str, str], Option("--pair")] = Field(default_factory=dict)
     tag: Annotated[str, SetBy("NAME")] = ""
     inner: Annotated[Common, Group({"words": "--inner-word"})] = Field(default_factory=Common)
@@ -56,6 +58,8 @@ def test_arguments_come_first_and_dry_run_last() -> None:
             "--mirror",
             "--hours",
             "--count",
+            "--size",
+            "--limit",
             "--pair",
             "--inner-word",
             "--no-words",
@@ -83,7 +87,9 @@ def test_metavar_follows_from_declaration_and_type(path: tuple[str, ...], metava
 
 def test_bounds_and_default_are_the_fields() -> None:
     assert (info(("count",)).min, info(("count",)).max) == (1, 5)
-    assert {one.path: one.default for one in PARAMETERS}[("hours",)] == 24
+    defaults = {one.path: one.default for one in PARAMETERS}
+    assert defaults[("hours",)] == 24
+    assert (defaults[("size",)], defaults[("limit",)]) == ("50MB", None)
 
 
 def test_what_is_said_is_the_fields_value() -> None:

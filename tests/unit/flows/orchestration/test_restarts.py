@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flows.orchestration.processes import Child, Processes, ProcessFailed
-from flows.orchestration.restarts import STEADY_SECONDS, Restarted, pause_before
+from flows.orchestration.restarts import STEADY_SECONDS, Restarted, restart_pause
 
 
 class Clock:
@@ -24,7 +24,7 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
 
 
 def test_pauses_grow_and_are_bounded() -> None:
-    assert [pause_before(number) for number in (1, 2, 3, 7, 1000)] == [1.0, 2.0, 4.0, 60.0, 60.0]
+    assert [restart_pause(number) for number in (1, 2, 3, 7, 1000)] == [1.0, 2.0, 4.0, 60.0, 60.0]
 
 
 def test_it_is_started_again_after_its_pause_and_a_long_life_is_forgiven(processes: Processes) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from flows.recovery.orphans import MAX_ATTEMPTS, PENDING_SECONDS, SILENT_SECONDS, Fate, OpenRun, judge, said
+from flows.recovery.orphans import MAX_ATTEMPTS, PENDING_SECONDS, SILENT_SECONDS, Fate, OpenRun, judge, state_message
 from flows.recovery.reaper import Reaper
 from flows.recovery.run_locks import forget_run, hold_run, is_held, locked_runs
 
@@ -236,7 +236,7 @@ def test_all_pages_of_runs_are_looked_at(folder: Path) -> None:
 
 
 def test_every_fate_is_told() -> None:
-    assert "started again" in said(RUN, Fate.AGAIN)
-    assert "run the command again" in said(replace(RUN, has_deployment=False), Fate.CRASH)
-    assert "in 3 attempts" in said(replace(RUN, attempts=3), Fate.CRASH)
-    assert "belongs to" in said(replace(RUN, is_child=True), Fate.CRASH)
+    assert "started again" in state_message(RUN, Fate.AGAIN)
+    assert "run the command again" in state_message(replace(RUN, has_deployment=False), Fate.CRASH)
+    assert "in 3 attempts" in state_message(replace(RUN, attempts=3), Fate.CRASH)
+    assert "belongs to" in state_message(replace(RUN, is_child=True), Fate.CRASH)
