@@ -1,7 +1,7 @@
 """What the conditions of a filter look at in a manifest: type, labels, annotations, creation, signature.
 
 The same facts come from two places: from the catalogue (catalog/versions/manifest_facts.py) and from an upstream
-(flows/sync/upstream_facts.py).
+(flows/sync/facts.py).
 
 - `created` is what the image config says, else the annotation `org.opencontainers.image.created`; of an index, its own
   annotation, else the newest of its children. The zero times of Go and of Unix stand for "not said", as reproducible

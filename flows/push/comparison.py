@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from flows.push.companions import has_referrers
 from flows.push.context import PushContext, Route
 from flows.push.plan import made_of, plan_deletions, plan_push
-from flows.push.selection import Selected
+from flows.push.selection import SelectedPath
 from flows.runs.failures import each
 from flows.runs.plan_items import PlanItem
 from oci.digest import Digest
@@ -19,7 +19,7 @@ Items = Mapping[str, PlanItem]
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class ComparedPath:
     """One path: what becomes of each tag. `has_referrers` tells whether anything refers to what the target has already."""
 
     route: Route
@@ -29,12 +29,12 @@ class Compared:
     has_referrers: bool = False
 
     @classmethod
-    def without_tags(cls, selected: Selected) -> "Compared":
+    def without_tags(cls, selected: SelectedPath) -> "ComparedPath":
         """Return a path of which nothing is selected, so that the target is left alone."""
         return cls(selected.route, selected.roots, selected.dropped, {})
 
     @classmethod
-    def failed_whole(cls, selected: Selected, reason: str) -> "Compared":
+    def failed_whole(cls, selected: SelectedPath, reason: str) -> "ComparedPath":
         """Return a path of which every tag has failed."""
         items = {tag: PlanItem(tag, "failed", digest, reason=reason) for tag, digest in selected.roots.items()}
         return cls(selected.route, selected.roots, selected.dropped, items)
@@ -62,7 +62,7 @@ def fail_whole(items: Items, reason: str) -> dict[str, PlanItem]:
     return with_failed(items, {item.tag: reason for item in items_of(items, "added", "moved", "removed")})
 
 
-async def compare(context: PushContext, selected: Selected) -> Compared:
+async def compare(context: PushContext, selected: SelectedPath) -> ComparedPath:
     """Ask where the target's tags point, by one HEAD each; in a mirror, list them too."""
     route, (snapshot, children) = selected.route, selected.opened
     remote = await context.connect(route)
@@ -83,14 +83,14 @@ async def compare(context: PushContext, selected: Selected) -> Compared:
     items = {item.tag: item for item in plan_push(selected.roots, there, reasons)}
     if context.request.mode == "mirror":
         items |= await _deletions(selected, remote)
-    compared = Compared(route, selected.roots, selected.dropped, items)
+    compared = ComparedPath(route, selected.roots, selected.dropped, items)
     unchanged = [item.digest for item in compared.of("unchanged") if item.digest]
     context.neighbours.add_later(remote.repository, lambda: context.blobs_of(route, unchanged))
     is_referred_to = any(has_referrers(context, snapshot, children, digest) for digest in set(unchanged))
     return replace(compared, has_referrers=is_referred_to)
 
 
-async def _deletions(selected: Selected, remote: RemoteRepository) -> dict[str, PlanItem]:
+async def _deletions(selected: SelectedPath, remote: RemoteRepository) -> dict[str, PlanItem]:
     """Return the tags that a mirror does not keep at the target."""
     try:
         listed = [tag async for tag in remote.tags()]

@@ -18,7 +18,7 @@ from oci.remote.repository import RemoteRepository
 _T = TypeVar("_T")
 
 
-async def origins_of(context: PushContext, route: Route, digest: Digest) -> tuple[Remote, ...]:
+async def upstreams_of(context: PushContext, route: Route, digest: Digest) -> tuple[Remote, ...]:
     """Return the upstreams from which the path's repository has had a manifest, the latest first."""
     uses = await asyncio.to_thread(context.catalog.maintenance.uses, digest)
     return tuple(remote for use in uses if use.repository == route.repository for remote in use.upstreams)

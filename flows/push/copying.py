@@ -1,11 +1,11 @@
-"""The stage Pushed: the target has all that tags are to point to. No tag is set yet."""
+"""The stage Copied: the target has all that tags are to point to. No tag is set yet."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flows.push.companions import Companions
-from flows.push.comparison import Compared, Items, with_failed
-from flows.push.complete_source import WholeSource, origins_of
+from flows.push.comparison import ComparedPath, Items, with_failed
+from flows.push.complete_source import WholeSource, upstreams_of
 from flows.push.context import PushContext
 from flows.push.plan import made_of
 from flows.push.source import PushSource
@@ -18,25 +18,25 @@ from oci.errors import EntrepotError, RemoteNotFound, RemoteRefused
 
 
 @dataclass(frozen=True, slots=True)
-class Pushed:
+class CopiedPath:
     """One path whose content the target has.
 
     `mounted` counts blobs that were not sent. `unsigned` are manifests whose Atomic signatures the target does not accept yet,
     each with the root that it belongs to.
     """
 
-    compared: Compared
+    compared: ComparedPath
     items: Items
     mounted: int = 0
     unsigned: Mapping[Digest, Digest] = field(default_factory=dict)
 
     @classmethod
-    def untouched(cls, compared: Compared) -> "Pushed":
+    def untouched(cls, compared: ComparedPath) -> "CopiedPath":
         """Return a path of which nothing is to be sent."""
         return cls(compared, compared.items)
 
 
-async def push_content(context: PushContext, compared: Compared) -> Pushed:
+async def push_content(context: PushContext, compared: ComparedPath) -> CopiedPath:
     """Push what tags are to point to, and what belongs to it and to what the target has already; no tag is set."""
     return await PathPusher(context, compared).run()
 
@@ -44,13 +44,13 @@ async def push_content(context: PushContext, compared: Compared) -> Pushed:
 class PathPusher:
     """Pushes the content of one path. Use it within one event loop."""
 
-    def __init__(self, context: PushContext, compared: Compared) -> None:
+    def __init__(self, context: PushContext, compared: ComparedPath) -> None:
         self._context, self._compared, self._route = context, compared, compared.route
         self._tags_of: dict[str, list[str]] = {}
         for item in compared.of("added", "moved", "unchanged"):
             self._tags_of.setdefault(str(item.digest), []).append(item.tag)
 
-    async def run(self) -> Pushed:
+    async def run(self) -> CopiedPath:
         """Push all roots at once; the failure of a root is noted for its tags."""
         context, route = self._context, self._route
         opened = await context.open(route)
@@ -81,7 +81,7 @@ class PathPusher:
             await copier.close()
         reasons = {tag: error.message for digest, error in failed.items() for tag in self._tags_of[digest]}
         items = with_failed(self._compared.items, reasons)
-        return Pushed(self._compared, items, target.mounted, companions.unsigned)
+        return CopiedPath(self._compared, items, target.mounted, companions.unsigned)
 
     async def _copy_root(self, copier: GraphCopier, source: PushSource, target: PushTarget, root: Digest) -> None:
         """Push a manifest as it is here.
@@ -96,7 +96,7 @@ class PathPusher:
             snapshot, children = await self._context.open(self._route)
             if source.lacking.isdisjoint(made_of(snapshot, children, root, set())):
                 raise
-            origins = await origins_of(self._context, self._route, root)
+            origins = await upstreams_of(self._context, self._route, root)
             if not origins:
                 raise RemoteRefused(
                     f"{error.message}; it is here without some of its parts, the target wants all, and their origin is not known",

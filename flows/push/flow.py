@@ -8,14 +8,14 @@ from prefect.states import Completed
 from catalog.remotes.clients import Upstreams
 from catalog.settings import read_settings
 from flows.push import comparison, copying, tagging
-from flows.push.comparison import Compared
+from flows.push.comparison import ComparedPath
 from flows.push.context import PushContext
-from flows.push.copying import Pushed
-from flows.push.procedure import Steps, run_push
+from flows.push.copying import CopiedPath
+from flows.push.procedure import PushSteps, run_push
 from flows.push.report import PushFailed, PushResult
 from flows.push.request import PushRequest
-from flows.push.selection import Selected
-from flows.push.tagging import Tagged
+from flows.push.selection import SelectedPath
+from flows.push.tagging import TaggedPath
 from flows.runs import progress
 from flows.runs.artifacts import progress_artifact, table_artifact
 from flows.runs.catalog import opened_catalog
@@ -25,13 +25,13 @@ from flows.runs.work import Work, as_step
 
 
 @task(name="compare-tags", **RETRIED)
-async def compare(work: Work[PushContext, Selected]) -> Compared:
+async def _compare(work: Work[PushContext, SelectedPath]) -> ComparedPath:
     """Ask where the target's tags point."""
     return await comparison.compare(work.context, work.value)
 
 
 @task(name="push-content", **RETRIED)
-async def push_content(work: Work[PushContext, Compared]) -> Pushed:
+async def _push_content(work: Work[PushContext, ComparedPath]) -> CopiedPath:
     """Push manifests, blobs and companions of images."""
     context, path = work.context, work.value.route.path
     pushed = await copying.push_content(context, work.value)
@@ -44,29 +44,29 @@ async def push_content(work: Work[PushContext, Compared]) -> Pushed:
 
 
 @task(name="set-tags", **RETRIED)
-async def set_tags(work: Work[PushContext, Tagged]) -> Tagged:
+async def _set_tags(work: Work[PushContext, TaggedPath]) -> TaggedPath:
     """Point the target's tags to what was pushed."""
     return await tagging.set_tags(work.context, work.value)
 
 
 @task(name="sign-tagged", **RETRIED)
-async def sign_tagged(work: Work[PushContext, Tagged]) -> Tagged:
+async def _sign_tagged(work: Work[PushContext, TaggedPath]) -> TaggedPath:
     """Add signatures that the target did not accept before it had the tags."""
     return await tagging.sign_tagged(work.context, work.value)
 
 
 @task(name="delete-tags", **RETRIED)
-async def delete_tags(work: Work[PushContext, Tagged]) -> Tagged:
+async def _delete_tags(work: Work[PushContext, TaggedPath]) -> TaggedPath:
     """Delete tags that a mirror does not keep."""
     return await tagging.delete_tags(work.context, work.value)
 
 
-STEPS = Steps(
-    compare=as_step(compare),
-    push_content=as_step(push_content),
-    set_tags=as_step(set_tags),
-    sign_tagged=as_step(sign_tagged),
-    delete_tags=as_step(delete_tags),
+STEPS = PushSteps(
+    compare=as_step(_compare),
+    push_content=as_step(_push_content),
+    set_tags=as_step(_set_tags),
+    sign_tagged=as_step(_sign_tagged),
+    delete_tags=as_step(_delete_tags),
 )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from flows.push.context import PushContext
 from flows.push.selection import SelectedRoutes
-from flows.push.tagging import Tagged
+from flows.push.tagging import TaggedPath
 from flows.runs.failures import named
 from flows.runs.plan_items import PlanItem
 from flows.runs.plan_tables import MAX_ROWS, important_first, item_json
@@ -25,7 +25,7 @@ class PushedPath:
     dropped: Mapping[str, str]
 
     @classmethod
-    def of(cls, context: PushContext, tagged: Tagged) -> "PushedPath":
+    def of(cls, context: PushContext, tagged: TaggedPath) -> "PushedPath":
         """Return what became of a path, with the bytes that were sent for each tag."""
         route, moved = tagged.route, context.log.moved
         sizes = {tag: meter.bytes for (path, tag), meter in moved.items() if path == route.path}
@@ -69,7 +69,7 @@ class PushResult:
         cls,
         context: PushContext,
         selected: SelectedRoutes,
-        paths: Sequence[Tagged],
+        paths: Sequence[TaggedPath],
         *,
         seconds: float,
         flow_run_id: str,

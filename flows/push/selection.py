@@ -24,7 +24,7 @@ class SelectedRoutes:
 
 
 @dataclass(frozen=True, slots=True)
-class Selected:
+class SelectedPath:
     """One path: what is to be pushed of it, by tag (or digest); `dropped` has the reason for each tag that is not."""
 
     route: Route
@@ -70,7 +70,7 @@ def _select_served(context: PushContext) -> SelectedRoutes:
     return SelectedRoutes(tuple(routes), tuple(not_selected))
 
 
-async def select(context: PushContext, route: Route) -> Selected:
+async def select_path_tags(context: PushContext, route: Route) -> SelectedPath:
     """Select the tags of a path; raise InvalidInput for a source of which nothing is selected.
 
     Another path of which nothing is selected is left alone: that is no reason for a mirror to delete all that the target has.
@@ -85,7 +85,7 @@ async def select(context: PushContext, route: Route) -> Selected:
                 f"no tag of {route.path} is selected by include, exclude and newest; it has, for example: {shown}"
             )
         context.log.note(f"nothing of {route.path} is selected, so the target was left alone there")
-    return Selected(route, opened, dict(selected.roots), dict(selected.dropped))
+    return SelectedPath(route, opened, dict(selected.roots), dict(selected.dropped))
 
 
 def _select_roots(context: PushContext, route: Route, opened: Opened) -> Roots:

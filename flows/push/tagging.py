@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from flows.push.companions import add_signatures
 from flows.push.comparison import Items, items_of, with_failed
 from flows.push.context import PushContext, Route
-from flows.push.copying import Pushed
+from flows.push.copying import CopiedPath
 from flows.push.plan import made_of
 from flows.runs.failures import each
 from flows.runs.plan_items import PlanItem
@@ -18,15 +18,15 @@ from oci.remote.repository import RemoteRepository
 
 
 @dataclass(frozen=True, slots=True)
-class Tagged:
-    """One path whose tags are set, or have failed. `unsigned` as in Pushed, as far as signatures are still to be added."""
+class TaggedPath:
+    """One path whose tags are set, or have failed. `unsigned` as in CopiedPath, as far as signatures are still to be added."""
 
-    pushed: Pushed
+    pushed: CopiedPath
     items: Items
     unsigned: Mapping[Digest, Digest]
 
     @classmethod
-    def of(cls, pushed: Pushed) -> "Tagged":
+    def of(cls, pushed: CopiedPath) -> "TaggedPath":
         """Return a path of which no tag has been set yet."""
         return cls(pushed, pushed.items, pushed.unsigned)
 
@@ -39,7 +39,7 @@ class Tagged:
         """Return the items of these actions."""
         return items_of(self.items, *actions)
 
-    def with_failed(self, failed: Mapping[str, str]) -> "Tagged":
+    def with_failed(self, failed: Mapping[str, str]) -> "TaggedPath":
         """Return the path with further failures; `failed` gives the reason for each tag."""
         return replace(self, items=with_failed(self.items, failed))
 
@@ -50,7 +50,7 @@ class Tagged:
         return {f"{name}{'@' if ':' in item.tag else ':'}{item.tag}": item.reason for item in self.of_actions("failed")}
 
 
-async def set_tags(context: PushContext, tagged: Tagged) -> Tagged:
+async def set_tags(context: PushContext, tagged: TaggedPath) -> TaggedPath:
     """Point the target's tags to what was pushed; a tag that the target refuses to move is a failure of that tag."""
     remote, catalog = await context.connect(tagged.route), context.catalog
     snapshot = await asyncio.to_thread(context.snapshot, tagged.route)
@@ -76,7 +76,7 @@ async def set_tags(context: PushContext, tagged: Tagged) -> Tagged:
     return tagged.with_failed({tag: error.message for tag, error in failed.items()})
 
 
-async def sign_tagged(context: PushContext, tagged: Tagged) -> Tagged:
+async def sign_tagged(context: PushContext, tagged: TaggedPath) -> TaggedPath:
     """Add the signatures that the target did not accept before it had the tags; one that fails is a failure of its tags."""
     remote = await context.connect(tagged.route)
     snapshot = await asyncio.to_thread(context.snapshot, tagged.route)
@@ -97,7 +97,7 @@ async def sign_tagged(context: PushContext, tagged: Tagged) -> Tagged:
     return replace(tagged.with_failed(reasons), unsigned=unsigned)
 
 
-async def delete_tags(context: PushContext, tagged: Tagged) -> Tagged:
+async def delete_tags(context: PushContext, tagged: TaggedPath) -> TaggedPath:
     """Delete the tags that a mirror does not keep: by name, or else by digest where nothing that stays needs the manifest."""
     remote = await context.connect(tagged.route)
     needed: set[Digest] | None = None
@@ -135,7 +135,7 @@ async def _delete(remote: RemoteRepository, reference: str) -> bool:
 
 
 async def _needed(
-    context: PushContext, tagged: Tagged, remote: RemoteRepository, *, gone: Collection[str]
+    context: PushContext, tagged: TaggedPath, remote: RemoteRepository, *, gone: Collection[str]
 ) -> set[Digest]:
     """Return the manifests that must stay at the target: those of selected tags, and of all tags that are not `gone`."""
     snapshot, children = await context.open(tagged.route)

@@ -22,7 +22,7 @@ from flows.replicate.request import Replica, ReplicateRequest, ReplicateResult
 from flows.runs.failures import MAX_UNAVAILABLE, named
 from flows.runs.progress import Progress
 from flows.sync.context import SyncContext
-from flows.sync.procedure import PLAIN, Steps, run_sync
+from flows.sync.procedure import PLAIN, SyncSteps, run_sync
 from flows.sync.report import SyncResult
 from flows.sync.request import SyncRequest
 from flows.sync.selection import NothingSelected
@@ -70,7 +70,7 @@ class ReplicateJob:
         upstreams: Upstreams,
         run_id: str,
         *,
-        steps: Steps = PLAIN,
+        steps: SyncSteps = PLAIN,
         progress: Progress | None = None,
         say: Callable[[str], None] = lambda _text: None,
     ) -> None:

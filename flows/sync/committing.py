@@ -106,13 +106,13 @@ def commit_of(context: SyncContext, copied: Copied, base: Snapshot, children: Ch
         resumable=True,
         allow_sparse=bool(context.platforms.wanted or resolved.left_out),
         origin=context.origin_of(request),
-        origins=origins_of(context, staged),
+        origins=layer_origins(context, staged),
         serve=context.serve,
         version_origins=remote_origins(one.upstream for one in request.each_alone()),
     )
 
 
-def origins_of(context: SyncContext, manifests: Iterable[Digest]) -> dict[Digest, Origin]:
+def layer_origins(context: SyncContext, manifests: Iterable[Digest]) -> dict[Digest, Origin]:
     """Return where layers of manifests can be fetched that were not copied, where they are not at the first source."""
     homes = {digest: context.sources.home_of(digest) for digest in manifests}
     origins = {

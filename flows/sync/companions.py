@@ -102,7 +102,7 @@ async def find_attached(
         while waiting:
             way = waiting.pop()
             async with slots:
-                companions = {referrer.digest for referrer in await select_referrers(context, way[-1])}
+                companions = {referrer.digest for referrer in await select_companions(context, way[-1])}
             if not companions <= base.manifests.keys():
                 attached.update(way)
             further = ({*companions, *children.get(way[-1], ())} & base.manifests.keys()) - seen
@@ -114,7 +114,7 @@ async def find_attached(
     return frozenset(attached)
 
 
-async def select_referrers(context: SyncContext, digest: Digest) -> list[Descriptor]:
+async def select_companions(context: SyncContext, digest: Digest) -> list[Descriptor]:
     """Return the referrers of a manifest whose types are selected."""
     return [referrer for referrer in await _referrers(context, digest) if await _is_selected(context, referrer)]
 

@@ -11,7 +11,7 @@ from flows.runs.failures import each
 from flows.runs.metering import Meter, MeteredTarget, StagedManifest, meter, staged_manifest
 from flows.runs.plan_items import COPIED
 from flows.sync.batches import Batch, BatchStep, Content, Outcome, Referrers, Root, root_batches
-from flows.sync.companions import add_companions, select_referrers
+from flows.sync.companions import add_companions, select_companions
 from flows.sync.context import Part, SyncContext
 from flows.sync.planning import Planned, SyncPlan, find_incomplete, plan_on
 from flows.sync.resolution import Resolved, add_outcomes
@@ -186,7 +186,7 @@ class BatchCopier:
         if not context.companions.patterns:
             return
         if digest not in self._referrers:
-            self._new_referrers[digest] = await select_referrers(context, digest)
+            self._new_referrers[digest] = await select_companions(context, digest)
         for referrer in list(self._referrers[digest]):
             try:
                 await self._copier.copy(referrer)

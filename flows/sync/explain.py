@@ -11,8 +11,8 @@ from catalog.settings import Settings
 from flows.sync.context import SyncContext
 from flows.sync.procedure import PLAIN
 from flows.sync.request import SyncRequest
-from flows.sync.resolution import resolve
-from flows.sync.selection import select, select_candidates
+from flows.sync.resolution import resolve_selected
+from flows.sync.selection import select_by_name, select_candidates
 from flows.sync.sources import MultipleSources, Upstream
 
 
@@ -41,8 +41,8 @@ async def _explain_content(
 ) -> Selection:
     only_look = request.model_copy(update={"dry_run": True, "on_error": "skip"})
     context = SyncContext.of(only_look, catalog, sources, operation_id="explain", clock=lambda: now)
-    selected = await select(context, PLAIN.list_tags)
-    resolved = await resolve(context, selected, resolve_batch=PLAIN.resolve_batch, read_facts=PLAIN.read_facts)
+    selected = await select_by_name(context, PLAIN.list_tags)
+    resolved = await resolve_selected(context, selected, resolve_batch=PLAIN.resolve_batch, read_facts=PLAIN.read_facts)
     return resolved.selection.with_dropped(
         {tag: f"cannot be read: {reason}" for tag, reason in resolved.failed.items()}
     )

@@ -18,7 +18,7 @@ from oci.kinds import SIGSTORE_BUNDLE, SIGSTORE_PREDICATE, bundle_kind, kind_of,
 from oci.manifest import Manifest
 
 
-async def read_facts(context: SyncContext, batch: Batch) -> Outcome:
+async def inspect_batch(context: SyncContext, batch: Batch) -> Outcome:
     """Read the facts of the batch's roots: for each at most its manifest, its config, and what signs it.
 
     A root that upstream no longer has is looked up once more by its tags.

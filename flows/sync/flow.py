@@ -25,7 +25,7 @@ from flows.sync import committing, copying, facts, resolution, selection
 from flows.sync.batches import Batch, BatchStep, Outcome
 from flows.sync.context import SyncContext
 from flows.sync.copying import Copied
-from flows.sync.procedure import Steps, run_sync
+from flows.sync.procedure import SyncSteps, run_sync
 from flows.sync.report import SyncResult
 from flows.sync.request import SyncRequest
 from flows.sync.resolution import TagsFailed
@@ -37,33 +37,33 @@ MAX_LOGGED = 20
 
 
 @task(name="list-tags", **RETRIED)
-async def list_tags(work: Work[SyncContext, Upstream]) -> Sequence[str]:
+async def _list_tags(work: Work[SyncContext, Upstream]) -> Sequence[str]:
     """List every tag of an upstream."""
-    tags = await selection.list_tags(work.context, work.value)
+    tags = await selection.list_source_tags(work.context, work.value)
     get_run_logger().info("%s has %d tags", work.value.name, len(tags))
     return tags
 
 
 @task(name="resolve-tags", **RETRIED)
-async def resolve_batch(work: Work[SyncContext, Batch]) -> Outcome:
+async def _resolve_batch(work: Work[SyncContext, Batch]) -> Outcome:
     """Ask upstream where a batch of tags points."""
     return await _run_batch(resolution.resolve_batch, work)
 
 
 @task(name="inspect-content", **RETRIED)
-async def read_facts(work: Work[SyncContext, Batch]) -> Outcome:
+async def _read_facts(work: Work[SyncContext, Batch]) -> Outcome:
     """Read what the conditions of the filter look at."""
-    return await _run_batch(facts.read_facts, work)
+    return await _run_batch(facts.inspect_batch, work)
 
 
 @task(name="measure-content", **RETRIED)
-async def measure_batch(work: Work[SyncContext, Batch]) -> Outcome:
+async def _measure_batch(work: Work[SyncContext, Batch]) -> Outcome:
     """Measure what copying a batch would move."""
     return await _run_batch(copying.measure_batch, work)
 
 
 @task(name="copy-content", **RETRIED)
-async def copy_batch(work: Work[SyncContext, Batch]) -> Outcome:
+async def _copy_batch(work: Work[SyncContext, Batch]) -> Outcome:
     """Copy what a batch of tags points to."""
     outcome = await _run_batch(copying.copy_batch, work)
     items = sum(meter.items for meter in outcome.moved.values())
@@ -73,7 +73,7 @@ async def copy_batch(work: Work[SyncContext, Batch]) -> Outcome:
 
 
 @task(name="commit-version", cache_policy=NO_CACHE)
-async def commit_version(work: Work[SyncContext, Copied]) -> CommitResult | None:
+async def _commit_version(work: Work[SyncContext, Copied]) -> CommitResult | None:
     """Make the version in the catalogue."""
     committed = await committing.commit_version(work.context, work.value)
     if committed is None:
@@ -82,13 +82,13 @@ async def commit_version(work: Work[SyncContext, Copied]) -> CommitResult | None
     return committed
 
 
-STEPS = Steps(
-    list_tags=as_step(list_tags),
-    resolve_batch=as_step(resolve_batch),
-    read_facts=as_step(read_facts),
-    measure_batch=as_step(measure_batch),
-    copy_batch=as_step(copy_batch),
-    commit_version=as_step(commit_version),
+STEPS = SyncSteps(
+    list_tags=as_step(_list_tags),
+    resolve_batch=as_step(_resolve_batch),
+    read_facts=as_step(_read_facts),
+    measure_batch=as_step(_measure_batch),
+    copy_batch=as_step(_copy_batch),
+    commit_version=as_step(_commit_version),
 )
 
 

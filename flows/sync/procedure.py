@@ -13,8 +13,8 @@ from flows.sync.context import SyncContext
 from flows.sync.copying import copy
 from flows.sync.planning import SyncPlan, plan
 from flows.sync.report import SyncResult
-from flows.sync.resolution import check_selection, resolve, resolve_batch
-from flows.sync.selection import ListTags, list_tags, select
+from flows.sync.resolution import check_selection, resolve_batch, resolve_selected
+from flows.sync.selection import ListTags, list_source_tags, select_by_name
 from oci.errors import Conflict
 
 MAX_PLANS = 10
@@ -22,21 +22,21 @@ MAX_PLANS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Steps:
+class SyncSteps:
     """The steps as they are to be run: plainly, or as tasks that are shown and retried."""
 
-    list_tags: ListTags = list_tags
+    list_tags: ListTags = list_source_tags
     resolve_batch: BatchStep = resolve_batch
-    read_facts: BatchStep = facts.read_facts
+    read_facts: BatchStep = facts.inspect_batch
     measure_batch: BatchStep = copying.measure_batch
     copy_batch: BatchStep = copying.copy_batch
     commit_version: CommitVersion = commit_version
 
 
-PLAIN = Steps()
+PLAIN = SyncSteps()
 
 
-async def run_sync(context: SyncContext, steps: Steps = PLAIN) -> SyncResult:
+async def run_sync(context: SyncContext, steps: SyncSteps = PLAIN) -> SyncResult:
     """Run a sync to its end and return its result.
 
     1. What this operation has committed in an earlier try is done. 2. Select by the names of tags. 3. Resolve by HEAD, and where
@@ -51,8 +51,8 @@ async def run_sync(context: SyncContext, steps: Steps = PLAIN) -> SyncResult:
     if result is not None:
         return result
     # 2 and 3
-    selected = await select(context, steps.list_tags)
-    resolved = await resolve(context, selected, resolve_batch=steps.resolve_batch, read_facts=steps.read_facts)
+    selected = await select_by_name(context, steps.list_tags)
+    resolved = await resolve_selected(context, selected, resolve_batch=steps.resolve_batch, read_facts=steps.read_facts)
     check_selection(context, resolved)
     content = Content()
     move, phase = (steps.measure_batch, "measuring") if request.dry_run else (steps.copy_batch, "copying")

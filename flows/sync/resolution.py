@@ -162,7 +162,7 @@ def add_outcomes(context: SyncContext, resolved: Resolved, outcomes: Sequence[Ou
     return resolved
 
 
-async def resolve(
+async def resolve_selected(
     context: SyncContext, selected: Selected, *, resolve_batch: BatchStep, read_facts: BatchStep
 ) -> Resolved:
     """Find out where selected tags point; drop those whose content does not fulfil the conditions of the filter."""

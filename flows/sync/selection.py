@@ -37,12 +37,12 @@ class Selected:
     optional: frozenset[str] = frozenset()
 
 
-async def list_tags(_context: SyncContext, source: Upstream) -> list[str]:
+async def list_source_tags(_context: SyncContext, source: Upstream) -> list[str]:
     """Return every tag of a source, in its order."""
     return [tag async for tag in source.tags()]
 
 
-async def select(context: SyncContext, list_tags: ListTags) -> Selected:
+async def select_by_name(context: SyncContext, list_tags: ListTags) -> Selected:
     """Select tags by name.
 
     Raises what the first source raises; a later one that is down ends the list of sources where failures are skipped.

@@ -33,7 +33,7 @@ async def pages(get: Get, path: str, host: str, **options: int) -> AsyncIterator
             raise RemoteCorrupt(f"pages its list in a loop at {following[:200]}", registry=host)
         seen.add(following)
         response = await get(following, **options)
-        page = read_page(response, following, host)
+        page = parse_page(response, following, host)
         try:
             following = next_page(response)
         except ValueError:
@@ -42,7 +42,7 @@ async def pages(get: Get, path: str, host: str, **options: int) -> AsyncIterator
         yield page, following
 
 
-def read_page(response: httpx.Response, path: str, host: str) -> Page:
+def parse_page(response: httpx.Response, path: str, host: str) -> Page:
     """Return a response as a JSON object; raise RemoteCorrupt."""
     try:
         page = json.loads(response.content)
@@ -99,7 +99,7 @@ class TagListing:
             response = await self._get(path, limit=_TAGS_BYTES)
         except (RemoteNotFound, RemoteRefused, RemoteUnauthorized):
             return [], True
-        listed = self._tags_of(read_page(response, path, self._host))
+        listed = self._tags_of(parse_page(response, path, self._host))
         new = [tag for tag in dict.fromkeys(listed) if tag not in seen]
         return new, bool(listed) and not new and (is_unclear or len(listed) == _PAGE)
 

@@ -129,7 +129,7 @@ def parse_retry_after(value: str | None, *, now: float) -> float | None:
         return None
 
 
-def pause_before(attempt: int, error: RemoteError, jitter: float) -> float:
+def pause_before_retry(attempt: int, error: RemoteError, jitter: float) -> float:
     """Return seconds before the next attempt: what the remote asks for, else exponential with full jitter (0 to 1)."""
     if error.retry_after is not None:
         return error.retry_after + jitter

@@ -30,7 +30,7 @@ from oci.remote.responses import (
     failure_of,
     is_passing,
     parse_retry_after,
-    pause_before,
+    pause_before_retry,
     read_bounded,
     unavailable,
 )
@@ -271,7 +271,7 @@ class RemoteTransport:
                 waited = waited_for(content, broken, self.clock() - started, self.options.read_timeout)
                 self._traffic.silence.failed(self.clock() - waited)
                 quiet += waited
-            pause = pause_before(attempt, error, self._jitter())
+            pause = pause_before_retry(attempt, error, self._jitter())
             is_long = (error.retry_after or 0.0) > self.options.retry_patience
             if attempt == attempts or is_long or self.clock() + pause > deadline:
                 raise error
@@ -385,7 +385,7 @@ class RemoteTransport:
 
     async def pause(self, attempt: int, error: RemoteError | None = None) -> None:
         """Wait before taking up again what broke off; longer with each attempt, or as long as the remote has asked for."""
-        await self._sleep(pause_before(attempt, error or RemoteUnavailable(""), self._jitter()))
+        await self._sleep(pause_before_retry(attempt, error or RemoteUnavailable(""), self._jitter()))
 
     async def close(self) -> None:
         """Close all connections."""

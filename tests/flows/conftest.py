@@ -13,7 +13,7 @@ from catalog.catalog import Catalog, open_catalog
 from catalog.settings import Settings, read_settings
 from catalog.versions.snapshot import Snapshot
 from flows.sync.context import SyncContext
-from flows.sync.procedure import PLAIN, Steps, run_sync
+from flows.sync.procedure import PLAIN, SyncSteps, run_sync
 from flows.sync.report import SyncResult
 from flows.sync.request import SyncRequest
 from flows.sync.sources import Member, MultipleSources
@@ -137,7 +137,7 @@ class Syncer:
             clock=at_a_fixed_time,
         )
 
-    async def __call__(self, *, steps: Steps = PLAIN, operation_id: str = "", **request: object) -> SyncResult:
+    async def __call__(self, *, steps: SyncSteps = PLAIN, operation_id: str = "", **request: object) -> SyncResult:
         return await run_sync(self.context(operation_id=operation_id, **request), steps)
 
     def snapshot(self) -> Snapshot:

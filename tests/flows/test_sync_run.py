@@ -10,9 +10,9 @@ from catalog.versions.changes import CommitResult
 from flows.sync.committing import commit_version
 from flows.sync.context import SyncContext
 from flows.sync.copying import Copied
-from flows.sync.procedure import MAX_PLANS, Steps, run_sync
+from flows.sync.procedure import MAX_PLANS, SyncSteps, run_sync
 from flows.sync.resolution import TagsFailed
-from flows.sync.selection import list_tags
+from flows.sync.selection import list_source_tags
 from oci import mediatypes
 from oci.errors import (
     Conflict,
@@ -351,7 +351,7 @@ async def test_it_gives_up_when_the_repository_never_stops_moving(sync: Syncer, 
 
     sync.catalog.commits.commit_latest = remove_all  # type: ignore[method-assign,assignment]
     with pytest.raises(Conflict, match="run the sync again"):
-        await sync(steps=Steps(commit_version=never))
+        await sync(steps=SyncSteps(commit_version=never))
 
 
 @pytest.mark.parametrize("mode", ["additive", "mirror"])
@@ -366,7 +366,7 @@ async def test_it_comes_through_beside_others_who_are_always_quicker(
         await asyncio.to_thread(push_image, sync.catalog, NAME, f"other-{len(tries)}", f"other {len(tries)}")
         return await commit_version(context, copied)
 
-    result = await sync(steps=Steps(commit_version=too_late), mode=mode)
+    result = await sync(steps=SyncSteps(commit_version=too_late), mode=mode)
     assert tries == list(range(MAX_PLANS))
     assert (result.version, result.changed) == (MAX_PLANS + 1, True)
     others = {f"other-{number}" for number in range(1, MAX_PLANS + 1)} if mode == "additive" else set[str]()
@@ -400,7 +400,7 @@ async def test_what_an_interrupted_sync_has_copied_is_not_fetched_again(sync: Sy
         raise Killed
 
     with pytest.raises(Killed):
-        await sync(steps=Steps(commit_version=die))
+        await sync(steps=SyncSteps(commit_version=die))
     assert sync.catalog.snapshots.find(NAME) is None
     upstream.calls.clear()
     result = await sync()
@@ -424,7 +424,7 @@ async def test_plain_steps_are_what_run_sync_uses(sync: Syncer, upstream: Memory
     upstream.image("v1")
     context = sync.context()
     assert (await run_sync(context)).version == 1
-    assert await list_tags(context, context.reader) == ["v1"]
+    assert await list_source_tags(context, context.reader) == ["v1"]
 
 
 async def test_a_sync_that_does_not_fit_its_quota_copies_nothing(sync: Syncer, upstream: MemoryUpstream) -> None:

@@ -21,7 +21,7 @@ _CALM_FIRST, _CALM_LONGEST, _UNTOLD = 15.0, 900.0, 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class RateLimit:
+class AnnouncedLimit:
     """The limit in one response: requests allowed in `window` seconds, those that remain, seconds to a reset; 0 for unknown."""
 
     limit: int
@@ -55,7 +55,7 @@ def is_counted(host: str, method: str, path: str) -> bool:
     return host != DOCKER_HUB or (method == "GET" and "/manifests/" in path)
 
 
-def read_rate_limit(headers: Mapping[str, str], now: float) -> RateLimit | None:
+def read_rate_limit(headers: Mapping[str, str], now: float) -> AnnouncedLimit | None:
     """Read `RateLimit-Limit: 100;w=21600` and kin, with or without X-, or `RateLimit: "name";r=50;t=30`; None for neither."""
     for prefix in ("ratelimit-", "x-ratelimit-"):
         limit, remaining = headers.get(f"{prefix}limit", ""), headers.get(f"{prefix}remaining", "")
@@ -63,7 +63,7 @@ def read_rate_limit(headers: Mapping[str, str], now: float) -> RateLimit | None:
         if left is not None:
             window = _item(limit, "w") or _item(remaining, "w") or 0
             reset = float(_first(headers.get(f"{prefix}reset", "")) or 0)
-            return RateLimit(allowed or left, left, float(window), max(0.0, reset - now) if reset > 1e9 else reset)
+            return AnnouncedLimit(allowed or left, left, float(window), max(0.0, reset - now) if reset > 1e9 else reset)
     found = headers.get("ratelimit", "")
     items = [item for item in found.split(",") if _item(item, "r") is not None]
     if not items:
@@ -73,7 +73,9 @@ def read_rate_limit(headers: Mapping[str, str], now: float) -> RateLimit | None:
     policies = [one for one in headers.get("ratelimit-policy", "").split(",") if one.partition(";")[0].strip() == name]
     policy = policies[0] if policies else ""
     left = _item(item, "r") or 0
-    return RateLimit(_item(policy, "q") or left, left, float(_item(policy, "w") or 0), float(_item(item, "t") or 0))
+    return AnnouncedLimit(
+        _item(policy, "q") or left, left, float(_item(policy, "w") or 0), float(_item(item, "t") or 0)
+    )
 
 
 def _first(text: str) -> int | None:
@@ -152,7 +154,7 @@ def after_response(
     now: float,
     status: int,
     counted: bool,
-    limits: RateLimit | None = None,
+    limits: AnnouncedLimit | None = None,
     retry_after: float | None = None,
     everywhere: bool = True,
 ) -> Budget:

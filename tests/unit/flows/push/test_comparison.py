@@ -1,4 +1,4 @@
-"""The stage Compared: failures of some tags, and of a whole path."""
+"""The stage ComparedPath: failures of some tags, and of a whole path."""
 
 from flows.push.comparison import fail_whole, items_of, with_failed
 from flows.runs.plan_items import PlanItem

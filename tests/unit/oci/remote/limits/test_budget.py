@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from oci.reference import DOCKER_HUB
 from oci.remote.limits.bandwidth import BURST, Bucket, take
 from oci.remote.limits.budget import (
+    AnnouncedLimit,
     Budget,
-    RateLimit,
     after_response,
     after_sent,
     is_counted,
@@ -27,22 +27,22 @@ HUB = Budget(limit=100, remaining=76, told_at=NOW, window=21600.0)
     [
         ({}, None),
         ({"ratelimit-limit": "100;w=21600"}, None),
-        ({"ratelimit-limit": "100;w=21600", "ratelimit-remaining": "76;w=21600"}, RateLimit(100, 76, 21600.0)),
-        ({"ratelimit-limit": "100", "ratelimit-remaining": "7", "ratelimit-reset": "30"}, RateLimit(100, 7, 0.0, 30.0)),
+        ({"ratelimit-limit": "100;w=21600", "ratelimit-remaining": "76;w=21600"}, AnnouncedLimit(100, 76, 21600.0)),
+        ({"ratelimit-limit": "100", "ratelimit-remaining": "7", "ratelimit-reset": "30"}, AnnouncedLimit(100, 7, 0.0, 30.0)),
         (
             {"x-ratelimit-limit": "9", "x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(NOW) + 9)},
-            RateLimit(9, 0, 0.0, 9.0),
+            AnnouncedLimit(9, 0, 0.0, 9.0),
         ),
-        ({"ratelimit": '"default";r=50;t=30', "ratelimit-policy": '"default";q=100;w=60'}, RateLimit(100, 50, 60.0, 30.0)),
+        ({"ratelimit": '"default";r=50;t=30', "ratelimit-policy": '"default";q=100;w=60'}, AnnouncedLimit(100, 50, 60.0, 30.0)),
         (
             {"ratelimit": '"a";r=50;t=30, "b";r=3;t=9', "ratelimit-policy": '"a";q=99;w=60, "b";q=5;w=10'},
-            RateLimit(5, 3, 10.0, 9.0),
+            AnnouncedLimit(5, 3, 10.0, 9.0),
         ),
         ({"ratelimit-remaining": "none"}, None),
         ({"ratelimit": "nonsense"}, None),
     ],
 )  # fmt: skip
-def test_the_fields_are_read_in_their_forms(headers: dict[str, str], limits: RateLimit | None) -> None:
+def test_the_fields_are_read_in_their_forms(headers: dict[str, str], limits: AnnouncedLimit | None) -> None:
     assert read_rate_limit(headers, NOW) == limits
 
 
@@ -76,7 +76,7 @@ def test_a_request_that_is_answered_without_a_word_of_the_limit_has_not_counted(
     sent = after_sent(HUB, now=NOW)
     assert sent.remaining == 75
     assert after_response(sent, now=NOW, status=200, counted=True).remaining == 76
-    learned = after_response(sent, now=NOW + 1, status=200, counted=True, limits=RateLimit(100, 70, 21600.0))
+    learned = after_response(sent, now=NOW + 1, status=200, counted=True, limits=AnnouncedLimit(100, 70, 21600.0))
     assert (learned.remaining, learned.told_at) == (70, NOW + 1)
 
 
