@@ -18,13 +18,13 @@ from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 
-from flows.forms.older_patterns import respell_parameters
+from flows.forms.older_parameters import renew_parameters
 from flows.orchestration.home import WORK_POOL
 from oci.errors import LocalError
 
 ENGINE = "python -m flows.orchestration.engine"
 _VERSION = "paths-"
-"""What the version of a deployment begins with whose schedules hold patterns of paths of today."""
+"""What the version of a deployment begins with whose schedules hold the fields and patterns of now."""
 
 PREFECT_FILE = Path(__file__).resolve().parent.parent.parent / "prefect.yaml"
 
@@ -124,20 +124,20 @@ def _register(client: SyncPrefectClient, declared: Mapping[str, Any]) -> Registe
             **contents,
         )
         return Registered(made, full_name, changed=True)
-    _respell_schedules(client, flow.name, found)
+    _renew_schedules(client, flow.name, found)
     _replace(client, found, contents, schedules)
     return Registered(found.id, full_name, changed=True)
 
 
-def _respell_schedules(client: SyncPrefectClient, flow_name: str, found: DeploymentResponse) -> None:
-    """Spell the patterns of paths in a deployment's schedules anew, if an earlier release registered it.
+def _renew_schedules(client: SyncPrefectClient, flow_name: str, found: DeploymentResponse) -> None:
+    """Write the parameters of a deployment's schedules as they are written now, if an earlier release registered it.
 
     It is done before the version says so: killed in between, the next start does it again.
     """
     if (found.version or "").startswith(_VERSION):
         return
     for schedule in found.schedules:
-        parameters = respell_parameters(flow_name, schedule.parameters)
+        parameters = renew_parameters(flow_name, schedule.parameters)
         if parameters != schedule.parameters:
             client.update_deployment_schedule(found.id, schedule.id, parameters=parameters)
 

@@ -11,7 +11,7 @@ from flows.forms.faults import misfit
 from flows.forms.fields import DurationField, RepositoryName, TagName
 from flows.forms.filters import Filters
 from flows.forms.modes import Mode
-from flows.forms.older_names import older_names
+from flows.forms.older_parameters import older_names
 from flows.forms.parameters import Argument, Metavar, Option
 from flows.forms.shared_fields import TrustConfig
 
@@ -29,7 +29,7 @@ def _check_hook(url: str) -> None:
 class PromoteRequest(Filters):
     """Promote content of a repository to another once every gate passes. Nothing is copied; a restore undoes it."""
 
-    _older = model_validator(mode="before")(older_names({"require_age_days": ("require_age", "d")}))
+    _older = model_validator(mode="before")(older_names("promote-content"))
 
     source: Annotated[RepositoryName, Argument("SOURCE", completes="repository")] = Field(
         title="Source", description="Repository to promote from."

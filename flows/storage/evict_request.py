@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from flows.forms.fields import PathPatternField
-from flows.forms.older_names import older_names
+from flows.forms.older_parameters import older_names
 from flows.forms.parameters import Argument
 from flows.forms.shared_fields import CheckUpstream, DryRun, KeepRecent
 from flows.runs.progress import format_bytes
@@ -17,7 +17,7 @@ class EvictRequest(BaseModel):
     """Evict what caches are not to keep any longer by their own limits."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    _older = model_validator(mode="before")(older_names({"keep_hours": ("keep", "h")}))
+    _older = model_validator(mode="before")(older_names("evict-cache"))
 
     caches: Annotated[tuple[PathPatternField, ...], Argument("CACHE")] = Field(
         default=(), title="Caches", description="Evict from caches whose path matches this path pattern. Default: all."

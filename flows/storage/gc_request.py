@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from catalog.units import format_time
 from flows.forms.fields import DurationField
-from flows.forms.older_names import older_names
+from flows.forms.older_parameters import older_names
 from flows.forms.shared_fields import DryRun, TimeLimit
 from flows.runs.progress import format_bytes
 
@@ -21,9 +21,7 @@ class GcRequest(BaseModel):
     """Free the blobs that no version of any repository holds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    _older = model_validator(mode="before")(
-        older_names({"grace_hours": ("grace", "h"), "max_minutes": ("time_limit", "m")})
-    )
+    _older = model_validator(mode="before")(older_names("collect-garbage"))
 
     grace: DurationField = Field(
         default="24h",

@@ -7,20 +7,18 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from flows.forms.fields import DurationField
-from flows.forms.older_names import older_names
+from flows.forms.older_parameters import older_names
 from flows.forms.shared_fields import TimeLimit
 
 if TYPE_CHECKING:
     from catalog.maintenance.compaction import MaintenanceStep
-
-OLDER_NAMES = {"keep_days": ("keep_snapshots", "d"), "grace_hours": ("grace", "h"), "max_minutes": ("time_limit", "m")}
 
 
 class MaintainRequest(BaseModel):
     """Keep the catalogue small and quick: flush, merge, rewrite, expire, clean."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    _older = model_validator(mode="before")(older_names(OLDER_NAMES))
+    _older = model_validator(mode="before")(older_names("maintain-catalog"))
 
     keep_snapshots: DurationField = Field(
         default="30d",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from flows.forms.fields import PathPatternField
-from flows.forms.older_names import older_names
+from flows.forms.older_parameters import older_names
 from flows.forms.parameters import Argument
 from flows.forms.shared_fields import CheckUpstream, DryRun, KeepRecent
 from flows.runs.progress import format_bytes
@@ -20,7 +20,7 @@ class ReclaimRequest(BaseModel):
     """Free layers that came on demand and can be fetched again."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    _older = model_validator(mode="before")(older_names({"keep_hours": ("keep", "h")}))
+    _older = model_validator(mode="before")(older_names("reclaim-space"))
 
     repositories: Annotated[tuple[PathPatternField, ...], Argument("PATTERN")] = Field(
         min_length=1,

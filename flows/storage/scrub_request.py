@@ -9,7 +9,7 @@ from catalog.maintenance.impact import Impact
 from catalog.maintenance.orphan_files import UnknownFiles
 from catalog.maintenance.scrub import Fault
 from flows.forms.fields import AgeField, DurationField, SizeField
-from flows.forms.older_names import older_names
+from flows.forms.older_parameters import older_names
 from flows.runs.progress import format_bytes
 from oci.digest import Digest
 from oci.errors import StorageCorrupt
@@ -21,7 +21,7 @@ class ScrubRequest(BaseModel):
     """Read every blob, and deal with what is damaged, missing or unknown."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    _older = model_validator(mode="before")(older_names({"grace_hours": ("grace", "h")}))
+    _older = model_validator(mode="before")(older_names("scrub-blobs"))
 
     rate: SizeField = Field(
         default=50_000_000,

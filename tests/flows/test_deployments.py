@@ -11,7 +11,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.forms.older_patterns import respell_parameters
+from flows.forms.older_parameters import renew_parameters
 from flows.orchestration.deployments import read_deployments, register_deployments
 from tests.cli.commands import PrefectServer
 
@@ -104,5 +104,5 @@ def test_patterns_of_schedules_are_spelled_as_they_decided(client: SyncPrefectCl
     ],
 )
 def test_the_fields_that_are_patterns_of_paths(flow: str, request_: dict[str, Any], expected: dict[str, Any]) -> None:
-    assert respell_parameters(flow, {"request": request_}) == {"request": expected}
-    assert respell_parameters(flow, {}) == {}
+    assert renew_parameters(flow, {"request": request_}) == {"request": expected}
+    assert renew_parameters(flow, {}) == {}

@@ -1,0 +1,76 @@
+"""Parameters that earlier releases stored in deployments' schedules: fields by their former names, and wide patterns of paths."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from catalog.lake.wide_patterns import respell
+
+Renames = Mapping[str, tuple[str, str]]
+"""By a former field, a number of a unit (`grace_hours: 24`), the field of now and the unit: a duration (`grace: 24h`)."""
+
+OLDER_NAMES: Mapping[str, Renames] = {
+    "collect-garbage": {"grace_hours": ("grace", "h"), "max_minutes": ("time_limit", "m")},
+    "maintain-catalog": {
+        "keep_days": ("keep_snapshots", "d"),
+        "grace_hours": ("grace", "h"),
+        "max_minutes": ("time_limit", "m"),
+    },
+    "reclaim-space": {"keep_hours": ("keep", "h")},
+    "evict-cache": {"keep_hours": ("keep", "h")},
+    "scrub-blobs": {"grace_hours": ("grace", "h")},
+    "promote-content": {"require_age_days": ("require_age", "d")},
+}
+"""Flow → the former fields of its request."""
+
+_PATTERNS: Mapping[str, tuple[str, ...]] = {
+    "push-repositories": ("paths", "exclude_paths"),
+    "replicate-registry": ("include", "exclude"),
+    "reclaim-space": ("repositories",),
+    "prefetch-content": ("repositories",),
+    "evict-cache": ("caches",),
+    "apply-retention": ("repositories",),
+}
+"""Flow → the fields of its request that are patterns of paths."""
+
+
+def older_names(flow_name: str) -> Callable[[Any], Any]:
+    """Return a validator, to run before a form's own, that reads the former fields of a flow's request."""
+
+    def read(values: Any) -> Any:
+        return _renamed(OLDER_NAMES[flow_name], values) if isinstance(values, Mapping) else values
+
+    return read
+
+
+def renew_parameters(flow_name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a flow's run with fields and patterns of paths in its request as they are written now.
+
+    Prefect's server knows the fields of now only. What is renewed already stays, so that doing it again changes nothing.
+    """
+    request = parameters.get("request")
+    if not isinstance(request, Mapping):
+        return dict(parameters)
+    patterns = {
+        name: [_respelled(pattern) for pattern in request[name]]
+        for name in _PATTERNS.get(flow_name, ())
+        if isinstance(request.get(name), list)
+    }
+    return {**parameters, "request": _renamed(OLDER_NAMES.get(flow_name, {}), {**request, **patterns})}
+
+
+def _renamed(names: Renames, values: Mapping[str, Any]) -> dict[str, Any]:
+    renewed = {name: value for name, value in values.items() if name not in names}
+    for name, (now, unit) in names.items():
+        if values.get(name) is not None:
+            renewed.setdefault(now, f"{values[name]:.10g}{unit}" if _is_number(values[name]) else values[name])
+    return renewed
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _respelled(pattern: object) -> object:
+    if not isinstance(pattern, str) or pattern.endswith("/*/**"):
+        return pattern
+    return respell(pattern)
