@@ -1,7 +1,7 @@
 """Patterns of paths: which repositories, distributions or caches something is about; the same language everywhere.
 
 `*` and `?` stay within one part of a path, `**` crosses parts: `team/*` is `team/app`, `team/**` is `team` and all below it.
-Behind `re:` stands a regular expression that has to fit the whole path. Source: docs/filters.md, "Patterns of paths".
+Behind `re:` stands a regular expression that has to fit the whole path. Source: docs/patterns.md, "Patterns of paths".
 """
 
 import re

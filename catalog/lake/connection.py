@@ -25,6 +25,8 @@ from oci.unicode import fit_text, is_fit
 
 _EXTENSIONS = ("sqlite_scanner", "ducklake")
 Row = tuple[object, ...]
+_PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4)
+"""Seconds after which a question that a flush has overtaken is asked again."""
 _FORMER_SHAPES = """SELECT table_id FROM __ducklake_metadata_lake.ducklake_inlined_data_tables
 GROUP BY table_id HAVING count(*) > 1"""
 
@@ -130,11 +132,30 @@ class Lake:
         return cursor
 
     def read(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
-        """Return all rows of a question; raise CatalogUnusable."""
+        """Return all rows of a question; raise CatalogUnusable.
+
+        A question that a flush of another process overtakes looks for what is gone (`flush`): it is asked again. If it still
+        fails, that process was killed before the schema was new: then it is made new here.
+        """
         try:
-            return self.cursor().execute(sql, parameters).fetchall()
+            return self._read(sql, parameters)
         except duckdb.Error as error:
             raise CatalogUnusable(f"cannot read the catalogue {self.file}: {_first_line(error)}") from error
+
+    def _read(self, sql: str, parameters: Sequence[object]) -> list[Row]:
+        if self._writer == threading.get_ident():  # nobody flushes meanwhile
+            return self.cursor().execute(sql, parameters).fetchall()
+        for pause in _PAUSES:
+            with suppress(duckdb.CatalogException, duckdb.InvalidInputException):
+                return self.cursor().execute(sql, parameters).fetchall()
+            time.sleep(pause)
+        with self._locked():
+            self._renew_schema()
+        return self.cursor().execute(sql, parameters).fetchall()
+
+    def _renew_schema(self) -> None:
+        """Make the schema a new one, so that every process reads anew where rows are. Call it under the lock."""
+        self.cursor().execute("COMMENT ON TABLE schema_versions IS 'what this release has made of the schema'")
 
     @contextmanager
     def write(self) -> Iterator["Writer"]:
@@ -171,8 +192,8 @@ class Lake:
     def flush(self, table: str) -> tuple[int, float]:
         """Write a table's rows that lie in the bookkeeping into a file; return how many they were, and the seconds as above.
 
-        DuckLake drops with it what held rows of former shapes of any table, where processes that know the schema go on to look:
-        so the schema becomes a new one in the same transaction, which they notice.
+        DuckLake drops with it what held rows of former shapes of any table, where processes that know the schema go on to look.
+        So the schema becomes a new one, which they notice; and once more after the commit, for one who read it before the drop.
         """
         with self._locked():
             began, cursor = time.monotonic(), self.cursor()
@@ -181,8 +202,10 @@ class Lake:
                 former = cursor.execute(_FORMER_SHAPES).fetchall()
                 rows = cursor.execute("CALL ducklake_flush_inlined_data('lake', table_name => ?)", [table]).fetchall()
                 if former:
-                    cursor.execute("COMMENT ON TABLE schema_versions IS 'what this release has made of the schema'")
+                    self._renew_schema()
                 cursor.execute("COMMIT")
+                if former:
+                    self._renew_schema()
             except duckdb.Error as error:
                 _roll_back(cursor)
                 raise self._unwritable(error) from error

@@ -12,7 +12,7 @@ from catalog.versions.version_origins import parse_origins, remotes_of
 from oci.digest import Digest
 from oci.remote.address import Remote
 
-_NAMED, _FETCHED, _PARTS = 2_000, 50_000, 16
+_NAMED, _PARTS = 2_000, 16
 
 Spans = tuple[tuple[int, int | None], ...]
 """First and last versions; None is "up to now"."""
@@ -133,14 +133,12 @@ def find_absent(lake: Lake, blob_index: BlobIndex) -> list[Digest]:
     """
     absent: list[Digest] = []
     for part in range(_PARTS):
-        cursor = lake.cursor()
-        cursor.execute(
+        rows = lake.read(
             "SELECT DISTINCT digest FROM (SELECT DISTINCT repository, digest FROM changes "
             "WHERE kind <> 'tag' AND hash(digest) % ? = ?) ANTI JOIN sources USING (repository, digest)",
             [_PARTS, part],
         )
-        while rows := cursor.fetchmany(_FETCHED):
-            absent += [Digest(digest) for (digest,) in rows if blob_index.size(digest) is None]
+        absent += [Digest(str(digest)) for (digest,) in rows if blob_index.size(Digest(str(digest))) is None]
     return sorted(absent)
 
 
