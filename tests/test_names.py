@@ -12,8 +12,6 @@ from tests.test_imports import product_files
 ENTRY_POINTS = {"callback", "command", "delete", "flow", "from_form", "get", "patch", "post", "put", "task"}
 # What `python -m` calls in each of its modules.
 MAIN = "main"
-# Names that still stand for two things, in flows.
-OPEN = {"Selected", "Steps", "origins_of", "read_facts", "select"}
 
 
 def public_names(source: str) -> Iterator[str]:
@@ -32,7 +30,7 @@ def _is_entry_point(decorator: ast.expr) -> bool:
 
 def test_no_public_name_stands_for_two_things() -> None:
     counts = Counter(name for path in product_files() for name in public_names(path.read_text()))
-    assert sorted(name for name, count in counts.items() if count > 1 and name not in OPEN) == []
+    assert sorted(name for name, count in counts.items() if count > 1) == []
 
 
 @pytest.mark.parametrize(
