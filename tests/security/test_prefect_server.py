@@ -216,7 +216,7 @@ def test_the_registry_starts_runs_of_hooks_with_the_login(server: PrefectServer,
     with up_lock(home):
         for ours, error in ((False, RemoteUnauthorized), (True, RemoteUnavailable)):
             write_running(home, Running(1, "ui", server.api_url, "registry", prefect_is_ours=ours))
-            with pytest.raises(error, match="answered 404" if ours else "answered 401"):
+            with pytest.raises(error, match="responded 404" if ours else "responded 401"):
                 asyncio.run(started())
 
 
