@@ -11,7 +11,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 
 from catalog.parsed_text import checked
 from catalog.path_patterns import PathPattern, matches_any
-from catalog.units import Seconds, Size, parse_size
+from catalog.unit_fields import Seconds, Size
+from catalog.units import parse_size
 from oci.errors import SettingsInvalid
 from oci.reference import is_name
 from oci.remote.network.loopback import is_loopback

@@ -5,20 +5,14 @@ duration is `90s`, `15m`, `12h`, `30d`, `4w`, or several of these, `1w2d`. An ag
 """
 
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
-
-from catalog.parsed_text import checked, explained
 from oci.errors import InvalidInput
 
 _SIZE = re.compile(r"\s*+(\d{1,18}(?:\.\d{1,3})?)\s*+([kmgt]i?|)b?\s*+", re.IGNORECASE)
 _BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 _PART = r"(\d{1,9}(?:\.\d{1,3})?)([smhdw])"
-_SECONDS = {"w": 7 * 86400, "d": 86400, "h": 3600, "m": 60, "s": 1}
-_NUMBER = re.compile(r"-?\d{1,18}(\.\d{1,9})?")
+UNIT_SECONDS = {"w": 7 * 86400, "d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
 def parse_size(text: str) -> int:
@@ -28,6 +22,15 @@ def parse_size(text: str) -> int:
         raise InvalidInput(f"invalid size {text[:50]!r}: expected bytes, or such as 500MB, 10GB or 2GiB")
     number, factor = found[1], _BYTES[found[2].lower()]
     return int(number) * factor if number.isdigit() else int(float(number) * factor)
+
+
+def format_size(count: float) -> str:
+    """Return a number of bytes for people: `999 B`, `1.5 kB`, `2.0 GB` (powers of 1000)."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 999.95 or (unit == "B" and abs(count) < 1000):
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
 
 
 def parse_duration(text: str) -> timedelta:
@@ -44,7 +47,7 @@ def _read_duration(text: str) -> timedelta | None:
     if not re.fullmatch(f"(?:{_PART}){{1,20}}", text):
         return None
     try:
-        return timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in re.findall(_PART, text)))
+        return timedelta(seconds=sum(float(number) * UNIT_SECONDS[unit] for number, unit in re.findall(_PART, text)))
     except OverflowError:
         return None
 
@@ -53,7 +56,7 @@ def format_duration(duration: timedelta) -> str:
     """Return a duration as `parse_duration` reads it: whole weeks, days, hours, minutes and seconds, `0s` for none."""
     parts: list[str] = []
     left = duration.total_seconds()
-    for unit, length in _SECONDS.items():
+    for unit, length in UNIT_SECONDS.items():
         count = left // length if unit != "s" else round(left, 3)
         if count:
             parts.append(f"{count:.10g}{unit}")
@@ -104,45 +107,3 @@ def format_time(when: datetime) -> str:
     """Return a moment as RFC 3339 in UTC, `2026-01-31T12:00:00Z`, with a fraction of seconds only where there is one."""
     moment = when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
     return f"{moment.replace(tzinfo=None).isoformat()}Z"
-
-
-def _size_of(value: object) -> object:
-    return explained(parse_size, value) if isinstance(value, str) and not _NUMBER.fullmatch(value) else value
-
-
-def _read_in(unit: str) -> Callable[[object], object]:
-    """Return a validator that reads a duration as a number of a unit; numbers stay as they are."""
-
-    def read(value: object) -> object:
-        if isinstance(value, str) and not _NUMBER.fullmatch(value.strip()):
-            return explained(parse_duration, value).total_seconds() / _SECONDS[unit]
-        return value
-
-    return read
-
-
-_SIZE_SCHEMA = {"anyOf": [{"type": "integer"}, {"type": "string", "examples": ["500MB", "10GiB"]}]}
-_DURATION_SCHEMA = {"anyOf": [{"type": "number"}, {"type": "string", "examples": ["90s", "12h"]}]}
-
-READS_DURATION, READS_SIZE = BeforeValidator(_read_in("s")), BeforeValidator(_size_of)
-
-Size = Annotated[int, READS_SIZE, WithJsonSchema(_SIZE_SCHEMA, mode="validation")]
-"""A number of bytes as a field, read from a number or a text."""
-
-Duration = Annotated[
-    str, Field(json_schema_extra={"examples": ["12h", "30d"]}), AfterValidator(checked(parse_duration))
-]
-"""A duration as a field, kept as its text."""
-
-Seconds = Annotated[float, READS_DURATION, WithJsonSchema(_DURATION_SCHEMA, mode="validation")]
-"""A duration in seconds as a field, read from a number of seconds or a text."""
-
-Hours = Annotated[float, BeforeValidator(_read_in("h")), WithJsonSchema(_DURATION_SCHEMA, mode="validation")]
-"""A duration in hours as a field, read from a number of hours or a text."""
-
-Age = Annotated[
-    str,
-    Field(max_length=100, json_schema_extra={"examples": ["30d", "2026-01-31"]}),
-    AfterValidator(lambda text: checked(parse_age)(text) if text else text),
-]
-"""An age as a field, kept as its text; empty: none is asked for."""

@@ -7,8 +7,6 @@ from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from typing import Any
 
-from flows.runs.progress import format_bytes
-
 MAX_SHOWN = 50
 """How many changed tags a terminal is shown; --json has all."""
 
@@ -89,11 +87,6 @@ def print_fields(fields: Mapping[str, Cell]) -> None:
 def _text(cell: Cell) -> str:
     text = "" if cell is None else str(cell)
     return "".join(character if character.isprintable() else "�" for character in text)
-
-
-def bytes_text(count: int) -> str:
-    """Return a size for people."""
-    return format_bytes(count)
 
 
 def time_text(when: datetime) -> str:

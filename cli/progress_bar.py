@@ -13,6 +13,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from catalog.units import format_size
 from cli.output import say
 from flows.runs import progress
 
@@ -53,7 +54,7 @@ async def show_progress(shown: progress.Progress) -> None:
     with make_bar() as bar:
         task = bar.add_task("starting", total=None, received="")
         while True:
-            received = shown.waits() or (progress.format_bytes(shown.received) if shown.received else "")
+            received = shown.waits() or (format_size(shown.received) if shown.received else "")
             bar.update(
                 task, description=shown.phase, completed=shown.done, total=shown.total or None, received=received
             )

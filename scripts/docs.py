@@ -16,7 +16,7 @@ from typer.main import get_command
 from catalog.query.named import named_questions
 from catalog.query.view_columns import COLUMNS, MEANINGS
 from catalog.settings import Settings
-from catalog.units import READS_DURATION, READS_SIZE
+from catalog.unit_fields import READS_DURATION, READS_SIZE
 from cli.exit_codes import EXIT_CODES
 from cli.main import app
 from oci import errors

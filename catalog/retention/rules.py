@@ -10,7 +10,7 @@ from catalog.filters.tags import Line, TagPattern
 from catalog.lake.connection import Lake
 from catalog.path_patterns import PathPattern, matches
 from catalog.retention.times import Times, read_times
-from catalog.units import Age
+from catalog.unit_fields import Age
 from oci.errors import RuleUnknown
 
 

@@ -15,7 +15,7 @@ from catalog.filters.tags import TagPattern
 from catalog.parsed_text import checked
 from catalog.path_patterns import PathPattern, matches
 from catalog.settings import Settings
-from catalog.units import Hours, Seconds
+from catalog.unit_fields import Hours, Seconds
 from oci.errors import InvalidInput
 from oci.reference import parse_name
 from oci.remote.address import parse_remote

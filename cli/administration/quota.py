@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from catalog.units import format_size
 from cli.administrator import ACTOR
 from cli.catalog import opened
 from cli.options import Home, Json, new_group
-from cli.output import bytes_text, print_fields, print_json, print_line, print_table
+from cli.output import print_fields, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from catalog.quotas.quotas import QuotaUse
@@ -64,7 +65,7 @@ def list_quotas(*, home: Home = None, as_json: Json = False) -> None:
         print_json([_json(one) for one in found])
         return
     rows = [
-        (one.quota.pattern, bytes_text(one.used.bytes), _bytes(one.quota.max_bytes), _bytes(one.quota.warn_bytes),
+        (one.quota.pattern, format_size(one.used.bytes), _bytes(one.quota.max_bytes), _bytes(one.quota.warn_bytes),
          one.used.tags, one.quota.max_tags, one.quota.warn_tags)
         for one in found
     ]  # fmt: skip
@@ -106,7 +107,7 @@ def _show(use: "QuotaUse", *, as_json: bool) -> None:
     print_fields(
         {
             "pattern": quota.pattern,
-            "bytes": f"{bytes_text(used.bytes)} of {_bytes(quota.max_bytes) or 'any'}",
+            "bytes": f"{format_size(used.bytes)} of {_bytes(quota.max_bytes) or 'any'}",
             "warn above": _bytes(quota.warn_bytes) or "never",
             "tags": f"{used.tags} of {'any' if quota.max_tags is None else quota.max_tags}",
             "warn above (tags)": "never" if quota.warn_tags is None else quota.warn_tags,
@@ -115,7 +116,7 @@ def _show(use: "QuotaUse", *, as_json: bool) -> None:
 
 
 def _bytes(size: int | None) -> str:
-    return "" if size is None else bytes_text(size)
+    return "" if size is None else format_size(size)
 
 
 def _json(use: "QuotaUse") -> dict[str, object]:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from catalog.units import format_size
 from cli.catalog import opened
 from cli.options import Home, Json, new_group
-from cli.output import Cell, bytes_text, print_fields, print_json, print_line, print_table, row_json, time_text
+from cli.output import Cell, print_fields, print_json, print_line, print_table, row_json, time_text
 
 if TYPE_CHECKING:
     from catalog.catalog import Catalog
@@ -250,7 +251,7 @@ def _fields(one: "RemoteRecord") -> dict[str, Cell]:
         "concurrency": one.concurrency or "",
         "mirrors": " ".join(one.mirrors),
         "rate": one.rate,
-        "bandwidth": f"{bytes_text(one.bandwidth)} a second" if one.bandwidth else "",
+        "bandwidth": f"{format_size(one.bandwidth)} a second" if one.bandwidth else "",
         "created": time_text(one.created_at),
         "updated": time_text(one.updated_at),
     }

@@ -3,7 +3,8 @@
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from cli.output import Cell, bytes_text
+from catalog.units import format_size
+from cli.output import Cell
 
 if TYPE_CHECKING:
     from catalog.distributions.cache_rules import CacheRules
@@ -19,7 +20,7 @@ def rule_fields(rules: "CacheRules") -> dict[str, Cell]:
         "include": " ".join(rules.include) or "all names",
         "exclude": " ".join(rules.exclude),
         "bring": rules.bring,
-        "max size": bytes_text(rules.max_size) if rules.max_size else "no limit",
+        "max size": format_size(rules.max_size) if rules.max_size else "no limit",
         "keep unused": format_duration(timedelta(days=rules.keep_unused_days))
         if rules.keep_unused_days
         else "for ever",

@@ -2,9 +2,10 @@
 
 from datetime import UTC, datetime
 
+from catalog.units import format_size
 from cli.catalog import opened
 from cli.options import DryRun, Home, Json, Repository, new_group
-from cli.output import bytes_text, print_fields, print_json, print_table, row_json, time_text
+from cli.output import print_fields, print_json, print_table, row_json, time_text
 
 group = new_group("List, show and delete repositories.")
 
@@ -29,7 +30,7 @@ def list_repositories(*, home: Home = None, as_json: Json = False) -> None:
                 row.tags,
                 row.manifests,
                 row.blobs,
-                bytes_text(row.size_bytes),
+                format_size(row.size_bytes),
                 time_text(row.updated_at),
             )
             for row in rows
@@ -56,7 +57,7 @@ def show_repository(name: Repository, *, home: Home = None, as_json: Json = Fals
             "tags": row.tags,
             "manifests": row.manifests,
             "blobs": row.blobs,
-            "size": bytes_text(row.size_bytes),
+            "size": format_size(row.size_bytes),
             "created": time_text(row.created_at),
             "updated": time_text(row.updated_at),
             "last operation": f"{latest.operation} by {latest.actor}",

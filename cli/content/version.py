@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from catalog.units import format_size
 from cli import completion
 from cli.catalog import opened
 from cli.flow_runs import run_here, show_operation
 from cli.forms.command import FormCommand, from_form
 from cli.options import DryRun, Home, Json, Repository, new_group
-from cli.output import bytes_text, print_fields, print_json, print_line, print_table, row_json, time_text
+from cli.output import print_fields, print_json, print_line, print_table, row_json, time_text
 from flows.all_flows import RESTORE
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def list_versions(name: Repository, *, home: Home = None, as_json: Json = False)
     print_table(
         ("VERSION", "OPERATION", "ACTOR", "CREATED", "TAGS", "SIZE", "ADDED", "REMOVED", "PINNED", "FLOW RUN"),
         [
-            (row.number, row.operation, row.actor, time_text(row.created_at), row.tags, bytes_text(row.size_bytes), row.added,
+            (row.number, row.operation, row.actor, time_text(row.created_at), row.tags, format_size(row.size_bytes), row.added,
              row.removed, "yes" if row.number in pinned else "", row.flow_run_id)
             for row in rows
         ],
@@ -88,7 +89,7 @@ def show_version(name: Repository, number: Number = None, *, home: Home = None, 
             "tags": row.tags,
             "manifests": row.manifests,
             "blobs": row.blobs,
-            "size": bytes_text(row.size_bytes),
+            "size": format_size(row.size_bytes),
         }
     )
     print_line("")
@@ -167,7 +168,7 @@ def _print_diff(found: "VersionDiff") -> None:
     print_line(
         f"manifests: {len(delta.manifests_added)} added, {len(delta.manifests_removed)} removed; "
         f"blobs: {len(delta.blobs_added)} added, {len(delta.blobs_removed)} removed; "
-        f"{bytes_text(delta.bytes_added)} added, {bytes_text(delta.bytes_removed)} removed"
+        f"{format_size(delta.bytes_added)} added, {format_size(delta.bytes_removed)} removed"
     )
 
 
@@ -269,7 +270,7 @@ def show_squash(report: "SquashReport", *, as_json: bool) -> None:
     told = f"{len(report.merged)} version(s) of {report.repository}: {', '.join(map(str, report.deleted[:20]))}"
     if report.dry_run:
         print_line(
-            f"would delete {told}; gc could free {report.free_blobs} blobs then, {bytes_text(report.free_bytes or 0)}"
+            f"would delete {told}; gc could free {report.free_blobs} blobs then, {format_size(report.free_bytes or 0)}"
         )
     else:
         print_line(f"deleted {told}; `entrepot gc` frees what no version holds any more")

@@ -4,10 +4,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from catalog.units import format_size
 from cli.flow_runs import run_here, show_summary
 from cli.forms.command import from_form
 from cli.options import Home, Json
-from cli.output import MAX_SHOWN, bytes_text, print_line, print_table, say
+from cli.output import MAX_SHOWN, print_line, print_table, say
 from flows.all_flows import EVICT
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def evict(context: typer.Context, request: "EvictRequest", *, home: Home = None,
     result = run_here(context, home, EVICT, request)
     if not as_json and result.evicted:
         rows = [
-            (one.what, one.repository or one.cache, one.name, bytes_text(one.size) if one.size else "", one.reason)
+            (one.what, one.repository or one.cache, one.name, format_size(one.size) if one.size else "", one.reason)
             for one in result.evicted[:MAX_SHOWN]
         ]
         print_table(("WHAT", "OF", "NAME", "BYTES", "REASON"), rows)

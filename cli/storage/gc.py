@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from catalog.units import format_size
 from cli.catalog import opened
 from cli.flow_runs import run_here, show_summary
 from cli.forms.command import from_form
 from cli.options import Home, Json
-from cli.output import MAX_SHOWN, bytes_text, print_fields, print_json, print_line, print_table
+from cli.output import MAX_SHOWN, print_fields, print_json, print_line, print_table
 from flows.all_flows import COLLECT_GARBAGE
 from oci.digest import Digest
 
@@ -42,7 +43,7 @@ def gc(
         return
     result = run_here(context, home, COLLECT_GARBAGE, request)
     if request.dry_run and not as_json and result.rows():
-        rows = [(digest, "" if size is None else bytes_text(size), why) for digest, size, why in result.rows()]
+        rows = [(digest, "" if size is None else format_size(size), why) for digest, size, why in result.rows()]
         print_table(("DIGEST", "SIZE", "WHY"), rows[:MAX_SHOWN])
         if len(rows) > MAX_SHOWN:
             print_line(f"… and {len(rows) - MAX_SHOWN} more (--json has up to 10,000)")
@@ -65,7 +66,10 @@ def _explain(text: str, home: Path | None, grace: str, *, as_json: bool) -> None
         print_json({**document, "hits": [impact.to_json() for impact in explanation.impacts]})
         return
     print_fields(
-        {"digest": explanation.digest, "size": "not held" if explanation.size is None else bytes_text(explanation.size)}
+        {
+            "digest": explanation.digest,
+            "size": "not held" if explanation.size is None else format_size(explanation.size),
+        }
     )
     for reason in explanation.reasons():
         print_line(reason)
@@ -98,16 +102,16 @@ def usage(*, home: Home = None, as_json: Json = False) -> None:
         )
         return
     rows = [
-        (one.name, bytes_text(one.bytes), bytes_text(one.shared), bytes_text(one.own)) for one in found.repositories
+        (one.name, format_size(one.bytes), format_size(one.shared), format_size(one.own)) for one in found.repositories
     ]
     print_table(("REPOSITORY", "SIZE", "SHARED", "OWN"), rows)
     print_line("")
     print_fields(
         {
-            "held": f"{bytes_text(found.held)} in {found.blobs} blobs",
-            "used by versions": bytes_text(found.used),
-            "left upstream": f"{bytes_text(found.upstream)} (fetched when asked for)",
-            "held by none": f"{bytes_text(found.loose)} (`entrepot gc` frees what is older than its grace period)",
-            "saved by sharing": bytes_text(found.saved),
+            "held": f"{format_size(found.held)} in {found.blobs} blobs",
+            "used by versions": format_size(found.used),
+            "left upstream": f"{format_size(found.upstream)} (fetched when asked for)",
+            "held by none": f"{format_size(found.loose)} (`entrepot gc` frees what is older than its grace period)",
+            "saved by sharing": format_size(found.saved),
         }
     )

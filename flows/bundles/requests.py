@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from catalog.units import format_size
 from flows.forms.faults import misfit
 from flows.forms.fields import RepositoryName
 from flows.forms.filters import Filters
 from flows.forms.modes import Mode
 from flows.forms.parameters import Argument, Option
-from flows.runs.progress import format_bytes
 
 if TYPE_CHECKING:
     from catalog.bundles.format import Contents
@@ -86,7 +86,7 @@ class ExportResult:
             f"{one.repository} version {one.version}" + (f" since {one.since}" if one.since else "")
             for one in self.contents.versions
         )
-        return f"{self.bundle}: {versions}; {format_bytes(self.contents.bytes)} in {len(self.contents.blobs)} blobs"
+        return f"{self.bundle}: {versions}; {format_size(self.contents.bytes)} in {len(self.contents.blobs)} blobs"
 
     def to_json(self) -> dict[str, object]:
         """Return the same for programs; sizes in bytes."""

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from catalog import units
+from catalog import unit_fields
 from catalog.filters import conditions, tags
 from catalog.filters.selector import Selector
 from catalog.parsed_text import checked
@@ -25,13 +25,13 @@ PairField = Annotated[conditions.PairText, Metavar("KEY[=VALUE]")]
 TypeField = Annotated[conditions.TypeText, Metavar("TYPE")]
 """A kind, or a glob of kinds and artifact types; or either after `!`."""
 
-AgeField = Annotated[units.Age, Metavar("AGE")]
+AgeField = Annotated[unit_fields.Age, Metavar("AGE")]
 """An age or a date; empty: none is asked for."""
 
-DurationField = Annotated[units.Duration, Metavar("DURATION")]
+DurationField = Annotated[unit_fields.Duration, Metavar("DURATION")]
 """A duration such as `12h` or `30d`; `0`: none."""
 
-SizeField = Annotated[units.Size, Metavar("SIZE", is_text=True)]
+SizeField = Annotated[unit_fields.Size, Metavar("SIZE", is_text=True)]
 """A number of bytes, also as `50MB`."""
 
 TagName = Annotated[str, AfterValidator(checked(parse_tag)), Metavar("TAG")]

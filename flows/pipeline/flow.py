@@ -14,6 +14,7 @@ from catalog.catalog import Catalog
 from catalog.filters.tags import TagFilter
 from catalog.settings import Settings
 from catalog.signing.verification import check_signatures
+from catalog.units import format_size
 from catalog.work_roots import allowed_path
 from flows.bundles.export_flow import export_repositories
 from flows.bundles.requests import ExportRequest, ExportResult
@@ -24,7 +25,6 @@ from flows.image_build.request import BuildRequest
 from flows.pipeline.request import PipelineRequest, PipelineResult, Step
 from flows.runs.catalog import opened_catalog
 from flows.runs.operation import OperationResult
-from flows.runs.progress import format_bytes
 from flows.runs.pull_command import registry_url
 from flows.runs.retries import RETRIED
 from flows.sign.flow import attest_content, sign_content
@@ -193,5 +193,5 @@ async def pull_back(settings: Settings, repository: str) -> str:
         root = await source.resolve(TAG)
         report = await copy_graph(source, MemoryStore(repository), root)
         referrers = await source.referrers(root.digest)
-    size = format_bytes(report.moved_bytes)
+    size = format_size(report.moved_bytes)
     return f"{remote.host}/{repository}:{TAG}, {report.moved} items, {size} verified, {len(referrers)} referrers"

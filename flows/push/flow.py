@@ -7,6 +7,7 @@ from prefect.states import Completed
 
 from catalog.remotes.clients import Upstreams
 from catalog.settings import read_settings
+from catalog.units import format_size
 from flows.push import comparison, copying, tagging
 from flows.push.comparison import ComparedPath
 from flows.push.context import PushContext
@@ -37,9 +38,7 @@ async def _push_content(work: Work[PushContext, ComparedPath]) -> CopiedPath:
     pushed = await copying.push_content(context, work.value)
     meters = [meter for (of_path, _tag), meter in context.log.moved.items() if of_path == path]
     items, size = sum(meter.items for meter in meters), sum(meter.bytes for meter in meters)
-    get_run_logger().info(
-        "%s: pushed %d items, %s; mounted %d", path, items, progress.format_bytes(size), pushed.mounted
-    )
+    get_run_logger().info("%s: pushed %d items, %s; mounted %d", path, items, format_size(size), pushed.mounted)
     return pushed
 
 

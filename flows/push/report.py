@@ -4,13 +4,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from catalog.units import format_size
 from flows.push.context import PushContext
 from flows.push.selection import SelectedRoutes
 from flows.push.tagging import TaggedPath
 from flows.runs.failures import named
 from flows.runs.plan_items import PlanItem
 from flows.runs.plan_tables import MAX_ROWS, important_first, item_json
-from flows.runs.progress import format_bytes
 from oci.errors import RemoteError
 
 
@@ -105,7 +105,7 @@ class PushResult:
         """Return one line for a log, a flow run's state and a terminal."""
         counts = ", ".join(f"{count} {action}" for action, count in sorted(self.counts.items())) or "no tags"
         paths = "1 path" if len(self.paths) == 1 else f"{len(self.paths)} paths"
-        moved = f"{format_bytes(self.moved_bytes)} in {self.moved_items} items"
+        moved = f"{format_size(self.moved_bytes)} in {self.moved_items} items"
         if self.dry_run:
             return f"dry run of {paths} to {self.target}: {counts}; {moved} to push, {self.mounted} blobs to mount"
         return (

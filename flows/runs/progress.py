@@ -4,6 +4,8 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from catalog.units import format_size
+
 
 @dataclass(slots=True)
 class Progress:
@@ -41,19 +43,10 @@ class Progress:
     def describe(self) -> str:
         """One line: phase, tags, bytes."""
         counted = f" {self.done} of {self.total} tags" if self.total else ""
-        received = f", {format_bytes(self.received)} received" if self.received else ""
+        received = f", {format_size(self.received)} received" if self.received else ""
         waiting = self.waits()
         return f"{self.phase}{counted}{received}{f', {waiting}' if waiting else ''}"
 
 
 watched: ContextVar[Progress | None] = ContextVar("watched", default=None)
 """Set by whoever shows the progress of a flow that it runs in its own process."""
-
-
-def format_bytes(count: float) -> str:
-    """A number of bytes for people: `999 B`, `1.5 kB`, `2.0 GB` (powers of 1000)."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(count) < 999.95 or (unit == "B" and abs(count) < 1000):
-            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

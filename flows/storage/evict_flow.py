@@ -15,13 +15,12 @@ from catalog.catalog import Catalog
 from catalog.distributions.records import Distribution
 from catalog.maintenance.cache_eviction import Unused, Uses, plan_size, plan_unused
 from catalog.path_patterns import select_paths
-from catalog.units import parse_duration
+from catalog.units import format_size, parse_duration
 from catalog.versions.changes import Change
 from catalog.versions.snapshot import Snapshot
 from flows.runs.artifacts import table_artifact
 from flows.runs.catalog import opened_catalog
 from flows.runs.operation import Operation, perform
-from flows.runs.progress import format_bytes
 from flows.storage.evict_request import CacheState, Evicted, EvictRequest, EvictResult
 from flows.storage.reclaim_flow import ReclaimJob, reclaim_blobs
 from oci.digest import Digest
@@ -121,7 +120,7 @@ async def evict_layers(eviction: Eviction) -> CacheState:
     while rules.max_size and held > rules.max_size:
         planned = plan_size([one for one in blobs if one.blob.digest in free], held=held, most=rules.max_size)
         if not planned:
-            excess = format_bytes(held - rules.max_size)
+            excess = format_size(held - rules.max_size)
             get_run_logger().warning("cache %s is %s above its size, which must stay", eviction.cache.path, excess)
             break
         held -= await _reclaim(eviction, [one.blob for one in planned], "used longest ago")

@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from catalog.units import format_size
 from flows.forms.fields import PathPatternField
 from flows.forms.older_parameters import older_names
 from flows.forms.parameters import Argument
 from flows.forms.shared_fields import CheckUpstream, DryRun, KeepRecent
-from flows.runs.progress import format_bytes
 
 
 class EvictRequest(BaseModel):
@@ -76,7 +76,7 @@ class EvictResult:
         what = "would evict" if self.dry_run else "evicted"
         said = (
             f"{len(self.caches)} cache(s): {what} {self.count('tag')} tags, {self.count('manifest')} manifests, and the bytes of "
-            f"{self.count('layer')} layers, {format_bytes(self.freed_bytes)}"
+            f"{self.count('layer')} layers, {format_size(self.freed_bytes)}"
         )
         return f"{said}; kept {len(self.kept)} layers that upstream does not give" if self.kept else said
 

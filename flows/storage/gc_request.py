@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from catalog.units import format_time
+from catalog.units import format_size, format_time
 from flows.forms.fields import DurationField
 from flows.forms.older_parameters import older_names
 from flows.forms.shared_fields import DryRun, TimeLimit
-from flows.runs.progress import format_bytes
 
 if TYPE_CHECKING:
     from catalog.blobs.index import Link
@@ -58,8 +57,8 @@ class GcResult:
         report = self.report
         what = "would free" if self.dry_run else "freed"
         said = (
-            f"{what} {report.freed_blobs} blobs, {format_bytes(report.freed_bytes)}, of {report.held} held, "
-            f"{format_bytes(report.held_bytes)}; {report.leased} more are kept by the grace period"
+            f"{what} {report.freed_blobs} blobs, {format_size(report.freed_bytes)}, of {report.held} held, "
+            f"{format_size(report.held_bytes)}; {report.leased} more are kept by the grace period"
         )
         return said if report.finished else f"{said}; the time was up, and the next run goes on from there"
 

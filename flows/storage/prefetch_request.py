@@ -6,11 +6,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from catalog.units import format_size
 from flows.forms.fields import PathPatternField
 from flows.forms.parameters import Argument
 from flows.forms.shared_fields import DryRun
 from flows.runs.failures import named
-from flows.runs.progress import format_bytes
 from oci.errors import RemoteError
 
 
@@ -52,7 +52,7 @@ class PrefetchResult:
     def summary(self) -> str:
         """Return one line for a log, a flow run's state and a terminal."""
         what = "would fetch" if self.dry_run else "fetched"
-        said = f"{what} {self.blobs} blobs, {format_bytes(self.bytes)}, for {self.repositories} repositories"
+        said = f"{what} {self.blobs} blobs, {format_size(self.bytes)}, for {self.repositories} repositories"
         return f"{said}; {self.streamed} are streamed and never kept" if self.streamed else said
 
     def to_json(self) -> dict[str, object]:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from catalog.units import format_size
 from flows.forms.fields import PathPatternField
 from flows.forms.older_parameters import older_names
 from flows.forms.parameters import Argument
 from flows.forms.shared_fields import CheckUpstream, DryRun, KeepRecent
-from flows.runs.progress import format_bytes
 
 if TYPE_CHECKING:
     from catalog.blobs.index import BlobRecord
@@ -50,7 +50,7 @@ class ReclaimResult:
     def summary(self) -> str:
         """Return one line for a log, a flow run's state and a terminal."""
         what = "would free" if self.dry_run else "freed"
-        said = f"{what} {len(self.freed)} blobs, {format_bytes(self.freed_bytes)}, which the next pull fetches again"
+        said = f"{what} {len(self.freed)} blobs, {format_size(self.freed_bytes)}, which the next pull fetches again"
         return f"{said}; kept {len(self.kept)} that upstream does not give" if self.kept else said
 
     def to_json(self) -> dict[str, object]:

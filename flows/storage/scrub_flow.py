@@ -15,11 +15,11 @@ from catalog.audit import Event
 from catalog.catalog import Catalog
 from catalog.maintenance.scrub import DueBlob, Fault, Pace
 from catalog.remotes.clients import Upstreams
-from catalog.units import moment_of, parse_duration
+from catalog.units import format_size, moment_of, parse_duration
 from flows.runs import progress
 from flows.runs.artifacts import progress_artifact, table_artifact
 from flows.runs.catalog import opened_catalog
-from flows.runs.progress import Progress, format_bytes
+from flows.runs.progress import Progress
 from flows.storage.repair import Repairer
 from flows.storage.scrub_request import ContentLost, Repair, ScrubRequest, ScrubResult
 from oci.digest import Digest
@@ -60,7 +60,7 @@ async def read_blobs(job: ScrubJob) -> None:
         repairer = Repairer(job.catalog, upstreams)
         while (faults := await asyncio.to_thread(_read_some, job)) is not None:
             job.progress.phase = (
-                f"read {job.result.blobs} of {blobs} blobs, {format_bytes(job.result.bytes)} of {format_bytes(size)}"
+                f"read {job.result.blobs} of {blobs} blobs, {format_size(job.result.bytes)} of {format_size(size)}"
             )
             for fault in faults:
                 get_run_logger().error("%s: %s", fault.digest, fault.reason)

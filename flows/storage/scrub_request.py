@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from catalog.maintenance.impact import Impact
 from catalog.maintenance.orphan_files import UnknownFiles
 from catalog.maintenance.scrub import Fault
+from catalog.units import format_size
 from flows.forms.fields import AgeField, DurationField, SizeField
 from flows.forms.older_parameters import older_names
-from flows.runs.progress import format_bytes
 from oci.digest import Digest
 from oci.errors import StorageCorrupt
 
@@ -112,14 +112,14 @@ class ScrubResult:
 
     def summary(self) -> str:
         """Return one line for a log, a flow run's state and a terminal."""
-        parts = [f"read {self.blobs} blobs, {format_bytes(self.bytes)}"]
+        parts = [f"read {self.blobs} blobs, {format_size(self.bytes)}"]
         if self.repairs:
             fetched = sum(bool(one.remote) for one in self.repairs)
             parts.append(f"{len(self.repairs)} were damaged, {fetched} of them fetched again")
         parts.append(f"{len(self.lost)} are lost" if self.lost else "nothing is lost")
         if self.unknown.files or self.unknown.removed:
             parts.append(
-                f"{self.unknown.files} files nobody knows, {format_bytes(self.unknown.bytes)}, "
+                f"{self.unknown.files} files nobody knows, {format_size(self.unknown.bytes)}, "
                 f"{self.unknown.removed} removed"
             )
         return "; ".join(parts)

@@ -13,6 +13,7 @@ from prefect.states import Completed
 from catalog.catalog import Catalog
 from catalog.remotes.clients import Upstreams
 from catalog.settings import read_settings
+from catalog.units import format_size
 from catalog.versions.changes import CommitResult
 from flows.runs import progress
 from flows.runs.artifacts import progress_artifact, result_artifact
@@ -68,7 +69,7 @@ async def _copy_batch(work: Work[SyncContext, Batch]) -> Outcome:
     outcome = await _run_batch(copying.copy_batch, work)
     items = sum(meter.items for meter in outcome.moved.values())
     size = sum(meter.bytes for meter in outcome.moved.values())
-    get_run_logger().info("copied %d items, %s", items, progress.format_bytes(size))
+    get_run_logger().info("copied %d items, %s", items, format_size(size))
     return outcome
 
 

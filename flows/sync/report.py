@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from catalog.filters.tags import Selection
+from catalog.units import format_size
 from catalog.versions.changes import CommitResult
 from flows.runs.plan_items import PlanItem
 from flows.runs.plan_tables import ORDER, item_json
-from flows.runs.progress import format_bytes
 from flows.sync.context import SyncContext
 from flows.sync.planning import SyncPlan
 
@@ -80,7 +80,7 @@ class SyncResult:
     def summary(self) -> str:
         """Return one line for a log, a flow run's state and a terminal."""
         counts = ", ".join(f"{count} {action}" for action, count in self.counts.items() if count) or "no tags"
-        moved = f"{format_bytes(self.moved_bytes)} in {self.moved_items} items"
+        moved = f"{format_size(self.moved_bytes)} in {self.moved_items} items"
         if self.dry_run:
             return f"dry run of {self.repository} on version {self.base}: {counts}; {moved} to copy"
         state = f"version {self.version}" if self.changed else f"still version {self.version}, nothing to change"

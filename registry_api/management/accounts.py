@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from catalog.access.administration import find_account
 from catalog.access.policy import ACCOUNT_PATTERN, Account, Grant, Rule, Token
-from catalog.units import Seconds
+from catalog.unit_fields import Seconds
 from registry_api.management.dependencies import FAILURES, Context, Count, ManagementRoute
 
 

@@ -15,7 +15,7 @@ from catalog.query.check import MAX_LENGTH
 from catalog.query.named import NamedQuestion, find_named, named_questions
 from catalog.query.question import FORMATS, MEDIA_TYPES, Format, Question, Value, parse_as_of
 from catalog.query.run import Answer, Asking, limits_of
-from catalog.units import Seconds
+from catalog.unit_fields import Seconds
 from oci.errors import EntrepotError, InvalidInput
 from registry_api.http.errors import NotAcceptable
 from registry_api.http.threads import Threads

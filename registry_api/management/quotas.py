@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.path_patterns import PathPattern
 from catalog.quotas.quotas import Quota, QuotaUse
-from catalog.units import Size
+from catalog.unit_fields import Size
 from registry_api.management.dependencies import FAILURES, Context, ManagementRoute
 
 _NUMBER = 2**53

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.access.policy import ACCOUNT_PATTERN
-from catalog.units import Hours, Seconds
+from catalog.unit_fields import Hours, Seconds
 from catalog.webhooks.delivery import check_receiver
 from catalog.webhooks.records import (
     DISTRIBUTION_CHANGED,

@@ -5,20 +5,8 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from catalog.units import (
-    Age,
-    Duration,
-    Hours,
-    Seconds,
-    Size,
-    format_duration,
-    format_time,
-    moment_of,
-    parse_age,
-    parse_duration,
-    parse_size,
-    parse_time,
-)
+from catalog.unit_fields import Age, Duration, Hours, Seconds, Size
+from catalog.units import format_duration, format_time, moment_of, parse_age, parse_duration, parse_size, parse_time
 from oci.errors import InvalidInput
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)

@@ -1,0 +1,54 @@
+"""Fields of pydantic models that are sizes, durations and ages: read from numbers or from texts of `catalog.units`."""
+
+import re
+from collections.abc import Callable
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+
+from catalog.parsed_text import checked, explained
+from catalog.units import UNIT_SECONDS, parse_age, parse_duration, parse_size
+
+_NUMBER = re.compile(r"-?\d{1,18}(\.\d{1,9})?")
+
+
+def _size_of(value: object) -> object:
+    return explained(parse_size, value) if isinstance(value, str) and not _NUMBER.fullmatch(value) else value
+
+
+def _read_in(unit: str) -> Callable[[object], object]:
+    """Return a validator that reads a duration as a number of a unit; numbers stay as they are."""
+
+    def read(value: object) -> object:
+        if isinstance(value, str) and not _NUMBER.fullmatch(value.strip()):
+            return explained(parse_duration, value).total_seconds() / UNIT_SECONDS[unit]
+        return value
+
+    return read
+
+
+_SIZE_SCHEMA = {"anyOf": [{"type": "integer"}, {"type": "string", "examples": ["500MB", "10GiB"]}]}
+_DURATION_SCHEMA = {"anyOf": [{"type": "number"}, {"type": "string", "examples": ["90s", "12h"]}]}
+
+READS_DURATION, READS_SIZE = BeforeValidator(_read_in("s")), BeforeValidator(_size_of)
+
+Size = Annotated[int, READS_SIZE, WithJsonSchema(_SIZE_SCHEMA, mode="validation")]
+"""A number of bytes as a field, read from a number or a text."""
+
+Duration = Annotated[
+    str, Field(json_schema_extra={"examples": ["12h", "30d"]}), AfterValidator(checked(parse_duration))
+]
+"""A duration as a field, kept as its text."""
+
+Seconds = Annotated[float, READS_DURATION, WithJsonSchema(_DURATION_SCHEMA, mode="validation")]
+"""A duration in seconds as a field, read from a number of seconds or a text."""
+
+Hours = Annotated[float, BeforeValidator(_read_in("h")), WithJsonSchema(_DURATION_SCHEMA, mode="validation")]
+"""A duration in hours as a field, read from a number of hours or a text."""
+
+Age = Annotated[
+    str,
+    Field(max_length=100, json_schema_extra={"examples": ["30d", "2026-01-31"]}),
+    AfterValidator(lambda text: checked(parse_age)(text) if text else text),
+]
+"""An age as a field, kept as its text; empty: none is asked for."""
