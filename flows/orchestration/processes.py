@@ -181,10 +181,3 @@ def check_port_is_free(host: str, port: int, *, what: str, change: str) -> None:
             raise SettingsInvalid(
                 f"{what} cannot listen on {host}:{port} ({error.strerror}); choose another by {change}"
             ) from None
-
-
-def free_port() -> int:
-    """A loopback port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -15,7 +15,7 @@ from catalog.remotes.clients import make_keychain
 from catalog.remotes.records import RemoteRecord
 from catalog.settings import read_settings
 from oci.errors import RemoteUnauthorized
-from oci.remote.auth.keychain import Keychain, parse_login
+from oci.remote.auth.keychain import Credential, Keychain
 from tests.api.conftest import serve
 from tests.cli.commands import Entrepot
 from tests.servers import Children, wait_until
@@ -55,7 +55,7 @@ def test_other_proofs_of_who_we_are_count_too(tmp_path: Path) -> None:
     with open_catalog(read_settings(home=tmp_path / "entrepot")) as catalog:
         nothing = Keychain()
         assert login_of("registry.example", nothing, catalog.remotes) == ""
-        assert login_of("r.example", Keychain({"r.example/a": parse_login("me:secret")}), catalog.remotes)
+        assert login_of("r.example", Keychain({"r.example/a": Credential("me", "secret")}), catalog.remotes)
         catalog.remotes.put(RemoteRecord("a.example", NOW, NOW, client_cert="/c.pem", client_key="/k.pem"), actor="t")
         catalog.remotes.put(RemoteRecord("b.example/team", NOW, NOW, headers=(("X-Key", "env:KEY"),)), actor="t")
         catalog.remotes.put(RemoteRecord("c.example", NOW, NOW, concurrency=3), actor="t")

@@ -82,14 +82,6 @@ def _keys_of(file: Path) -> Iterator[str]:
         raise RemoteUnauthorized(f"logins cannot be read from {file}: {type(error).__name__}") from None
 
 
-def parse_login(text: str) -> Credential:
-    """Read `user:password`; raise RemoteUnauthorized, without showing it."""
-    username, colon, password = text.partition(":")
-    if not colon or not username:
-        raise RemoteUnauthorized("a login must have the form user:password")
-    return Credential(username, password)
-
-
 def _keys(host: str, repository: str) -> Iterator[str]:
     """Keys a file may hold the login under, the most exact first."""
     parts = repository.split("/") if repository else []

@@ -8,7 +8,7 @@ import pytest
 
 from oci.errors import RemoteUnauthorized
 from oci.reference import DOCKER_HUB
-from oci.remote.auth.keychain import Credential, Keychain, login_files, parse_login
+from oci.remote.auth.keychain import Credential, Keychain, login_files
 
 
 def auth(login: str) -> dict[str, str]:
@@ -114,13 +114,6 @@ def test_a_helper_that_has_no_login_or_fails(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
     with pytest.raises(RemoteUnauthorized, match="docker-credential-test"):
         keychain.find("registry.example")
-
-
-def test_a_login_has_a_user_and_a_password() -> None:
-    assert parse_login("user:pass:word") == Credential("user", "pass:word")
-    for text in ("", "user", ":password"):
-        with pytest.raises(RemoteUnauthorized, match="user:password"):
-            parse_login(text)
 
 
 @pytest.mark.parametrize("key", ["docker.io/library/alpine", "docker.io/library", "docker.io", "index.docker.io"])
