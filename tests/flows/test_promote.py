@@ -303,7 +303,7 @@ def test_by_the_command_and_undone_by_a_restore(entrepot: Entrepot, prefect: Pre
         "--signed-by",
         str(public_key),
         "--require-age",
-        "1",
+        "1d",
         "--require-label",
         "seed",
     )
