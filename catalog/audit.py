@@ -81,7 +81,7 @@ class Events:
 
     @property
     def waits(self) -> bool:
-        """Whether `flush` has something to write."""
+        """Return whether `flush` has something to write."""
         return bool(self._waiting)
 
     def flush(self, now: Callable[[], datetime]) -> int:

@@ -70,12 +70,12 @@ class PullSums:
         return _sum(self.tags.get(tag), self.by_digest.get(digest))
 
     def last_of_tag(self, tag: str, digest: str) -> datetime | None:
-        """When a tag was pulled last, or may have been; None for never."""
+        """Return when a tag was pulled last, or may have been; None for never."""
         found = _sum(self.of_tag(tag, digest), self.untold)
         return found.last_pulled_at if found else None
 
     def last_of_manifest(self, digest: str) -> datetime | None:
-        """When a manifest was pulled last by whatever name, or may have been; None for never."""
+        """Return when a manifest was pulled last by whatever name, or may have been; None for never."""
         found = _sum(self.manifests.get(digest), self.untold)
         return found.last_pulled_at if found else None
 
@@ -128,7 +128,7 @@ class PullCounter:
         self._counts[key] = [count + pulls, max(last, known)]
 
     def take(self) -> Mapping[Pulled, PullCount]:
-        """What was counted since the last time; counting begins anew."""
+        """Return what was counted since the last time; counting begins anew."""
         taken, self._counts = self._counts, {}
         return {key: PullCount(*cast("tuple[int, datetime]", found)) for key, found in taken.items()}
 

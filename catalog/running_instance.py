@@ -29,7 +29,7 @@ def up_lock(settings: Settings) -> FileLock:
 
 
 def running_file(settings: Settings) -> Path:
-    """Where it tells what it serves."""
+    """Return where it tells what it serves."""
     return settings.root / "up.json"
 
 
@@ -42,7 +42,7 @@ def write_running(settings: Settings, running: Running) -> None:
 
 
 def read_running(settings: Settings) -> Running | None:
-    """What the file says, whether or not that still runs."""
+    """Return what the file says, whether or not that still runs."""
     try:
         return Running(**json.loads(running_file(settings).read_text()))
     except (OSError, ValueError, TypeError):
@@ -50,7 +50,7 @@ def read_running(settings: Settings) -> Running | None:
 
 
 def find_running(settings: Settings) -> Running | None:
-    """What runs with this home; None when nothing does, whatever a killed process has left behind."""
+    """Return what runs with this home; None when nothing does, whatever a killed process has left behind."""
     if not running_file(settings).exists():
         return None
     lock = up_lock(settings)

@@ -24,7 +24,7 @@ _Memory = Annotated[str, AfterValidator(checked(parse_size))]
 
 
 def _is_network(text: str, *, alone: bool) -> bool:
-    """Whether a text is an address or, unless it is to stand `alone`, a network."""
+    """Return whether a text is an address or, unless it is to stand `alone`, a network."""
     try:
         return ip_network(text.strip("[]"), strict=False) is not None and not (alone and "/" in text)
     except ValueError:

@@ -41,7 +41,7 @@ def allowed_path(
     try:
         given = path.expanduser()
     except RuntimeError:
-        raise InvalidInput(f"the {what} {path} begins with the home of nobody") from None
+        raise InvalidInput(f"invalid {what} {path}: expected the home of an existing user") from None
     if not is_from_afar(environ):
         return (base / given if base else given).absolute()
     roots = settings.allowed_roots

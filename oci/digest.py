@@ -30,7 +30,7 @@ class Digest(str):
         if length is None:
             if _FORM.fullmatch(text):
                 raise DigestInvalid(f"digest algorithm {algorithm!r} is not known; use sha256 or sha512")
-            raise DigestInvalid(f"not a digest: {text[:200]!r}; expected sha256:<64 hex> or sha512:<128 hex>")
+            raise DigestInvalid(f"invalid digest {text[:200]!r}: expected sha256:<64 hex> or sha512:<128 hex>")
         if len(encoded) != length or encoded.strip("0123456789abcdef"):
             raise DigestInvalid(f"not a {algorithm} digest: {text[:200]!r}; expected {length} lower-case hex digits")
         return cls(text)

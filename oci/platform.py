@@ -24,7 +24,7 @@ class Platform:
         """Read `os/architecture[/variant]`; raise InvalidInput for another form."""
         parts = text.split("/")
         if len(parts) not in (2, 3) or not all(parts):
-            raise InvalidInput(f"not a platform: {text!r}; expected os/architecture[/variant], such as linux/arm64/v8")
+            raise InvalidInput(f"invalid platform {text!r}: expected os/architecture[/variant], such as linux/arm64/v8")
         return cls(parts[0], _ALIASES.get(parts[1], parts[1]), parts[2] if len(parts) == 3 else "")
 
     @classmethod

@@ -25,7 +25,7 @@ def parse_name(text: str) -> str:
     """Return text as a repository name; raise NameInvalid."""
     if not is_name(text):
         raise NameInvalid(
-            f"not a repository name: {text[:300]!r}; parts of lower-case letters, digits and . _ - "
+            f"invalid repository name {text[:300]!r}: expected parts of lower-case letters, digits and . _ - "
             f"joined by /, {MAX_NAME} characters at most"
         )
     return text
@@ -39,7 +39,9 @@ def is_tag(text: str) -> bool:
 def parse_tag(text: str) -> str:
     """Return text as a tag; raise TagInvalid."""
     if not is_tag(text):
-        raise TagInvalid(f"not a tag: {text[:200]!r}; up to 128 of letters, digits, _ . -, not starting with . or -")
+        raise TagInvalid(
+            f"invalid tag {text[:200]!r}: expected up to 128 letters, digits, _ . -, not starting with . or -"
+        )
     return text
 
 

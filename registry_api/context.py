@@ -20,11 +20,11 @@ from oci.errors import NameUnknown
 from registry_api.auth.access_controller import AccessController, address_of
 from registry_api.auth.login_checks import address_key
 from registry_api.auth.rate_limits import TokenBuckets
+from registry_api.bounded_cache import BoundedCache
 from registry_api.http.fair_queue import FairQueue, Slots
 from registry_api.http.hosts import Hosts
 from registry_api.http.response_cache import ResponseCache
 from registry_api.http.threads import Threads
-from registry_api.lru import LRUCache
 from registry_api.on_demand import Fetches
 
 
@@ -40,11 +40,11 @@ class Registry:
     fetches: Fetches
     rate: TokenBuckets
     hosts: Hosts
-    opened: "LRUCache[Digest, None]" = field(default_factory=lambda: LRUCache(10_000))
+    opened: "BoundedCache[Digest, None]" = field(default_factory=lambda: BoundedCache(10_000))
     """Blobs whose folders the system has in memory, so that opening them again reads no disk."""
-    warned: "LRUCache[str, None]" = field(default_factory=lambda: LRUCache(1_000))
+    warned: "BoundedCache[str, None]" = field(default_factory=lambda: BoundedCache(1_000))
     """The patterns of quotas whose soft limit is reported as exceeded."""
-    described: "LRUCache[tuple[Digest, str], bytes]" = field(default_factory=lambda: LRUCache(20_000))
+    described: "BoundedCache[tuple[Digest, str], bytes]" = field(default_factory=lambda: BoundedCache(20_000))
     """The descriptors of referrers, as JSON, by digest and media type."""
 
     readers: FairQueue = field(default_factory=lambda: FairQueue(8, waiting=64))

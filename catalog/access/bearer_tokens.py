@@ -153,7 +153,7 @@ def read_token(policy: Policy, text: str, *, now: datetime) -> Bearer:
     """Verify a bearer token; raise Unauthorized. Some 100 microseconds, so remember what came of it."""
     claims, key = _read(policy, text, now)
     if claims.get("use"):
-        raise Unauthorized("this token is good for getting others at /token only")
+        raise Unauthorized("invalid token: a refresh token is accepted at /token only")
     entries = claims.get("access", [])
     grants = tuple(
         Grant(actions=tuple(entry["actions"]), patterns=(entry["name"],))

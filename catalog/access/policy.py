@@ -28,7 +28,7 @@ def parse_account(text: str) -> str:
     """Read the name of a user, robot or group; raise InvalidInput."""
     if not _ACCOUNT.fullmatch(text) or len(text) > 64:
         raise InvalidInput(
-            f"{text[:80]!r} cannot be a name: lower-case letters, digits, and . _ - between them, 64 at most"
+            f"invalid name {text[:80]!r}: expected at most 64 lower-case letters and digits, with . _ - between them"
         )
     return text
 
@@ -235,7 +235,7 @@ class Policy(_Value):
             return Decision(allowed=False, reason=f"account {account} is disabled")
         if known is None and account != ANONYMOUS:
             return Decision(allowed=False, reason=f"there is no account {account}")
-        who = account or "nobody in particular"
+        who = account or "an anonymous caller"
         return Decision(allowed=False, reason=f"no rule lets {who} {action} {name}")
 
 

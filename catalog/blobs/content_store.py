@@ -42,11 +42,11 @@ class ContentStore:
 
     @property
     def redirects(self) -> bool:
-        """Whether clients may get blobs from the store itself."""
+        """Return whether clients may get blobs from the store itself."""
         return self._store.redirects
 
     def url(self, digest: Digest) -> str:
-        """Where clients get a held blob without us, for a while; only where the store redirects."""
+        """Return where clients get a held blob without us, for a while; only where the store redirects."""
         return self._store.url(digest)
 
     def read(self, digest: Digest) -> bytes:
@@ -80,7 +80,7 @@ class ContentStore:
         return self._blob_index.drop_link(repository, digest)
 
     def linked(self, repository: str, digest: Digest) -> bool:
-        """Whether the repository has a lease on a blob that is held."""
+        """Return whether the repository has a lease on a blob that is held."""
         return self._blob_index.link(repository, digest) is not None
 
     def lease(self, repository: str, digest: Digest, media_type: str = "") -> bool:

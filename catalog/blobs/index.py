@@ -214,12 +214,12 @@ class BlobIndex:
         )
 
     def repositories_of(self, digest: str) -> set[str]:
-        """Which repositories hold a lease on the blob."""
+        """Return which repositories hold a lease on the blob."""
         rows = self._connection().execute("SELECT repository FROM links WHERE digest = ?", (digest,))
         return {row[0] for row in rows}
 
     def totals(self) -> tuple[int, int]:
-        """How many blobs are held, and their bytes."""
+        """Return how many blobs are held, and their bytes."""
         row = self._connection().execute("SELECT count(*), coalesce(sum(size), 0) FROM blobs").fetchone()
         return int(row[0]), int(row[1])
 

@@ -87,7 +87,7 @@ class BlobStore(Protocol):
 
     @property
     def redirects(self) -> bool:
-        """Whether `url` may be asked."""
+        """Return whether `url` may be asked."""
         ...
 
     def url(self, digest: Digest) -> str:
@@ -192,7 +192,7 @@ class LocalBlobStore:
         return self._staging
 
     def path(self, digest: Digest) -> Path:
-        """Where the blob lies, or would."""
+        """Return where the blob lies, or would."""
         return Path(self._name(digest))
 
     def _name(self, digest: Digest) -> str:  # text, since it is made for each pull

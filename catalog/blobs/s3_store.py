@@ -69,7 +69,7 @@ class S3BlobStore:
         return self._staging
 
     def key(self, digest: Digest) -> str:
-        """Where the blob lies, or would."""
+        """Return where the blob lies, or would."""
         parts = (self._prefix, digest.algorithm, digest.encoded[:2], digest.encoded)
         return "/".join(part for part in parts if part)
 

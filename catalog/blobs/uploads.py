@@ -80,7 +80,7 @@ class Uploads:
         return UploadSession(self, repository, session_id, descriptor, offset, hasher if offset in (0, known) else None)
 
     def count(self, repository: str) -> int:
-        """How many sessions of a repository are open."""
+        """Return how many sessions of a repository are open."""
         return sum(path.name.endswith(f"-{_owner(repository)}") for path in self._store.staging.iterdir())
 
     def bytes_open(self, is_counted: Callable[[str], bool]) -> int:
@@ -127,7 +127,7 @@ class Uploads:
                 self._states.popitem(last=False)
 
     def _is_intact(self, digest: Digest) -> bool:
-        """Whether the blob is recorded and its bytes are there; a new upload mends one whose file was lost."""
+        """Return whether the blob is recorded and its bytes are there; a new upload mends one whose file was lost."""
         size = self._blob_index.size(digest)
         if size is None:
             return False

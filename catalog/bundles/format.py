@@ -57,7 +57,7 @@ class Contents:
 
 
 def blob_path(digest: Digest) -> str:
-    """Where a layout keeps a blob."""
+    """Return where a layout keeps a blob."""
     return f"blobs/{digest.algorithm}/{digest.encoded}"
 
 

@@ -23,7 +23,7 @@ Files = Iterator[tuple[str, int, IO[bytes]]]
 
 
 def read_contents(path: Path) -> Contents:
-    """What a bundle says it holds; raise BundleInvalid."""
+    """Return what a bundle says it holds; raise BundleInvalid."""
     with open_bundle(path) as files:
         return _first_document(path, files)
 

@@ -34,7 +34,7 @@ class ExportedVersion:
 
     @property
     def is_whole(self) -> bool:
-        """Whether all of the version is wanted."""
+        """Return whether all of the version is wanted."""
         return self.filter == Filter() and not self.platforms.wanted
 
 
@@ -80,7 +80,7 @@ class _Chosen:
 
 
 def _choose(catalog: Catalog, wanted: ExportedVersion, version: int | None, now: datetime) -> _Chosen:
-    """What is wanted of a version, as if it were all that there is."""
+    """Return what is wanted of a version, as if it were all that there is."""
     source = catalog.snapshots.get(wanted.repository, version)
     if wanted.is_whole:
         return _Chosen(source, {f"{wanted.repository}:{tag}": "every tag is included" for tag in source.sorted_tags})

@@ -33,7 +33,8 @@ class Rights:
         self._snapshots, self._distributions = snapshots, distributions
 
     def has_received(self, version: Snapshot, digest: Digest) -> bool:
-        """Whether a version's repository has a blob as one that it has received, or has a lease on it; at most one look-up."""
+        """Return whether a version's repository has a blob as one that it has received, or has a lease on it; at most one
+        look-up."""
         if digest in version.blobs and digest not in version.deferred:
             return True
         return self._content.linked(version.repository, digest)

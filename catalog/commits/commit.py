@@ -118,7 +118,7 @@ class Committer:
             raise
 
     def preview(self, commit: Commit) -> CommitResult:
-        """What a commit would make now; nothing is written. Raises what `commit` raises."""
+        """Return what a commit would make now; nothing is written. Raises what `commit` raises."""
         result = self._plan(commit, {}, {}, lease=False)[0]
         if result.changed:
             self._quotas.begin().reserve(result.repository, total_of(result.snapshot))
@@ -209,7 +209,7 @@ class Committer:
         lease: bool = True,
         is_repeated: bool = False,
     ) -> tuple[CommitResult, list[Record], list[Row]]:
-        """What one commit comes to on top of those before it in the group: its result, records, and rows of `sources`."""
+        """Return what one commit comes to on top of those before it in the group: its result, records, and rows of `sources`."""
         name = commit.repository
         base = made.get(name) or self._snapshots.find(name) or Snapshot(name, 0)
         if (commit.resumable or is_repeated) and (
@@ -251,7 +251,7 @@ def _description(commits: Iterable[Commit]) -> tuple[str, str]:
 
 
 def _numbers(results: Iterable[tuple[_Waiting, CommitResult]]) -> dict[str, range]:
-    """Which versions a group has made of each repository."""
+    """Return which versions a group has made of each repository."""
     made: dict[str, range] = {}
     for _, result in results:
         if result.changed:

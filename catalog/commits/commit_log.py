@@ -70,7 +70,7 @@ class CommitLog:
         self._last: tuple[tuple[int, int, int], Sequence[CommitNote]] | None = None
 
     def is_current(self) -> bool:
-        """Whether nothing was committed since `look`."""
+        """Return whether nothing was committed since `look`."""
         return self._feed.is_current()
 
     def look(self) -> int:
@@ -107,7 +107,8 @@ class CommitLog:
         return [parse_note(*row) for row in rows]
 
     def versions_since(self, since: datetime, until: int) -> Sequence[CommitNote]:
-        """What was made since a time, for a place in the record that has been cut: notes with position `until`, oldest first."""
+        """Return what was made since a time, for a place in the record that has been cut: notes with position `until`,
+        oldest first."""
         rows = self._lake.read(
             "SELECT repository, number, created_at FROM versions WHERE created_at >= ? ORDER BY created_at, number",
             [since],

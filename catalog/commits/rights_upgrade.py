@@ -42,7 +42,8 @@ def grant_rights_of_older_releases(lake: Lake, blob_index: BlobIndex, distributi
 
 
 def _is_harmless(found: dict[str, str], leased: set[str], distributions: Distributions) -> bool:
-    """Whether all that name a blob may have it; `found` has by repository the upstreams it was left at, none where received."""
+    """Return whether all that name a blob may have it; `found` has by repository the upstreams it was left at, none where
+    received."""
     if len(found.keys() | leased) == 1:
         return True
     public = {name for name in found if any(not one.private for one in distributions.serving(name))}

@@ -48,7 +48,7 @@ class RepositoryTarget:
         return self._base.repository
 
     async def has(self, descriptor: Descriptor) -> bool:
-        """Whether the content is in the base or staged already, or is held and may be used: see `catalog.rights`.
+        """Return whether the content is in the base or staged already, or is held and may be used: see `catalog.rights`.
 
         Raises SizeInvalid when a blob that may be used has another size than the descriptor says.
         """
@@ -69,7 +69,7 @@ class RepositoryTarget:
         return await asyncio.to_thread(self._content.lease, self.name, digest)
 
     async def _may_use(self, digest: Digest) -> bool:
-        """Whether the repository has a blob that is held, or gets it without its bytes being sent once more."""
+        """Return whether the repository has a blob that is held, or gets it without its bytes being sent once more."""
         if self._rights.has_received(self._base, digest):
             return True
         if await asyncio.to_thread(self._rights.take_public, self.name, digest):
@@ -80,7 +80,7 @@ class RepositoryTarget:
         return await asyncio.to_thread(self._rights.take_proven, self.name, digest)
 
     async def _has_staged(self, descriptor: Descriptor) -> bool:
-        """Whether an earlier copy has staged the manifest and all of it is still held; its leases are made young again."""
+        """Return whether an earlier copy has staged the manifest and all of it is still held; its leases are made young again."""
         if not await asyncio.to_thread(self._content.lease, self.name, descriptor.digest, descriptor.media_type):
             return False
         manifest = await asyncio.to_thread(self._catalog.manifests.read, descriptor.digest, descriptor.media_type)

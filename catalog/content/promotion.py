@@ -33,7 +33,7 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """How people call it."""
+        """Return how people call it."""
         return self.tag or str(self.digest)
 
 
@@ -48,7 +48,7 @@ class PromotionPlan:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing would be set, come or go."""
+        """Return whether nothing would be set, come or go."""
         return not (self.candidates or self.removed)
 
 
@@ -111,7 +111,7 @@ def ask_gates(gates: Iterable[Gate], plan: PromotionPlan) -> tuple[Verdict, ...]
 
 
 def promotion_message(plan: PromotionPlan, verdicts: Sequence[Verdict]) -> str:
-    """What the new version says of itself: where its content comes from, and every gate's verdict."""
+    """Return what the new version says of itself: where its content comes from, and every gate's verdict."""
     told = f"promoted from version {plan.source.version} of {plan.source.repository}"
     for number, one in enumerate(verdicts):
         line = f"{told}; {one.name}: {one.gate}: {one.reason}"
@@ -171,7 +171,7 @@ def _label_verdict(
 ) -> Verdict:
     told = ", ".join(wanted)
     if not images:
-        return Verdict("labels", one.name, False, "it is no image, so that it has no labels")
+        return Verdict("labels", one.name, False, "it is not an image and has no labels")
     for image in images:
         missing = [text for text in wanted if not has_labels(labels.get(image, {}), [text])]
         if missing:
@@ -202,7 +202,7 @@ def age_gate(catalog: Catalog, least: timedelta, now: datetime) -> Gate:
     def judge(plan: PromotionPlan, one: Candidate, age: timedelta) -> Verdict:
         told = f"in {plan.source.repository} for {age / timedelta(days=1):.1f} days"
         enough = age >= least
-        wanted = "" if enough else f", and {least / timedelta(days=1):g} are wanted"
+        wanted = "" if enough else f"; expected at least {least / timedelta(days=1):g}"
         return Verdict("age", one.name, enough, f"{told}{wanted}")
 
     return ask

@@ -155,7 +155,7 @@ def _documents(catalog: Catalog, snapshot: Snapshot, digest: Digest, *, is_child
 
 
 def _read(catalog: Catalog, snapshot: Snapshot, layer: Descriptor) -> Packages | None:
-    """What a document lists; None for one that is left upstream, too large, or something else."""
+    """Return what a document lists; None for one that is left upstream, too large, or something else."""
     if layer.size > MAX_DOCUMENT or (catalog.rights.usable_size(snapshot, layer.digest) or 0) > MAX_DOCUMENT:
         return None
     try:

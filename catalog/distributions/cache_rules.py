@@ -27,7 +27,7 @@ class CacheRules:
     keep_unused_days: float = 0.0
 
     def selects(self, *names: str) -> bool:
-        """Whether something that has these names upstream may be asked for: one of them is included, none is excluded."""
+        """Return whether something that has these names upstream may be asked for: one of them is included, none is excluded."""
         if not self.include and not self.exclude:
             return True
         return _takes(self.include, self.exclude, names)

@@ -16,7 +16,7 @@ from oci.errors import DistributionUnknown, VersionUnknown
 
 
 def has_labels(labels: Mapping[str, str], wanted: Iterable[str]) -> bool:
-    """Whether all that is wanted is there: `KEY` with any value, `KEY=VALUE` with that one."""
+    """Return whether all that is wanted is there: `KEY` with any value, `KEY=VALUE` with that one."""
     for text in wanted:
         key, equals, value = text.partition("=")
         if key not in labels or (equals and labels[key] != value):
@@ -195,11 +195,11 @@ class Distributions:
         return None
 
     def serving(self, repository: str) -> list[Distribution]:
-        """What serves a repository, the path of its own name first; no I/O."""
+        """Return what serves a repository, the path of its own name first; no I/O."""
         return self._serving.get(repository, [])
 
     def immutable_tags(self, repository: str) -> tuple[str, ...]:
-        """What patterns of tags all paths that serve a repository's latest version keep from being moved; no I/O."""
+        """Return what patterns of tags all paths that serve a repository's latest version keep from being moved; no I/O."""
         return self._immutable.get(repository, ())
 
     def get(self, path: str) -> Distribution:

@@ -29,7 +29,7 @@ class UpstreamChanged(RequestError):
 
 @dataclass(frozen=True, slots=True)
 class FoundBy:
-    """How a list of paths was come by: which kind of API, and who asked (empty: nobody in particular)."""
+    """How a list of paths was come by: which kind of API, and who asked (empty: an anonymous caller)."""
 
     kind: Kind
     identity: str = ""
@@ -119,7 +119,7 @@ def _other_kind(here: Distribution, kind: Kind) -> str | None:
 
 
 def _why_kept(here: Distribution, found: Discovery, identity: str, *, accept_change: bool) -> str:
-    """Why a replica stays although upstream does not list it; empty where nothing speaks for it."""
+    """Return why a replica stays although upstream does not list it; empty where nothing speaks for it."""
     match = _FOUND_BY.match(here.replica_mark)
     was_seen_by = match[2] if match else None
     if not found.served:
@@ -157,7 +157,8 @@ def _rest(mark: str) -> str:
 
 
 def mark_of(served: Served, policy: str, version: int) -> str:
-    """What is remembered of a replication: which content, copied how far, became which version; empty where that is not told."""
+    """Return what is remembered of a replication: which content, copied how far, became which version; empty where that is
+    not told."""
     return f"{served.content} {policy} {version}" if served.content else ""
 
 

@@ -212,7 +212,7 @@ class Lake:
             return sum(int(row[2]) for row in rows), time.monotonic() - began
 
     def _unwritable(self, error: duckdb.Error) -> LocalError:
-        """What a failed write is told as; with a full disk the ballast goes, so that the next one finds room."""
+        """Return what a failed write is told as; with a full disk the ballast goes, so that the next one finds room."""
         if self._room is not None and self._room.is_full():
             self._room.throw_off()
             return no_room(self.file.parent)

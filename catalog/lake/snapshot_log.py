@@ -34,7 +34,7 @@ def read_position(lake: Lake) -> int:
 
 
 def read_since(lake: Lake, position: int) -> Since:
-    """What became of `records` after the snapshot at `position`; two small queries."""
+    """Return what became of `records` after the snapshot at `position`; two small queries."""
     rows = lake.read(
         f"SELECT snapshot_id, changes_made, commit_extra_info FROM {_CHANGES} WHERE snapshot_id > ? ORDER BY snapshot_id",
         [position],

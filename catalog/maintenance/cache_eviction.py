@@ -23,15 +23,15 @@ class Uses:
     manifests: Mapping[Digest, datetime] = field(default_factory=dict)
 
     def may_have_unused(self, before: datetime) -> bool:
-        """Whether anything was used last before a time, its companions and parts not looked at."""
+        """Return whether anything was used last before a time, its companions and parts not looked at."""
         return any(last < before for times in (self.tags, self.manifests) for last in times.values())
 
     def of_tag(self, tag: str) -> datetime:
-        """When a tag was used last by its name."""
+        """Return when a tag was used last by its name."""
         return self.tags.get(tag, self.known_at)
 
     def of_manifest(self, digest: Digest) -> datetime:
-        """When a manifest was used last by whatever name."""
+        """Return when a manifest was used last by whatever name."""
         return self.manifests.get(digest, self.known_at)
 
 
@@ -49,8 +49,8 @@ class Unused:
 
 
 def plan_unused(snapshot: Snapshot, children: Children, uses: Uses, *, before: datetime) -> Unused:
-    """What was not used since `before`: a tag as long as its manifest was used, a manifest as long as a part or a tag of it was.
-
+    """Return what was not used since `before`: a tag as long as its manifest was used, a manifest as long as a part or a
+    tag of it was.
     Companions (referrers, cosign's tags) live and die with their subject, whenever they were used themselves.
     """
     used = _used_with_parts(snapshot, children, uses)
@@ -74,7 +74,8 @@ def plan_unused(snapshot: Snapshot, children: Children, uses: Uses, *, before: d
 
 
 def _used_with_parts(snapshot: Snapshot, children: Children, uses: Uses) -> dict[Digest, datetime]:
-    """When each manifest was used last, or a manifest that it names: clients that have an index pull its children alone."""
+    """Return when each manifest was used last, or a manifest that it names: clients that have an index pull its children
+    alone."""
     parents: dict[Digest, list[Digest]] = {}
     for parent, parts in children.items():
         for part in parts:

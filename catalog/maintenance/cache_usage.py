@@ -56,7 +56,7 @@ class CacheContents:
         return [name for name in found if (cache := self._distributions.find_cache(name)) and cache.path == path]
 
     def uses(self, names: Collection[str], now: datetime) -> Mapping[str, Uses]:
-        """When the tags and manifests of repositories were used last, brought by a version or pulled. Three queries.
+        """Return when the tags and manifests of repositories were used last, brought by a version or pulled. Three queries.
 
         What was pulled before pulls were counted at all is not known, and taken to have been used until then.
         """

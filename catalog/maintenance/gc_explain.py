@@ -29,7 +29,7 @@ class GcExplanation:
 
     @property
     def is_freed(self) -> bool:
-        """Whether the next garbage collection frees it."""
+        """Return whether the next garbage collection frees it."""
         return self.size is not None and not self.impacts and not self._young()
 
     def _young(self) -> list[Link]:

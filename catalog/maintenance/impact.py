@@ -50,7 +50,7 @@ class Impact:
 def find_impacts(
     lake: Lake, history: History, distributions: Distributions, digests: Collection[Digest]
 ) -> list[Impact]:
-    """What needs the blobs or manifests named; a query for all, and two for each repository that is hit."""
+    """Return what needs the blobs or manifests named; a query for all, and two for each repository that is hit."""
     impacts: list[Impact] = []
     wanted = sorted(digests)
     for start in range(0, len(wanted), _NAMED):
@@ -127,7 +127,7 @@ def _serves(one: Distribution, spans: Spans) -> bool:
 
 
 def find_absent(lake: Lake, blob_index: BlobIndex) -> list[Digest]:
-    """What versions hold, the store does not, and nothing says where it could be fetched: lost, unless somebody pushes it.
+    """Return what versions hold, the store does not, and nothing says where it could be fetched: lost, unless somebody pushes it.
 
     A pass over all changes for each of 16 parts, so that the memory it takes is bounded.
     """

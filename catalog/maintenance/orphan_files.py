@@ -12,7 +12,7 @@ _BATCH, _LISTED = 500, 1_000
 
 @dataclass(slots=True)
 class UnknownFiles:
-    """How many files nobody knows and their bytes, how many of them were removed, and the names of the first; and what lies in
+    """The number of unknown files and their bytes, how many of them were removed, and the names of the first; and what lies in
     quarantine. Sizes in bytes."""
 
     files: int = 0

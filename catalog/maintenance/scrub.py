@@ -78,7 +78,7 @@ class Scrubber:
         self._blob_index.set_mark(_PASS, None)
 
     def due(self, before: float) -> tuple[int, int]:
-        """How many blobs were neither read nor taken in since a Unix time, and their bytes."""
+        """Return how many blobs were neither read nor taken in since a Unix time, and their bytes."""
         found = self._blob_index.rows(
             "SELECT count(*), coalesce(sum(size), 0) FROM blobs WHERE coalesce(read_at, ingested_at) < ?", (before,)
         )
@@ -149,7 +149,7 @@ class Scrubber:
         return [fault.digest for fault in self.quarantined()]
 
     def quarantined(self) -> list[Fault]:
-        """What was set aside and has not come in again."""
+        """Return what was set aside and has not come in again."""
         rows = self._blob_index.rows(
             "SELECT digest, size, reason FROM quarantine WHERE healed_at IS NULL ORDER BY digest"
         )

@@ -44,17 +44,17 @@ def check_question(connection: duckdb.DuckDBPyConnection, sql: str) -> frozenset
         raise QueryInvalid(f"not valid SQL: {error}") from None
     kinds = [statement.type for statement in statements]
     if len(kinds) > 1 and kinds[0] == duckdb.StatementType.CREATE:
-        raise QueryInvalid("only questions are answered; a PIVOT needs its values named: PIVOT … ON column IN (…)")
+        raise QueryInvalid("invalid query: PIVOT needs explicit values: PIVOT … ON column IN (…)")
     if len(kinds) != 1:
         raise QueryInvalid(f"expected one statement, got {len(kinds)}")
     if kinds[0] not in (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN):
-        raise QueryInvalid(f"only questions are answered (SELECT, EXPLAIN, DESCRIBE), not {kinds[0].name}")
+        raise QueryInvalid(f"invalid query {kinds[0].name}: expected SELECT, EXPLAIN or DESCRIBE")
     if kinds[0] == duckdb.StatementType.EXPLAIN:
         sql = _EXPLAIN.sub("", sql, count=1)
     row = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
     tree = json.loads(row[0]) if row else {"error": True}
     if tree["error"]:
-        raise QueryInvalid(f"only questions are answered (SELECT, EXPLAIN, DESCRIBE): {tree.get('error_message', '')}")
+        raise QueryInvalid(f"invalid query: expected SELECT, EXPLAIN or DESCRIBE: {tree.get('error_message', '')}")
     named = [name for node in _nodes(tree) if (name := check_node(node))]
     return None if "tables" in named else frozenset(named)
 
@@ -85,7 +85,7 @@ def check_node(node: Mapping[str, Any]) -> str:
         case "SHOW_REF":
             name = str(node["table_name"]).strip('"').lower()
             if node["show_type"] not in _SHOWN and name != "tables":
-                raise QueryInvalid("SHOW TABLES and DESCRIBE are answered, no other SHOW")
+                raise QueryInvalid("invalid SHOW: expected SHOW TABLES or DESCRIBE")
             return _check_table({**node, "table_name": name}) if name else ""
     return ""
 

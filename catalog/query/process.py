@@ -71,7 +71,7 @@ def load_task(line: str) -> Task:
 
 
 def plan_bounds(limits: Limits, *, cores: int) -> dict[int, int]:
-    """What the system is to let this process take, by kind of limit: more than it should, less than would hurt. Pure."""
+    """Return what the system is to let this process take, by kind of limit: more than it should, less than would hurt. Pure."""
     return {
         resource.RLIMIT_AS: 2 * parse_size(limits.memory) + _OVERHEAD,
         resource.RLIMIT_CPU: int(limits.timeout * (limits.threads or cores)) + 10,

@@ -46,7 +46,7 @@ class Answer:
 
 
 def limits_of(settings: Settings) -> Limits:
-    """What the settings let a question take."""
+    """Return what the settings let a question take."""
     return Limits(
         settings.query_memory,
         settings.query_threads,
@@ -109,7 +109,7 @@ class Asking:
 
 
 def environment(ours: Mapping[str, str]) -> dict[str, str]:
-    """What the process gets of our environment: where to find programs and packages, for the rest holds secrets. Pure."""
+    """Return what the process gets of our environment: where to find programs and packages, for the rest holds secrets. Pure."""
     root = str(Path(catalog.__file__).resolve().parent.parent)
     return {"PYTHONPATH": root, "PYTHONSAFEPATH": "1", "PATH": ours.get("PATH", ""), "LANG": "C.UTF-8"}
 
@@ -140,7 +140,7 @@ def _ask(process: "subprocess.Popen[bytes]", line: str) -> Mapping[str, object]:
     except ValueError:
         code = process.wait()
         raise QueryInvalid(
-            f"the process that answers ended early (exit code {code}): the question took more memory or time than it may "
+            f"the query process ended early (exit code {code}): the query took more memory or time than it may "
             "have, or was stopped; narrow it"
         ) from None
     return found

@@ -30,7 +30,7 @@ class BudgetFile:
         self._budget = Budget()
 
     def read(self) -> Budget:
-        """What is known now; a `stat` where nothing has changed."""
+        """Return what is known now; a `stat` where nothing has changed."""
         try:
             found = self.path.stat()
         except OSError:

@@ -144,7 +144,7 @@ class Upstreams:
         return self._kept[key]
 
     def _traffic_of(self, remote: Remote, record: RemoteRecord | None) -> Traffic:
-        """What all connections share that a record is for, or to a registry without one."""
+        """Return what all connections share that a record is for, or to a registry without one."""
         name = record.key if record else registry_name(remote.host)
         if (name, record) not in self._traffic:
             budget = SharedBudget(

@@ -51,7 +51,7 @@ def record_options(base: RemoteOptions, record: RemoteRecord, environ: Mapping[s
 
 
 def file_stamps(record: RemoteRecord) -> Stamps:
-    """When what the record names was changed, so that a renewed certificate or secret counts with the next request."""
+    """Return when what the record names was changed, so that a renewed certificate or secret counts with the next request."""
     return tuple(_stamp(path) for path in record_files(record))
 
 
@@ -91,7 +91,7 @@ def _stamp(path: Path) -> int:
 
 
 def _value(record: RemoteRecord, what: str, reference: str, environ: Mapping[str, str]) -> str:
-    """What a reference stands for: one line of printable ASCII."""
+    """Return what a reference stands for: one line of printable ASCII."""
     kind, _, name = reference.partition(":")
     try:
         value = environ[name] if kind == "env" else Path(name).read_text(encoding="ascii")

@@ -104,7 +104,9 @@ def read_document(data: bytes, predicate_type: str) -> Document:
         raise InvalidInput(f"the document is not JSON: {error}") from None
     wanted = {"https://spdx.dev/Document": "spdxVersion", "https://cyclonedx.org/bom": "bomFormat"}.get(predicate_type)
     if not isinstance(found, dict) or (wanted and wanted not in found):
-        raise InvalidInput(f"the document is no {predicate_type}: it has no {wanted}" if wanted else "it is no object")
+        raise InvalidInput(
+            f"invalid document: expected {predicate_type} with {wanted}" if wanted else "it is no object"
+        )
     return Document(data, predicate_type)
 
 

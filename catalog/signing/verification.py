@@ -50,7 +50,7 @@ class Checked:
 
     @property
     def is_signed(self) -> bool:
-        """Whether the key has signed the manifest in any form."""
+        """Return whether the key has signed the manifest in any form."""
         return bool(self.tagged_good or self.bundled_good or self.atomic_good)
 
 

@@ -209,7 +209,7 @@ def plan_effect(base: Snapshot, commit: Commit, lookups: Lookups) -> Effect:
 
 
 def entry_of(manifest: Manifest) -> ManifestEntry:
-    """What a snapshot keeps of a manifest; the artifact type falls back to the config's media type (spec, referrers)."""
+    """Return what a snapshot keeps of a manifest; the artifact type falls back to the config's media type (spec, referrers)."""
     artifact_type = manifest.artifact_type
     if not artifact_type and manifest.config:
         artifact_type = manifest.config.media_type

@@ -209,7 +209,7 @@ class Squasher:
         self._lake.read(_HEADS, [name, name])
 
     def _forecast(self) -> tuple[int, int]:
-        """How many blobs are held, with how many bytes, that no version would name any more."""
+        """Return how many blobs are held, with how many bytes, that no version would name any more."""
         sizes = [self._blob_index.size(str(row[0])) for row in self._lake.read(_LOOSE)]
         self._clear()
         held = [size for size in sizes if size is not None]

@@ -86,7 +86,7 @@ class History:
         return {(str(name), int(str(number))): f"{operation} {when}" for name, number, operation, when in rows}
 
     def changes(self, name: str, number: int) -> list[ChangeRow]:
-        """What one version changed, removals first; raise NameUnknown or VersionUnknown."""
+        """Return what one version changed, removals first; raise NameUnknown or VersionUnknown."""
         rows = self._lake.read(
             "SELECT action, kind, tag, digest, size FROM changes WHERE repository = ? AND version = ? "
             "ORDER BY action DESC, kind DESC, tag, digest",

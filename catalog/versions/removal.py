@@ -76,7 +76,7 @@ def _reach(
 def _needed_by(
     before: Snapshot, digest: Digest, tags: Mapping[str, Digest], kept: Collection[Digest], children: Children
 ) -> str:
-    """Who needs a manifest, in words."""
+    """Return who needs a manifest, in words."""
     named = sorted(tag for tag, target in tags.items() if target == digest)
     if named:
         return f"it is tagged {', '.join(named[:3])}"

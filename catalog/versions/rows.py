@@ -110,7 +110,7 @@ def change_records(
 
 
 def manifest_details(manifest: Manifest, config: ImageConfig) -> Record:
-    """What the record of a manifest that comes holds beyond the change."""
+    """Return what the record of a manifest that comes holds beyond the change."""
     labels = dict(config.labels or {})
     return {
         "manifest_kind": kind_of(manifest, labels), "os": config.os, "architecture": config.architecture,
@@ -125,7 +125,7 @@ def manifest_details(manifest: Manifest, config: ImageConfig) -> Record:
 
 
 def first_distribution(commit: Commit, version: int) -> Distribution:
-    """What serves a repository from its first version on, which has that number."""
+    """Return what serves a repository from its first version on, which has that number."""
     now, private = commit.created_at, commit.serve == "private"
     return Distribution(commit.repository, commit.repository, now, now, private=private, history_from=version)
 

@@ -38,12 +38,12 @@ class Delta:
 
     @property
     def added(self) -> int:
-        """How many changes add."""
+        """Return how many changes add."""
         return len(self.tags_added) + len(self.manifests_added) + len(self.blobs_added)
 
     @property
     def removed(self) -> int:
-        """How many changes remove."""
+        """Return how many changes remove."""
         return len(self.tags_removed) + len(self.manifests_removed) + len(self.blobs_removed)
 
     @property
@@ -157,7 +157,7 @@ def _moved(old: Mapping[_K, _V], added: Mapping[_K, _V], removed: Iterable[_K]) 
 
 
 def delta_between(old: Snapshot, new: Snapshot) -> Delta:
-    """What leads from one snapshot to another, of the same repository or not."""
+    """Return what leads from one snapshot to another, of the same repository or not."""
     return Delta(
         tags_added={tag: digest for tag, digest in new.tags.items() if old.tags.get(tag) != digest},
         tags_removed={tag: digest for tag, digest in old.tags.items() if new.tags.get(tag) != digest},
@@ -169,5 +169,6 @@ def delta_between(old: Snapshot, new: Snapshot) -> Delta:
 
 
 def total_of(snapshot: Snapshot) -> Total:
-    """What a version counts for: what was received; a size that a manifest claims for a blob left upstream counts for nothing."""
+    """Return what a version counts for: what was received; a size that a manifest claims for a blob left upstream counts
+    for nothing."""
     return Total(len(snapshot.tags), snapshot.size_bytes + snapshot.proven_bytes)

@@ -134,7 +134,7 @@ class Snapshots:
         self._drop(name)
 
     def is_current(self) -> bool:
-        """Whether memory knows all that any process has committed; a microsecond, no I/O."""
+        """Return whether memory knows all that any process has committed; a microsecond, no I/O."""
         return self._feed.is_current()
 
     def refresh(self) -> None:
@@ -142,7 +142,7 @@ class Snapshots:
         self._read_feed()
 
     def has(self, name: str) -> bool:
-        """Whether memory knows a repository; no I/O."""
+        """Return whether memory knows a repository; no I/O."""
         return name in self._latest
 
     def names(self) -> Sequence[str]:
@@ -176,7 +176,7 @@ class Snapshots:
         raise Conflict(f"versions of {name} are deleted faster than they can be read; try again")
 
     def cached_at(self, path: str) -> Snapshot | None:
-        """What a distribution's path serves, if memory has it and no other process committed."""
+        """Return what a distribution's path serves, if memory has it and no other process committed."""
         if not self._feed.is_current():
             return None
         found = self._distributions.find(path)
@@ -185,7 +185,7 @@ class Snapshots:
         return self._kept.get((found.repository, self.number_at(found)))
 
     def find_at(self, path: str) -> Snapshot | None:
-        """What a distribution's path serves; None when nothing is served there."""
+        """Return what a distribution's path serves; None when nothing is served there."""
         self._read_feed()
         found = self._distributions.find(path)
         if found is None or found.remote:
@@ -289,7 +289,7 @@ class Snapshots:
         return Snapshot(name, version, *_sort_out(rows), _claims(rows))
 
     def _forward(self, base: Snapshot, version: int) -> Snapshot | None:
-        """What the changes since make of an earlier version; None when one of the two is no more: then they are others."""
+        """Return what the changes since make of an earlier version; None when one of the two is no more: then they are others."""
         name, former = base.repository, base.version
         rows = self._lake.read(_STEP, [name, former, version, former, version, name, former, version])
         if not any(row[0] == "version" and row[7] == 2 for row in rows):

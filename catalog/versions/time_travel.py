@@ -64,7 +64,7 @@ class TimeTravel:
         self._parse = lru_cache(maxsize=4096)(parse_past)
 
     def parse(self, path: str) -> Past | None:
-        """What a path stands for, None when it is an ordinary one; no I/O, and no more than a glance at most paths."""
+        """Return what a path stands for, None when it is an ordinary one; no I/O, and no more than a glance at most paths."""
         if self._start is None or not path.startswith(self._start) or self._distributions.find(path) is not None:
             return None
         return self._parse(path, self._prefix)
@@ -75,12 +75,12 @@ class TimeTravel:
         return None if found is None or found.remote else found
 
     def needs_reading(self, past: Past) -> bool:
-        """Whether `is_open` may have to read."""
+        """Return whether `is_open` may have to read."""
         present = self.present(past)
         return past.moment is not None and present is not None and present.history_from > 1
 
     def is_open(self, past: Past) -> bool:
-        """Whether everybody may pull that version: its path is public, and was when it served the version. May read."""
+        """Return whether everybody may pull that version: its path is public, and was when it served the version. May read."""
         present = self.present(past)
         if present is None or present.private:
             return False
@@ -95,7 +95,7 @@ class TimeTravel:
         return (number or 0) >= present.history_from
 
     def at(self, path: str, past: Past) -> Distribution:
-        """What is served at a path of the past; may read.
+        """Return what is served at a path of the past; may read.
 
         Raises VersionUnknown, also for other versions of a path that serves a fixed one: who may pull there may not see those.
         It names the path alone, for not all who may pull there may know of its repository.

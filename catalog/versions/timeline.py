@@ -48,7 +48,7 @@ class Timeline:
 
     @cached_property
     def _times(self) -> list[datetime]:
-        """When each was there: no version is older than those before it, whatever clocks said."""
+        """Return when each was there: no version is older than those before it, whatever clocks said."""
         return list(accumulate((one.created_at for one in self.made), max))
 
     def at(self, moment: datetime) -> int:

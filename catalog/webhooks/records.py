@@ -126,7 +126,7 @@ class Subscription(_Value):
         if self.secret_file and self.secret_env:
             raise ValueError("name the secret by a file or by a variable, not by both")
         if self.format == "distribution" and not self.selects(VERSION_CREATED):
-            raise ValueError(f"the format distribution tells of {VERSION_CREATED} alone")
+            raise ValueError(f"invalid events: the format distribution supports {VERSION_CREATED} only")
         return self
 
     def selects(self, kind: str) -> bool:

@@ -11,7 +11,7 @@ from cli.output import print_fields, print_json, print_line, print_table
 group = new_group("Manage access rules and trusted identity tokens.")
 Scopes = Annotated[
     list[str] | None,
-    typer.Option("--scope", metavar="ACTIONS:PATTERN", help="All that such a login is good for; may be repeated."),
+    typer.Option("--scope", metavar="ACTIONS:PATTERN", help="Limit the login to these actions and paths. Repeatable."),
 ]
 
 
@@ -21,7 +21,7 @@ def allow(
         str, typer.Argument(metavar="SUBJECT", help="user:NAME, robot:NAME, group:NAME, users (logged in) or anyone.")
     ],
     actions: Annotated[
-        str, typer.Argument(metavar="ACTIONS", help="Of pull, push, delete, admin, separated by commas.")
+        str, typer.Argument(metavar="ACTIONS", help="Actions to allow: pull, push, delete, admin, separated by commas.")
     ],
     patterns: Annotated[
         list[str],
@@ -87,9 +87,9 @@ def remove(
 
 @group.command("explain")
 def explain(
-    user: Annotated[str, typer.Argument(metavar="USER", help="A user or robot; `anyone` for nobody in particular.")],
+    user: Annotated[str, typer.Argument(metavar="USER", help="User or robot; `anyone` for an anonymous caller.")],
     action: Annotated[str, typer.Argument(metavar="ACTION", help="pull, push, delete or admin.")],
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What clients put behind the registry's host.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Path as clients write it after the registry's host.")],
     *,
     home: Home = None,
     as_json: Json = False,
@@ -124,16 +124,16 @@ def explain(
 
 @group.command("trust")
 def trust(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call this trust.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the trust.")],
     issuer: Annotated[
         str, typer.Argument(metavar="ISSUER", help="URL of the OpenID Connect issuer, as in the tokens' iss.")
     ],
-    account: Annotated[str, typer.Argument(metavar="ACCOUNT", help="The user or robot such a login is.")],
+    account: Annotated[str, typer.Argument(metavar="ACCOUNT", help="User or robot that the token logs in as.")],
     *,
-    audience: Annotated[str, typer.Option(metavar="TEXT", help="What the tokens' aud must be.")],
+    audience: Annotated[str, typer.Option(metavar="TEXT", help="Required `aud` claim of the tokens.")],
     claims: Annotated[
         list[str],
-        typer.Option("--claim", metavar="NAME=GLOB", help="What a claim must fit; may be repeated, one at least."),
+        typer.Option("--claim", metavar="NAME=GLOB", help="Require this claim. Repeatable; at least one."),
     ],
     scopes: Scopes = None,
     home: Home = None,

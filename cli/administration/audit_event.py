@@ -15,8 +15,8 @@ group = new_group("Show audit events: who did what, and what was refused.")
 def list_events(
     *,
     limit: Annotated[int, typer.Option(metavar="N", help="How many at most.", min=1)] = 100,
-    actor: Annotated[str, typer.Option(metavar="NAME", help="Only what this one did.")] = "",
-    name: Annotated[str, typer.Option(metavar="NAME", help="Only what was done to this.")] = "",
+    actor: Annotated[str, typer.Option(metavar="NAME", help="List only events of this actor.")] = "",
+    name: Annotated[str, typer.Option(metavar="NAME", help="List only events of this path, account or rule.")] = "",
     action: Annotated[
         str, typer.Option(metavar="ACTION", help="Only this: push, delete, login, create-user and so on.")
     ] = "",

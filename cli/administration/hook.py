@@ -1,4 +1,4 @@
-"""`entrepot hook`: what upstreams may start by telling us of pushes."""
+"""`entrepot hook`: webhooks of upstreams and the deployments they start."""
 
 import json
 from datetime import timedelta
@@ -22,21 +22,19 @@ def create_hook(
     name: Name,
     upstream: Annotated[
         str,
-        typer.Argument(
-            metavar="UPSTREAM", help="Whom it speaks for: `registry.example`, or with first parts of names."
-        ),
+        typer.Argument(metavar="UPSTREAM", help="Registry that sends the events: `registry.example[/prefix]`."),
     ],
     *,
     kind: Annotated[
         Literal["auto", "docker-distribution", "docker-hub", "harbor", "quay", "github", "cloudevents"],
-        typer.Option("--kind", help="What the upstream sends."),
+        typer.Option("--kind", help="Format of the upstream's events."),
     ] = "auto",
     target: Annotated[
         str,
-        typer.Option(metavar="NAME", help="Put this in UPSTREAM's place in names here; default: names as upstream's."),
+        typer.Option(metavar="NAME", help="Replace UPSTREAM in names by this. Default: keep the upstream's names."),
     ] = "",
     deployment: Annotated[
-        str, typer.Option(metavar="FLOW/DEPLOYMENT", help="What is started; it takes a sync's request.")
+        str, typer.Option(metavar="FLOW/DEPLOYMENT", help="Deployment to start; its flow takes a sync's request.")
     ] = "sync-repository/sync-repository",
     request: Annotated[
         str, typer.Option(metavar="JSON", help='Further fields of the request: {"policy": "on_demand"}.')
@@ -61,7 +59,7 @@ def create_hook(
         Literal["token", "hmac", "url"],
         typer.Option(
             "--proof",
-            help="How the upstream shows the secret: in a header, by signing with it, or where it can do neither in the URL.",
+            help="Expect the secret in a header, in a signature, or (weakest) in the URL.",
         ),
     ] = "token",
     home: Home = None,

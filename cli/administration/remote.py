@@ -1,4 +1,4 @@
-"""`entrepot remote`: how the registries are spoken to that content comes from."""
+"""`entrepot remote`: how Entrepôt connects to the registries it pulls from."""
 
 import time
 from dataclasses import replace
@@ -91,11 +91,12 @@ def set_remote(
         list[str] | None,
         typer.Option(
             metavar="NAME=REFERENCE",
-            help="A header of each request; its value is read from env:NAME or file:/PATH. May be repeated; all of them anew.",
+            help="Send this header; its value comes from env:NAME or file:/PATH. Repeatable; replaces all headers.",
         ),
     ] = None,
     concurrency: Annotated[
-        int | None, typer.Option(metavar="N", help="Requests at a time of one process; 0: as the settings say.", min=0)
+        int | None,
+        typer.Option(metavar="N", help="Limit concurrent requests per process; 0: as the settings say.", min=0),
     ] = None,
     bandwidth: Annotated[
         str | None,
@@ -109,14 +110,12 @@ def set_remote(
         list[str] | None,
         typer.Option(
             metavar="REGISTRY[,digest-only]",
-            help="A registry that has the same content, asked before this one; may be repeated, in order; all of them anew.",
+            help="Ask this mirror of the registry first. Repeatable, in order; replaces all mirrors.",
         ),
     ] = None,
     lookaside: Annotated[
         str | None,
-        typer.Option(
-            metavar="URL", help="Where the Atomic signatures of its images lie, as containers-registries.d has it."
-        ),
+        typer.Option(metavar="URL", help="URL of its Atomic signatures, as in containers-registries.d."),
     ] = None,
     home: Home = None,
     as_json: Json = False,

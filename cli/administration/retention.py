@@ -36,7 +36,8 @@ def set_rule(
         int | None, typer.Option("--newest", metavar="N", help="Keep the N highest versions.", min=1)
     ] = None,
     newest_of: Annotated[
-        Literal["repository", "major", "minor"], typer.Option("--newest-of", help="Of what the newest are counted.")
+        Literal["repository", "major", "minor"],
+        typer.Option("--newest-of", help="Count the newest per repository, major or minor version."),
     ] = "repository",
     set_within: Annotated[str, typer.Option(metavar="AGE", help="Keep tags that were set within: 30d, 12h.")] = "",
     pulled_within: Annotated[str, typer.Option(metavar="AGE", help="Keep tags that were pulled within.")] = "",

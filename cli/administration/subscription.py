@@ -1,4 +1,4 @@
-"""`entrepot subscription`: whom we tell of what is committed here."""
+"""`entrepot subscription`: webhook subscribers of commits."""
 
 import asyncio
 import uuid
@@ -36,7 +36,9 @@ def create_subscription(
     ] = None,
     repositories: Annotated[
         list[str] | None,
-        typer.Option("--repository", metavar="PATTERN", help="Only of these: team/**; may be repeated. Default: all."),
+        typer.Option(
+            "--repository", metavar="PATTERN", help="Send events of these repositories. Default: all. Repeatable."
+        ),
     ] = None,
     form: Annotated[
         Literal["cloudevents", "distribution"],
@@ -49,7 +51,7 @@ def create_subscription(
         str, typer.Option(metavar="NAME", help="Sign with the secret in this variable of the registry's environment.")
     ] = "",
     give_up: Annotated[
-        str, typer.Option(metavar="DURATION", help="How long an event is tried; a year at most.")
+        str, typer.Option(metavar="DURATION", help="Retry an event for this time; at most a year.")
     ] = "3d",
     home: Home = None,
     as_json: Json = False,

@@ -19,12 +19,12 @@ group = new_group("Manage tokens, the revocable logins of an account.")
 
 @group.command("add")
 def add_token(
-    owner: Annotated[str, typer.Argument(metavar="ACCOUNT", help="The user or robot it stands for.")],
+    owner: Annotated[str, typer.Argument(metavar="ACCOUNT", help="User or robot that the token logs in as.")],
     *,
     scopes: Annotated[
         list[str] | None,
         typer.Option(
-            "--scope", metavar="ACTIONS:PATTERN", help="All it is good for: `pull,push:team/**`; may be repeated."
+            "--scope", metavar="ACTIONS:PATTERN", help="Limit the token to this scope: `pull,push:team/**`. Repeatable."
         ),
     ] = None,
     expires: Annotated[

@@ -82,7 +82,7 @@ def set_user(
     password: Annotated[bool, typer.Option("--password", help="Ask for a new password.")] = False,
     password_stdin: PasswordStdin = False,
     certificate: Certificate = None,
-    disabled: Annotated[bool | None, typer.Option("--disable/--enable", help="Whether it can log in at all.")] = None,
+    disabled: Annotated[bool | None, typer.Option("--disable/--enable", help="Refuse or allow logins.")] = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:

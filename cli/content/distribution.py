@@ -19,16 +19,19 @@ if TYPE_CHECKING:
 
 group = new_group("Manage the paths that serve repositories or caches.")
 ACTOR = "command line"
-DistributionPath = Annotated[str, typer.Argument(metavar="PATH", help="What clients put behind the registry's host.")]
+DistributionPath = Annotated[
+    str, typer.Argument(metavar="PATH", help="Path as clients write it after the registry's host.")
+]
 Version = Annotated[int | None, typer.Option("--version", metavar="N", help="Serve this version and no other.", min=0)]
-Private = Annotated[bool | None, typer.Option("--private/--public", help="Whether pulls need a login.")]
+Private = Annotated[bool | None, typer.Option("--private/--public", help="Require a login for pulls, or allow all.")]
 Remote = Annotated[
     str,
     typer.Option(metavar="REGISTRY", help="Make the path a pull-through cache of this registry: `registry.example`."),
 ]
 FRESH_SECONDS = 300
 Labels = Annotated[
-    list[str] | None, typer.Option("--label", metavar="KEY=VALUE", help="A label; may be repeated; all of them anew.")
+    list[str] | None,
+    typer.Option("--label", metavar="KEY=VALUE", help="Set this label. Repeatable; replaces all labels."),
 ]
 Immutable = Annotated[
     list[str] | None,

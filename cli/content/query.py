@@ -34,7 +34,7 @@ def query(
     *,
     file: Annotated[Path | None, typer.Option("--file", metavar="FILE", help="Read the statement from a file.")] = None,
     named: Annotated[
-        str, typer.Option("--named", metavar="NAME", help="Ask a question that comes with Entrepôt; --list names them.")
+        str, typer.Option("--named", metavar="NAME", help="Run a query that comes with Entrepôt; --list shows them.")
     ] = "",
     settings: Annotated[
         list[str] | None,
@@ -49,9 +49,7 @@ def query(
     ] = "",
     shown: Annotated[
         Shown | None,
-        typer.Option(
-            "--format", help="How the answer is written; default: as the name of --output ends, else a table."
-        ),
+        typer.Option("--format", help="Format of the result. Default: by the suffix of --output, else a table."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FILE", help="Write the answer to a file, whole or not at all.")
@@ -99,7 +97,7 @@ def choose_form(shown: Shown | None, output: Path | None, *, is_terminal: bool) 
         return shown or "table"
     found = shown or _ENDINGS.get(output.suffix.lower())
     if found is None or found == "table":
-        raise InvalidInput(f"in which form is {output} to be written? --format json, ndjson, csv, parquet or arrow")
+        raise InvalidInput(f"invalid output {output}: expected --format json, ndjson, csv, parquet or arrow")
     return found
 
 

@@ -201,7 +201,7 @@ def pin_version(
     name: Repository,
     number: Pinned,
     *,
-    note: Annotated[str, typer.Option("--note", metavar="TEXT", help="What it is kept for.")] = "",
+    note: Annotated[str, typer.Option("--note", metavar="TEXT", help="Reason for the pin.")] = "",
     home: Home = None,
     as_json: Json = False,
 ) -> None:

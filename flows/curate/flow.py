@@ -38,7 +38,7 @@ def prepare_curation(catalog: Catalog, request: CurateRequest, *, now: datetime)
 
 
 def _content(catalog: Catalog, request: CurateRequest, latest: Snapshot, chosen: Snapshot) -> Snapshot:
-    """What the new version is to hold: the choice, by itself or on top of what is there, edited."""
+    """Return what the new version is to hold: the choice, by itself or on top of what is there, edited."""
     content = chosen
     if request.mode == "additive" or not request.sources:
         content = Snapshot(
@@ -57,7 +57,7 @@ def _children(catalog: Catalog, request: CurateRequest, latest: Snapshot) -> Chi
 
 
 def _message(request: CurateRequest) -> str:
-    """What was chosen from where, and edited, for the version's record."""
+    """Return what was chosen from where, and edited, for the version's record."""
     chosen = ", ".join(dict.fromkeys(map(str, request.selectors)))
     edits = [f"tag {', '.join(request.tag)}"] if request.tag else []
     edits += [f"untag {', '.join(request.untag)}"] if request.untag else []

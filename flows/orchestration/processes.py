@@ -37,7 +37,7 @@ class Child:
 
     @property
     def has_ended(self) -> bool:
-        """Whether it has ended. It is not reaped by asking, so that its pid stays its own until its group is killed."""
+        """Return whether it has ended. It is not reaped by asking, so that its pid stays its own until its group is killed."""
         if self.process.returncode is not None:
             return True
         return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
@@ -51,7 +51,7 @@ class Child:
         return "\n".join(f"  {line}" for line in lines[-_LOG_LINES:]) or "  (it wrote nothing)"
 
     def failure(self) -> ProcessFailed:
-        """What to say when it ended by itself."""
+        """Return what to say when it ended by itself."""
         _kill_group(self)
         code = self.process.returncode
         return ProcessFailed(f"{self.name} ended with exit code {code}; {self.log} ends with:\n{self.last_lines()}")
@@ -165,7 +165,7 @@ def _kill_group(child: Child) -> None:
 
 
 def _python_path() -> str:
-    """Where our packages lie, for children that start in another folder; before what the user has set."""
+    """Return where our packages lie, for children that start in another folder; before what the user has set."""
     root = str(Path(flows.__file__).resolve().parent.parent)
     return os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH", ""))))
 

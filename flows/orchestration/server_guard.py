@@ -26,7 +26,7 @@ def own_origins(port: int) -> tuple[str, ...]:
 
 
 def refusal(headers: Iterable[tuple[bytes, bytes]], port: int) -> str:
-    """Why a request with these headers is refused; empty when it is not."""
+    """Return why a request with these headers is refused; empty when it is not."""
     given = [(name.lower(), value.decode("latin-1").strip().lower()) for name, value in headers]
     hosts = [value for name, value in given if name == b"host"]
     if len(hosts) != 1 or hosts[0] not in own_hosts(port):

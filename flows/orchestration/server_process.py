@@ -25,7 +25,7 @@ class PrefectProcess:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """Return where it listens."""
         return int(self.socket.getsockname()[1])
 
     @property

@@ -183,17 +183,17 @@ class Up:
             time.sleep(0.5)
 
     def flow_run_url(self, run_id: str) -> str:
-        """Where Prefect's user interface shows a flow run."""
+        """Return where Prefect's user interface shows a flow run."""
         return f"{self.plan.ui_url}/runs/flow-run/{run_id}"
 
     def prefect_login_text(self) -> str:
-        """Where Prefect's login stands; of a server that is not this home's nothing is known."""
+        """Return where Prefect's login stands; of a server that is not this home's nothing is known."""
         if self.plan.prefect_port is None:
             return "its own"
         return f"the whole line in {self.plan.settings.prefect_login_file}"
 
     def password_text(self) -> str:
-        """Where the administrator's password stands; at the first start the password itself."""
+        """Return where the administrator's password stands; at the first start the password itself."""
         file = password_file(self.plan.settings)
         if self.new_password:
             return f"{self.new_password} (kept in {file})"
@@ -205,7 +205,7 @@ class Up:
 
 
 def _is_ready(url: str) -> bool:
-    """Whether a registry of ours answers; what certificate it has does not matter for that."""
+    """Return whether a registry of ours answers; what certificate it has does not matter for that."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     opener = build_opener(ProxyHandler({}), HTTPSHandler(context=context))

@@ -93,7 +93,7 @@ Note = Callable[[str, str], None]
 
 
 async def _result_of(run: Awaitable[Any]) -> Any:
-    """What a flow's final state holds: Prefect hands that over, though the flow's own type says the state."""
+    """Return what a flow's final state holds: Prefect hands that over, though the flow's own type says the state."""
     return await run
 
 
@@ -130,7 +130,7 @@ def _newest(catalog: Catalog, repository: str) -> tuple[str, Digest]:
 
 
 def _is_built_on(catalog: Catalog, request: PipelineRequest, digest: Digest) -> bool:
-    """Whether the image that is there was built on a manifest, or on a child of it for one platform."""
+    """Return whether the image that is there was built on a manifest, or on a child of it for one platform."""
     snapshot = catalog.snapshots.find(request.built)
     if snapshot is None or TAG not in snapshot.tags:
         return False

@@ -60,7 +60,7 @@ def prepare_promotion(catalog: Catalog, request: PromoteRequest, *, now: datetim
     verdicts = ask_gates(gates, plan)
 
     def planned(latest: Snapshot) -> Sequence[Change]:
-        """What others have changed meanwhile does not matter as long as the gates would be asked the same."""
+        """Return what others have changed meanwhile does not matter as long as the gates would be asked the same."""
         now_planned = plan_promotion(source, latest, chosen, digests, additive=additive)
         if (now_planned.candidates, now_planned.removed) != (plan.candidates, plan.removed):
             raise Conflict(

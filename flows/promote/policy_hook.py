@@ -52,7 +52,7 @@ def hook_gate(settings: Settings, url: str, *, actor: str, dry_run: bool) -> Gat
 
 
 def plan_json(plan: PromotionPlan) -> dict[str, object]:
-    """What a hook is told of a plan; a candidate without a tag has an empty one."""
+    """Return what a hook is told of a plan; a candidate without a tag has an empty one."""
     return {
         "source": {"repository": plan.source.repository, "version": plan.source.version},
         "target": {"repository": plan.base.repository, "version": plan.base.version},

@@ -35,7 +35,7 @@ async def give_back_lost_slots(ask: Ask) -> dict[str, int]:
         if count:
             await ask("PATCH", f"/v2/concurrency_limits/{limit['id']}", {"active_slots": limit["active_slots"] - count})
             given[limit["name"]] = count
-            log.warning("%s slots of %s were held by nobody, and are free again", count, limit["name"])
+            log.warning("freed %s slots of %s that no flow run held", count, limit["name"])
     return given
 
 

@@ -101,11 +101,12 @@ class Reaper:
         )
 
     async def _is_still(self, run: OpenRun) -> bool:
-        """Whether a run is as it was listed: it may have ended well before its process did, which is what was looked at last."""
+        """Return whether a run is as it was listed: it may have ended well before its process did, which is what was looked
+        at last."""
         return bool(await self._runs({"id": {"any_": [run.id]}, "state": {"type": {"any_": [run.state]}}}))
 
     async def _heard_at(self, run_id: str) -> datetime | None:
-        """When the server last had an event of a run, within the time that counts."""
+        """Return when the server last had an event of a run, within the time that counts."""
         since = self._clock() - timedelta(seconds=SILENT_SECONDS)
         wanted = {
             "filter": {

@@ -93,7 +93,7 @@ class ReplicateJob:
 
     @property
     def manner(self) -> str:
-        """How paths are replicated, as one text."""
+        """Return how paths are replicated, as one text."""
         record = self.catalog.remotes.select(self.request.remote("name").reference)
         return self.request.manner((record and record.policy) or "immediate")
 

@@ -85,6 +85,6 @@ class MeteredTarget:
 
 
 def staged_manifest(manifest: Manifest, parts_of: Parts) -> StagedManifest:
-    """What the rules of a sync need of a manifest."""
+    """Return what the rules of a sync need of a manifest."""
     parts = tuple(part for _role, part in parts_of(manifest) if part.media_type in mediatypes.MANIFESTS)
     return StagedManifest(manifest.descriptor, manifest.subject.digest if manifest.subject else None, parts)

@@ -39,7 +39,7 @@ class Operation:
 
 
 def plan_id(base: Snapshot, changes: Sequence[Change]) -> str:
-    """What a plan is known by: the same for the same changes of the same version of a repository."""
+    """Return what a plan is known by: the same for the same changes of the same version of a repository."""
     lines = sorted(map(repr, changes))
     return str(Digest.of("\n".join([f"{base.repository}@{base.version}", *lines]).encode()))
 
@@ -64,7 +64,7 @@ class OperationResult:
 
     @property
     def items(self) -> list[PlanItem]:
-        """What became of each tag."""
+        """Return what became of each tag."""
         removed, added = self.delta.tags_removed, self.delta.tags_added
         items = [
             PlanItem(tag, "moved" if tag in removed else "added", digest, removed.get(tag))

@@ -37,7 +37,7 @@ class Progress:
 
     @property
     def percent(self) -> float:
-        """How much of the phase is done, 0 to 100."""
+        """Return how much of the phase is done, 0 to 100."""
         return 100.0 * self.done / self.total if self.total else 0.0
 
     def describe(self) -> str:

@@ -61,7 +61,7 @@ class EvictResult:
     flow_run_id: str
 
     def count(self, what: str) -> int:
-        """How many of a kind went."""
+        """Return how many of a kind went."""
         return sum(1 for one in self.evicted if one.what == what)
 
     @property

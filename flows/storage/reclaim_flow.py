@@ -50,7 +50,7 @@ async def check_sources(job: ReclaimJob) -> None:
 
 
 async def _why_not(job: ReclaimJob, upstreams: Upstreams, digest: Digest) -> str:
-    """Why a blob cannot be fetched now by one of the repositories that name it; empty when all of them can."""
+    """Return why a blob cannot be fetched now by one of the repositories that name it; empty when all of them can."""
     found = await asyncio.to_thread(job.catalog.sources.of_all, digest)
     for name in job.names:
         if name in found and (reason := await _why_not_from_any(upstreams, found[name], digest)):

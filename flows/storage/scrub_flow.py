@@ -48,7 +48,7 @@ class ScrubJob:
 
     @property
     def before(self) -> float:
-        """What was read before this Unix time is to be read."""
+        """Return what was read before this Unix time is to be read."""
         return moment_of(self.request.older_than, datetime.fromtimestamp(self.began, UTC)).timestamp()
 
 

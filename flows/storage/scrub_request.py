@@ -98,7 +98,7 @@ class Repair:
 
 @dataclass(slots=True)
 class ScrubResult:
-    """What was read, what was damaged, what is lost and which images that hits, and files nobody knows. Sizes in bytes."""
+    """What was read, what was damaged, what is lost and which images that hits, and unknown files. Sizes in bytes."""
 
     blobs: int = 0
     bytes: int = 0
@@ -119,8 +119,7 @@ class ScrubResult:
         parts.append(f"{len(self.lost)} are lost" if self.lost else "nothing is lost")
         if self.unknown.files or self.unknown.removed:
             parts.append(
-                f"{self.unknown.files} files nobody knows, {format_size(self.unknown.bytes)}, "
-                f"{self.unknown.removed} removed"
+                f"{self.unknown.files} unknown files, {format_size(self.unknown.bytes)}, {self.unknown.removed} removed"
             )
         return "; ".join(parts)
 

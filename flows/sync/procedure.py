@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from catalog.filters.tags import Selection
 from catalog.versions.changes import CommitResult
+from flows.runs.operation import MAX_PLANS
 from flows.sync import copying, facts
 from flows.sync.batches import BatchStep, Content
 from flows.sync.committing import CommitVersion, commit, commit_version
@@ -16,9 +17,6 @@ from flows.sync.report import SyncResult
 from flows.sync.resolution import check_selection, resolve_batch, resolve_selected
 from flows.sync.selection import ListTags, list_source_tags, select_by_name
 from oci.errors import Conflict
-
-MAX_PLANS = 10
-"""How often a sync plans anew because others made a version meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)

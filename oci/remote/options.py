@@ -1,4 +1,4 @@
-"""How upstreams are spoken to, as settings and the record of the remote say."""
+"""Connection options of a remote, from the settings and its record."""
 
 import math
 from dataclasses import dataclass, field

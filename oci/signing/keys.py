@@ -133,7 +133,7 @@ def _decrypt(pem: bytes, password: bytes, where: str) -> bytes:
         if document["kdf"]["name"] != "scrypt" or document["cipher"]["name"] != "nacl/secretbox":
             raise KeyInvalid(f"the key {where} is encrypted by a method that is not known")
         if cost > _MOST_SCRYPT or block > 32 or parallel > 16:
-            raise KeyInvalid(f"the key {where} asks for too costly a decryption")
+            raise KeyInvalid(f"the key {where} has scrypt parameters that exceed the allowed cost")
         derived = Scrypt(salt=salt, length=32, n=cost, r=block, p=parallel).derive(password)
         return SecretBox(derived).decrypt(sealed, nonce)
     except CryptoError:

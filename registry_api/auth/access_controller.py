@@ -21,9 +21,9 @@ from catalog.settings import Settings
 from oci.errors import Denied, Unauthorized
 from registry_api.auth.login_checks import LoginChecks
 from registry_api.auth.oidc_tokens import IDENTITY_USER, IdentityTokens
+from registry_api.bounded_cache import BoundedCache
 from registry_api.http.messages import find_header
 from registry_api.http.threads import Threads
-from registry_api.lru import LRUCache
 
 CHANGES: frozenset[Action] = frozenset({"push", "delete", "admin"})
 _REMEMBERED = 10_000
@@ -99,7 +99,7 @@ class AccessController:
         self.identities = identities
         self._checks = LoginChecks(Logins(access, now), threads)
         self._key = secrets.token_bytes(32)
-        self._known: LRUCache[bytes, _Verified] = LRUCache(_REMEMBERED)
+        self._known: BoundedCache[bytes, _Verified] = BoundedCache(_REMEMBERED)
 
     # --- identity ---
 

@@ -20,9 +20,9 @@ from catalog.access.logins import Login, Logins
 from catalog.access.policy import Policy
 from oci.errors import TooManyRequests
 from registry_api.auth.rate_limits import BucketSize, TokenBuckets
+from registry_api.bounded_cache import BoundedCache
 from registry_api.http.fair_queue import FairQueue
 from registry_api.http.threads import Threads
-from registry_api.lru import LRUCache
 
 PAIR, ADDRESS, ACCOUNT = BucketSize(20, 1.0), BucketSize(100, 2.0), BucketSize(100, 2.0)
 """Wrong attempts at once and per second: of one account from one address, from one address, of one account."""
@@ -63,8 +63,8 @@ class LoginChecks:
             TokenBuckets(budget.each_second, burst=budget.at_once, reason="too many wrong logins", clock=clock)
             for budget in (PAIR, ADDRESS, ACCOUNT)
         )
-        self._known: LRUCache[tuple[str, str], None] = LRUCache(_REMEMBERED)
-        self._wrong: LRUCache[bytes, _Wrong] = LRUCache(_REMEMBERED)
+        self._known: BoundedCache[tuple[str, str], None] = BoundedCache(_REMEMBERED)
+        self._wrong: BoundedCache[bytes, _Wrong] = BoundedCache(_REMEMBERED)
         self._running: dict[bytes, asyncio.Future[Login | None]] = {}
         self._key = secrets.token_bytes(32)
 

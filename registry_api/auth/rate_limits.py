@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from oci.errors import TooManyRequests
-from registry_api.lru import LRUCache
+from registry_api.bounded_cache import BoundedCache
 
 _REMEMBERED = 10_000
 _BURST_SECONDS = 10.0
@@ -35,7 +35,7 @@ class TokenBuckets:
         self._rate, self._clock = rate, clock
         self._reason = reason or f"more than {rate:g} requests per second"
         self._burst = max(1.0, rate * _BURST_SECONDS if burst is None else burst)
-        self._buckets: LRUCache[str, tuple[float, float]] = LRUCache(_REMEMBERED)
+        self._buckets: BoundedCache[str, tuple[float, float]] = BoundedCache(_REMEMBERED)
 
     def spend(self, identity: str) -> None:
         """Spend one token; raise TooManyRequests with the seconds to wait when none is left."""

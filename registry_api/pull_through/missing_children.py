@@ -11,9 +11,9 @@ from oci.digest import Digest
 from oci.errors import DigestInvalid, RemoteUnavailable
 from oci.remote.network.hops import check_hops
 from oci.remote.omitted_children import left_out_text
+from registry_api.bounded_cache import BoundedCache
 from registry_api.context import Registry
 from registry_api.http.errors import ChildLeftOut
-from registry_api.lru import LRUCache
 from registry_api.pull_through.ingest import ingest_manifests
 from registry_api.pull_through.upstream_requests import SingleFlight, UpstreamRequest
 
@@ -27,7 +27,7 @@ class MissingChildren:
     def __init__(self, upstreams: Upstreams) -> None:
         self._upstreams = upstreams
         self._requests = SingleFlight()
-        self._missing: LRUCache[tuple[str, int], Mapping[Digest, Digest]] = LRUCache(_VERSIONS)
+        self._missing: BoundedCache[tuple[str, int], Mapping[Digest, Digest]] = BoundedCache(_VERSIONS)
 
     async def fetch(self, registry: Registry, distribution: Distribution, reference: str) -> None:
         """Fetch and commit a missing child that can be fetched.

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from oci.errors import RemoteError, RemoteNotFound
-from registry_api.lru import LRUCache
+from registry_api.bounded_cache import BoundedCache
 
 log = logging.getLogger("registry_api")
 
@@ -41,8 +41,8 @@ class SingleFlight:
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._fresh_until: LRUCache[UpstreamRequest, float] = LRUCache(_REMEMBERED)
-        self._absent: LRUCache[UpstreamRequest, _Absent] = LRUCache(_REMEMBERED)
+        self._fresh_until: BoundedCache[UpstreamRequest, float] = BoundedCache(_REMEMBERED)
+        self._absent: BoundedCache[UpstreamRequest, _Absent] = BoundedCache(_REMEMBERED)
         self._running: dict[UpstreamRequest, asyncio.Task[None]] = {}
 
     def is_fresh(self, request: UpstreamRequest) -> bool:

@@ -73,7 +73,7 @@ def test_a_robot_s_token_is_shown_once_and_can_be_revoked(entrepot: Entrepot, en
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("user", "add", "Bad Name", "--robot"), "cannot be a name"),
+        (("user", "add", "Bad Name", "--robot"), "invalid name"),
         (("user", "add", "admin", "--robot"), "already"),
         (("user", "delete", "nobody"), "no user or robot nobody"),
         (("group", "set", "g", "nobody"), "no user or robot nobody"),

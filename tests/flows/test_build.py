@@ -125,7 +125,7 @@ def test_what_is_wrong_says_where_and_changes_nothing(
         (("built/bad:v1", str(empty)), "there is no Containerfile or Dockerfile"),
         (("built/bad:v1", str(tmp_path / "none")), "is no folder"),
         (("built/bad:v1", str(context), "--build-arg", "X"), "--build-arg: expected NAME=VALUE"),
-        (("Built:v1", str(context)), "not a repository name"),
+        (("Built:v1", str(context)), "invalid repository name"),
     ):
         done = entrepot("build", *arguments)
         assert (done.returncode, part in done.stderr) == (2, True), done.stderr

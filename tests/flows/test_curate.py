@@ -67,7 +67,7 @@ def test_conditions_choose_what_is_curated_and_exported(entrepot: Entrepot, tmp_
         (("release/app", "c/none"), 1, "c/none"),
         (("release/app", "a/one", "--include", "re:("), 2, "expected a regular expression"),
         (("release/app", "a/one", "--platform", "amd64"), 2, "expected os/architecture"),
-        (("Release", "a/one"), 2, "not a repository name"),
+        (("Release", "a/one"), 2, "invalid repository name"),
     ],
 )
 def test_what_is_wrong_changes_nothing(entrepot: Entrepot, arguments: tuple[str, ...], code: int, said: str) -> None:

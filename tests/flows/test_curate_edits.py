@@ -194,9 +194,9 @@ def test_exactly_the_plan_that_was_looked_at_is_done_or_nothing(curating: Curati
         ({}, "expected sources, or an edit"),
         ({"remove": ["x"], "include": ["v*"]}, "filters need sources"),
         ({"sources": [{"repository": SOURCE, "platforms": ["linux/amd64"]}]}, "platforms hold for all sources"),
-        ({"sources": [{"repository": "Source"}]}, "not a repository name"),
+        ({"sources": [{"repository": "Source"}]}, "invalid repository name"),
         ({"tag": ["v1"]}, "expected NEW=TAG"),
-        ({"remove": ["v1"], "expect": "plan"}, "not a digest"),
+        ({"remove": ["v1"], "expect": "plan"}, "invalid digest"),
     ],
 )
 def test_forms_that_make_no_sense(curating: Curating, request_: dict[str, object], said: str) -> None:

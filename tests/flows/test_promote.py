@@ -175,7 +175,7 @@ def test_only_what_the_source_has_had_for_long_passes(catalog: Catalog) -> None:
     gates = refused(catalog, tags=["v1", "v2"], require_age="7d")
     assert [(one["tag"], one["allowed"], one["reason"]) for one in gates] == [
         ("v1", True, "in dev/app for 20.0 days"),
-        ("v2", False, "in dev/app for 2.0 days, and 7 are wanted"),
+        ("v2", False, "in dev/app for 2.0 days; expected at least 7"),
     ]
     assert promote(catalog, tags=["v1"], require_age="7d").changed
 

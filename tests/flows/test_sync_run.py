@@ -7,10 +7,11 @@ import pytest
 from catalog.catalog import Catalog
 from catalog.quotas.quotas import Quota
 from catalog.versions.changes import CommitResult
+from flows.runs.operation import MAX_PLANS
 from flows.sync.committing import commit_version
 from flows.sync.context import SyncContext
 from flows.sync.copying import Copied
-from flows.sync.procedure import MAX_PLANS, SyncSteps, run_sync
+from flows.sync.procedure import SyncSteps, run_sync
 from flows.sync.resolution import TagsFailed
 from flows.sync.selection import list_source_tags
 from oci import mediatypes

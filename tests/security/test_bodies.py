@@ -142,7 +142,7 @@ def test_administrators_bodies_are_bounded(tmp_path: Path) -> None:
 
 
 def test_a_rule_for_anybody_lets_nobody_send(tmp_path: Path) -> None:
-    """Where the rules let everybody push, a change by nobody in particular works, within the limit."""
+    """Where the rules let everybody push, a change by an anonymous caller works, within the limit."""
     with serve(tmp_path / "entrepot") as api:
         _allow_anyone(api)
         answer = api.anybody.post("/api/v1/restore/open/app", json={"version": 0})

@@ -77,7 +77,7 @@ def test_many_who_ask_the_same_cost_one_question(
 
 
 def listed(api: Api) -> dict[str, list[str]]:
-    """What nobody in particular is told of, by place."""
+    """Answers to an anonymous caller, by place."""
     client = api.anybody
     return {
         "catalog": client.get("/v2/_catalog").json()["repositories"],

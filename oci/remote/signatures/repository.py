@@ -40,7 +40,7 @@ class SignedRepository:
 
     @property
     def remarks(self) -> list[str]:
-        """What failed without being needed, as sentences."""
+        """Return what failed without being needed, as sentences."""
         return self._source.remarks
 
     def tags(self) -> AsyncIterator[str]:

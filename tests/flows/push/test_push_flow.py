@@ -58,7 +58,7 @@ def test_the_command_pushes_and_prefect_shows_it(
         ({"target": "registry.example/app:v1", "source": "team/app"}, "names one tag or digest"),
         ({"target": "registry.example/app", "source": "team/app", "paths": ["*"]}, "source excludes paths"),
         ({"target": "registry.example/app", "source": "team/app:v1", "include": ["v*"]}, "expected no filters"),
-        ({"target": "registry.example/app", "source": "Team/App"}, "not a repository name"),
+        ({"target": "registry.example/app", "source": "Team/App"}, "invalid repository name"),
     ],
 )
 def test_forms_that_contradict_themselves_are_refused(fields: dict[str, object], said: str) -> None:

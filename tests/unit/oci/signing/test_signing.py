@@ -97,5 +97,5 @@ def test_a_key_that_would_fill_the_memory_is_refused() -> None:
     }
     body = base64.b64encode(json.dumps(document).encode()).decode()
     pem = f"-----BEGIN ENCRYPTED COSIGN PRIVATE KEY-----\n{body}\n-----END ENCRYPTED COSIGN PRIVATE KEY-----\n"
-    with pytest.raises(KeyInvalid, match="too costly"):
+    with pytest.raises(KeyInvalid, match="exceed the allowed cost"):
         load_signer(pem.encode(), "x", where="here")

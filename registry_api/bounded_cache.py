@@ -8,7 +8,7 @@ _K = TypeVar("_K", bound=Hashable)
 _V = TypeVar("_V")
 
 
-class LRUCache(Generic[_K, _V]):
+class BoundedCache(Generic[_K, _V]):
     """Values by key; beyond `limit`, the value stored longest ago is evicted."""
 
     def __init__(self, limit: int) -> None:
