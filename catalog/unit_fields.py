@@ -27,8 +27,11 @@ def _read_in(unit: str) -> Callable[[object], object]:
     return read
 
 
-_SIZE_SCHEMA = {"anyOf": [{"type": "integer"}, {"type": "string", "examples": ["500MB", "10GiB"]}]}
-_DURATION_SCHEMA = {"anyOf": [{"type": "number"}, {"type": "string", "examples": ["90s", "12h"]}]}
+_SIZE_SCHEMA = {"anyOf": [{"type": "integer"}, {"type": "string", "format": "size", "examples": ["500MB", "10GiB"]}]}
+_DURATION_SCHEMA = {
+    "anyOf": [{"type": "number"}, {"type": "string", "format": "duration-with-units", "examples": ["90s", "12h"]}]
+}
+"""`format: duration` of JSON Schema is another language, that of ISO 8601."""
 
 READS_DURATION, READS_SIZE = BeforeValidator(_read_in("s")), BeforeValidator(_size_of)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, settings, strategies
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
@@ -17,6 +17,8 @@ from catalog.access.store import AccessStore
 from tests.api.conftest import Api, codes, serve, simple_manifest
 
 PASSWORD = "correct horse"
+schemathesis.openapi.format("size", strategies.integers(1, 999).map("{}GB".format))
+schemathesis.openapi.format("duration-with-units", strategies.integers(1, 59).map("{}m".format))
 JUDGED_FURTHER = {
     ("POST", "/api/v1/hooks"),
     ("POST", "/api/v1/subscriptions"),
