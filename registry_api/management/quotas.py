@@ -57,7 +57,7 @@ async def set_quota(context: Context, fields: QuotaIn) -> QuotaOut:
 
 @router.delete("/quotas", status_code=204)
 async def delete_quota(
-    context: Context, pattern: Annotated[str, Query(max_length=255, description="The pattern of the quota.")]
+    context: Context, pattern: Annotated[str, Query(max_length=1003, description="The pattern of the quota.")]
 ) -> None:
     """Delete a quota."""
     context.check_administrator()
