@@ -151,7 +151,11 @@ def test_a_child_that_an_earlier_version_was_made_without_is_refused_with_the_re
     with serve(tmp_path / "entrepot", sparse_repositories="sparse/*") as api:
         child = Digest.of(b"left out")
         index = json.dumps(
-            {"schemaVersion": 2, "mediaType": mediatypes.OCI_INDEX, "manifests": [describe(child, 8, mediatypes.OCI_MANIFEST)]}
+            {
+                "schemaVersion": 2,
+                "mediaType": mediatypes.OCI_INDEX,
+                "manifests": [describe(child, 8, mediatypes.OCI_MANIFEST)],
+            }
         )
         assert api.put_manifest("sparse/app", "v1", index.encode(), mediatypes.OCI_INDEX).status_code == 201
         for path in ("sparse/app", "history/1/sparse/app"):
