@@ -18,7 +18,9 @@ _SIZE = re.compile(r"\s*+(\d{1,18}(?:\.\d{1,3})?)\s*+([kmgt]i?|)b?\s*+", re.IGNO
 _BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 _PART = r"(\d{1,9}(?:\.\d{1,3})?)([smhdw])"
 _SECONDS = {"w": 7 * 86400, "d": 86400, "h": 3600, "m": 60, "s": 1}
-_NUMBER = re.compile(r"-?\d{1,18}(\.\d{1,9})?")
+_WHOLE = re.compile(r"\s*+[+-]?\d[\d_]{0,30}(\.\d{0,9})?\s*+")
+_NUMBER = re.compile(r"\s*+[+-]?(?:\d[\d_]{0,30}(\.\d{0,30})?(e[+-]?\d{1,3})?|\.\d{1,30}|inf)\s*+", re.IGNORECASE)
+"""What is left to pydantic, which reads a plain number in any of its forms."""
 
 
 def parse_size(text: str) -> int:
@@ -107,14 +109,14 @@ def format_time(when: datetime) -> str:
 
 
 def _size_of(value: object) -> object:
-    return explained(parse_size, value) if isinstance(value, str) and not _NUMBER.fullmatch(value) else value
+    return explained(parse_size, value) if isinstance(value, str) and not _WHOLE.fullmatch(value) else value
 
 
 def _read_in(unit: str) -> Callable[[object], object]:
     """Return a validator that reads a duration as a number of a unit; numbers stay as they are."""
 
     def read(value: object) -> object:
-        if isinstance(value, str) and not _NUMBER.fullmatch(value.strip()):
+        if isinstance(value, str) and not _NUMBER.fullmatch(value):
             return explained(parse_duration, value).total_seconds() / _SECONDS[unit]
         return value
 
