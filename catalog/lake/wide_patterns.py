@@ -26,7 +26,7 @@ def respell(text: str) -> str:
 
 
 def _expression(text: str) -> str:
-    found = re.fullmatch(r"\(\?s:(.*)\)\\[zZ]", translate(text))
+    found = re.fullmatch(r"\(\?s:(.*)\)\\[zZ]", translate(text), re.DOTALL)
     assert found is not None
     return found[1]
 

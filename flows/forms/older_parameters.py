@@ -1,9 +1,12 @@
 """Parameters that earlier releases stored in deployments' schedules: fields by their former names, and wide patterns of paths."""
 
+import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from catalog.lake.wide_patterns import respell
+from catalog.units import format_duration, parse_duration
 
 Renames = Mapping[str, tuple[str, str]]
 """By a former field, a number of a unit (`grace_hours: 24`), the field of now and the unit: a duration (`grace: 24h`)."""
@@ -62,12 +65,18 @@ def _renamed(names: Renames, values: Mapping[str, Any]) -> dict[str, Any]:
     renewed = {name: value for name, value in values.items() if name not in names}
     for name, (now, unit) in names.items():
         if values.get(name) is not None:
-            renewed.setdefault(now, f"{values[name]:.10g}{unit}" if _is_number(values[name]) else values[name])
+            renewed.setdefault(now, _as_duration(values[name], unit))
     return renewed
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _as_duration(value: object, unit: str) -> object:
+    """Return a number of a unit as a duration, in smaller units where a fraction is too long for one; else the value itself."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return value
+    if value >= 0 and math.isfinite(value) and round(value, 3) != value:
+        with suppress(OverflowError):
+            return format_duration(parse_duration(f"1{unit}") * value)
+    return f"{value:.10g}{unit}"
 
 
 def _respelled(pattern: object) -> object:

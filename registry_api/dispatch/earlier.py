@@ -7,9 +7,10 @@ from catalog.versions.time_travel import Past
 from oci.errors import Denied
 from registry_api.auth.access_controller import CHANGES
 from registry_api.context import Registry
-from registry_api.dispatch.routes import Endpoint, Handler
+from registry_api.dispatch.routes import MANIFEST, Endpoint, Handler, Match
 from registry_api.dispatch.target import check_right
 from registry_api.http.messages import RoutedRequest, Sendable
+from registry_api.pull_through.missing_children import MissingChildren
 
 
 class EarlierTarget:
@@ -18,11 +19,31 @@ class EarlierTarget:
     That the path is public opens the versions that it has served since then.
     """
 
-    __slots__ = ("_is_public", "_name", "_past", "_registry", "_route", "handler", "repository")
+    __slots__ = (
+        "_is_public",
+        "_match",
+        "_missing",
+        "_name",
+        "_past",
+        "_registry",
+        "_route",
+        "handler",
+        "repository",
+    )
 
-    def __init__(self, registry: Registry, route: Endpoint, name: str, past: Past, *, is_public: bool) -> None:
-        self._registry, self._route, self._name, self._past = registry, route, name, past
-        self._is_public = is_public
+    def __init__(
+        self,
+        registry: Registry,
+        missing: MissingChildren,
+        match: Match,
+        route: Endpoint,
+        name: str,
+        past: Past,
+        *,
+        is_public: bool,
+    ) -> None:
+        self._registry, self._missing, self._match, self._route = registry, missing, match, route
+        self._name, self._past, self._is_public = name, past, is_public
         self.repository = name
         self.handler: Handler = self._find_and_handle
 
@@ -35,4 +56,6 @@ class EarlierTarget:
 
     async def _find_and_handle(self, registry: Registry, request: RoutedRequest) -> Sendable:
         distribution = await registry.threads.run(registry.catalog.time_travel.at, self._name, self._past)
+        if self._match.pattern == MANIFEST and ":" in request.reference:
+            await self._missing.fetch(registry, distribution, request.reference)  # of a fixed version: it only refuses
         return await self._route.handler(registry, request._replace(repository=distribution.repository))

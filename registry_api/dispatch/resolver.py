@@ -31,7 +31,8 @@ class TargetResolver:
         if cache is not None and (distribution is None or distribution.repository == name):
             return CachedTarget(registry, self._caches, self._missing, match, route, name, cache, distribution)
         if distribution is None and (past := registry.catalog.time_travel.parse(name)) is not None:
-            return EarlierTarget(registry, route, name, past, is_public=await registry.is_open(name))
+            is_public = await registry.is_open(name)
+            return EarlierTarget(registry, self._missing, match, route, name, past, is_public=is_public)
         return PresentTarget(registry, self._missing, match, route, name, distribution)
 
     def resolve_namespace(self, namespace: str, name: str) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from catalog.access.administration import find_account
 from catalog.access.policy import ACCOUNT_PATTERN, Account, Grant, Rule, Token
-from catalog.unit_fields import Seconds
+from catalog.unit_fields import Seconds, duration_schema
 from registry_api.management.dependencies import FAILURES, Context, Count, ManagementRoute
 
 
@@ -41,7 +41,11 @@ class TokenIn(BaseModel):
 
     scopes: tuple[Grant, ...] = ()
     expires_in: Seconds | None = Field(
-        None, ge=60, le=10**9, description="Seconds, or a duration such as 90d; none: it does not end."
+        None,
+        ge=60,
+        le=10**9,
+        json_schema_extra=duration_schema(60, 10**9),
+        description="Seconds, or a duration such as 90d; none: it does not end.",
     )
     note: str = Field("", max_length=1000)
 

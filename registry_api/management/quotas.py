@@ -7,12 +7,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.path_patterns import PathPattern
 from catalog.quotas.quotas import Quota, QuotaUse
-from catalog.unit_fields import Size
+from catalog.unit_fields import Size, size_schema
 from registry_api.management.dependencies import FAILURES, Context, ManagementRoute
 
 _NUMBER = 2**53
 Limit = Annotated[int | None, Field(ge=0, le=_NUMBER)]
-Bytes = Annotated[Size | None, Field(ge=0, le=_NUMBER)]
+Bytes = Annotated[Size | None, Field(ge=0, le=_NUMBER, json_schema_extra=size_schema(_NUMBER))]
 
 
 class QuotaIn(BaseModel):
@@ -57,7 +57,7 @@ async def set_quota(context: Context, fields: QuotaIn) -> QuotaOut:
 
 @router.delete("/quotas", status_code=204)
 async def delete_quota(
-    context: Context, pattern: Annotated[str, Query(max_length=255, description="The pattern of the quota.")]
+    context: Context, pattern: Annotated[str, Query(max_length=1003, description="The pattern of the quota.")]
 ) -> None:
     """Delete a quota."""
     context.check_administrator()

@@ -70,4 +70,7 @@ def test_quotas_by_http(api: Api) -> None:
     assert api.admin.put("/api/v1/quotas", json={"pattern": "team/**"}).status_code == 400
     assert api.admin.delete("/api/v1/quotas", params={"pattern": "team/**"}).status_code == 204
     assert api.admin.delete("/api/v1/quotas", params={"pattern": "team/**"}).status_code == 404
+    longest = f"re:{'a' * 1000}"
+    assert api.admin.put("/api/v1/quotas", json={"pattern": longest, "max_tags": 1}).status_code == 200
+    assert api.admin.delete("/api/v1/quotas", params={"pattern": longest}).status_code == 204
     assert api.admin.get("/api/v1/quotas").json() == []

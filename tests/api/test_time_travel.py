@@ -15,10 +15,12 @@ from catalog.settings import read_settings
 from catalog.signing.verification import stage
 from catalog.versions.changes import AddManifest, SetTag
 from catalog.versions.timeline import parse_numbers
+from oci import mediatypes
 from oci.digest import Digest
 from oci.memory import MemoryStore
 from oci.pack import pack_image
-from tests.api.conftest import Api, codes, serve, simple_manifest
+from oci.remote.omitted_children import left_out_text, read_left_out
+from tests.api.conftest import Api, codes, describe, serve, simple_manifest
 from tests.conftest import EntrepotFactory
 from tests.servers import Client
 from tests.unit.catalog.conftest import commit_to
@@ -143,6 +145,25 @@ def test_it_can_be_switched_off(tmp_path: Path) -> None:
         for _ in range(2):
             api.put_manifest(NAME, "v1", simple_manifest(api, NAME))
         assert api.admin.get(f"/v2/history/1/{NAME}/tags/list").status_code == 404
+
+
+def test_a_child_that_an_earlier_version_was_made_without_is_refused_with_the_reason(tmp_path: Path) -> None:
+    with serve(tmp_path / "entrepot", sparse_repositories="sparse/*") as api:
+        child = Digest.of(b"left out")
+        index = json.dumps(
+            {
+                "schemaVersion": 2,
+                "mediaType": mediatypes.OCI_INDEX,
+                "manifests": [describe(child, 8, mediatypes.OCI_MANIFEST)],
+            }
+        )
+        assert api.put_manifest("sparse/app", "v1", index.encode(), mediatypes.OCI_INDEX).status_code == 201
+        for path in ("sparse/app", "history/1/sparse/app"):
+            answer = api.anybody.get(f"/v2/{path}/manifests/{child}")
+            assert (answer.status_code, codes(answer)) == (404, ["MANIFEST_UNKNOWN"])
+            expected = left_out_text(child, Digest.of(index.encode()), path)
+            assert read_left_out([answer.headers["warning"]]) == expected
+        assert "warning" not in api.anybody.get(f"/v2/history/1/sparse/app/manifests/{Digest.of(b'none')}").headers
 
 
 @pytest.mark.slow

@@ -103,6 +103,23 @@ def test_durations_and_sizes_are_read_as_everywhere(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
+    ("name", "text", "number"),
+    [
+        ("READ_TIMEOUT", ".5", 0.5),
+        ("READ_TIMEOUT", "1e2", 100.0),
+        ("TOTAL_TIMEOUT", "inf", float("inf")),
+        ("MAX_BLOB_SIZE", "1_000_000", 1_000_000),
+        ("MAX_BLOB_SIZE", "+5", 5),
+    ],
+)
+def test_a_plain_number_is_read_in_any_form(
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str, number: float
+) -> None:
+    monkeypatch.setenv(f"ENTREPOT_{name}", text)
+    assert getattr(read_settings(), name.lower()) == number
+
+
+@pytest.mark.parametrize(
     ("name", "text", "words"),
     [
         ("DISK_RESERVE", "much", "invalid size 'much'"),

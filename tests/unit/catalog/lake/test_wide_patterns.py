@@ -44,6 +44,7 @@ def test_every_glob_fits_the_paths_that_it_fitted(pattern: str, paths: list[str]
         ("a*b/*/c", "a**b/**/c"),
         ("re:team/.*", "re:team/.*"),
         ("re:a b", "re:a\\x20b"),
+        ("a\nb?", "re:a\\x0ab."),
         ("team/a?p", "re:team/a.p"),
         ("sha256:" + "0" * 64, "re:(?!)"),
         ("semver:>=1", "re:(?!)"),

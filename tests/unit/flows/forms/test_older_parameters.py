@@ -24,6 +24,8 @@ REPOSITORIES = {"source": "a", "repository": "b"}
         (MaintainRequest, {"keep_days": 7, "grace_hours": 2}, {"keep_snapshots": "7d", "grace": "2h"}),
         (ReclaimRequest, {"repositories": ["a"], "keep_hours": 720}, {"repositories": ["a"], "keep": "720h"}),
         (EvictRequest, {"keep_hours": 3}, {"keep": "3h"}),
+        (EvictRequest, {"keep_hours": 1 / 3}, {"keep": "20m"}),
+        (PromoteRequest, {**REPOSITORIES, "require_age_days": 0.0417}, {**REPOSITORIES, "require_age": "1h2.88s"}),
         (ScrubRequest, {"grace_hours": 3, "older_than": "30d"}, {"grace": "3h", "older_than": "30d"}),
         (PromoteRequest, {**REPOSITORIES, "require_age_days": 7}, {**REPOSITORIES, "require_age": "7d"}),
     ],
