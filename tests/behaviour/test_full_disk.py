@@ -74,7 +74,7 @@ def test_uploads_leave_a_reserve_in_which_all_else_goes_on(disk: Path) -> None:
             answer = api.admin.post("/v2/team/app/blobs/uploads/", params={"digest": digest}, content=blob)
             statuses.append(answer.status_code)
         assert set(statuses) == {201, 507}
-        assert "no room left" in answer.text
+        assert "no storage space left" in answer.text
         assert free(disk) >= RESERVE
         assert not list((disk / "entrepot/blobs/staging").iterdir())
 
