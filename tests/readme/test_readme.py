@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -92,6 +93,8 @@ def reader(
         run = [shown for shown in COMMANDS if shown.text not in {UP, *NOT_RUN}]
         yield Reader(folder, module_children, env, run)
         child.stop()
+        if shutil.which("gpgconf"):  # `gpg` has left an agent behind
+            subprocess.run(["gpgconf", "--homedir", str(folder / ".gnupg"), "--kill", "all"], check=False, timeout=30)
 
 
 @pytest.mark.slow
