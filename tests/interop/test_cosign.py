@@ -148,7 +148,11 @@ def test_what_is_wrong_changes_nothing(
         (("sign", f"{NAME}:none", "--key", str(private)), {}, "is not in version"),
         (("verify", source, "--key", str(private)), {}, "is no public key in PEM"),
         (("verify", source, "--key", str(public)), {}, "are not signed by"),
-        (("attest", source, str(tmp_path / "bad.json"), "--key", str(private)), {}, "expected https://spdx.dev/Document with spdxVersion"),
+        (
+            ("attest", source, str(tmp_path / "bad.json"), "--key", str(private)),
+            {},
+            "expected https://spdx.dev/Document with spdxVersion",
+        ),
         (("attest", source, str(tmp_path / "none.json"), "--key", str(private)), {}, "cannot be read"),
         (("attest", NAME, str(tmp_path / "bad.json"), "--key", str(private)), {}, "say which manifest"),
     ):
