@@ -1,7 +1,7 @@
 """The one table from error classes to HTTP statuses, and the responses made from it. Source: distribution-spec, "Error Codes"."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from oci import errors
@@ -100,15 +100,6 @@ def _nearest(kind: type[EntrepotError]) -> type[EntrepotError]:
 def row_of(kind: type[EntrepotError]) -> Row:
     """Return the status of the nearest class in the table, and the class's own code."""
     return Row(_STATUSES[_nearest(kind)], kind.code)
-
-
-def error_classes() -> Iterator[type[EntrepotError]]:
-    """Yield every class of the error tree."""
-    waiting: list[type[EntrepotError]] = [EntrepotError]
-    while waiting:
-        kind = waiting.pop()
-        waiting.extend(kind.__subclasses__())
-        yield kind
 
 
 def is_ours(error: EntrepotError) -> bool:
