@@ -25,6 +25,8 @@ from oci.unicode import fit_text, is_fit
 
 _EXTENSIONS = ("sqlite_scanner", "ducklake")
 Row = tuple[object, ...]
+_RENEWED_EVERY = 60.0
+"""Seconds in which readers of one process renew the schema once at most."""
 _PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4)
 """Seconds after which a question that a flush has overtaken is asked again."""
 _FORMER_SHAPES = """SELECT table_id FROM __ducklake_metadata_lake.ducklake_inlined_data_tables
@@ -78,6 +80,7 @@ class Lake:
         self._writing = threading.Lock()
         self._writer = 0
         self._local = threading.local()
+        self._renew_after = 0.0
         self._root = duckdb.connect(":memory:", config={"memory_limit": f"{parse_size(memory)}B", "threads": threads})
         load_extensions(self._root)
         options = (
@@ -149,8 +152,10 @@ class Lake:
             with suppress(duckdb.CatalogException, duckdb.InvalidInputException):
                 return self.cursor().execute(sql, parameters).fetchall()
             time.sleep(pause)
-        with self._locked():
-            self._renew_schema()
+        with self._locked():  # at most once in a while: a question that is wrong fails whatever the schema is
+            if time.monotonic() >= self._renew_after:
+                self._renew_after = time.monotonic() + _RENEWED_EVERY
+                self._renew_schema()
         return self.cursor().execute(sql, parameters).fetchall()
 
     def _renew_schema(self) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from catalog.catalog import Catalog
+from oci.errors import CatalogUnusable
 from tests.servers import ROOT
 from tests.unit.catalog.conftest import push_image
 
@@ -69,4 +70,8 @@ def test_a_flush_that_was_killed_before_it_told_is_told_by_the_reader(
 
     monkeypatch.setattr(catalog._lake, "_renew_schema", counted)
     assert [catalog._lake.read(ROWS), second._lake.read(ROWS)] == [[(10,)], [(10,)]]
+    assert len(renewed) == 1
+    for _ in range(2):
+        with pytest.raises(CatalogUnusable):
+            catalog._lake.read("SELECT * FROM nowhere")
     assert len(renewed) == 1
