@@ -80,7 +80,7 @@ class IdentityTokens:
             if age > _FRESH or (known is not None and key_id not in known.by_id and age > _RETRY_AFTER):
                 try:
                     self._check_rested(issuer, now)
-                    known = self._keys[issuer] = _Keys(await self._request(issuer), now)
+                    known = self._keys[issuer] = _Keys(await self._request_keys(issuer), now)
                 except RemoteUnavailable:
                     self._failed_at.setdefault(issuer, now)
                     if known is None or key_id not in known.by_id:
@@ -89,7 +89,7 @@ class IdentityTokens:
                 raise Unauthorized("the issuer of this identity token has no such key")
             return known.by_id[key_id]
 
-    async def _request(self, issuer: str) -> Mapping[str, jwt.PyJWK]:
+    async def _request_keys(self, issuer: str) -> Mapping[str, jwt.PyJWK]:
         await asyncio.to_thread(_load)
         from registry_api.auth.issuer_keys import request_keys  # loaded by the thread
 
