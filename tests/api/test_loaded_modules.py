@@ -3,19 +3,38 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 
+from catalog.catalog import open_catalog
+from catalog.distributions.records import Distribution
+from catalog.settings import read_settings
 from oci import mediatypes
 from oci.digest import Digest
+from oci.memory import MemoryStore
+from oci.pack import pack_image
 from tests.servers import Children, EntrepotServer, free_port
+from tests.upstream import Upstream
 
-_SERVE = """import json, pathlib, sys
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+_SERVE = """import json, pathlib, sys, threading
 from registry_api.__main__ import main
+
+class Threads:  # which thread looked for a module first
+    def __init__(self):
+        self.of = {}
+    def find_spec(self, name, path=None, target=None):
+        self.of.setdefault(name, threading.current_thread() is threading.main_thread())
+
+threads = Threads()
+sys.meta_path.insert(0, threads)
 code = main(sys.argv[2:])
-pathlib.Path(sys.argv[1]).write_text(json.dumps(list(sys.modules)))
+pathlib.Path(sys.argv[1]).write_text(json.dumps([list(sys.modules), [name for name in threads.of if threads.of[name]]]))
 sys.exit(code)"""
 
 _LIST = """import json, sys
@@ -65,15 +84,22 @@ def push_and_pull(server: EntrepotServer) -> None:
         assert client.get("/v2/team/app/tags/list").json()["tags"][0] == "v1"
 
 
-def test_a_registry_that_is_pushed_to_and_pulled_from_loads_no_more_than_that_takes(tmp_path: Path) -> None:
-    home, listed, port = tmp_path / "entrepot", tmp_path / "modules.json", free_port()
+@contextmanager
+def serve(home: Path, listed: Path) -> Iterator[EntrepotServer]:
+    """Serve a home; on leaving, `listed` has the process's modules, and those that the event loop's thread has loaded late."""
+    port = free_port()
     command = [sys.executable, "-c", _SERVE, str(listed), "--listen", f"127.0.0.1:{port}", "--home", str(home)]
-    with Children(tmp_path) as children:
+    with Children(listed.parent) as children:
         child = children.start("entrepot", command)
-        server = EntrepotServer(child, port, home).wait_ready()
-        push_and_pull(server)
+        yield EntrepotServer(child, port, home).wait_ready()
         child.stop()
-    modules = json.loads(listed.read_text())
+
+
+def test_a_registry_that_is_pushed_to_and_pulled_from_loads_no_more_than_that_takes(tmp_path: Path) -> None:
+    home, listed = tmp_path / "entrepot", tmp_path / "modules.json"
+    with serve(home, listed) as server:
+        push_and_pull(server)
+    modules, _ = json.loads(listed.read_text())
     assert "registry_api.v2.manifest_pushes" in modules
     assert tops(modules) & UNUSED == set()
 
@@ -82,3 +108,17 @@ def test_a_registry_that_is_pushed_to_and_pulled_from_loads_no_more_than_that_ta
     assert code == 0
     assert "v1" in ended.stdout
     assert tops(modules) & UNUSED_BY_A_LIST == set()
+
+
+def test_the_first_request_of_a_cache_loads_what_it_needs_beside_the_event_loop(tmp_path: Path) -> None:
+    home, listed, store = tmp_path / "entrepot", tmp_path / "modules.json", MemoryStore()
+    store.put_tag("v1", pack_image(store, [{"file": "one"}]).digest)
+    with Upstream({"team/app": store}) as upstream:
+        with open_catalog(read_settings(home=home)) as catalog:
+            cache = Distribution("cache", "", NOW, NOW, private=False, remote=upstream.host, fresh_seconds=3600)
+            catalog.distributions.put(cache, actor="admin")
+        with serve(home, listed) as server:
+            assert httpx.get(f"{server.url}/v2/cache/team/app/manifests/v1", trust_env=False).status_code == 200
+    modules, of_the_loop = json.loads(listed.read_text())
+    assert {"httpx", "httpcore"} <= tops(modules)
+    assert tops(of_the_loop) & {"httpx", "httpcore", "oci"} == set()
