@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from catalog.blobs.index import BlobIndex
+from catalog.blobs.ingest_queue import Ingest, IngestQueue
 from catalog.blobs.local_store import BlobStore, BlobVanished, storage_errors
 from catalog.disk_reserve import Room
 from oci.digest import Digest, Hasher, new_hasher
@@ -40,6 +41,7 @@ class Uploads:
         self._states: OrderedDict[str, tuple[int, Hasher]] = OrderedDict()
         self._guard = threading.Lock()
         self._owners: dict[str, str] = {}
+        self._queue = IngestQueue(lambda ingests: blob_index.ingest(ingests, store.settle))
 
     def begin(self, repository: str) -> "UploadSession":
         """Open a new, empty session for a repository."""
@@ -153,15 +155,7 @@ class Uploads:
             if not (is_own and self._is_intact(digest)):
                 self._store.send(path, digest)
             try:
-                self._blob_index.ingest(
-                    digest,
-                    size,
-                    place,
-                    repository=session.repository,
-                    media_type=media_type,
-                    now=self._clock(),
-                    origin=origin,
-                )
+                self._queue.ingest(Ingest(digest, size, place, session.repository, media_type, self._clock(), origin))
             except BlobVanished:
                 if not tries_left:
                     raise
