@@ -66,7 +66,7 @@ class Uploads:
             raise UploadUnknown(f"no upload session {session_id} in {repository}; start a new one") from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not path.exists():  # finished by another request between opening and locking
+            if not os.path.exists(path):  # noqa: PTH110  # finished by another request between opening and locking
                 raise UploadUnknown(f"upload session {session_id} has ended")
         except BlockingIOError:
             os.close(descriptor)
@@ -83,7 +83,8 @@ class Uploads:
 
     def count(self, repository: str) -> int:
         """Return how many sessions of a repository are open."""
-        return sum(path.name.endswith(f"-{_owner(repository)}") for path in self._store.staging.iterdir())
+        owner = f"-{_owner(repository)}"
+        return sum(name.endswith(owner) for name in os.listdir(self._store.staging))  # noqa: PTH208  # on each push
 
     def bytes_open(self, is_counted: Callable[[str], bool]) -> int:
         """Bytes that have come in open sessions of the repositories that count, as far as this process has met them."""

@@ -116,8 +116,7 @@ def _is_usable(registry: Registry, snapshot: Snapshot, digest: Digest) -> bool:
     """Return whether the repository has a blob, or can fetch it; renews its lease, so that it outlasts the commit."""
     if digest in snapshot.blobs:
         return True
-    content, name = registry.catalog.content, snapshot.repository
-    return registry.catalog.rights.has_received(snapshot, digest) and content.lease(name, digest)
+    return registry.catalog.content.renew(snapshot.repository, digest)
 
 
 def _created(name: str, manifest: Manifest, tags: Sequence[str], warnings: Sequence[str]) -> WholeResponse:
