@@ -81,7 +81,7 @@ def test_a_kill_at_any_line_loses_nothing_acknowledged_and_leaves_nothing_half_t
     steps = re.findall(r"\w+\.py:\d+", recorded.stdout.splitlines()[-1])
     assert len(steps) > 60
     seen: set[bool] = set()
-    chosen = steps[:: max(1, len(steps) // int(os.environ.get("ENTREPOT_CRASH_STEPS", "24")))]
+    chosen = steps[:: max(1, len(steps) // int(os.environ.get("TEST_STEPS", "24")))]
     for number, step in enumerate(chosen):
         home = tmp_path / str(number)
         killed = run_worker(home, step)
