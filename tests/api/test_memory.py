@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from catalog.blobs.ingest_queue import Ingest
 from catalog.catalog import open_catalog
 from catalog.distributions.records import Distribution
 from catalog.settings import read_settings
@@ -63,7 +64,7 @@ def _hold_zeros(home: Path) -> None:
             with file.open("wb") as opened:
                 opened.truncate(SIZE)
 
-        catalog._blob_index.ingest(ZEROS, SIZE, place, repository="team/app", media_type="", now=now.timestamp())
+        catalog._blob_index.ingest([Ingest(ZEROS, SIZE, place, "team/app", "", now.timestamp())], lambda _: None)
         config = b"{}"
         catalog.content.put(config, Digest.of(config), "team/app")
         document = {

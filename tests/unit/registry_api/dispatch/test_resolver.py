@@ -90,3 +90,8 @@ def test_what_has_a_fixed_version_or_an_upstream_takes_no_push(registry: Registr
         with pytest.raises(Denied):
             check_changeable(registry, "push", name, find(name), below)
     check_changeable(registry, "delete", "hub/debian", None, cache)
+
+
+def test_a_first_push_by_others_meanwhile_is_no_reason_to_refuse(registry: Registry) -> None:
+    """The path was looked up before their commit, the repository after it."""
+    check_changeable(registry, "push", "app", None)
