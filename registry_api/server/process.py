@@ -18,8 +18,8 @@ from catalog.clean_text import clean_text
 from catalog.settings import Settings
 from oci.errors import LocalError, SettingsInvalid
 from registry_api.app import create_app
-from registry_api.http.client_certificates import CertifiedConnection
-from registry_api.http.connections import Connection
+from registry_api.connections.client_certificates import CertifiedConnection
+from registry_api.connections.connection import Connection
 
 _STOP_WITHIN = 3
 """Seconds that requests under way get to end when the server is told to stop."""
