@@ -7,6 +7,7 @@ time than all the rest of a pull.
 import asyncio
 import os
 import socket
+import threading
 from collections.abc import Callable
 from typing import Protocol
 
@@ -20,6 +21,10 @@ from registry_api.http.messages import Headers
 PIECE = 1024 * 1024
 """Bytes given to the system at once; other tasks run between two pieces."""
 
+COPIED_AT_MOST = 256 * 1024
+"""Bytes up to which a part of a file is copied: one call sends it with its head, for less than `sendfile` and a call more."""
+
+_of_thread = threading.local()
 _WITHOUT_LENGTH = (204, 304)
 _JOINED_AT_MOST = 65_536
 """Bytes up to which copying a body behind its head costs less than handing over two pieces."""
@@ -71,6 +76,16 @@ class RawSocket:
             except OSError:  # the client has gone; the transport learns of it too
                 self.ended = True
 
+    def send_copy(self, head: bytes, descriptor: int, position: int, length: int) -> int:
+        """Send a head and a part of a file by one call, where the page cache has all of it; return how many bytes were sent."""
+        part = memoryview(_copy_buffer())[:length]
+        try:
+            if os.preadv(descriptor, [part], position, os.RWF_NOWAIT) != length:
+                return 0
+            return self._socket.sendmsg((head, part))
+        except OSError:  # EAGAIN, a file system that cannot tell, or the client has gone: the long way finds out
+            return 0
+
     async def send_file(self, descriptor: int, position: int, length: int) -> int:
         """Send some of it; return how much, 0 when the client has gone."""
         while not self.ended:
@@ -99,6 +114,14 @@ class RawSocket:
             self._loop.remove_writer(self._socket.fileno())
             _wake(self._waiter)
         self._socket.close()
+
+
+def _copy_buffer() -> bytearray:
+    """Return this thread's buffer, which nobody uses beyond one call: a new one would be zeroed each time."""
+    buffer: bytearray | None = getattr(_of_thread, "buffer", None)
+    if buffer is None:
+        buffer = _of_thread.buffer = bytearray(COPIED_AT_MOST)
+    return buffer
 
 
 def _wake(waiter: "asyncio.Future[None]") -> None:
@@ -226,8 +249,10 @@ class ResponseTransport:
         if head is None or raw is None:
             return False
         self._begun = self._cycle.response_started = True
-        await raw.send(head)
-        position, end = first, first + length
+        sent = raw.send_copy(head, descriptor, first, length) if length <= COPIED_AT_MOST else 0
+        if sent < len(head):
+            await raw.send(head[sent:])
+        position, end = first + max(0, sent - len(head)), first + length
         while position < end and not raw.ended:
             ready = await fetch(position, min(PIECE, end - position))
             sent = await raw.send_file(descriptor, position, ready) if ready else 0

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 from contextlib import closing, suppress
+from functools import lru_cache
 
 from starlette.types import Receive, Send
 
@@ -159,13 +160,17 @@ async def _open(registry: Registry, snapshot: Snapshot, digest: Digest, size: in
     return reader
 
 
+@lru_cache(maxsize=4096)
 def _headers(digest: Digest, size: int) -> Headers:
-    return with_headers(
-        (b"content-type", "application/octet-stream"),
-        (b"content-length", str(size)),
-        (b"docker-content-digest", digest),
-        (b"etag", f'"{digest}"'),
-        (b"accept-ranges", "bytes"),
+    """Return the headers of a blob; cached, as those of manifests are."""
+    return tuple(
+        with_headers(
+            (b"content-type", "application/octet-stream"),
+            (b"content-length", str(size)),
+            (b"docker-content-digest", digest),
+            (b"etag", f'"{digest}"'),
+            (b"accept-ranges", "bytes"),
+        )
     )
 
 
