@@ -1,9 +1,11 @@
 """What every test gets: an empty environment of its own, and factories for servers and clients that end with it."""
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,10 +14,13 @@ from typing import Any, Protocol
 import pytest
 
 from tests import servers
+from tests.cli.commands import PrefectServer, save_prefect_database, start_prefect
+from tests.fork_server import ForkServer
 from tests.servers import Certificate, Children, Client, DockerRegistry, EntrepotServer, S3Server
 
 _CHILDREN = pytest.StashKey[list[Children]]()
 _SCRATCH = pytest.StashKey[Path]()
+_FORKED = pytest.StashKey[contextlib.ExitStack]()
 
 
 class DockerRegistryFactory(Protocol):
@@ -35,9 +40,13 @@ def pytest_configure(config: pytest.Config) -> None:
     scratch = Path(tempfile.mkdtemp(prefix="entrepot-tests-"))
     config.stash[_SCRATCH] = scratch
     servers.isolate(os.environ, scratch)
+    sys.dont_write_bytecode = False
+    config.stash[_FORKED] = contextlib.ExitStack()
+    config.stash[_FORKED].enter_context(servers.forked_from(ForkServer(scratch / "fork-server.log")))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash[_FORKED].close()
     shutil.rmtree(config.stash[_SCRATCH], ignore_errors=True)
 
 
@@ -80,6 +89,26 @@ def children(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Childre
 def module_children(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Children]:
     """As `children`, for servers that the tests of one module share."""
     yield from _registered(request, tmp_path_factory.mktemp("children"))
+
+
+@pytest.fixture(scope="session")
+def session_children(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Children]:
+    """As `children`, for servers that all tests of this run, or of this worker of it, share."""
+    yield from _registered(request, tmp_path_factory.mktemp("children"))
+
+
+@pytest.fixture(scope="session")
+def session_prefect(session_children: Children, tmp_path_factory: pytest.TempPathFactory) -> PrefectServer:
+    """A Prefect server that all tests share: they ask it for what their own runs have left, and do not stop it."""
+    server = start_prefect(session_children, tmp_path_factory.mktemp("prefect"))
+    save_prefect_database(server, server.home / "first.db")
+    return server
+
+
+@pytest.fixture(scope="session")
+def prefect_database(session_prefect: PrefectServer) -> Path:
+    """The database of a Prefect server after its first start, which takes longest by far: its migrations ran one by one."""
+    return session_prefect.home / "first.db"
 
 
 @pytest.fixture

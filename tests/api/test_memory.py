@@ -32,7 +32,7 @@ def _content() -> Iterator[bytes]:
 
 @pytest.mark.slow
 def test_a_gigabyte_goes_in_and_out_in_a_few_megabytes(entrepot_server: EntrepotFactory) -> None:
-    server = entrepot_server()
+    server = entrepot_server(anew=True)
     hasher = hashlib.sha256()
     for piece in _content():
         hasher.update(piece)
@@ -92,7 +92,7 @@ def test_sixteen_clients_of_a_gigabyte_on_demand_cost_upstream_one_get(
         catalog.distributions.put(
             Distribution("cache", "", now, now, remote=upstream.host, fresh_seconds=3600), actor="test"
         )
-    server = entrepot_server(home)
+    server = entrepot_server(home, anew=True)
     blob = f"{server.url}/v2/cache/team/app/blobs/{ZEROS}"
     assert httpx.get(f"{server.url}/v2/cache/team/app/manifests/v1", trust_env=False).status_code == 200
     before = server.child.peak_memory()

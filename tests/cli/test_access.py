@@ -8,7 +8,7 @@ import pytest
 
 from tests.cli.commands import COMMAND, Entrepot
 from tests.conftest import EntrepotFactory
-from tests.servers import ROOT, Children
+from tests.servers import Children, run_command
 
 PASSWORD = "correct horse"
 
@@ -19,15 +19,7 @@ def entrepot(tmp_path: Path, children: Children) -> Entrepot:
 
 
 def with_input(entrepot: Entrepot, text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments, "--home", str(entrepot.home)],
-        input=text,
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=False,
-        timeout=120,
-    )
+    return run_command([*COMMAND, *arguments, "--home", str(entrepot.home)], text=text)
 
 
 def test_from_a_user_to_a_push(entrepot: Entrepot, entrepot_server: EntrepotFactory) -> None:
