@@ -16,6 +16,8 @@ import pytest
 from tests import servers
 from tests.cli.commands import PrefectServer, save_prefect_database, start_prefect
 from tests.fork_server import ForkServer
+from tests.homes import new_home
+from tests.scheduling import Recorder, longest_first, read_durations
 from tests.servers import Certificate, Children, Client, DockerRegistry, EntrepotServer, S3Server
 
 _CHILDREN = pytest.StashKey[list[Children]]()
@@ -43,6 +45,18 @@ def pytest_configure(config: pytest.Config) -> None:
     sys.dont_write_bytecode = False
     config.stash[_FORKED] = contextlib.ExitStack()
     config.stash[_FORKED].enter_context(servers.forked_from(ForkServer(scratch / "fork-server.log")))
+    if config.getoption("record_durations") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Recorder())
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--record-durations", action="store_true", help="write tests/durations.txt again")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Have processes that share the modules begin with the longest."""
+    if hasattr(config, "workerinput"):
+        items[:] = [items[place] for place in longest_first([item.nodeid for item in items], read_durations())]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -134,7 +148,7 @@ def s3(children: Children, monkeypatch: pytest.MonkeyPatch) -> S3Server:
 
 def _entrepot(children: Children) -> EntrepotFactory:
     def start(home: Path | None = None, **options: Any) -> EntrepotServer:
-        home = home or children.folder / f"entrepot-{len(children.all)}"
+        home = home or new_home(children.folder / f"entrepot-{len(children.all)}", administrator=True)
         return servers.start_entrepot(children, home, **options)
 
     return start
@@ -142,7 +156,10 @@ def _entrepot(children: Children) -> EntrepotFactory:
 
 @pytest.fixture
 def entrepot_server(children: Children) -> EntrepotFactory:
-    """Factory of registries of ours, each over a new home unless one is given."""
+    """Factory of registries of ours, each over a new home unless one is given.
+
+    What is given and is not there is a first start.
+    """
     return _entrepot(children)
 
 

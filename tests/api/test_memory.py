@@ -18,6 +18,7 @@ from oci import mediatypes
 from oci.descriptor import Descriptor
 from oci.digest import Digest
 from tests.conftest import EntrepotFactory
+from tests.homes import new_home
 from tests.servers import wait_until
 
 SIZE = 1024 * 1024 * 1024
@@ -55,7 +56,7 @@ ZEROS = Digest("sha256:49bc20df15e412a64472421e13fe86ff1c5165e18b2afccf160d4dc19
 
 def _hold_zeros(home: Path) -> None:
     """Make a registry that has an image with a layer of SIZE bytes, in a file that is all hole."""
-    with open_catalog(read_settings(home=home)) as catalog:
+    with open_catalog(read_settings(home=new_home(home))) as catalog:
         now, file = datetime.now(UTC), home / "blobs" / "sha256" / ZEROS.encoded[:2] / ZEROS.encoded
 
         def place() -> None:
@@ -87,7 +88,7 @@ def test_sixteen_clients_of_a_gigabyte_on_demand_cost_upstream_one_get(
     """One reads it all, the others wait for its end; each is answered from the one fetch."""
     _hold_zeros(tmp_path / "upstream")
     upstream = entrepot_server(tmp_path / "upstream", arguments=("--access-log",))
-    home, now = tmp_path / "entrepot", datetime.now(UTC)
+    home, now = new_home(tmp_path / "entrepot"), datetime.now(UTC)
     with open_catalog(read_settings(home=home)) as catalog:
         catalog.distributions.put(
             Distribution("cache", "", now, now, remote=upstream.host, fresh_seconds=3600), actor="test"
