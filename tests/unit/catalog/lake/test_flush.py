@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pytest
 
-import catalog.lake.connection
 from catalog.catalog import Catalog
-from catalog.lake.schema import SCHEMA_VERSION
-from catalog.settings import read_settings
+from catalog.lake.connection import Lake
 from oci.errors import CatalogUnusable
 from tests.servers import ROOT
 from tests.unit.catalog.conftest import push_image
@@ -33,10 +31,10 @@ with Catalog(read_settings(home=Path(sys.argv[1]))) as catalog:
 
 @pytest.fixture
 def home(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home that the release before has made: its tables have rows of former shapes apart, which a flush drops."""
-    with monkeypatch.context() as before:
-        before.setattr(catalog.lake.connection, "SCHEMA_VERSION", SCHEMA_VERSION - 1)
-        Catalog(read_settings(home=home)).close()
+    """A home that several releases have upgraded: tables of it have had more than one shape."""
+    with monkeypatch.context() as patch:
+        patch.setattr("catalog.lake.connection.SCHEMA_VERSION", 1)
+        Lake(home / "catalog" / "catalog.sqlite", memory="256MB", threads=1, lock_timeout=10).close()
     return home
 
 
@@ -44,15 +42,14 @@ def in_another_process(home: Path, statement: str) -> None:
     subprocess.run([sys.executable, "-c", OTHER, str(home), statement], check=True, cwd=ROOT, timeout=120)
 
 
-def test_a_reader_never_notices_a_flush(home: Path, open_again: Callable[..., Catalog]) -> None:
-    opened = open_again()
-    push_image(opened, "team/app", "a", "one")
+def test_a_reader_never_notices_a_flush(catalog: Catalog, home: Path) -> None:
+    push_image(catalog, "team/app", "a", "one")
     ended, faults = threading.Event(), list[Exception]()
 
     def read_on() -> None:
         while not ended.is_set():
             try:
-                opened._lake.read(ROWS)
+                catalog._lake.read(ROWS)
             except Exception as error:  # noqa: BLE001  # each is a failure of the test
                 faults.append(error)
 
@@ -64,27 +61,27 @@ def test_a_reader_never_notices_a_flush(home: Path, open_again: Callable[..., Ca
         ended.set()
         reader.join()
     assert faults == []
-    assert opened._lake.read(ROWS) == [(10,)]
+    assert catalog._lake.read(ROWS) == [(10,)]
 
 
 def test_a_flush_that_was_killed_before_it_told_is_told_by_the_reader(
-    home: Path, open_again: Callable[..., Catalog], monkeypatch: pytest.MonkeyPatch
+    catalog: Catalog, home: Path, open_again: Callable[..., Catalog], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened, second = open_again(), open_again()
-    push_image(opened, "team/app", "a", "one")
+    push_image(catalog, "team/app", "a", "one")
+    second = open_again()
     assert second._lake.read(ROWS) == [(5,)]
     in_another_process(home, "catalog._lake._renew_schema = lambda: None; catalog._lake.flush('records')")
     renewed: list[None] = []
-    renew = opened._lake._renew_schema
+    renew = catalog._lake._renew_schema
 
     def counted() -> None:
         renewed.append(None)
         renew()
 
-    monkeypatch.setattr(opened._lake, "_renew_schema", counted)
-    assert [opened._lake.read(ROWS), second._lake.read(ROWS)] == [[(10,)], [(10,)]]
+    monkeypatch.setattr(catalog._lake, "_renew_schema", counted)
+    assert [catalog._lake.read(ROWS), second._lake.read(ROWS)] == [[(10,)], [(10,)]]
     assert len(renewed) == 1
     for _ in range(2):
         with pytest.raises(CatalogUnusable):
-            opened._lake.read("SELECT * FROM nowhere")
+            catalog._lake.read("SELECT * FROM nowhere")
     assert len(renewed) == 1
