@@ -55,7 +55,8 @@ def _request(api: Api, method: str, path: str, *lines: str) -> bytes:
 
 def _answers(sock: socket.socket, count: int, *, bodies: bool = True) -> list[tuple[bytes, bytes]]:
     """The next answers: heads and bodies."""
-    data, found = b"", []
+    data = b""
+    found: list[tuple[bytes, bytes]] = []
     while len(found) < count:
         head, end, rest = data.partition(b"\r\n\r\n")
         length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0] or 0) if bodies else 0
@@ -80,7 +81,7 @@ def _pull(api: Api, calls: Counter[str], method: str, path: str, status: int) ->
             sock.sendall(raw)
             ((head, _body),) = _answers(sock, 1, bodies=method == "GET")
             assert head.startswith(f"HTTP/1.1 {status} ".encode()), head
-    return Counter({name: count / PULLS for name, count in calls.items()})  # type: ignore[arg-type]  # of each pull
+    return Counter({name: count / PULLS for name, count in calls.items()})
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
