@@ -53,7 +53,7 @@ PACKAGE_ARROWS: dict[str, set[str]] = {
     "catalog/distributions": {"lake"},
     "catalog/filters": set(),
     "catalog/lake": set(),
-    "catalog/maintenance": {"blobs", "distributions", "filters", "lake", "pull_counts", "versions"},
+    "catalog/maintenance": {"blobs", "distributions", "filters", "lake", "pull_counts", "query", "versions"},
     "catalog/prefect_address": {"access"},
     "catalog/pull_counts": {"lake"},
     "catalog/query": {"filters", "lake"},
