@@ -54,7 +54,7 @@ PACKAGE_ARROWS: dict[str, set[str]] = {
     "catalog/filters": set(),
     "catalog/lake": {"lake/direct"},
     "catalog/lake/direct": set(),
-    "catalog/maintenance": {"blobs", "distributions", "filters", "lake", "pull_counts", "versions"},
+    "catalog/maintenance": {"blobs", "distributions", "filters", "lake", "pull_counts", "query", "versions"},
     "catalog/prefect_address": {"access"},
     "catalog/pull_counts": {"lake"},
     "catalog/query": {"filters", "lake"},
