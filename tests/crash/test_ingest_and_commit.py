@@ -29,7 +29,7 @@ push_image(catalog, "team/app", "stable", "stable")
 print("acknowledged stable", flush=True)
 
 ROOMS = (
-    "catalog/blobs/local_store.py", "catalog/blobs/uploads.py", "catalog/blobs/index.py",
+    "catalog/blobs/local_store.py", "catalog/blobs/uploads.py", "catalog/blobs/index.py", "catalog/blobs/ingest_queue.py",
     "catalog/commits/commit.py", "catalog/lake/connection.py",
 )
 steps = []
