@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.chart import charts
+from benchmarks.committing import committing_rows
 from benchmarks.growth import growth_rows
 from benchmarks.load import WRK
 from benchmarks.memory import memory_rows
@@ -57,6 +58,10 @@ def pushing(stage: Stage, quick: bool) -> Iterator[Row]:
         child.stop()
 
 
+def committing(stage: Stage, quick: bool) -> Iterator[Row]:
+    return committing_rows(stage.folder, rounds=2 if quick else 8, commits=20 if quick else 100)
+
+
 def syncing(stage: Stage, quick: bool) -> Iterator[Row]:
     sizes = (40,) if quick else (200, 1_000)
     return syncing_rows(stage, rounds=1 if quick else 3, sizes=sizes, delays=(0.0, 0.02))
@@ -79,6 +84,7 @@ SECTIONS: dict[str, Callable[[Stage, bool], Iterator[Row]]] = {
     "scale": scale,
     "patience": patience,
     "pushing": pushing,
+    "committing": committing,
     "syncing": syncing,
     "growth": growth,
     "verbs": verbs,
