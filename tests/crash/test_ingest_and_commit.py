@@ -16,7 +16,7 @@ from tests.homes import new_home
 from tests.unit.catalog.conftest import push_image
 
 ROOMS = (
-    "catalog/blobs/local_store.py", "catalog/blobs/uploads.py", "catalog/blobs/index.py",
+    "catalog/blobs/local_store.py", "catalog/blobs/uploads.py", "catalog/blobs/index.py", "catalog/blobs/ingest_queue.py",
     "catalog/commits/commit.py", "catalog/lake/connection.py",
 )  # fmt: skip
 
