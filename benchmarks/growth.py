@@ -17,7 +17,8 @@ from benchmarks.stage import Stage
 from benchmarks.wire import Connection, Server, push_image
 from catalog.catalog import Catalog
 from catalog.query.named import named_questions
-from catalog.query.run import ask_table, limits_of
+from catalog.query.run import limits_of
+from catalog.query.tables import ask_table
 from catalog.settings import Settings, read_settings
 
 _SAMPLE = 40
