@@ -13,11 +13,12 @@ import pytest
 from catalog.catalog import Catalog
 from catalog.lake.connection import Lake
 from catalog.query.named import find_named, named_questions
-from catalog.query.process import Task, close_doors, open_lake
+from catalog.query.process import close_doors, open_lake
 from catalog.query.projection import changed_repositories, load_projection, projection_folder, state_file
 from catalog.query.projection_writer import refresh_projection
 from catalog.query.question import Value
 from catalog.query.run import limits_of
+from catalog.query.task import Task
 from catalog.query.view_columns import COLUMNS
 from catalog.settings import read_settings
 from catalog.versions.changes import AddManifest, Change, RemoveManifest, RemoveTag, SetTag
