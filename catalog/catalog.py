@@ -16,7 +16,6 @@ from catalog.commits.rights_upgrade import grant_rights_of_older_releases
 from catalog.disk_reserve import open_room
 from catalog.distributions.records import Distributions
 from catalog.lake.connection import Lake
-from catalog.lake.direct.choice import STARTED_AFTER
 from catalog.maintenance.workers import Maintenance
 from catalog.private_home import keep_private, make_home
 from catalog.pull_counts import Pulls
@@ -53,7 +52,7 @@ class Catalog:
             threads=settings.duckdb_threads,
             lock_timeout=settings.lock_timeout,
             room=room,
-            direct_after=STARTED_AFTER if settings.direct_commits else None,
+            direct_commits=settings.direct_commits,
         )
         file = settings.catalog_file.parent / "holdings.sqlite"
         self._blob_index = blob_index = BlobIndex(file, busy_timeout=settings.lock_timeout, room=room)

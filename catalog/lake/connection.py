@@ -75,9 +75,10 @@ class Lake:
         threads: int,
         lock_timeout: float,
         room: Room | None = None,
-        direct_after: int | None = STARTED_AFTER,
+        direct_commits: bool = True,
+        worker_after: int = STARTED_AFTER,
     ) -> None:
-        """Open or make the lake. `direct_after`: commits after which a worker writes small ones; None: DuckDB writes all."""
+        """Open or make the lake. With `direct_commits`, a worker writes small ones after the first `worker_after`."""
         self.file, self.data, self._room = file, file.parent / "data", room
         self._lock_timeout = lock_timeout
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +98,7 @@ class Lake:
         self.sequence = CommitSequence(counter)
         self.worker = Supervisor(file, counter)
         self.commit_counts = CommitCounts()
-        self._direct_after = direct_after
+        self._direct_commits, self._worker_after = direct_commits, worker_after
         with self._locked():  # two processes that both make the file would hinder each other
             try:
                 self._root.execute(attach_statement(file, self.data, options=options))
@@ -125,14 +126,23 @@ class Lake:
         found = int(row[0]) if row else 0
         if found > SCHEMA_VERSION:
             raise CatalogUnusable(f"{self.file} was written by a newer release (schema {found}); upgrade entrepot")
+        if (
+            found == 0
+        ):  # one transaction: tables that had several shapes in committed ones keep rows of each apart for ever
+            self._run_migrations(range(SCHEMA_VERSION))
+            return
         for number in range(found, SCHEMA_VERSION):
-            if found > 0 and number < TEXTS_SINCE:  # a transaction of its own: DuckDB changes one database in each
+            if number < TEXTS_SINCE:  # a transaction of its own: DuckDB changes one database in each
                 heal_inlined(self._root)
-            self._root.execute("BEGIN")
+            self._run_migrations(range(number, number + 1))
+
+    def _run_migrations(self, numbers: range) -> None:
+        self._root.execute("BEGIN")
+        for number in numbers:
             for statement in MIGRATIONS[number]:
                 self._root.execute(statement) if isinstance(statement, str) else statement(self._root)
             self._root.execute("INSERT INTO schema_versions VALUES (?, now())", [number + 1])
-            self._root.execute("COMMIT")
+        self._root.execute("COMMIT")
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """The calling thread's cursor."""
@@ -204,11 +214,11 @@ class Lake:
         """Have the worker write; return how that is counted. Raise NotDirect with the reason when nothing was written."""
         appends = writer.appends() if writer.only_appends else []
         reason = duckdb_reason(
-            appends, only_appends=writer.only_appends, is_allowed=self._direct_after is not None, release=self._release
+            appends, only_appends=writer.only_appends, is_allowed=self._direct_commits, release=self._release
         )
         if reason is not None:
             raise NotDirect(reason)
-        if self.commit_counts.total() >= (self._direct_after or 0):
+        if self.commit_counts.total() >= self._worker_after:
             self.worker.start()
         if not self.worker.is_ready():
             raise NotDirect("no worker yet")

@@ -18,7 +18,7 @@ from catalog.clean_text import clean_text
 from catalog.settings import Settings
 from oci.errors import LocalError, SettingsInvalid
 from registry_api.app import create_app
-from registry_api.http.connections import Connection
+from registry_api.connections.connection import Connection
 
 _STOP_WITHIN = 3
 """Seconds that requests under way get to end when the server is told to stop."""
@@ -115,7 +115,7 @@ def uvicorn_config(app: ASGIApp, settings: Settings, *, access_log: bool = False
 def _connection_class(settings: Settings) -> type[Connection]:
     if settings.tls_client_ca is None:
         return Connection
-    from registry_api.http.client_certificates import CertifiedConnection  # it loads what reads certificates
+    from registry_api.connections.client_certificates import CertifiedConnection  # it loads what reads certificates
 
     return CertifiedConnection
 

@@ -29,7 +29,7 @@ Deed = Callable[[Writer], None]
 
 def open_lake(folder: Path, *, direct: bool) -> Lake:
     return Lake(
-        folder / "catalog.sqlite", memory="512MB", threads=1, lock_timeout=10, direct_after=0 if direct else None
+        folder / "catalog.sqlite", memory="512MB", threads=1, lock_timeout=10, direct_commits=direct, worker_after=0
     )
 
 
@@ -114,7 +114,7 @@ def append_of(number: int) -> Deed:
             "labels_json": to_text({odd_text(chance): odd_text(chance)}), "children_json": to_text([child]),
         })  # fmt: skip
 
-    served = (
+    served: tuple[object, ...] = (
         f"{repository}-{number}", repository, None, chance.random() < 0.5, odd_text(chance), when, when, None, 60, None,
         None, [odd_text(chance) for _ in range(chance.randrange(3))], [odd_text(chance)], [], "with-images",
         chance.choice([None, 0, 5]), chance.choice([0.0, 0.5, 1e22, None]), None, 3, None, "{}",

@@ -6,7 +6,6 @@ is acknowledged. A fork is quicker than a new start, so that many can be killed.
 
 import os
 import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,8 +14,8 @@ from catalog.lake.connection import Lake
 REPOSITORY = "team/app"
 
 
-def open_lake(file: Path, direct_after: int | None = 0) -> Lake:
-    return Lake(file, memory="200MB", threads=1, lock_timeout=60, direct_after=direct_after)
+def open_lake(file: Path, *, direct: bool = True) -> Lake:
+    return Lake(file, memory="200MB", threads=1, lock_timeout=60, direct_commits=direct, worker_after=0)
 
 
 def commit_next(lake: Lake) -> int:
@@ -32,22 +31,23 @@ def commit_next(lake: Lake) -> int:
     return number
 
 
-def commit_until_killed(file: Path) -> None:
-    print("pid", os.getpid(), flush=True)
-    lake = open_lake(file)
+def start_worker(lake: Lake) -> None:
+    """Start a worker now, whenever the last one was started, and tell its process id."""
+    lake.worker._started_at = -60
     lake.worker.start()
     while not lake.worker.is_ready(wait=1):
         pass
     print("worker", lake.worker.pid, flush=True)
+
+
+def commit_until_killed(file: Path) -> None:
+    print("pid", os.getpid(), flush=True)
+    lake = open_lake(file)
+    start_worker(lake)
     while True:
         print(commit_next(lake), flush=True)
-        if lake.worker.pid is None:  # killed: the next one is started after a pause, or by the test's wish at once
-            lake.worker._started_at = -60
-            while lake.worker.pid is None:
-                commit_next(lake)
-            while not lake.worker.is_ready(wait=1):
-                pass
-            print("worker", lake.worker.pid, flush=True)
+        if lake.worker.pid is None:  # killed
+            start_worker(lake)
 
 
 def main(file: str) -> None:
@@ -55,7 +55,6 @@ def main(file: str) -> None:
         if os.fork() == 0:
             sys.stdin.close()
             commit_until_killed(Path(file))
-        time.sleep(0)
 
 
 if __name__ == "__main__":

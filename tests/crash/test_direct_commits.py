@@ -78,7 +78,7 @@ class Committers:
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Iterator[Lake]:
-    opened = open_lake(tmp_path / "catalog.sqlite", None)
+    opened = open_lake(tmp_path / "catalog.sqlite", direct=False)
     yield opened
     opened.close()
 
@@ -197,7 +197,7 @@ def test_who_takes_the_lock_over_waits_for_the_dead_ones_worker(lake: Lake) -> N
 
 def test_each_direct_commit_is_synced_before_it_is_acknowledged(tmp_path: Path) -> None:
     tool("strace")
-    lake, trace = open_lake(tmp_path / "catalog.sqlite", 0), tmp_path / "trace"
+    lake, trace = open_lake(tmp_path / "catalog.sqlite"), tmp_path / "trace"
     lake.worker.start()
     assert lake.worker.is_ready(wait=30)
     calls = "pwrite64,fdatasync,fsync,write"
@@ -223,7 +223,7 @@ def test_each_direct_commit_is_synced_before_it_is_acknowledged(tmp_path: Path) 
 
 
 def test_the_worker_ends_with_its_parent_and_loads_no_duckdb(tmp_path: Path) -> None:
-    lake = open_lake(tmp_path / "catalog.sqlite", 0)
+    lake = open_lake(tmp_path / "catalog.sqlite")
     lake.worker.start()
     assert lake.worker.is_ready(wait=30)
     assert commit_next(lake) == 1

@@ -60,7 +60,7 @@ class Home:
         return self.ask(found.sql, found.parameters)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     folder = tmp_path_factory.mktemp("questions")
     (folder / "scratch").mkdir()

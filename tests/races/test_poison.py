@@ -22,6 +22,7 @@ from oci.errors import CatalogBusy, EntrepotError
 from oci.memory import MemoryStore
 from oci.pack import pack_image
 from tests.api.conftest import Api, serve, simple_manifest
+from tests.homes import new_home
 from tests.servers import wait_until
 from tests.unit.catalog.conftest import commit_to, push_image, stage_image, stage_index, stage_manifest
 
@@ -46,7 +47,7 @@ ASKED = ("images", "manifests", "descriptors", "layers", "referrers", "usage", "
 
 @pytest.fixture
 def opened(tmp_path: Path) -> Catalog:
-    return Catalog(read_settings(home=tmp_path / "entrepot"))
+    return Catalog(read_settings(home=new_home(tmp_path / "entrepot")))
 
 
 def together(opened: Catalog, jobs: Sequence[Callable[[], object]]) -> list[object]:
@@ -189,7 +190,7 @@ def test_any_text_of_a_manifest_is_committed(
 
 @pytest.fixture(scope="module")
 def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
-    return Catalog(read_settings(home=tmp_path_factory.mktemp("fuzzed") / "entrepot"))
+    return Catalog(read_settings(home=new_home(tmp_path_factory.mktemp("fuzzed") / "entrepot")))
 
 
 def test_no_good_push_fails_beside_poison(tmp_path: Path) -> None:

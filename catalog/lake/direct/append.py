@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from catalog.lake.direct.columns import LakeColumn, Value, arrange, cell, check_value
-from catalog.lake.direct.statistics import Bounds, Collector
+from catalog.lake.direct.columns import LakeColumn, Value, arrange, cell, check_values
+from catalog.lake.direct.statistics import Bounds, NewValues, summarise
 
 Cell = str | int | None
 
@@ -34,7 +34,7 @@ class TableState:
 class TablePlan:
     """What is written for one table: rows with their bookkeeping before them, counts and statistics after them."""
 
-    rows: list[list[Cell]]
+    rows: Sequence[tuple[Cell, ...]]
     counts: tuple[int, int]
     statistics: Mapping[int, Bounds]
 
@@ -45,34 +45,30 @@ def plan_append(state: TableState, append: Append, snapshot_id: int) -> TablePla
     A column that was added after a table's first append has no statistics, and gets none.
     """
     count, next_row = state.counts or (0, 0)
-    places = arrange(state.columns, append.columns)
-    collectors = {leaf.id: Collector(leaf) for column in state.columns for leaf in column.leaves()}
-    rows: list[list[Cell]] = []
-    for number, values in enumerate(append.rows):
-        row: list[Cell] = [next_row + number, snapshot_id, None]
-        for column, place in zip(state.columns, places, strict=True):
-            value = None if place is None else values[place]
-            check_value(column, value)
-            for leaf, part in _parts(column, value):
-                collectors[leaf].add(part)
-            row.append(cell(value))
-        rows.append(row)
-    counts = count + len(rows), next_row + len(rows)
+    number = len(append.rows)
+    columns: list[Sequence[Cell]] = [range(next_row, next_row + number), [snapshot_id] * number, [None] * number]
+    summaries: dict[int, NewValues] = {}
+    for column, place in zip(state.columns, arrange(state.columns, append.columns), strict=True):
+        values = [None] * number if place is None else [row[place] for row in append.rows]
+        check_values(column, values)
+        for leaf, parts in _parts(column, values):
+            summaries[leaf.id] = summarise(leaf, parts)
+        columns.append(values if column.type == "varchar" else list(map(cell, values)))  # type: ignore[arg-type]  # checked
+    rows = list(zip(*columns, strict=True))
+    counts = count + number, next_row + number
     if state.counts is None:
-        return TablePlan(rows, counts, {number: one.first() for number, one in collectors.items()})
-    merged = {
-        number: collectors[number].merge(kept) for number, kept in state.statistics.items() if number in collectors
-    }
-    return TablePlan(rows, counts, {number: one for number, one in merged.items() if one != state.statistics[number]})
+        return TablePlan(rows, counts, {leaf: one.first() for leaf, one in summaries.items()})
+    merged = {leaf: summaries[leaf].merge(kept) for leaf, kept in state.statistics.items() if leaf in summaries}
+    return TablePlan(rows, counts, {leaf: one for leaf, one in merged.items() if one != state.statistics[leaf]})
 
 
-def _parts(column: LakeColumn, value: Value) -> Iterator[tuple[int, Value]]:
-    """Return what a value counts for in the statistics of which columns: a list by its elements, a struct by its fields."""
+def _parts(column: LakeColumn, values: Sequence[Value]) -> Iterator[tuple[LakeColumn, Sequence[Value]]]:
+    """Return what values count for in the statistics of which columns: a list by its elements, a struct by its fields."""
     if not column.children:
-        yield column.id, value
-    elif isinstance(value, list):
-        for one in value:
-            yield column.children[0].id, one
-    elif column.type == "struct":
-        for child in column.children:
-            yield from _parts(child, None)
+        yield column, values
+        return
+    if column.type == "list" and not column.children[0].children:
+        yield column.children[0], [one for value in values if isinstance(value, list) for one in value]
+        return
+    for child in column.children:
+        yield from _parts(child, values if column.type == "struct" else ())

@@ -12,7 +12,6 @@ from math import copysign, isfinite
 Value = str | int | float | bool | list[str] | None
 """A value as the writer gets it: times and dates are text by `lake_time` and ISO 8601."""
 
-_SCALARS = frozenset({"varchar", "int64", "float64", "timestamptz", "boolean", "date"})
 _TIME = re.compile(r"[1-9]\d{3}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{0,5}[1-9])?\+00")
 _DATE = re.compile(r"[1-9]\d{3}-\d\d-\d\d")
 _SPECIAL = re.compile(r"""[\\'"(),:=\[\]{}]""")
@@ -62,18 +61,21 @@ def lake_time(year: int, rest: str, microsecond: int) -> str:
     return f"{year:04d}-{rest}{fraction}+00"
 
 
-def check_value(column: LakeColumn, value: Value) -> None:
-    """Raise NotDirect for a value that this column cannot take in a direct commit."""
-    if value is None:
-        if not column.nullable:
-            raise NotDirect(f"column {column.name} without a value")
-        return
-    if column.type == "list" and isinstance(value, list) and column.children[0].type == "varchar":
-        if all(isinstance(one, str) for one in value):
-            return
-    elif column.type in _SCALARS and _fits(column.type, value):
-        return
-    raise NotDirect(f"column {column.name} of type {column.type}")
+def check_values(column: LakeColumn, values: Sequence[Value]) -> None:
+    """Raise NotDirect for values that this column cannot take in a direct commit."""
+    present = [value for value in values if value is not None]
+    if len(present) < len(values) and not column.nullable:
+        raise NotDirect(f"column {column.name} without a value")
+    if column.type == "list" and column.children[0].type == "varchar":
+        is_fit = all(isinstance(value, list) and all(map(_is_text, value)) for value in present)
+    else:
+        is_fit = all(_fits(column.type, value) for value in present)
+    if not is_fit:
+        raise NotDirect(f"column {column.name} of type {column.type}")
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and "\0" not in value
 
 
 def _fits(kind: str, value: Value) -> bool:
@@ -84,11 +86,9 @@ def _fits(kind: str, value: Value) -> bool:
             return kind == "int64" and -_LARGEST <= value < _LARGEST
         case float():
             return kind == "float64" and isfinite(value) and not (value == 0 and copysign(1, value) < 0)
-        case str() if "\0" in value:
-            return False
         case str():
             return (
-                kind == "varchar"
+                (kind == "varchar" and "\0" not in value)
                 or (kind == "timestamptz" and _TIME.fullmatch(value) is not None)
                 or (kind == "date" and _DATE.fullmatch(value) is not None)
             )

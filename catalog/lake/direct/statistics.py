@@ -4,6 +4,7 @@ Source: DuckLake specification 1.0, table `ducklake_table_column_stats`. They ar
 into them as `merge` does.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from catalog.lake.direct.columns import LakeColumn, NotDirect, Value
@@ -20,57 +21,52 @@ class Bounds:
     greatest: str | None
 
 
-class Collector:
-    """The statistics of the new values of one column."""
+@dataclass(frozen=True, slots=True)
+class NewValues:
+    """What the new values of one column come to: whether some are NULL, and the least and the greatest of the others."""
 
-    __slots__ = ("_column", "_greatest", "_has_null", "_least")
-
-    def __init__(self, column: LakeColumn) -> None:
-        self._column = column
-        self._has_null = False
-        self._least: _Key | None = None
-        self._greatest: _Key | None = None
-
-    def add(self, value: Value) -> None:
-        """Count a value that was checked."""
-        if value is None:
-            self._has_null = True
-            return
-        key = _key_of(self._column.type, value)
-        if self._least is None or key < self._least:  # type: ignore[operator]  # of one column: all of one type
-            self._least = key
-        if self._greatest is None or key > self._greatest:  # type: ignore[operator]
-            self._greatest = key
+    kind: str
+    has_null: bool
+    least: _Key | None
+    greatest: _Key | None
 
     def first(self) -> Bounds:
         """Return the statistics of a column that had none."""
-        return Bounds(self._has_null, self._text(self._least), self._text(self._greatest))
+        return Bounds(self.has_null, self._text(self.least), self._text(self.greatest))
 
     def merge(self, kept: Bounds) -> Bounds:
         """Return the statistics of a column with its new values. An unknown bound of a column with values stays unknown."""
-        has_null = None if kept.has_null is None else kept.has_null or self._has_null
-        if self._least is None or self._greatest is None:
+        has_null = None if kept.has_null is None else kept.has_null or self.has_null
+        if self.least is None or self.greatest is None:
             return Bounds(has_null, kept.least, kept.greatest)
         if kept.least is None and kept.greatest is None:
-            return Bounds(has_null, self._text(self._least), self._text(self._greatest))
+            return Bounds(has_null, self._text(self.least), self._text(self.greatest))
         least, greatest = kept.least, kept.greatest
-        if least is not None and self._least < self._parse(least):  # type: ignore[operator]
-            least = self._text(self._least)
-        if greatest is not None and self._greatest > self._parse(greatest):  # type: ignore[operator]
-            greatest = self._text(self._greatest)
+        if least is not None and self.least < self._parse(least):  # type: ignore[operator]
+            least = self._text(self.least)
+        if greatest is not None and self.greatest > self._parse(greatest):  # type: ignore[operator]
+            greatest = self._text(self.greatest)
         return Bounds(has_null, least, greatest)
 
     def _text(self, key: _Key | None) -> str | None:
         if key is None:
             return None
-        return f"{key}+00" if self._column.type == "timestamptz" else str(key)
+        return f"{key}+00" if self.kind == "timestamptz" else str(key)
 
     def _parse(self, text: str) -> _Key:
-        if self._column.type == "int64":
+        if self.kind == "int64":
             return int(text)
-        if self._column.type == "float64":
+        if self.kind == "float64":
             return float(text)
-        return _key_of(self._column.type, text)
+        return _key_of(self.kind, text)
+
+
+def summarise(column: LakeColumn, values: Sequence[Value]) -> NewValues:
+    """Return what checked values of a column without columns within it come to."""
+    keys = [_key_of(column.type, value) for value in values if value is not None]
+    if not keys:
+        return NewValues(column.type, bool(values), None, None)
+    return NewValues(column.type, len(keys) < len(values), min(keys), max(keys))
 
 
 def _key_of(kind: str, value: object) -> _Key:
