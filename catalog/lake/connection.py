@@ -18,20 +18,13 @@ from catalog.lake.commit_counter import Sequence as CommitSequence
 from catalog.lake.direct.choice import DIRECT, INLINED_ROWS, STARTED_AFTER, CommitCounts, duckdb_reason
 from catalog.lake.direct.columns import NotDirect
 from catalog.lake.direct.supervisor import Supervisor, WorkerDied
+from catalog.lake.duckdb_instance import open_duckdb
 from catalog.lake.nested_repair import heal_inlined
 from catalog.lake.schema import MIGRATIONS, SCHEMA_VERSION, TEXTS_SINCE
 from catalog.lake.writer import Writer, roll_back
-from catalog.units import parse_size
 from oci.errors import CatalogBusy, CatalogUnusable, LocalError
 
 _EXTENSIONS = ("sqlite_scanner", "ducklake")
-_OWN_EXTENSIONS = {
-    "allow_unsigned_extensions": "true",
-    "autoload_known_extensions": "false",
-    "autoinstall_known_extensions": "false",
-}
-"""DuckDB checks no signature of the two: pip has checked their hashes, as it has DuckDB's. Their 70 MB take a quarter of a second
-to hash, each time a catalogue is opened. No other extension is loaded by itself."""
 Row = tuple[object, ...]
 _RENEWED_EVERY = 60.0
 """Seconds in which readers of one process renew the schema once at most."""
@@ -94,9 +87,7 @@ class Lake:
         self._writer = 0
         self._local = threading.local()
         self._renew_after = 0.0
-        self._root = duckdb.connect(
-            ":memory:", config={"memory_limit": f"{parse_size(memory)}B", "threads": threads, **_OWN_EXTENSIONS}
-        )
+        self._root = open_duckdb(memory=memory, threads=threads)
         load_extensions(self._root)
         self._release = duckdb.__version__, _extension_version(self._root)
         options = (

@@ -44,7 +44,7 @@ print(json.dumps([code, list(sys.modules)]), file=sys.stderr)"""
 
 # Data, buckets, signatures, flows, the command line, and connections to other registries.
 UNUSED = {
-    "boto3", "botocore", "h2", "httpcore", "httpx", "nacl", "numpy", "pandas", "prefect", "pygments",
+    "boto3", "botocore", "h2", "httpcore", "httpx", "nacl", "numpy", "pandas", "prefect", "pyarrow", "pygments",
     "pysequoia", "rich", "sigstore", "typer", "yaml",
 }  # fmt: skip
 UNUSED_BY_A_LIST = UNUSED - {"typer"} | {"argon2", "cryptography", "fastapi", "jwt", "starlette", "uvicorn"}
@@ -118,7 +118,10 @@ def test_the_first_request_of_a_cache_loads_what_it_needs_beside_the_event_loop(
             cache = Distribution("cache", "", NOW, NOW, private=False, remote=upstream.host, fresh_seconds=3600)
             catalog.distributions.put(cache, actor="admin")
         with serve(home, listed) as server:
-            assert httpx.get(f"{server.url}/v2/cache/team/app/manifests/v1", trust_env=False).status_code == 200
+            assert (
+                httpx.get(f"{server.url}/v2/cache/team/app/manifests/v1", trust_env=False, timeout=60).status_code
+                == 200
+            )
     modules, of_the_loop = json.loads(listed.read_text())
     assert {"httpx", "httpcore"} <= tops(modules)
     assert tops(of_the_loop) & {"httpx", "httpcore", "oci"} == set()
