@@ -145,7 +145,8 @@ class Reference:
     def usage(self) -> list[Row]:
         used: dict[str, dict[str, int]] = {}
         for name in self.latest:
-            used[name] = blobs = {}
+            blobs: dict[str, int] = {}
+            used[name] = blobs
             for version in self.catalog.history.versions(name):
                 snapshot = self.catalog.snapshots.get(name, version.number)
                 blobs |= {str(digest): size for digest, size in snapshot.blobs.items()}

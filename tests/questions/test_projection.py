@@ -134,7 +134,9 @@ def act(history: History, chance: random.Random) -> None:
     try:
         match kind:
             case "set":
-                changes = [AddManifest(descriptor), SetTag(tag, descriptor.digest)][: chance.choice((1, 2, 2, 2))]
+                changes = [AddManifest(descriptor)]
+                if chance.random() < 0.75:
+                    changes.append(SetTag(tag, descriptor.digest))
             case "untag":
                 changes = [RemoveTag(tag)]
             case "drop":
