@@ -7,6 +7,8 @@ BIN := .venv/bin
 UPSTREAM ?=
 # Further options of `entrepot up`, of pytest, and of the benchmark.
 ARGS ?=
+# Processes that share the tests.
+JOBS ?= 2
 
 .PHONY: help setup run test check conformance bench tools docs lock clean
 
@@ -20,14 +22,14 @@ run: setup ## start everything, mirror one repository (UPSTREAM=registry.example
 	@exec $(BIN)/entrepot up $(if $(UPSTREAM),--upstream "$(UPSTREAM)",--demo) $(ARGS)
 
 test: setup tools ## run all tests, with the real clients and servers that can be installed
-	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 check: setup ## lint, types and the fast tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy tests benchmarks scripts
-	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not slow" -q $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder -m "not slow" -q $(ARGS)
 
 conformance: setup tools ## run the conformance suite of the distribution specification
 	$(BIN)/python -m pytest tests/interop/test_conformance.py -v $(ARGS)
