@@ -7,6 +7,8 @@ BIN := .venv/bin
 UPSTREAM ?=
 # Further options of `entrepot up`, of pytest, and of the benchmark.
 ARGS ?=
+# Processes that share the tests.
+JOBS ?= 2
 
 .PHONY: help setup run test nightly check conformance bench tools docs lock clean
 
@@ -20,7 +22,7 @@ run: setup ## start everything, mirror one repository (UPSTREAM=registry.example
 	@exec $(BIN)/entrepot up $(if $(UPSTREAM),--upstream "$(UPSTREAM)",--demo) $(ARGS)
 
 test: setup tools ## run all tests, with the real clients and servers that can be installed
-	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 nightly: setup tools ## a thousand kills, and every answer after 300 commits of both writers: some hours
 	TEST_KILLS=500 TEST_COMMITS=300 TEST_STEPS=100000 $(BIN)/python -m pytest --timeout=0 \
@@ -31,7 +33,7 @@ check: setup ## lint, types and the fast tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy tests benchmarks scripts
-	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not slow" -q $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder -m "not slow" -q $(ARGS)
 
 conformance: setup tools ## run the conformance suite of the distribution specification
 	$(BIN)/python -m pytest tests/interop/test_conformance.py -v $(ARGS)
