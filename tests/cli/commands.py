@@ -116,5 +116,5 @@ def start_prefect(
             **{name: value for name, value in env(port).items() if value is not None and name != "PREFECT_HOME"},
         },
     )
-    child.wait_ready(lambda: answers(f"http://127.0.0.1:{port}/api/health"), seconds=90)
+    child.wait_ready(lambda: answers(f"http://127.0.0.1:{port}/api/health"), seconds=240)
     return PrefectServer(child, port, home, login)
