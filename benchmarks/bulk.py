@@ -122,7 +122,7 @@ def fill(settings: Settings, size: Size, *, step: int = 500) -> None:
             last = min(first + step, size.repositories)
             names = {"per": size.per_version, "own": size.own_layers, "tags": size.tags, "first": first, "last": last}
             with lake.write() as writer:
-                writer.wrote = True
+                writer.begin()
                 for statement in (_IMAGES, _BLOBS, *_RECORDS):
                     cursor.execute(statement, {key: value for key, value in names.items() if f"${key}" in statement})
                 numbers = range(1, 1 - (-size.tags // size.per_version))
@@ -148,7 +148,7 @@ def _hold(blob_index: Path, cursor: duckdb.DuckDBPyConnection) -> None:
 
 def _serve(lake: Lake, size: Size) -> None:
     with lake.write() as writer:
-        writer.wrote = True
+        writer.begin()
         lake.cursor().execute(
             "INSERT INTO distributions BY NAME SELECT named(r) AS path, named(r) AS repository, NULL::BIGINT AS version, "
             "false AS private, '' AS description, made_at(r, 1) AS created_at, made_at(r, 1) AS updated_at "

@@ -16,7 +16,8 @@ from benchmarks.rows import Row
 from benchmarks.stage import Stage
 from benchmarks.wire import Connection, Server, push_image
 from catalog.query.named import named_questions
-from catalog.query.run import ask_table, limits_of
+from catalog.query.run import limits_of
+from catalog.query.tables import ask_table
 from catalog.settings import Settings, read_settings
 
 _SAMPLE = 40

@@ -10,11 +10,8 @@ import os
 import resource
 import sys
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import duckdb
 import pyarrow as pa
@@ -23,51 +20,15 @@ from catalog.lake.connection import attach_statement, load_extensions, quoted
 from catalog.lake.schema import SCHEMA_VERSION
 from catalog.query.check import check_question
 from catalog.query.formats import open_form
-from catalog.query.question import Format, Limits, Question
-from catalog.query.views import AsOf, view_statements
+from catalog.query.question import Limits
+from catalog.query.task import Task, load_task
+from catalog.query.views import view_statements
 from catalog.units import parse_size
 from oci.errors import CatalogOutdated, CatalogUnusable, EntrepotError, QueryInvalid
 
 _BATCH = 10_000
 _OVERHEAD = 3 * 2**30
 """Addresses, not memory, that the interpreter, the libraries and their threads take beside what DuckDB is allowed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What the process is told: `folder` is its own, for the answer and what it spills."""
-
-    file: Path
-    data: Path
-    folder: Path
-    question: Question
-    limits: Limits
-    form: Format
-
-    def dump(self) -> str:
-        """As one line."""
-        question, as_of = self.question, self.question.as_of
-        return json.dumps(
-            {
-                "paths": [str(self.file), str(self.data), str(self.folder)],
-                "sql": question.sql,
-                "parameters": dict(question.parameters),
-                "as_of": [as_of.moment and as_of.moment.isoformat(), as_of.repository, as_of.version],
-                "limits": [getattr(self.limits, name) for name in Limits.__slots__],
-                "form": self.form,
-            }
-        )
-
-
-def load_task(line: str) -> Task:
-    """Read what `dump` wrote."""
-    told: Mapping[str, Any] = json.loads(line)
-    file, data, folder = map(Path, told["paths"])
-    moment, repository, version = told["as_of"]
-    as_of = AsOf(datetime.fromisoformat(moment) if moment else None, repository, version)
-    return Task(
-        file, data, folder, Question(told["sql"], told["parameters"], as_of), Limits(*told["limits"]), told["form"]
-    )
 
 
 def plan_bounds(limits: Limits, *, cores: int) -> dict[int, int]:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import httpx
 
-from oci.remote.network.reach import GuardedBackend, NotingBackend, Reach, set_backend
+from oci.remote.network.backends import GuardedBackend, NotingBackend, set_backend
+from oci.remote.network.reach import Reach
 from oci.remote.options import RemoteOptions
 
 
@@ -53,5 +54,11 @@ def _make(options: RemoteOptions, context: ssl.SSLContext) -> httpx.AsyncClient:
         follow_redirects=False,
         headers={"User-Agent": "entrepot", "Accept-Encoding": "identity"},
         limits=httpx.Limits(max_connections=options.connections, max_keepalive_connections=options.connections),
-        timeout=options.timeout(options.silence_timeout),
+        timeout=timeout_of(options, options.silence_timeout),
     )
+
+
+def timeout_of(options: RemoteOptions, left: float) -> httpx.Timeout:
+    """Return the time-outs of one request that may be silent for so long; a place among the connections is waited for."""
+    byte = min(options.read_timeout, left)
+    return httpx.Timeout(connect=min(options.connect_timeout, left), read=byte, write=byte, pool=None)
