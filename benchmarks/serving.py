@@ -1,16 +1,18 @@
 """How fast manifests and blobs are served: the servers hold the same image and get the same load in turns."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from benchmarks.content import MANIFEST, Blob, digest_of, make_image, make_layer
+from benchmarks.content import MANIFEST, Blob, Image, digest_of, make_image, make_layer
 from benchmarks.load import Load, client_of, requests_per_second
 from benchmarks.nginx import start_nginx
 from benchmarks.rows import Row
 from benchmarks.stage import Stage
 from benchmarks.wire import Connection, Server, fetch_token, push_image
+from benchmarks.zot import start_zot
 
 REPOSITORY = "bench/serving"
 BASE = f"/v2/{REPOSITORY}"
@@ -29,6 +31,7 @@ def serving_rows(stage: Stage, *, rounds: int, seconds: float, largest: int) -> 
     bearer = replace(ours, token=fetch_token(ours, f"repository:{REPOSITORY}:pull"))
     by_tag = Load(f"{BASE}/manifests/{image.tag}", accept=MANIFEST, seconds=seconds)
     yield from _manifests(ours, bearer, peer, by_tag, image.digest, rounds)
+    yield from _against_zot(stage, ours, image, seconds, rounds)
     yield from _blobs(ours, peer, layers, rounds, seconds)
     nginx, third = start_nginx(stage.children, mine.home / "blobs")
     yield from _files(ours, nginx, mine.home / "blobs", layers, rounds, seconds)
@@ -39,15 +42,17 @@ def serving_rows(stage: Stage, *, rounds: int, seconds: float, largest: int) -> 
 
 
 def _manifests(ours: Server, bearer: Server, peer: Server, by_tag: Load, digest: str, rounds: int) -> Iterator[Row]:
-    missing = Load(f"{BASE}/blobs/{digest_of(b'nobody has this')}", method="HEAD", status=404, seconds=by_tag.seconds)
     kinds = [
-        *((f"manifest GET by tag, {count} at once", 10.0, replace(by_tag, connections=count)) for count in (1, 16, 64)),
+        *(
+            (f"manifest GET by tag, {count} at once", goal, replace(by_tag, connections=count))
+            for count, goal in ((1, 8.0), (16, 10.0), (64, 10.0))
+        ),
         *(
             (f"manifest HEAD by tag, {count} at once", None, replace(by_tag, method="HEAD", connections=count))
             for count in (1, 16, 64)
         ),
         ("manifest GET by digest", 10.0, replace(by_tag, path=f"{BASE}/manifests/{digest}")),
-        ("HEAD of a missing blob", None, missing),
+        ("HEAD of a missing blob", 10.0, _missing(by_tag.seconds)),
     ]
     for name, goal, load in kinds:
         mine, theirs = _alternate((ours, load), (peer, load), rounds)
@@ -61,6 +66,26 @@ def _manifests(ours: Server, bearer: Server, peer: Server, by_tag: Load, digest:
         10.0,
         note="the other rows log in by Basic, the peer has no logins",
     )
+
+
+def _missing(seconds: float) -> Load:
+    """The request of every push for each blob that the registry does not have yet."""
+    return Load(f"{BASE}/blobs/{digest_of(b'nobody has this')}", method="HEAD", status=404, seconds=seconds)
+
+
+def _against_zot(stage: Stage, ours: Server, image: Image, seconds: float, rounds: int) -> Iterator[Row]:
+    """The rows against zot; none, said by name, where there is no zot."""
+    name, started = "HEAD of a missing blob, zot", start_zot(stage.children, "serving-zot")
+    if started is None:
+        print(f"no row {name!r}: `zot` is not on PATH", file=sys.stderr)
+        return
+    zot, child = started
+    with Connection(zot) as connection:
+        push_image(connection, REPOSITORY, image)
+    load = _missing(seconds)
+    mine, theirs = _alternate((ours, load), (zot, load), rounds)
+    yield Row(name, "requests/s", mine, theirs, 1.2, note=f"{load.connections} connections, {client_of(load)}")
+    child.stop()
 
 
 def _blobs(ours: Server, peer: Server, layers: dict[str, Blob], rounds: int, seconds: float) -> Iterator[Row]:

@@ -166,7 +166,6 @@ def test_a_client_that_does_not_read_gets_it_all_in_the_end(api: Api, name: str,
     data = random_blob(size)
     digest = api.push_blob(name, data)
     with api.connection() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.sendall(_request(api, "GET", f"/v2/{name}/blobs/{digest}") * 60)
         wait_until(lambda: bool(select.select([sock], [], [], 0)[0]), 10, "the answers begin")
         answers = _answers(sock, 60)
