@@ -1,7 +1,10 @@
-"""The arguments of a task, closed to Prefect."""
+"""How tasks are called: their arguments closed to Prefect, and none of the run's tags on them."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Generic, TypeVar
+
+from prefect.context import TagsContext
 
 _Context = TypeVar("_Context")
 _Value = TypeVar("_Value")
@@ -20,12 +23,20 @@ class Work(Generic[_Context, _Value]):
         self.context, self.value = context, value
 
 
+@contextmanager
+def untagged() -> Iterator[None]:
+    """Call tasks without the tags of their flow run: a task with tags asks Prefect's server for their limits before it begins."""
+    with TagsContext(current_tags=set()):
+        yield
+
+
 def as_step(
     task: Callable[[Work[_Context, _Value]], Awaitable[_Result]],
 ) -> Callable[[_Context, _Value], Awaitable[_Result]]:
     """Return a step of a procedure that runs as a task."""
 
     async def step(context: _Context, value: _Value) -> _Result:
-        return await task(Work(context, value))
+        with untagged():
+            return await task(Work(context, value))
 
     return step
