@@ -8,7 +8,7 @@ UPSTREAM ?=
 # Further options of `entrepot up`, of pytest, and of the benchmark.
 ARGS ?=
 
-.PHONY: help setup run test check conformance bench tools docs lock clean
+.PHONY: help setup run test nightly check conformance bench tools docs lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -20,14 +20,18 @@ run: setup ## start everything, mirror one repository (UPSTREAM=registry.example
 	@exec $(BIN)/entrepot up $(if $(UPSTREAM),--upstream "$(UPSTREAM)",--demo) $(ARGS)
 
 test: setup tools ## run all tests, with the real clients and servers that can be installed
-	$(BIN)/python -m pytest -n 2 --dist loadscope $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
+
+nightly: setup tools ## a thousand kills, and every answer after 300 commits of both writers: some hours
+	TEST_KILLS=500 TEST_COMMITS=300 TEST_STEPS=100000 $(BIN)/python -m pytest --timeout=0 \
+		tests/crash tests/behaviour/test_direct_commits.py $(ARGS)
 
 check: setup ## lint, types and the fast tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy tests benchmarks scripts
-	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow" -q $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not slow" -q $(ARGS)
 
 conformance: setup tools ## run the conformance suite of the distribution specification
 	$(BIN)/python -m pytest tests/interop/test_conformance.py -v $(ARGS)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.chart import charts
+from benchmarks.committing import committing_rows
 from benchmarks.growth import growth_rows
 from benchmarks.load import WRK
 from benchmarks.memory import memory_rows
@@ -20,6 +21,7 @@ from benchmarks.serving import serving_rows
 from benchmarks.stage import Stage, machine, write_results
 from benchmarks.syncing import syncing_rows
 from benchmarks.verbs import verb_rows
+from benchmarks.zot import start_zot
 from tests.servers import Children, isolate
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -48,9 +50,16 @@ def patience(stage: Stage, quick: bool) -> Iterator[Row]:
 
 def pushing(stage: Stage, quick: bool) -> Iterator[Row]:
     (ours, mine), (peer, theirs) = stage.ours("pushing"), stage.peer("pushing-peer")
-    yield from pushing_rows(ours, peer, rounds=2 if quick else 5)
-    mine.child.stop()
-    theirs.child.stop()
+    zot = start_zot(stage.children, "pushing-zot")
+    if zot is None:
+        print("no rows against zot: `zot` is not on PATH", file=sys.stderr)
+    yield from pushing_rows(ours, [peer, *([zot[0]] if zot else [])], rounds=2 if quick else 5)
+    for child in (mine.child, theirs.child, *([zot[1]] if zot else [])):
+        child.stop()
+
+
+def committing(stage: Stage, quick: bool) -> Iterator[Row]:
+    return committing_rows(stage.folder, rounds=2 if quick else 8, commits=20 if quick else 100)
 
 
 def syncing(stage: Stage, quick: bool) -> Iterator[Row]:
@@ -75,6 +84,7 @@ SECTIONS: dict[str, Callable[[Stage, bool], Iterator[Row]]] = {
     "scale": scale,
     "patience": patience,
     "pushing": pushing,
+    "committing": committing,
     "syncing": syncing,
     "growth": growth,
     "verbs": verbs,

@@ -74,7 +74,6 @@ CREATE OR REPLACE TEMP TABLE blobs AS
 SELECT repository, min(version) AS version, digest, size_of(digest) AS size
 FROM (SELECT repository, version, unnest(layers || [config]) AS digest FROM images) GROUP BY repository, digest"""
 
-_CHILD = "STRUCT(role VARCHAR, digest VARCHAR, media_type VARCHAR, size BIGINT, platform VARCHAR)"
 _RECORDS = (
     f"""INSERT INTO records BY NAME
     SELECT repository, version, 'add' AS action, 'tag' AS kind, tag, digest, size, '{_MANIFEST}' AS media_type,
@@ -87,17 +86,18 @@ _RECORDS = (
         '{_CONFIG}' AS artifact_type, '' AS subject, 'image' AS manifest_kind, 'linux' AS os,
         CASE WHEN r % 4 = 0 THEN 'arm64' ELSE 'amd64' END AS architecture, '' AS variant,
         strftime(made_at(r, version), '%Y-%m-%dT%H:%M:%SZ') AS created,
-        MAP {{'team': 'team' || r % 20, 'org.opencontainers.image.version': tag}} AS labels, MAP {{}} AS annotations,
-        ([{{'role': 'config', 'digest': config, 'media_type': '{_CONFIG}', 'size': size_of(config),
+        to_json({{'team': 'team' || r % 20, 'org.opencontainers.image.version': tag}})::VARCHAR AS labels_json,
+        '{{}}' AS annotations_json,
+        to_json([{{'role': 'config', 'digest': config, 'media_type': '{_CONFIG}', 'size': size_of(config),
             'platform': ''}}] || list_transform(layers, lambda one: {{'role': 'layer', 'digest': one,
-            'media_type': '{_LAYER}', 'size': size_of(one), 'platform': ''}}))::{_CHILD}[] AS children
+            'media_type': '{_LAYER}', 'size': size_of(one), 'platform': ''}}))::VARCHAR AS children_json
     FROM images
     UNION ALL BY NAME
     SELECT repository, version, 'add' AS action, 'manifest' AS kind, '' AS tag, dig('signature ' || digest) AS digest,
         700 AS size, '{_MANIFEST}' AS media_type, '{_SIGNATURE}' AS artifact_type, digest AS subject,
         'cosign-signature' AS manifest_kind,
-        '' AS os, '' AS architecture, '' AS variant, '' AS created, MAP {{}} AS labels, MAP {{}} AS annotations,
-        []::{_CHILD}[] AS children
+        '' AS os, '' AS architecture, '' AS variant, '' AS created, '{{}}' AS labels_json, '{{}}' AS annotations_json,
+        '[]' AS children_json
     FROM images WHERE t % 5 = 0
     UNION ALL BY NAME
     SELECT repository, version, 'add' AS action, 'version' AS kind, 'sync' AS operation,
@@ -122,7 +122,7 @@ def fill(settings: Settings, size: Size, *, step: int = 500) -> None:
             last = min(first + step, size.repositories)
             names = {"per": size.per_version, "own": size.own_layers, "tags": size.tags, "first": first, "last": last}
             with lake.write() as writer:
-                writer.wrote = True
+                writer.begin()
                 for statement in (_IMAGES, _BLOBS, *_RECORDS):
                     cursor.execute(statement, {key: value for key, value in names.items() if f"${key}" in statement})
                 numbers = range(1, 1 - (-size.tags // size.per_version))
@@ -148,7 +148,7 @@ def _hold(blob_index: Path, cursor: duckdb.DuckDBPyConnection) -> None:
 
 def _serve(lake: Lake, size: Size) -> None:
     with lake.write() as writer:
-        writer.wrote = True
+        writer.begin()
         lake.cursor().execute(
             "INSERT INTO distributions BY NAME SELECT named(r) AS path, named(r) AS repository, NULL::BIGINT AS version, "
             "false AS private, '' AS description, made_at(r, 1) AS created_at, made_at(r, 1) AS updated_at "

@@ -11,7 +11,8 @@ class Row:
     """One comparison: `ours` and `peer` hold one figure per round, in `unit`.
 
     `better` says whether more (a rate) or less (a time, a size) is better. `goal` is the least ratio that passes, or for
-    a row without a peer the most that `ours` may be; None: the row is for information.
+    a row without a peer the most that `ours` may be; None: the row is for information. `most` is the most that `ours` may be
+    beside a peer that is shown for comparison.
     """
 
     name: str
@@ -21,6 +22,7 @@ class Row:
     goal: float | None = None
     better: Literal["more", "less"] = "more"
     note: str = ""
+    most: float | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -33,6 +35,8 @@ class Row:
     @property
     def passed(self) -> bool | None:
         """Whether the goal is reached; None where there is none."""
+        if self.most is not None and self.ours:
+            return max(self.ours) <= self.most
         if self.goal is None or not self.ours:
             return None
         if self.ratio is not None:
@@ -62,6 +66,8 @@ def spread(values: Sequence[float]) -> str:
 
 def goal_of(row: Row) -> str:
     """The goal as text: a least ratio, or a most."""
+    if row.most is not None:
+        return f"≤ {row.most:g} {row.unit}"
     if row.goal is None:
         return "-"
     return f"≥ {row.goal:g}x" if row.peer else f"≤ {row.goal:g} {row.unit}"

@@ -17,7 +17,6 @@ from catalog.lake.write_parts import write_in_parts
 
 Outcome = Literal["done", "refused"]
 _AT_MOST = 10_000
-_WRITTEN_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +119,7 @@ class Events:
         """Write events; durable on return."""
         rows = [event_row(event) for event in events]
         with self._lake.write() as writer:
-            for start in range(0, len(rows), _WRITTEN_AT_ONCE):
-                writer.insert("acts", rows[start : start + _WRITTEN_AT_ONCE])
+            writer.insert("acts", rows)
             actors = ", ".join(dict.fromkeys(event.actor for event in events))
             writer.describe(clean_text(actors, longest=200), f"{len(rows)} event(s)", acts=len(rows))
 

@@ -52,6 +52,7 @@ class Catalog:
             threads=settings.duckdb_threads,
             lock_timeout=settings.lock_timeout,
             room=room,
+            direct_commits=settings.direct_commits,
         )
         file = settings.catalog_file.parent / "holdings.sqlite"
         self._blob_index = blob_index = BlobIndex(file, busy_timeout=settings.lock_timeout, room=room)

@@ -10,22 +10,13 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import NamedTuple, cast
 
-import pyarrow as pa
-
-from catalog.lake.connection import Lake, listed
+from catalog.lake.connection import Lake, Row, listed
 
 DAYS_APART = 90
 """Days for which `compact` leaves the pulls of each day apart from those of the next."""
 
 _AT_MOST = 100_000
 """Manifests that one process counts apart between two writes."""
-
-_COLUMNS = pa.schema(
-    [
-        ("repository", pa.string()), ("tag", pa.string()), ("digest", pa.string()), ("day", pa.date32()),
-        ("pulls", pa.int64()), ("last_pulled_at", pa.timestamp("us", tz="UTC")),
-    ]
-)  # fmt: skip
 
 _COMPACTED = """
 SELECT repository, tag, digest, max(day) AS day, sum(pulls)::BIGINT AS pulls, max(last_pulled_at) AS last_pulled_at
@@ -151,9 +142,11 @@ class Pulls:
         """
         if not counts:
             return
-        rows = [(*key, one.last_pulled_at.date(), one.pulls, one.last_pulled_at) for key, one in sorted(counts.items())]
+        rows: list[Row] = [
+            (*key, one.last_pulled_at.date(), one.pulls, one.last_pulled_at) for key, one in sorted(counts.items())
+        ]
         with self._lake.write() as writer:
-            writer.append("pulls", _table(rows))
+            writer.insert("pulls", rows)
             writer.describe("registry", f"pulls of {len(rows)} manifest(s)")
         self._on_recorded()
 
@@ -190,10 +183,11 @@ class Pulls:
         if rows - kept <= rows // 10:
             return 0
         with self._lake.write() as writer:
-            compacted = self._lake.cursor().execute(_COMPACTED, [before]).to_arrow_table()
+            writer.execute(f"CREATE OR REPLACE TEMP TABLE compacted_pulls AS {_COMPACTED}", [before])
             gone = writer.clear("pulls")
-            writer.append("pulls", compacted.cast(_COLUMNS))
-            left = int(compacted.num_rows)
+            writer.execute("INSERT INTO pulls BY NAME SELECT * FROM compacted_pulls")
+            left = cast("int", self._lake.read("SELECT count(*) FROM compacted_pulls")[0][0])
+            writer.execute("DROP TABLE compacted_pulls")
             writer.describe("upkeep", f"pulls compacted from {gone} rows to {left}")
         return gone - left
 
@@ -203,8 +197,3 @@ class Pulls:
             [before],
         )[0]
         return cast("int", counted[0]), cast("int", counted[1])
-
-
-def _table(rows: list[tuple[str, str, str, date, int, datetime]]) -> pa.Table:
-    columns = [pa.array([row[place] for row in rows], kind.type) for place, kind in enumerate(_COLUMNS)]
-    return pa.Table.from_arrays(columns, schema=_COLUMNS)

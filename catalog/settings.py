@@ -169,6 +169,9 @@ class Settings(BaseSettings):
     )
     upload_expiry: Seconds = Field(86400.0, gt=0, description="Time after which an idle upload session is dropped.")
     lock_timeout: Seconds = Field(60.0, gt=0, description="Time to wait for the catalogue's write lock.")
+    direct_commits: bool = Field(
+        True, description="Small commits are written by a process of their own. False: DuckDB writes all."
+    )
     duckdb_memory: _Memory = Field("1GB", description="Memory that DuckDB may use in one process.")
     duckdb_threads: int = Field(
         1, ge=1, description="Threads that DuckDB may use in one process; a commit is fastest with one."

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -16,10 +17,11 @@ from starlette.types import Receive, Scope, Send
 from catalog.access.store import AccessStore
 from catalog.catalog import Catalog
 from catalog.remotes.clients import Upstreams
+from catalog.settings import Settings
 from oci.errors import Denied
 from registry_api import flatpak_index, health, token_endpoint
 from registry_api.auth.access_controller import AccessController
-from registry_api.auth.oidc_tokens import IdentityTokens, identity_client
+from registry_api.auth.oidc_tokens import IdentityTokens
 from registry_api.auth.rate_limits import TokenBuckets
 from registry_api.background.tasks import background_tasks
 from registry_api.context import Registry
@@ -36,6 +38,9 @@ from registry_api.pull_through.missing_children import MissingChildren
 from registry_api.token_endpoint import prepare_key
 from registry_api.webhooks import receiver, routes
 from registry_api.webhooks.context import Webhooks, open_webhooks
+
+if TYPE_CHECKING:
+    import httpx
 
 _DISTRIBUTION = ("/v2/", "/extensions/v2/")
 _ROUTERS = (
@@ -68,7 +73,7 @@ def create_app(catalog: Catalog, *, now: Now = _now, make_id: Callable[[], str] 
     threads = Threads()
     settings = catalog.settings
     upstreams = Upstreams(settings, catalog.remotes, interactive=True)
-    identities = IdentityTokens(lambda: identity_client(settings), internal=settings.internal_hosts)
+    identities = IdentityTokens(lambda: _identity_client(settings), internal=settings.internal_hosts)
     access = AccessController(AccessStore(settings), catalog.events, threads, now, identities)
     fetches = Fetches(catalog, threads, upstreams)
     limit, hosts = TokenBuckets(settings.request_rate), Hosts(settings)
@@ -78,6 +83,12 @@ def create_app(catalog: Catalog, *, now: Now = _now, make_id: Callable[[], str] 
     return Application(
         DistributionApi(registry, caches, missing), management, trusted_proxies(settings), settings.public_url
     )
+
+
+def _identity_client(settings: Settings) -> "httpx.AsyncClient":
+    from registry_api.auth.issuer_keys import identity_client  # called on a thread: it loads the HTTP client
+
+    return identity_client(settings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 from catalog.blobs.origins import BlobSource, Policy
 from catalog.blobs.threads import run_shielded
@@ -24,8 +25,10 @@ from oci.descriptor import UNKNOWN_SIZE, Descriptor
 from oci.digest import Digest
 from oci.errors import BlobUnknown, DigestInvalid, EntrepotError, RemoteCorrupt, RemoteError, SizeInvalid
 from oci.remote.network.hops import check_hops
-from oci.remote.repository import RemoteRepository
 from registry_api.http.threads import Threads
+
+if TYPE_CHECKING:
+    from oci.remote.repository import RemoteRepository
 
 log = logging.getLogger("registry_api")
 
@@ -242,7 +245,7 @@ class Fetches:
             (await opening).cancel()
 
     async def _fetch(
-        self, fetch: Fetch, upstream: RemoteRepository, policy: Policy, opening: "asyncio.Task[UploadSession]"
+        self, fetch: Fetch, upstream: "RemoteRepository", policy: Policy, opening: "asyncio.Task[UploadSession]"
     ) -> None:
         """Fetch a blob from the session's offset to its end; raise a RemoteError."""
         blob = Descriptor("application/octet-stream", fetch.digest, fetch.size)

@@ -1,9 +1,11 @@
 """What every test gets: an empty environment of its own, and factories for servers and clients that end with it."""
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,10 +14,15 @@ from typing import Any, Protocol
 import pytest
 
 from tests import servers
+from tests.cli.commands import PrefectServer, save_prefect_database, start_prefect
+from tests.fork_server import ForkServer
+from tests.homes import new_home
+from tests.scheduling import Recorder, longest_first, read_durations
 from tests.servers import Certificate, Children, Client, DockerRegistry, EntrepotServer, S3Server
 
 _CHILDREN = pytest.StashKey[list[Children]]()
 _SCRATCH = pytest.StashKey[Path]()
+_FORKED = pytest.StashKey[contextlib.ExitStack]()
 
 
 class DockerRegistryFactory(Protocol):
@@ -35,9 +42,25 @@ def pytest_configure(config: pytest.Config) -> None:
     scratch = Path(tempfile.mkdtemp(prefix="entrepot-tests-"))
     config.stash[_SCRATCH] = scratch
     servers.isolate(os.environ, scratch)
+    sys.dont_write_bytecode = False
+    config.stash[_FORKED] = contextlib.ExitStack()
+    config.stash[_FORKED].enter_context(servers.forked_from(ForkServer(scratch / "fork-server.log")))
+    if config.getoption("record_durations") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Recorder())
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--record-durations", action="store_true", help="write tests/durations.txt again")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Have processes that share the modules begin with the longest."""
+    if hasattr(config, "workerinput"):
+        items[:] = [items[place] for place in longest_first([item.nodeid for item in items], read_durations())]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash[_FORKED].close()
     shutil.rmtree(config.stash[_SCRATCH], ignore_errors=True)
 
 
@@ -82,6 +105,26 @@ def module_children(request: pytest.FixtureRequest, tmp_path_factory: pytest.Tem
     yield from _registered(request, tmp_path_factory.mktemp("children"))
 
 
+@pytest.fixture(scope="session")
+def session_children(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Children]:
+    """As `children`, for servers that all tests of this run, or of this worker of it, share."""
+    yield from _registered(request, tmp_path_factory.mktemp("children"))
+
+
+@pytest.fixture(scope="session")
+def session_prefect(session_children: Children, tmp_path_factory: pytest.TempPathFactory) -> PrefectServer:
+    """A Prefect server that all tests share: they ask it for what their own runs have left, and do not stop it."""
+    server = start_prefect(session_children, tmp_path_factory.mktemp("prefect"))
+    save_prefect_database(server, server.home / "first.db")
+    return server
+
+
+@pytest.fixture(scope="session")
+def prefect_database(session_prefect: PrefectServer) -> Path:
+    """The database of a Prefect server after its first start, which takes longest by far: its migrations ran one by one."""
+    return session_prefect.home / "first.db"
+
+
 @pytest.fixture
 def docker_registry(children: Children) -> DockerRegistryFactory:
     """Factory of real docker-registries."""
@@ -105,7 +148,7 @@ def s3(children: Children, monkeypatch: pytest.MonkeyPatch) -> S3Server:
 
 def _entrepot(children: Children) -> EntrepotFactory:
     def start(home: Path | None = None, **options: Any) -> EntrepotServer:
-        home = home or children.folder / f"entrepot-{len(children.all)}"
+        home = home or new_home(children.folder / f"entrepot-{len(children.all)}", administrator=True)
         return servers.start_entrepot(children, home, **options)
 
     return start
@@ -113,7 +156,10 @@ def _entrepot(children: Children) -> EntrepotFactory:
 
 @pytest.fixture
 def entrepot_server(children: Children) -> EntrepotFactory:
-    """Factory of registries of ours, each over a new home unless one is given."""
+    """Factory of registries of ours, each over a new home unless one is given.
+
+    What is given and is not there is a first start.
+    """
     return _entrepot(children)
 
 

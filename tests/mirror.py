@@ -22,11 +22,14 @@ from oci.platform import Platform
 from oci.remote.options import RemoteOptions
 from oci.remote.repository import RemoteRepository
 from oci.remote.transport import RemoteTransport
+from tests.homes import new_home
 from tests.servers import DockerRegistry
 
 
 def mirror(home: Path, remote: str, **fields: object) -> SyncResult:
     """Sync a remote into the catalogue of a home."""
+    if not home.exists():
+        new_home(home, administrator=True)
     settings = read_settings(home=home)
     request = SyncRequest.model_validate({"remote": remote, **fields})
 

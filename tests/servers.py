@@ -11,12 +11,14 @@ import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 import httpx
 import pytest
@@ -24,6 +26,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from tests.fork_server import ForkedProcess, ForkServer
 
 ROOT = Path(__file__).resolve().parent.parent
 # Read before conftest.py empties the environment of ENTREPOT_… settings.
@@ -48,6 +52,8 @@ def isolate(environ: MutableMapping[str, str], home: Path) -> None:
     environ["PREFECT_HOME"] = str(home / "prefect")
     environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
     environ["DO_NOT_TRACK"] = "1"
+    # Else each of the many processes that tests start compiles our modules again, for up to a second.
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def tool(name: str) -> str:
@@ -99,12 +105,71 @@ def get(url: str, *, ca_file: Path | None = None, login: str | None = None) -> h
 
 # --- child processes -------------------------------------------------------------------------------------------
 
+_forks: list[ForkServer] = []
+
+
+@contextlib.contextmanager
+def forked_from(server: ForkServer) -> Iterator[None]:
+    """Have processes of ours forked from `server`, where they can be; outside of this each is started anew."""
+    _forks.append(server)
+    try:
+        yield
+    finally:
+        _forks.remove(server)
+        server.close()
+
+
+def forks(command: Sequence[str], env: Mapping[str, str]) -> ForkServer | None:
+    """What a command with this environment is to be forked from; None for one to be started anew."""
+    return next((server for server in reversed(_forks) if server.can_start(command, env)), None)
+
+
+def run_command(
+    command: Sequence[str], *, text: str = "", env: Mapping[str, str] | None = None, timeout: float = 240
+) -> subprocess.CompletedProcess[str]:
+    """Run one of our commands to its end, whatever its exit code, with `text` as its input and `env` on top of the test's."""
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        given.write(text.encode())
+        given.seek(0)
+        process = _popen(command, env or {}, ROOT, stdin=given, stdout=out, stderr=err)
+        try:
+            process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait(15)
+            raise
+        assert process.returncode is not None
+        shown = [(file.seek(0), file.read().decode())[1] for file in (out, err)]
+    return subprocess.CompletedProcess(list(command), process.returncode, *shown)
+
+
+def _popen(
+    command: Sequence[str],
+    env: Mapping[str, str],
+    cwd: Path,
+    *,
+    stdin: IO[bytes] | int,
+    stdout: IO[bytes],
+    stderr: IO[bytes],
+    anew: bool = False,
+    leads: bool = False,
+) -> "subprocess.Popen[bytes] | ForkedProcess":
+    whole = {**os.environ, **env}
+    if not anew and (server := forks(command, whole)):
+        return server.start(
+            command, env=whole, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=leads
+        )
+    return subprocess.Popen(
+        list(command), stdin=stdin, stdout=stdout, stderr=stderr, env=whole, cwd=cwd, start_new_session=leads
+    )
+
 
 @dataclass
 class Child:
     """A process of ours: its output goes to `log`, it is awaited, stopped and killed by its own pid.
 
-    It leads a process group of its own, which `kill` and the last step of `stop` take down with it.
+    It leads a process group of its own, which `kill` and the last step of `stop` take down with it. `anew` starts it without
+    what others have imported before, for its memory to be its own.
     """
 
     name: str
@@ -112,21 +177,23 @@ class Child:
     log: Path
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: Path = ROOT
-    process: subprocess.Popen[bytes] | None = None
+    anew: bool = False
+    process: "subprocess.Popen[bytes] | ForkedProcess | None" = None
 
     def start(self) -> "Child":
         """Start it with the test's environment and `env` on top; its log goes on where it ended."""
         assert not self.running, f"{self.name} runs already"
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
-            self.process = subprocess.Popen(
-                list(self.command),
+            self.process = _popen(
+                self.command,
+                self.env,
+                self.cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **self.env},
-                cwd=self.cwd,
-                start_new_session=True,
+                stderr=output,
+                anew=self.anew,
+                leads=True,
             )
         return self
 
@@ -170,15 +237,14 @@ class Child:
         self.signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(seconds)
-        self.kill()
-        return self.process.returncode
+        return self.kill()
 
-    def kill(self) -> None:
-        """SIGKILL to the process and what it started in its group, as a power cut would."""
+    def kill(self) -> int:
+        """SIGKILL to the process and what it started in its group, as a power cut would; returns its exit code."""
         assert self.process is not None
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        self.process.wait(15)
+        return self.process.wait(15)
 
     def output(self) -> str:
         """All it has written so far."""
@@ -211,18 +277,31 @@ class Children:
     all: list[Child] = field(default_factory=list)
 
     def add(
-        self, name: str, command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path = ROOT
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path = ROOT,
+        anew: bool = False,
     ) -> Child:
         """A child that is not started yet."""
-        child = Child(name, command, self.folder / "logs" / f"{len(self.all)}-{name}.log", dict(env or {}), cwd)
+        log = self.folder / "logs" / f"{len(self.all)}-{name}.log"
+        child = Child(name, command, log, dict(env or {}), cwd, anew)
         self.all.append(child)
         return child
 
     def start(
-        self, name: str, command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path = ROOT
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path = ROOT,
+        anew: bool = False,
     ) -> Child:
         """A child that was just started."""
-        return self.add(name, command, env=env, cwd=cwd).start()
+        return self.add(name, command, env=env, cwd=cwd, anew=anew).start()
 
     def __enter__(self) -> "Children":
         return self
@@ -490,13 +569,14 @@ def start_entrepot(
     arguments: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
     ready: bool = True,
+    anew: bool = False,
 ) -> EntrepotServer:
-    """Start our registry on a free loopback port over `home`, by TLS where a certificate is given."""
+    """Start our registry on a free loopback port over `home`, by TLS where a certificate is given; `anew` as of a Child."""
     port = free_port()
     command = [sys.executable, "-m", "registry_api", "--listen", f"127.0.0.1:{port}", "--home", str(home)]
     if certificate is not None:
         command += ["--tls-cert", str(certificate.cert_file), "--tls-key", str(certificate.key_file)]
-    child = children.start("entrepot", [*command, *arguments], env=env)
+    child = children.start("entrepot", [*command, *arguments], env=env, anew=anew)
     server = EntrepotServer(child, port, home, certificate)
     return server.wait_ready() if ready else server
 

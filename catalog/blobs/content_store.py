@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from catalog.blobs.index import BlobIndex
+from catalog.blobs.index import BlobIndex, Link
 from catalog.blobs.local_store import BlobReader, BlobStore
 from catalog.blobs.uploads import Clock, Uploads
 from oci.digest import Digest
@@ -91,6 +91,14 @@ class ContentStore:
         link = self._blob_index.link(repository, digest)
         if media_type and (link is None or not link.media_type):
             return False
+        return self._lease_anew(link, repository, digest, media_type)
+
+    def renew(self, repository: str, digest: Digest) -> bool:
+        """Make sure that the repository's lease is of recent date; False when it has none, or the blob is not held."""
+        link = self._blob_index.link(repository, digest)
+        return link is not None and self._lease_anew(link, repository, digest, "")
+
+    def _lease_anew(self, link: Link | None, repository: str, digest: Digest, media_type: str) -> bool:
         now = self._clock()
         if link is not None and now - link.linked_at < LEASE_AGE:
             return True

@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from catalog.blobs.ingest_queue import Ingest
 from catalog.disk_reserve import Room, no_room
 from oci.digest import Digest
 from oci.errors import CatalogUnusable
@@ -102,15 +104,23 @@ class BlobIndex:
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = sqlite3.connect(
-                self._file, timeout=self._busy_timeout, isolation_level=None, check_same_thread=False
-            )
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            self._local.connection = connection
-            with self._opening:
-                self._connections.append(connection)
+            connection = self._local.connection = self._open()
         return connection
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._file, timeout=self._busy_timeout, isolation_level=None, check_same_thread=False
+        )
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        with self._opening:
+            self._connections.append(connection)
+        return connection
+
+    @cached_property
+    def _ingesting(self) -> sqlite3.Connection:
+        """The one connection of ingests: it keeps the pages that it wrote, which threads with one each would read again."""
+        return self._open()
 
     def size(self, digest: str) -> int | None:
         """Bytes of a blob that is held, None for one that is not."""
@@ -155,7 +165,11 @@ class BlobIndex:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Change the database, alone among all threads and processes; undone when an error leaves it."""
-        connection = self._connection()
+        with self._transaction(self._connection()) as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         with self._writing:
             try:
                 connection.execute("BEGIN IMMEDIATE")
@@ -168,34 +182,36 @@ class BlobIndex:
                     raise no_room(self._file.parent) from error
                 raise
 
-    def ingest(
-        self,
-        digest: str,
-        size: int,
-        place: Callable[[], None],
-        *,
-        repository: str,
-        media_type: str,
-        now: float,
-        origin: str = "",
-    ) -> None:
-        """Put the blob in its place, say that it is held, who sent it, and that the repository may use it.
+    def ingest(self, ingests: Sequence[Ingest], settle: Callable[[Sequence[Digest]], None]) -> None:
+        """Put blobs in their places, make them durable, say that they are held, and that their repositories may use them.
 
-        `place` runs within the write transaction, so that no sweep takes away what it has just put down. `origin` is the registry
-        that sent all of it, empty for none.
+        All that is one write transaction, so that no sweep takes away what has just been put down. `settle` makes durable what
+        was placed. A blob that cannot be placed gets the error and the others go on; any other error is raised, and none is held.
         """
-        with self.transaction() as connection:
-            place()
-            connection.execute(
-                "INSERT INTO blobs (digest, size, ingested_at, taken_by) VALUES (?, ?, ?, ?) ON CONFLICT (digest) DO NOTHING",
-                (digest, size, now, repository),
-            )
-            if origin:
-                connection.execute("INSERT OR IGNORE INTO deliveries VALUES (?, ?)", (digest, origin))
-            connection.execute(
-                "UPDATE quarantine SET healed_at = ? WHERE digest = ? AND healed_at IS NULL", (now, digest)
-            )
-            self._write_link(connection, repository, digest, media_type, now)
+        with self._transaction(self._ingesting) as connection:
+            placed: list[Ingest] = []
+            for one in ingests:
+                try:
+                    one.place()
+                except Exception as error:  # noqa: BLE001  # handed to whoever waits for it
+                    one.error = error
+                else:
+                    placed.append(one)
+            settle([one.digest for one in placed])
+            for one in placed:
+                self._write_ingest(connection, one)
+
+    def _write_ingest(self, connection: sqlite3.Connection, one: Ingest) -> None:
+        connection.execute(
+            "INSERT INTO blobs (digest, size, ingested_at, taken_by) VALUES (?, ?, ?, ?) ON CONFLICT (digest) DO NOTHING",
+            (one.digest, one.size, one.now, one.repository),
+        )
+        if one.origin:
+            connection.execute("INSERT OR IGNORE INTO deliveries VALUES (?, ?)", (one.digest, one.origin))
+        connection.execute(
+            "UPDATE quarantine SET healed_at = ? WHERE digest = ? AND healed_at IS NULL", (one.now, one.digest)
+        )
+        self._write_link(connection, one.repository, one.digest, one.media_type, one.now)
 
     def add_link(self, repository: str, digest: str, *, media_type: str, now: float) -> bool:
         """Lease a blob to the repository; False, and no lease, when the blob is not held."""

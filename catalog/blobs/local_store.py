@@ -1,7 +1,7 @@
 """Where bytes lie: one file per digest in a local folder, made durable before it counts as held."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,9 +76,13 @@ class BlobStore(Protocol):
         ...
 
     def adopt(self, staged: Path, digest: Digest) -> None:
-        """Take a verified, synced file out of staging as the blob of that digest; durable on return. Idempotent.
+        """Take a verified, synced file out of staging as the blob of that digest; durable after `settle`. Idempotent.
 
         Raises BlobVanished when a sweep has undone `send` meanwhile."""
+        ...
+
+    def settle(self, digests: Iterable[Digest]) -> None:
+        """Make durable that blobs are in their places; those of one folder share the cost."""
         ...
 
     def check_blob(self, digest: Digest, size: int) -> None:
@@ -142,7 +146,7 @@ def storage_errors(folder: Path) -> Iterator[None]:
         raise LocalError(f"cannot write in {folder}: {error.strerror}") from error
 
 
-def sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path | str) -> None:
     """Make the folder's entries durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -203,11 +207,26 @@ class LocalBlobStore:
         """A rename takes no time."""
 
     def adopt(self, staged: Path, digest: Digest) -> None:
-        final = self.path(digest)
+        final = self._name(digest)
         with storage_errors(self._folder):
-            self._make_folder(final.parent)
-            staged.rename(final)
-            sync_folder(final.parent)
+            try:
+                os.rename(staged, final)  # noqa: PTH104  # text, since it is done for each push
+            except FileNotFoundError:
+                self._make_folders(digest.algorithm)
+                os.rename(staged, final)  # noqa: PTH104
+
+    def settle(self, digests: Iterable[Digest]) -> None:
+        with storage_errors(self._folder):
+            for folder in dict.fromkeys(self._name(digest).rpartition("/")[0] for digest in digests):
+                sync_folder(folder)
+
+    def _make_folders(self, algorithm: str) -> None:
+        """Make all folders that blobs of an algorithm lie in; durable at the cost of one."""
+        top = self._folder / algorithm
+        self._make_folder(top)
+        for number in range(256):
+            (top / f"{number:02x}").mkdir(exist_ok=True)
+        sync_folder(top)
 
     def _make_folder(self, folder: Path) -> None:
         if folder.is_dir():

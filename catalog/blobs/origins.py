@@ -3,12 +3,10 @@
 A source belongs to the repository that left the blob there. Others that name the same blob have to fetch it from their own.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
-
-import pyarrow as pa
 
 from catalog.lake.nested_values import fit_number
 from oci.descriptor import UNKNOWN_SIZE, Descriptor
@@ -20,16 +18,9 @@ from oci.remote.address import Remote
 Policy = Literal["immediate", "on_demand", "streamed"]
 """When layers are copied: with the sync; with the first request, and then kept; with each request, and never kept."""
 
-Row = tuple[object, ...]
-
 MAX_CLAIM = 1 << 40
 """Bytes that a manifest may claim for a blob that is left upstream; a larger one is taken for an attack."""
 
-_COLUMNS = {
-    "repository": pa.string(), "version": pa.int64(), "digest": pa.string(), "size": pa.int64(),
-    "remote": pa.string(), "policy": pa.string(),
-    "created_at": pa.timestamp("us", tz="UTC"),
-}  # fmt: skip
 _COMPANIONS = frozenset({"cosign-signature", "attestation", "sbom"})
 
 
@@ -67,20 +58,14 @@ class Deferred:
     origin: Origin
 
 
-def source_rows(repository: str, version: int, deferred: Iterable[Deferred], now: datetime) -> list[Row]:
-    """The rows of table `sources` that a version brings."""
-    return [(repository, version, one.digest, one.size, one.origin.remote, one.origin.policy, now) for one in deferred]
-
-
-def source_table(rows: Sequence[Row]) -> pa.Table:
-    """Rows of `sources` as a table."""
-    return pa.table(
+def source_records(
+    repository: str, version: int, deferred: Iterable[Deferred], now: datetime
+) -> list[dict[str, object]]:
+    """Return the rows of table `sources` that a version brings."""
+    return [
         {
-            name: pa.array([_fit(row[place]) for row in rows], kind)
-            for place, (name, kind) in enumerate(_COLUMNS.items())
+            "repository": repository, "version": version, "digest": one.digest, "size": fit_number(one.size),
+            "remote": one.origin.remote, "policy": one.origin.policy, "created_at": now,
         }
-    )
-
-
-def _fit(value: object) -> object:
-    return fit_number(value) if isinstance(value, int) else value
+        for one in deferred
+    ]  # fmt: skip

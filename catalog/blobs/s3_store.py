@@ -4,7 +4,7 @@ Credentials and region come from where every AWS tool looks: the environment, `~
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -88,6 +88,9 @@ class S3BlobStore:
         if self._size(digest) != staged.stat().st_size:
             raise BlobVanished(f"{digest} was removed from the bucket {self._bucket} while it was taken in")
         staged.unlink()
+
+    def settle(self, digests: Iterable[Digest]) -> None:
+        """S3 has answered that it keeps what was sent."""
 
     def check_blob(self, digest: Digest, size: int) -> None:
         found = self._size(digest)

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from catalog.blobs.index import BlobIndex
+from catalog.blobs.ingest_queue import Ingest, IngestQueue
 from catalog.blobs.local_store import BlobStore, BlobVanished, storage_errors
 from catalog.disk_reserve import Room
 from oci.digest import Digest, Hasher, new_hasher
@@ -40,6 +41,7 @@ class Uploads:
         self._states: OrderedDict[str, tuple[int, Hasher]] = OrderedDict()
         self._guard = threading.Lock()
         self._owners: dict[str, str] = {}
+        self._queue = IngestQueue(lambda ingests: blob_index.ingest(ingests, store.settle))
 
     def begin(self, repository: str) -> "UploadSession":
         """Open a new, empty session for a repository."""
@@ -64,7 +66,7 @@ class Uploads:
             raise UploadUnknown(f"no upload session {session_id} in {repository}; start a new one") from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not path.exists():  # finished by another request between opening and locking
+            if not os.path.exists(path):  # noqa: PTH110  # finished by another request between opening and locking
                 raise UploadUnknown(f"upload session {session_id} has ended")
         except BlockingIOError:
             os.close(descriptor)
@@ -81,7 +83,8 @@ class Uploads:
 
     def count(self, repository: str) -> int:
         """Return how many sessions of a repository are open."""
-        return sum(path.name.endswith(f"-{_owner(repository)}") for path in self._store.staging.iterdir())
+        owner = f"-{_owner(repository)}"
+        return sum(name.endswith(owner) for name in os.listdir(self._store.staging))  # noqa: PTH208  # on each push
 
     def bytes_open(self, is_counted: Callable[[str], bool]) -> int:
         """Bytes that have come in open sessions of the repositories that count, as far as this process has met them."""
@@ -153,15 +156,7 @@ class Uploads:
             if not (is_own and self._is_intact(digest)):
                 self._store.send(path, digest)
             try:
-                self._blob_index.ingest(
-                    digest,
-                    size,
-                    place,
-                    repository=session.repository,
-                    media_type=media_type,
-                    now=self._clock(),
-                    origin=origin,
-                )
+                self._queue.ingest(Ingest(digest, size, place, session.repository, media_type, self._clock(), origin))
             except BlobVanished:
                 if not tries_left:
                     raise

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from catalog.blobs.content_store import ContentStore
-from catalog.blobs.origins import Row, source_rows, source_table
+from catalog.blobs.origins import source_records
 from catalog.commits.blob_rights import Rights, proven_bytes
 from catalog.commits.commit_log import CommitLog
 from catalog.distributions.records import Distribution, Distributions, distribution_row
@@ -14,7 +14,7 @@ from catalog.lake.connection import Lake
 from catalog.quotas.quotas import Quotas
 from catalog.versions.changes import Commit, CommitResult, Lookups, plan_effect
 from catalog.versions.history import find_operation
-from catalog.versions.rows import Record, effect_records, first_distribution, record_table
+from catalog.versions.rows import Record, effect_records, first_distribution, fit_records
 from catalog.versions.snapshot import Snapshot, total_of
 from catalog.versions.snapshot_cache import Snapshots
 from oci.digest import Digest
@@ -159,7 +159,7 @@ class Committer:
         leases: _Leases = {}
         records: list[Record] = []
         served: list[Distribution] = []
-        sources: list[Row] = []
+        sources: list[Record] = []
         with self._lake.write() as writer:
             self._snapshots.refresh()
             fitting = self._quotas.begin()
@@ -186,10 +186,9 @@ class Committer:
                     if is_first and not is_served and waiting.commit.serve != "nobody":
                         served.append(first_distribution(waiting.commit, result.version))
             if made:
-                writer.append("records", record_table(records))
+                writer.append("records", fit_records(records))
                 writer.insert("distributions", [distribution_row(one) for one in served])
-                if sources:
-                    writer.append("sources", source_table(sources))
+                writer.append("sources", sources)
                 actors, operations = _description([waiting.commit for waiting, _ in results])
                 paths = {one.path: "set" for one in served}
                 writer.describe(
@@ -208,7 +207,7 @@ class Committer:
         *,
         lease: bool = True,
         is_repeated: bool = False,
-    ) -> tuple[CommitResult, list[Record], list[Row]]:
+    ) -> tuple[CommitResult, list[Record], list[Record]]:
         """Return what one commit comes to on top of those before it in the group: its result, records, and rows of `sources`."""
         name = commit.repository
         base = made.get(name) or self._snapshots.find(name) or Snapshot(name, 0)
@@ -230,7 +229,7 @@ class Committer:
             leases.pop(name, None)
         configs = {manifest.digest: self._read_config(snapshot, manifest) for manifest in effect.manifests}
         records = effect_records(commit, base, snapshot, effect, configs)
-        sources = source_rows(name, snapshot.version, effect.deferred, commit.created_at)
+        sources = source_records(name, snapshot.version, effect.deferred, commit.created_at)
         return CommitResult(name, snapshot.version, changed=True, snapshot=snapshot), records, sources
 
     def _read_config(self, version: Snapshot, manifest: Manifest) -> ImageConfig:

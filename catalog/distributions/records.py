@@ -10,8 +10,9 @@ from datetime import datetime
 from typing import Any, cast
 
 from catalog.distributions.cache_rules import CacheRules
-from catalog.lake.connection import Lake, check_fit, listed
+from catalog.lake.connection import Lake, listed
 from catalog.lake.nested_values import as_nested, to_text
+from catalog.lake.writer import check_fit
 from oci.errors import DistributionUnknown, VersionUnknown
 
 

@@ -4,24 +4,25 @@ Source: DuckLake specification 1.0. The bookkeeping is one SQLite file, the rows
 """
 
 import importlib.util
-import json
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 from filelock import FileLock, Timeout
 
 from catalog.disk_reserve import Room, no_room
 from catalog.lake.commit_counter import Sequence as CommitSequence
+from catalog.lake.direct.choice import DIRECT, INLINED_ROWS, STARTED_AFTER, CommitCounts, duckdb_reason
+from catalog.lake.direct.columns import NotDirect
+from catalog.lake.direct.supervisor import Supervisor, WorkerDied
+from catalog.lake.duckdb_instance import open_duckdb
 from catalog.lake.nested_repair import heal_inlined
 from catalog.lake.schema import MIGRATIONS, SCHEMA_VERSION, TEXTS_SINCE
-from catalog.units import parse_size
-from oci.errors import CatalogBusy, CatalogUnusable, InvalidInput, LocalError
-from oci.unicode import fit_text, is_fit
+from catalog.lake.writer import Writer, roll_back
+from oci.errors import CatalogBusy, CatalogUnusable, LocalError
 
 _EXTENSIONS = ("sqlite_scanner", "ducklake")
 Row = tuple[object, ...]
@@ -63,16 +64,21 @@ def quoted(path: Path) -> str:
     return str(path).replace("'", "''")
 
 
-def check_fit(value: object) -> None:
-    """Raise InvalidInput for a text that the catalogue cannot hold as it is."""
-    if isinstance(value, str) and not is_fit(value):
-        raise InvalidInput(f"{value[:100]!r} holds a NUL or half a surrogate pair, which is no text")
-
-
 class Lake:
     """One process's connection; every thread gets a cursor of its own."""
 
-    def __init__(self, file: Path, *, memory: str, threads: int, lock_timeout: float, room: Room | None = None) -> None:
+    def __init__(
+        self,
+        file: Path,
+        *,
+        memory: str,
+        threads: int,
+        lock_timeout: float,
+        room: Room | None = None,
+        direct_commits: bool = True,
+        worker_after: int = STARTED_AFTER,
+    ) -> None:
+        """Open or make the lake. With `direct_commits`, a worker writes small ones after the first `worker_after`."""
         self.file, self.data, self._room = file, file.parent / "data", room
         self._lock_timeout = lock_timeout
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -81,15 +87,19 @@ class Lake:
         self._writer = 0
         self._local = threading.local()
         self._renew_after = 0.0
-        self._root = duckdb.connect(":memory:", config={"memory_limit": f"{parse_size(memory)}B", "threads": threads})
+        self._root = open_duckdb(memory=memory, threads=threads)
         load_extensions(self._root)
+        self._release = duckdb.__version__, _extension_version(self._root)
         options = (
-            f", META_JOURNAL_MODE 'WAL', META_BUSY_TIMEOUT {int(lock_timeout * 1000)}, DATA_INLINING_ROW_LIMIT 1000"
+            f", META_JOURNAL_MODE 'WAL', META_BUSY_TIMEOUT {int(lock_timeout * 1000)}, "
+            f"DATA_INLINING_ROW_LIMIT {INLINED_ROWS}"
         )
+        counter = file.with_suffix(".sequence")
+        self.sequence = CommitSequence(counter)
+        self.worker = Supervisor(file, counter)
+        self.commit_counts = CommitCounts()
+        self._direct_commits, self._worker_after = direct_commits, worker_after
         with self._locked():  # two processes that both make the file would hinder each other
-            self.sequence = CommitSequence(file.with_suffix(".sequence"))
-            if self.sequence.value % 2:  # its writer died, for we hold the lock
-                self.sequence.finish()
             try:
                 self._root.execute(attach_statement(file, self.data, options=options))
                 self._root.execute("USE lake")
@@ -116,14 +126,23 @@ class Lake:
         found = int(row[0]) if row else 0
         if found > SCHEMA_VERSION:
             raise CatalogUnusable(f"{self.file} was written by a newer release (schema {found}); upgrade entrepot")
+        if (
+            found == 0
+        ):  # one transaction: tables that had several shapes in committed ones keep rows of each apart for ever
+            self._run_migrations(range(SCHEMA_VERSION))
+            return
         for number in range(found, SCHEMA_VERSION):
-            if found > 0 and number < TEXTS_SINCE:  # a transaction of its own: DuckDB changes one database in each
+            if number < TEXTS_SINCE:  # a transaction of its own: DuckDB changes one database in each
                 heal_inlined(self._root)
-            self._root.execute("BEGIN")
+            self._run_migrations(range(number, number + 1))
+
+    def _run_migrations(self, numbers: range) -> None:
+        self._root.execute("BEGIN")
+        for number in numbers:
             for statement in MIGRATIONS[number]:
                 self._root.execute(statement) if isinstance(statement, str) else statement(self._root)
             self._root.execute("INSERT INTO schema_versions VALUES (?, now())", [number + 1])
-            self._root.execute("COMMIT")
+        self._root.execute("COMMIT")
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """The calling thread's cursor."""
@@ -163,18 +182,17 @@ class Lake:
         self.cursor().execute("COMMENT ON TABLE schema_versions IS 'what this release has made of the schema'")
 
     @contextmanager
-    def write(self) -> Iterator["Writer"]:
-        """Hold the lock for one transaction: committed on leaving, undone when an error leaves it."""
+    def write(self) -> Iterator[Writer]:
+        """Hold the lock for one write: made and durable on leaving, undone when an error leaves it."""
         with self._locked():
-            cursor = self.cursor()
             before = self.sequence.begin()
-            writer = Writer(cursor, before)
+            writer = Writer(self.cursor, before)
             try:
-                cursor.execute("BEGIN")
                 yield writer
-                cursor.execute("COMMIT" if writer.wrote else "ROLLBACK")
+                if writer.wrote:
+                    self.commit_counts.add(self._commit(writer))
             except BaseException as error:
-                _roll_back(cursor)
+                writer.roll_back()
                 if isinstance(error, duckdb.Error):
                     raise self._unwritable(error) from error
                 raise
@@ -183,6 +201,43 @@ class Lake:
                     writer.after = self.sequence.finish()
                 else:
                     self.sequence.restore(before)
+
+    def _commit(self, writer: Writer) -> str:
+        """Write what a writer has gathered, directly or by DuckDB; return which way."""
+        try:
+            return self._commit_directly(writer)
+        except NotDirect as reason:
+            writer.commit()
+            return str(reason)
+
+    def _commit_directly(self, writer: Writer) -> str:
+        """Have the worker write; return how that is counted. Raise NotDirect with the reason when nothing was written."""
+        appends = writer.appends() if writer.only_appends else []
+        reason = duckdb_reason(
+            appends, only_appends=writer.only_appends, is_allowed=self._direct_commits, release=self._release
+        )
+        if reason is not None:
+            raise NotDirect(reason)
+        if self.commit_counts.total() >= self._worker_after:
+            self.worker.start()
+        if not self.worker.is_ready():
+            raise NotDirect("no worker yet")
+        try:
+            self.worker.commit(self.sequence.value, appends, writer.author, writer.message, writer.note)
+        except WorkerDied as death:
+            if death.snapshot_id is None or not self._landed(death.snapshot_id, writer.note):
+                raise NotDirect("the worker died") from death
+        return DIRECT
+
+    def _landed(self, snapshot_id: int, note: str) -> bool:
+        """Return whether a commit is there whose worker died; nobody else has written since, for the lock is held."""
+        return bool(
+            self.read(
+                "SELECT 1 FROM __ducklake_metadata_lake.ducklake_snapshot_changes "
+                "WHERE snapshot_id = ? AND commit_extra_info = ?",
+                [snapshot_id, note],
+            )
+        )
 
     def maintain(self, sql: str, parameters: Sequence[object] = ()) -> tuple[list[Row], float]:
         """Run one statement of DuckLake's maintenance under the lock; return its rows, and the seconds that the lock was held.
@@ -212,7 +267,7 @@ class Lake:
                 if former:
                     self._renew_schema()
             except duckdb.Error as error:
-                _roll_back(cursor)
+                roll_back(cursor)
                 raise self._unwritable(error) from error
             return sum(int(row[2]) for row in rows), time.monotonic() - began
 
@@ -232,12 +287,17 @@ class Lake:
         except Timeout:
             return False
         else:
-            if self.sequence.value % 2:
-                self.sequence.finish()
+            self._end_dead_commit()
             self._lock.release()
             return True
         finally:
             self._writing.release()
+
+    def _end_dead_commit(self) -> None:
+        """End the commit of a process that died in it; the lock is held. What its worker still writes is there on return."""
+        if self.sequence.value % 2:
+            self.sequence.finish()
+            self.worker.take_over()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -254,6 +314,7 @@ class Lake:
                 ) from None
             self._writer = threading.get_ident()
             try:
+                self._end_dead_commit()
                 yield
             finally:
                 self._writer = 0
@@ -261,99 +322,16 @@ class Lake:
 
     def close(self) -> None:
         """Close all cursors and files."""
+        self.worker.stop()
         self._root.close()
         self.sequence.close()
 
 
-class Writer:
-    """What one transaction may do; `before` and `after` are the commit counter's values around it."""
-
-    def __init__(self, cursor: duckdb.DuckDBPyConnection, before: int) -> None:
-        self._cursor = cursor
-        self.before = self.after = before
-        self.wrote = False
-
-    def insert(self, table: str, rows: Sequence[Row]) -> None:
-        """Add a few rows, in the order of the table's columns; raise InvalidInput for text that the catalogue cannot hold."""
-        if not rows:
-            return
-        values = [value for row in rows for value in row]
-        for value in values:
-            for text in value if isinstance(value, list) else (value,):
-                check_fit(text)
-        self.wrote = True
-        places = ", ".join([f"({', '.join('?' * len(rows[0]))})"] * len(rows))
-        self._cursor.execute(f"INSERT INTO {table} VALUES {places}", values)
-
-    def append(self, table: str, rows: pa.Table) -> None:
-        """Add rows by name of column; columns that they lack are NULL. Quicker than `insert` for wide rows and for many."""
-        self.wrote = True
-        self._cursor.register("incoming_rows", rows)
-        try:
-            self._cursor.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming_rows")
-        finally:
-            self._cursor.unregister("incoming_rows")
-
-    def delete(self, table: str, column: str, value: object) -> None:
-        """Remove the rows whose column has the value."""
-        self.execute(f"DELETE FROM {table} WHERE {column} = ?", [value])
-
-    def execute(self, sql: str, parameters: Sequence[object] = ()) -> None:
-        """Run one statement that writes."""
-        self.wrote = True
-        self._cursor.execute(sql, parameters)
-
-    def clear(self, table: str) -> int:
-        """Remove all rows; return how many they were."""
-        self.wrote = True
-        row = self._cursor.execute(f"DELETE FROM {table}").fetchone()
-        return int(row[0]) if row else 0
-
-    def describe(
-        self,
-        actor: str,
-        message: str,
-        *,
-        versions: Mapping[str, range] | None = None,
-        distributions: Mapping[str, str] | None = None,
-        acts: int = 0,
-        squashed: Mapping[str, Collection[int]] | None = None,
-        ended: Mapping[str, int] | None = None,
-        remotes: bool = False,
-        totals: Mapping[str, tuple[int, int]] | None = None,
-        quotas: bool = False,
-    ) -> None:
-        """Say in DuckLake's own record who commits what; other processes read from it what they must look at again.
-
-        `versions`: repository → the numbers made; `distributions`: path → `set` or `deleted`; `acts`: rows of audit events;
-        `squashed`: versions that are no more; `ended`: repositories that are no more, with the last number they had;
-        `totals`: tags and bytes of the latest of `versions`; `remotes`, `quotas`: some were changed.
-        """
-        made = versions or {}
-        told: dict[str, object] = {
-            "versions": {name: numbers[-1] for name, numbers in made.items()},
-            "first": {name: numbers[0] for name, numbers in made.items() if len(numbers) > 1},
-            "distributions": dict(distributions or {}),
-            "acts": acts,
-            "remotes": remotes,
-        }
-        if squashed:
-            told["squashed"] = {name: sorted(numbers) for name, numbers in squashed.items()}
-        if ended:
-            told["ended"] = dict(ended)
-        if totals:
-            told["totals"] = dict(totals)
-        if quotas:
-            told["quotas"] = True
-        note = json.dumps(told)
-        self._cursor.execute(
-            "CALL lake.set_commit_message(?, ?, extra_info => ?)", [fit_text(actor), fit_text(message), note]
-        )
-
-
-def _roll_back(cursor: duckdb.DuckDBPyConnection) -> None:
-    with suppress(duckdb.TransactionException):  # there is none when BEGIN or COMMIT itself failed
-        cursor.execute("ROLLBACK")
+def _extension_version(connection: duckdb.DuckDBPyConnection) -> str:
+    row = connection.execute(
+        "SELECT extension_version FROM duckdb_extensions() WHERE extension_name = 'ducklake'"
+    ).fetchone()
+    return str(row[0]) if row else ""
 
 
 def _first_line(error: Exception) -> str:

@@ -14,6 +14,7 @@ from catalog.blobs.uploads import Uploads
 from catalog.lake.connection import Lake
 from catalog.maintenance.leases import settle_leases
 from catalog.pull_counts import Pulls
+from catalog.query.projection_writer import refresh_projection
 
 _META = "__ducklake_metadata_lake"
 _SNAPSHOTS = 500
@@ -48,6 +49,7 @@ class Compaction:
         yield from self.flush()
         yield from self.merge()
         yield from self.rewrite()
+        yield from self.project()
         yield from self.expire(before=now - keep_snapshots)
         yield from self.remove_files(before=now - grace)
         yield from self.drop_leases(before=now - grace, now=now)
@@ -81,6 +83,11 @@ class Compaction:
                 "CALL ducklake_rewrite_data_files('lake', ?, delete_threshold => ?)", [table, _REWRITTEN]
             )
             yield MaintenanceStep("rewrite-files", sum(int(str(row[2])) for row in rows), seconds)
+
+    def project(self) -> Iterator[MaintenanceStep]:
+        """Bring the copy of rows that questions read up to date, while the snapshots that tell what has changed are there;
+        without the write lock."""
+        yield MaintenanceStep("project-rows", refresh_projection(self._lake), 0.0)
 
     def expire(self, *, before: float) -> Iterator[MaintenanceStep]:
         """Forget DuckLake's old snapshots, the newest never."""

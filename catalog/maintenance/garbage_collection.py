@@ -10,11 +10,9 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-import pyarrow as pa
-
 from catalog.blobs.index import BlobIndex, BlobRecord, Link
 from catalog.blobs.local_store import BlobStore
-from catalog.lake.connection import Lake
+from catalog.lake.connection import Lake, listed
 from catalog.lake.snapshot_log import read_position, read_since
 from catalog.maintenance.leases import settle_leases
 from oci.digest import Digest
@@ -135,15 +133,11 @@ class Sweeper:
     def _without_version(self, batch: Sequence[BlobRecord], repository: str | None = None) -> list[BlobRecord]:
         """Those that no change of any version, or of any version of one repository, names. The batch is what is hashed, and the
         changes stream by."""
-        cursor = self._lake.cursor()
-        cursor.register("swept", pa.table({"digest": [str(blob.digest) for blob in batch]}))
         where, parameters = ("", []) if repository is None else ("repository = ? AND ", [repository])
-        try:
-            rows = self._lake.read(
-                f"SELECT DISTINCT digest FROM records WHERE {where}digest IN (SELECT digest FROM swept)", parameters
-            )
-        finally:
-            cursor.unregister("swept")
+        rows = self._lake.read(
+            f"SELECT DISTINCT digest FROM records WHERE {where}digest IN (SELECT unnest(string_split(?, ' ')))",
+            [*parameters, listed(str(blob.digest) for blob in batch)],
+        )
         named = {row[0] for row in rows}
         return [blob for blob in batch if blob.digest not in named]
 

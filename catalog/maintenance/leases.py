@@ -9,8 +9,6 @@ repository names it: it was absent when the manifest came, and came later. The l
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import pyarrow as pa
-
 from catalog.blobs.index import BlobIndex
 from catalog.lake.connection import Lake, listed
 from oci.digest import Digest
@@ -20,6 +18,9 @@ _STEP = 5_000
 """Leases dropped or renewed in one transaction."""
 
 _NAMED = """
+WITH old_leases AS MATERIALIZED (
+    SELECT unnest(string_split(?, ' ')) AS repository, unnest(string_split(?, ' ')) AS digest
+)
 SELECT DISTINCT old_leases.repository, old_leases.digest, sources.digest IS NOT NULL FROM old_leases
 JOIN (SELECT DISTINCT repository, digest FROM records WHERE kind IN ('blob', 'manifest')
     AND digest IN (SELECT digest FROM old_leases)) AS named USING (repository, digest)
@@ -61,13 +62,7 @@ def settle_leases(
 
 def _named(lake: Lake, batch: Sequence[Lease]) -> tuple[set[Lease], set[Lease]]:
     """Those that versions name as left upstream, and those that they hold."""
-    cursor = lake.cursor()
-    table = {"repository": [name for name, _ in batch], "digest": [str(digest) for _, digest in batch]}
-    cursor.register("old_leases", pa.table(table))
-    try:
-        rows = lake.read(_NAMED)
-    finally:
-        cursor.unregister("old_leases")
+    rows = lake.read(_NAMED, [listed(name for name, _ in batch), listed(str(digest) for _, digest in batch)])
     deferred = {(str(name), Digest(str(digest))) for name, digest, is_deferred in rows if is_deferred}
     return deferred, {(str(name), Digest(str(digest))) for name, digest, _ in rows} - deferred
 

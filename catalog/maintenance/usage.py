@@ -3,10 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-
 from catalog.blobs.index import BlobIndex
-from catalog.lake.connection import Lake
+from catalog.lake.connection import Lake, listed
+
+_LEFT_UPSTREAM = """left_upstream AS MATERIALIZED (
+    SELECT unnest(string_split(?, ' ')) AS repository, unnest(string_split(?, ' ')) AS digest,
+        nullif(unnest(string_split(?, ' ')), '')::BIGINT AS size,
+        nullif(unnest(string_split(?, ' ')), '')::BOOLEAN AS is_received
+)"""
 
 _USED = """SELECT repository, digest, any_value(coalesce(left_upstream.size, changes.size)) AS size
     FROM changes LEFT JOIN left_upstream USING (repository, digest)
@@ -14,7 +18,7 @@ _USED = """SELECT repository, digest, any_value(coalesce(left_upstream.size, cha
     GROUP BY repository, digest"""
 
 _BY_REPOSITORY = f"""
-WITH used AS ({_USED}), spread AS (
+WITH {_LEFT_UPSTREAM}, used AS ({_USED}), spread AS (
     SELECT digest, any_value(size) AS size, count(*) AS repositories FROM used GROUP BY digest
 )
 SELECT used.repository, sum(used.size),
@@ -22,15 +26,10 @@ SELECT used.repository, sum(used.size),
 FROM used JOIN spread USING (digest) GROUP BY used.repository ORDER BY used.repository"""
 
 _ONCE = f"""
-WITH used AS ({_USED})
+WITH {_LEFT_UPSTREAM}, used AS ({_USED})
 SELECT coalesce(sum(size), 0) FROM (SELECT digest, any_value(size) AS size FROM used GROUP BY digest)"""
 
 _LEFT = "SELECT repository, digest, max(size) FROM sources GROUP BY repository, digest"
-
-
-_COLUMNS = pa.schema(
-    [("repository", pa.string()), ("digest", pa.string()), ("size", pa.int64()), ("is_received", pa.bool_())]
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +71,15 @@ class Usage:
 def read_usage(lake: Lake, blob_index: BlobIndex) -> Usage:
     """Count what is held; three queries over all changes."""
     left = [_left(blob_index, str(name), str(digest), int(str(size))) for name, digest, size in lake.read(_LEFT)]
-    cursor = lake.cursor()
-    cursor.register("left_upstream", pa.Table.from_pylist(left, schema=_COLUMNS))
-    try:
-        repositories = tuple(
-            RepositoryUsage(str(name), int(str(size)), int(str(shared)))
-            for name, size, shared in lake.read(_BY_REPOSITORY)
-        )
-        used = int(str(lake.read(_ONCE)[0][0]))
-    finally:
-        cursor.unregister("left_upstream")
+    columns = [
+        listed("" if one[name] is None else str(one[name]) for one in left)
+        for name in ("repository", "digest", "size", "is_received")
+    ]
+    repositories = tuple(
+        RepositoryUsage(str(name), int(str(size)), int(str(shared)))
+        for name, size, shared in lake.read(_BY_REPOSITORY, columns)
+    )
+    used = int(str(lake.read(_ONCE, columns)[0][0]))
     claimed = {one["digest"]: one["claimed"] for one in left if not one["is_received"]}
     blobs, held = blob_index.totals()
     return Usage(held, blobs, used, sum(claimed.values()), repositories)

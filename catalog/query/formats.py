@@ -10,7 +10,6 @@ from typing import BinaryIO, Protocol
 
 import pyarrow as pa
 import pyarrow.ipc
-import pyarrow.parquet
 
 from catalog.query.question import Format
 from catalog.units import format_time
@@ -82,6 +81,8 @@ class _Csv:
 
 class _Parquet:
     def __init__(self, schema: pa.Schema, out: BinaryIO) -> None:
+        import pyarrow.parquet  # 50 ms that answers in other forms need not take
+
         self._writer = pyarrow.parquet.ParquetWriter(out, schema, compression="zstd")
 
     def write(self, batch: pa.RecordBatch) -> None:

@@ -10,11 +10,8 @@ import os
 import resource
 import sys
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import duckdb
 import pyarrow as pa
@@ -23,51 +20,16 @@ from catalog.lake.connection import attach_statement, load_extensions, quoted
 from catalog.lake.schema import SCHEMA_VERSION
 from catalog.query.check import check_question
 from catalog.query.formats import open_form
-from catalog.query.question import Format, Limits, Question
-from catalog.query.views import AsOf, view_statements
+from catalog.query.projection import find_rows, projection_folder
+from catalog.query.question import Limits
+from catalog.query.task import Task, load_task
+from catalog.query.views import NOW, view_statements
 from catalog.units import parse_size
 from oci.errors import CatalogOutdated, CatalogUnusable, EntrepotError, QueryInvalid
 
 _BATCH = 10_000
 _OVERHEAD = 3 * 2**30
 """Addresses, not memory, that the interpreter, the libraries and their threads take beside what DuckDB is allowed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What the process is told: `folder` is its own, for the answer and what it spills."""
-
-    file: Path
-    data: Path
-    folder: Path
-    question: Question
-    limits: Limits
-    form: Format
-
-    def dump(self) -> str:
-        """As one line."""
-        question, as_of = self.question, self.question.as_of
-        return json.dumps(
-            {
-                "paths": [str(self.file), str(self.data), str(self.folder)],
-                "sql": question.sql,
-                "parameters": dict(question.parameters),
-                "as_of": [as_of.moment and as_of.moment.isoformat(), as_of.repository, as_of.version],
-                "limits": [getattr(self.limits, name) for name in Limits.__slots__],
-                "form": self.form,
-            }
-        )
-
-
-def load_task(line: str) -> Task:
-    """Read what `dump` wrote."""
-    told: Mapping[str, Any] = json.loads(line)
-    file, data, folder = map(Path, told["paths"])
-    moment, repository, version = told["as_of"]
-    as_of = AsOf(datetime.fromisoformat(moment) if moment else None, repository, version)
-    return Task(
-        file, data, folder, Question(told["sql"], told["parameters"], as_of), Limits(*told["limits"]), told["form"]
-    )
 
 
 def plan_bounds(limits: Limits, *, cores: int) -> dict[int, int]:
@@ -90,7 +52,11 @@ def limit_process(limits: Limits) -> None:
 
 
 def open_lake(task: Task, names: frozenset[str] | None) -> duckdb.DuckDBPyConnection:
-    """A connection that sees the views of those names first, then the lake; raise CatalogOutdated or CatalogUnusable."""
+    """A connection that sees the views of those names first, then the lake; raise CatalogOutdated or CatalogUnusable.
+
+    The extensions come from wheels that were verified when installed, as DuckDB itself: hashing their 70 MB again to check
+    a signature would take longer than most answers.
+    """
     limits, holdings = task.limits, task.file.parent / "holdings.sqlite"
     connection = duckdb.connect(
         ":memory:",
@@ -100,12 +66,14 @@ def open_lake(task: Task, names: frozenset[str] | None) -> duckdb.DuckDBPyConnec
             "temp_directory": str(task.folder / "spill"),
             "max_temp_directory_size": f"{parse_size(limits.spill)}B",
             "python_enable_replacements": False,
+            "allow_unsigned_extensions": True,
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
         },
     )
     try:
         load_extensions(connection)
+        connection.execute("SET allow_unsigned_extensions = false")  # which nobody can take back
         connection.execute(attach_statement(task.file, task.data, options=", READ_ONLY"))
         row = connection.execute("SELECT max(number) FROM lake.schema_versions").fetchone()
         if not row or row[0] != SCHEMA_VERSION:
@@ -116,7 +84,10 @@ def open_lake(task: Task, names: frozenset[str] | None) -> duckdb.DuckDBPyConnec
         if has_holdings:
             connection.execute(f"ATTACH '{quoted(holdings)}' AS holdings (TYPE sqlite, READ_ONLY)")
         connection.execute("SET TimeZone = 'UTC'")
-        for statement in view_statements(task.question.as_of, has_holdings=has_holdings, names=names):
+        projection = _begin(connection, task)
+        for statement in view_statements(
+            task.question.as_of, has_holdings=has_holdings, names=names, projection=projection
+        ):
             connection.execute(statement)
         connection.execute("SET search_path = 'memory.questions,lake.main'")
     except duckdb.Error as error:
@@ -124,9 +95,19 @@ def open_lake(task: Task, names: frozenset[str] | None) -> duckdb.DuckDBPyConnec
     return connection
 
 
+def _begin(connection: duckdb.DuckDBPyConnection, task: Task) -> str:
+    """Return the SQL of the projection's rows, "" where none is to be used; what is asked next sees the lake as of this look."""
+    folder = projection_folder(task.file)
+    if task.question.as_of != NOW or not folder.exists():
+        return ""
+    connection.execute("BEGIN")
+    return find_rows(connection, folder)
+
+
 def close_doors(connection: duckdb.DuckDBPyConnection, data: Path) -> None:
-    """Leave the statement no file but the lake's own rows, no network and no settings to change."""
-    connection.execute(f"SET allowed_directories = ['{quoted(data)}/']")
+    """Leave the statement no file but the lake's own rows and the projection's, no network and no settings to change."""
+    folders = ", ".join(f"'{quoted(folder)}/'" for folder in (data, data.parent / "projection"))
+    connection.execute(f"SET allowed_directories = [{folders}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
 

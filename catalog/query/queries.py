@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from catalog.lake.connection import Lake
 from catalog.query.images import ImageFilter, ImageRow, find_images
 from catalog.query.question import Format, Limits, Question
-from catalog.query.run import Asking, ask_table, limits_of
+from catalog.query.run import Asking, limits_of
 from catalog.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ class Queries:
 
     def run(self, sql: str, *, max_rows: int | None = None, timeout: float | None = None) -> "pa.Table":
         """Return the answer to a question in SQL, after `timeout` seconds and `max_rows` rows at most; raise QueryInvalid."""
+        from catalog.query.tables import ask_table  # it loads Arrow, which a serving process does not need otherwise
+
         limits = limits_of(self._settings).changed(rows=max_rows, timeout=timeout)
         return ask_table(self._settings, Question(sql), limits)
 

@@ -15,12 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-import pyarrow as pa
-import pyarrow.ipc
-
 import catalog
-from catalog.query.process import Task
 from catalog.query.question import Format, Limits, Question
+from catalog.query.task import Task
 from catalog.settings import Settings
 from oci.errors import CatalogOutdated, CatalogUnusable, EntrepotError, QueryInvalid
 
@@ -144,9 +141,3 @@ def _ask(process: "subprocess.Popen[bytes]", line: str) -> Mapping[str, object]:
             "have, or was stopped; narrow it"
         ) from None
     return found
-
-
-def ask_table(settings: Settings, question: Question, limits: Limits) -> pa.Table:
-    """Answer a question as a table in memory."""
-    with Asking(settings, question, limits, "arrow") as asking, asking.answer().file as file:
-        return pyarrow.ipc.open_stream(file).read_all()

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from catalog.filters.companions import SIGNATURE_TYPES
 from catalog.lake.nested_values import MAX_NUMBER, as_nested, with_nested
 from catalog.lake.schema import version_origins_sql
+from catalog.query.projection import DERIVED
 from catalog.query.view_columns import COLUMNS
 
 _LAKE = with_nested("records", "lake.main.records")
@@ -36,16 +37,10 @@ _DETAILS = (
     "repository, digest, manifest_kind AS kind, media_type, artifact_type, size, subject, os, architecture, variant, created, "
     "labels, annotations, children, version"
 )
-_IMAGE = f"""repository, digest, manifest_kind, media_type, os, architecture, variant,
-            try_cast(created AS TIMESTAMPTZ) AS created,
-            coalesce(list_sum(list_transform(children, lambda child: (child.role = 'layer')::BIGINT)), 0)::BIGINT AS layers,
-            least(size + coalesce(list_sum(list_transform(children,
-                lambda child: CASE child.role WHEN 'manifest' THEN 0 ELSE child.size END)), 0), {MAX_NUMBER})::BIGINT
-                AS size_bytes,
-            children[list_position(list_transform(children, lambda child: child.role), 'layer')].digest AS base_layer,
-            coalesce(annotations['org.opencontainers.image.base.name'],
-                labels['org.opencontainers.image.base.name'], '') AS base_name,
-            labels, annotations, version"""
+_IMAGE = "repository, digest, manifest_kind, media_type, os, architecture, variant, try_cast(created AS TIMESTAMPTZ) AS created, "
+_DERIVED = {"image_layers": "layers", "image_bytes": "size_bytes", "base_layer": "base_layer", "base_name": "base_name"}
+_WORKED_OUT = ", ".join(f"{DERIVED[column]} AS {name}" for column, name in _DERIVED.items())
+_KEPT = ", ".join(f"{column} AS {name}" for column, name in _DERIVED.items())
 _PARTS = """repository, digest AS parent, version, generate_subscripts(children, 1) AS place, unnest(children) AS child,
             list_position(list_transform(children, lambda child: child.role), 'layer') AS first"""
 _SIGNS = " OR ".join(f"artifact_type GLOB '{one}'" for one in SIGNATURE_TYPES)
@@ -84,7 +79,7 @@ _OF_VERSIONS: Mapping[str, str] = {
         "digest",
         "repository, digest, manifest_kind AS kind, media_type, os, architecture, variant, created, layers, size_bytes, "
         "base_layer, base_name, labels, annotations, version",
-        made=_IMAGE,
+        made=f"{_IMAGE}{_WORKED_OUT}, labels, annotations, version",
         where="manifest_kind IN ('image', 'flatpak', 'bootable')",
     ),
     "descriptors": _parts("place - 1 AS position, child.role AS role, ", ", child.platform AS platform", "true"),
@@ -98,13 +93,13 @@ _OF_VERSIONS: Mapping[str, str] = {
             ELSE 'sbom' END, '', tag LIKE '%.sig', 'tag', version
     FROM ({{tags}}) WHERE tag LIKE 'sha256-%' AND regexp_matches(tag, '^sha256-[0-9a-f]{{64}}[.](sig|att|sbom)$')""",
     "usage": """WITH used AS MATERIALIZED (
-        SELECT repository, hash(digest) AS blob, size
+        SELECT repository, hash(repository) AS place, hash(digest) AS blob, size
         FROM {records} LEFT JOIN (SELECT repository, kind, digest, min(version) AS first_gone FROM {records}
             WHERE kind IN ('manifest', 'blob') AND action = 'remove' GROUP BY repository, kind, digest)
             USING (repository, kind, digest)
         WHERE kind IN ('manifest', 'blob') AND action = 'add' AND (first_gone IS NULL OR first_gone > version)
     ), shared AS (
-        SELECT blob FROM used GROUP BY blob HAVING min(repository) <> max(repository)
+        SELECT blob FROM used GROUP BY blob HAVING min(place) <> max(place)
     )
     SELECT repository, least(sum(size), {most})::BIGINT AS bytes,
         least(coalesce(sum(size) FILTER (shared.blob IS NOT NULL), 0), {most})::BIGINT AS shared,
@@ -112,6 +107,12 @@ _OF_VERSIONS: Mapping[str, str] = {
     FROM used LEFT JOIN shared USING (blob) GROUP BY repository""",
 }
 """What follows from versions, by name; each can be cut off at one."""
+
+_WHOLE = frozenset({"usage"})
+"""Views of blobs' rows, for which a projection does nothing."""
+_MIXED = frozenset({"changes", "members"})
+"""Views of blobs' rows and others'."""
+_MIXED_COLUMNS = "repository, version, action, kind, tag, digest, size, media_type, artifact_type, subject"
 
 _HOLDINGS = "SELECT digest, size, ingested_at FROM holdings.main.blobs WHERE digest > ''"
 """The condition makes even a count read a column: DuckDB would count by ROWID, and the table has none."""
@@ -173,18 +174,30 @@ def _text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def _filled(name: str, records: str) -> str:
-    """A view's SQL over the rows that count."""
+def _filled(name: str, records: str, projection: str = "") -> str:
+    """A view's SQL over the rows that count; those of a projection, but for blobs, where there is one."""
     text = _OF_VERSIONS[name]
+    if projection and name not in _WHOLE:
+        records = projection if name not in _MIXED else _mixed(projection, records)
+        text = text.replace(_WORKED_OUT, _KEPT)
     for inner in ("manifests", "tags"):
         text = text.replace(f"({{{inner}}})", f"({_OF_VERSIONS[inner]})")
     return text.replace("{records}", records).replace("{most}", str(MAX_NUMBER))
 
 
-def view_statements(as_of: AsOf = NOW, *, has_holdings: bool, names: frozenset[str] | None = None) -> Iterator[str]:
+def _mixed(projection: str, records: str) -> str:
+    """Rows of the projection, and the blobs' of the lake. A question of one kind reads the half that has it."""
+    return f"""(SELECT {_MIXED_COLUMNS} FROM {projection} WHERE kind IN ('tag', 'manifest')
+        UNION ALL SELECT {_MIXED_COLUMNS} FROM {records} WHERE kind = 'blob')"""
+
+
+def view_statements(
+    as_of: AsOf = NOW, *, has_holdings: bool, names: frozenset[str] | None = None, projection: str = ""
+) -> Iterator[str]:
     """The statements that make the views and macros, where the lake is attached as `lake` and the holdings as `holdings`.
 
-    `names` are those that a question uses, in lower case: making the others would take longer than most answers.
+    `names` are those that a question uses, in lower case: making the others would take longer than most answers. `projection` is
+    the SQL of a projection's rows as of now, if any.
     """
     yield f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"
     events = _EVENTS
@@ -192,7 +205,7 @@ def view_statements(as_of: AsOf = NOW, *, has_holdings: bool, names: frozenset[s
         events += f" WHERE name = {_text(as_of.repository)}"
     elif as_of.moment is not None:
         events += f" WHERE happened_at <= {as_of.clock}"
-    views = {name: _filled(name, as_of.records) for name in _OF_VERSIONS} | {
+    views = {name: _filled(name, as_of.records, projection if as_of == NOW else "") for name in _OF_VERSIONS} | {
         "events": events,
         "blobs": _BLOBS.replace("{holdings}", _HOLDINGS if has_holdings else _NO_HOLDINGS),
         "distributions": _DISTRIBUTIONS,

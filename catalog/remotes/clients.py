@@ -3,16 +3,15 @@
 import asyncio
 import hashlib
 import os
-import ssl
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import replace
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from catalog.blobs.origins import BlobSource
 from catalog.remotes.budgets import SHORT, BudgetFile, SharedBudget
-from catalog.remotes.options import Stamps, file_stamps, record_options, settings_options, unusable
+from catalog.remotes.options import Stamps, file_stamps, record_options, settings_options
 from catalog.remotes.records import RemoteRecord, Remotes
 from catalog.settings import Settings
 from oci.errors import SettingsInvalid
@@ -22,12 +21,13 @@ from oci.remote.auth.keychain import Credential, Keychain, login_files
 from oci.remote.limits.rate import parse_rate
 from oci.remote.limits.traffic import Traffic
 from oci.remote.mirrors.health import HealthBook
-from oci.remote.mirrors.record import Mirror, mirrored, parse_mirror
-from oci.remote.mirrors.repository import MirroredRepository, Place
-from oci.remote.repository import RemoteRepository
-from oci.remote.signatures.lookaside import Lookaside
-from oci.remote.signatures.repository import SignedRepository
-from oci.remote.transport import RemoteTransport
+from oci.remote.mirrors.record import mirrored, parse_mirror
+
+if TYPE_CHECKING:
+    from catalog.remotes.connections import Mirrored
+    from oci.remote.repository import RemoteRepository
+    from oci.remote.signatures.repository import SignedRepository
+    from oci.remote.transport import RemoteTransport
 
 _SHOWN_AFTER = 5.0
 """Seconds of silence after which it is said that an upstream is waited for."""
@@ -62,31 +62,33 @@ class Upstreams:
         self._root, self._interactive = settings.root, interactive
         self._health = HealthBook()
 
-    async def repository(self, remote: Remote, *, for_push: bool = False) -> RemoteRepository:
+    async def repository(self, remote: Remote, *, for_push: bool = False) -> "RemoteRepository":
         """Speak for a remote's repository, with the login and the record that there are for it now; raise RemoteUnusable.
 
         What is pushed goes to the remote itself, whatever mirrors it has.
         """
-        name = remote.reference.repository
-        origin = RemoteRepository(await self._transport(remote), name, for_push=for_push)
-        record = self._record_of(remote)
-        if for_push or record is None or not record.mirrors:
-            return origin
-        places = [await self._place(parse_mirror(text), remote, record) for text in record.mirrors]
-        return MirroredRepository(origin, places, self._health)
+        transport, record = await self._transport(remote), self._record_of(remote)
+        mirrors = [] if for_push or record is None else await self._mirrors(remote, record)
+        from catalog.remotes.connections import repository_over  # loaded by the thread that has connected
 
-    async def signed(self, remote: Remote) -> SignedRepository:
+        return repository_over(transport, remote.reference.repository, mirrors, self._health, for_push=for_push)
+
+    async def signed(self, remote: Remote) -> "SignedRepository":
         """The same with the Atomic signatures of its manifests among what refers to them."""
         repository, record = await self.repository(remote), self._record_of(remote)
-        base = record.lookaside if record else ""
-        name = remote.reference.repository
-        return SignedRepository(repository, Lookaside(repository.transport, base, name) if base else None)
+        from catalog.remotes.connections import signed_repository  # loaded by the thread that has connected
 
-    async def _place(self, mirror: Mirror, remote: Remote, record: RemoteRecord) -> Place:
-        """A mirror of a repository; it is spoken to as its own record says, whose mirrors do not count."""
-        where = mirrored(mirror, remote.reference, record.prefix)
-        repository = RemoteRepository(await self._transport(where), where.reference.repository)
-        return Place(repository, mirror.digest_only)
+        return signed_repository(repository, record.lookaside if record else "", remote.reference.repository)
+
+    async def _mirrors(self, remote: Remote, record: RemoteRecord) -> "list[Mirrored]":
+        """The mirrors of a repository; each is spoken to as its own record says, whose mirrors do not count."""
+        from catalog.remotes.connections import Mirrored  # loaded by the thread that has connected
+
+        found = []
+        for mirror in map(parse_mirror, record.mirrors):
+            where = mirrored(mirror, remote.reference, record.prefix)
+            found.append(Mirrored(await self._transport(where), where.reference.repository, mirror.digest_only))
+        return found
 
     def in_order(self, sources: Iterable[BlobSource]) -> list[BlobSource]:
         """Sources of a blob in their order, those that have failed of late last."""
@@ -94,7 +96,7 @@ class Upstreams:
 
     async def new_transport(
         self, remote: Remote, *, only_basic: bool = False, anonymous: bool = False
-    ) -> RemoteTransport:
+    ) -> "RemoteTransport":
         """A further connection, which the caller closes; `only_basic` is for other APIs at the same host.
 
         An `anonymous` one shows what any client would: no login, no client certificate, none of the record's headers.
@@ -131,7 +133,7 @@ class Upstreams:
         record = self._record_of(remote)
         return _Key(remote.repository_only(), record, file_stamps(record) if record else ())
 
-    async def _transport(self, remote: Remote) -> RemoteTransport:
+    async def _transport(self, remote: Remote) -> "RemoteTransport":
         """The connection that a repository is spoken to by."""
         key = self._key(remote)
         if key not in self._kept:
@@ -174,33 +176,17 @@ class Upstreams:
 
     def _connect(
         self, key: _Key, traffic: Traffic, *, only_basic: bool = False, anonymous: bool = False
-    ) -> RemoteTransport:
+    ) -> "RemoteTransport":
         reference, record = key.remote.reference, key.record
         options = record_options(self._options, record, os.environ) if record else self._options
         if anonymous:
             options = replace(options, client_cert=None, client_key=None, headers=())
-        try:
-            return RemoteTransport(
-                reference.registry,
-                scheme=key.remote.scheme,
-                options=options,
-                only_basic=only_basic,
-                traffic=traffic,
-                report=lambda error: self._health.note(reference.registry, error),
-                find_credential=lambda: (
-                    None if anonymous else self._keychain.find(reference.registry, reference.repository)
-                ),
-            )
-        except (ssl.SSLError, OSError) as error:
-            if record is None:
-                raise SettingsInvalid(f"ENTREPOT_CA_FILE cannot be used: {type(error).__name__}") from None
-            raise unusable(record, "its certificates cannot be used") from None
-        except ValueError:  # httpx does not name the value, and neither do we: it may hold a password
-            raise (
-                unusable(record, "its proxy cannot be used")
-                if record
-                else SettingsInvalid("ENTREPOT_PROXY is no URL of a proxy")
-            ) from None
+        from catalog.remotes.connections import connect  # on a thread: it loads the HTTP client
+
+        def find_credential() -> Credential | None:
+            return None if anonymous else self._keychain.find(reference.registry, reference.repository)
+
+        return connect(key.remote, record, options, traffic, self._health, find_credential, only_basic=only_basic)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -17,7 +17,6 @@ from oci.errors import InvalidInput, RemoteUnknown
 from oci.reference import Reference, parse_registry, registry_name
 from oci.remote.limits.rate import parse_rate
 from oci.remote.mirrors.record import parse_mirror
-from oci.remote.signatures.lookaside import parse_lookaside
 
 Row = tuple[object, ...]
 _COLUMNS = (
@@ -101,6 +100,8 @@ def check_record(record: RemoteRecord) -> RemoteRecord:
     if record.rate:
         parse_rate(record.rate)
     if record.lookaside:
+        from oci.remote.signatures.lookaside import parse_lookaside  # few records need its HTTP client
+
         parse_lookaside(record.lookaside)
     for mirror in map(parse_mirror, record.mirrors):
         if "@" in mirror.place:

@@ -6,7 +6,7 @@ from uuid import uuid4
 from catalog.catalog import Catalog
 from catalog.filters.companions import COMPANION_TAGS
 from catalog.filters.tags import parse_tag_pattern
-from catalog.signing.verification import atomic_signatures, stage
+from catalog.signing.stored import atomic_signatures, stage
 from catalog.versions.changes import AddManifest, Change
 from catalog.versions.snapshot import Snapshot
 from oci.digest import Digest

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from catalog.catalog import Catalog
-from catalog.signing.verification import check_keyless, stage
+from catalog.signing.stored import stage
+from catalog.signing.verification import check_keyless
 from catalog.versions.changes import AddManifest, Change
 from catalog.versions.snapshot import Snapshot
 from oci.digest import Digest

@@ -8,7 +8,8 @@ from catalog.catalog import Catalog
 from catalog.filters.companions import COMPANION_TAGS
 from catalog.filters.selector import Selector
 from catalog.filters.tags import TagFilter
-from catalog.signing.verification import bundles, stage, tagged_signatures
+from catalog.signing.stored import stage
+from catalog.signing.verification import bundles, tagged_signatures
 from catalog.versions.changes import AddManifest, Change, SetTag
 from catalog.versions.snapshot import Snapshot
 from oci import mediatypes

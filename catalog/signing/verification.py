@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from catalog.catalog import Catalog
+from catalog.signing.stored import MAX_PAYLOAD, atomic_signatures, read_manifest
 from catalog.versions.snapshot import Snapshot
 from oci.digest import Digest
 from oci.errors import EntrepotError, ManifestInvalid
 from oci.kinds import COSIGN_LAYER, signature_tag
-from oci.manifest import Manifest
-from oci.memory import MemoryStore
-from oci.signing.atomic import ATOMIC, AtomicSignature, name_of
 from oci.signing.cosign import SIGNATURE, SimpleSignature, read_signature
 from oci.signing.keys import Verifier
 from oci.signing.pgp_keys import PgpVerifier
@@ -19,9 +17,6 @@ from oci.signing.sigstore_bundle import BUNDLE, COSIGN_SIGN, Envelope, is_about,
 
 if TYPE_CHECKING:
     from oci.signing.keyless import KeylessVerifier  # a second to import
-
-MAX_PAYLOAD = 16 * 1024 * 1024
-"""No signature's payload is larger; one that is, is not read."""
 
 
 class SignatureMissing(EntrepotError):
@@ -59,7 +54,7 @@ def tagged_signatures(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> l
     found = snapshot.tags.get(signature_tag(digest))
     if found is None:
         return []
-    manifest = _read(catalog, snapshot, found)
+    manifest = read_manifest(catalog, snapshot, found)
     return [
         read_signature(layer.annotations.get(SIGNATURE), catalog.rights.read(snapshot, layer.digest))
         for layer in manifest.layers
@@ -70,7 +65,7 @@ def tagged_signatures(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> l
 def raw_bundles(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> Iterator[bytes]:
     """The sigstore bundles that refer to a manifest."""
     for found in snapshot.referrers.get(digest, ()):
-        for layer in _read(catalog, snapshot, found).layers:
+        for layer in read_manifest(catalog, snapshot, found).layers:
             if layer.media_type == BUNDLE and layer.size <= MAX_PAYLOAD:
                 yield catalog.rights.read(snapshot, layer.digest)
 
@@ -90,19 +85,6 @@ def check_keyless(catalog: Catalog, snapshot: Snapshot, digest: Digest, verifier
     statements = [found for one in held if (found := verifier.statement_of(one)) is not None]
     types = tuple(str(one.get("predicateType", "")) for one in statements if is_about(one, digest))
     return Checked(digest, 0, 0, len(held), types.count(COSIGN_SIGN), types)
-
-
-def atomic_signatures(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> list[AtomicSignature]:
-    """The Atomic signatures that refer to a manifest, in order of digest."""
-    found: list[AtomicSignature] = []
-    for referrer in snapshot.referrers.get(digest, ()):
-        if snapshot.manifests[referrer].artifact_type == ATOMIC:
-            manifest = _read(catalog, snapshot, referrer)
-            layers = [layer for layer in manifest.layers if layer.size <= MAX_PAYLOAD]
-            found += [
-                AtomicSignature(name_of(manifest), catalog.rights.read(snapshot, layer.digest)) for layer in layers
-            ]
-    return found
 
 
 def check_atomic(catalog: Catalog, snapshot: Snapshot, digest: Digest, verifier: PgpVerifier) -> Checked:
@@ -129,15 +111,3 @@ def check_signatures(catalog: Catalog, snapshot: Snapshot, digest: Digest, verif
         types.count(COSIGN_SIGN),
         types,
     )
-
-
-def stage(catalog: Catalog, repository: str, store: MemoryStore) -> None:
-    """Keep what was packed, for a commit to come."""
-    for digest, data in store.blobs.items():
-        catalog.content.put(data, digest, repository)
-    for digest, manifest in store.manifests.items():
-        catalog.content.put(manifest.raw, digest, repository, manifest.media_type)
-
-
-def _read(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> Manifest:
-    return catalog.manifests.read(digest, snapshot.manifests[digest].media_type)

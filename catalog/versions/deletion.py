@@ -13,8 +13,9 @@ from datetime import datetime
 from catalog.audit import Event, event_row
 from catalog.blobs.index import BlobIndex
 from catalog.distributions.records import Distribution, Distributions
-from catalog.lake.connection import Lake, Writer
+from catalog.lake.connection import Lake
 from catalog.lake.nested_values import without_nested
+from catalog.lake.writer import Writer
 from catalog.versions.pins import Pins
 from catalog.versions.snapshot_cache import Snapshots
 from catalog.versions.timeline import SquashPlan, Timeline, plan_squash, read_timeline

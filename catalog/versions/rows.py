@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
 
-import pyarrow as pa
-
 from catalog.distributions.records import Distribution
 from catalog.lake.nested_values import fit_number, to_text
 from catalog.versions.changes import Commit, Effect
@@ -142,13 +140,6 @@ def effect_records(
     return [version_record(commit, base, snapshot, effect.delta), *changes]
 
 
-_TYPES: dict[str, pa.DataType] = {
-    **dict.fromkeys(
-        ("version", "base", "size", "tags", "manifests", "blobs", "size_bytes", "added", "removed"), pa.int64()
-    ),
-    "created_at": pa.timestamp("us", tz="UTC"),
-}
-
 _CUT = dict.fromkeys(("os", "architecture", "variant", "created"), 255)
 """Characters that are kept of what is never longer: each commit writes the longest of a column once more."""
 
@@ -163,18 +154,9 @@ def _fit(column: str, value: object) -> object:
             return value
 
 
-def record_table(records: Iterable[Record]) -> pa.Table:
-    """The records as a table with the columns that at least one of them has, texts and numbers made fit for the catalogue.
+def fit_records(records: Iterable[Record]) -> list[Record]:
+    """Return the records with texts and numbers made fit for the catalogue.
 
     What a manifest or its config says may be any JSON. Its bytes stay as they are.
     """
-    kinds: dict[tuple[str, ...], list[Record]] = {}
-    for record in records:
-        kinds.setdefault(tuple(record), []).append(record)
-    tables = [
-        pa.table(
-            {name: pa.array([_fit(name, one[name]) for one in some], _TYPES.get(name, pa.string())) for name in names}
-        )
-        for names, some in kinds.items()
-    ]
-    return pa.concat_tables(tables, promote_options="default")
+    return [{name: _fit(name, value) for name, value in record.items()} for record in records]

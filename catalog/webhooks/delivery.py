@@ -12,10 +12,12 @@ import httpx
 
 from catalog.settings import Settings
 from catalog.webhooks.cloud_events import CONTENT_TYPES, SIGNATURE, sign_body
+from catalog.webhooks.receiver_addresses import reach_of
 from catalog.webhooks.records import Subscription
-from oci.errors import InvalidInput, RemoteRefused, RemoteUnavailable, SettingsInvalid
+from oci.errors import RemoteUnavailable, SettingsInvalid
+from oci.remote.network.backends import GuardedBackend, set_backend
 from oci.remote.network.loopback import is_loopback
-from oci.remote.network.reach import GuardedBackend, Reach, set_backend
+from oci.remote.network.reach import Reach
 
 _WITHIN = 30.0
 """Seconds that one delivery may take in all."""
@@ -40,6 +42,34 @@ class Receivers:
             return self.near
         return self.far if internal else self.guarded
 
+    async def deliver(self, subscription: Subscription, body: bytes) -> int:
+        """POST a body and return the status, 2xx; raise RemoteUnavailable with the reason, SettingsInvalid without a secret."""
+        key = await asyncio.to_thread(read_key, subscription, os.environ)
+        headers = {"Content-Type": CONTENT_TYPES[subscription.format], "User-Agent": "entrepot"}
+        if key is not None:
+            headers[SIGNATURE] = sign_body(body, key)
+        parts = urlsplit(subscription.url)
+        host = parts.hostname or ""
+        try:
+            async with asyncio.timeout(_WITHIN):
+                client = self.client(host, internal=subscription.internal)
+                async with client.stream("POST", subscription.url, content=body, headers=headers) as answer:
+                    read = 0
+                    async for part in answer.aiter_raw():
+                        read += len(part)
+                        if read > _READ_AT_MOST:
+                            break
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            raise RemoteUnavailable(str(error) or type(error).__name__, registry=parts.netloc) from None
+        if not answer.is_success:
+            raise RemoteUnavailable(
+                f"answered {answer.status_code}{' (redirects are not followed)' if answer.is_redirect else ''}",
+                registry=parts.netloc,
+                status=answer.status_code,
+                retry_after=_seconds(answer.headers.get("retry-after")),
+            )
+        return answer.status_code
+
     async def close(self) -> None:
         """End the connections."""
         for client in (self.near, self.far, self.guarded):
@@ -52,25 +82,9 @@ def open_receivers(settings: Settings) -> Receivers:
     timeout = httpx.Timeout(_WITHIN, connect=settings.connect_timeout)
     near = httpx.AsyncClient(verify=verify, timeout=timeout, trust_env=False)
     far, guarded = (httpx.AsyncClient(verify=verify, timeout=timeout, proxy=settings.proxy or None) for _ in range(2))
-    reach = _reach(settings)
+    reach = reach_of(settings)
     set_backend(guarded, GuardedBackend(reach))
     return Receivers(near, far, guarded, reach)
-
-
-def _reach(settings: Settings) -> Reach:
-    """Return the rule of where subscriptions made over HTTP may lead."""
-    return Reach("", settings.internal_hosts)
-
-
-def check_receiver(url: str, settings: Settings) -> None:
-    """Raise InvalidInput for a URL whose host is, by its text, within an internal network, unless the settings name it."""
-    try:
-        _reach(settings).check_name(urlsplit(url).hostname or "")
-    except RemoteRefused:
-        raise InvalidInput(
-            "the URL leads to an address of an internal network; name its host in ENTREPOT_INTERNAL_HOSTS, or make the "
-            "subscription on the registry's machine by `entrepot subscription create`"
-        ) from None
 
 
 def read_key(subscription: Subscription, environment: Mapping[str, str]) -> bytes | None:
@@ -89,35 +103,6 @@ def read_key(subscription: Subscription, environment: Mapping[str, str]) -> byte
     if not found:
         raise SettingsInvalid(f"the subscription's secret is missing: {where} is empty")
     return found.encode()
-
-
-async def deliver(receivers: Receivers, subscription: Subscription, body: bytes) -> int:
-    """POST a body and return the status, 2xx; raise RemoteUnavailable with the reason, SettingsInvalid without a secret."""
-    key = await asyncio.to_thread(read_key, subscription, os.environ)
-    headers = {"Content-Type": CONTENT_TYPES[subscription.format], "User-Agent": "entrepot"}
-    if key is not None:
-        headers[SIGNATURE] = sign_body(body, key)
-    parts = urlsplit(subscription.url)
-    host = parts.hostname or ""
-    try:
-        async with asyncio.timeout(_WITHIN):
-            client = receivers.client(host, internal=subscription.internal)
-            async with client.stream("POST", subscription.url, content=body, headers=headers) as answer:
-                read = 0
-                async for part in answer.aiter_raw():
-                    read += len(part)
-                    if read > _READ_AT_MOST:
-                        break
-    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-        raise RemoteUnavailable(str(error) or type(error).__name__, registry=parts.netloc) from None
-    if not answer.is_success:
-        raise RemoteUnavailable(
-            f"answered {answer.status_code}{' (redirects are not followed)' if answer.is_redirect else ''}",
-            registry=parts.netloc,
-            status=answer.status_code,
-            retry_after=_seconds(answer.headers.get("retry-after")),
-        )
-    return answer.status_code
 
 
 def _seconds(text: str | None) -> float | None:

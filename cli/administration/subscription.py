@@ -153,14 +153,14 @@ def send_test(key: Id, *, home: Home = None, as_json: Json = False) -> None:
 
 async def _send_test(found: "Subscription", settings: "Settings") -> int:
     from catalog.webhooks.cloud_events import body_of, event_source, trial_notification
-    from catalog.webhooks.delivery import deliver, open_receivers
+    from catalog.webhooks.delivery import open_receivers
 
     receivers = open_receivers(settings)
     try:
         told = trial_notification(found.id, f"test@{uuid.uuid4().hex}", datetime.now(UTC))
         body = body_of(told, found.format, event_source(settings))
         assert body is not None
-        return await deliver(receivers, found, body)
+        return await receivers.deliver(found, body)
     finally:
         await receivers.close()
 

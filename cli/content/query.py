@@ -109,7 +109,7 @@ def _answer(
     max_rows: int | None,
     timeout: str | None,
 ) -> None:
-    from catalog.query.run import Asking, ask_table, limits_of
+    from catalog.query.run import Asking, limits_of
     from catalog.units import parse_duration
 
     settings = settings_of(home)
@@ -121,6 +121,8 @@ def _answer(
     for last in (False, True):
         try:
             if form == "table":
+                from catalog.query.tables import ask_table  # it loads Arrow, which only a table needs
+
                 _print_answer(ask_table(settings, question, limits))
             else:
                 with Asking(settings, question, limits, form) as asking, asking.answer().file as answer:

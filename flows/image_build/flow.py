@@ -13,7 +13,7 @@ from prefect.runtime import flow_run
 from catalog.catalog import Catalog, open_catalog
 from catalog.content.copy_ends import RepositoryTarget
 from catalog.settings import Settings, read_settings
-from catalog.signing.verification import stage
+from catalog.signing.stored import stage
 from catalog.units import format_time
 from catalog.versions.changes import AddManifest, SetTag
 from catalog.versions.snapshot import Snapshot

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from catalog.signing.verification import atomic_signatures
+from catalog.signing.stored import atomic_signatures
 from catalog.versions.snapshot import Snapshot
 from flows.push.context import Opened, PushContext, Route
 from flows.push.plan import Children, made_of

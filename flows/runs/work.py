@@ -1,8 +1,9 @@
-"""How tasks are called: their arguments closed to Prefect, and none of the run's tags on them."""
+"""How work is called: tasks with arguments that are closed to Prefect and without the run's tags, and work beside other work."""
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from typing import Generic, TypeVar
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Generic, TypeVar
 
 from prefect.context import TagsContext
 
@@ -40,3 +41,13 @@ def as_step(
             return await task(Work(context, value))
 
     return step
+
+
+@asynccontextmanager
+async def beside(work: Coroutine[Any, Any, _Result]) -> AsyncIterator["asyncio.Task[_Result]"]:
+    """Begin work whose result is awaited later, or never; it has ended when this is left."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        await asyncio.gather(task, return_exceptions=True)

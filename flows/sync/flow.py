@@ -18,12 +18,11 @@ from catalog.units import format_size
 from catalog.versions.changes import CommitResult
 from flows.runs import progress
 from flows.runs.artifacts import progress_artifact, result_artifact
-from flows.runs.beside import beside
 from flows.runs.catalog import opened_catalog
 from flows.runs.plan_items import PlanItem
 from flows.runs.retries import RETRIED, RETRIES
 from flows.runs.upstream_slots import upstream_slots
-from flows.runs.work import Work, as_step
+from flows.runs.work import Work, as_step, beside
 from flows.sync import committing, copying, facts, resolution, selection
 from flows.sync.batches import Batch, BatchStep, Outcome
 from flows.sync.context import SyncContext

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from catalog.filters.tags import Selection
 from catalog.versions.changes import CommitResult
-from flows.runs.beside import beside
 from flows.runs.operation import MAX_PLANS
+from flows.runs.work import beside
 from flows.sync import copying, facts
 from flows.sync.batches import BatchStep, Content
 from flows.sync.committing import CommitVersion, commit, commit_version

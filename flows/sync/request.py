@@ -57,7 +57,7 @@ class SyncRequest(Filters):
         ge=1,
         le=10_000,
         title="Batch size",
-        description="Number of tags that one Prefect task copies. Ten times as many are asked for.",
+        description="Number of tags that one Prefect task copies; one asks upstream for ten times as many.",
     )
 
     @field_validator("remote")

@@ -7,8 +7,9 @@ from pathlib import Path
 import httpcore
 import httpx
 
+from oci.remote.network.backends import GuardedBackend, NotingBackend
 from oci.remote.network.pool import ConnectionPool
-from oci.remote.network.reach import GuardedBackend, NotingBackend, Reach
+from oci.remote.network.reach import Reach
 from oci.remote.options import RemoteOptions
 
 
@@ -75,10 +76,16 @@ def _make(options: RemoteOptions, context: ssl.SSLContext, backend: httpcore.Asy
         follow_redirects=False,
         headers={"User-Agent": "entrepot", "Accept-Encoding": "identity"},
         limits=httpx.Limits(max_connections=options.connections, max_keepalive_connections=options.connections),
-        timeout=options.timeout(options.silence_timeout),
+        timeout=timeout_of(options, options.silence_timeout),
     )
     pool = ConnectionPool(context=context, backend=backend, connections=options.connections)
     transport = client._transport  # noqa: SLF001  # httpx has no other way that keeps the environment's proxies
     assert isinstance(transport, httpx.AsyncHTTPTransport)
     transport._pool = pool  # type: ignore[assignment]  # noqa: SLF001  # all that httpx asks of a pool
     return client
+
+
+def timeout_of(options: RemoteOptions, left: float) -> httpx.Timeout:
+    """Return the time-outs of one request that may be silent for so long; a place among the connections is waited for."""
+    byte = min(options.read_timeout, left)
+    return httpx.Timeout(connect=min(options.connect_timeout, left), read=byte, write=byte, pool=None)

@@ -4,8 +4,6 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
-
 
 @dataclass(frozen=True, slots=True)
 class RemoteOptions:
@@ -36,8 +34,3 @@ class RemoteOptions:
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     insecure_registries: tuple[str, ...] = ()
     internal_hosts: tuple[str, ...] = ()
-
-    def timeout(self, left: float) -> httpx.Timeout:
-        """Time-outs of one request that may be silent for so long; a place among the connections is waited for."""
-        byte = min(self.read_timeout, left)
-        return httpx.Timeout(connect=min(self.connect_timeout, left), read=byte, write=byte, pool=None)

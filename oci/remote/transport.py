@@ -17,7 +17,7 @@ from oci.errors import (
 )
 from oci.remote.auth.authorization import Authorizer, Strangers
 from oci.remote.auth.keychain import Credential
-from oci.remote.clients import Clients
+from oci.remote.clients import Clients, timeout_of
 from oci.remote.limits.traffic import Gate, Traffic
 from oci.remote.network.hops import check_hops, current
 from oci.remote.network.loopback import is_loopback
@@ -321,7 +321,7 @@ class RemoteTransport:
                 self._reach.check_name(url.host)
             client = self._clients.home if is_registry else self._clients.elsewhere
             request = client.build_request(
-                method, url, headers=sent, content=content, timeout=self.options.timeout(left)
+                method, url, headers=sent, content=content, timeout=timeout_of(self.options, left)
             )
             response = await client.send(request, stream=True)
             location = response.headers.get("location")

@@ -22,6 +22,7 @@ from oci.errors import Denied, Unauthorized
 from registry_api.auth.login_checks import LoginChecks
 from registry_api.auth.oidc_tokens import IDENTITY_USER, IdentityTokens
 from registry_api.bounded_cache import BoundedCache
+from registry_api.http.eager import enter_task
 from registry_api.http.messages import find_header
 from registry_api.http.threads import Threads
 
@@ -131,6 +132,7 @@ class AccessController:
     async def log_in(self, credentials: Credentials, address: str) -> Subject:
         """Return whom a name and a secret, or an identity token, stand for; raise Unauthorized, which is an audit event, or
         TooManyRequests."""
+        await enter_task()
         try:
             if credentials.username == IDENTITY_USER:
                 return await self.identities.subject_of(self.store.policy, credentials.secret)

@@ -4,21 +4,19 @@ Source: OpenID Connect Discovery 1.0 and RFC 7517 for the keys, RFC 8693 for the
 """
 
 import asyncio
-import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import httpx
 import jwt
 
 from catalog.access.bearer_tokens import Subject
 from catalog.access.policy import Policy, Trust
-from catalog.settings import Settings
-from oci.errors import RemoteRefused, RemoteUnavailable, Unauthorized
-from oci.remote.network.loopback import is_loopback
-from oci.remote.network.reach import GuardedBackend, NotingBackend, Reach, set_backend
+from oci.errors import RemoteUnavailable, Unauthorized
+
+if TYPE_CHECKING:
+    import httpx
 
 IDENTITY_USER = "oidc"
 """The user name of a login whose password is an identity token."""
@@ -29,13 +27,6 @@ _FRESH = 3600.0
 _RETRY_AFTER = 30.0
 """Seconds after which an unknown key leads to an earlier request; a failed request is not repeated before, either."""
 _LEEWAY = 60
-_LARGEST = 1024 * 1024
-
-
-def identity_client(settings: Settings) -> httpx.AsyncClient:
-    """Return a client that requests issuers' keys, with the settings of upstreams; reads certificates."""
-    verify = ssl.create_default_context(cafile=settings.ca_file) if settings.ca_file else True
-    return httpx.AsyncClient(verify=verify, proxy=settings.proxy or None, timeout=settings.connect_timeout)
 
 
 class _Keys(NamedTuple):
@@ -51,7 +42,7 @@ class IdentityTokens:
 
     def __init__(
         self,
-        client: Callable[[], httpx.AsyncClient],
+        client: "Callable[[], httpx.AsyncClient]",
         *,
         internal: Sequence[str] = (),
         clock: Callable[[], float] = time.monotonic,
@@ -98,72 +89,21 @@ class IdentityTokens:
                 raise Unauthorized("the issuer of this identity token has no such key")
             return known.by_id[key_id]
 
+    async def _request_keys(self, issuer: str) -> Mapping[str, jwt.PyJWK]:
+        await asyncio.to_thread(_load)
+        from registry_api.auth.issuer_keys import request_keys  # loaded by the thread
+
+        return await request_keys(self._make_client, issuer, self._internal)
+
     def _check_rested(self, issuer: str, now: float) -> None:
         if now - self._failed_at.get(issuer, -_RETRY_AFTER) < _RETRY_AFTER:
             raise RemoteUnavailable("a request for its keys failed a moment ago", registry=issuer)
         self._failed_at.pop(issuer, None)
 
-    async def _request_keys(self, issuer: str) -> Mapping[str, jwt.PyJWK]:
-        """Return the issuer's keys, found by its configuration; raise RemoteUnavailable."""
-        home = httpx.URL(issuer).host
-        reach = Reach(home, self._internal)
-        async with await asyncio.to_thread(self._make_client) as client:
-            set_backend(client, NotingBackend(reach))
-            configuration = await _get_json(client, issuer, f"{issuer.rstrip('/')}/.well-known/openid-configuration")
-            if configuration.get("issuer") != issuer:
-                raise RemoteUnavailable("its configuration names another issuer", registry=issuer)
-            uri = str(configuration.get("jwks_uri", ""))
-            if _host_of(issuer, uri) == home:
-                return _read_keys(await _get_json(client, issuer, uri))
-        async with await asyncio.to_thread(self._make_client) as elsewhere:
-            set_backend(elsewhere, GuardedBackend(reach))
-            try:
-                reach.check_name(_host_of(issuer, uri))  # a proxy would look no closer
-                return _read_keys(await _get_json(elsewhere, issuer, uri))
-            except RemoteRefused as error:
-                raise RemoteUnavailable(f"the address of its keys {error.message}", registry=issuer) from None
 
-
-def _read_keys(key_set: Mapping[str, Any]) -> Mapping[str, jwt.PyJWK]:
-    """Return the keys of a set by their ids."""
-    keys: dict[str, jwt.PyJWK] = {}
-    for key in key_set.get("keys", []):
-        try:
-            keys[str(key.get("kid", ""))] = jwt.PyJWK(key)
-        except (jwt.PyJWTError, AttributeError):
-            continue  # a kind of key that we cannot use
-    return keys
-
-
-async def _get_json(client: httpx.AsyncClient, issuer: str, url: str) -> dict[str, Any]:
-    try:
-        address = httpx.URL(url)
-        if address.scheme != "https" and not is_loopback(address.host):
-            raise RemoteUnavailable(f"{url!r} is not https", registry=issuer)
-        async with client.stream("GET", address, headers={"accept": "application/json"}) as response:
-            if response.status_code != 200:
-                raise RemoteUnavailable(f"responded {response.status_code} at {url}", registry=issuer)
-            raw = b""
-            async for part in response.aiter_bytes():
-                raw += part
-                if len(raw) > _LARGEST:
-                    raise RemoteUnavailable(f"{url} is too long", registry=issuer)
-        document = httpx.Response(200, content=raw).json()
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        raise RemoteUnavailable(f"cannot read {url}: {error or type(error).__name__}", registry=issuer) from None
-    if not isinstance(document, dict):
-        raise RemoteUnavailable(f"{url} is not a JSON object", registry=issuer)
-    return document
-
-
-def _host_of(issuer: str, uri: str) -> str:
-    try:
-        host = httpx.URL(uri).host
-    except httpx.InvalidURL:
-        host = ""
-    if not host:
-        raise RemoteUnavailable("its configuration names no usable address for its keys", registry=issuer)
-    return host
+def _load() -> None:
+    """Load the HTTP client, on a thread: a registry that trusts no issuer saves it."""
+    import registry_api.auth.issuer_keys  # noqa: F401  # for what it loads
 
 
 def _verify(trust: Trust, token: str, key: jwt.PyJWK) -> Mapping[str, object] | str:

@@ -16,7 +16,8 @@ from registry_api.dispatch.resolver import TargetResolver
 from registry_api.dispatch.routes import BASE, ROUTES, checked_name, match_path
 from registry_api.http.bodies import ClientGone
 from registry_api.http.errors import Stopping, error_response, internal_error_response
-from registry_api.http.messages import RoutedRequest, Sendable, find_header
+from registry_api.http.extensions import SEND_WHOLE, SendWhole
+from registry_api.http.messages import RoutedRequest, Sendable, WholeResponse, find_header
 from registry_api.pull_through.caches import Caches
 from registry_api.pull_through.missing_children import MissingChildren
 
@@ -45,6 +46,10 @@ class DistributionApi:
             reference = self._registry.make_id()
             log.exception("unforeseen reference=%s method=%s path=%s", reference, scope["method"], scope["path"])
             response = internal_error_response(reference)
+        if isinstance(response, WholeResponse):
+            send_whole: SendWhole | None = scope.get("extensions", {}).get(SEND_WHOLE)
+            if send_whole is not None and send_whole(*response):
+                return
         await response.send(send, head=scope["method"] == "HEAD")
 
     async def _respond(self, scope: Scope, receive: Receive) -> Sendable:

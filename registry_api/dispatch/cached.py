@@ -14,6 +14,7 @@ from registry_api.context import Registry
 from registry_api.dispatch.headers import HeadersAdded
 from registry_api.dispatch.routes import BLOB, MANIFEST, REFERRERS, SIGNATURES, TAGS, Endpoint, Handler, Match
 from registry_api.dispatch.target import check_changeable, check_right
+from registry_api.http.eager import enter_task
 from registry_api.http.messages import RoutedRequest, Sendable, warning_value
 from registry_api.pull_through.admission import denial_reason
 from registry_api.pull_through.caches import Caches
@@ -64,6 +65,7 @@ class CachedTarget:
 
     async def _fetch_and_handle(self, registry: Registry, request: RoutedRequest) -> Sendable:
         """Fetch what is requested, where the cache's rules and the caller's rights allow it, and handle the request."""
+        await enter_task()
         denial = denial_reason(registry, self._cache, self._name, request.caller)
         if isinstance(denial, Unauthorized | Denied) and await self._is_child():
             denial = None  # a part of an index that is here

@@ -17,6 +17,9 @@ from registry_api.v2.atomic_signatures import SUPPORTED
 
 log = logging.getLogger("registry_api")
 
+_WARNED_OF = (ChildLeftOut, RemoteLeftOut)
+"""Errors whose message is a warning too."""
+
 
 def refuse(registry: Registry, scope: Scope, error: EntrepotError) -> WholeResponse:
     """Return the response to an error; failures of ours are logged under a reference that the client sees."""
@@ -25,7 +28,7 @@ def refuse(registry: Registry, scope: Scope, error: EntrepotError) -> WholeRespo
     status = row_of(type(error)).status
     if status == 401 and error.side == "request":
         return error_response(error, (b"www-authenticate", _challenge(registry, scope, error)), SUPPORTED)
-    if isinstance(error, ChildLeftOut | RemoteLeftOut):
+    if isinstance(error, _WARNED_OF):
         return error_response(error, (b"warning", warning_value(error.message)))
     if status < 500:
         return error_response(error)

@@ -37,7 +37,10 @@ def check_right(registry: Registry, action: Action, caller: Caller, path: str, s
 def check_changeable(
     registry: Registry, action: Action, name: str, distribution: Distribution | None, cache: Distribution | None = None
 ) -> None:
-    """Raise Denied for a change to a path that serves one fixed version, belongs to a cache, or serves nothing."""
+    """Raise Denied for a change to a path that serves one fixed version, belongs to a cache, or serves nothing.
+
+    A first push by others may have made repository and path since `distribution` was looked up: then the path is looked up again.
+    """
     if distribution is not None and distribution.version is not None:
         raise Denied(
             f"{distribution.path} serves version {distribution.version} of its repository and nothing else; {action} to a path "
@@ -47,5 +50,9 @@ def check_changeable(
         raise Denied(f"{cache.path} is a cache of {cache.remote}, which takes no pushes; push elsewhere")
     if distribution is not None and distribution.remote:
         raise Denied(f"{name} is a cache of {distribution.remote}; only what lies below it can be changed")
-    if distribution is None and registry.catalog.snapshots.has(name):
+    if (
+        distribution is None
+        and registry.catalog.snapshots.has(name)
+        and registry.catalog.distributions.find(name) is None
+    ):
         raise Denied(f"no path serves the repository {name}; create one with `entrepot distribution create`")

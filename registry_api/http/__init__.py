@@ -1,5 +1,5 @@
-"""HTTP without a framework: messages, bodies, ranges, paging, errors, connections.
+"""HTTP without a framework: messages, bodies, ranges, paging, errors, requests that begin without a task.
 
-The table from error class to status, what proxies say of a request, and what uvicorn leaves out.
+The table from error class to status, and what proxies say of a request.
 No route is here, and no rule about content.
 """

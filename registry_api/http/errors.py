@@ -93,13 +93,20 @@ class Row(NamedTuple):
     code: str
 
 
+_ROWS: dict[type[EntrepotError], Row] = {}
+"""The rows found so far: there are as many as classes of errors."""
+
+
 def _nearest(kind: type[EntrepotError]) -> type[EntrepotError]:
     return next(parent for parent in kind.__mro__ if parent in _STATUSES)
 
 
 def row_of(kind: type[EntrepotError]) -> Row:
     """Return the status of the nearest class in the table, and the class's own code."""
-    return Row(_STATUSES[_nearest(kind)], kind.code)
+    row = _ROWS.get(kind)
+    if row is None:
+        row = _ROWS[kind] = Row(_STATUSES[_nearest(kind)], kind.code)
+    return row
 
 
 def is_ours(error: EntrepotError) -> bool:
@@ -143,5 +150,8 @@ def _response(
 ) -> WholeResponse:
     if reference:
         message = f"{message}; see the log under {reference}"
-    body = json.dumps({"errors": [{"code": code, "message": message, "detail": detail}]}, default=str)
+    details = (
+        json.dumps(detail, default=str) if detail else "{}"
+    )  # most have none, and this is on the way of every miss
+    body = f'{{"errors": [{{"code": "{code}", "message": {json.dumps(message)}, "detail": {details}}}]}}'
     return json_response(body.encode(), *headers, status=status)

@@ -13,6 +13,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 """Names in lower case, as ASGI wants them."""
 
 API_VERSION = (b"docker-distribution-api-version", b"registry/2.0")
+_JSON = (b"content-type", b"application/json; charset=utf-8")
 _FIELDS_AT_MOST = 100
 
 
@@ -107,7 +108,11 @@ def announced_length(scope: Scope) -> int | None:
 
 def with_headers(*pairs: tuple[bytes, str]) -> list[tuple[bytes, bytes]]:
     """Return the headers of a /v2 response."""
-    return [API_VERSION, *((name, value.encode("latin-1")) for name, value in pairs)]
+    return [API_VERSION, *_encoded(pairs)]
+
+
+def _encoded(pairs: Sequence[tuple[bytes, str]]) -> list[tuple[bytes, bytes]]:
+    return [(name, value.encode("latin-1")) for name, value in pairs]
 
 
 def empty_response(status: int, *pairs: tuple[bytes, str]) -> WholeResponse:
@@ -120,8 +125,8 @@ def empty_response(status: int, *pairs: tuple[bytes, str]) -> WholeResponse:
 
 def json_response(body: bytes, *pairs: tuple[bytes, str], status: int = 200) -> WholeResponse:
     """Return a response with a JSON body."""
-    kind = (b"content-type", "application/json; charset=utf-8")
-    return WholeResponse(status, with_headers(kind, (b"content-length", str(len(body))), *pairs), body)
+    headers = [API_VERSION, _JSON, (b"content-length", b"%d" % len(body)), *_encoded(pairs)]
+    return WholeResponse(status, headers, body)
 
 
 def warning_value(text: str) -> str:

@@ -13,6 +13,7 @@ from oci.remote.network.hops import check_hops
 from oci.remote.omitted_children import left_out_text
 from registry_api.bounded_cache import BoundedCache
 from registry_api.context import Registry
+from registry_api.http.eager import enter_task
 from registry_api.http.errors import ChildLeftOut
 from registry_api.pull_through.ingest import ingest_manifests
 from registry_api.pull_through.upstream_requests import SingleFlight, UpstreamRequest
@@ -34,6 +35,7 @@ class MissingChildren:
 
         Does nothing for a digest that is here, or that no index here names. Raises ChildLeftOut, or the upstream's error.
         """
+        await enter_task()
         snapshot = registry.catalog.serving.cached(distribution.path) or await registry.find_served(distribution.path)
         if snapshot is None or reference in snapshot.manifests:
             return

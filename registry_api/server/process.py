@@ -18,8 +18,7 @@ from catalog.clean_text import clean_text
 from catalog.settings import Settings
 from oci.errors import LocalError, SettingsInvalid
 from registry_api.app import create_app
-from registry_api.http.client_certificates import CertifiedConnection
-from registry_api.http.connections import Connection
+from registry_api.connections.connection import Connection
 
 _STOP_WITHIN = 3
 """Seconds that requests under way get to end when the server is told to stop."""
@@ -96,7 +95,7 @@ def uvicorn_config(app: ASGIApp, settings: Settings, *, access_log: bool = False
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http=CertifiedConnection if settings.tls_client_ca else Connection,
+        http=_connection_class(settings),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -111,6 +110,14 @@ def uvicorn_config(app: ASGIApp, settings: Settings, *, access_log: bool = False
         ssl_ca_certs=str(settings.tls_client_ca) if settings.tls_client_ca else None,
         ssl_cert_reqs=ssl.CERT_OPTIONAL if settings.tls_client_ca else ssl.CERT_NONE,
     )
+
+
+def _connection_class(settings: Settings) -> type[Connection]:
+    if settings.tls_client_ca is None:
+        return Connection
+    from registry_api.connections.client_certificates import CertifiedConnection  # it loads what reads certificates
+
+    return CertifiedConnection
 
 
 class Server(uvicorn.Server):

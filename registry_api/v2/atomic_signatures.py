@@ -3,7 +3,7 @@
 import json
 
 from catalog.catalog import Catalog
-from catalog.signing.verification import atomic_signatures, stage
+from catalog.signing.stored import atomic_signatures, stage
 from catalog.versions.changes import AddManifest
 from catalog.versions.snapshot import Snapshot
 from oci.digest import Digest

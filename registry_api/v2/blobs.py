@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 from contextlib import closing, suppress
+from functools import lru_cache
 
 from starlette.types import Receive, Send
 
@@ -15,10 +16,10 @@ from oci.errors import BlobUnknown, EntrepotError, RangeInvalid, StorageCorrupt
 from registry_api.context import Registry
 from registry_api.http.conditional import is_unchanged, not_modified_headers
 from registry_api.http.errors import error_response
+from registry_api.http.extensions import SEND_FILE, SendFile
 from registry_api.http.messages import Headers, RoutedRequest, Sendable, WholeResponse, empty_response, with_headers
 from registry_api.http.ranges import Span, parse_byte_range
 from registry_api.http.threads import Threads
-from registry_api.http.transports import SEND_FILE, SendFile
 from registry_api.on_demand import ArrivingBlob
 
 log = logging.getLogger("registry_api")
@@ -159,13 +160,17 @@ async def _open(registry: Registry, snapshot: Snapshot, digest: Digest, size: in
     return reader
 
 
+@lru_cache(maxsize=4096)
 def _headers(digest: Digest, size: int) -> Headers:
-    return with_headers(
-        (b"content-type", "application/octet-stream"),
-        (b"content-length", str(size)),
-        (b"docker-content-digest", digest),
-        (b"etag", f'"{digest}"'),
-        (b"accept-ranges", "bytes"),
+    """Return the headers of a blob; cached, as those of manifests are."""
+    return tuple(
+        with_headers(
+            (b"content-type", "application/octet-stream"),
+            (b"content-length", str(size)),
+            (b"docker-content-digest", digest),
+            (b"etag", f'"{digest}"'),
+            (b"accept-ranges", "bytes"),
+        )
     )
 
 
@@ -192,8 +197,10 @@ class BlobResponse:
     async def send(self, send: Send, *, head: bool) -> None:
         """Send it, as fast as the client takes it; stop when the client has gone."""
         with closing(self._reader):
+            if not head and await self._sent_as_file():
+                return
             await send({"type": "http.response.start", "status": self._status, "headers": self._headers})
-            if head or self._span.length == 0 or await self._sent_as_file():
+            if head or self._span.length == 0:
                 await send({"type": "http.response.body", "body": b""})
             elif self._span.length < WATCHED:
                 await self._send_span(send, None)
@@ -209,7 +216,7 @@ class BlobResponse:
         reader = self._reader
         if self._send_file is None or isinstance(reader, ArrivingBlob) or reader.fileno() < 0:
             return False
-        if self._span.length >= WATCHED:
+        if not 0 < self._span.length < WATCHED:
             return False
 
         async def fetch(position: int, length: int) -> int:
@@ -217,7 +224,8 @@ class BlobResponse:
                 return length
             return len(await self._threads.run(read_from_disk, reader, position, min(length, CHUNK)))
 
-        return await self._send_file(reader.fileno(), self._span.first, self._span.length, fetch)
+        first, length = self._span.first, self._span.length
+        return await self._send_file(self._status, self._headers, reader.fileno(), first, length, fetch)
 
     async def _send_span(self, send: Send, gone: "asyncio.Task[None] | None") -> None:
         position, end = self._span.first, self._span.last + 1

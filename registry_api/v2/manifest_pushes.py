@@ -51,9 +51,8 @@ async def put_manifest(registry: Registry, request: RoutedRequest) -> WholeRespo
         check_digest(manifest.digest, by_digest)
     changes: tuple[Change, ...] = (AddManifest(manifest.descriptor), *(SetTag(tag, manifest.digest) for tag in tags))
     for tries_left in reversed(range(_TRIES)):
-        await registry.threads.run(_store, registry, request.repository, manifest)
         try:
-            await commit_changes(registry, request, "push", changes)
+            await commit_changes(registry, request, "push", changes, partial(_store, registry, manifest))
             break
         except ManifestUnknown:  # it was deleted, and its bytes collected, between the two
             if not tries_left:
@@ -82,7 +81,7 @@ def parse_pushed(raw: bytes, content_type: str, algorithm: str) -> Manifest:
     return manifest
 
 
-def _store(registry: Registry, name: str, manifest: Manifest) -> None:
+def _store(registry: Registry, manifest: Manifest, name: str) -> None:
     """Check that the repository holds the manifest's parts, and store its bytes; on a thread."""
     snapshot = registry.catalog.snapshots.find(name) or Snapshot(name, 0)
     missing = [child.digest for child in manifest.manifests if _is_missing_child(snapshot, child)]
@@ -117,8 +116,7 @@ def _is_usable(registry: Registry, snapshot: Snapshot, digest: Digest) -> bool:
     """Return whether the repository has a blob, or can fetch it; renews its lease, so that it outlasts the commit."""
     if digest in snapshot.blobs:
         return True
-    content, name = registry.catalog.content, snapshot.repository
-    return registry.catalog.rights.has_received(snapshot, digest) and content.lease(name, digest)
+    return registry.catalog.content.renew(snapshot.repository, digest)
 
 
 def _created(name: str, manifest: Manifest, tags: Sequence[str], warnings: Sequence[str]) -> WholeResponse:

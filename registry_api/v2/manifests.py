@@ -53,11 +53,13 @@ def resolve_reference(snapshot: Snapshot, reference: str, path: str) -> Digest:
 @lru_cache(maxsize=16384)
 def _headers(digest: Digest, media_type: str, size: int) -> Headers:
     """Return the headers of a manifest; cached, since the fastest path spends its time here."""
-    return with_headers(
-        (b"content-type", media_type),
-        (b"content-length", str(size)),
-        (b"docker-content-digest", digest),
-        (b"etag", f'"{digest}"'),
+    return tuple(
+        with_headers(
+            (b"content-type", media_type),
+            (b"content-length", str(size)),
+            (b"docker-content-digest", digest),
+            (b"etag", f'"{digest}"'),
+        )
     )
 
 

@@ -1,6 +1,6 @@
 """Upload sessions; all state is in the path, since some clients drop queries. Source: distribution-spec, "Pushing blobs"."""
 
-import asyncio
+from collections.abc import Callable
 from functools import partial
 
 from catalog.access.policy import Caller
@@ -10,7 +10,6 @@ from oci.digest import Digest, check_algorithm
 from oci.errors import (
     BlobTooLarge,
     BlobUnknown,
-    Conflict,
     DigestInvalid,
     EntrepotError,
     NameInvalid,
@@ -24,12 +23,8 @@ from registry_api.context import Registry
 from registry_api.http.bodies import ClientGone
 from registry_api.http.errors import error_response
 from registry_api.http.messages import RoutedRequest, WholeResponse, empty_response
-from registry_api.http.ranges import parse_chunk, upload_progress
+from registry_api.http.ranges import Span, parse_chunk, upload_progress
 from registry_api.v2.upload_stream import UploadStream
-
-_BUSY_TRIES, _BUSY_PAUSE = 40, 0.05
-"""Tries, and seconds between them, to take a session that another request still holds. A request whose connection broke releases
-it within moments."""
 
 
 async def post_upload(registry: Registry, request: RoutedRequest) -> WholeResponse:
@@ -48,11 +43,9 @@ async def post_upload(registry: Registry, request: RoutedRequest) -> WholeRespon
     whole = request.parameter("digest")
     if whole is not None:
         return await _upload_whole(registry, request, Digest.parse(whole))
-    await _check_open_sessions(registry, request.repository)
     await _check_quota(registry, request, 0)
-    session = await registry.threads.run(registry.catalog.uploads.begin, request.repository)
-    session.close()
-    return _progress(202, request, session)
+    session_id = await registry.threads.run(_begin_session, registry, request.repository)
+    return _progress(202, request, session_id, 0)
 
 
 async def _mount(registry: Registry, request: RoutedRequest, digest: Digest) -> bool:
@@ -101,22 +94,24 @@ async def _is_readable_somewhere(registry: Registry, caller: Caller, digest: Dig
     return False
 
 
-async def _check_open_sessions(registry: Registry, repository: str) -> None:
+def _begin_session(registry: Registry, repository: str) -> str:
+    """Open a session for others to resume; return its id. Raises TooManyRequests when too many are open."""
     limit = registry.catalog.settings.max_uploads
-    if limit and await registry.threads.run(registry.catalog.uploads.count, repository) >= limit:
+    if limit and registry.catalog.uploads.count(repository) >= limit:
         raise TooManyRequests(
             f"{repository} has {limit} open uploads, the limit; finish or cancel one", retry_after=10.0
         )
+    with registry.catalog.uploads.begin(repository) as session:
+        return session.id
 
 
 async def _upload_whole(registry: Registry, request: RoutedRequest, digest: Digest) -> WholeResponse:
     """Store a blob with one request; nothing stays of an interrupted one, since no client knows its session."""
     await _check_quota(registry, request, request.content_length or 0)
-    with UploadStream(
-        await registry.threads.run(registry.catalog.uploads.begin, request.repository), registry.threads
-    ) as stream:
+    begin = partial(registry.catalog.uploads.begin, request.repository)
+    with _stream(registry, request, begin) as stream:
         try:
-            await _feed(registry, stream, request)
+            await stream.feed(request.receive)
         except (ClientGone, EntrepotError):
             await stream.cancel()
             raise
@@ -126,12 +121,12 @@ async def _upload_whole(registry: Registry, request: RoutedRequest, digest: Dige
 
 async def patch_upload(registry: Registry, request: RoutedRequest) -> WholeResponse:
     """Append a chunk, or a stream of any length when there is no Content-Range."""
-    with UploadStream(await _resume(registry, request), registry.threads) as stream:
+    with _stream(registry, request, _resuming(registry, request)) as stream:
         try:
             await _append_chunk(registry, stream, request)
+            return _progress(202, request, request.reference, await stream.keep())
         except RangeInvalid as error:
-            return _out_of_order(request, stream.session, error)
-        return _progress(202, request, stream.session)
+            return _out_of_order(request, stream, error)
 
 
 async def put_upload(registry: Registry, request: RoutedRequest) -> WholeResponse:
@@ -140,76 +135,68 @@ async def put_upload(registry: Registry, request: RoutedRequest) -> WholeRespons
     if parameter is None:
         raise DigestInvalid("missing parameter digest: it closes the upload")
     digest = Digest.parse(parameter)
-    with UploadStream(await _resume(registry, request), registry.threads) as stream:
+    with _stream(registry, request, _resuming(registry, request)) as stream:
         try:
             await _append_chunk(registry, stream, request)
+            await stream.finish(digest)
         except RangeInvalid as error:
-            return _out_of_order(request, stream.session, error)
-        await stream.finish(digest)
+            return _out_of_order(request, stream, error)
     return _created(request.name, digest)
 
 
 async def get_upload(registry: Registry, request: RoutedRequest) -> WholeResponse:
     """Respond with the progress of a session."""
-    with await _resume(registry, request) as session:
-        return _progress(204, request, session)
+    with UploadStream(_resuming(registry, request), registry.threads) as stream:
+        return _progress(204, request, request.reference, await stream.keep())
 
 
 async def delete_upload(registry: Registry, request: RoutedRequest) -> WholeResponse:
     """Cancel a session."""
-    with UploadStream(await _resume(registry, request), registry.threads) as stream:
+    with UploadStream(_resuming(registry, request), registry.threads) as stream:
         await stream.cancel()
     return empty_response(204)
 
 
-async def _resume(registry: Registry, request: RoutedRequest) -> UploadSession:
-    """Return a session, held; raise UploadUnknown, or Conflict when another request holds it."""
-    uploads = registry.catalog.uploads
-    for _ in range(_BUSY_TRIES):
-        try:
-            return await registry.threads.run(uploads.resume, request.repository, request.reference)
-        except Conflict:
-            await asyncio.sleep(_BUSY_PAUSE)
-    return await registry.threads.run(uploads.resume, request.repository, request.reference)
+def _resuming(registry: Registry, request: RoutedRequest) -> Callable[[], UploadSession]:
+    """Return what takes the request's session; it raises UploadUnknown, or Conflict when another request holds it."""
+    return partial(registry.catalog.uploads.resume, request.repository, request.reference)
+
+
+def _stream(registry: Registry, request: RoutedRequest, opening: Callable[[], UploadSession]) -> UploadStream:
+    """Return the stream of a request's body into a session.
+
+    It raises RangeInvalid for a chunk that does not start where the session ends, SizeInvalid for one of another length than
+    announced, and BlobTooLarge, and drops the session, for a blob above the limit of the settings.
+    """
+    chunk, announced = _chunk(request), request.content_length
+    limit = registry.catalog.settings.max_blob_size
+
+    def admit(session: UploadSession) -> None:
+        if chunk is not None and chunk.first != session.offset:
+            raise RangeInvalid(
+                f"the chunk starts at byte {chunk.first}, but the session has {session.offset}",
+                detail={"offset": session.offset},
+            )
+        if chunk is not None and announced not in (None, chunk.length):
+            raise SizeInvalid(f"Content-Range announces {chunk.length} bytes, Content-Length {announced}")
+        if limit and session.offset + (announced or 0) > limit:
+            session.cancel()
+            raise BlobTooLarge(f"the blob exceeds the limit of {limit} bytes")
+
+    return UploadStream(opening, registry.threads, admit=admit, limit=limit)
+
+
+def _chunk(request: RoutedRequest) -> Span | None:
+    header = request.header(b"content-range")
+    return None if header is None else parse_chunk(header.decode("latin-1"))
 
 
 async def _append_chunk(registry: Registry, stream: UploadStream, request: RoutedRequest) -> None:
-    """Append the body; raise RangeInvalid when it does not start where the session ends, SizeInvalid for a wrong length."""
-    header = request.header(b"content-range")
-    if header is None:
-        await _feed(registry, stream, request)
-        return
-    chunk = parse_chunk(header.decode("latin-1"))
-    if chunk.first != stream.session.offset:
-        raise RangeInvalid(
-            f"the chunk starts at byte {chunk.first}, but the session has {stream.session.offset}",
-            detail={"offset": stream.session.offset},
-        )
-    announced = request.content_length
-    if announced is not None and announced != chunk.length:
-        raise SizeInvalid(f"Content-Range announces {chunk.length} bytes, Content-Length {announced}")
-    await _feed(registry, stream, request, expected=chunk.length)
-
-
-async def _feed(
-    registry: Registry, stream: UploadStream, request: RoutedRequest, *, expected: int | None = None
-) -> None:
-    """Append the body; raise BlobTooLarge, and drop the session, when the blob is above the limit of the settings; raise
-    QuotaExceeded when what is announced does not fit."""
+    """Append the body; raise SizeInvalid for a wrong length, QuotaExceeded when what is announced does not fit."""
     if request.content_length:
         await _check_quota(registry, request, request.content_length)
-    limit = registry.catalog.settings.max_blob_size
-    announced = request.content_length
-    if not limit:
-        await stream.feed(request.receive, expected=expected)
-        return
-    try:
-        if announced is not None and stream.session.offset + announced > limit:
-            raise BlobTooLarge(f"the blob exceeds the limit of {limit} bytes")
-        await stream.feed(request.receive, expected=expected, limit=limit)
-    except BlobTooLarge:
-        await stream.cancel()
-        raise
+    chunk = _chunk(request)
+    await stream.feed(request.receive, expected=None if chunk is None else chunk.length)
 
 
 async def _check_quota(registry: Registry, request: RoutedRequest, announced: int) -> None:
@@ -226,28 +213,23 @@ async def _check_quota(registry: Registry, request: RoutedRequest, announced: in
         await registry.threads.run(check)
 
 
-def _location(request: RoutedRequest, session: UploadSession) -> str:
-    """Relative, so that it holds behind whatever proxy the client sees."""
-    return f"/v2/{request.name}/blobs/uploads/{session.id}"
-
-
-def _progress(status: int, request: RoutedRequest, session: UploadSession) -> WholeResponse:
-    return empty_response(
-        status,
-        (b"location", _location(request, session)),
-        (b"range", upload_progress(session.offset)),
-        (b"docker-upload-uuid", session.id),
+def _where(request: RoutedRequest, session_id: str, offset: int) -> tuple[tuple[bytes, str], ...]:
+    """Return the headers that say where to continue; relative, so that they hold behind whatever proxy the client sees."""
+    return (
+        (b"location", f"/v2/{request.name}/blobs/uploads/{session_id}"),
+        (b"range", upload_progress(offset)),
+        (b"docker-upload-uuid", session_id),
     )
 
 
-def _out_of_order(request: RoutedRequest, session: UploadSession, error: RangeInvalid) -> WholeResponse:
+def _progress(status: int, request: RoutedRequest, session_id: str, offset: int) -> WholeResponse:
+    return empty_response(status, *_where(request, session_id, offset))
+
+
+def _out_of_order(request: RoutedRequest, stream: UploadStream, error: RangeInvalid) -> WholeResponse:
     """Return the refusal of a chunk; the session stays, and the headers say where to continue."""
-    return error_response(
-        error,
-        (b"location", _location(request, session)),
-        (b"range", upload_progress(session.offset)),
-        (b"docker-upload-uuid", session.id),
-    )
+    assert stream.session is not None
+    return error_response(error, *_where(request, stream.session.id, stream.session.offset))
 
 
 def _created(name: str, digest: Digest) -> WholeResponse:

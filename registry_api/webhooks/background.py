@@ -3,15 +3,19 @@
 import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from catalog.settings import Settings
 from catalog.webhooks.cloud_events import event_source
-from catalog.webhooks.delivery import open_receivers
 from registry_api.context import Registry
 from registry_api.webhooks.context import Webhooks
 from registry_api.webhooks.flow_runs import HookRuns, follow_hooks
 from registry_api.webhooks.subscribers import SubscriberDeliveries, follow_commits
+
+if TYPE_CHECKING:
+    from catalog.webhooks.delivery import Receivers
 
 _LOOK_EVERY = 0.25
 """Seconds between two looks for new events: at a file's date, and at a counter in memory."""
@@ -27,11 +31,20 @@ async def run_event_tasks(registry: Registry, webhooks: Webhooks) -> None:
         stack.callback(lock.release)
         runs = HookRuns(registry, webhooks)
         stack.push_async_callback(runs.close)
-        subscribers = SubscriberDeliveries(registry, webhooks, lambda: open_receivers(settings), event_source(settings))
+        subscribers = SubscriberDeliveries(
+            registry, webhooks, lambda: _open_receivers(settings), event_source(settings)
+        )
         stack.push_async_callback(subscribers.close)
         await asyncio.gather(
             follow_hooks(runs, webhooks, every=_LOOK_EVERY), follow_commits(subscribers, every=_LOOK_EVERY)
         )
+
+
+def _open_receivers(settings: Settings) -> "Receivers":
+    """Return the clients for receivers; on a thread, for it loads the HTTP client, which a registry without subscribers saves."""
+    from catalog.webhooks.delivery import open_receivers
+
+    return open_receivers(settings)
 
 
 async def _await_lock(file: Path) -> FileLock:

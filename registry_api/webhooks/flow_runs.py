@@ -3,17 +3,19 @@
 import asyncio
 import logging
 import os
-
-import httpx
+from typing import TYPE_CHECKING
 
 from catalog.audit import Event
 from catalog.prefect_address import PrefectAddress
+from catalog.settings import Settings
 from catalog.webhooks.flow_runs import plan_runs
 from catalog.webhooks.queue import Run
 from oci.errors import EntrepotError, RemoteRefused, RemoteUnavailable
 from registry_api.context import Registry
 from registry_api.webhooks.context import Webhooks
-from registry_api.webhooks.prefect_client import find_prefect_api, prefect_client, start_run
+
+if TYPE_CHECKING:
+    import httpx
 
 log = logging.getLogger("registry_api")
 _LONGEST_PAUSE = 60.0
@@ -78,7 +80,7 @@ class HookRuns:
         soonest: float | None = None
         for run in due:
             try:
-                run_id = await start_run(await self._prefect(), run)
+                run_id = await self._start_one(run)
             except EntrepotError as error:
                 until = await self._postpone(run, error)
                 if until is not None and _is_away(error):
@@ -113,11 +115,19 @@ class HookRuns:
         await self._registry.threads.run(self._webhooks.queue.postpone, run, until)
         return until
 
-    async def _prefect(self) -> httpx.AsyncClient:
+    async def _start_one(self, run: Run) -> str:
+        client = await self._prefect()
+        from registry_api.webhooks.prefect_client import start_run  # loaded by the thread of `_find_api`
+
+        return await start_run(client, run)
+
+    async def _prefect(self) -> "httpx.AsyncClient":
         settings = self._registry.catalog.settings
-        api = await self._registry.threads.run(find_prefect_api, settings)
+        api = await self._registry.threads.run(_find_api, settings)
         if self._client is None or api != self._api:
             await self.close()
+            from registry_api.webhooks.prefect_client import prefect_client  # loaded by the thread of `_find_api`
+
             self._client, self._api = await self._registry.threads.run(prefect_client, settings, api, os.environ), api
         return self._client
 
@@ -133,6 +143,13 @@ class HookRuns:
         if self._client is not None:
             await self._client.aclose()
             self._client = None
+
+
+def _find_api(settings: Settings) -> PrefectAddress:
+    """Return Prefect's API; on a thread, for it loads the HTTP client, which a registry without hooks saves."""
+    from registry_api.webhooks.prefect_client import find_prefect_api
+
+    return find_prefect_api(settings)
 
 
 async def follow_hooks(runs: HookRuns, webhooks: Webhooks, *, every: float) -> None:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.access.policy import ACCOUNT_PATTERN
 from catalog.unit_fields import Hours, Seconds
-from catalog.webhooks.delivery import check_receiver
+from catalog.webhooks.receiver_addresses import check_receiver
 from catalog.webhooks.records import (
     DISTRIBUTION_CHANGED,
     EVENT_TYPES,

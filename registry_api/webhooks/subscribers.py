@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from catalog.audit import Event
 from catalog.commits.commit_log import CommitLog, CommitNote
@@ -17,12 +18,14 @@ from catalog.webhooks.cloud_events import (
     distribution_notification,
     version_notification,
 )
-from catalog.webhooks.delivery import Receivers, deliver
 from catalog.webhooks.queue import Cursor
 from catalog.webhooks.records import ACT_DONE, ACT_REFUSED, DISTRIBUTION_CHANGED, VERSION_CREATED, Subscription
 from oci.errors import EntrepotError
 from registry_api.context import Registry
 from registry_api.webhooks.context import Webhooks
+
+if TYPE_CHECKING:
+    from catalog.webhooks.delivery import Receivers
 
 log = logging.getLogger("registry_api")
 _BATCH = 100
@@ -74,7 +77,7 @@ class SubscriberDelivery:
         registry: Registry,
         webhooks: Webhooks,
         commits: CommitLog,
-        receivers: Receivers,
+        receivers: "Receivers",
         subscription: Subscription,
     ) -> None:
         self._registry, self._webhooks, self._commits = registry, webhooks, commits
@@ -145,7 +148,7 @@ class SubscriberDelivery:
         while True:
             retry_after = None
             try:
-                await deliver(self._receivers, self._subscription, body)
+                await self._receivers.deliver(self._subscription, body)
                 return replace(cursor, delivered=cursor.delivered + 1, failures=0, error="")
             except EntrepotError as error:
                 retry_after = getattr(error, "retry_after", None)
@@ -178,7 +181,7 @@ class SubscriberDeliveries:
     """A task for each subscriber, so that one that does not respond delays no other."""
 
     def __init__(
-        self, registry: Registry, webhooks: Webhooks, open_receivers: Callable[[], Receivers], source: str
+        self, registry: Registry, webhooks: Webhooks, open_receivers: Callable[[], "Receivers"], source: str
     ) -> None:
         self._registry, self._webhooks, self._source = registry, webhooks, source
         self._open_receivers = open_receivers

@@ -23,6 +23,7 @@ from oci.manifest import Manifest, required_blobs
 from oci.memory import MemoryStore
 from registry_api.app import create_app
 from registry_api.server.process import Server, uvicorn_config
+from tests.homes import new_home
 from tests.servers import wait_until
 
 
@@ -98,7 +99,9 @@ class Api:
 
 @contextmanager
 def serve(home: Path, **changes: object) -> Iterator[Api]:
-    """Serve a home from a thread of this process until the context is left."""
+    """Serve a home, a new one where none is, from a thread of this process until the context is left."""
+    if not home.exists():
+        new_home(home, administrator=True)
     settings = read_settings(home=home, **{"internal_hosts": "127.0.0.1", **changes})
     password = ensure_administrator(settings) or (home / "admin-password").read_text().strip()
     with open_catalog(settings) as catalog, socket.create_server(("127.0.0.1", 0)) as listener:

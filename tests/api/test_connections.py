@@ -26,14 +26,14 @@ def _rest(sock: socket.socket) -> bytes:
 
 @pytest.mark.parametrize("sent", [b"", b"GET /v2/ HTTP/1.1\r\nHost: x\r\nX-Slow: "])
 def test_a_request_that_does_not_begin_is_ended(api: Api, monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
-    monkeypatch.setattr("registry_api.http.connections.HEAD_PATIENCE", 0.2)
+    monkeypatch.setattr("registry_api.connections.connection.HEAD_PATIENCE", 0.2)
     with api.connection() as sock:
         sock.sendall(sent)
         assert _rest(sock).startswith(b"HTTP/1.1 408 ")
 
 
 def test_a_second_request_that_does_not_begin_is_ended_too(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("registry_api.http.connections.HEAD_PATIENCE", 0.2)
+    monkeypatch.setattr("registry_api.connections.connection.HEAD_PATIENCE", 0.2)
     with api.connection() as sock:
         sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /healthz HT")
         received = _rest(sock)
@@ -43,7 +43,7 @@ def test_a_second_request_that_does_not_begin_is_ended_too(api: Api, monkeypatch
 
 def test_an_idle_connection_outlives_the_patience_with_heads(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Go's clients keep connections for a minute and more between requests."""
-    monkeypatch.setattr("registry_api.http.connections.HEAD_PATIENCE", 0.2)
+    monkeypatch.setattr("registry_api.connections.connection.HEAD_PATIENCE", 0.2)
     with api.connection() as idle, api.connection() as stalled:
         idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         assert idle.recv(65536).startswith(b"HTTP/1.1 200 ")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from registry_api.http.header_names import spelled
+from registry_api.connections.heads import spelled
 from tests.api.conftest import Api
 
 

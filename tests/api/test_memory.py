@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from catalog.blobs.ingest_queue import Ingest
 from catalog.catalog import open_catalog
 from catalog.distributions.records import Distribution
 from catalog.settings import read_settings
@@ -18,6 +19,7 @@ from oci import mediatypes
 from oci.descriptor import Descriptor
 from oci.digest import Digest
 from tests.conftest import EntrepotFactory
+from tests.homes import new_home
 from tests.servers import wait_until
 
 SIZE = 1024 * 1024 * 1024
@@ -32,7 +34,7 @@ def _content() -> Iterator[bytes]:
 
 @pytest.mark.slow
 def test_a_gigabyte_goes_in_and_out_in_a_few_megabytes(entrepot_server: EntrepotFactory) -> None:
-    server = entrepot_server()
+    server = entrepot_server(anew=True)
     hasher = hashlib.sha256()
     for piece in _content():
         hasher.update(piece)
@@ -55,7 +57,7 @@ ZEROS = Digest("sha256:49bc20df15e412a64472421e13fe86ff1c5165e18b2afccf160d4dc19
 
 def _hold_zeros(home: Path) -> None:
     """Make a registry that has an image with a layer of SIZE bytes, in a file that is all hole."""
-    with open_catalog(read_settings(home=home)) as catalog:
+    with open_catalog(read_settings(home=new_home(home))) as catalog:
         now, file = datetime.now(UTC), home / "blobs" / "sha256" / ZEROS.encoded[:2] / ZEROS.encoded
 
         def place() -> None:
@@ -63,7 +65,7 @@ def _hold_zeros(home: Path) -> None:
             with file.open("wb") as opened:
                 opened.truncate(SIZE)
 
-        catalog._blob_index.ingest(ZEROS, SIZE, place, repository="team/app", media_type="", now=now.timestamp())
+        catalog._blob_index.ingest([Ingest(ZEROS, SIZE, place, "team/app", "", now.timestamp())], lambda _: None)
         config = b"{}"
         catalog.content.put(config, Digest.of(config), "team/app")
         document = {
@@ -87,12 +89,12 @@ def test_sixteen_clients_of_a_gigabyte_on_demand_cost_upstream_one_get(
     """One reads it all, the others wait for its end; each is answered from the one fetch."""
     _hold_zeros(tmp_path / "upstream")
     upstream = entrepot_server(tmp_path / "upstream", arguments=("--access-log",))
-    home, now = tmp_path / "entrepot", datetime.now(UTC)
+    home, now = new_home(tmp_path / "entrepot"), datetime.now(UTC)
     with open_catalog(read_settings(home=home)) as catalog:
         catalog.distributions.put(
             Distribution("cache", "", now, now, remote=upstream.host, fresh_seconds=3600), actor="test"
         )
-    server = entrepot_server(home)
+    server = entrepot_server(home, anew=True)
     blob = f"{server.url}/v2/cache/team/app/blobs/{ZEROS}"
     assert httpx.get(f"{server.url}/v2/cache/team/app/manifests/v1", trust_env=False).status_code == 200
     before = server.child.peak_memory()

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from catalog.blobs.origins import Deferred, Origin, Policy, source_rows, source_table
+from catalog.blobs.origins import Deferred, Origin, Policy, source_records
 from catalog.bundles.writer import ExportedVersion, plan_export
 from catalog.catalog import open_catalog
 from catalog.settings import read_settings
@@ -222,7 +222,7 @@ def of_two(tmp_path: Path, first: Upstream, second: Upstream, **changes: object)
     mirror(tmp_path / "entrepot", f"{first.host}/{NAME}", policy="on_demand")
     with open_catalog(read_settings(home=tmp_path / "entrepot")) as catalog, catalog._lake.write() as writer:
         deferred = Deferred(Digest.of(LAYER), len(LAYER), Origin(f"{second.host}/{NAME}", "on_demand"))
-        writer.append("sources", source_table(source_rows(NAME, 1, [deferred], datetime(2026, 1, 1, tzinfo=UTC))))
+        writer.append("sources", source_records(NAME, 1, [deferred], datetime(2026, 1, 1, tzinfo=UTC)))
     with serve(tmp_path / "entrepot", upstream_attempts=1, **changes) as api:
         yield api
 

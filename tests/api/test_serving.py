@@ -34,8 +34,10 @@ def _code(child: Child) -> int:
     return child.process.returncode
 
 
-def test_the_first_start_prints_the_password_and_the_address_once(entrepot_server: EntrepotFactory) -> None:
-    server = entrepot_server()
+def test_the_first_start_prints_the_password_and_the_address_once(
+    entrepot_server: EntrepotFactory, tmp_path: Path
+) -> None:
+    server = entrepot_server(tmp_path / "entrepot")
     first = server.child.output()
     assert first.count(server.password) == 1
     assert first.count(f"registry: {server.url}\n") == 1

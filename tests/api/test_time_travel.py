@@ -12,7 +12,7 @@ from catalog.access.policy import parse_grant
 from catalog.access.store import AccessStore
 from catalog.catalog import open_catalog
 from catalog.settings import read_settings
-from catalog.signing.verification import stage
+from catalog.signing.stored import stage
 from catalog.versions.changes import AddManifest, SetTag
 from catalog.versions.timeline import parse_numbers
 from oci import mediatypes

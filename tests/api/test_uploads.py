@@ -345,7 +345,7 @@ def test_stalled_uploads_hold_nobody_up(api: Api, name: str) -> None:
 
 
 def test_a_session_in_use_is_told_apart_after_a_while(api: Api, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("registry_api.v2.uploads._BUSY_TRIES", 2)
+    monkeypatch.setattr("registry_api.v2.upload_stream._BUSY_TRIES", 2)
     location = api.open_upload(name)
     with api.catalog.uploads.resume(name, location.rpartition("/")[2]):
         answer = api.admin.get(location)

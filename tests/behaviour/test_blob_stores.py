@@ -12,6 +12,7 @@ from catalog.catalog import Catalog
 from catalog.settings import read_settings
 from oci.digest import Digest
 from oci.errors import DigestInvalid, SettingsInvalid, StorageCorrupt, StorageUnavailable
+from tests.homes import new_home
 from tests.servers import S3Server
 
 DATA = os.urandom(3_000_000)
@@ -23,7 +24,7 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """The home of an installation whose blobs are in that kind of store."""
     if request.param == "s3":
         request.getfixturevalue("s3")
-    return tmp_path / "entrepot"
+    return new_home(tmp_path / "entrepot")
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from catalog.lake.nested_repair import parse_nested, robust_text
 from catalog.lake.nested_values import CHILDREN, NESTED, TEXTS, as_nested, to_text
 from catalog.lake.schema import TEXTS_SINCE
 from catalog.settings import read_settings
-from catalog.versions.rows import Record, record_table
+from catalog.versions.rows import Record, fit_records
 from oci.errors import CatalogUnusable
 
 MARKS = "ab,'\"[]{}()\\ =\n\t:;/é\U0001f980NUL"
@@ -62,7 +62,7 @@ def manifest(number: int, **more: object) -> Record:
             "digest": f"sha256:{number:064x}", "size": 1, "media_type": "m", "manifest_kind": "index", **more}  # fmt: skip
 
 
-def append(lake: Lake, rows: pa.Table) -> None:
+def append(lake: Lake, rows: list[Record]) -> None:
     with lake.write() as writer:
         writer.append("records", rows)
         writer.describe("somebody", "writes", versions={})
@@ -71,11 +71,21 @@ def append(lake: Lake, rows: pa.Table) -> None:
 def former_table(values: list[dict[str, object]]) -> pa.Table:
     """The rows as older releases wrote them."""
     rows = [manifest(number) for number in range(1, len(values) + 1)]
-    plain = record_table(rows)
+    plain = pa.Table.from_pylist(fit_records(rows))
     for name, kind in FORMER.items():
         nested = [list(one[name].items()) if isinstance(one[name], dict) else one[name] for one in values]  # type: ignore[attr-defined]
         plain = plain.append_column(name, pa.array(nested, kind))
     return plain
+
+
+def append_former(lake: Lake, values: list[dict[str, object]]) -> None:
+    """Insert nested values as DuckDB takes them from Arrow, which was how they were written."""
+    with lake.write() as writer:
+        cursor = writer.begin()
+        cursor.register("former_rows", former_table(values))
+        cursor.execute("INSERT INTO records BY NAME SELECT * FROM former_rows")
+        cursor.unregister("former_rows")
+        writer.describe("somebody", "writes", versions={})
 
 
 def read_back(lake: Lake) -> list[dict[str, object]]:
@@ -99,10 +109,10 @@ def test_20_000_odd_values_come_back_inlined_and_flushed(tmp_path: Path) -> None
         for number, one in enumerate(values, 1)
     ]
     for start in range(0, 1_600, 800):
-        append(lake, record_table(rows[start : start + 800]))
+        append(lake, fit_records(rows[start : start + 800]))
     assert read_back(lake) == values[:1_600]
     for start in range(1_600, 20_000, 9_200):
-        append(lake, record_table(rows[start : start + 9_200]))
+        append(lake, fit_records(rows[start : start + 9_200]))
     lake.flush("records")
     assert read_back(lake) == values
     lake.close()
@@ -116,8 +126,8 @@ def test_lists_of_texts_come_back_inlined_and_flushed(tmp_path: Path) -> None:
         writer.execute("CREATE TABLE lists (number BIGINT, texts VARCHAR[])")
     for start in range(0, 1_000, 500):
         with lake.write() as writer:
-            some = pa.array(lists[start : start + 500], pa.list_(pa.string()))
-            writer.append("lists", pa.table({"number": range(start, start + 500), "texts": some}))
+            some = [{"number": number, "texts": lists[number]} for number in range(start, start + 500)]
+            writer.append("lists", some)
     assert [row[0] for row in lake.read("SELECT texts FROM lists ORDER BY number")] == lists
     lake.flush("lists")
     assert [row[0] for row in lake.read("SELECT texts FROM lists ORDER BY number")] == lists
@@ -130,8 +140,7 @@ def test_former_texts_are_read_and_written_so_that_duckdb_reads_them(
     """Each text that DuckDB has written is one that is read here, and DuckDB reads what is made of it."""
     lake, values = open_lake(tmp_path), odd_values(3, 2_400)
     for start in range(0, 2_400, 800):
-        with lake.write() as writer:
-            writer.append("records", former_table(values[start : start + 800]))
+        append_former(lake, values[start : start + 800])
     (table,) = lake.read(
         "SELECT inlined.table_name FROM __ducklake_metadata_lake.ducklake_inlined_data_tables inlined JOIN "
         "__ducklake_metadata_lake.ducklake_table tables USING (table_id) WHERE tables.table_name = 'records' "
@@ -151,8 +160,8 @@ def test_a_home_whose_upkeep_fails_heals(tmp_path: Path, former_schema: pytest.M
     values = [*odd_values(4, 100), poisonous("k\\")]
     lake = open_lake(settings.catalog_file.parent)
     versions = [{**version, "version": number} for number, version in enumerate([VERSION] * len(values), 1)]
-    append(lake, record_table(versions))
-    append(lake, former_table(values))
+    append(lake, fit_records(versions))
+    append_former(lake, values)
     with pytest.raises(CatalogUnusable):
         lake.flush("records")
     with pytest.raises(CatalogUnusable):
@@ -180,8 +189,8 @@ def test_rows_of_former_releases_that_a_squash_writes_anew_stay_readable(
     settings = read_settings(home=tmp_path / "home")
     values = [poisonous("k\\")] * 3
     lake = open_lake(settings.catalog_file.parent)
-    append(lake, record_table([{**VERSION, "version": number} for number in (1, 2, 3)]))
-    append(lake, former_table(values))
+    append(lake, fit_records([{**VERSION, "version": number} for number in (1, 2, 3)]))
+    append_former(lake, values)
     lake.close()
     former_schema.undo()
     with Catalog(settings) as healed:
@@ -216,7 +225,7 @@ def test_texts_are_read_as_duckdb_writes_them(text: str, value: object) -> None:
 
 def test_types_are_the_same_whichever_release_wrote_the_row(tmp_path: Path) -> None:
     lake = open_lake(tmp_path)
-    append(lake, record_table([manifest(1, labels_json=json.dumps({"a": "b"}), children_json="[]")]))
+    append(lake, fit_records([manifest(1, labels_json=json.dumps({"a": "b"}), children_json="[]")]))
     kinds = lake.read(
         f"SELECT typeof({as_nested('records', 'labels')}), typeof({as_nested('records', 'children')}) FROM records"
     )

@@ -13,7 +13,7 @@ from catalog.settings import read_settings
 from oci.digest import Digest
 from oci.memory import MemoryStore
 from tests.api.conftest import serve
-from tests.cli.commands import Entrepot, PrefectServer, start_prefect
+from tests.cli.commands import Entrepot, PrefectServer
 from tests.mirror import mirror
 from tests.servers import Children
 from tests.upstream import Upstream
@@ -34,9 +34,9 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-@pytest.fixture(scope="module")
-def prefect(module_children: Children, tmp_path_factory: pytest.TempPathFactory) -> PrefectServer:
-    return start_prefect(module_children, tmp_path_factory.mktemp("prefect"))
+@pytest.fixture
+def prefect(session_prefect: PrefectServer) -> PrefectServer:
+    return session_prefect
 
 
 def stores() -> dict[str, MemoryStore]:

@@ -35,6 +35,7 @@ from oci.platform import Platform
 from oci.remote.repository import RemoteRepository
 from oci.remote.transport import RemoteTransport
 from tests.conftest import DockerRegistryFactory
+from tests.homes import new_home
 from tests.servers import Client
 from tests.unit.catalog.conftest import commit_to
 
@@ -60,7 +61,7 @@ def open_ends(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[str],
             layout = Layout.create(tmp_path / "layout")
             yield Ends(layout, lambda: Layout.open(tmp_path / "layout"))
         elif kind == "catalog":
-            with Catalog(read_settings(home=tmp_path / "home")) as catalog:
+            with Catalog(read_settings(home=new_home(tmp_path / "home"))) as catalog:
                 target = RepositoryTarget(catalog, Snapshot("team/app", 0))
                 yield Ends(target, lambda: commit_staged(catalog, target))
         else:

@@ -1,17 +1,18 @@
 """Runs the command `entrepot` as its own process, and asks a Prefect server what it has recorded."""
 
 import json
-import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from tests.servers import ROOT, Child, Children, answers, free_port
+from tests.servers import Child, Children, answers, free_port, run_command
 
 COMMAND = (sys.executable, "-m", "cli.main")
 
@@ -26,15 +27,7 @@ class Entrepot:
 
     def __call__(self, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """Run it to its end, whatever its exit code."""
-        return subprocess.run(
-            [*COMMAND, *arguments],
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            env=self._environment(env),
-            timeout=240,
-            check=False,
-        )
+        return run_command([*COMMAND, *arguments], env=self._environment(env))
 
     def json(self, *arguments: str, code: int = 0) -> Any:
         """What it prints with --json; its exit code must be `code`."""
@@ -47,7 +40,7 @@ class Entrepot:
         return self.children.start("command", [*COMMAND, *arguments], env=self._environment(env))
 
     def _environment(self, env: Mapping[str, str] | None) -> dict[str, str]:
-        return {**os.environ, "ENTREPOT_HOME": str(self.home), **self.env, **(env or {})}
+        return {"ENTREPOT_HOME": str(self.home), **self.env, **(env or {})}
 
 
 @dataclass(frozen=True)
@@ -88,6 +81,22 @@ class PrefectServer:
         """The artifacts of a flow run, by type."""
         found = self.filter("artifacts", artifacts={"flow_run_id": {"any_": [run_id]}})
         return {artifact["type"]: artifact for artifact in found}
+
+
+def save_prefect_database(server: PrefectServer, file: Path) -> None:
+    """Copy the database of a running server as it is now."""
+    with closing(sqlite3.connect(server.home / "prefect.db")) as source, closing(sqlite3.connect(file)) as target:
+        source.backup(target)
+
+
+def give_prefect_database(home: Path, file: Path) -> Path:
+    """Give a new home the database of its Prefect server, which else makes one at its first start; return the home."""
+    (home / "prefect").mkdir(parents=True, mode=0o700)
+    home.chmod(0o700)
+    database = home / "prefect" / "prefect.db"
+    database.touch(mode=0o600)
+    database.write_bytes(file.read_bytes())
+    return home
 
 
 def start_prefect(

@@ -8,29 +8,23 @@ import pytest
 
 from tests.cli.commands import COMMAND, Entrepot
 from tests.conftest import EntrepotFactory
-from tests.servers import ROOT, Children
+from tests.homes import new_home
+from tests.servers import Children, run_command
 
 PASSWORD = "correct horse"
 
 
 @pytest.fixture
 def entrepot(tmp_path: Path, children: Children) -> Entrepot:
-    return Entrepot(tmp_path / "entrepot", children)
+    return Entrepot(new_home(tmp_path / "entrepot", administrator=True), children)
 
 
 def with_input(entrepot: Entrepot, text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments, "--home", str(entrepot.home)],
-        input=text,
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=False,
-        timeout=120,
-    )
+    return run_command([*COMMAND, *arguments, "--home", str(entrepot.home)], text=text)
 
 
-def test_from_a_user_to_a_push(entrepot: Entrepot, entrepot_server: EntrepotFactory) -> None:
+def test_from_a_user_to_a_push(children: Children, tmp_path: Path, entrepot_server: EntrepotFactory) -> None:
+    entrepot = Entrepot(tmp_path / "first", children)
     made = with_input(entrepot, f"{PASSWORD}\n", "user", "add", "alice", "--password-stdin")
     assert made.returncode == 0, made.stderr
     assert "admin-password" in made.stderr

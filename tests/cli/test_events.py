@@ -6,13 +6,14 @@ import pytest
 
 from cli.main import run
 from tests.cli.commands import Entrepot
+from tests.homes import new_home
 from tests.receivers import receive
 from tests.servers import Children
 
 
 @pytest.fixture
 def entrepot(tmp_path: Path, children: Children) -> Entrepot:
-    return Entrepot(tmp_path / "entrepot", children)
+    return Entrepot(new_home(tmp_path / "entrepot"), children)
 
 
 def test_hooks_are_made_shown_and_deleted(entrepot: Entrepot) -> None:

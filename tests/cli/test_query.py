@@ -1,7 +1,6 @@
 """`entrepot query`: where a question comes from, the forms of its answer, and what is refused."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import pyarrow.ipc
@@ -15,7 +14,7 @@ from catalog.settings import read_settings
 from cli.content.query import choose_form
 from oci.errors import InvalidInput
 from tests.cli.commands import COMMAND, Entrepot
-from tests.servers import ROOT, Children
+from tests.servers import Children, run_command
 from tests.unit.catalog.conftest import push_image
 
 NAME = "team/app"
@@ -38,10 +37,8 @@ def test_the_question_comes_from_the_line_a_file_or_standard_input(entrepot: Ent
     file.write_text(SQL)
     wanted = [{"tag": "a", "version": 1}, {"tag": "b", "version": 2}]
     assert entrepot.json("query", "--file", str(file)) == wanted
-    done = subprocess.run(
-        [*COMMAND, "query", "-", "--format", "csv", "--home", str(entrepot.home)],
-        input=SQL, capture_output=True, text=True, cwd=ROOT, check=True,
-    )  # fmt: skip
+    done = run_command([*COMMAND, "query", "-", "--format", "csv", "--home", str(entrepot.home)], text=SQL)
+    assert done.returncode == 0
     assert done.stdout.splitlines() == ["tag,version", "a,1", "b,2"]
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 from catalog.remotes.budgets import BudgetFile
 from oci.remote.limits.budget import Budget
 from tests.cli.commands import Entrepot
+from tests.homes import new_home
 from tests.servers import Certificate, Children
 
 
 def test_a_record_is_made_changed_and_deleted(tmp_path: Path, children: Children, certificate: Certificate) -> None:
-    entrepot = Entrepot(tmp_path / "home", children)
+    entrepot = Entrepot(new_home(tmp_path / "home"), children)
     made = entrepot.json(
         "remote", "set", "index.docker.io", "--policy", "on_demand", "--ca-file", str(certificate.ca_file),
         "--header", "X-Key=env:KEY", "--concurrency", "3", "--rate", "100/6h", "--bandwidth", "10M",

@@ -7,6 +7,7 @@ import pytest
 from catalog.catalog import Catalog, open_catalog
 from catalog.settings import read_settings
 from tests.cli.commands import Entrepot
+from tests.homes import new_home
 from tests.servers import Children
 from tests.unit.catalog.conftest import push_image
 
@@ -16,7 +17,7 @@ NAME = "team/app"
 @pytest.fixture
 def entrepot(tmp_path: Path, children: Children) -> Entrepot:
     """Five versions of one repository, one of another."""
-    entrepot = Entrepot(tmp_path / "entrepot", children)
+    entrepot = Entrepot(new_home(tmp_path / "entrepot"), children)
     with opened(entrepot) as catalog:
         for number in range(1, 6):
             push_image(catalog, NAME, "a", str(number))

@@ -1,10 +1,8 @@
 """`kill -9` between every two steps of an ingest and of a commit: what was acknowledged stays, nothing is half there."""
 
 import os
-import re
 import signal
-import subprocess
-import sys
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import pytest
@@ -12,50 +10,15 @@ import pytest
 from catalog.catalog import Catalog
 from catalog.settings import read_settings
 from oci.digest import Digest
+from tests.crash.acts import push_two
+from tests.crash.killing import RECORD, run_killed
+from tests.homes import new_home
 from tests.unit.catalog.conftest import push_image
-
-ROOT = Path(__file__).parents[2]
-
-WORKER = """
-import os, signal, sys
-from pathlib import Path
-from catalog.catalog import Catalog
-from catalog.settings import read_settings
-from tests.unit.catalog.conftest import push_image
-
-home, wanted = Path(sys.argv[1]), sys.argv[2]
-catalog = Catalog(read_settings(home=home))
-push_image(catalog, "team/app", "stable", "stable")
-print("acknowledged stable", flush=True)
 
 ROOMS = (
-    "catalog/blobs/local_store.py", "catalog/blobs/uploads.py", "catalog/blobs/index.py",
+    "catalog/blobs/local_store.py", "catalog/blobs/uploads.py", "catalog/blobs/index.py", "catalog/blobs/ingest_queue.py",
     "catalog/commits/commit.py", "catalog/lake/connection.py",
-)
-steps = []
-
-def trace(frame, event, argument):
-    if not frame.f_code.co_filename.endswith(ROOMS):
-        return None
-    if event == "line":
-        step = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
-        if wanted == "record":
-            steps.append(step)
-        elif step == wanted:
-            os.kill(os.getpid(), signal.SIGKILL)
-    return trace
-
-sys.settrace(trace)
-push_image(catalog, "team/app", "new", "new")
-sys.settrace(None)
-print("acknowledged new", flush=True)
-print("steps", *dict.fromkeys(steps), flush=True)
-"""
-
-
-def run_worker(home: Path, wanted: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", WORKER, str(home), wanted]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120, check=False)
+)  # fmt: skip
 
 
 def check_nothing_is_half_there(home: Path) -> set[str]:
@@ -75,20 +38,19 @@ def check_nothing_is_half_there(home: Path) -> set[str]:
 
 
 @pytest.mark.slow
-def test_a_kill_at_any_line_loses_nothing_acknowledged_and_leaves_nothing_half_there(tmp_path: Path) -> None:
-    recorded = run_worker(tmp_path / "whole", "record")
-    assert recorded.returncode == 0, recorded.stderr
-    steps = re.findall(r"\w+\.py:\d+", recorded.stdout.splitlines()[-1])
-    assert len(steps) > 60
+def test_a_kill_at_any_line_loses_nothing_acknowledged_and_leaves_nothing_half_there(
+    tmp_path: Path, processes: ForkServerContext
+) -> None:
+    recorded = run_killed(processes, push_two, new_home(tmp_path / "whole"), ROOMS, RECORD)
+    assert (recorded.exitcode, recorded.told) == (0, ["stable", "new"])
+    assert len(recorded.lines) > 60
     seen: set[bool] = set()
-    chosen = steps[:: max(1, len(steps) // int(os.environ.get("ENTREPOT_CRASH_STEPS", "24")))]
-    for number, step in enumerate(chosen):
-        home = tmp_path / str(number)
-        killed = run_worker(home, step)
-        assert killed.returncode == -signal.SIGKILL, (step, killed.stderr)
-        assert "acknowledged stable" in killed.stdout
-        assert "acknowledged new" not in killed.stdout
+    chosen = recorded.lines[:: max(1, len(recorded.lines) // int(os.environ.get("TEST_STEPS", "24")))]
+    for number, line in enumerate(chosen):
+        home = new_home(tmp_path / str(number))
+        killed = run_killed(processes, push_two, home, ROOMS, line)
+        assert (killed.exitcode, killed.told) == (-signal.SIGKILL, ["stable"]), line
         tags = check_nothing_is_half_there(home)
-        assert "stable" in tags, step
+        assert "stable" in tags, line
         seen.add("new" in tags)
     assert False in seen

@@ -1,6 +1,5 @@
 """A sync is killed at fifty random points, and run again each time: it ends where an undisturbed one does."""
 
-import multiprocessing
 import os
 import random
 import signal
@@ -21,13 +20,6 @@ from tests.crash import syncing
 from tests.upstream import Reply, Seen, Upstream
 
 KILLS, TAGS, NAME = 50, 150, "team/app"
-
-
-@pytest.fixture(scope="module")
-def processes() -> ForkServerContext:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.crash.syncing"])
-    return context
 
 
 @pytest.fixture

@@ -23,7 +23,8 @@ from oci.errors import EntrepotError, NotFound, RemoteNotFound
 from oci.manifest import Manifest
 from oci.memory import MemoryStore
 from oci.pack import pack_image
-from tests.cli.commands import Entrepot, PrefectServer, start_prefect
+from tests.cli.commands import Entrepot, PrefectServer
+from tests.homes import new_home
 from tests.servers import Children
 
 REMOTE = "upstream.example/team/app"
@@ -106,9 +107,15 @@ def upstream() -> MemoryUpstream:
     return MemoryUpstream()
 
 
+def home_of(tmp_path: Path) -> Path:
+    """The home of one test, which its fixtures share."""
+    home = tmp_path / "entrepot"
+    return home if home.exists() else new_home(home, administrator=True)
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return read_settings(home=tmp_path / "entrepot")
+    return read_settings(home=home_of(tmp_path))
 
 
 @pytest.fixture
@@ -149,13 +156,13 @@ def sync(catalog: Catalog, upstream: MemoryUpstream) -> Syncer:
     return Syncer(catalog, upstream)
 
 
-@pytest.fixture(scope="module")
-def prefect(module_children: Children, tmp_path_factory: pytest.TempPathFactory) -> PrefectServer:
-    """A Prefect server that the tests of one module share."""
-    return start_prefect(module_children, tmp_path_factory.mktemp("prefect"))
+@pytest.fixture
+def prefect(session_prefect: PrefectServer) -> PrefectServer:
+    """The Prefect server that tests share."""
+    return session_prefect
 
 
 @pytest.fixture
 def entrepot(tmp_path: Path, children: Children, prefect: PrefectServer) -> Entrepot:
-    """The command over a home of this test, recorded by the module's Prefect server."""
-    return Entrepot(tmp_path / "entrepot", children, {"ENTREPOT_PREFECT_API_URL": prefect.api_url})
+    """The command over a home of this test, recorded by the shared Prefect server."""
+    return Entrepot(home_of(tmp_path), children, {"ENTREPOT_PREFECT_API_URL": prefect.api_url})

@@ -10,7 +10,7 @@ import pytest
 
 from catalog.catalog import open_catalog
 from catalog.settings import read_settings
-from catalog.signing.verification import stage
+from catalog.signing.stored import stage
 from catalog.versions.changes import AddManifest, SetTag
 from flows.image_build.buildah import line_of
 from oci.memory import MemoryStore

@@ -1,6 +1,7 @@
 """Registering deployments with a Prefect server that has some already, such as those of an older Entrepôt."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +14,21 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.forms.older_parameters import renew_parameters
 from flows.orchestration.deployments import read_deployments, register_deployments
-from tests.cli.commands import PrefectServer
+from tests.cli.commands import PrefectServer, give_prefect_database, start_prefect
+from tests.servers import Children
 
 GC = "collect-garbage/collect-garbage"
 OLD_ENTRYPOINT, OLD_COMMAND = "flows.gc.collect_garbage", "python -m flows.engine"
+
+
+@pytest.fixture(scope="module")
+def prefect(
+    module_children: Children, prefect_database: Path, tmp_path_factory: pytest.TempPathFactory
+) -> PrefectServer:
+    """A server of this module's own, whose deployments are what is tested."""
+    return start_prefect(
+        module_children, give_prefect_database(tmp_path_factory.mktemp("own") / "home", prefect_database)
+    )
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from flows.recovery.orphans import SILENT_SECONDS, Fate
 from flows.recovery.reaper import Reaper, asking
 from flows.recovery.run_locks import locks_folder
 from oci.memory import MemoryStore
-from tests.cli.commands import Entrepot, PrefectServer, start_prefect
+from tests.cli.commands import Entrepot, PrefectServer, give_prefect_database, start_prefect
 from tests.flows.test_sync_flow import NAME, blob_gets, image, numbers, processes_of
 from tests.servers import Children, answers, wait_until
 from tests.upstream import Upstream
@@ -43,9 +43,12 @@ def upstream(store: MemoryStore) -> Iterator[Upstream]:
 
 
 @pytest.fixture(scope="module")
-def server(module_children: Children, tmp_path_factory: pytest.TempPathFactory) -> PrefectServer:
+def server(
+    module_children: Children, prefect_database: Path, tmp_path_factory: pytest.TempPathFactory
+) -> PrefectServer:
     """A server as we run it over one home, which the tests of this module share."""
-    settings = read_settings(home=tmp_path_factory.mktemp("home") / "entrepot")
+    home = give_prefect_database(tmp_path_factory.mktemp("home") / "entrepot", prefect_database)
+    settings = read_settings(home=home)
     login = ensure_login(settings)
     started = start_prefect(
         module_children, settings.root, login=login, env=lambda port: server_environment(settings, port, login)
@@ -221,9 +224,9 @@ def test_a_server_that_hangs_is_no_reason_to_hide_what_was_committed(
 
 
 def test_a_server_of_the_command_s_own_is_started_again(
-    tmp_path: Path, children: Children, upstream: Upstream, store: MemoryStore
+    tmp_path: Path, children: Children, upstream: Upstream, store: MemoryStore, prefect_database: Path
 ) -> None:
-    alone = Entrepot(tmp_path / "entrepot", children)
+    alone = Entrepot(give_prefect_database(tmp_path / "entrepot", prefect_database), children)
     image(store, "v1", upstream.host)  # content that no other test has
     upstream.silence(route="blob", seconds=6)
     child = alone.start("sync", f"{upstream.host}/{NAME}")

@@ -269,15 +269,17 @@ def test_killed_between_copy_and_commit_it_copies_nothing_again(
     last = image(store, "v4-last", "last").layers[0].digest
     upstream.silence(route="blob", seconds=5, only=last)
     settings = read_settings(home=entrepot.home)
+
+    def committing() -> set[str]:
+        runs = prefect.filter("task_runs", task_runs={"state": {"type": {"any_": ["RUNNING"]}}})
+        return {run["id"] for run in runs if run["name"].startswith("commit-version")}
+
+    before = committing()  # of commands that other tests have killed
     child = entrepot.start("sync", f"{upstream.host}/{NAME}")
     child.wait_ready(lambda: last in blob_gets(upstream), seconds=60)
 
-    def is_committing() -> bool:
-        runs = prefect.filter("task_runs", task_runs={"state": {"type": {"any_": ["RUNNING"]}}})
-        return any(run["name"].startswith("commit-version") for run in runs)
-
     with FileLock(settings.catalog_file.with_suffix(".lock")):  # nobody commits meanwhile
-        child.wait_ready(is_committing, seconds=60)
+        child.wait_ready(lambda: bool(committing() - before), seconds=60)
         child.kill()
     assert snapshot(entrepot) is None
     assert len(blob_gets(upstream)) == 10

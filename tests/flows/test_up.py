@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.cli.commands import Entrepot
+from tests.cli.commands import Entrepot, give_prefect_database
 from tests.flows.test_sync_flow import processes_of
 from tests.servers import Child, Children, Client, answers, free_port
 
@@ -97,7 +97,8 @@ def test_from_nothing_to_a_pull_and_again(entrepot: Entrepot, podman: Client, to
     stop(entrepot, child)
 
 
-def test_when_a_part_dies_the_whole_ends_and_says_which(entrepot: Entrepot) -> None:
+def test_when_a_part_dies_the_whole_ends_and_says_which(entrepot: Entrepot, prefect_database: Path) -> None:
+    give_prefect_database(entrepot.home, prefect_database)
     child, _ = start(entrepot)
     (registry,) = [
         int(folder.name)
@@ -122,7 +123,8 @@ def is_registry(folder: Path, home: Path) -> bool:
     return b"registry_api" in command and str(home).encode() in command and b"registry_api" not in above
 
 
-def test_an_upstream_that_fails_is_told_and_the_rest_serves(entrepot: Entrepot) -> None:
+def test_an_upstream_that_fails_is_told_and_the_rest_serves(entrepot: Entrepot, prefect_database: Path) -> None:
+    give_prefect_database(entrepot.home, prefect_database)
     nobody = free_port()
     entrepot.env["ENTREPOT_UPSTREAM_ATTEMPTS"] = "1"
     child, ports = start(entrepot, "--upstream", f"127.0.0.1:{nobody}/team/app")

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from oci.memory import MemoryStore
-from tests.cli.commands import Entrepot
+from tests.cli.commands import Entrepot, give_prefect_database
 from tests.flows.test_prefect_trouble import command_of, pids_of
 from tests.flows.test_sync_flow import NAME, blob_gets, image, numbers, processes_of
 from tests.servers import Child, Children, answers, free_port, wait_until
@@ -89,8 +89,9 @@ def start(entrepot: Entrepot) -> Running:
 
 
 @pytest.fixture(scope="module")
-def up(module_children: Children, tmp_path_factory: pytest.TempPathFactory) -> Running:
-    return start(Entrepot(tmp_path_factory.mktemp("up") / "entrepot", module_children))
+def up(module_children: Children, prefect_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Running:
+    home = give_prefect_database(tmp_path_factory.mktemp("up") / "entrepot", prefect_database)
+    return start(Entrepot(home, module_children))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from catalog.catalog import open_catalog
 from catalog.settings import read_settings
-from tests.cli.commands import Entrepot, start_prefect
+from tests.cli.commands import Entrepot, PrefectServer
 from tests.conftest import EntrepotFactory
 from tests.servers import Children, Client, EntrepotServer, get
 from tests.unit.catalog.conftest import push_image
@@ -18,9 +18,10 @@ NAME, PASSWORD = "team/app", "open sesame"
 
 
 @pytest.fixture(scope="module")
-def entrepot(module_children: Children, tmp_path_factory: pytest.TempPathFactory) -> Entrepot:
-    prefect = start_prefect(module_children, tmp_path_factory.mktemp("prefect"))
-    env = {"ENTREPOT_PREFECT_API_URL": prefect.api_url, "ENTREPOT_SIGNING_PASSWORD": PASSWORD}
+def entrepot(
+    module_children: Children, session_prefect: PrefectServer, tmp_path_factory: pytest.TempPathFactory
+) -> Entrepot:
+    env = {"ENTREPOT_PREFECT_API_URL": session_prefect.api_url, "ENTREPOT_SIGNING_PASSWORD": PASSWORD}
     return Entrepot(tmp_path_factory.mktemp("home"), module_children, env)
 
 

@@ -9,7 +9,7 @@ from oci.copy import copy_graph
 from oci.layout import Layout
 from oci.memory import MemoryStore
 from oci.pack import pack_image
-from tests.cli.commands import Entrepot
+from tests.cli.commands import Entrepot, give_prefect_database
 from tests.conftest import EntrepotFactory
 from tests.mirror import upload
 from tests.receivers import fake_prefect
@@ -43,11 +43,13 @@ def test_a_push_to_docker_registry_starts_a_run(
 
 @pytest.mark.slow
 def test_a_push_to_one_entrepot_is_pulled_from_another(
-    children: Children, entrepot_server: EntrepotFactory, skopeo: Client, podman: Client, tmp_path: Path
-) -> None:
+    children: Children, entrepot_server: EntrepotFactory, skopeo: Client, podman: Client, tmp_path: Path,
+    prefect_database: Path,
+) -> None:  # fmt: skip
     """A push to A → a CloudEvent → B's hook → a flow run on B's worker → a pull from B."""
     first = entrepot_server(tmp_path / "a")
-    second, port, prefect = Entrepot(tmp_path / "b", children), free_port(), free_port()
+    second = Entrepot(give_prefect_database(tmp_path / "b", prefect_database), children)
+    port, prefect = free_port(), free_port()
     running = second.start("up", "--listen", f"127.0.0.1:{port}", "--prefect-port", str(prefect), "--json")
     made = second.json(
         "hook", "create", "of-a", f"http://{first.host}", "--kind", "cloudevents", "--proof", "hmac", "--target", "mirror",

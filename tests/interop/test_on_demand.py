@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import Entrepot
+from tests.cli.commands import Entrepot, PrefectServer
 from tests.conftest import DockerRegistryFactory, EntrepotFactory
 from tests.mirror import mirror, upload
 from tests.servers import Children, Client, EntrepotServer, wait_until
@@ -32,8 +32,8 @@ def test_a_sync_on_demand_copies_layers_with_the_first_pull(
 
 
 @pytest.fixture
-def entrepot(tmp_path: Path, children: Children) -> Entrepot:
-    return Entrepot(tmp_path / "entrepot", children)
+def entrepot(tmp_path: Path, children: Children, session_prefect: PrefectServer) -> Entrepot:
+    return Entrepot(tmp_path / "entrepot", children, {"ENTREPOT_PREFECT_API_URL": session_prefect.api_url})
 
 
 def test_a_cache_makes_repositories_and_outlives_its_upstream(

@@ -13,7 +13,7 @@ from oci.digest import Digest
 from oci.memory import MemoryStore
 from oci.pack import pack_image
 from tests.api.conftest import Api, serve
-from tests.cli.commands import Entrepot
+from tests.cli.commands import Entrepot, PrefectServer
 from tests.conftest import EntrepotFactory
 from tests.mirror import mirror
 from tests.servers import Children, Client, S3Server, wait_until
@@ -104,17 +104,18 @@ def test_s3_that_is_down_is_a_503_that_names_nothing(s3: S3Server, tmp_path: Pat
 
 
 def test_sync_export_import_and_gc_over_s3(
-    s3: S3Server, tmp_path: Path, children: Children, monkeypatch: pytest.MonkeyPatch
+    s3: S3Server, tmp_path: Path, children: Children, monkeypatch: pytest.MonkeyPatch, session_prefect: PrefectServer
 ) -> None:
     with serve(tmp_path / "source", storage=f"file:{tmp_path / 'source-blobs'}") as source:
         push_image(source)
         home = tmp_path / "entrepot"
         assert mirror(home, f"127.0.0.1:{source.port}/{NAME}").changed
         assert mirror(home, f"127.0.0.1:{source.port}/{NAME}").moved_items == 0
-    entrepot = Entrepot(home, children)
+    recorded = {"ENTREPOT_PREFECT_API_URL": session_prefect.api_url}
+    entrepot = Entrepot(home, children, recorded)
     assert entrepot("export", str(tmp_path / "app.tar"), NAME).returncode == 0
     monkeypatch.setenv("ENTREPOT_STORAGE", f"s3://{s3.bucket}/second")
-    second = Entrepot(tmp_path / "second", children)
+    second = Entrepot(tmp_path / "second", children, recorded)
     assert second("import", str(tmp_path / "app.tar")).returncode == 0
     assert second.json("tag", "list", NAME) == entrepot.json("tag", "list", NAME)
     assert len([path for path in (s3.folder / "second").rglob("*") if path.is_file()]) == 3

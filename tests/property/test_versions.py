@@ -25,6 +25,7 @@ from catalog.versions.pins import Pin
 from flows.retention.flow import retain
 from oci.digest import Digest
 from oci.errors import InUse, VersionUnknown
+from tests.homes import new_home
 from tests.unit.catalog.conftest import commit_to, stage_image
 
 IMAGES = 6
@@ -43,8 +44,9 @@ class Versions(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="entrepot-versions-"))
-        self.catalog = Catalog(read_settings(home=self.folder))
-        self.reader = Catalog(read_settings(home=self.folder))
+        home = new_home(self.folder / "entrepot")
+        self.catalog = Catalog(read_settings(home=home))
+        self.reader = Catalog(read_settings(home=home))
         self.model: dict[int, Model] = {0: ({}, frozenset())}
         self.latest = 0
         self.gone: set[int] = set()

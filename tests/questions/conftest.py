@@ -16,9 +16,10 @@ from catalog.access.policy import parse_grant
 from catalog.access.store import AccessStore
 from catalog.catalog import Catalog, open_catalog
 from catalog.query.named import find_named
-from catalog.query.process import Task, answer
+from catalog.query.process import answer
 from catalog.query.question import Question, Value
 from catalog.query.run import limits_of
+from catalog.query.task import Task
 from catalog.query.views import NOW, AsOf
 from catalog.settings import Settings, read_settings
 from catalog.signing.plan import plan_attestation, plan_signing, read_document
@@ -59,7 +60,7 @@ class Home:
         return self.ask(found.sql, found.parameters)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     folder = tmp_path_factory.mktemp("questions")
     (folder / "scratch").mkdir()

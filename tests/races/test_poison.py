@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,7 +14,7 @@ import catalog.commits.commit
 from catalog.catalog import Catalog
 from catalog.settings import read_settings
 from catalog.versions.changes import AddManifest, SetTag
-from catalog.versions.rows import Record, record_table
+from catalog.versions.rows import Record, fit_records
 from catalog.versions.snapshot import Snapshot
 from oci import mediatypes
 from oci.digest import Digest
@@ -23,6 +22,7 @@ from oci.errors import CatalogBusy, EntrepotError
 from oci.memory import MemoryStore
 from oci.pack import pack_image
 from tests.api.conftest import Api, serve, simple_manifest
+from tests.homes import new_home
 from tests.servers import wait_until
 from tests.unit.catalog.conftest import commit_to, push_image, stage_image, stage_index, stage_manifest
 
@@ -47,7 +47,7 @@ ASKED = ("images", "manifests", "descriptors", "layers", "referrers", "usage", "
 
 @pytest.fixture
 def opened(tmp_path: Path) -> Catalog:
-    return Catalog(read_settings(home=tmp_path / "entrepot"))
+    return Catalog(read_settings(home=new_home(tmp_path / "entrepot")))
 
 
 def together(opened: Catalog, jobs: Sequence[Callable[[], object]]) -> list[object]:
@@ -77,12 +77,12 @@ def test_what_cannot_be_written_fails_alone(opened: Catalog, monkeypatch: pytest
     """Whatever the reason: here the writer of rows itself does not take some."""
     jobs = [push(opened, "bad/app" if number % 7 == 3 else f"good/app-{number % 3}", number) for number in range(28)]
 
-    def write(records: Sequence[Record]) -> pa.Table:
+    def write(records: Sequence[Record]) -> list[Record]:
         if any(record["repository"] == "bad/app" for record in records):
             raise ValueError("poison")
-        return record_table(records)
+        return fit_records(records)
 
-    monkeypatch.setattr(catalog.commits.commit, "record_table", write)
+    monkeypatch.setattr(catalog.commits.commit, "fit_records", write)
     found = together(opened, jobs)
     assert [number for number, one in enumerate(found) if isinstance(one, Exception)] == [3, 10, 17, 24]
     assert all(isinstance(found[number], ValueError) for number in (3, 10, 17, 24))
@@ -190,7 +190,7 @@ def test_any_text_of_a_manifest_is_committed(
 
 @pytest.fixture(scope="module")
 def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
-    return Catalog(read_settings(home=tmp_path_factory.mktemp("fuzzed") / "entrepot"))
+    return Catalog(read_settings(home=new_home(tmp_path_factory.mktemp("fuzzed") / "entrepot")))
 
 
 def test_no_good_push_fails_beside_poison(tmp_path: Path) -> None:

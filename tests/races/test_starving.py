@@ -13,6 +13,7 @@ from catalog.settings import read_settings
 from catalog.versions.changes import Change, RemoveTag
 from catalog.versions.snapshot import Snapshot
 from flows.runs.operation import MAX_PLANS, Operation, PlanChanged, perform
+from tests.homes import new_home
 from tests.servers import wait_until
 from tests.unit.catalog.conftest import push_image
 
@@ -21,7 +22,7 @@ NAME, NOW = "team/app", datetime(2026, 1, 1, tzinfo=UTC)
 
 def test_an_operation_comes_through_beside_four_steady_pushers(tmp_path: Path) -> None:
     """It is made to be too late each time: it plans no quicker than others make the next version."""
-    with Catalog(read_settings(home=tmp_path / "entrepot")) as catalog, ThreadPoolExecutor(4) as pool:
+    with Catalog(read_settings(home=new_home(tmp_path / "entrepot"))) as catalog, ThreadPoolExecutor(4) as pool:
         push_image(catalog, NAME, "old", "old")
         stop, plans = threading.Event(), list[int]()
         pushing = [pool.submit(push_until, catalog, number, stop) for number in range(4)]
@@ -56,7 +57,7 @@ def push_until(catalog: Catalog, number: int, stop: threading.Event) -> list[str
 
 
 def test_a_plan_that_fails_under_the_lock_lets_others_go_on(tmp_path: Path) -> None:
-    with Catalog(read_settings(home=tmp_path / "entrepot")) as catalog:
+    with Catalog(read_settings(home=new_home(tmp_path / "entrepot"))) as catalog:
 
         def plan_badly(_: Snapshot) -> object:
             raise ZeroDivisionError
@@ -67,14 +68,14 @@ def test_a_plan_that_fails_under_the_lock_lets_others_go_on(tmp_path: Path) -> N
 
 
 def test_a_plan_that_writes_under_the_lock_fails_instead_of_waiting_for_itself(tmp_path: Path) -> None:
-    with Catalog(read_settings(home=tmp_path / "entrepot")) as catalog:
+    with Catalog(read_settings(home=new_home(tmp_path / "entrepot"))) as catalog:
         with pytest.raises(RuntimeError, match="would wait for itself"):
             catalog.commits.commit_latest(NAME, lambda _: push_image(catalog, NAME, "v1", "one"))  # type: ignore[arg-type,return-value]
         assert push_image(catalog, NAME, "v1", "one").version == 1
 
 
 def test_what_was_not_shown_is_not_done_at_the_last_try_either(tmp_path: Path) -> None:
-    with Catalog(read_settings(home=tmp_path / "entrepot")) as catalog:
+    with Catalog(read_settings(home=new_home(tmp_path / "entrepot"))) as catalog:
         push_image(catalog, NAME, "v1", "one")
         operation = Operation(NAME, "retain", "", lambda _: [RemoveTag("v1")])
         shown = perform(catalog, operation, actor="tester", run_id="one", now=NOW, dry_run=True).plan

@@ -13,13 +13,14 @@ from starlette.types import Message, Receive
 
 from catalog.access.administration import Administration
 from catalog.access.policy import parse_grant
-from catalog.access.store import AccessStore, ensure_administrator
+from catalog.access.store import AccessStore
 from catalog.catalog import open_catalog
 from catalog.settings import read_settings
 from registry_api.app import Application, create_app
 from registry_api.dispatch.routes import ROUTES
 from registry_api.management.dependencies import LARGEST_BODY
 from tests.api.conftest import Api, serve
+from tests.homes import new_home
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 PART = b"[" * 16_384
@@ -40,9 +41,7 @@ class Endless:
 
 @contextmanager
 def opened(home: Path) -> Iterator[Application]:
-    settings = read_settings(home=home)
-    ensure_administrator(settings)
-    with open_catalog(settings) as catalog:
+    with open_catalog(read_settings(home=new_home(home, administrator=True))) as catalog:
         yield create_app(catalog)
 
 

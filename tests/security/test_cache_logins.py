@@ -18,6 +18,7 @@ from oci.errors import RemoteUnauthorized
 from oci.remote.auth.keychain import Credential, Keychain
 from tests.api.conftest import serve
 from tests.cli.commands import Entrepot
+from tests.homes import new_home
 from tests.servers import Children, wait_until
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -46,13 +47,13 @@ def logins_file(folder: Path, *keys: str) -> Path:
     ],
 )
 def test_whether_a_cache_has_a_login(tmp_path: Path, key: str, remote: str, *, found: bool) -> None:
-    with open_catalog(read_settings(home=tmp_path / "entrepot")) as catalog:
+    with open_catalog(read_settings(home=new_home(tmp_path / "entrepot"))) as catalog:
         keychain = Keychain({}, (logins_file(tmp_path, key), tmp_path / "absent.json"))
         assert bool(login_of(remote, keychain, catalog.remotes)) is found
 
 
 def test_other_proofs_of_who_we_are_count_too(tmp_path: Path) -> None:
-    with open_catalog(read_settings(home=tmp_path / "entrepot")) as catalog:
+    with open_catalog(read_settings(home=new_home(tmp_path / "entrepot"))) as catalog:
         nothing = Keychain()
         assert login_of("registry.example", nothing, catalog.remotes) == ""
         assert login_of("r.example", Keychain({"r.example/a": Credential("me", "secret")}), catalog.remotes)
@@ -76,7 +77,7 @@ def test_other_proofs_of_who_we_are_count_too(tmp_path: Path) -> None:
 def test_caches_that_share_a_login_are_told_of_when_serving_starts(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    home = tmp_path / "entrepot"
+    home = new_home(tmp_path / "entrepot", administrator=True)
     file = logins_file(tmp_path, "registry.example")
     with open_catalog(read_settings(home=home)) as catalog:
         kinds: dict[str, dict[str, object]] = {

@@ -17,27 +17,21 @@ import pytest
 
 from catalog.distributions.records import Distribution
 from catalog.settings import read_settings
-from catalog.webhooks.delivery import deliver, open_receivers
+from catalog.webhooks.delivery import open_receivers
 from catalog.webhooks.records import EventRecords, Subscription, read_record
 from oci.descriptor import Descriptor
 from oci.errors import RemoteError, RemoteRefused, RemoteUnauthorized, RemoteUnavailable
 from oci.memory import MemoryStore
 from oci.pack import pack_image
 from oci.remote.network import reach
+from oci.remote.network.backends import GuardedBackend, set_backend
 from oci.remote.network.hops import Hops, parse_via
-from oci.remote.network.reach import (
-    Address,
-    GuardedBackend,
-    Reach,
-    address_kind,
-    is_named,
-    literal_address,
-    set_backend,
-)
+from oci.remote.network.reach import Address, Reach, address_kind, is_named, literal_address
 from oci.remote.options import RemoteOptions
 from oci.remote.repository import RemoteRepository
 from oci.remote.transport import RemoteTransport
-from registry_api.auth.oidc_tokens import IdentityTokens, identity_client
+from registry_api.auth.issuer_keys import identity_client
+from registry_api.auth.oidc_tokens import IdentityTokens
 from tests.api.conftest import Api, serve
 from tests.receivers import Receiver, receive
 from tests.servers import wait_until
@@ -379,7 +373,7 @@ def test_nor_by_a_name_that_leads_there(own: Api, within: Receiver) -> None:
 
         receivers.reach._resolve = resolve
         try:
-            await deliver(receivers, subscription, b"{}")
+            await receivers.deliver(subscription, b"{}")
         finally:
             await receivers.close()
 
@@ -394,7 +388,7 @@ def test_subscriptions_made_before_or_on_this_machine_are_told_as_they_were(with
 
     async def tell() -> None:
         receivers = open_receivers(read_settings(home=tmp_path))
-        await deliver(receivers, kept, b"{}")
+        await receivers.deliver(kept, b"{}")
         await receivers.close()
 
     asyncio.run(tell())

@@ -19,14 +19,15 @@ from flows.sign.request import AttestRequest, read_any_signer, read_trust
 from flows.sign.verifiers import check_by_identity, check_by_key
 from oci.errors import InvalidInput
 from oci.signing.keys import KeyInvalid
+from tests.homes import new_home
 
 WORKER = {"PREFECT__FLOW_RUN_ID": "5f966d35-ad9c-45c7-ad6a-24be29fb1024"}
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    made = read_settings(home=tmp_path / "entrepot")
-    (made.root / "work").mkdir(parents=True)
+    made = read_settings(home=new_home(tmp_path / "entrepot"))
+    (made.root / "work").mkdir()
     (made.root / "admin-password").write_text("the password")
     return made
 

@@ -10,10 +10,6 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Literal
 
-import httpcore
-import httpx
-from httpcore._backends.auto import AutoBackend
-
 from oci.errors import RemoteRefused
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -134,13 +130,13 @@ class Reach:
     async def addresses(self, host: str, port: int) -> list[Address]:
         """Return the addresses of a host that may be connected to.
 
-        Raises RemoteRefused when it has none, httpx's ConnectError when it is not known.
+        Raises RemoteRefused when it has none, OSError when it is not known.
         """
         self.check_name(host)
         try:
             found = await self._resolve(host, port)
-        except (OSError, UnicodeError) as error:
-            raise httpcore.ConnectError(str(error)) from error
+        except UnicodeError as error:
+            raise OSError(str(error)) from error
         usable = [one for one in found if self._may(host, one)]
         if not usable:
             raise self._refusal(host)
@@ -163,45 +159,3 @@ def _without_port(host: str) -> str:
     if host.startswith("["):
         return host.partition("]")[0].strip("[")
     return host.partition(":")[0] if host.count(":") == 1 else host
-
-
-class NotingBackend(AutoBackend):
-    """Connects as always, and notes the address."""
-
-    def __init__(self, reach: Reach) -> None:
-        super().__init__()
-        self._reach = reach
-
-    async def connect_tcp(self, host: str, port: int, *rest: object, **options: object) -> httpcore.AsyncNetworkStream:
-        """Connect."""
-        stream = await super().connect_tcp(host, port, *rest, **options)  # type: ignore[arg-type]
-        peer = stream.get_extra_info("server_addr")
-        if isinstance(peer, tuple):
-            self._reach.met(str(peer[0]))
-        return stream
-
-
-class GuardedBackend(AutoBackend):
-    """Connects to the addresses within reach alone, one after the other."""
-
-    def __init__(self, reach: Reach) -> None:
-        super().__init__()
-        self._reach = reach
-
-    async def connect_tcp(self, host: str, port: int, *rest: object, **options: object) -> httpcore.AsyncNetworkStream:
-        """Connect to an address that was looked at."""
-        failed: Exception | None = None
-        for address in await self._reach.addresses(host, port):
-            try:
-                return await super().connect_tcp(str(address), port, *rest, **options)  # type: ignore[arg-type]
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                failed = error
-        assert failed is not None
-        raise failed
-
-
-def set_backend(client: httpx.AsyncClient, backend: httpcore.AsyncNetworkBackend) -> None:
-    """Have the direct connections of a client made by `backend`; those to a proxy are made as always."""
-    transport = client._transport  # noqa: SLF001  # httpx has no other way that keeps the environment's proxies
-    assert isinstance(transport, httpx.AsyncHTTPTransport)
-    transport._pool._network_backend = backend  # noqa: SLF001

@@ -10,7 +10,7 @@ import pytest
 from catalog.catalog import Catalog, open_catalog
 from catalog.remotes.clients import Upstreams
 from catalog.settings import read_settings
-from catalog.signing.verification import stage
+from catalog.signing.stored import stage
 from catalog.versions.changes import AddManifest, SetTag
 from flows.push.context import PushContext
 from flows.push.procedure import run_push
@@ -21,6 +21,7 @@ from oci.manifest import Manifest, parse_manifest
 from oci.memory import MemoryStore
 from oci.pack import pack_artifact, pack_image
 from tests.behaviour.upstreams.taking import TAKING, Asked, Flaw, Taker, Told
+from tests.homes import new_home
 from tests.unit.catalog.conftest import commit_to
 
 LARGE = bytes(range(256)) * 20_000  # 5 MB: more than goes with the closing request
@@ -28,7 +29,8 @@ LARGE = bytes(range(256)) * 20_000  # 5 MB: more than goes with the closing requ
 
 @pytest.fixture(scope="module")
 def catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
-    with open_catalog(read_settings(home=tmp_path_factory.mktemp("odd") / "entrepot", upstream_attempts=2)) as opened:
+    home = new_home(tmp_path_factory.mktemp("odd") / "entrepot")
+    with open_catalog(read_settings(home=home, upstream_attempts=2)) as opened:
         yield opened
 
 

@@ -11,7 +11,7 @@ import pytest
 from catalog.catalog import Catalog, open_catalog
 from catalog.remotes.clients import Upstreams
 from catalog.settings import Settings, read_settings
-from catalog.signing.verification import stage
+from catalog.signing.stored import stage
 from catalog.versions.changes import AddManifest, SetTag
 from flows.push.context import PushContext
 from flows.push.procedure import run_push

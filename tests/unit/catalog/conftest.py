@@ -14,10 +14,12 @@ from catalog.versions.changes import AddManifest, Change, Commit, CommitResult, 
 from oci import mediatypes
 from oci.descriptor import Descriptor
 from oci.digest import Digest
+from tests.homes import new_home
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
+    """A folder that is not there yet."""
     return tmp_path / "entrepot"
 
 
@@ -36,7 +38,9 @@ def open_again(home: Path) -> Iterator[Callable[..., Catalog]]:
 
 
 @pytest.fixture
-def catalog(open_again: Callable[..., Catalog]) -> Catalog:
+def catalog(home: Path, open_again: Callable[..., Catalog]) -> Catalog:
+    if not home.exists():
+        new_home(home)
     return open_again()
 
 

@@ -28,6 +28,7 @@ from oci.digest import Digest
 from oci.errors import Conflict, InvalidInput, LocalError, NameUnknown, StorageCorrupt
 from oci.layout import Layout
 from oci.platform import Platform
+from tests.homes import new_home
 from tests.unit.catalog.conftest import commit_to, push_image, stage_image, stage_index
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -49,7 +50,7 @@ def take_in(catalog: Catalog, path: Path) -> None:
 
 @pytest.fixture
 def other(tmp_path: Path) -> Catalog:
-    return Catalog(read_settings(home=tmp_path / "other"))
+    return Catalog(read_settings(home=new_home(tmp_path / "other")))
 
 
 @pytest.fixture

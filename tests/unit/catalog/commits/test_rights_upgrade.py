@@ -8,6 +8,7 @@ import pytest
 
 import catalog.lake.connection
 from catalog.blobs.index import BlobIndex
+from catalog.blobs.ingest_queue import Ingest
 from catalog.catalog import Catalog
 from catalog.lake.connection import Lake
 from oci.digest import Digest
@@ -64,7 +65,7 @@ def former(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     lake.close()
     held = BlobIndex(home / "catalog" / "holdings.sqlite")
     for digest in (ALONE, CLAIMED, OPEN, BESIDE, CHOSEN):
-        held.ingest(digest, 5, lambda: None, repository="x", media_type="", now=1.0)
+        held.ingest([Ingest(digest, 5, lambda: None, "x", "", 1.0)], lambda _: None)
         held.end_links("x")
     with held.transaction() as connection:
         connection.execute("UPDATE blobs SET taken_by = NULL")

@@ -12,7 +12,7 @@ from catalog.distributions.records import Distribution, history_start
 from catalog.distributions.replication import current_version, switch
 from catalog.lake import schema
 from catalog.versions.changes import Commit
-from catalog.versions.rows import record_table, version_record
+from catalog.versions.rows import fit_records, version_record
 from catalog.versions.snapshot import Delta, Snapshot
 from oci.errors import DistributionUnknown, InvalidInput
 from oci.remote.discovery.discovery import Served
@@ -80,7 +80,7 @@ def test_an_older_catalogue_is_migrated(
         with old._lake.write() as writer:
             record = version_record(made, Snapshot("team/app", 0), Snapshot("team/app", 1), Delta())
             del record["base"], record["origins"]  # which are younger
-            writer.append("records", record_table([record]))
+            writer.append("records", fit_records([record]))
     migrated = open_again()
     assert migrated.distributions.get("team/app") == Distribution("team/app", "team/app", NOW, NOW)
     assert [(row.number, row.base) for row in migrated.history.versions("team/app")] == [(1, 0)]

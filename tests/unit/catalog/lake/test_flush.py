@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from catalog.catalog import Catalog
+from catalog.lake.connection import Lake
 from oci.errors import CatalogUnusable
 from tests.servers import ROOT
 from tests.unit.catalog.conftest import push_image
@@ -26,6 +27,15 @@ with Catalog(read_settings(home=Path(sys.argv[1]))) as catalog:
     push_image(catalog, "team/app", "b", "two")
     exec(sys.argv[2])
 """
+
+
+@pytest.fixture
+def home(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home that several releases have upgraded: tables of it have had more than one shape."""
+    with monkeypatch.context() as patch:
+        patch.setattr("catalog.lake.connection.SCHEMA_VERSION", 1)
+        Lake(home / "catalog" / "catalog.sqlite", memory="256MB", threads=1, lock_timeout=10).close()
+    return home
 
 
 def in_another_process(home: Path, statement: str) -> None:

@@ -14,6 +14,7 @@ from catalog.maintenance.compaction import MaintenanceStep
 from catalog.settings import read_settings
 from catalog.versions.changes import RemoveTag
 from catalog.versions.snapshot import Snapshot
+from tests.homes import new_home
 from tests.unit.catalog.conftest import commit_to, push_image
 
 ROOT = Path(__file__).parents[4]
@@ -118,7 +119,7 @@ with Catalog(read_settings(home=Path(sys.argv[1]))) as catalog:
 @pytest.mark.slow
 @pytest.mark.parametrize("step", ["flush-rows", "merge-files", "expire-snapshots"])
 def test_a_kill_in_the_middle_leaves_the_catalogue_whole(home: Path, step: str) -> None:
-    with Catalog(read_settings(home=home)) as catalog:
+    with Catalog(read_settings(home=new_home(home))) as catalog:
         fill(catalog, 12)
         before = everything(catalog)
     command = [sys.executable, "-c", WORKER, str(home), step, "0.005"]

@@ -15,6 +15,7 @@ from catalog.versions.changes import AddManifest, RemoveManifest
 from catalog.versions.snapshot import Snapshot
 from oci.digest import Digest
 from oci.errors import BlobUnknown
+from tests.homes import new_home
 from tests.unit.catalog.conftest import commit_to, push_image, stage_image
 
 DAY = 86400.0
@@ -27,7 +28,7 @@ def now() -> list[float]:
 
 @pytest.fixture
 def timed(home: Path, now: list[float]) -> Iterator[Catalog]:
-    with Catalog(read_settings(home=home), clock=lambda: now[0]) as catalog:
+    with Catalog(read_settings(home=new_home(home)), clock=lambda: now[0]) as catalog:
         yield catalog
 
 

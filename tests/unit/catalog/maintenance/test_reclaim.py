@@ -14,6 +14,7 @@ from catalog.settings import read_settings
 from catalog.versions.changes import AddManifest, SetTag
 from oci import mediatypes
 from oci.digest import Digest
+from tests.homes import new_home
 from tests.unit.catalog.conftest import commit_to, stage_blob, stage_manifest
 
 NAME = "cache/team/app"
@@ -35,7 +36,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def catalog(home: Path, clock: Clock) -> Iterator[Catalog]:
-    with Catalog(read_settings(home=home), clock=clock) as opened:
+    with Catalog(read_settings(home=new_home(home)), clock=clock) as opened:
         yield opened
 
 

@@ -13,6 +13,7 @@ from catalog.maintenance.scrub import Damage, DueBlob, Fault, Pace
 from catalog.settings import read_settings
 from oci.digest import Digest
 from oci.errors import BlobUnknown, StorageCorrupt
+from tests.homes import new_home
 from tests.servers import S3Server
 from tests.unit.catalog.conftest import push_image
 
@@ -36,7 +37,7 @@ def now() -> list[float]:
 
 @pytest.fixture
 def timed(blobs: Path, now: list[float], tmp_path: Path) -> Iterator[Catalog]:
-    with Catalog(read_settings(home=tmp_path / "entrepot"), clock=lambda: now[0]) as catalog:
+    with Catalog(read_settings(home=new_home(tmp_path / "entrepot")), clock=lambda: now[0]) as catalog:
         yield catalog
 
 

@@ -10,9 +10,10 @@ import pytest
 
 from catalog.catalog import Catalog
 from catalog.query.check import check_question
-from catalog.query.process import Task, close_doors, open_lake, plan_bounds
+from catalog.query.process import close_doors, open_lake, plan_bounds
 from catalog.query.question import Limits, Question
 from catalog.query.run import environment
+from catalog.query.task import Task
 from oci.errors import QueryInvalid
 from tests.servers import wait_until
 from tests.unit.catalog.conftest import push_image

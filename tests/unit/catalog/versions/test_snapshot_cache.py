@@ -6,6 +6,7 @@ import pytest
 
 from catalog.catalog import Catalog
 from catalog.settings import read_settings
+from tests.homes import new_home
 from tests.unit.catalog.conftest import push_image
 
 
@@ -15,12 +16,13 @@ def kept(catalog: Catalog) -> list[str]:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    with Catalog(read_settings(home=tmp_path)) as catalog:
+    home = new_home(tmp_path / "entrepot")
+    with Catalog(read_settings(home=home)) as catalog:
         for name in ("small/a", "small/b", "small/c"):
             push_image(catalog, name, "v1", name)
         for number in range(20):
             push_image(catalog, "large/one", f"v{number}", f"{number}")
-    return tmp_path
+    return home
 
 
 def test_the_least_recently_used_go_when_there_is_too_much(home: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from catalog.catalog import Catalog
 from catalog.lake import schema
 from catalog.versions.changes import AddManifest, Commit, SetTag
-from catalog.versions.rows import record_table, version_record
+from catalog.versions.rows import fit_records, version_record
 from catalog.versions.snapshot import Delta, Snapshot
 from catalog.versions.version_origins import VersionOrigin, parse_origins, remote_origins, remotes_of, render_origins
 from oci.digest import Digest
@@ -129,7 +129,7 @@ def test_messages_of_an_older_home_are_read_once(
                 made = Commit(name, operation, (), "op", "admin", NOW, message=message)
                 record = version_record(made, Snapshot(name, 0), Snapshot(name, 1), Delta())
                 del record["origins"]  # which is younger
-                writer.append("records", record_table([record]))
+                writer.append("records", fit_records([record]))
     with open_again() as migrated:
         origins = {name: [one.name for one in migrated.history.version(name, 1).origins] for name in FORMER}
         assert origins == {name: remotes for name, (_, _, remotes) in FORMER.items()}

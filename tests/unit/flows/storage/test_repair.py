@@ -22,6 +22,7 @@ from oci.manifest import Manifest
 from oci.memory import MemoryStore
 from oci.pack import pack_image
 from tests.api.conftest import serve
+from tests.homes import new_home
 from tests.mirror import synced
 from tests.unit.catalog.conftest import commit_to, stage_image
 from tests.upstream import Upstream
@@ -64,7 +65,7 @@ def second() -> Iterator[Registry]:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return read_settings(home=tmp_path / "entrepot", upstream_attempts=1, internal_hosts="127.0.0.1")
+    return read_settings(home=new_home(tmp_path / "entrepot"), upstream_attempts=1, internal_hosts="127.0.0.1")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -23,6 +22,7 @@ from registry_api.dispatch.routes import MANIFEST, ROUTES, Match
 from registry_api.dispatch.target import PathTarget, check_changeable
 from registry_api.pull_through.caches import Caches
 from registry_api.pull_through.missing_children import MissingChildren
+from tests.homes import new_home
 from tests.unit.catalog.conftest import push_image
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -32,7 +32,7 @@ SCOPE = {"type": "http", "client": ("192.0.2.1", 4000)}
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     """Served are `app`, version 1 of it at `fixed`, and below the private cache `hub` also `hub/app`, which is no part of it."""
-    home: Path = tmp_path_factory.mktemp("registry") / "entrepot"
+    home = new_home(tmp_path_factory.mktemp("registry") / "entrepot")
     with open_catalog(read_settings(home=home)) as catalog:
         push_image(catalog, "app", "v1", "seed")
         for distribution in (
@@ -90,3 +90,8 @@ def test_what_has_a_fixed_version_or_an_upstream_takes_no_push(registry: Registr
         with pytest.raises(Denied):
             check_changeable(registry, "push", name, find(name), below)
     check_changeable(registry, "delete", "hub/debian", None, cache)
+
+
+def test_a_first_push_by_others_meanwhile_is_no_reason_to_refuse(registry: Registry) -> None:
+    """The path was looked up before their commit, the repository after it."""
+    check_changeable(registry, "push", "app", None)

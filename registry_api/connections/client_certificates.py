@@ -9,7 +9,7 @@ from typing import cast
 
 from cryptography import x509
 
-from registry_api.http.connections import Connection
+from registry_api.connections.connection import Connection
 
 
 class CertifiedConnection(Connection):

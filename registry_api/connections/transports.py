@@ -7,41 +7,54 @@ time than all the rest of a pull.
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Callable
 from typing import Protocol
 
-from registry_api.http.header_names import spelled
+from starlette.types import Scope
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-SEND_FILE = "entrepot.send_file"
-"""The extension in a request's ASGI scope that sends a part of a file as the body; see `SendFile`."""
+from registry_api.connections.heads import encode_headers, spelled
+from registry_api.http.extensions import Fetch
+from registry_api.http.messages import Headers
 
 PIECE = 1024 * 1024
 """Bytes given to the system at once; other tasks run between two pieces."""
 
+COPIED_AT_MOST = 256 * 1024
+"""Bytes up to which a part of a file is copied: one call sends it with its head, for less than `sendfile` and a call more."""
+
+_of_thread = threading.local()
+_WITHOUT_LENGTH = (204, 304)
 _JOINED_AT_MOST = 65_536
 """Bytes up to which copying a body behind its head costs less than handing over two pieces."""
+
+
+class Flow(Protocol):
+    """The part of uvicorn's flow control that we use."""
+
+    write_paused: bool
 
 
 class Cycle(Protocol):
     """The part of uvicorn's request cycle that we use."""
 
+    access_log: bool
+    default_headers: list[tuple[bytes, bytes]]
+    disconnected: bool
     expected_content_length: int
+    flow: Flow
     keep_alive: bool
+    message_event: asyncio.Event
     more_body: bool
     """Whether some of the request's body has not arrived yet."""
 
-
-Fetch = Callable[[int, int], Awaitable[int]]
-"""Called with a position and a length before that much is sent: brings it into memory where it may have to come from disk, and
-returns how much of it there is, 0 at the end of the file."""
-
-
-class SendFile(Protocol):
-    """Sends a part of a file as the body, after `http.response.start` and before an empty last `http.response.body`."""
-
-    async def __call__(self, descriptor: int, first: int, length: int, fetch: Fetch) -> bool:
-        """Return whether that can be done now; if not, nothing is sent. A client that goes away ends it early."""
-        ...
+    on_response: Callable[..., None]
+    response_complete: bool
+    response_started: bool
+    scope: Scope
+    transport: asyncio.Transport
+    waiting_for_100_continue: bool
 
 
 class RawSocket:
@@ -62,6 +75,16 @@ class RawSocket:
                 await self._writable()
             except OSError:  # the client has gone; the transport learns of it too
                 self.ended = True
+
+    def send_copy(self, head: bytes, descriptor: int, position: int, length: int) -> int:
+        """Send a head and a part of a file by one call, where the page cache has all of it; return how many bytes were sent."""
+        part = memoryview(_copy_buffer())[:length]
+        try:
+            if os.preadv(descriptor, [part], position, os.RWF_NOWAIT) != length:
+                return 0
+            return self._socket.sendmsg((head, part))
+        except OSError:  # EAGAIN, a file system that cannot tell, or the client has gone: the long way finds out
+            return 0
 
     async def send_file(self, descriptor: int, position: int, length: int) -> int:
         """Send some of it; return how much, 0 when the client has gone."""
@@ -93,6 +116,14 @@ class RawSocket:
         self._socket.close()
 
 
+def _copy_buffer() -> bytearray:
+    """Return this thread's buffer, which nobody uses beyond one call: a new one would be zeroed each time."""
+    buffer: bytearray | None = getattr(_of_thread, "buffer", None)
+    if buffer is None:
+        buffer = _of_thread.buffer = bytearray(COPIED_AT_MOST)
+    return buffer
+
+
 def _wake(waiter: "asyncio.Future[None]") -> None:
     if not waiter.done():
         waiter.set_result(None)
@@ -101,14 +132,23 @@ def _wake(waiter: "asyncio.Future[None]") -> None:
 class HeadTransport:
     """The transport of a response to HEAD: all that is written is its head."""
 
-    __slots__ = ("_transport",)
+    __slots__ = ("_cycle", "_transport")
 
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
+    def __init__(self, transport: asyncio.Transport, cycle: Cycle) -> None:
+        self._transport, self._cycle = transport, cycle
 
     def write(self, data: bytes) -> None:
         """Write the head."""
         self._transport.write(spelled(data))
+
+    def send_whole(self, status: int, headers: Headers, _body: bytes) -> bool:
+        """See `SendWhole`."""
+        head = _head_of(self._cycle, status, headers, None)
+        if head is None:
+            return False
+        self._transport.write(head)
+        _complete(self._cycle, self._transport)
+        return True
 
     def close(self) -> None:
         """Close the connection behind what was written."""
@@ -117,6 +157,32 @@ class HeadTransport:
     def is_closing(self) -> bool:
         """Return whether the connection closes."""
         return self._transport.is_closing()
+
+
+def _head_of(cycle: Cycle, status: int, headers: Headers, length: int | None) -> bytes | None:
+    """Return the head of a response with a body of a length, of any to HEAD; None where uvicorn has more to do than write it."""
+    if cycle.access_log or not cycle.keep_alive or cycle.disconnected or cycle.flow.write_paused:
+        return None
+    encoded = encode_headers(tuple(headers))
+    if encoded is None:
+        return None
+    if encoded.length is None:
+        if status not in _WITHOUT_LENGTH or length:
+            return None
+    elif length is not None and encoded.length != length:
+        return None
+    defaults = b"".join([b"%s: %s\r\n" % pair for pair in cycle.default_headers])
+    return b"%b%b%b\r\n" % (STATUS_LINE[status], defaults, encoded.lines)
+
+
+def _complete(cycle: Cycle, transport: asyncio.Transport) -> None:
+    """Note that the response is sent, as uvicorn does behind the last part of a body; leave no circle of references."""
+    cycle.transport = transport
+    cycle.scope["extensions"] = {}
+    cycle.response_started = cycle.response_complete = True
+    cycle.waiting_for_100_continue = False
+    cycle.message_event.set()
+    cycle.on_response()
 
 
 class ResponseTransport:
@@ -139,16 +205,19 @@ class ResponseTransport:
         """Hold the head until the first of the body arrives; uvicorn writes something even for an empty one."""
         if self._head:
             head, self._head = self._head, b""
-            if len(data) > _JOINED_AT_MOST:
-                self._transport.writelines((head, data))
-            else:
-                self._transport.write(head + data)
+            self._write_both(head, data)
         elif self._begun or data.startswith(b"HTTP/1.1 1"):  # "100 Continue" is waited for
             self._transport.write(data)
         else:
             is_unread = self._end_unread is not None and self._cycle.more_body
             head = spelled(data)
             self._head, self._begun = self._last(head) if is_unread else head, True
+
+    def _write_both(self, head: bytes, body: bytes) -> None:
+        if len(body) > _JOINED_AT_MOST:
+            self._transport.writelines((head, body))
+        else:
+            self._transport.write(head + body)
 
     def _last(self, head: bytes) -> bytes:
         """Return the head of the connection's last response: the request's body has not arrived, so none can follow."""
@@ -157,16 +226,33 @@ class ResponseTransport:
         self._cycle.keep_alive = False
         return head[:-2] + b"connection: close\r\n\r\n"
 
-    async def send_file(self, descriptor: int, first: int, length: int, fetch: Fetch) -> bool:
+    def send_whole(self, status: int, headers: Headers, body: bytes) -> bool:
+        """See `SendWhole`."""
+        if self._begun or self._end_unread is not None:
+            return False
+        head = _head_of(self._cycle, status, headers, len(body))
+        if head is None:
+            return False
+        self._begun = True
+        self._write_both(head, body)
+        _complete(self._cycle, self._transport)
+        return True
+
+    async def send_file(
+        self, status: int, headers: Headers, descriptor: int, first: int, length: int, fetch: Fetch
+    ) -> bool:
         """See `SendFile`."""
-        if not self._head or self._transport.get_write_buffer_size() or self._transport.is_closing():
+        transport = self._transport
+        if self._begun or self._end_unread is not None or transport.get_write_buffer_size() or transport.is_closing():
             return False
-        raw = self._raw()
-        if raw is None:
+        head, raw = _head_of(self._cycle, status, headers, length), self._raw()
+        if head is None or raw is None:
             return False
-        head, self._head = self._head, b""
-        await raw.send(head)
-        position, end = first, first + length
+        self._begun = self._cycle.response_started = True
+        sent = raw.send_copy(head, descriptor, first, length) if length <= COPIED_AT_MOST else 0
+        if sent < len(head):
+            await raw.send(head[sent:])
+        position, end = first + max(0, sent - len(head)), first + length
         while position < end and not raw.ended:
             ready = await fetch(position, min(PIECE, end - position))
             sent = await raw.send_file(descriptor, position, ready) if ready else 0
@@ -175,9 +261,9 @@ class ResponseTransport:
             position += sent
             if position < end:
                 await asyncio.sleep(0)
-        self._cycle.expected_content_length = 0
         if position < end:
-            self._transport.abort()
+            transport.abort()
+        _complete(self._cycle, self._transport)
         return True
 
     def close(self) -> None:

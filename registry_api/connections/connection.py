@@ -1,16 +1,19 @@
 """uvicorn's connections with limits it lacks: an end to requests whose head never ends.
 
-A stalled body is ended where it is read (`registry_api.http.bodies`); an idle connection by uvicorn's keep-alive timer.
+A stalled body is ended where it is read (`registry_api.http.bodies`).
 """
 
 import asyncio
 from typing import cast
 
 from starlette.types import Scope
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from registry_api.connections.transports import Cycle, HeadTransport, RawSocket, ResponseTransport
+from registry_api.http.eager import run_eagerly
+from registry_api.http.extensions import SEND_FILE, SEND_WHOLE
 from registry_api.http.messages import announced_length
-from registry_api.http.transports import SEND_FILE, HeadTransport, RawSocket, ResponseTransport
 
 HEAD_LIMIT = 65_536
 """Most bytes of a request line with its headers: eight times those of other servers, since tokens can be long."""
@@ -25,6 +28,11 @@ DROPPED_LIMIT = 8 * 1024 * 1024
 HANG_UP_AFTER = 0.5
 """Seconds that a client whose body nobody reads has to read the response: closing at once could lose it."""
 
+AT_ONCE = 8
+"""Requests of one connection that came together and are answered before other connections have their turn."""
+
+_PULLS = ("GET", "HEAD")
+
 
 class Connection(HttpToolsProtocol):
     """One client's connection; the response to a head that is too long is 431, to one that takes too long 408."""
@@ -34,6 +42,9 @@ class Connection(HttpToolsProtocol):
     _dropped = 0
     _hanging_up: asyncio.TimerHandle | None = None
     _raw: RawSocket | None = None
+    _idle_since: float | None = None
+    _is_first = False
+    _begun = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the time limit of the first request's head."""
@@ -42,6 +53,7 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse received bytes; refuse a head that is too long."""
+        self._begun, self._idle_since = 0, None
         super().data_received(data)
         if self._head_since is not None:
             self._head_bytes += len(data)
@@ -56,17 +68,56 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Begin to respond."""
         self._head_since = None
+        self._is_first = True
         super().on_headers_complete()
-        if self.scope["method"] == "HEAD":
-            self.cycle.transport = cast("asyncio.Transport", HeadTransport(self.transport))
+        self._is_first = False
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """Give the request its transport, and run it: a pull that waits for nothing without a task of its own.
+
+        Not one that had to wait for others of its connection, nor many that came together: other connections have their turns.
+        """
+        scope = cast("Scope", cycle.scope)
+        self._offer(cycle, scope)
+        if self._is_first and self._begun < AT_ONCE and scope["method"] in _PULLS and scope["path"].startswith("/v2/"):
+            self._begun += 1
+            run_eagerly(self.loop, cycle.run_asgi(app), self._keep)
         else:
-            is_long = (announced_length(cast("Scope", self.scope)) or 0) > DROPPED_LIMIT
+            super()._start_asgi_task(cycle, app)
+
+    def _keep(self, task: "asyncio.Task[None]") -> None:
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
+    def _offer(self, cycle: RequestResponseCycle, scope: Scope) -> None:
+        """Put our transport before the connection's, and what it can do into the request's scope."""
+        extensions, known = scope.setdefault("extensions", {}), cast("Cycle", cycle)
+        transport: HeadTransport | ResponseTransport
+        if scope["method"] == "HEAD":
+            transport = HeadTransport(self.transport, known)
+        else:
+            is_long = (announced_length(scope) or 0) > DROPPED_LIMIT
             transport = ResponseTransport(
-                self.transport, self.cycle, self._raw_socket, self._end_unread if is_long else None
+                self.transport, known, self._raw_socket, self._end_unread if is_long else None
             )
-            self.cycle.transport = cast("asyncio.Transport", transport)
             if self.scheme == "http":
-                self.scope["extensions"] = {SEND_FILE: transport.send_file}  # type: ignore[dict-item]  # not one of uvicorn's
+                extensions[SEND_FILE] = transport.send_file
+        extensions[SEND_WHOLE] = transport.send_whole
+        cycle.transport = cast("asyncio.Transport", transport)
+
+    def on_response_complete(self) -> None:
+        """Begin the next request, or note since when the connection is idle.
+
+        uvicorn sets a timer behind each response instead, which costs as much as looking up a manifest.
+        """
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._idle_since = self.loop.time()
 
     def on_body(self, body: bytes) -> None:
         """Accept a part of a body, or drop it after the response: the client may still be sending."""
@@ -101,10 +152,12 @@ class Connection(HttpToolsProtocol):
         return None if self._raw.ended else self._raw
 
     def end_if_stalled(self) -> None:
-        """Close the connection when its head has taken too long."""
-        since = self._head_since
-        if since is not None and self.loop.time() - since > HEAD_PATIENCE:
+        """Close the connection when its head has taken too long, or when it has been idle for too long."""
+        now, since, idle_since = self.loop.time(), self._head_since, self._idle_since
+        if since is not None and now - since > HEAD_PATIENCE:
             self._refuse(b"408 Request Timeout")
+        elif idle_since is not None and now - idle_since > self.timeout_keep_alive:
+            self.transport.close()
 
     def _refuse(self, status: bytes) -> None:
         self._head_since = None

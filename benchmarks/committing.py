@@ -1,0 +1,60 @@
+"""How long the commit of one version takes, by the worker and by DuckDB: an image of five rows, staged before."""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.content import MANIFEST, Image, make_image, make_layer
+from benchmarks.rows import Row
+from catalog.catalog import Catalog
+from catalog.settings import read_settings
+from catalog.versions.changes import AddManifest, Commit, SetTag
+from oci.descriptor import Descriptor
+from oci.digest import Digest
+
+_REPOSITORY = "bench/commits"
+
+
+def committing_rows(folder: Path, *, rounds: int, commits: int) -> Iterator[Row]:
+    """Time commits of one version to two catalogues in turns, one of which leaves all to DuckDB."""
+    images = [make_image(f"v{number}", [make_layer(f"commit {number}", 1_000)]) for number in range(rounds * commits)]
+    took: dict[bool, list[list[float]]] = {True: [], False: []}
+    catalogs = {
+        direct: Catalog(read_settings(home=folder / f"home-{direct}", direct_commits=direct))
+        for direct in (True, False)
+    }
+    for direct, catalog in catalogs.items():
+        _warm_up(catalog, direct)
+    for start in range(0, len(images), commits):
+        for direct, catalog in catalogs.items():
+            took[direct].append([_time_commit(catalog, image) for image in images[start : start + commits]])
+    for catalog in catalogs.values():
+        catalog.close()
+    for name, share, goal in (("median", 0.5, 2.5), ("99 of 100", 0.99, 10.0)):
+        mine, theirs = (tuple(_quantile(one, share) for one in took[direct]) for direct in (True, False))
+        yield Row(f"commit of one version, {name}", "ms", mine, goal=goal, better="less")
+        yield Row(f"commit of one version, {name}, against DuckDB's own", "ms", mine, theirs, better="less")
+
+
+def _warm_up(catalog: Catalog, direct: bool) -> None:
+    for number in range(10):
+        _time_commit(catalog, make_image(f"w{number}", [make_layer(f"warm {number}", 1_000)]))
+    if direct and not catalog._lake.worker.is_ready(wait=30):  # noqa: SLF001  # no face tells it: it makes no difference
+        raise RuntimeError("no worker of direct commits")
+
+
+def _time_commit(catalog: Catalog, image: Image) -> float:
+    """Milliseconds of one commit, its content staged before."""
+    for blob in image.blobs:
+        catalog.content.put(blob.data, Digest(blob.digest), _REPOSITORY)
+    digest = Digest(image.digest)
+    catalog.content.put(image.manifest, digest, _REPOSITORY, MANIFEST)
+    changes = AddManifest(Descriptor(MANIFEST, digest, len(image.manifest))), SetTag(image.tag, digest)
+    begun = time.perf_counter()
+    catalog.commits.commit(Commit(_REPOSITORY, "push", changes, image.tag, "bench", datetime.now(UTC)))
+    return (time.perf_counter() - begun) * 1000
+
+
+def _quantile(values: list[float], share: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]

@@ -1,0 +1,63 @@
+"""Ingests of several threads as one transaction of the blob index: those that come while one is written go together."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from oci.digest import Digest
+
+_GROUP = 64
+"""How many blobs one transaction takes at most, so that other processes get their turn."""
+
+
+@dataclass(slots=True)
+class Ingest:
+    """A verified, synced blob on its way in; `place` puts its bytes where they belong.
+
+    `repository` gets a lease; `media_type` is set for manifests. `origin` is the registry that sent all of it, empty for none.
+    `error` is what refused it.
+    """
+
+    digest: Digest
+    size: int
+    place: Callable[[], None]
+    repository: str
+    media_type: str
+    now: float
+    origin: str = ""
+    error: BaseException | None = None
+    is_done: bool = False
+
+
+class IngestQueue:
+    """Groups ingests; the first thread to come writes for all that wait. `write` sets the error of an ingest that fails alone."""
+
+    def __init__(self, write: Callable[[Sequence[Ingest]], None]) -> None:
+        self._write = write
+        self._waiting: list[Ingest] = []
+        self._guard, self._leading = threading.Lock(), threading.Lock()
+
+    def ingest(self, ingest: Ingest) -> None:
+        """Write one ingest; durable on return. Raises what `place` or the transaction raises."""
+        with self._guard:
+            self._waiting.append(ingest)
+        while not ingest.is_done:
+            with self._leading:
+                if not ingest.is_done:
+                    self._write_next()
+        if ingest.error is not None:
+            raise ingest.error
+
+    def _write_next(self) -> None:
+        with self._guard:
+            group, self._waiting = self._waiting[:_GROUP], self._waiting[_GROUP:]
+        try:
+            self._write(group)
+        except BaseException as error:
+            for one in group:
+                one.error = one.error or error
+            if not isinstance(error, Exception):  # this thread is to end
+                raise
+        finally:
+            for one in group:
+                one.is_done = True

@@ -1,0 +1,54 @@
+"""Which commits a worker writes directly: the one rule, and a count of how each commit was written."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from catalog.lake.direct.append import Append
+
+PROVEN = frozenset({("1.5.5", "d8a1881e")})
+"""Releases of DuckDB with its DuckLake extension whose writer is known to write the same (tests/behaviour/direct_commits)."""
+
+INLINED_ROWS = 1000
+"""Rows of one table that a commit keeps in the bookkeeping; more of them become a Parquet file, which DuckDB writes."""
+
+STARTED_AFTER = 4
+"""Commits by DuckDB after which a process starts its worker: one that commits once or twice is quicker without."""
+
+DIRECT = "direct"
+
+
+def duckdb_reason(
+    appends: Sequence[Append], *, only_appends: bool, is_allowed: bool, release: tuple[str, str]
+) -> str | None:
+    """Return why DuckDB has to write a commit, in a few words; None for one that a worker may write. Pure."""
+    if not is_allowed:
+        return "direct commits are switched off"
+    if release not in PROVEN:
+        return "another release of DuckDB"
+    if not only_appends:
+        return "more than appends"
+    names = [append.table for append in appends]
+    if len(set(names)) != len(names):
+        return "a table twice"
+    if any(len(append.rows) > INLINED_ROWS for append in appends):
+        return "many rows"
+    return None
+
+
+class CommitCounts:
+    """How many commits this process has written which way: `direct`, or the reason why DuckDB wrote them."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def add(self, way: str) -> None:
+        """Count a commit."""
+        self._counts[way] += 1
+
+    def total(self) -> int:
+        """Return how many were written."""
+        return self._counts.total()
+
+    def read(self) -> dict[str, int]:
+        """Return the counts by way."""
+        return dict(self._counts)

@@ -1,0 +1,182 @@
+"""One direct commit: a transaction on the SQLite file that holds DuckLake's bookkeeping.
+
+Only a process without DuckDB may open the file here. One transaction writes what DuckDB's writer writes for an append:
+
+1. a row of `ducklake_snapshot`: the next number, and the next file's number moved on by one for each table;
+2. the rows themselves, in the table that holds a table's newest inlined rows;
+3. the table's counts and its columns' statistics;
+4. a row of `ducklake_snapshot_changes`: which tables, who, and the commit's note.
+
+Source: DuckLake specification 1.0, https://ducklake.select/docs/stable/specification/introduction
+"""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from catalog.lake.direct.append import Append, TablePlan, TableState, plan_append
+from catalog.lake.direct.columns import LakeColumn, NotDirect, build_columns, lake_time
+from catalog.lake.direct.statistics import Bounds
+
+FORMAT = "1.0"
+"""The version of DuckLake's format that is written."""
+_SYSTEM = ("row_id", "begin_snapshot", "end_snapshot")
+
+_OPTIONS = "SELECT key, value FROM ducklake_metadata WHERE scope IS NULL AND key IN ('version', 'encrypted')"
+_NEWEST = """SELECT snapshot_id, schema_version, next_catalog_id, next_file_id FROM ducklake_snapshot
+ORDER BY snapshot_id DESC LIMIT 1"""
+_TABLE = """SELECT t.table_id FROM ducklake_table t JOIN ducklake_schema s ON s.schema_id = t.schema_id
+WHERE t.table_name = ? AND s.schema_name = 'main' AND t.end_snapshot IS NULL AND s.end_snapshot IS NULL"""
+_COLUMNS = """SELECT column_id, column_name, column_type, nulls_allowed, parent_column FROM ducklake_column
+WHERE table_id = ? AND end_snapshot IS NULL ORDER BY column_order"""
+_INLINED = """SELECT table_name FROM ducklake_inlined_data_tables WHERE table_id = ?
+ORDER BY schema_version DESC LIMIT 1"""
+_COUNTS = "SELECT record_count, next_row_id FROM ducklake_table_stats WHERE table_id = ?"
+_STATISTICS = """SELECT column_id, contains_null, min_value, max_value FROM ducklake_table_column_stats
+WHERE table_id = ?"""
+
+
+@dataclass(frozen=True, slots=True)
+class DirectCommit:
+    """What one commit appends, and what DuckLake's record says of it."""
+
+    appends: Sequence[Append]
+    author: str
+    message: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What the schema says of a table; it holds while the schema's version does."""
+
+    id: int
+    columns: tuple[LakeColumn, ...]
+
+
+class Bookkeeping:
+    """The open SQLite file; one thread's."""
+
+    def __init__(self, file: Path) -> None:
+        self._connection = sqlite3.connect(file, isolation_level=None, timeout=60, cached_statements=256)
+        if self._connection.execute("PRAGMA journal_mode=WAL").fetchone() != ("wal",):
+            raise sqlite3.OperationalError(f"{file} cannot use a write-ahead log")
+        self._connection.execute("PRAGMA synchronous=FULL")  # as DuckDB's own: a commit outlasts a power cut
+        self._shapes: dict[str, _Shape] = {}
+        self._inserts: dict[str, str] = {}
+        self._schema_version = -1
+
+    def commit(self, commit: DirectCommit, *, before: Callable[[int], None]) -> int:
+        """Write a commit; return its snapshot's number. Durable on return.
+
+        `before` is called with this number when nothing is left but to commit; what it raises undoes all. Raises NotDirect, or
+        sqlite3.Error; nothing is written then.
+        """
+        execute = self._connection.execute
+        execute("BEGIN IMMEDIATE")
+        try:
+            snapshot_id = self._write(commit)
+            before(snapshot_id)
+            execute("COMMIT")
+        except BaseException:
+            self._shapes.clear()
+            with suppress(sqlite3.OperationalError):  # a failed COMMIT may have ended the transaction
+                execute("ROLLBACK")
+            raise
+        return snapshot_id
+
+    def _write(self, commit: DirectCommit) -> int:
+        execute = self._connection.execute
+        if dict(execute(_OPTIONS).fetchall()) not in ({"version": FORMAT, "encrypted": "false"}, {"version": FORMAT}):
+            raise NotDirect("another version of DuckLake's format, or encryption")
+        newest, schema_version, next_catalog_id, next_file_id = execute(_NEWEST).fetchone()
+        if schema_version != self._schema_version:
+            self._shapes.clear()
+            self._schema_version = schema_version
+        snapshot_id = newest + 1
+        now = datetime.now(UTC)
+        execute(
+            "INSERT INTO ducklake_snapshot (snapshot_id, snapshot_time, schema_version, next_catalog_id, next_file_id) "
+            "VALUES (?, ?, ?, ?, ?)",
+            (
+                snapshot_id, lake_time(now.year, f"{now:%m-%d %H:%M:%S}", now.microsecond), schema_version,
+                next_catalog_id, next_file_id + len(commit.appends),
+            ),
+        )  # fmt: skip
+        tables = []
+        for append in commit.appends:
+            state = self._read_state(append.table)
+            self._apply(state, plan_append(state, append, snapshot_id))
+            tables.append(state.id)
+        changes = ",".join(f"inlined_insert:{number}" for number in sorted(tables))
+        execute(
+            "INSERT INTO ducklake_snapshot_changes "
+            "(snapshot_id, changes_made, author, commit_message, commit_extra_info) VALUES (?, ?, ?, ?, ?)",
+            (snapshot_id, changes, commit.author, commit.message, commit.note),
+        )
+        return int(snapshot_id)
+
+    def _read_state(self, table: str) -> TableState:
+        execute = self._connection.execute
+        shape = self._shapes.get(table) or self._read_shape(table)
+        inlined = execute(_INLINED, (shape.id,)).fetchone()
+        if inlined is None:
+            raise NotDirect("no inlined rows yet")
+        counts = execute(_COUNTS, (shape.id,)).fetchone()
+        statistics = {
+            number: Bounds(None if has_null is None else bool(has_null), least, greatest)
+            for number, has_null, least, greatest in execute(_STATISTICS, (shape.id,))
+        }
+        return TableState(shape.id, shape.columns, inlined[0], counts, statistics)
+
+    def _read_shape(self, table: str) -> _Shape:
+        execute = self._connection.execute
+        found = execute(_TABLE, (table,)).fetchall()
+        if len(found) != 1:
+            raise NotDirect("no such table")
+        number = int(found[0][0])
+        columns = build_columns(execute(_COLUMNS, (number,)).fetchall())
+        inlined = execute(_INLINED, (number,)).fetchone()
+        if inlined is not None:
+            names = [row[1] for row in execute(f'PRAGMA table_info("{inlined[0]}")')]
+            if names != [*_SYSTEM, *(column.name for column in columns)]:
+                raise NotDirect("inlined rows of a former shape")
+            listed = ", ".join(f'"{name}"' for name in names)
+            self._inserts[inlined[0]] = f'INSERT INTO "{inlined[0]}" ({listed}) VALUES ({", ".join("?" * len(names))})'
+            self._shapes[table] = _Shape(number, columns)
+        return _Shape(number, columns)
+
+    def _apply(self, state: TableState, plan: TablePlan) -> None:
+        connection = self._connection
+        if state.inlined not in self._inserts:
+            raise NotDirect("inlined rows of a new shape")
+        connection.executemany(self._inserts[state.inlined], plan.rows)
+        bounds = [(one.has_null, one.least, one.greatest, state.id, number) for number, one in plan.statistics.items()]
+        if state.counts is None:
+            connection.execute(
+                "INSERT INTO ducklake_table_stats (record_count, next_row_id, table_id, file_size_bytes) "
+                "VALUES (?, ?, ?, 0)",
+                (*plan.counts, state.id),
+            )
+            connection.executemany(
+                "INSERT INTO ducklake_table_column_stats (contains_null, min_value, max_value, table_id, column_id) "
+                "VALUES (?, ?, ?, ?, ?)",
+                bounds,
+            )
+            return
+        connection.execute(
+            "UPDATE ducklake_table_stats SET record_count = ?, next_row_id = ? WHERE table_id = ?",
+            (*plan.counts, state.id),
+        )
+        connection.executemany(
+            "UPDATE ducklake_table_column_stats SET contains_null = ?, min_value = ?, max_value = ? "
+            "WHERE table_id = ? AND column_id = ?",
+            bounds,
+        )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()

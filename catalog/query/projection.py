@@ -1,0 +1,185 @@
+"""The projection of `records`: a copy of all its rows but the blobs', beside the lake, which questions read instead.
+
+There are twenty rows of blobs for each tag, and an image's parts are a long text: questions about tags and images would read past
+both. `maintain` writes the copy (catalog/query/projection_writer.py). It is a cache: each answer is the same without it, only
+later. A question takes from it the repositories that nothing has changed since, and all others from the lake:
+
+1. The projection names the lake's snapshot that it was made of; a lake without that snapshot is another one.
+2. DuckLake's own record tells which repositories commits have changed since. With a gap in it, or a change that names no
+   repository, the projection is left aside.
+3. Its files hold whole repositories. One that changed is written into a newer file, and left out where it was.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from catalog.lake.connection import quoted
+from catalog.lake.nested_values import MAX_NUMBER, with_nested
+from catalog.lake.schema import SCHEMA_VERSION
+
+LAYOUT = 1
+"""Raised when the files of a projection get other columns or other values."""
+
+MOST_CHANGED = 1000
+"""Repositories that may have changed before looking at all of the lake is quicker."""
+
+_META = "__ducklake_metadata_lake"
+_STATE = "projection.json"
+_ADDED = frozenset({"inserted_into_table", "inlined_insert"})
+_REMOVED = frozenset({"deleted_from_table", "inlined_delete"})
+_REARRANGED = frozenset(
+    {"inline_flush", "flushed_inlined", "merge_adjacent", "compacted_table", "rewrite_delete", "altered_table"}
+)
+
+DERIVED: Mapping[str, str] = {
+    "image_layers": "coalesce(list_sum(list_transform(children, lambda child: (child.role = 'layer')::BIGINT)), 0)::BIGINT",
+    "image_bytes": f"""least(size + coalesce(list_sum(list_transform(children,
+        lambda child: CASE child.role WHEN 'manifest' THEN 0 ELSE child.size END)), 0), {MAX_NUMBER})::BIGINT""",
+    "base_layer": "children[list_position(list_transform(children, lambda child: child.role), 'layer')].digest",
+    "base_name": """coalesce(annotations['org.opencontainers.image.base.name'],
+        labels['org.opencontainers.image.base.name'], '')""",
+}
+"""What questions about images work out of an image's parts and texts, by the column that the projection keeps it in."""
+
+COLUMNS = (
+    "repository", "version", "action", "kind", "tag", "digest", "size", "media_type", "artifact_type", "subject",
+    "manifest_kind", "os", "architecture", "variant", "created", "labels", "annotations", "children", "operation",
+    "operation_id", "actor", "flow_run_id", "message", "created_at", "tags", "manifests", "blobs", "size_bytes", "added",
+    "removed", "base", "origins",
+)  # fmt: skip
+"""The columns of `records` that are copied."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some files with their sizes, and the repositories that newer parts hold instead."""
+
+    files: Mapping[str, int]
+    without: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """Parts that hold each repository once, as of the lake's snapshot `position`, which was made at `made_at`."""
+
+    position: int
+    made_at: str
+    parts: tuple[Part, ...]
+
+    def dump(self) -> str:
+        """As JSON."""
+        parts = [{"files": dict(part.files), "without": sorted(part.without)} for part in self.parts]
+        return json.dumps(
+            {
+                "schema": SCHEMA_VERSION,
+                "layout": LAYOUT,
+                "position": self.position,
+                "made_at": self.made_at,
+                "parts": parts,
+            }
+        )
+
+
+def projection_folder(catalog_file: Path) -> Path:
+    """Return where the projection of a lake is."""
+    return catalog_file.parent / "projection"
+
+
+def state_file(folder: Path) -> Path:
+    """Return the file that says what the projection is."""
+    return folder / _STATE
+
+
+def load_projection(folder: Path) -> Projection | None:
+    """Return the projection that is there, all files of it, and that this release has written; else None."""
+    try:
+        told: Mapping[str, Any] = json.loads(state_file(folder).read_text())
+        if (told["schema"], told["layout"]) != (SCHEMA_VERSION, LAYOUT):
+            return None
+        parts = tuple(Part(one["files"], frozenset(one["without"])) for one in told["parts"])
+        if any((folder / name).stat().st_size != size for part in parts for name, size in part.files.items()):
+            return None
+        return Projection(int(told["position"]), str(told["made_at"]), parts)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def changed_repositories(rows: Iterable[tuple[int, str, str]], position: int, table: str) -> frozenset[str] | None:
+    """Return which repositories have other rows than at `position`; None when that is not known. Pure.
+
+    A row is a later snapshot: its number, DuckLake's words for what it changed (`VERB:TABLE`), and our note with it.
+    """
+    names, newest = set[str](), position
+    for number, made, note in rows:
+        verbs = {verb for verb, _, what in (part.partition(":") for part in made.split(",")) if what == table}
+        if number != newest + 1 or verbs - _ADDED - _REMOVED - _REARRANGED:
+            return None
+        if verbs - _REARRANGED:
+            told = json.loads(note) if note else {}
+            found = [name for key in ("versions", "squashed", "ended") for name in told.get(key) or ()]
+            if not found:
+                return None
+            names.update(found)
+        newest = number
+    return frozenset(names)
+
+
+def read_changed(connection: duckdb.DuckDBPyConnection, projection: Projection) -> frozenset[str] | None:
+    """Return which repositories have changed since; None when the projection does not fit the lake."""
+    made = connection.execute(
+        f"SELECT snapshot_time::VARCHAR FROM {_META}.ducklake_snapshot WHERE snapshot_id = ?", [projection.position]
+    ).fetchone()
+    table = connection.execute(
+        f"SELECT table_id FROM {_META}.ducklake_table WHERE table_name = 'records' AND end_snapshot IS NULL"
+    ).fetchone()
+    if made is None or table is None or made[0] != projection.made_at:
+        return None
+    rows = connection.execute(
+        f"SELECT snapshot_id, coalesce(changes_made, ''), coalesce(commit_extra_info, '') "
+        f"FROM {_META}.ducklake_snapshot_changes WHERE snapshot_id > ? ORDER BY snapshot_id",
+        [projection.position],
+    ).fetchall()
+    return changed_repositories(rows, projection.position, str(table[0]))
+
+
+def rows_of_lake(names: Collection[str] | None = None) -> str:
+    """Return the SQL of the rows that a projection holds, as the lake has them; of some repositories, or of all."""
+    derived = ", ".join(f"CASE kind WHEN 'manifest' THEN {sql} END AS {column}" for column, sql in DERIVED.items())
+    some = "" if names is None else f" AND repository IN ({_listed(names)})"
+    return f"""SELECT {", ".join(COLUMNS)}, {derived} FROM {with_nested("records", "lake.main.records")}
+        WHERE kind <> 'blob'{some}"""
+
+
+def rows_of_projection(projection: Projection, folder: Path, changed: Collection[str]) -> str:
+    """Return the SQL of the same rows where repositories have `changed` since."""
+    columns = ", ".join([*COLUMNS, *DERIVED])
+    found = []
+    for part in projection.parts:
+        files = ", ".join(f"'{quoted(folder / name)}'" for name in part.files)
+        absent = part.without | frozenset(changed)
+        where = f" WHERE repository NOT IN ({_listed(absent)})" if absent else ""
+        found.append(f"SELECT {columns} FROM read_parquet([{files}]){where}")
+    if changed:
+        found.append(rows_of_lake(changed))
+    return f"({' UNION ALL '.join(found)})"
+
+
+def find_rows(connection: duckdb.DuckDBPyConnection, folder: Path) -> str:
+    """Return the SQL of the projection's rows as of now, or "" when the lake is to be asked instead.
+
+    The connection's transaction has to be the one that asks: nothing is committed between this look and the question.
+    """
+    projection = load_projection(folder)
+    changed = None if projection is None else read_changed(connection, projection)
+    if projection is None or changed is None or len(changed) > MOST_CHANGED:
+        return ""
+    return rows_of_projection(projection, folder, changed)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join("'" + name.replace("'", "''") + "'" for name in sorted(names))

@@ -1,0 +1,14 @@
+"""Questions answered as Arrow tables in memory."""
+
+import pyarrow as pa
+import pyarrow.ipc
+
+from catalog.query.question import Limits, Question
+from catalog.query.run import Asking
+from catalog.settings import Settings
+
+
+def ask_table(settings: Settings, question: Question, limits: Limits) -> pa.Table:
+    """Answer a question as a table in memory."""
+    with Asking(settings, question, limits, "arrow") as asking, asking.answer().file as file:
+        return pyarrow.ipc.open_stream(file).read_all()

@@ -1,0 +1,48 @@
+"""What the process that answers a question is told: one line of JSON."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from catalog.query.question import Format, Limits, Question
+from catalog.query.views import AsOf
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What the process is told: `folder` is its own, for the answer and what it spills."""
+
+    file: Path
+    data: Path
+    folder: Path
+    question: Question
+    limits: Limits
+    form: Format
+
+    def dump(self) -> str:
+        """As one line."""
+        question, as_of = self.question, self.question.as_of
+        return json.dumps(
+            {
+                "paths": [str(self.file), str(self.data), str(self.folder)],
+                "sql": question.sql,
+                "parameters": dict(question.parameters),
+                "as_of": [as_of.moment and as_of.moment.isoformat(), as_of.repository, as_of.version],
+                "limits": [getattr(self.limits, name) for name in Limits.__slots__],
+                "form": self.form,
+            }
+        )
+
+
+def load_task(line: str) -> Task:
+    """Read what `dump` wrote."""
+    told: Mapping[str, Any] = json.loads(line)
+    file, data, folder = map(Path, told["paths"])
+    moment, repository, version = told["as_of"]
+    as_of = AsOf(datetime.fromisoformat(moment) if moment else None, repository, version)
+    return Task(
+        file, data, folder, Question(told["sql"], told["parameters"], as_of), Limits(*told["limits"]), told["form"]
+    )

@@ -1,0 +1,79 @@
+"""Ingests of several threads share transactions, and each gets its own error."""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from catalog.blobs.index import BlobIndex
+from catalog.blobs.ingest_queue import Ingest, IngestQueue
+from catalog.blobs.local_store import BlobVanished
+from oci.digest import Digest
+from oci.errors import StorageFull
+from tests.servers import wait_until
+
+DIGESTS = [Digest.of(b"%d" % number) for number in range(8)]
+
+
+def arriving(digest: Digest, place: Callable[[], None] = lambda: None) -> Ingest:
+    return Ingest(digest, 1, place, "team/app", "", 1.0)
+
+
+def test_those_that_come_while_one_is_written_share_the_next_transaction() -> None:
+    groups: list[int] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def write(group: Sequence[Ingest]) -> None:
+        groups.append(len(group))
+        begun.set()
+        assert go_on.wait(20)
+
+    queue = IngestQueue(write)
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(queue.ingest, arriving(DIGESTS[0]))
+        assert begun.wait(20)
+        others = [pool.submit(queue.ingest, arriving(digest)) for digest in DIGESTS[1:]]
+        wait_until(lambda: len(queue._waiting) == 7, 20, "the others wait")
+        go_on.set()
+        for done in (first, *others):
+            done.result(20)
+    assert groups == [1, 7]
+
+
+def test_a_blob_that_cannot_be_placed_does_not_touch_the_others(tmp_path: Path) -> None:
+    def vanish() -> None:
+        raise BlobVanished("removed by a sweep")
+
+    blob_index = BlobIndex(tmp_path / "holdings.sqlite")
+    settled: list[Digest] = []
+    group = [arriving(DIGESTS[0]), arriving(DIGESTS[1], vanish), arriving(DIGESTS[2])]
+    blob_index.ingest(group, settled.extend)
+    assert [type(one.error) for one in group] == [type(None), BlobVanished, type(None)]
+    assert settled == [DIGESTS[0], DIGESTS[2]]
+    assert [blob_index.size(digest) for digest in DIGESTS[:3]] == [1, None, 1]
+    blob_index.close()
+
+
+def test_blobs_whose_places_are_not_durable_are_not_held(tmp_path: Path) -> None:
+    def refuse(_digests: Sequence[Digest]) -> None:
+        raise StorageFull("no room")
+
+    blob_index = BlobIndex(tmp_path / "holdings.sqlite")
+    queue = IngestQueue(lambda group: blob_index.ingest(group, refuse))
+    with pytest.raises(StorageFull):
+        queue.ingest(arriving(DIGESTS[0]))
+    assert blob_index.size(DIGESTS[0]) is None
+    blob_index.close()
+
+
+def test_a_thread_that_ends_while_it_writes_leaves_nobody_waiting() -> None:
+    def write(_group: Sequence[Ingest]) -> None:
+        raise KeyboardInterrupt
+
+    queue = IngestQueue(write)
+    with pytest.raises(KeyboardInterrupt):
+        queue.ingest(arriving(DIGESTS[0]))
+    with pytest.raises(KeyboardInterrupt):
+        queue.ingest(arriving(DIGESTS[1]))
