@@ -139,7 +139,9 @@ class Settings(BaseSettings):
         120.0, gt=0, description="Time without a byte after which an upstream is given up, all tries together."
     )
     upstream_attempts: int = Field(5, ge=1, description="How often an upstream request is tried before it fails.")
-    copy_concurrency: int = Field(8, ge=1, description="Transfers at a time within one copy.")
+    copy_concurrency: int = Field(
+        8, ge=1, description="Transfers at a time within one copy. Twice as many tags are asked for at a time."
+    )
     sparse_repositories: Annotated[tuple[PathPattern, ...], NoDecode] = Field(
         (),
         description="Repositories, as patterns separated by commas (`team/*`, `team/**`), that take manifests whose parts are "

@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 def run_here(
     context: typer.Context, home: Path | None, lazy: "LazyFlow[FormT, ResultT]", request: "FormT"
 ) -> "ResultT":
-    """Run a flow in this process; its import, a second of work, goes on while a server starts."""
+    """Run a flow in this process; its import, a second of work, goes on while a server starts and the catalogue is opened."""
     from flows.orchestration.ad_hoc import prefect_api
+    from flows.runs.catalog import catalog_ahead
 
     settings = settings_of(home)
-    with prefect_api(settings, say=say, debug=bool(context.obj)) as api:
+    with prefect_api(settings, say=say, debug=bool(context.obj)) as api, catalog_ahead(settings):
         flow = lazy.flow()
         api.wait()
         return _run(lambda: run_flow_here(flow, request, settings, api), api)

@@ -201,7 +201,7 @@ class Fetches:
         rights, repository = self._catalog.rights, version.repository
         if rights.has_received(version, digest):
             return self._catalog.content.size(digest) is not None
-        if self._catalog.settings.read_only:
+        if self._catalog.settings.read_only or self._catalog.content.size(digest) is None:
             return False
         if await self._threads.run(rights.take_public, repository, digest):
             return True

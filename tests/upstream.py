@@ -42,6 +42,8 @@ class Seen:
     headers: Mapping[str, str]
     name: str = ""
     reference: str = ""
+    port: int = 0
+    """That of the client: another one for each connection."""
 
 
 @dataclass(slots=True)
@@ -87,6 +89,10 @@ class Upstream:
     def counts(self) -> Counter[tuple[str, Route]]:
         """Requests so far by (method, route)."""
         return Counter((seen.method, seen.route) for seen in self.seen)
+
+    def close_connections(self) -> None:
+        """Close all connections that are open, as a server does with those that nobody has used for a while."""
+        self._server.close_connections()
 
     def forget(self) -> None:
         """Count anew."""
@@ -180,8 +186,9 @@ class Upstream:
 
     # --- answers ---
 
-    def _answer(self, method: str, path: str, query: str, headers: Mapping[str, str]) -> Reply:
+    def _answer(self, method: str, path: str, query: str, headers: Mapping[str, str], port: int) -> Reply:
         seen = _seen(method, path, query, headers)
+        seen.port = port
         self.seen.append(seen)
         reply = self._good(seen)
         for fault in self.faults:
@@ -320,6 +327,10 @@ class LoopbackServer:
                 raise RuntimeError("the server did not start")
             time.sleep(0.005)
 
+    def close_connections(self) -> None:
+        for connection in list(self._server.server_state.connections):
+            self._server.servers[0].get_loop().call_soon_threadsafe(connection.transport.close)
+
     def stop(self) -> None:
         self._server.should_exit = self._server.force_exit = True
         self._thread.join(10)
@@ -330,7 +341,7 @@ class _Server(LoopbackServer):
 
     def __init__(
         self,
-        answer: Callable[[str, str, str, Mapping[str, str]], Reply],
+        answer: Callable[[str, str, str, Mapping[str, str], int], Reply],
         tls: Mapping[str, Any],
         note_busy: Callable[[int], None],
     ) -> None:
@@ -347,7 +358,8 @@ class _Server(LoopbackServer):
 
     async def _answer_one(self, scope: Any, _receive: Any, send: Any) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        reply = self._answer(scope["method"], scope["path"], scope["query_string"].decode(), headers)
+        query, port = scope["query_string"].decode(), scope["client"][1]
+        reply = self._answer(scope["method"], scope["path"], query, headers, port)
         if reply.wait:
             await asyncio.sleep(reply.wait)
         if "content-length" not in reply.headers:

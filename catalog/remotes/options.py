@@ -15,6 +15,10 @@ Stamps = tuple[int, ...]
 """When the files of a record were last changed, in nanoseconds; 0 for one that is not there."""
 
 
+QUESTIONS = 2
+"""How many times more questions than transfers are sent at once: their responses carry no content."""
+
+
 def settings_options(settings: Settings) -> RemoteOptions:
     """The settings that concern upstreams; raise SettingsInvalid."""
     if settings.ca_file is not None and not settings.ca_file.is_file():
@@ -25,7 +29,7 @@ def settings_options(settings: Settings) -> RemoteOptions:
         total_timeout=settings.total_timeout,
         silence_timeout=settings.silence_timeout,
         attempts=settings.upstream_attempts,
-        connections=settings.copy_concurrency,
+        connections=QUESTIONS * settings.copy_concurrency,
         proxy=settings.proxy,
         ca_file=settings.ca_file,
         insecure_registries=settings.insecure_registries,

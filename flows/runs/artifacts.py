@@ -28,16 +28,9 @@ def artifact_key(kind: str, repository: str) -> str:
 
 @asynccontextmanager
 async def progress_artifact(kind: str, name: str, progress: Progress) -> AsyncIterator[None]:
-    """Show a flow's progress while it runs. A flow does not fail because its progress cannot be shown."""
-    try:
-        artifact = await acreate_progress_artifact(
-            0.0, key=artifact_key(f"{kind}-progress", name), description=progress.describe()
-        )
-    except _FAILURES as error:
-        get_run_logger().warning("no progress artifact: %s", error)
-        yield
-        return
-    updates = asyncio.create_task(_update(artifact, progress))
+    """Show a flow's progress while it runs, from INTERVAL on; a shorter flow leaves its end. A flow does not fail for that."""
+    shown = _ShownProgress(artifact_key(f"{kind}-progress", name), progress)
+    updates = asyncio.create_task(shown.update())
     try:
         yield
         progress.phase = "done"
@@ -45,19 +38,38 @@ async def progress_artifact(kind: str, name: str, progress: Progress) -> AsyncIt
         updates.cancel()
         with suppress(asyncio.CancelledError):
             await updates
-        await _show(artifact, progress)
+        await shown.show()
 
 
-async def _update(artifact: UUID, progress: Progress) -> None:
-    while True:
-        await asyncio.sleep(INTERVAL)
-        await _show(artifact, progress)
+class _ShownProgress:
+    """The artifact of a progress, which is made when it is first shown."""
 
+    def __init__(self, key: str, progress: Progress) -> None:
+        self._key, self._progress = key, progress
+        self._artifact: UUID | None = None
+        self._has_failed = False
+        self._turn = asyncio.Lock()
 
-async def _show(artifact: UUID, progress: Progress) -> None:
-    percent = 100.0 if progress.phase == "done" else progress.percent
-    with suppress(*_FAILURES):
-        await aupdate_progress_artifact(artifact, percent, description=progress.describe())
+    async def update(self) -> None:
+        """Show the progress now and then, until this is cancelled."""
+        while True:
+            await asyncio.sleep(INTERVAL)
+            await asyncio.shield(self.show())
+
+    async def show(self) -> None:
+        """Show how far the flow is now."""
+        async with self._turn:
+            percent = 100.0 if self._progress.phase == "done" else self._progress.percent
+            description = self._progress.describe()
+            try:
+                if self._artifact is not None:
+                    await aupdate_progress_artifact(self._artifact, percent, description=description)
+                elif not self._has_failed:
+                    self._artifact = await acreate_progress_artifact(percent, key=self._key, description=description)
+            except _FAILURES as error:
+                if self._artifact is None:
+                    self._has_failed = True
+                    get_run_logger().warning("no progress artifact: %s", error)
 
 
 async def result_artifact(kind: str, repository: str, summary: str, items: Sequence[PlanItem]) -> None:

@@ -14,6 +14,7 @@ from catalog.catalog import Catalog
 from flows.runs.artifacts import result_artifact
 from flows.runs.catalog import opened_catalog
 from flows.runs.operation import Operation, OperationResult, perform
+from flows.runs.work import untagged
 
 
 @task(name="commit-version", cache_policy=NO_CACHE)
@@ -46,7 +47,8 @@ async def finish_operation(
     catalog: Catalog, operation: Operation, *, actor: str, dry_run: bool = False, expected: str = ""
 ) -> "State[OperationResult]":
     """Perform an operation, leave its table, and give the state that a flow ends with."""
-    result = await commit_operation(catalog, operation, actor, dry_run=dry_run, expected=expected)
+    with untagged():
+        result = await commit_operation(catalog, operation, actor, dry_run=dry_run, expected=expected)
     for note in result.notes:
         get_run_logger().warning(note)
     await result_artifact(operation.name, operation.repository, result.summary(), result.items)

@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +12,11 @@ import httpx
 from prefect import get_client, get_run_logger
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.client.schemas.objects import ConcurrencyLeaseHolder
-from prefect.concurrency.asyncio import AcquireConcurrencySlotTimeoutError, concurrency
+from prefect.concurrency.asyncio import (
+    AcquireConcurrencySlotTimeoutError,
+    ConcurrencySlotAcquisitionError,
+    concurrency,
+)
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectException
 from prefect.runtime import flow_run
 
@@ -42,17 +46,13 @@ def limit_name(registry: str) -> str:
     return f"upstream-{re.sub('[^A-Za-z0-9.-]+', '-', registry)}"
 
 
-async def _ensure_limit(registry: str) -> None:
-    """Make the upstream's limit where there is none; without it flows run all the same, unlimited."""
-    name = limit_name(registry)
+async def _make_limit(registry: str) -> None:
+    """Make the upstream's limit; without it flows run all the same, unlimited."""
     try:
         async with get_client() as client:
-            try:
-                await client.read_global_concurrency_limit_by_name(name)
-            except ObjectNotFound:
-                await client.create_global_concurrency_limit(
-                    GlobalConcurrencyLimitCreate(name=name, limit=DEFAULT_LIMIT)
-                )
+            await client.create_global_concurrency_limit(
+                GlobalConcurrencyLimitCreate(name=limit_name(registry), limit=DEFAULT_LIMIT)
+            )
     except ObjectAlreadyExists:
         return  # another flow has just made it
     except (PrefectException, httpx.HTTPError) as error:
@@ -75,16 +75,11 @@ async def upstream_slot(registry: str) -> AsyncIterator[None]:
     One for a whole run, not one for each of its tasks: those follow each other anyway, and a slot asked for while Prefect's
     server records the end of a task is refused on SQLite, and granted two seconds later.
     """
-    await _ensure_limit(registry)
     patience = read_settings().slot_timeout
-    holder = ConcurrencyLeaseHolder(type="flow_run", id=UUID(str(flow_run.id))) if flow_run.id else None
     async with AsyncExitStack() as stack:
         telling = asyncio.create_task(_tell_waiting(registry))
-        slot = concurrency(
-            limit_name(registry), lease_duration=LEASE, strict=False, timeout_seconds=patience, holder=holder
-        )
         try:
-            await stack.enter_async_context(slot)
+            await _enter(stack, registry, patience)
         except AcquireConcurrencySlotTimeoutError:
             raise NoFreeSlot(
                 f"{await _waiting_for(registry)}; none came free within {patience:.0f} s (ENTREPOT_SLOT_TIMEOUT)"
@@ -93,6 +88,29 @@ async def upstream_slot(registry: str) -> AsyncIterator[None]:
             telling.cancel()
             await asyncio.gather(telling, return_exceptions=True)
         yield
+
+
+async def _enter(stack: AsyncExitStack, registry: str, patience: float) -> None:
+    """Wait for a slot; one request where there is a limit, which is nearly always."""
+    try:
+        await stack.enter_async_context(_slot(registry, patience, strict=True))
+    except ConcurrencySlotAcquisitionError as error:
+        if error.__cause__ is not None:  # the server has failed: that there is no limit has no other cause
+            raise
+        await _make_limit(registry)
+        await stack.enter_async_context(_slot(registry, patience, strict=False))
+
+
+def _slot(registry: str, patience: float, *, strict: bool) -> AbstractAsyncContextManager[None]:
+    """Return a slot to enter; `strict` raises ConcurrencySlotAcquisitionError where there is no limit."""
+    return concurrency(
+        limit_name(registry),
+        lease_duration=LEASE,
+        strict=strict,
+        timeout_seconds=patience,
+        holder=ConcurrencyLeaseHolder(type="flow_run", id=UUID(str(flow_run.id))) if flow_run.id else None,
+        raise_on_lease_renewal_failure=False,
+    )
 
 
 async def _tell_waiting(registry: str) -> None:

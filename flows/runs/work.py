@@ -1,7 +1,11 @@
-"""The arguments of a task, closed to Prefect."""
+"""How work is called: tasks with arguments that are closed to Prefect and without the run's tags, and work beside other work."""
 
-from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Generic, TypeVar
+
+from prefect.context import TagsContext
 
 _Context = TypeVar("_Context")
 _Value = TypeVar("_Value")
@@ -20,12 +24,30 @@ class Work(Generic[_Context, _Value]):
         self.context, self.value = context, value
 
 
+@contextmanager
+def untagged() -> Iterator[None]:
+    """Call tasks without the tags of their flow run: a task with tags asks Prefect's server for their limits before it begins."""
+    with TagsContext(current_tags=set()):
+        yield
+
+
 def as_step(
     task: Callable[[Work[_Context, _Value]], Awaitable[_Result]],
 ) -> Callable[[_Context, _Value], Awaitable[_Result]]:
     """Return a step of a procedure that runs as a task."""
 
     async def step(context: _Context, value: _Value) -> _Result:
-        return await task(Work(context, value))
+        with untagged():
+            return await task(Work(context, value))
 
     return step
+
+
+@asynccontextmanager
+async def beside(work: Coroutine[Any, Any, _Result]) -> AsyncIterator["asyncio.Task[_Result]"]:
+    """Begin work whose result is awaited later, or never; it has ended when this is left."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        await asyncio.gather(task, return_exceptions=True)

@@ -44,14 +44,31 @@ class Committed:
 async def commit(
     context: SyncContext, copied: Copied, *, commit_version: CommitVersion, is_last_try: bool
 ) -> Committed:
-    """Commit a plan on its base; on the last try, plan and commit on the latest version while nobody can make another."""
+    """Commit a plan on its base; on the last try, plan and commit on the latest version while nobody can make another.
+
+    Where nothing changes, no step is run, and nobody waits for the write lock.
+    """
     for remark in (remark for member in context.sources.members for remark in member.remarks):
         context.log.note(remark)
     context.progress.begin("committing", 0)
+    unchanged = await asyncio.to_thread(_find_unchanged, context, copied)
+    if unchanged is not None:
+        return Committed(copied, unchanged)
     version = await commit_version(context, copied)
     if version is None and is_last_try:
         return await asyncio.to_thread(_commit_latest, context, copied)
     return Committed(copied, version)
+
+
+def _find_unchanged(context: SyncContext, copied: Copied) -> CommitResult | None:
+    """Return the latest version where it is the plan's base and the plan changes nothing, else None."""
+    base, children = copied.planned.base, copied.planned.children
+    if copied.content.staged or any(copied.plan.of(*COPIED, "removed")):
+        return None
+    latest = context.catalog.snapshots.find(context.target) or Snapshot(context.target, 0)
+    if latest.version != base.version or commit_of(context, copied, base, children).changes:
+        return None
+    return CommitResult(context.target, base.version, changed=False, snapshot=latest)
 
 
 async def commit_version(context: SyncContext, copied: Copied) -> CommitResult | None:

@@ -10,6 +10,7 @@ from catalog.catalog import Catalog
 from catalog.filters.companions import CompanionFilter
 from catalog.filters.filter import Filter
 from catalog.filters.platforms import PlatformFilter
+from catalog.remotes.options import QUESTIONS
 from flows.runs.progress import Progress
 from flows.runs.run_log import RunLog
 from flows.sync.cached_reader import CachedReader
@@ -98,6 +99,11 @@ class SyncContext:
     def concurrency(self) -> int:
         """The number of requests that run at once."""
         return self.catalog.settings.copy_concurrency
+
+    @property
+    def questions(self) -> int:
+        """The number of tags that are asked for at once: the responses carry no content."""
+        return QUESTIONS * self.concurrency
 
     @property
     def cache(self) -> CachedReader:

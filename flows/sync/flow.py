@@ -1,5 +1,6 @@
 """The flow `sync-repository`: a sync as Prefect runs, shows and retries it."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -21,7 +22,7 @@ from flows.runs.catalog import opened_catalog
 from flows.runs.plan_items import PlanItem
 from flows.runs.retries import RETRIED, RETRIES
 from flows.runs.upstream_slots import upstream_slots
-from flows.runs.work import Work, as_step
+from flows.runs.work import Work, as_step, beside
 from flows.sync import committing, copying, facts, resolution, selection
 from flows.sync.batches import Batch, BatchStep, Outcome
 from flows.sync.context import SyncContext
@@ -132,28 +133,37 @@ async def sync_repository(request: SyncRequest) -> "State[SyncResult]":
 
 async def _run(request: SyncRequest, catalog: Catalog, upstreams: Upstreams) -> SyncResult:
     log = get_run_logger()
+    log.info("%s sync of %s into %s", request.mode, request.reference, request.target)
+    hosts = [one.reference.registry for one in request.each_alone()]
+    async with beside(MultipleSources.connect(upstreams, request)) as connecting, upstream_slots(hosts):
+        context = _make_context(request, catalog, upstreams, await connecting)
+        try:
+            async with progress_artifact("sync", context.target, context.progress):
+                result = (await run_sync(context, STEPS)).with_wait(upstreams.waited)
+                showing = asyncio.create_task(result_artifact("sync", context.target, result.summary(), result.items))
+        except TagsFailed as error:
+            items = [PlanItem(tag, "failed", reason=reason) for tag, reason in error.failed.items()]
+            await result_artifact("sync", context.target, error.message.partition("\n")[0], items)
+            raise
+    for note in result.notes:
+        log.warning(note)
+    log.info(result.summary())
+    await showing
+    return result
+
+
+def _make_context(
+    request: SyncRequest, catalog: Catalog, upstreams: Upstreams, sources: MultipleSources
+) -> SyncContext:
     run_id = str(flow_run.id)
     context = SyncContext.of(
         request,
         catalog,
-        await MultipleSources.connect(upstreams, request),
+        sources,
         operation_id=run_id,
         flow_run_id=run_id,
         clock=lambda: datetime.now(UTC),
         progress=progress.watched.get(),
     )
     context.progress.waits = upstreams.waiting
-    log.info("%s sync of %s into %s", request.mode, request.reference, context.target)
-    try:
-        hosts = [one.reference.registry for one in request.each_alone()]
-        async with upstream_slots(hosts), progress_artifact("sync", context.target, context.progress):
-            result = (await run_sync(context, STEPS)).with_wait(upstreams.waited)
-    except TagsFailed as error:
-        items = [PlanItem(tag, "failed", reason=reason) for tag, reason in error.failed.items()]
-        await result_artifact("sync", context.target, error.message.partition("\n")[0], items)
-        raise
-    for note in result.notes:
-        log.warning(note)
-    await result_artifact("sync", context.target, result.summary(), result.items)
-    log.info(result.summary())
-    return result
+    return context

@@ -61,10 +61,28 @@ class Planned:
     content: Content
 
 
-async def plan(context: SyncContext, resolved: Resolved, content: Content, *, resolve_batch: BatchStep) -> Planned:
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """The latest version of the repository here, and the parts of its manifests."""
+
+    version: Snapshot
+    children: Children
+
+
+def read_latest(context: SyncContext, known: Latest | None = None) -> Latest:
+    """Return the latest version, which may be the one that is known already. It may take a while, so call it on a thread."""
+    version = context.catalog.snapshots.find(context.target) or Snapshot(context.target, 0)
+    if known is not None and known.version.version == version.version:
+        return known
+    return Latest(version, children_of(context, version))
+
+
+async def plan(
+    context: SyncContext, resolved: Resolved, content: Content, known: Latest | None = None, *, resolve_batch: BatchStep
+) -> Planned:
     """Plan on the latest version, with companions that are known by now; raise QuotaExceeded before anything is copied."""
-    base = await asyncio.to_thread(context.catalog.snapshots.find, context.target) or Snapshot(context.target, 0)
-    children = await asyncio.to_thread(children_of, context, base)
+    latest = await asyncio.to_thread(read_latest, context, known)
+    base, children = latest.version, latest.children
     incomplete = await asyncio.to_thread(find_incomplete, context, resolved, base, children)
     if context.request.recheck and context.companions.patterns:
         incomplete |= await find_attached(context, resolved, base, children)

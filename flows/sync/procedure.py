@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from catalog.filters.tags import Selection
 from catalog.versions.changes import CommitResult
 from flows.runs.operation import MAX_PLANS
+from flows.runs.work import beside
 from flows.sync import copying, facts
 from flows.sync.batches import BatchStep, Content
 from flows.sync.committing import CommitVersion, commit, commit_version
 from flows.sync.context import SyncContext
 from flows.sync.copying import copy
-from flows.sync.planning import SyncPlan, plan
+from flows.sync.planning import Latest, SyncPlan, plan, read_latest
 from flows.sync.report import SyncResult
-from flows.sync.resolution import check_selection, resolve_batch, resolve_selected
+from flows.sync.resolution import Resolved, check_selection, resolve_batch, resolve_selected
 from flows.sync.selection import ListTags, list_source_tags, select_by_name
 from oci.errors import Conflict
 
@@ -38,25 +39,33 @@ async def run_sync(context: SyncContext, steps: SyncSteps = PLAIN) -> SyncResult
     """Run a sync to its end and return its result.
 
     1. What this operation has committed in an earlier try is done. 2. Select by the names of tags. 3. Resolve by HEAD, and where
-    content decides, select by content. 4. Plan on the latest version. 5. Copy what is missing. 6. Commit; when the repository
-    has moved on, go on at 4: nothing is fetched twice.
+    content decides, select by content; the latest version is read meanwhile. 4. Plan on it. 5. Copy what is missing. 6. Commit;
+    when the repository has moved on, go on at 4: nothing is fetched twice.
     Raises TagsFailed, NothingSelected, Conflict (it never stops moving), and what the two ends raise.
     """
     started = time.monotonic()
-    request = context.request
     # 1
     result = await asyncio.to_thread(_find_earlier, context)
     if result is not None:
         return result
-    # 2 and 3
-    selected = await select_by_name(context, steps.list_tags)
-    resolved = await resolve_selected(context, selected, resolve_batch=steps.resolve_batch, read_facts=steps.read_facts)
-    check_selection(context, resolved)
-    content = Content()
+    async with beside(asyncio.to_thread(read_latest, context)) as reading:
+        # 2 and 3
+        selected = await select_by_name(context, steps.list_tags)
+        resolved = await resolve_selected(
+            context, selected, resolve_batch=steps.resolve_batch, read_facts=steps.read_facts
+        )
+        check_selection(context, resolved)
+        return await _make_version(context, resolved, await reading, steps, started)
+
+
+async def _make_version(
+    context: SyncContext, resolved: Resolved, latest: Latest, steps: SyncSteps, started: float
+) -> SyncResult:
+    request, content = context.request, Content()
     move, phase = (steps.measure_batch, "measuring") if request.dry_run else (steps.copy_batch, "copying")
     for tries_left in reversed(range(MAX_PLANS)):
         # 4
-        planned = await plan(context, resolved, content, resolve_batch=steps.resolve_batch)
+        planned = await plan(context, resolved, content, latest, resolve_batch=steps.resolve_batch)
         # 5
         copied = await copy(context, planned, phase=phase, copy_batch=move, resolve_batch=steps.resolve_batch)
         resolved, content = copied.resolved, copied.content

@@ -53,7 +53,11 @@ class SyncRequest(Filters):
         description="When a tag cannot be copied: `fail` changes nothing; `skip` commits the other tags.",
     )
     batch_size: int = Field(
-        default=200, ge=1, le=10_000, title="Batch size", description="Number of tags that one Prefect task works on."
+        default=200,
+        ge=1,
+        le=10_000,
+        title="Batch size",
+        description="Number of tags that one Prefect task copies; one asks upstream for ten times as many.",
     )
 
     @field_validator("remote")

@@ -4,9 +4,11 @@ import ssl
 from functools import lru_cache
 from pathlib import Path
 
+import httpcore
 import httpx
 
-from oci.remote.network.backends import GuardedBackend, NotingBackend, set_backend
+from oci.remote.network.backends import GuardedBackend, NotingBackend
+from oci.remote.network.pool import ConnectionPool
 from oci.remote.network.reach import Reach
 from oci.remote.options import RemoteOptions
 
@@ -18,14 +20,12 @@ class Clients:
         files = tuple(filter(None, (options.ca_file, options.own_ca_file)))
         stamps = tuple(file.stat().st_mtime_ns for file in files)
         context = _trust(files, stamps)
-        self.elsewhere = _make(options, context)
+        self.elsewhere = _make(options, context, GuardedBackend(reach))
         if options.client_cert:
             context = _read_trust(files)
             # Without a password, OpenSSL would ask for that of an encrypted key on the terminal.
             context.load_cert_chain(options.client_cert, options.client_key, password="")
-        self.home = _make(options, context)
-        set_backend(self.home, NotingBackend(reach))
-        set_backend(self.elsewhere, GuardedBackend(reach))
+        self.home = _make(options, context, NotingBackend(reach))
 
     async def close(self) -> None:
         """Close all connections."""
@@ -46,8 +46,30 @@ def _read_trust(files: tuple[Path, ...]) -> ssl.SSLContext:
     return context
 
 
-def _make(options: RemoteOptions, context: ssl.SSLContext) -> httpx.AsyncClient:
-    return httpx.AsyncClient(
+class _NoCookies(httpx.Cookies):
+    """Keeps nothing: registries know clients by their logins, and no other client of theirs returns cookies."""
+
+    def extract_cookies(self, response: httpx.Response) -> None:
+        """Look at nothing."""
+
+
+_NO_COOKIES = _NoCookies()
+
+
+class _Client(httpx.AsyncClient):
+    @property
+    def cookies(self) -> httpx.Cookies:
+        """None, whatever was sent."""
+        return _NO_COOKIES
+
+    @cookies.setter
+    def cookies(self, _cookies: object) -> None:
+        """Keep none."""
+
+
+def _make(options: RemoteOptions, context: ssl.SSLContext, backend: httpcore.AsyncNetworkBackend) -> httpx.AsyncClient:
+    """Make a client whose direct connections are made by `backend`; those to a proxy are made as always."""
+    client = _Client(
         verify=context,
         proxy=options.proxy or None,
         trust_env=not options.direct,
@@ -56,6 +78,11 @@ def _make(options: RemoteOptions, context: ssl.SSLContext) -> httpx.AsyncClient:
         limits=httpx.Limits(max_connections=options.connections, max_keepalive_connections=options.connections),
         timeout=timeout_of(options, options.silence_timeout),
     )
+    pool = ConnectionPool(context=context, backend=backend, connections=options.connections)
+    transport = client._transport  # noqa: SLF001  # httpx has no other way that keeps the environment's proxies
+    assert isinstance(transport, httpx.AsyncHTTPTransport)
+    transport._pool = pool  # type: ignore[assignment]  # noqa: SLF001  # all that httpx asks of a pool
+    return client
 
 
 def timeout_of(options: RemoteOptions, left: float) -> httpx.Timeout:

@@ -21,7 +21,7 @@ from oci.remote.clients import Clients, timeout_of
 from oci.remote.limits.traffic import Gate, Traffic
 from oci.remote.network.hops import check_hops, current
 from oci.remote.network.loopback import is_loopback
-from oci.remote.network.origin import follow_to, may_hold_login, origin_of
+from oci.remote.network.origin import UrlOrigin, follow_to, may_hold_login, origin_of, place_at
 from oci.remote.network.reach import Reach
 from oci.remote.network.silence import given_up
 from oci.remote.options import RemoteOptions
@@ -74,7 +74,8 @@ class RemoteTransport:
         self._strangers = Strangers(host, send=self._send_for_token, clock=clock)
         self._only_basic, self._traffic = only_basic, traffic or Traffic()
         self._connecting = asyncio.Lock()
-        self._base = ""
+        self._base: httpx.URL | None = None
+        self._home: UrlOrigin | None = None
         self._takes_signatures = False
 
     async def request(
@@ -116,8 +117,7 @@ class RemoteTransport:
         async with self._traffic.slot() if is_repeatable(content) else nullcontext():
             self._traffic.silence.asked()
             try:
-                base = await self._connect(once=once)
-                url = httpx.URL(base).join(path)
+                url = place_at(await self._connect(once=once), path)
                 response = await self._send(method, url, scope, dict(headers or {}), content, once=once)
             except RemoteError as error:
                 self.report(error)
@@ -157,26 +157,27 @@ class RemoteTransport:
 
     async def origin(self) -> str:
         """Return the registry as scheme, host and port; raise a RemoteError when it cannot be reached."""
-        return str(origin_of(httpx.URL(await self._connect(once=True))))
+        return str(origin_of(await self._connect(once=True)))
 
     @property
     def known_origin(self) -> str:
         """The same, where the registry was connected to; else empty."""
-        return str(origin_of(httpx.URL(self._base))) if self._base else ""
+        return str(self._home) if self._home else ""
 
     async def takes_signatures(self) -> bool:
         """Return whether the registry has the extension for Atomic signatures."""
         await self._connect(once=False)
         return self._takes_signatures
 
-    async def _connect(self, *, once: bool) -> str:
+    async def _connect(self, *, once: bool) -> httpx.URL:
         """Find out once which scheme the registry speaks and how it wants us to authenticate."""
         async with self._connecting:
-            if not self._base:
+            if self._base is None:
                 self._base = await self._ping(once=once)
+                self._home = origin_of(self._base)
             return self._base
 
-    async def _ping(self, *, once: bool) -> str:
+    async def _ping(self, *, once: bool) -> httpx.URL:
         may_be_plain = is_loopback(self.host) or self.host in self.options.insecure_registries
         if self._scheme == "http" and not may_be_plain:
             raise RemoteRefused(
@@ -196,13 +197,14 @@ class RemoteTransport:
                 continue
             if response.status_code not in (200, 401):
                 raise await self._failure(response, "GET", "/v2/")
+            await error_text(response)  # read to its end, the connection serves the next request
             await response.aclose()
             # What another place wants, or has, says nothing of the registry.
             if self._is_registry(response.request.url):
                 self._takes_signatures = response.headers.get("x-registry-supports-signatures") == "1"
                 self._authorizer.learn(["Basic"] if self._only_basic else response.headers.get_list("www-authenticate"))
             self._traffic.schemes[self.host] = scheme
-            return f"{scheme}://{self.host}"
+            return httpx.URL(f"{scheme}://{self.host}")
         raise AssertionError("there is always a scheme")
 
     async def _send(
@@ -336,13 +338,13 @@ class RemoteTransport:
 
     def _is_registry(self, url: httpx.URL) -> bool:
         """Return whether a URL is of the registry itself, and not of one it sends us to."""
-        base = httpx.URL(self._base or f"{url.scheme}://{self.host}")
-        return origin_of(url) == origin_of(base)
+        home = self._home or origin_of(httpx.URL(f"{url.scheme}://{self.host}"))
+        return origin_of(url) == home
 
     async def _send_for_token(self, request: httpx.Request) -> httpx.Response:
         """Ask a token service, which may be another host; its credentials are in the request, and go to that service alone."""
         authorization, content = request.headers.pop("authorization", None), await request.aread()
-        base = httpx.URL(self._base or f"https://{self.host}")
+        base = self._base or httpx.URL(f"https://{self.host}")
         if not may_hold_login(
             request.url, base, self.options.insecure_registries, is_login=bool(authorization or content)
         ):

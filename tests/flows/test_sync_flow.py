@@ -73,7 +73,7 @@ def test_a_sync_is_recorded_with_its_tasks_progress_and_table(
     assert run["state"]["type"] == "COMPLETED"
     assert run["state"]["message"].startswith(f"{NAME}: version 1; 2 added")
     names = sorted(task["name"].rpartition("-")[0] for task in prefect.task_runs(run_id))
-    assert names == ["commit-version", "copy-content", "copy-content", "list-tags", "resolve-tags", "resolve-tags"]
+    assert names == ["commit-version", "copy-content", "copy-content", "list-tags", "resolve-tags"]
     artifacts = prefect.artifacts(run_id)
     assert artifacts["progress"]["data"] == 100
     rows = json.loads(artifacts["table"]["data"])
@@ -83,6 +83,24 @@ def test_a_sync_is_recorded_with_its_tasks_progress_and_table(
         assert catalog.history.version(NAME, 1).flow_run_id == run_id
     limits = {limit["name"]: limit["limit"] for limit in prefect.filter("v2/concurrency_limits")}
     assert limits[f"upstream-{upstream.host.replace(':', '-')}"] == 4
+
+
+def test_an_unchanged_sync_is_two_tasks_and_a_head_for_each_tag(
+    entrepot: Entrepot, prefect: PrefectServer, upstream: Upstream, store: MemoryStore
+) -> None:
+    for number in range(20):
+        image(store, f"v{number}")
+    source = f"{upstream.host}/{NAME}"
+    entrepot.json("sync", source, "--mirror", "--batch-size", "10")
+    upstream.forget()
+    result = entrepot.json("sync", source, "--mirror", "--batch-size", "10")
+    assert (result["changed"], result["version"], result["tags"]["unchanged"]) == (False, 1, 20)
+    assert upstream.counts == {("GET", "base"): 1, ("GET", "tags"): 1, ("HEAD", "manifest"): 20}
+    tasks = sorted(task["name"].rpartition("-")[0] for task in prefect.task_runs(result["flow_run_id"]))
+    assert tasks == ["list-tags", "resolve-tags"]
+    artifacts = prefect.artifacts(result["flow_run_id"])
+    assert artifacts["progress"]["data"] == 100
+    assert len(json.loads(artifacts["table"]["data"])) == 20
 
 
 def test_conditions_are_looked_at_by_a_task_and_their_reasons_are_told(

@@ -438,3 +438,30 @@ async def test_a_sync_that_does_not_fit_its_quota_copies_nothing(sync: Syncer, u
     noted = await sync(dry_run=True)
     assert any("may hold 2 tags" in note for note in noted.notes)
     assert (await sync(include=["v0", "v1"])).changed
+
+
+async def test_an_unchanged_sync_makes_no_commit_and_waits_for_no_lock(sync: Syncer, upstream: MemoryUpstream) -> None:
+    upstream.image("v1")
+    await sync(mode="mirror")
+
+    async def commit_version(_context: SyncContext, _copied: Copied) -> CommitResult | None:
+        raise AssertionError("nothing changes")
+
+    result = await sync(mode="mirror", steps=SyncSteps(commit_version=commit_version))
+    assert (result.changed, result.version, result.counts["unchanged"]) == (False, 1, 1)
+
+
+async def test_others_who_change_what_looked_unchanged_are_noticed(
+    sync: Syncer, upstream: MemoryUpstream, catalog: Catalog
+) -> None:
+    upstream.image("v1")
+    await sync(mode="mirror")
+
+    async def push() -> None:
+        del upstream.faults["resolve", "v1"]
+        await asyncio.to_thread(push_image, catalog, NAME, "other", "other")
+
+    upstream.faults["resolve", "v1"] = push
+    result = await sync(mode="mirror")
+    assert result.counts["removed"] == 1
+    assert set(sync.snapshot().tags) == {"v1"}

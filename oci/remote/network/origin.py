@@ -31,6 +31,12 @@ def origin_of(url: httpx.URL) -> UrlOrigin:
     return UrlOrigin(url.scheme, url.host, url.port or _PORTS.get(url.scheme))
 
 
+def place_at(base: httpx.URL, path: str) -> httpx.URL:
+    """Return the URL of a path at an origin, or of what else a registry names as a place."""
+    is_path = path.startswith("/") and not path.startswith("//") and path.isascii() and "#" not in path
+    return base.copy_with(raw_path=path.encode()) if is_path else base.join(path)
+
+
 def follow_to(source: httpx.URL, location: str, *, registry: str, what: str) -> httpx.URL:
     """Return the target of a redirect from `source`: without a fragment, and without a login.
 
