@@ -257,7 +257,8 @@ class Upstream:
 def _seen(method: str, path: str, query: str, headers: Mapping[str, str]) -> Seen:
     for route, pattern in _ROUTES:
         if match := pattern.fullmatch(path):
-            return Seen(method, route, path, query, headers, **match.groupdict())
+            parts = match.groupdict()
+            return Seen(method, route, path, query, headers, parts.get("name", ""), parts.get("reference", ""))
     return Seen(method, "other", path, query, headers)
 
 

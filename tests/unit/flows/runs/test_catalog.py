@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from catalog.catalog import open_catalog
 from catalog.settings import Settings, read_settings
 from flows.runs import catalog as module
 from flows.runs.catalog import catalog_ahead, opened_catalog
@@ -26,7 +27,7 @@ def settings(tmp_path: Path) -> Settings:
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """The settings of each catalogue that was opened."""
     found: list[Settings] = []
-    open_really = module.open_catalog
+    open_really = open_catalog
 
     def noted(settings: Settings) -> object:
         found.append(settings)
