@@ -40,8 +40,14 @@ _ahead: ContextVar[CatalogAhead | None] = ContextVar("catalog_ahead", default=No
 
 
 @contextmanager
-def catalog_ahead(settings: Settings) -> Iterator[CatalogAhead]:
-    """Begin to open the catalogue for the next flow run of this process; close it in the end where none has taken it."""
+def catalog_ahead(settings: Settings) -> Iterator[CatalogAhead | None]:
+    """Begin to open the catalogue for the next flow run of this process; close it in the end where none has taken it.
+
+    One that is not there is not made: what only looks at an upstream leaves no home behind.
+    """
+    if not settings.catalog_file.exists():
+        yield None
+        return
     opening = CatalogAhead(settings)
     token = _ahead.set(opening)
     try:

@@ -1,6 +1,7 @@
 """Connections that misbehave: heads that never end, clients that vanish; none of it stays, and nobody else notices."""
 
 import contextlib
+import json
 import re
 import socket
 from collections import Counter
@@ -10,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from oci import mediatypes
 from oci.digest import Digest
 from tests.api.conftest import Api, random_blob
 from tests.conftest import EntrepotFactory
@@ -93,6 +95,24 @@ def _open(server: EntrepotServer) -> Counter[str]:
     return Counter({name: count for name, count in found.items() if not name.startswith("/catalog/")})
 
 
+def _push_tags(server: EntrepotServer, count: int) -> None:
+    """Make as many commits."""
+    url, config = f"{server.url}/v2/team/app", b"{}"
+    described = {"mediaType": mediatypes.OCI_EMPTY, "digest": Digest.of(config), "size": len(config)}
+    manifest = {"schemaVersion": 2, "mediaType": mediatypes.OCI_MANIFEST, "config": described, "layers": []}
+    with httpx.Client(auth=server.auth, trust_env=False) as client:
+        uploaded = client.post(f"{url}/blobs/uploads/", params={"digest": Digest.of(config)}, content=config)
+        statuses = [uploaded.status_code]
+        for number in range(count):
+            pushed = client.put(
+                f"{url}/manifests/v{number}",
+                content=json.dumps({**manifest, "annotations": {"number": str(number)}}),
+                headers={"Content-Type": mediatypes.OCI_MANIFEST},
+            )
+            statuses.append(pushed.status_code)
+    assert statuses == [201] * (count + 1)
+
+
 def test_a_thousand_requests_leave_no_descriptor_open(entrepot_server: EntrepotFactory) -> None:
     server, data = entrepot_server(), random_blob(300_000)
     url = f"{server.url}/v2/team/app"
@@ -121,7 +141,10 @@ def test_a_thousand_requests_leave_no_descriptor_open(entrepot_server: EntrepotF
                     broken[1].sendall(f"PATCH {location} HTTP/1.1\r\nContent-Length: 9\r\n\r\n123".encode())
                 assert client.delete(f"{server.url}{location}").status_code == 204
 
-    requests(5)  # what is opened once for all: threads, their connections to the catalogue, pools
+    _push_tags(server, 6)
+    requests(
+        5
+    )  # what is opened once for all: threads, their connections to the catalogue, pools, the worker that commits
     before = _open(server)
     requests(91)
     wait_until(lambda: not (_open(server) - before), 20, f"nothing more is open than before: {_open(server) - before}")

@@ -20,7 +20,9 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return read_settings(home=tmp_path / "entrepot")
+    settings = read_settings(home=tmp_path / "entrepot")
+    open_catalog(settings).close()
+    return settings
 
 
 @pytest.fixture
@@ -59,12 +61,19 @@ async def test_one_of_other_settings_is_not_taken(settings: Settings, tmp_path: 
 async def test_one_that_nobody_takes_is_closed(settings: Settings) -> None:
     with catalog_ahead(settings) as ahead:
         pass
+    assert ahead is not None
     assert ahead.take(settings) is None
 
 
+async def test_none_is_made_ahead(tmp_path: Path, opened: list[Settings]) -> None:
+    settings = read_settings(home=tmp_path / "new")
+    with catalog_ahead(settings) as ahead:
+        assert ahead is None
+    assert (opened, settings.root.exists()) == ([], False)
+
+
 async def test_what_opening_raises_is_raised_where_it_is_taken(settings: Settings) -> None:
-    settings.root.parent.mkdir(parents=True, exist_ok=True)
-    settings.root.write_text("no folder")
+    settings.catalog_file.write_text("no database")
     with catalog_ahead(settings), pytest.raises((LocalError, OSError)):
         async with opened_catalog(settings):
             pass
