@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from base64 import b64encode
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -393,12 +394,13 @@ def test_the_options_that_select_reach_the_sync(entrepot: Entrepot, upstream: Up
     image(store, signature)
     selecting = ("sync", f"{upstream.host}/{NAME}", "--newest", "1", "--newest-of", "minor")
 
-    explained = entrepot.json(*selecting, "--explain")
+    bare = replace(entrepot, home=entrepot.home.with_name("bare"))
+    explained = bare.json(*selecting, "--explain")
     assert {one["tag"] for one in explained if one["selected"]} == {"1.0.1", "1.1.0"}
     assert {one["tag"]: one["rule"] for one in explained}["1.0.0"] == "not among the 1 newest of each minor version"
-    assert "2 of 5 tags are selected" in entrepot(*selecting, "--explain").stdout
+    assert "2 of 5 tags are selected" in bare(*selecting, "--explain").stdout
     assert upstream.counts["HEAD", "manifest"] == 0
-    assert not (entrepot.home / "catalog").exists()
+    assert not (bare.home / "catalog").exists()
 
     for options, tags in (
         (("--no-companions",), {"1.0.1", "1.1.0"}),
