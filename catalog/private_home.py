@@ -55,7 +55,9 @@ def _places(settings: Settings) -> Iterator[Path]:
     if catalog.parent.is_relative_to(root):
         yield from _inside(catalog.parent)
     else:
-        yield from (path for path in _inside(catalog.parent) if path.name.startswith((catalog.stem, "holdings.")))
+        ours = (f"{catalog.stem}.", "holdings.")
+        folders = {"data", "projection"}
+        yield from (path for path in _inside(catalog.parent) if path.name.startswith(ours) or path.name in folders)
 
 
 def _is_open(folder: Path) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import NamedTuple, cast
 
-from catalog.lake.connection import Lake, Row, listed
+from catalog.lake.connection import Lake, listed
 
 DAYS_APART = 90
 """Days for which `compact` leaves the pulls of each day apart from those of the next."""
@@ -142,11 +142,15 @@ class Pulls:
         """
         if not counts:
             return
-        rows: list[Row] = [
-            (*key, one.last_pulled_at.date(), one.pulls, one.last_pulled_at) for key, one in sorted(counts.items())
-        ]
+        rows = [
+            {
+                "repository": key.repository, "tag": key.tag, "digest": key.digest, "day": one.last_pulled_at.date(),
+                "pulls": one.pulls, "last_pulled_at": one.last_pulled_at,
+            }
+            for key, one in sorted(counts.items())
+        ]  # fmt: skip
         with self._lake.write() as writer:
-            writer.insert("pulls", rows)
+            writer.append("pulls", rows)
             writer.describe("registry", f"pulls of {len(rows)} manifest(s)")
         self._on_recorded()
 

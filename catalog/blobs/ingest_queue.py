@@ -44,20 +44,21 @@ class IngestQueue:
         while not ingest.is_done:
             with self._leading:
                 if not ingest.is_done:
-                    self._write_next()
+                    self._write_next(ingest)
         if ingest.error is not None:
             raise ingest.error
 
-    def _write_next(self) -> None:
+    def _write_next(self, own: Ingest) -> None:
         with self._guard:
             group, self._waiting = self._waiting[:_GROUP], self._waiting[_GROUP:]
         try:
             self._write(group)
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001  # handed to whoever waits for it
             for one in group:
                 one.error = one.error or error
-            if not isinstance(error, Exception):  # this thread is to end
-                raise
-        finally:
-            for one in group:
-                one.is_done = True
+        except BaseException:  # this thread is to end; the next one of those that wait goes on
+            with self._guard:
+                self._waiting = [one for one in group if one is not own] + self._waiting
+            raise
+        for one in group:
+            one.is_done = True

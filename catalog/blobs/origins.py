@@ -14,6 +14,7 @@ from oci.digest import Digest
 from oci.kinds import kind_of
 from oci.manifest import Manifest
 from oci.remote.address import Remote
+from oci.unicode import fit_text
 
 Policy = Literal["immediate", "on_demand", "streamed"]
 """When layers are copied: with the sync; with the first request, and then kept; with each request, and never kept."""
@@ -65,7 +66,7 @@ def source_records(
     return [
         {
             "repository": repository, "version": version, "digest": one.digest, "size": fit_number(one.size),
-            "remote": one.origin.remote, "policy": one.origin.policy, "created_at": now,
+            "remote": fit_text(one.origin.remote), "policy": one.origin.policy, "created_at": now,
         }
         for one in deferred
     ]  # fmt: skip

@@ -41,6 +41,10 @@ class Sequence:
         """Undo `begin`."""
         self._cell[0] = value
 
+    def take_over(self) -> None:
+        """Make the odd counter of a dead writer another odd one: its ticket fits no more, and a commit is still under way."""
+        self._cell[0] = (self._cell[0] | 1) + 2
+
     def finish(self) -> int:
         """Make the counter even and larger than before; return it."""
         self._cell[0] = (self._cell[0] | 1) + 1

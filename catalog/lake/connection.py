@@ -212,9 +212,8 @@ class Lake:
 
     def _commit_directly(self, writer: Writer) -> str:
         """Have the worker write; return how that is counted. Raise NotDirect with the reason when nothing was written."""
-        appends = writer.appends() if writer.only_appends else []
         reason = duckdb_reason(
-            appends, only_appends=writer.only_appends, is_allowed=self._direct_commits, release=self._release
+            writer.sizes(), only_appends=writer.only_appends, is_allowed=self._direct_commits, release=self._release
         )
         if reason is not None:
             raise NotDirect(reason)
@@ -223,7 +222,7 @@ class Lake:
         if not self.worker.is_ready():
             raise NotDirect("no worker yet")
         try:
-            self.worker.commit(self.sequence.value, appends, writer.author, writer.message, writer.note)
+            self.worker.commit(self.sequence.value, writer.appends(), writer.author, writer.message, writer.note)
         except WorkerDied as death:
             if death.snapshot_id is None or not self._landed(death.snapshot_id, writer.note):
                 raise NotDirect("the worker died") from death
@@ -284,20 +283,26 @@ class Lake:
             return False
         try:
             self._lock.acquire(timeout=0)
+            try:
+                return self._end_dead_commit(wait=False)
+            finally:
+                self._lock.release()
         except Timeout:
             return False
-        else:
-            self._end_dead_commit()
-            self._lock.release()
-            return True
         finally:
             self._writing.release()
 
-    def _end_dead_commit(self) -> None:
-        """End the commit of a process that died in it; the lock is held. What its worker still writes is there on return."""
+    def _end_dead_commit(self, *, wait: bool = True) -> bool:
+        """End the commit of a process that died in it; the lock is held. What its worker has written is there on return.
+
+        The counter stays odd until then: who reads meanwhile reads again. False, with `wait` off, while the worker still writes.
+        """
         if self.sequence.value % 2:
+            self.sequence.take_over()
+            if not self.worker.take_over(wait=wait):
+                return False
             self.sequence.finish()
-            self.worker.take_over()
+        return True
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -5,6 +5,7 @@ what was gathered before, in the same order.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 
@@ -72,9 +73,8 @@ class Writer:
         """Begin DuckDB's transaction unless it has begun, with what was gathered; return the connection it runs on."""
         self.wrote = True
         if self._cursor is None:
-            cursor = self._cursor_of_thread()
+            cursor = self._cursor = self._cursor_of_thread()
             cursor.execute("BEGIN")
-            self._cursor = cursor
             for rows in self._gathered:
                 insert_rows(cursor, rows)
         return self._cursor
@@ -83,6 +83,13 @@ class Writer:
     def only_appends(self) -> bool:
         """Whether rows were gathered and nothing else was done."""
         return self._cursor is None
+
+    def sizes(self) -> list[tuple[str, int]]:
+        """Return the tables of `appends`, with the number of rows; a table whose rows differ in columns is there twice."""
+        found: Counter[tuple[str, tuple[str, ...] | None]] = Counter()
+        for rows in self._gathered:
+            found[rows.table, rows.columns] += len(rows.values)
+        return [(table, number) for (table, _), number in found.items()]
 
     def appends(self) -> list[Append]:
         """Return what was gathered as a worker takes it; raise NotDirect for a value that it does not know."""

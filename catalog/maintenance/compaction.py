@@ -4,10 +4,13 @@ Source: DuckLake 1.0, "Maintenance". What versions hold never changes by it: the
 expire, only say how the rows came to be.
 """
 
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+
+import duckdb
 
 from catalog.blobs.index import BlobIndex
 from catalog.blobs.uploads import Uploads
@@ -15,7 +18,9 @@ from catalog.lake.connection import Lake
 from catalog.maintenance.leases import settle_leases
 from catalog.pull_counts import Pulls
 from catalog.query.projection_writer import refresh_projection
+from oci.errors import LocalError
 
+log = logging.getLogger("catalog")
 _META = "__ducklake_metadata_lake"
 _SNAPSHOTS = 500
 """Snapshots that expire in one hold of the lock."""
@@ -87,7 +92,12 @@ class Compaction:
     def project(self) -> Iterator[MaintenanceStep]:
         """Bring the copy of rows that questions read up to date, while the snapshots that tell what has changed are there;
         without the write lock."""
-        yield MaintenanceStep("project-rows", refresh_projection(self._lake), 0.0)
+        try:
+            rows = refresh_projection(self._lake)
+        except (OSError, duckdb.Error, LocalError) as error:  # such as a full disk: what frees it comes after
+            log.warning("cannot write the projection of rows error=%s", str(error).partition("\n")[0])
+            rows = 0
+        yield MaintenanceStep("project-rows", rows, 0.0)
 
     def expire(self, *, before: float) -> Iterator[MaintenanceStep]:
         """Forget DuckLake's old snapshots, the newest never."""

@@ -172,9 +172,11 @@ def rows_of_projection(projection: Projection, folder: Path, changed: Collection
 def find_rows(connection: duckdb.DuckDBPyConnection, folder: Path) -> str:
     """Return the SQL of the projection's rows as of now, or "" when the lake is to be asked instead.
 
-    The connection's transaction has to be the one that asks: nothing is committed between this look and the question.
+    The connection's transaction has to be the one that asks. It may look at commits after its snapshot, which does no harm.
     """
     projection = load_projection(folder)
+    # DuckLake's snapshot is that of its first look: before the record is read, so that this tells of all that is in it.
+    connection.execute("SELECT 1 FROM lake.schema_versions LIMIT 1").fetchall()
     changed = None if projection is None else read_changed(connection, projection)
     if projection is None or changed is None or len(changed) > MOST_CHANGED:
         return ""

@@ -39,7 +39,7 @@ def refresh_projection(lake: Lake, *, enough: int = ENOUGH) -> int:
     if not folder.exists():
         if _rows(lake) < enough:
             return 0
-        folder.mkdir()
+        folder.mkdir(mode=0o700, exist_ok=True)
     lock = FileLock(folder / "projection.lock", timeout=0)
     try:
         with lock:
@@ -108,7 +108,7 @@ def _append(
 
 
 def _next_number(folder: Path) -> int:
-    return 1 + max((int(file.stem) for file in folder.glob("*.parquet")), default=0)
+    return 1 + max((int(file.stem) for file in folder.glob("*.parquet") if file.stem.isdecimal()), default=0)
 
 
 def _publish(folder: Path, projection: Projection) -> None:

@@ -125,6 +125,7 @@ class Squasher:
             self._collect(name, plan)
             return SquashReport(name, plan.targets, True, *self._forecast())
         with self._lake.write() as writer:
+            writer.begin()  # the temporary tables go with it where it fails
             plan = self._plan(name, wanted)
             self._collect(name, plan)
             writer.execute(_TAKE_AWAY, [name])

@@ -62,6 +62,8 @@ class Connection(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_LIMIT:
                 self._refuse(b"431 Request Header Fields Too Large")
+        elif self.cycle is not None and self.cycle.response_complete and not self.pipeline:
+            self._idle_since = self.loop.time()  # the rest of a body that was answered early, or nothing at all
 
     def on_message_begin(self) -> None:
         """Begin a request."""

@@ -177,6 +177,8 @@ def _head_of(cycle: Cycle, status: int, headers: Headers, length: int | None) ->
 
 def _complete(cycle: Cycle, transport: asyncio.Transport) -> None:
     """Note that the response is sent, as uvicorn does behind the last part of a body; leave no circle of references."""
+    if not cycle.keep_alive:  # the client asked for it, or the server is stopping
+        transport.close()
     cycle.transport = transport
     cycle.scope["extensions"] = {}
     cycle.response_started = cycle.response_complete = True

@@ -53,6 +53,11 @@ def check_changeable(
     if (
         distribution is None
         and registry.catalog.snapshots.has(name)
-        and registry.catalog.distributions.find(name) is None
+        and not _serves(registry.catalog.distributions.find(name), name)
     ):
         raise Denied(f"no path serves the repository {name}; create one with `entrepot distribution create`")
+
+
+def _serves(found: Distribution | None, name: str) -> bool:
+    """Return whether a path is a repository's own, and shows what is pushed there."""
+    return found is not None and found.repository == name and found.version is None and not found.remote

@@ -35,6 +35,17 @@ async def read_whole(
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+async def first_message(receive: Receive) -> tuple[Message, Receive]:
+    """Return the first message of a body, and what receives it once more and then all others; raise RequestStalled."""
+    first = await _next(receive)
+    left = [first]
+
+    async def again() -> Message:
+        return left.pop() if left else await receive()
+
+    return first, again
+
+
 async def read_batches(receive: Receive) -> AsyncIterator[bytes]:
     """Yield the body in batches of about BATCH bytes, none empty; raise an interruption after the bytes before it."""
     parts: list[bytes] = []

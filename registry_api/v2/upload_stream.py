@@ -1,6 +1,6 @@
 """The stream of a request's body into an upload session: a thread hashes and writes one batch while the next arrives.
 
-The last batch waits for what comes after it, so that a small body costs one call on a thread: open, write, finish.
+The last batch waits for what comes after it, so that a body that came whole costs one call on a thread: open, write, finish.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from starlette.types import Receive
 from catalog.blobs.uploads import UploadSession
 from oci.digest import Digest
 from oci.errors import BlobTooLarge, Conflict, SizeInvalid
-from registry_api.http.bodies import BATCH, ClientGone, read_batches
+from registry_api.http.bodies import BATCH, ClientGone, first_message, read_batches
 from registry_api.http.errors import RequestStalled
 from registry_api.http.threads import Threads
 
@@ -53,6 +53,9 @@ class UploadStream:
         than the limit. Bytes that arrived stay, whatever else is raised."""
         received = 0
         try:
+            first, receive = await first_message(receive)
+            if first.get("more_body"):
+                await self._run()  # held from now on: no other request writes to it while this body arrives
             async for batch in read_batches(receive):
                 received += len(batch)
                 if expected is not None and received > expected:
@@ -110,8 +113,14 @@ class UploadStream:
     def _take(self, step: _Step) -> None:
         """Open the session, write what waits, take a step; on a thread."""
         if self.session is None:
-            self.session = self._opening()
-            self._admit(self.session)
+            try:
+                self.session = self._opening()
+                self._admit(self.session)
+            except Conflict:
+                raise
+            except BaseException:
+                self._last = b""  # refused: nothing is left to be written
+                raise
         batch, self._last = self._last, b""
         if batch:
             if self._limit and self.session.offset + len(batch) > self._limit:

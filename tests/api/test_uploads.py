@@ -2,12 +2,14 @@
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from oci.digest import Digest
-from tests.api.conftest import Api, codes, random_blob
+from tests.api.conftest import Api, codes, random_blob, serve
 from tests.servers import wait_until
 
 DATA = bytes(range(256)) * 100
@@ -415,3 +417,25 @@ def test_a_digest_algorithm_is_checked_before_anything_is_sent(api: Api, name: s
         assert closed.status_code == 201
     answer = api.admin.post(f"/v2/{name}/blobs/uploads/", params={"digest-algorithm": "md5"})
     assert (answer.status_code, codes(answer)) == (400, ["DIGEST_INVALID"])
+
+
+def test_a_session_whose_body_is_still_arriving_is_nobody_elses(api: Api, name: str) -> None:
+    data, location = random_blob(600_000), api.open_upload(name)
+    head = [f"PATCH {location} HTTP/1.1", "Host: x", f"Authorization: {api.authorization}", "Content-Length: 700000"]
+    with api.connection() as sock:
+        sock.sendall(("\r\n".join(head) + "\r\n\r\n").encode() + data)
+        wait_until(lambda: api.admin.get(location).status_code == 409, 20, "the first request holds the session")
+        assert api.admin.patch(location, content=b"other").status_code == 409
+    wait_until(lambda: api.admin.get(location).status_code == 204, 20, "the first request has gone")
+    held = int(api.admin.get(location).headers["range"].partition("-")[2]) + 1
+    assert api.admin.patch(location, content=data[held:]).status_code == 202
+    assert api.admin.put(location, params={"digest": Digest.of(data)}).status_code == 201
+
+
+def test_a_blob_above_the_limit_is_refused_whichever_request_brings_it(tmp_path: Path) -> None:
+    with serve(tmp_path / "entrepot", max_blob_size=2 * 1024 * 1024) as api:
+        data = random_blob(5 * 1024 * 1024)
+        asked: dict[str, Any] = {"params": {"digest": Digest.of(data)}, "content": data}
+        assert api.admin.post("/v2/team/app/blobs/uploads/", **asked).status_code == 413
+        assert api.admin.put(api.open_upload("team/app"), **asked).status_code == 413
+        assert api.admin.patch(api.open_upload("team/app"), content=data).status_code == 413

@@ -7,6 +7,7 @@ import fcntl
 import os
 import random
 import re
+import resource
 import select
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO
 
@@ -22,7 +23,8 @@ import pytest
 
 from catalog.lake.connection import Lake
 from catalog.lake.direct.choice import DIRECT
-from tests.crash.direct_commits import commit_next, open_lake
+from catalog.versions.change_feed import ChangeFeed
+from tests.crash.direct_commits import REPOSITORY, commit_next, open_lake
 from tests.servers import ROOT, tool
 
 KILLS = int(os.environ.get("TEST_KILLS", "12"))
@@ -236,3 +238,54 @@ def test_the_worker_ends_with_its_parent_and_loads_no_duckdb(tmp_path: Path) -> 
     lake.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_who_reads_while_a_dead_ones_worker_still_writes_reads_again(lake: Lake) -> None:
+    """What the worker commits then moves no counter: the one who takes over moves it, after the worker."""
+    commit_next(lake)
+    reader = open_lake(lake.file, direct=False)
+    feed = ChangeFeed(reader)
+    lake.sequence.begin()  # as one that died within a commit leaves it
+    with lake.file.with_suffix(".worker.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # as the worker does while it writes
+        assert not lake.heal_sequence()
+        thread = threading.Thread(target=commit_next, args=(lake,))
+        thread.start()
+        feed.acknowledge(feed.read())
+    thread.join()
+    assert not feed.is_current()
+    assert set(feed.read().versions) == {REPOSITORY}
+    reader.close()
+
+
+def test_a_lock_that_was_taken_to_heal_is_given_back_whatever_happens(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.sequence.begin()
+
+    def refuse(*, wait: bool) -> bool:
+        raise OSError(24, f"too many open files, waiting: {wait}")
+
+    monkeypatch.setattr(lake.worker, "take_over", refuse)
+    with pytest.raises(OSError, match="too many open files"):
+        lake.heal_sequence()
+    monkeypatch.undo()
+    other = open_lake(lake.file, direct=False)
+    assert commit_next(other) == 1
+    other.close()
+    assert commit_next(lake) == 2
+
+
+def test_a_worker_is_asked_whatever_number_its_descriptors_have(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
+    lake = open_lake(tmp_path / "catalog.sqlite")
+    with ExitStack() as stack:
+        for _ in range(1100):
+            stack.enter_context(Path("/dev/null").open())
+        lake.worker.start()
+        assert lake.worker.is_ready(wait=30)
+        assert commit_next(lake) == 1
+    lake.close()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert lake.commit_counts.read() == {DIRECT: 1}

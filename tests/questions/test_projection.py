@@ -12,6 +12,7 @@ import pytest
 
 from catalog.catalog import Catalog
 from catalog.lake.connection import Lake
+from catalog.query import projection
 from catalog.query.named import find_named, named_questions
 from catalog.query.process import close_doors, open_lake
 from catalog.query.projection import changed_repositories, load_projection, projection_folder, state_file
@@ -292,3 +293,55 @@ ADDED = "inserted_into_table:7,inlined_insert:7"
 )
 def test_which_repositories_have_changed(rows: list[tuple[int, str, str]], expected: set[str] | None) -> None:
     assert changed_repositories(rows, 4, "7") == expected
+
+
+@pytest.mark.parametrize("moment", ["before the record is read", "after it"])
+def test_a_commit_beside_a_question_is_seen_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    history = make_history(tmp_path)
+    stage(history)
+    name, (first, second) = NAMES[0], history.descriptors[:2]
+    commit_to(history.catalog, name, AddManifest(first), SetTag("v1", first.digest), operation_id="first")
+    assert refresh_projection(history.lake, enough=0)
+    read = projection.read_changed
+
+    def beside(*arguments: object) -> frozenset[str] | None:
+        if moment != "after it":
+            commit_to(history.catalog, name, AddManifest(second), SetTag("v2", second.digest), operation_id="second")
+        changed = read(*arguments)  # type: ignore[arg-type]
+        if moment == "after it":
+            commit_to(history.catalog, name, AddManifest(second), SetTag("v2", second.digest), operation_id="second")
+        return changed
+
+    counts = "SELECT kind, count(*) FROM members GROUP BY kind ORDER BY kind"
+    with history.asking() as ask:
+        before = ask(counts)
+    monkeypatch.setattr(projection, "read_changed", beside)
+    with history.asking() as ask:
+        given = ask(counts)
+    monkeypatch.undo()
+    with history.asking() as ask:
+        after = ask(counts)
+    assert before != after
+    assert given in (before, after)
+    history.catalog.close()
+
+
+def test_a_projection_that_cannot_be_written_does_not_end_maintenance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = make_history(tmp_path)
+    push_image(history.catalog, "team/app", "v1", "one")
+    refresh_projection(history.lake, enough=0)
+    (projection_folder(history.lake.file) / "stray.parquet").touch()
+    push_image(history.catalog, "team/app", "v2", "two")
+    assert refresh_projection(history.lake)
+
+    def refuse(*_arguments: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("catalog.maintenance.compaction.refresh_projection", refuse)
+    names = [step.name for step in history.catalog.maintenance.steps(keep_snapshots=1e9, grace=-1)]
+    assert names.index("project-rows") < len(names) - 1
+    history.catalog.close()

@@ -3,8 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from catalog.lake.direct.append import Append
-
 PROVEN = frozenset({("1.5.5", "d8a1881e")})
 """Releases of DuckDB with its DuckLake extension whose writer is known to write the same (tests/behaviour/direct_commits)."""
 
@@ -18,19 +16,21 @@ DIRECT = "direct"
 
 
 def duckdb_reason(
-    appends: Sequence[Append], *, only_appends: bool, is_allowed: bool, release: tuple[str, str]
+    sizes: Sequence[tuple[str, int]], *, only_appends: bool, is_allowed: bool, release: tuple[str, str]
 ) -> str | None:
-    """Return why DuckDB has to write a commit, in a few words; None for one that a worker may write. Pure."""
+    """Return why DuckDB has to write a commit, in a few words; None for one that a worker may write. Pure.
+
+    `sizes` are the tables that it appends to, with the number of rows.
+    """
     if not is_allowed:
         return "direct commits are switched off"
     if release not in PROVEN:
         return "another release of DuckDB"
     if not only_appends:
         return "more than appends"
-    names = [append.table for append in appends]
-    if len(set(names)) != len(names):
+    if len({table for table, _ in sizes}) != len(sizes):
         return "a table twice"
-    if any(len(append.rows) > INLINED_ROWS for append in appends):
+    if any(rows > INLINED_ROWS for _, rows in sizes):
         return "many rows"
     return None
 

@@ -78,7 +78,9 @@ class Supervisor:
             return True
         assert self._process.stdout is not None
         descriptor = self._process.stdout.fileno()
-        if not select.select([descriptor], [], [], wait)[0]:
+        poll = select.poll()  # which takes descriptors of any number
+        poll.register(descriptor, select.POLLIN)
+        if not poll.poll(wait * 1000):
             return False
         self._ready = read_message(descriptor) == (READY,)
         if not self._ready:
@@ -116,11 +118,18 @@ class Supervisor:
         self.stop(now=True)
         raise WorkerDied(snapshot_id)
 
-    def take_over(self) -> None:
-        """Wait until no worker writes for a process that died. Move the commit counter on before: then none begins either."""
+    def take_over(self, *, wait: bool = True) -> bool:
+        """Wait until no worker writes for a process that died. Move the commit counter on before: then none begins either.
+
+        Return False, with `wait` off, where one still writes.
+        """
         descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        else:
+            return True
         finally:
             os.close(descriptor)
 
@@ -153,14 +162,21 @@ def plain_value(value: object) -> Value:
         case datetime():
             if value.tzinfo is None:
                 raise NotDirect("a time without a zone")
-            utc = value.astimezone(UTC)
+            try:
+                utc = value.astimezone(UTC)
+            except OverflowError:
+                raise NotDirect("a time beyond the year 9999") from None
             return lake_time(utc.year, f"{utc:%m-%d %H:%M:%S}", utc.microsecond)
         case date():
             return value.isoformat()
         case str():
             return str(value)
-        case None | bool() | int() | float():
+        case None | bool():
             return value
+        case int():
+            return int(value)
+        case float():
+            return float(value)
         case list() if all(isinstance(one, str) for one in value):
             return [str(one) for one in value]
         case _:

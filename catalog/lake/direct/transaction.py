@@ -23,6 +23,8 @@ from catalog.lake.direct.statistics import Bounds
 
 FORMAT = "1.0"
 """The version of DuckLake's format that is written."""
+_LONGEST_LOG = 64 * 1024 * 1024
+"""Bytes that the write-ahead log keeps of the disk when it has been emptied."""
 _SYSTEM = ("row_id", "begin_snapshot", "end_snapshot")
 
 _OPTIONS = "SELECT key, value FROM ducklake_metadata WHERE scope IS NULL AND key IN ('version', 'encrypted')"
@@ -65,6 +67,7 @@ class Bookkeeping:
         if self._connection.execute("PRAGMA journal_mode=WAL").fetchone() != ("wal",):
             raise sqlite3.OperationalError(f"{file} cannot use a write-ahead log")
         self._connection.execute("PRAGMA synchronous=FULL")  # as DuckDB's own: a commit outlasts a power cut
+        self._connection.execute(f"PRAGMA journal_size_limit={_LONGEST_LOG}")
         self._shapes: dict[str, _Shape] = {}
         self._inserts: dict[str, str] = {}
         self._schema_version = -1

@@ -11,6 +11,7 @@ import os
 import signal
 import sqlite3
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from catalog.lake.direct.append import Append
@@ -36,7 +37,7 @@ class _Requests:
             return encode_message(DONE, self._bookkeeping.commit(commit, before=self._tell))
         except NotDirect as error:
             return encode_message(REFUSED, str(error))
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ValueError) as error:  # a ValueError is a text that is no Unicode
             return encode_message(REFUSED, f"SQLite: {getattr(error, 'sqlite_errorname', type(error).__name__)}")
         finally:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
@@ -55,6 +56,7 @@ def main(file: str, lock: str, counter: str) -> None:
     requests = _Requests(
         Bookkeeping(Path(file)), os.open(lock, mode, 0o600), os.open(counter, os.O_RDONLY | os.O_CLOEXEC), out
     )
-    send(out, encode_message(READY))
-    while (request := read_message(source)) is not None:
-        send(out, requests.answer(request))
+    with suppress(BrokenPipeError):  # the parent has died
+        send(out, encode_message(READY))
+        while (request := read_message(source)) is not None:
+            send(out, requests.answer(request))

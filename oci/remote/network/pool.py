@@ -25,7 +25,7 @@ class ConnectionPool:
         self._context, self._backend, self._connections = context, backend, connections
         self._slots = asyncio.Semaphore(connections)
         self._idle: list[tuple[httpcore.Origin, httpcore.AsyncHTTPConnection]] = []
-        self._active = 0
+        self._active, self._is_closed = 0, False
 
     async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
         """Send a request on a free connection, or on a new one; wait where there are as many as there may be."""
@@ -55,21 +55,24 @@ class ConnectionPool:
         raise httpcore.ConnectError("a new connection cannot be used")
 
     async def _take(self, origin: httpcore.Origin, *, is_new: bool) -> httpcore.AsyncHTTPConnection:
-        for place in () if is_new else reversed(range(len(self._idle))):
-            if self._idle[place][0] == origin:
-                _, connection = self._idle.pop(place)
-                if not connection.has_expired():
-                    return connection
-                await connection.aclose()
+        while not is_new and (place := self._place_of(origin)) is not None:  # anew each time: closing lets others go on
+            _, connection = self._idle.pop(place)
+            if not connection.has_expired():
+                return connection
+            await connection.aclose()
         if self._active + len(self._idle) > self._connections and self._idle:
             await self._idle.pop(0)[1].aclose()
         return httpcore.AsyncHTTPConnection(
             origin, ssl_context=self._context, keepalive_expiry=_IDLE_SECONDS, network_backend=self._backend
         )
 
+    def _place_of(self, origin: httpcore.Origin) -> int | None:
+        """Return where the connection to an origin is that was used last."""
+        return next((place for place in reversed(range(len(self._idle))) if self._idle[place][0] == origin), None)
+
     async def _give_back(self, origin: httpcore.Origin, connection: httpcore.AsyncHTTPConnection) -> None:
         self._leave()
-        if connection.is_idle():
+        if connection.is_idle() and not self._is_closed:
             self._idle.append((origin, connection))
         else:
             await connection.aclose()
@@ -81,7 +84,8 @@ class ConnectionPool:
         self._slots.release()
 
     async def aclose(self) -> None:
-        """Close what nobody uses."""
+        """Close what nobody uses now, and all others when they are given back."""
+        self._is_closed = True
         while self._idle:
             await self._idle.pop()[1].aclose()
 

@@ -5,17 +5,16 @@ from pathlib import Path
 import pytest
 
 from catalog.lake.connection import Lake
-from catalog.lake.direct.append import Append
 from catalog.lake.direct.choice import DIRECT, INLINED_ROWS, PROVEN, duckdb_reason
 from catalog.lake.direct.supervisor import WorkerDied
 from oci.errors import CatalogUnusable
 
 RELEASE = next(iter(PROVEN))
-SMALL = Append("records", None, [["a"]])
+SMALL = ("records", 1)
 
 
 @pytest.mark.parametrize(
-    ("appends", "only_appends", "is_allowed", "release", "reason"),
+    ("sizes", "only_appends", "is_allowed", "release", "reason"),
     [
         ([SMALL], True, True, RELEASE, None),
         ([SMALL], True, False, RELEASE, "direct commits are switched off"),
@@ -23,14 +22,14 @@ SMALL = Append("records", None, [["a"]])
         ([SMALL], True, True, (RELEASE[0], "other"), "another release of DuckDB"),
         ([SMALL], False, True, RELEASE, "more than appends"),
         ([SMALL, SMALL], True, True, RELEASE, "a table twice"),
-        ([Append("records", None, [["a"]] * INLINED_ROWS)], True, True, RELEASE, None),
-        ([Append("records", None, [["a"]] * (INLINED_ROWS + 1))], True, True, RELEASE, "many rows"),
+        ([("records", INLINED_ROWS)], True, True, RELEASE, None),
+        ([("records", INLINED_ROWS + 1)], True, True, RELEASE, "many rows"),
     ],
 )
 def test_the_choice(
-    appends: list[Append], only_appends: bool, is_allowed: bool, release: tuple[str, str], reason: str | None
+    sizes: list[tuple[str, int]], only_appends: bool, is_allowed: bool, release: tuple[str, str], reason: str | None
 ) -> None:
-    assert duckdb_reason(appends, only_appends=only_appends, is_allowed=is_allowed, release=release) == reason
+    assert duckdb_reason(sizes, only_appends=only_appends, is_allowed=is_allowed, release=release) == reason
 
 
 @pytest.fixture

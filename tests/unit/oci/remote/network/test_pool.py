@@ -1,13 +1,16 @@
 """Connections of a client: used again, bounded, and given back whatever becomes of a request."""
 
 import asyncio
+import ssl
 from collections.abc import Iterator
 
+import httpcore
 import pytest
 
 from oci.errors import RemoteError
 from oci.memory import MemoryStore
 from oci.pack import pack_image
+from oci.remote.network.pool import ConnectionPool
 from oci.remote.options import RemoteOptions
 from oci.remote.repository import RemoteRepository
 from oci.remote.transport import RemoteTransport
@@ -86,3 +89,34 @@ async def test_places_are_free_again_after_failures_breaks_and_cancellations(ups
             upstream.faults.clear()
             async with asyncio.timeout(10):
                 await repository.resolve("v2")
+
+
+async def test_many_that_find_expired_connections_at_once_make_new_ones(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oci.remote.network.pool._IDLE_SECONDS", 0.2)
+    upstream.silence(route="manifest", seconds=0.02)
+    async with transport(upstream, 8) as connected:
+        repository = RemoteRepository(connected, NAME)
+        for _ in range(3):
+            await asyncio.gather(*(repository.resolve(f"v{number}") for number in range(8)))
+            await asyncio.sleep(0.3)  # they expire
+
+
+async def test_a_closed_pool_keeps_no_connection() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        await writer.drain()
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    pool = ConnectionPool(context=ssl.create_default_context(), backend=httpcore.AnyIOBackend(), connections=1)
+    response = await pool.handle_async_request(httpcore.Request("GET", f"http://127.0.0.1:{port}/"))
+    await pool.aclose()
+    assert await response.aread() == b"ok"
+    await response.aclose()
+    assert pool._idle == []
+    server.close()
