@@ -3,24 +3,37 @@
 import functools
 import os
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from catalog.access.store import ensure_administrator
+from catalog.access.bearer_tokens import make_key
+from catalog.access.policy import Policy
+from catalog.access.store import ensure_administrator, make_secret
 from catalog.catalog import open_catalog
 from catalog.settings import read_settings
 
 
 def new_home(home: Path, *, administrator: bool = False) -> Path:
-    """Make `home`, which is not there yet, with an empty catalogue, and with the administrator where wanted; return it."""
-    home.mkdir(parents=True, mode=0o700)
+    """Make `home`, which has no catalogue yet, with an empty one, and with the administrator where wanted; return it."""
+    home.mkdir(parents=True, mode=0o700, exist_ok=True)
     for name, content in _files(administrator).items():
         file = home / name
         file.parent.mkdir(exist_ok=True, mode=0o700)
         file.touch(mode=0o600)
         file.write_bytes(content)
+    if administrator:
+        _make_own(home / "access.json")
     return home
+
+
+def _make_own(file: Path) -> None:
+    """Give a home a mark and a key of its own: the registries of two homes must not take each other for themselves."""
+    policy, now = Policy.model_validate_json(file.read_bytes()), datetime.now(UTC)
+    accounts = {name: one.model_copy(update={"stamp": make_secret()}) for name, one in policy.accounts.items()}
+    own = policy.model_copy(update={"accounts": accounts, "keys": (make_key(now),)})
+    file.write_text(own.model_dump_json(indent=1) + "\n")
 
 
 @functools.cache

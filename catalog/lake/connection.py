@@ -6,6 +6,7 @@ Source: DuckLake specification 1.0. The bookkeeping is one SQLite file, the rows
 import importlib.util
 import threading
 import time
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -85,7 +86,7 @@ class Lake:
         self._lock = FileLock(file.with_suffix(".lock"), timeout=lock_timeout, thread_local=False)
         self._writing = threading.Lock()
         self._writer = 0
-        self._local = threading.local()
+        self._local, self._cursors = threading.local(), weakref.WeakSet[duckdb.DuckDBPyConnection]()
         self._renew_after = 0.0
         self._root = open_duckdb(memory=memory, threads=threads)
         load_extensions(self._root)
@@ -151,6 +152,7 @@ class Lake:
             cursor = self._root.cursor()
             cursor.execute("USE lake")
             self._local.cursor = cursor
+            self._cursors.add(cursor)
         return cursor
 
     def read(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
@@ -328,6 +330,8 @@ class Lake:
     def close(self) -> None:
         """Close all cursors and files."""
         self.worker.stop()
+        for cursor in list(self._cursors):  # one that an error's traceback keeps would keep the files open
+            cursor.close()
         self._root.close()
         self.sequence.close()
 

@@ -114,9 +114,12 @@ async def test_a_closed_pool_keeps_no_connection() -> None:
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     pool = ConnectionPool(context=ssl.create_default_context(), backend=httpcore.AnyIOBackend(), connections=1)
-    response = await pool.handle_async_request(httpcore.Request("GET", f"http://127.0.0.1:{port}/"))
+    response = await pool.handle_async_request(
+        httpcore.Request("GET", f"http://127.0.0.1:{port}/", headers={"Host": "x"})
+    )
     await pool.aclose()
     assert await response.aread() == b"ok"
     await response.aclose()
     assert pool._idle == []
     server.close()
+    await server.wait_closed()
