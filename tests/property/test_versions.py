@@ -82,9 +82,9 @@ class Versions(RuleBasedStateMachine):
                 changes.append(RemoveTag(tag) if kind == "untag" else RemoveManifest(image.digest))
         self.make(changes, self.expected(changes))
 
-    def make(self, changes: Sequence[Change], after: Model) -> None:
+    def make(self, changes: Sequence[Change], after: Model, donors: tuple[str, ...] = ()) -> None:
         before = self.model[self.latest]
-        result = commit_to(self.catalog, "repo", *changes)
+        result = commit_to(self.catalog, "repo", *changes, donors=donors)
         assert result.changed == (before != after)
         if before != after:
             self.latest += 1
@@ -97,7 +97,10 @@ class Versions(RuleBasedStateMachine):
             return
         number = data.draw(st.sampled_from(sorted(self.model)))
         wanted = self.catalog.snapshots.get("repo", number)
-        self.make(plan_towards(self.catalog.snapshots.get("repo"), wanted), self.model[number])
+        changes = plan_towards(self.catalog.snapshots.get("repo"), wanted)
+        self.make(
+            changes, self.model[number], donors=("repo",)
+        )  # versions of any age have their blobs, as a restore says
 
     @rule(data=st.data())
     def pin(self, data: st.DataObject) -> None:
