@@ -81,7 +81,7 @@ class Writer:
 
     @property
     def only_appends(self) -> bool:
-        """Whether rows were gathered and nothing else was done."""
+        """Return whether rows were gathered and nothing else was done."""
         return self._cursor is None
 
     def sizes(self) -> list[tuple[str, int]]:
