@@ -24,8 +24,8 @@ run: setup ## start everything, mirror one repository (UPSTREAM=registry.example
 test: setup tools ## run all tests, with the real clients and servers that can be installed
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
-nightly: setup tools ## a thousand kills, and every answer after 300 commits of both writers: some hours
-	TEST_KILLS=500 TEST_COMMITS=300 TEST_STEPS=100000 $(BIN)/python -m pytest --timeout=0 \
+nightly: setup tools ## thousands of kills, and every answer after 300 commits of both writers: some hours
+	TEST_KILLS=1000 TEST_COMMITS=300 TEST_STEPS=100000 $(BIN)/python -m pytest --timeout=0 \
 		tests/crash tests/behaviour/test_direct_commits.py $(ARGS)
 
 check: setup ## lint, types and the fast tests

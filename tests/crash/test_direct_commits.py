@@ -1,6 +1,6 @@
 """`kill -9` of a process that commits and of its worker: nothing acknowledged is lost, nothing is there twice or comes late.
 
-`TEST_KILLS` sets how many kills there are of each kind; `make nightly` has five hundred of each.
+`TEST_KILLS` sets how many kills there are of each kind; `make nightly` has a thousand of each.
 """
 
 import fcntl
