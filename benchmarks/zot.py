@@ -11,10 +11,7 @@ ZOT = shutil.which("zot")
 
 
 def start_zot(children: Children, name: str) -> tuple[Server, Child] | None:
-    """Start a new zot in a folder of that name; None where there is none to start.
-
-    It syncs nothing to disk before it answers, as its settings come.
-    """
+    """Start a new zot in a folder of that name; None where there is none to start."""
     if ZOT is None:
         return None
     folder, port = children.folder / name, free_port()

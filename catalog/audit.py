@@ -12,7 +12,8 @@ from datetime import datetime
 from typing import Literal
 
 from catalog.clean_text import clean_text, plain_text
-from catalog.lake.connection import Lake, Row
+from catalog.lake.connection import Lake
+from catalog.lake.insertion import Row
 from catalog.lake.write_parts import write_in_parts
 
 Outcome = Literal["done", "refused"]

@@ -19,7 +19,7 @@ def settings_of(home: Path | None, **changes: object) -> "Settings":
 
     settings = read_settings(home=home, **changes)
     os.environ["ENTREPOT_HOME"] = str(settings.root)
-    return read_settings(home=settings.root, **changes)  # equal to what flows and other processes read
+    return settings.model_copy(update={"home": settings.root})  # equal to what flows and other processes read
 
 
 @contextmanager

@@ -42,7 +42,7 @@ class Sequence:
         self._cell[0] = value
 
     def take_over(self) -> None:
-        """Make the odd counter of a dead writer another odd one: its ticket fits no more, and a commit is still under way."""
+        """Make the odd counter of a dead writer another odd one: its fencing token is stale, and a commit is still under way."""
         self._cell[0] = (self._cell[0] | 1) + 2
 
     def finish(self) -> int:

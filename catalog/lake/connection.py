@@ -7,6 +7,7 @@ import importlib.util
 import threading
 import time
 import weakref
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,17 +17,17 @@ from filelock import FileLock, Timeout
 
 from catalog.disk_reserve import Room, no_room
 from catalog.lake.commit_counter import Sequence as CommitSequence
-from catalog.lake.direct.choice import DIRECT, INLINED_ROWS, STARTED_AFTER, CommitCounts, duckdb_reason
+from catalog.lake.direct.choice import DIRECT, INLINED_ROWS, STARTED_AFTER, duckdb_reason
 from catalog.lake.direct.columns import NotDirect
 from catalog.lake.direct.supervisor import Supervisor, WorkerDied
 from catalog.lake.duckdb_instance import open_duckdb
+from catalog.lake.insertion import Row
 from catalog.lake.nested_repair import heal_inlined
 from catalog.lake.schema import MIGRATIONS, SCHEMA_VERSION, TEXTS_SINCE
 from catalog.lake.writer import Writer, roll_back
 from oci.errors import CatalogBusy, CatalogUnusable, LocalError
 
 _EXTENSIONS = ("sqlite_scanner", "ducklake")
-Row = tuple[object, ...]
 _RENEWED_EVERY = 60.0
 """Seconds in which readers of one process renew the schema once at most."""
 _PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4)
@@ -52,6 +53,7 @@ def load_extensions(connection: duckdb.DuckDBPyConnection) -> None:
         if not files:
             raise CatalogUnusable(f"package duckdb-extension-{name.replace('_', '-')} is missing; run `make setup`")
         connection.execute(f"LOAD '{files[0]}'")
+    connection.execute("SET allow_unsigned_extensions = false")  # which nobody can take back
 
 
 def attach_statement(file: Path, data: Path, *, options: str = "") -> str:
@@ -97,8 +99,8 @@ class Lake:
         )
         counter = file.with_suffix(".sequence")
         self.sequence = CommitSequence(counter)
-        self.worker = Supervisor(file, counter)
-        self.commit_counts = CommitCounts()
+        self.worker = Supervisor(file, counter, busy_timeout=lock_timeout)
+        self.commit_counts = Counter[str]()  # `direct`, or the reason why DuckDB wrote them
         self._direct_commits, self._worker_after = direct_commits, worker_after
         with self._locked():  # two processes that both make the file would hinder each other
             try:
@@ -192,7 +194,7 @@ class Lake:
             try:
                 yield writer
                 if writer.wrote:
-                    self.commit_counts.add(self._commit(writer))
+                    self.commit_counts[self._commit(writer)] += 1
             except BaseException as error:
                 writer.roll_back()
                 if isinstance(error, duckdb.Error):

@@ -7,13 +7,13 @@ from catalog.units import parse_size
 # Importing DuckDB opens an instance with a thread of its own, for `duckdb.sql` and the like, which nothing here uses.
 duckdb.default_connection().close()
 
-_OWN_EXTENSIONS = {
+OWN_EXTENSIONS = {
     "allow_unsigned_extensions": "true",
     "autoload_known_extensions": "false",
     "autoinstall_known_extensions": "false",
 }
 """DuckDB checks no signature of the two: pip has checked their hashes, as it has DuckDB's. Their 70 MB take a quarter of a second
-to hash, each time a catalogue is opened. No other extension is loaded by itself."""
+to hash, each time a catalogue is opened. No other is loaded by itself, and `load_extensions` ends the permission."""
 
 
 def open_duckdb(*, memory: str, threads: int) -> duckdb.DuckDBPyConnection:
@@ -23,7 +23,7 @@ def open_duckdb(*, memory: str, threads: int) -> duckdb.DuckDBPyConnection:
         config={
             "memory_limit": f"{parse_size(memory)}B",
             "threads": threads,
-            **_OWN_EXTENSIONS,
+            **OWN_EXTENSIONS,
             # Else memory that was freed stays with the process until the next question: some 13 MB in an idle registry.
             "allocator_background_threads": True,
         },

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from catalog.lake.connection import Lake
 
 _CHANGES = "__ducklake_metadata_lake.ducklake_snapshot_changes"
-_ADDED = frozenset({"inserted_into_table", "inlined_insert"})
-_REARRANGED = frozenset(
+ADDED = frozenset({"inserted_into_table", "inlined_insert"})
+REARRANGED = frozenset(
     {"inline_flush", "flushed_inlined", "merge_adjacent", "compacted_table", "rewrite_delete", "altered_table"}
 )
+"""DuckLake's verbs for a snapshot that adds rows, and for one after which the same rows are there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Since:
 
 
 def read_position(lake: Lake) -> int:
-    """The newest snapshot of the lake."""
+    """Return the newest snapshot of the lake."""
     return int(str(lake.read(f"SELECT coalesce(max(snapshot_id), 0) FROM {_CHANGES}")[0][0]))
 
 
@@ -47,14 +48,19 @@ def read_since(lake: Lake, position: int) -> Since:
     return judge_since(texts, position, str(tables[0][0]))
 
 
+def verbs_on(table: str, made: str) -> set[str]:
+    """Return what a snapshot did to a table, by its changes as DuckLake records them: `VERB:TABLE,…`. Pure."""
+    return {verb for verb, _, what in (part.partition(":") for part in made.split(",")) if what == table}
+
+
 def judge_since(rows: Iterable[tuple[int, str, str]], position: int, table: str) -> Since:
-    """The same as a rule over (snapshot, changes made, note). Gaps, and verbs that are not known, count as removals."""
+    """Return the same by rows of (snapshot, changes made, note). Pure. Gaps, and verbs that are not known, count as removals."""
     newest, removed, names, known = position, 0, set[str](), True
     for number, made, note in rows:
-        verbs = {verb for verb, _, what in (part.partition(":") for part in made.split(",")) if what == table}
-        if number != newest + 1 or verbs - _ADDED - _REARRANGED:
+        verbs = verbs_on(table, made)
+        if number != newest + 1 or verbs - ADDED - REARRANGED:
             removed, known = number, known and number == newest + 1
-        if verbs & _ADDED:
+        if verbs & ADDED:
             versions = json.loads(note).get("versions") if note else None
             known = known and bool(versions)
             names.update(versions or ())

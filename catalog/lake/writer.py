@@ -12,8 +12,7 @@ from contextlib import suppress
 import duckdb
 
 from catalog.lake.direct.append import Append
-from catalog.lake.direct.columns import Value
-from catalog.lake.direct.supervisor import plain_value
+from catalog.lake.direct.columns import Value, plain_value
 from catalog.lake.insertion import Record, Row, Rows, insert_rows, rows_of
 from oci.errors import InvalidInput
 from oci.unicode import fit_text, is_fit

@@ -6,13 +6,14 @@ from pathlib import Path
 import duckdb
 
 from catalog.lake.connection import attach_statement, load_extensions
+from catalog.lake.duckdb_instance import OWN_EXTENSIONS
 from oci.errors import CatalogUnusable
 
 
 def read_first_column(file: Path, sql: str, parameters: Sequence[str]) -> list[str]:
     """Return the first column of the rows as text; raise CatalogUnusable. Nothing is written or migrated."""
     try:
-        with duckdb.connect(":memory:", config={"threads": 1}) as connection:
+        with duckdb.connect(":memory:", config={"threads": 1, **OWN_EXTENSIONS}) as connection:
             load_extensions(connection)
             connection.execute(attach_statement(file, file.parent / "data", options=", READ_ONLY"))
             return [str(row[0]) for row in connection.execute(sql, parameters).fetchall()]

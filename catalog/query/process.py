@@ -17,6 +17,7 @@ import duckdb
 import pyarrow as pa
 
 from catalog.lake.connection import attach_statement, load_extensions, quoted
+from catalog.lake.duckdb_instance import OWN_EXTENSIONS
 from catalog.lake.schema import SCHEMA_VERSION
 from catalog.query.check import check_question
 from catalog.query.formats import open_form
@@ -52,11 +53,7 @@ def limit_process(limits: Limits) -> None:
 
 
 def open_lake(task: Task, names: frozenset[str] | None) -> duckdb.DuckDBPyConnection:
-    """A connection that sees the views of those names first, then the lake; raise CatalogOutdated or CatalogUnusable.
-
-    The extensions come from wheels that were verified when installed, as DuckDB itself: hashing their 70 MB again to check
-    a signature would take longer than most answers.
-    """
+    """A connection that sees the views of those names first, then the lake; raise CatalogOutdated or CatalogUnusable."""
     limits, holdings = task.limits, task.file.parent / "holdings.sqlite"
     connection = duckdb.connect(
         ":memory:",
@@ -66,14 +63,11 @@ def open_lake(task: Task, names: frozenset[str] | None) -> duckdb.DuckDBPyConnec
             "temp_directory": str(task.folder / "spill"),
             "max_temp_directory_size": f"{parse_size(limits.spill)}B",
             "python_enable_replacements": False,
-            "allow_unsigned_extensions": True,
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
+            **OWN_EXTENSIONS,
         },
     )
     try:
         load_extensions(connection)
-        connection.execute("SET allow_unsigned_extensions = false")  # which nobody can take back
         connection.execute(attach_statement(task.file, task.data, options=", READ_ONLY"))
         row = connection.execute("SELECT max(number) FROM lake.schema_versions").fetchone()
         if not row or row[0] != SCHEMA_VERSION:

@@ -21,6 +21,7 @@ import duckdb
 from catalog.lake.connection import quoted
 from catalog.lake.nested_values import MAX_NUMBER, with_nested
 from catalog.lake.schema import SCHEMA_VERSION
+from catalog.lake.snapshot_log import ADDED, REARRANGED, verbs_on
 
 LAYOUT = 1
 """Raised when the files of a projection get other columns or other values."""
@@ -30,11 +31,7 @@ MOST_CHANGED = 1000
 
 _META = "__ducklake_metadata_lake"
 _STATE = "projection.json"
-_ADDED = frozenset({"inserted_into_table", "inlined_insert"})
 _REMOVED = frozenset({"deleted_from_table", "inlined_delete"})
-_REARRANGED = frozenset(
-    {"inline_flush", "flushed_inlined", "merge_adjacent", "compacted_table", "rewrite_delete", "altered_table"}
-)
 
 DERIVED: Mapping[str, str] = {
     "image_layers": "coalesce(list_sum(list_transform(children, lambda child: (child.role = 'layer')::BIGINT)), 0)::BIGINT",
@@ -72,7 +69,7 @@ class Projection:
     parts: tuple[Part, ...]
 
     def dump(self) -> str:
-        """As JSON."""
+        """Return it as JSON."""
         parts = [{"files": dict(part.files), "without": sorted(part.without)} for part in self.parts]
         return json.dumps(
             {
@@ -116,10 +113,10 @@ def changed_repositories(rows: Iterable[tuple[int, str, str]], position: int, ta
     """
     names, newest = set[str](), position
     for number, made, note in rows:
-        verbs = {verb for verb, _, what in (part.partition(":") for part in made.split(",")) if what == table}
-        if number != newest + 1 or verbs - _ADDED - _REMOVED - _REARRANGED:
+        verbs = verbs_on(table, made)
+        if number != newest + 1 or verbs - ADDED - _REMOVED - REARRANGED:
             return None
-        if verbs - _REARRANGED:
+        if verbs - REARRANGED:
             told = json.loads(note) if note else {}
             found = [name for key in ("versions", "squashed", "ended") for name in told.get(key) or ()]
             if not found:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from catalog.lake.connection import Lake
+from catalog.lake.connection import Lake, quoted
 from catalog.query.projection import (
     Part,
     Projection,
@@ -66,7 +66,7 @@ def _refresh(lake: Lake, folder: Path) -> int:
 
 
 def _rows(lake: Lake) -> int:
-    """Rows of table `records`, as DuckLake counts them."""
+    """Return the number of rows of table `records`, as DuckLake counts them."""
     found = lake.read(
         f"SELECT record_count FROM {_META}.ducklake_table_stats JOIN {_META}.ducklake_table USING (table_id) "
         "WHERE table_name = 'records' AND end_snapshot IS NULL"
@@ -75,7 +75,7 @@ def _rows(lake: Lake) -> int:
 
 
 def _newest(lake: Lake) -> tuple[int, str]:
-    """The lake's newest snapshot; what is written afterwards may be newer, and is read from the lake then."""
+    """Return the lake's newest snapshot; what is written afterwards may be newer, and is read from the lake then."""
     ((position, made_at),) = lake.read(
         f"SELECT snapshot_id, snapshot_time::VARCHAR FROM {_META}.ducklake_snapshot ORDER BY snapshot_id DESC LIMIT 1"
     )
@@ -83,7 +83,7 @@ def _newest(lake: Lake) -> tuple[int, str]:
 
 
 def _is_worn(lake: Lake, former: Projection, changed: Collection[str]) -> bool:
-    """Whether so much has changed that all is written anew: a quarter of the repositories, or often."""
+    """Return whether so much has changed that all is written anew: a quarter of the repositories, or often."""
     ((count,),) = lake.read("SELECT count(*) FROM repositories")
     gone = sum(len(part.without) for part in former.parts) + len(changed)
     return len(former.parts) >= _MOST_PARTS or gone * 4 > int(str(count))
@@ -95,9 +95,8 @@ def _append(
     files, written = dict[str, int](), 0
     for kind in _KINDS:
         name = f"{_next_number(folder):06}.parquet"
-        text = str(folder / name).replace("'", "''")
         ((rows,),) = lake.read(
-            f"COPY ({rows_of_lake(names)} AND {kind}) TO '{text}' "
+            f"COPY ({rows_of_lake(names)} AND {kind}) TO '{quoted(folder / name)}' "
             f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_GROUP})"
         )
         with (folder / name).open("rb") as file:

@@ -6,7 +6,8 @@ Each blob counts once for each repository that has it, whoever else has it too: 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from catalog.lake.connection import Lake, Row
+from catalog.lake.connection import Lake
+from catalog.lake.insertion import Row
 from catalog.path_patterns import matches, parse_path_pattern
 from catalog.quotas.totals import Total, Totals
 from oci.errors import InvalidInput, QuotaExceeded, QuotaUnknown

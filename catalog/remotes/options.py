@@ -14,9 +14,8 @@ from oci.remote.options import RemoteOptions
 Stamps = tuple[int, ...]
 """When the files of a record were last changed, in nanoseconds; 0 for one that is not there."""
 
-
-QUESTIONS = 2
-"""How many times more questions than transfers are sent at once: their responses carry no content."""
+HEADS_PER_TRANSFER = 2
+"""How many times more tags are asked for by HEAD than blobs are moved at once: the responses carry no content."""
 
 
 def settings_options(settings: Settings) -> RemoteOptions:
@@ -29,7 +28,7 @@ def settings_options(settings: Settings) -> RemoteOptions:
         total_timeout=settings.total_timeout,
         silence_timeout=settings.silence_timeout,
         attempts=settings.upstream_attempts,
-        connections=QUESTIONS * settings.copy_concurrency,
+        connections=HEADS_PER_TRANSFER * settings.copy_concurrency,
         proxy=settings.proxy,
         ca_file=settings.ca_file,
         insecure_registries=settings.insecure_registries,

@@ -10,7 +10,7 @@ from catalog.catalog import Catalog
 from catalog.filters.companions import CompanionFilter
 from catalog.filters.filter import Filter
 from catalog.filters.platforms import PlatformFilter
-from catalog.remotes.options import QUESTIONS
+from catalog.remotes.options import HEADS_PER_TRANSFER
 from flows.runs.progress import Progress
 from flows.runs.run_log import RunLog
 from flows.sync.cached_reader import CachedReader
@@ -101,9 +101,9 @@ class SyncContext:
         return self.catalog.settings.copy_concurrency
 
     @property
-    def questions(self) -> int:
-        """The number of tags that are asked for at once: the responses carry no content."""
-        return QUESTIONS * self.concurrency
+    def head_concurrency(self) -> int:
+        """The number of tags that are asked for at once."""
+        return HEADS_PER_TRANSFER * self.concurrency
 
     @property
     def cache(self) -> CachedReader:

@@ -22,7 +22,7 @@ from flows.runs.catalog import opened_catalog
 from flows.runs.plan_items import PlanItem
 from flows.runs.retries import RETRIED, RETRIES
 from flows.runs.upstream_slots import upstream_slots
-from flows.runs.work import Work, as_step, beside
+from flows.runs.work import Work, as_step
 from flows.sync import committing, copying, facts, resolution, selection
 from flows.sync.batches import Batch, BatchStep, Outcome
 from flows.sync.context import SyncContext
@@ -135,16 +135,15 @@ async def _run(request: SyncRequest, catalog: Catalog, upstreams: Upstreams) -> 
     log = get_run_logger()
     log.info("%s sync of %s into %s", request.mode, request.reference, request.target)
     hosts = [one.reference.registry for one in request.each_alone()]
-    async with beside(MultipleSources.connect(upstreams, request)) as connecting, upstream_slots(hosts):
-        context = _make_context(request, catalog, upstreams, await connecting)
-        try:
-            async with progress_artifact("sync", context.target, context.progress):
-                result = (await run_sync(context, STEPS)).with_wait(upstreams.waited)
-                showing = asyncio.create_task(result_artifact("sync", context.target, result.summary(), result.items))
-        except TagsFailed as error:
-            items = [PlanItem(tag, "failed", reason=reason) for tag, reason in error.failed.items()]
-            await result_artifact("sync", context.target, error.message.partition("\n")[0], items)
-            raise
+    context = _make_context(request, catalog, upstreams, await MultipleSources.connect(upstreams, request))
+    try:
+        async with upstream_slots(hosts), progress_artifact("sync", context.target, context.progress):
+            result = (await run_sync(context, STEPS)).with_wait(upstreams.waited)
+            showing = asyncio.create_task(result_artifact("sync", context.target, result.summary(), result.items))
+    except TagsFailed as error:
+        items = [PlanItem(tag, "failed", reason=reason) for tag, reason in error.failed.items()]
+        await result_artifact("sync", context.target, error.message.partition("\n")[0], items)
+        raise
     for note in result.notes:
         log.warning(note)
     log.info(result.summary())

@@ -21,7 +21,7 @@ from oci.digest import Digest
 from oci.errors import EntrepotError, RemoteError, RemoteNotFound, RemoteRefused, RemoteUnauthorized
 from oci.reference import is_tag
 
-HEADS = 10
+_HEADS_PER_COPY = 10
 """How many times more tags one task asks for than one copies: a HEAD each is quick, and quickly asked again."""
 
 MAX_AHEAD = 1000
@@ -131,7 +131,7 @@ async def resolve_batch(context: SyncContext, batch: Batch) -> Outcome:
     """Ask upstream where each tag of the batch points, by HEAD; a tag it lacks is a failure of that tag."""
     pointing: dict[str, Descriptor] = {}
     failed: dict[str, EntrepotError] = {}
-    slots = asyncio.Semaphore(context.questions)
+    slots = asyncio.Semaphore(context.head_concurrency)
 
     async def resolve_tag(tag: str) -> None:
         async with slots:
@@ -147,7 +147,9 @@ async def resolve_tags(
 ) -> Resolved:
     """Find out where tags point, in batches; raise as `check_failures` does."""
     context.progress.begin("resolving", len(tags))
-    outcomes = [await resolve_batch(context, batch) for batch in tag_batches(tags, HEADS * context.request.batch_size)]
+    outcomes = [
+        await resolve_batch(context, batch) for batch in tag_batches(tags, _HEADS_PER_COPY * context.request.batch_size)
+    ]
     return add_outcomes(context, resolved, outcomes)
 
 

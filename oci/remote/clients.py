@@ -7,7 +7,7 @@ from pathlib import Path
 import httpcore
 import httpx
 
-from oci.remote.network.backends import GuardedBackend, NotingBackend
+from oci.remote.network.backends import GuardedBackend, NotingBackend, direct_transport
 from oci.remote.network.pool import ConnectionPool
 from oci.remote.network.reach import Reach
 from oci.remote.options import RemoteOptions
@@ -79,9 +79,7 @@ def _make(options: RemoteOptions, context: ssl.SSLContext, backend: httpcore.Asy
         timeout=timeout_of(options, options.silence_timeout),
     )
     pool = ConnectionPool(context=context, backend=backend, connections=options.connections)
-    transport = client._transport  # noqa: SLF001  # httpx has no other way that keeps the environment's proxies
-    assert isinstance(transport, httpx.AsyncHTTPTransport)
-    transport._pool = pool  # type: ignore[assignment]  # noqa: SLF001  # all that httpx asks of a pool
+    direct_transport(client)._pool = pool  # type: ignore[assignment]  # noqa: SLF001  # all that httpx asks of a pool
     return client
 
 

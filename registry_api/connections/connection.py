@@ -49,9 +49,8 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the time limit of the first request's head."""
         super().connection_made(transport)
-        self.access_log = (
-            self.access_log and self.config.access_log
-        )  # any handler of anybody's looks like a wish to uvicorn
+        # To uvicorn, any handler of anybody's looks like a wish for lines.
+        self.access_log = self.access_log and self.config.access_log
         self._head_since = self.loop.time()
 
     def data_received(self, data: bytes) -> None:

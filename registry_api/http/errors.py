@@ -150,8 +150,7 @@ def _response(
 ) -> WholeResponse:
     if reference:
         message = f"{message}; see the log under {reference}"
-    details = (
-        json.dumps(detail, default=str) if detail else "{}"
-    )  # most have none, and this is on the way of every miss
+    # By hand, since this is on the way of every miss, and most have no detail.
+    details = json.dumps(detail, default=str) if detail else "{}"
     body = f'{{"errors": [{{"code": "{code}", "message": {json.dumps(message)}, "detail": {details}}}]}}'
     return json_response(body.encode(), *headers, status=status)

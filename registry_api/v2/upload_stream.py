@@ -113,14 +113,8 @@ class UploadStream:
     def _take(self, step: _Step) -> None:
         """Open the session, write what waits, take a step; on a thread."""
         if self.session is None:
-            try:
-                self.session = self._opening()
-                self._admit(self.session)
-            except Conflict:
-                raise
-            except BaseException:
-                self._last = b""  # refused: nothing is left to be written
-                raise
+            self.session = self._opening()
+            self._admit(self.session)
         batch, self._last = self._last, b""
         if batch:
             if self._limit and self.session.offset + len(batch) > self._limit:

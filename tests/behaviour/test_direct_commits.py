@@ -200,9 +200,9 @@ def test_after_direct_commits_every_answer_is_that_after_duckdbs_own(trio: Trio)
     first = newest(trio) + 1
     for number in range(1, COMMITS + 1):
         trio.do(append_of(number))
-    assert set(trio.direct.commit_counts.read()) == {DIRECT}
+    assert set(trio.direct.commit_counts) == {DIRECT}
     assert trio.direct.commit_counts.total() == COMMITS
-    assert 0 < trio.mixed[0].commit_counts.read()[DIRECT] < COMMITS
+    assert 0 < trio.mixed[0].commit_counts[DIRECT] < COMMITS
     check_all(trio, first, 7, without="nothing")
     for lake in (trio.duckdb, trio.direct, *trio.mixed):  # each lake has times of its own
         for version, when in lake.read(

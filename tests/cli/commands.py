@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from tests.servers import Child, Children, answers, free_port, run_command
+from tests.servers import Child, Children, answers, free_port, run_command, wait_until
 
 COMMAND = (sys.executable, "-m", "cli.main")
 
@@ -43,6 +43,20 @@ class Entrepot:
         return {"ENTREPOT_HOME": str(self.home), **self.env, **(env or {})}
 
 
+def ask_prefect(port: int, auth: tuple[str, str] | None, method: str, path: str, body: object = None) -> Any:
+    """What Prefect's API on a port answers; asked again while its SQLite is busy (503), as Prefect's own clients do."""
+    answers = list[httpx.Response]()
+
+    def is_answered() -> bool:
+        answers.append(client.request(method, path, json=body))
+        return answers[-1].status_code != 503
+
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}/api", trust_env=False, timeout=60, auth=auth) as client:
+        wait_until(is_answered, 60, f"{method} {path} is answered")
+    answer = answers[-1].raise_for_status()
+    return answer.json() if answer.content else None
+
+
 @dataclass(frozen=True)
 class PrefectServer:
     """A running Prefect server of ours, without its UI."""
@@ -62,12 +76,13 @@ class PrefectServer:
         user, colon, password = self.login.partition(":")
         return (user, password) if colon else None
 
+    def ask(self, method: str, path: str, body: object = None) -> Any:
+        """What its API answers; `path` begins with a slash."""
+        return ask_prefect(self.port, self.auth, method, path, body)
+
     def filter(self, what: str, **body: object) -> list[dict[str, Any]]:
         """POST /WHAT/filter."""
-        with httpx.Client(trust_env=False, timeout=30, auth=self.auth) as client:
-            response = client.post(f"{self.api_url}/{what}/filter", json=body)
-            response.raise_for_status()
-            return list(response.json())
+        return list(self.ask("POST", f"/{what}/filter", body))
 
     def flow_run(self, run_id: str) -> dict[str, Any]:
         """One flow run."""

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import httpx
 import pytest
@@ -63,13 +63,6 @@ def entrepot(server: PrefectServer, children: Children) -> Entrepot:
     return Entrepot(server.home, children, known)
 
 
-def ask(server: PrefectServer, method: str, path: str, body: object = None) -> Any:
-    with httpx.Client(base_url=server.api_url, auth=server.auth, trust_env=False, timeout=30) as client:
-        answer = client.request(method, path, json=body)
-        answer.raise_for_status()
-        return answer.json() if answer.content else None
-
-
 def await_server(server: PrefectServer) -> None:
     server.child.wait_ready(lambda: answers(f"{server.api_url}/health"), seconds=90)
 
@@ -77,27 +70,26 @@ def await_server(server: PrefectServer) -> None:
 def limit_of(server: PrefectServer, upstream: Upstream) -> str:
     """The upstream's concurrency limit, made as a sync makes it."""
     name = f"upstream-{upstream.host.replace(':', '-')}"
-    ask(server, "POST", "/v2/concurrency_limits/", {"name": name, "limit": 4})
+    server.ask("POST", "/v2/concurrency_limits/", {"name": name, "limit": 4})
     return name
 
 
 def active(server: PrefectServer, limit: str) -> int:
-    return int(ask(server, "GET", f"/v2/concurrency_limits/{limit}")["active_slots"])
+    return int(server.ask("GET", f"/v2/concurrency_limits/{limit}")["active_slots"])
 
 
 def test_slots_outlive_their_server_and_lost_ones_come_back(server: PrefectServer, upstream: Upstream) -> None:
     limit = limit_of(server, upstream)
     taken = {"names": [limit], "slots": 1, "lease_duration": 600}
-    lease = ask(server, "POST", "/v2/concurrency_limits/increment-with-lease", taken)["lease_id"]
-    ask(
-        server, "POST", "/v2/concurrency_limits/increment", {"names": [limit], "slots": 3}
-    )  # whose leases were in memory
+    lease = server.ask("POST", "/v2/concurrency_limits/increment-with-lease", taken)["lease_id"]
+    leaseless = {"names": [limit], "slots": 3}  # as of a server that kept its leases in memory
+    server.ask("POST", "/v2/concurrency_limits/increment", leaseless)
     assert active(server, limit) == 4
     server.child.kill()
     server.child.start()
     await_server(server)
     wait_until(lambda: active(server, limit) == 1, 30, "slots of nobody are free again")
-    ask(server, "POST", "/v2/concurrency_limits/decrement-with-lease", {"lease_id": lease})
+    server.ask("POST", "/v2/concurrency_limits/decrement-with-lease", {"lease_id": lease})
     assert active(server, limit) == 0
 
 
@@ -106,8 +98,7 @@ def test_waiting_for_a_slot_says_for_what_and_ends(
 ) -> None:
     image(store, "v1", upstream.host)  # content that no other test has
     limit = limit_of(server, upstream)
-    ask(
-        server,
+    server.ask(
         "POST",
         "/v2/concurrency_limits/increment-with-lease",
         {"names": [limit], "slots": 4, "lease_duration": 600},
@@ -131,7 +122,7 @@ def test_a_killed_command_is_seen_as_crashed_and_waiting_names_who_holds_what(
     child.wait_ready(lambda: bool(blob_gets(upstream)), seconds=60)
     (run,) = server.filter("flow_runs", flow_runs={"state": {"type": {"any_": ["RUNNING"]}}})
     assert "entrepot" in run["tags"]
-    ask(server, "PATCH", f"/v2/concurrency_limits/{limit}", {"limit": 1})
+    server.ask("PATCH", f"/v2/concurrency_limits/{limit}", {"limit": 1})
     waited = entrepot("sync", f"{upstream.host}/{NAME}", "other/name", env={"ENTREPOT_SLOT_TIMEOUT": "5"})
     assert f"1 of 1 are taken; runs with {upstream.host}: {run['name']}" in waited.stderr
     child.kill()

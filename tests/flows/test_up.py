@@ -8,10 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
-from tests.cli.commands import Entrepot, give_prefect_database
+from tests.cli.commands import Entrepot, ask_prefect, give_prefect_database
 from tests.flows.test_sync_flow import processes_of
 from tests.servers import Child, Children, Client, answers, free_port
 
@@ -37,8 +36,7 @@ def start(entrepot: Entrepot, *arguments: str) -> tuple[Child, dict[str, int]]:
 def prefect(entrepot: Entrepot, port: int, path: str) -> Any:
     """What Prefect's API answers to the owner of the home."""
     user, _, password = (entrepot.home / "prefect-login").read_text().strip().partition(":")
-    with httpx.Client(trust_env=False, timeout=30, auth=(user, password)) as client:
-        return client.get(f"http://127.0.0.1:{port}/api/{path}").raise_for_status().json()
+    return ask_prefect(port, (user, password), "GET", f"/{path}")
 
 
 def stop(entrepot: Entrepot, child: Child) -> None:

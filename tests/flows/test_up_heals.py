@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from oci.memory import MemoryStore
-from tests.cli.commands import Entrepot, give_prefect_database
+from tests.cli.commands import Entrepot, ask_prefect, give_prefect_database
 from tests.flows.test_prefect_trouble import command_of, pids_of
 from tests.flows.test_sync_flow import NAME, blob_gets, image, numbers, processes_of
 from tests.servers import Child, Children, answers, free_port, wait_until
@@ -36,16 +36,7 @@ class Running:
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
         user, _, password = self.login.partition(":")
-        answers = list[httpx.Response]()
-
-        def is_answered() -> bool:
-            """Ask again while the server's SQLite is busy, as Prefect's own clients do."""
-            answers.append(client.request(method, f"http://127.0.0.1:{self.prefect}/api{path}", json=body))
-            return answers[-1].status_code != 503
-
-        with httpx.Client(trust_env=False, timeout=60, auth=(user, password)) as client:
-            wait_until(is_answered, 60, f"{path} is answered")
-        return answers[-1].raise_for_status().json()
+        return ask_prefect(self.prefect, (user, password), method, path, body)
 
     def run(self, deployment: str, request: dict[str, object]) -> str:
         """Start a flow run; its id."""

@@ -55,6 +55,9 @@ def test_the_files_of_a_catalogue_elsewhere_are_closed_and_others_left(tmp_path:
     other = folder / "other.txt"
     other.write_text("somebody else's")
     other.chmod(0o644)
+    for name in ("data", "projection", "others"):
+        (folder / name).mkdir()
+        (folder / name).chmod(0o755)
     settings = read_settings(home=tmp_path / "entrepot", catalog=f"sqlite:{folder}/catalog.sqlite")
     open_catalog(settings).close()
     open_catalog(settings).close()
@@ -62,3 +65,5 @@ def test_the_files_of_a_catalogue_elsewhere_are_closed_and_others_left(tmp_path:
     assert stat.S_IMODE(folder.stat().st_mode) == 0o755
     found = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir() if path.suffix == ".sqlite"}
     assert found == {"catalog.sqlite": 0o600, "holdings.sqlite": 0o600}
+    folders = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir() if path.is_dir()}
+    assert folders == {"data": 0o700, "projection": 0o700, "others": 0o755}

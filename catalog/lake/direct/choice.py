@@ -1,6 +1,5 @@
-"""Which commits a worker writes directly: the one rule, and a count of how each commit was written."""
+"""Which commits a worker writes directly: the one rule."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 PROVEN = frozenset({("1.5.5", "d8a1881e")})
@@ -33,22 +32,3 @@ def duckdb_reason(
     if any(rows > INLINED_ROWS for _, rows in sizes):
         return "many rows"
     return None
-
-
-class CommitCounts:
-    """How many commits this process has written which way: `direct`, or the reason why DuckDB wrote them."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
-
-    def add(self, way: str) -> None:
-        """Count a commit."""
-        self._counts[way] += 1
-
-    def total(self) -> int:
-        """Return how many were written."""
-        return self._counts.total()
-
-    def read(self) -> dict[str, int]:
-        """Return the counts by way."""
-        return dict(self._counts)

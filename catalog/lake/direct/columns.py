@@ -7,6 +7,7 @@ them.
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from math import copysign, isfinite
 
 Value = str | int | float | bool | list[str] | None
@@ -55,10 +56,37 @@ def build_columns(rows: Iterable[tuple[int, str, str, bool, int | None]]) -> tup
     return within(None)
 
 
-def lake_time(year: int, rest: str, microsecond: int) -> str:
-    """Return a time in UTC as DuckDB writes it; `rest` is month to second."""
-    fraction = f".{microsecond:06d}".rstrip("0") if microsecond else ""
-    return f"{year:04d}-{rest}{fraction}+00"
+def lake_time(utc: datetime) -> str:
+    """Return a time in UTC as DuckDB writes it."""
+    fraction = f".{utc.microsecond:06d}".rstrip("0") if utc.microsecond else ""
+    return f"{utc.year:04d}-{utc:%m-%d %H:%M:%S}{fraction}+00"
+
+
+def plain_value(value: object) -> Value:
+    """Return a value as the worker gets it; raise NotDirect for a type it does not know."""
+    match value:
+        case datetime():
+            if value.tzinfo is None:
+                raise NotDirect("a time without a zone")
+            try:
+                utc = value.astimezone(UTC)
+            except OverflowError:
+                raise NotDirect("a time beyond the year 9999") from None
+            return lake_time(utc)
+        case date():
+            return value.isoformat()
+        case str():
+            return str(value)
+        case None | bool():
+            return value
+        case int():
+            return int(value)
+        case float():
+            return float(value)
+        case list() if all(isinstance(one, str) for one in value):
+            return [str(one) for one in value]
+        case _:
+            raise NotDirect(f"a value of type {type(value).__name__}")
 
 
 def check_values(column: LakeColumn, values: Sequence[Value]) -> None:

@@ -12,12 +12,11 @@ import sys
 import time
 import weakref
 from collections.abc import Callable
-from datetime import UTC, date, datetime
 from pathlib import Path
 
 import catalog
 from catalog.lake.direct.append import Append
-from catalog.lake.direct.columns import NotDirect, Value, lake_time
+from catalog.lake.direct.columns import NotDirect
 from catalog.lake.direct.messages import BEGUN, DONE, READY, encode_message, read_message, send
 
 log = logging.getLogger("catalog")
@@ -39,7 +38,10 @@ class WorkerDied(Exception):
 class Supervisor:
     """One process's worker; it is started by `start`, and after its death by the next commit but for a pause."""
 
-    def __init__(self, file: Path, counter: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, file: Path, counter: Path, *, busy_timeout: float, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._busy_timeout = busy_timeout
         self._file, self._counter, self._lock = file, counter, file.with_suffix(".worker.lock")
         self._monotonic = monotonic
         self._process: subprocess.Popen[bytes] | None = None
@@ -60,7 +62,7 @@ class Supervisor:
         self._started_at = now
         root = Path(catalog.__file__).parents[1]
         places = (root, self._file.absolute(), self._lock.absolute(), self._counter.absolute())
-        command = [sys.executable, "-I", "-S", "-c", _START, *map(str, places)]
+        command = [sys.executable, "-I", "-S", "-c", _START, *map(str, places), str(self._busy_timeout)]
         try:
             self._process = subprocess.Popen(  # noqa: S603  # our own module, by the interpreter that runs
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, cwd="/"
@@ -88,8 +90,8 @@ class Supervisor:
             self.stop()
         return self._ready
 
-    def commit(self, ticket: int, appends: list[Append], author: str, text: str, note: str) -> int:
-        """Have a commit written; return its snapshot's number. Durable on return.
+    def commit(self, token: int, appends: list[Append], author: str, text: str, note: str) -> int:
+        """Have a commit written; return its snapshot's number. Durable on return. `token` is the commit counter's value.
 
         Raises NotDirect when nothing was written and DuckDB has to, WorkerDied when the worker is no more. Whoever interrupts
         it ends the worker: what it was writing is there or not when this raises, and does not come later.
@@ -97,10 +99,10 @@ class Supervisor:
         assert self._process is not None
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        told = [(one.table, one.columns, [list(row) for row in one.rows]) for one in appends]
+        told = [(one.table, one.columns, one.rows) for one in appends]
         snapshot_id: int | None = None
         try:
-            send(self._process.stdin.fileno(), encode_message(ticket, told, author, text, note))
+            send(self._process.stdin.fileno(), encode_message(token, told, author, text, note))
             while (answer := read_message(self._process.stdout.fileno())) is not None:
                 if answer[0] == BEGUN:
                     snapshot_id = int(str(answer[1]))
@@ -154,30 +156,3 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def plain_value(value: object) -> Value:
-    """Return a value as the worker gets it; raise NotDirect for a type it does not know."""
-    match value:
-        case datetime():
-            if value.tzinfo is None:
-                raise NotDirect("a time without a zone")
-            try:
-                utc = value.astimezone(UTC)
-            except OverflowError:
-                raise NotDirect("a time beyond the year 9999") from None
-            return lake_time(utc.year, f"{utc:%m-%d %H:%M:%S}", utc.microsecond)
-        case date():
-            return value.isoformat()
-        case str():
-            return str(value)
-        case None | bool():
-            return value
-        case int():
-            return int(value)
-        case float():
-            return float(value)
-        case list() if all(isinstance(one, str) for one in value):
-            return [str(one) for one in value]
-        case _:
-            raise NotDirect(f"a value of type {type(value).__name__}")

@@ -62,8 +62,8 @@ class _Shape:
 class Bookkeeping:
     """The open SQLite file; one thread's."""
 
-    def __init__(self, file: Path) -> None:
-        self._connection = sqlite3.connect(file, isolation_level=None, timeout=60, cached_statements=256)
+    def __init__(self, file: Path, *, busy_timeout: float) -> None:
+        self._connection = sqlite3.connect(file, isolation_level=None, timeout=busy_timeout, cached_statements=256)
         if self._connection.execute("PRAGMA journal_mode=WAL").fetchone() != ("wal",):
             raise sqlite3.OperationalError(f"{file} cannot use a write-ahead log")
         self._connection.execute("PRAGMA synchronous=FULL")  # as DuckDB's own: a commit outlasts a power cut
@@ -100,12 +100,11 @@ class Bookkeeping:
             self._shapes.clear()
             self._schema_version = schema_version
         snapshot_id = newest + 1
-        now = datetime.now(UTC)
         execute(
             "INSERT INTO ducklake_snapshot (snapshot_id, snapshot_time, schema_version, next_catalog_id, next_file_id) "
             "VALUES (?, ?, ?, ?, ?)",
             (
-                snapshot_id, lake_time(now.year, f"{now:%m-%d %H:%M:%S}", now.microsecond), schema_version,
+                snapshot_id, lake_time(datetime.now(UTC)), schema_version,
                 next_catalog_id, next_file_id + len(commit.appends),
             ),
         )  # fmt: skip
@@ -125,32 +124,37 @@ class Bookkeeping:
     def _read_state(self, table: str) -> TableState:
         execute = self._connection.execute
         shape = self._shapes.get(table) or self._read_shape(table)
-        inlined = execute(_INLINED, (shape.id,)).fetchone()
-        if inlined is None:
-            raise NotDirect("no inlined rows yet")
+        inlined = self._inlined(shape.id)
         counts = execute(_COUNTS, (shape.id,)).fetchone()
         statistics = {
             number: Bounds(None if has_null is None else bool(has_null), least, greatest)
             for number, has_null, least, greatest in execute(_STATISTICS, (shape.id,))
         }
-        return TableState(shape.id, shape.columns, inlined[0], counts, statistics)
+        return TableState(shape.id, shape.columns, inlined, counts, statistics)
 
     def _read_shape(self, table: str) -> _Shape:
+        """Read and keep what the schema says of a table; raise NotDirect where its inlined rows have another shape."""
         execute = self._connection.execute
         found = execute(_TABLE, (table,)).fetchall()
         if len(found) != 1:
             raise NotDirect("no such table")
         number = int(found[0][0])
         columns = build_columns(execute(_COLUMNS, (number,)).fetchall())
-        inlined = execute(_INLINED, (number,)).fetchone()
-        if inlined is not None:
-            names = [row[1] for row in execute(f'PRAGMA table_info("{inlined[0]}")')]
-            if names != [*_SYSTEM, *(column.name for column in columns)]:
-                raise NotDirect("inlined rows of a former shape")
-            listed = ", ".join(f'"{name}"' for name in names)
-            self._inserts[inlined[0]] = f'INSERT INTO "{inlined[0]}" ({listed}) VALUES ({", ".join("?" * len(names))})'
-            self._shapes[table] = _Shape(number, columns)
-        return _Shape(number, columns)
+        inlined = self._inlined(number)
+        names = [row[1] for row in execute(f'PRAGMA table_info("{inlined}")')]
+        if names != [*_SYSTEM, *(column.name for column in columns)]:
+            raise NotDirect("inlined rows of a former shape")
+        listed = ", ".join(f'"{name}"' for name in names)
+        self._inserts[inlined] = f'INSERT INTO "{inlined}" ({listed}) VALUES ({", ".join("?" * len(names))})'
+        self._shapes[table] = _Shape(number, columns)
+        return self._shapes[table]
+
+    def _inlined(self, table_id: int) -> str:
+        """Return where new rows of a table go; raise NotDirect where none were inlined yet."""
+        row = self._connection.execute(_INLINED, (table_id,)).fetchone()
+        if row is None:
+            raise NotDirect("no inlined rows yet")
+        return str(row[0])
 
     def _apply(self, state: TableState, plan: TablePlan) -> None:
         connection = self._connection

@@ -2,8 +2,8 @@
 
 It never loads DuckDB. It ends when its parent closes stdin, or dies; a transaction under way is finished or undone before.
 A parent that died may have left a request behind, while another process already holds the write lock: so each request carries
-a ticket, the value of the commit counter while its parent holds the lock. Who takes the lock over moves the counter on, and
-then takes the worker's lock once. So a request of a dead parent is written before that moment, or never.
+a fencing token, the value of the commit counter while its parent holds the lock. Who takes the lock over moves the counter on,
+and then takes the worker's lock once. So a request of a dead parent is written before that moment, or never.
 """
 
 import fcntl
@@ -27,12 +27,12 @@ class _Requests:
         self._bookkeeping, self._lock, self._counter, self._out = bookkeeping, lock, counter, out
 
     def answer(self, request: tuple[object, ...]) -> bytes:
-        ticket, appends, author, note, told = request
+        token, appends, author, note, told = request
         assert isinstance(appends, list)
         commit = DirectCommit([Append(*one) for one in appends], str(author), str(note), str(told))
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         try:
-            if int.from_bytes(os.pread(self._counter, 8, 0), sys.byteorder) != ticket:
+            if int.from_bytes(os.pread(self._counter, 8, 0), sys.byteorder) != token:
                 return encode_message(REFUSED, "the write lock was lost")
             return encode_message(DONE, self._bookkeeping.commit(commit, before=self._tell))
         except NotDirect as error:
@@ -47,15 +47,14 @@ class _Requests:
         send(self._out, encode_message(BEGUN, snapshot_id))
 
 
-def main(file: str, lock: str, counter: str) -> None:
-    """Answer requests about the bookkeeping in `file` until stdin ends."""
+def main(file: str, lock: str, counter: str, busy_timeout: str) -> None:
+    """Answer requests about the bookkeeping in `file` until stdin ends; `busy_timeout` is in seconds."""
     for number in (signal.SIGINT, signal.SIGTERM):  # the parent decides: it closes stdin when it is done
         signal.signal(number, signal.SIG_IGN)
     source, out = sys.stdin.fileno(), sys.stdout.fileno()
     mode = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-    requests = _Requests(
-        Bookkeeping(Path(file)), os.open(lock, mode, 0o600), os.open(counter, os.O_RDONLY | os.O_CLOEXEC), out
-    )
+    bookkeeping = Bookkeeping(Path(file), busy_timeout=float(busy_timeout))
+    requests = _Requests(bookkeeping, os.open(lock, mode, 0o600), os.open(counter, os.O_RDONLY | os.O_CLOEXEC), out)
     with suppress(BrokenPipeError):  # the parent has died
         send(out, encode_message(READY))
         while (request := read_message(source)) is not None:

@@ -46,8 +46,13 @@ class GuardedBackend(AutoBackend):
         raise failed
 
 
-def set_backend(client: httpx.AsyncClient, backend: httpcore.AsyncNetworkBackend) -> None:
-    """Have the direct connections of a client made by `backend`; those to a proxy are made as always."""
+def direct_transport(client: httpx.AsyncClient) -> httpx.AsyncHTTPTransport:
+    """Return what makes the direct connections of a client; those to a proxy are made as always."""
     transport = client._transport  # noqa: SLF001  # httpx has no other way that keeps the environment's proxies
     assert isinstance(transport, httpx.AsyncHTTPTransport)
-    transport._pool._network_backend = backend  # noqa: SLF001
+    return transport
+
+
+def set_backend(client: httpx.AsyncClient, backend: httpcore.AsyncNetworkBackend) -> None:
+    """Have the direct connections of a client made by `backend`."""
+    direct_transport(client)._pool._network_backend = backend  # noqa: SLF001

@@ -77,3 +77,28 @@ def test_a_thread_that_ends_while_it_writes_leaves_nobody_waiting() -> None:
         queue.ingest(arriving(DIGESTS[0]))
     with pytest.raises(KeyboardInterrupt):
         queue.ingest(arriving(DIGESTS[1]))
+
+
+def test_those_that_wait_go_on_when_the_one_who_writes_for_them_is_ended() -> None:
+    groups: list[int] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def write(group: Sequence[Ingest]) -> None:
+        groups.append(len(group))
+        if len(groups) == 1:
+            begun.set()
+            assert go_on.wait(20)
+        if len(groups) == 2:
+            raise KeyboardInterrupt
+
+    queue = IngestQueue(write)
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(queue.ingest, arriving(DIGESTS[0]))
+        assert begun.wait(20)
+        others = [pool.submit(queue.ingest, arriving(digest)) for digest in DIGESTS[1:4]]
+        wait_until(lambda: len(queue._waiting) == 3, 20, "the others wait")
+        go_on.set()
+        first.result(20)
+        ends = [one.exception(20) for one in others]
+    assert sorted(type(end).__name__ for end in ends) == ["KeyboardInterrupt", "NoneType", "NoneType"]
+    assert groups == [1, 3, 2]

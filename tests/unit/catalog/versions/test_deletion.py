@@ -12,7 +12,7 @@ from catalog.versions.deletion import SquashReport
 from catalog.versions.pins import Pin
 from catalog.versions.snapshot import Snapshot, delta_between
 from catalog.versions.timeline import Made, Timeline, parse_numbers, plan_squash
-from oci.errors import InUse, InvalidInput, NameUnknown, VersionUnknown
+from oci.errors import CatalogUnusable, InUse, InvalidInput, NameUnknown, VersionUnknown
 from tests.unit.catalog.conftest import commit_to, push_image, stage_image
 
 NAME = "team/app"
@@ -251,3 +251,13 @@ def test_each_version_that_goes_is_merged_into_the_next_that_stays() -> None:
     plan = plan_squash(timeline, [range(1, 3), range(5, 7)], served={}, pinned={4: "kept"})
     assert plan.targets == {1: 4, 2: 4, 5: 7, 6: 7}
     assert plan.bases == {4: 0, 7: 4}
+
+
+def test_a_deletion_that_fails_leaves_no_temporary_table(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = history(catalog)
+    monkeypatch.setattr("catalog.versions.deletion._PUT_BACK", "INSERT INTO records SELECT * FROM nowhere")
+    with pytest.raises(CatalogUnusable):
+        delete(catalog, "1")
+    assert catalog._lake.read("SELECT table_name FROM duckdb_tables() WHERE table_name LIKE 'squash%'") == []
+    monkeypatch.undo()
+    assert {number: content(catalog.snapshots.get(NAME, number)) for number in before} == before

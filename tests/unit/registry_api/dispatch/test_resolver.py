@@ -95,3 +95,10 @@ def test_what_has_a_fixed_version_or_an_upstream_takes_no_push(registry: Registr
 def test_a_first_push_by_others_meanwhile_is_no_reason_to_refuse(registry: Registry) -> None:
     """The path was looked up before their commit, the repository after it."""
     check_changeable(registry, "push", "app", None)
+
+
+def test_what_others_made_of_the_path_meanwhile_is_judged_too(registry: Registry) -> None:
+    push_image(registry.catalog, "lib", "v1", "lib")
+    registry.catalog.distributions.put(Distribution("lib", "app", NOW, NOW, version=1), actor="test")
+    with pytest.raises(Denied, match="no path serves the repository lib"):
+        check_changeable(registry, "push", "lib", None)

@@ -1,3 +1,5 @@
+from datetime import UTC, datetime
+
 import pytest
 
 from catalog.lake.direct.append import Append, TableState, plan_append
@@ -11,7 +13,7 @@ COLUMNS = build_columns(
         (7, "key", "varchar", False, 6), (8, "value", "varchar", True, 6), (9, "days", "float64", True, None),
     ]
 )  # fmt: skip
-MADE = lake_time(2026, "01-31 12:00:00", 500000)
+MADE = lake_time(datetime(2026, 1, 31, 12, microsecond=500000, tzinfo=UTC))
 
 
 def state(counts: tuple[int, int] | None = None, **statistics: Bounds) -> TableState:

@@ -4,10 +4,15 @@ from pathlib import Path
 
 import pytest
 
+from catalog.catalog import Catalog
 from catalog.lake.connection import Lake
+from catalog.lake.direct.append import Append
 from catalog.lake.direct.choice import DIRECT, INLINED_ROWS, PROVEN, duckdb_reason
+from catalog.lake.direct.columns import NotDirect
 from catalog.lake.direct.supervisor import WorkerDied
+from catalog.settings import read_settings
 from oci.errors import CatalogUnusable
+from tests.unit.catalog.conftest import push_image
 
 RELEASE = next(iter(PROVEN))
 SMALL = ("records", 1)
@@ -60,7 +65,7 @@ def test_small_appends_go_directly_and_all_else_by_duckdb(lake: Lake) -> None:
         writer.execute("UPDATE records SET message = 'seen' WHERE version = 2")
         writer.describe("somebody", "writes")
     add(lake, 3, created_at=datetime(2026, 1, 1))  # noqa: DTZ001  # DuckDB takes it for one of its own zone
-    assert lake.commit_counts.read() == {DIRECT: 1, "more than appends": 1, "a time without a zone": 1}
+    assert lake.commit_counts == {DIRECT: 1, "more than appends": 1, "a time without a zone": 1}
     assert numbers(lake) == [1, 2, 3]
     assert lake.read("SELECT message FROM records WHERE version = 2") == [("seen",)]
 
@@ -88,7 +93,7 @@ def test_a_schema_that_changes_meanwhile_is_noticed(lake: Lake) -> None:
     add(lake, 2)
     add(lake, 3, more="text")
     assert lake.read("SELECT version, more FROM records ORDER BY version") == [(1, None), (2, None), (3, "text")]
-    assert lake.commit_counts.read() == {DIRECT: 3, "more than appends": 1}
+    assert lake.commit_counts == {DIRECT: 3, "more than appends": 1}
 
 
 @pytest.mark.parametrize("has_landed", [True, False])
@@ -111,7 +116,7 @@ def test_a_commit_whose_worker_died_is_looked_for(
     add(lake, 3)
     assert numbers(lake) == [1, 2, 3]
     by_duckdb = {"no worker yet": 1} if has_landed else {"the worker died": 1, "no worker yet": 1}
-    assert lake.commit_counts.read() == {DIRECT: 2 if has_landed else 1, **by_duckdb}
+    assert lake.commit_counts == {DIRECT: 2 if has_landed else 1, **by_duckdb}
 
 
 def test_a_format_that_is_not_known_is_left_to_duckdb(lake: Lake) -> None:
@@ -122,8 +127,26 @@ def test_a_format_that_is_not_known_is_left_to_duckdb(lake: Lake) -> None:
     add(lake, 2)
     lake.cursor().execute(sql, ["1.0"])
     add(lake, 3)
-    assert lake.commit_counts.read() == {DIRECT: 2, "another version of DuckLake's format, or encryption": 1}
+    assert lake.commit_counts == {DIRECT: 2, "another version of DuckLake's format, or encryption": 1}
     assert numbers(lake) == [1, 2, 3]
+
+
+def test_a_request_with_a_stale_fencing_token_is_refused(lake: Lake) -> None:
+    add(lake, 1)
+    rows = Append("records", ("repository", "version", "action", "kind"), [["a", 2, "add", "version"]])
+    with pytest.raises(NotDirect, match="lock was lost"):
+        lake.worker.commit(lake.sequence.value + 1, [rows], "somebody", "writes", "{}")
+    assert numbers(lake) == [1]
+    add(lake, 2)
+    assert numbers(lake) == [1, 2]
+
+
+def test_the_setting_gives_all_commits_to_duckdb(tmp_path: Path) -> None:
+    with Catalog(read_settings(home=tmp_path, direct_commits=False)) as catalog:
+        for number in range(6):
+            push_image(catalog, "team/app", f"v{number}", str(number))
+        assert set(catalog._lake.commit_counts) == {"direct commits are switched off"}
+        assert catalog._lake.worker.pid is None
 
 
 def test_a_process_that_commits_seldom_starts_no_worker(tmp_path: Path) -> None:
