@@ -21,7 +21,7 @@ from catalog.lake.duckdb_instance import OWN_EXTENSIONS
 from catalog.lake.schema import SCHEMA_VERSION
 from catalog.query.check import check_question
 from catalog.query.formats import open_form
-from catalog.query.projection import find_rows, projection_folder
+from catalog.query.projection import ProjectedRows, find_rows, projection_folder
 from catalog.query.question import Limits
 from catalog.query.task import Task, load_task
 from catalog.query.views import NOW, view_statements
@@ -89,11 +89,11 @@ def open_lake(task: Task, names: frozenset[str] | None) -> duckdb.DuckDBPyConnec
     return connection
 
 
-def _begin(connection: duckdb.DuckDBPyConnection, task: Task) -> str:
-    """Return the SQL of the projection's rows, "" where none is to be used; what is asked next sees the lake as of this look."""
+def _begin(connection: duckdb.DuckDBPyConnection, task: Task) -> ProjectedRows | None:
+    """Return the SQL of a projection's rows, if one is to be used; what is asked next sees the lake as of this look."""
     folder = projection_folder(task.file)
     if task.question.as_of != NOW or not folder.exists():
-        return ""
+        return None
     connection.execute("BEGIN")
     return find_rows(connection, folder)
 

@@ -11,7 +11,7 @@ later. A question takes from it the repositories that nothing has changed since,
 """
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from catalog.lake.nested_values import MAX_NUMBER, with_nested
 from catalog.lake.schema import SCHEMA_VERSION
 from catalog.lake.snapshot_log import ADDED, REARRANGED, verbs_on
 
-LAYOUT = 1
+LAYOUT = 2
 """Raised when the files of a projection get other columns or other values."""
 
 MOST_CHANGED = 1000
@@ -43,6 +43,9 @@ DERIVED: Mapping[str, str] = {
 }
 """What questions about images work out of an image's parts and texts, by the column that the projection keeps it in."""
 
+CONTENT_KEY = "coalesce(try_cast('0x' || digest[8:22] AS BIGINT), 0)"
+"""The first 60 bits of a digest, as a number."""
+
 COLUMNS = (
     "repository", "version", "action", "kind", "tag", "digest", "size", "media_type", "artifact_type", "subject",
     "manifest_kind", "os", "architecture", "variant", "created", "labels", "annotations", "children", "operation",
@@ -54,10 +57,16 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Some files with their sizes, and the repositories that newer parts hold instead."""
+    """Some files with their sizes: of records, and of contents; and the repositories that newer parts hold instead."""
 
     files: Mapping[str, int]
+    contents: Mapping[str, int]
     without: frozenset[str] = frozenset()
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The sizes of all its files."""
+        return {**self.files, **self.contents}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +79,10 @@ class Projection:
 
     def dump(self) -> str:
         """Return it as JSON."""
-        parts = [{"files": dict(part.files), "without": sorted(part.without)} for part in self.parts]
+        parts = [
+            {"files": dict(part.files), "contents": dict(part.contents), "without": sorted(part.without)}
+            for part in self.parts
+        ]
         return json.dumps(
             {
                 "schema": SCHEMA_VERSION,
@@ -98,8 +110,8 @@ def load_projection(folder: Path) -> Projection | None:
         told: Mapping[str, Any] = json.loads(state_file(folder).read_text())
         if (told["schema"], told["layout"]) != (SCHEMA_VERSION, LAYOUT):
             return None
-        parts = tuple(Part(one["files"], frozenset(one["without"])) for one in told["parts"])
-        if any((folder / name).stat().st_size != size for part in parts for name, size in part.files.items()):
+        parts = tuple(Part(one["files"], one["contents"], frozenset(one["without"])) for one in told["parts"])
+        if any((folder / name).stat().st_size != size for part in parts for name, size in part.sizes.items()):
             return None
         return Projection(int(told["position"]), str(told["made_at"]), parts)
     except (OSError, ValueError, KeyError, TypeError):
@@ -152,22 +164,55 @@ def rows_of_lake(names: Collection[str] | None = None) -> str:
         WHERE kind <> 'blob'{some}"""
 
 
-def rows_of_projection(projection: Projection, folder: Path, changed: Collection[str]) -> str:
+def contents_of(records: str) -> str:
+    """Return the SQL of the manifests and blobs that repositories have, or had, by a short key, of rows given as SQL.
+
+    Columns: repository, kind, content_key, size, is_first (of all times that the content came), is_held (now).
+    """
+    return f"""SELECT repository, kind, content_key, size, is_first, is_held FROM (
+        SELECT repository, kind, {CONTENT_KEY} AS content_key, size,
+            first_gone IS NULL OR first_gone > version AS is_first, gone IS NULL OR gone < version AS is_held
+        FROM {records} LEFT JOIN (SELECT repository, kind, digest, min(version) AS first_gone, max(version) AS gone FROM {records}
+            WHERE kind IN ('manifest', 'blob') AND action = 'remove' GROUP BY repository, kind, digest)
+            USING (repository, kind, digest)
+        WHERE kind IN ('manifest', 'blob') AND action = 'add') WHERE is_first OR is_held"""
+
+
+def contents_of_lake(names: Collection[str] | None = None) -> str:
+    """Return the SQL of the contents that the lake has; of some repositories, or of all."""
+    some = "" if names is None else f" WHERE repository IN ({_listed(names)})"
+    return contents_of(f"(SELECT repository, version, action, kind, digest, size FROM lake.main.records{some})")
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectedRows:
+    """The SQL of what a projection holds where repositories have changed since: rows of `records`, and contents."""
+
+    records: str
+    contents: str
+
+
+def rows_of_projection(projection: Projection, folder: Path, changed: Collection[str]) -> ProjectedRows:
     """Return the SQL of the same rows where repositories have `changed` since."""
-    columns = ", ".join([*COLUMNS, *DERIVED])
-    found = []
-    for part in projection.parts:
-        files = ", ".join(f"'{quoted(folder / name)}'" for name in part.files)
-        absent = part.without | frozenset(changed)
-        where = f" WHERE repository NOT IN ({_listed(absent)})" if absent else ""
-        found.append(f"SELECT {columns} FROM read_parquet([{files}]){where}")
-    if changed:
-        found.append(rows_of_lake(changed))
-    return f"({' UNION ALL '.join(found)})"
+
+    def select(columns: Iterable[str], files_of: Callable[[Part], Iterable[str]], newer: str) -> str:
+        found = []
+        for part in projection.parts:
+            files = ", ".join(f"'{quoted(folder / name)}'" for name in files_of(part))
+            absent = part.without | frozenset(changed)
+            where = f" WHERE repository NOT IN ({_listed(absent)})" if absent else ""
+            found.append(f"SELECT {', '.join(columns)} FROM read_parquet([{files}]){where}")
+        return f"({' UNION ALL '.join([*found, newer] if changed else found)})"
+
+    contents = ("repository", "kind", "content_key", "size", "is_first", "is_held")
+    return ProjectedRows(
+        select([*COLUMNS, *DERIVED], lambda part: part.files, rows_of_lake(changed)),
+        select(contents, lambda part: part.contents, contents_of_lake(changed)),
+    )
 
 
-def find_rows(connection: duckdb.DuckDBPyConnection, folder: Path) -> str:
-    """Return the SQL of the projection's rows as of now, or "" when the lake is to be asked instead.
+def find_rows(connection: duckdb.DuckDBPyConnection, folder: Path) -> ProjectedRows | None:
+    """Return the SQL of the projection's rows as of now, or None when the lake is to be asked instead.
 
     The connection's transaction has to be the one that asks. It may look at commits after its snapshot, which does no harm.
     """
@@ -176,7 +221,7 @@ def find_rows(connection: duckdb.DuckDBPyConnection, folder: Path) -> str:
     connection.execute("SELECT 1 FROM lake.schema_versions LIMIT 1").fetchall()
     changed = None if projection is None else read_changed(connection, projection)
     if projection is None or changed is None or len(changed) > MOST_CHANGED:
-        return ""
+        return None
     return rows_of_projection(projection, folder, changed)
 
 

@@ -5,6 +5,7 @@ A writer that is killed leaves files that nobody names, which the next one remov
 
 import os
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -13,6 +14,7 @@ from catalog.lake.connection import Lake, quoted
 from catalog.query.projection import (
     Part,
     Projection,
+    contents_of_lake,
     load_projection,
     projection_folder,
     read_changed,
@@ -27,7 +29,7 @@ _MOST_PARTS = 16
 _KINDS = ("kind = 'tag'", "kind = 'manifest'", "kind NOT IN ('tag', 'manifest')")
 """A file for each, so that a question reads past no other kind."""
 
-_GROUP = 20_480
+_GROUP, _GROUP_OF_CONTENTS = 20_480, 122_880
 """Rows that are written at once: of manifests, some 100 MB in memory."""
 
 _META = "__ducklake_metadata_lake"
@@ -54,13 +56,13 @@ def _refresh(lake: Lake, folder: Path) -> int:
     if former is None or changed is None or _is_worn(lake, former, changed):
         parts, written = _append((), folder, lake, None)
     elif changed:
-        kept = tuple(Part(part.files, part.without | changed) for part in former.parts)
+        kept = tuple(replace(part, without=part.without | changed) for part in former.parts)
         parts, written = _append(kept, folder, lake, changed)
     else:
         parts, written = former.parts, 0
     _publish(folder, Projection(position, made_at, parts))
     _remove_others(
-        folder, {name for one in (parts, former.parts if former else ()) for part in one for name in part.files}
+        folder, {name for one in (parts, former.parts if former else ()) for part in one for name in part.sizes}
     )
     return written
 
@@ -92,18 +94,19 @@ def _is_worn(lake: Lake, former: Projection, changed: Collection[str]) -> bool:
 def _append(
     kept: tuple[Part, ...], folder: Path, lake: Lake, names: Collection[str] | None
 ) -> tuple[tuple[Part, ...], int]:
+    selects = [(f"{rows_of_lake(names)} AND {kind}", _GROUP) for kind in _KINDS]
     files, written = dict[str, int](), 0
-    for kind in _KINDS:
+    for select, group in (*selects, (contents_of_lake(names), _GROUP_OF_CONTENTS)):
         name = f"{_next_number(folder):06}.parquet"
         ((rows,),) = lake.read(
-            f"COPY ({rows_of_lake(names)} AND {kind}) TO '{quoted(folder / name)}' "
-            f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_GROUP})"
+            f"COPY ({select}) TO '{quoted(folder / name)}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {group})"
         )
         with (folder / name).open("rb") as file:
             os.fsync(file.fileno())
             files[name] = os.fstat(file.fileno()).st_size
         written += int(str(rows))
-    return (*kept, Part(files)), written
+    contents = {name: files.pop(name)}
+    return (*kept, Part(files, contents)), written
 
 
 def _next_number(folder: Path) -> int:

@@ -28,6 +28,7 @@ MEANINGS: Mapping[str, str] = {
     "layers": "the layers of manifests, the lowest first",
     "referrers": "signatures, SBOMs, attestations and whatever else refers to a manifest, by subject or by cosign's tags",
     "members": "all that is there: tags, manifests and blobs (configs, layers)",
+    "contents": "the manifests and blobs that are there, by a short key, which is quick to group by",
     "blobs": "one row for each blob that is in the store or can be fetched from upstream; as of now, always",
     "usage": "bytes of all versions of each repository",
     "distributions": "the paths that clients use; as of now, always",
@@ -171,6 +172,12 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         Column("artifact_type", "VARCHAR", "of a manifest or tag"),
         Column("subject", "VARCHAR", "what a manifest refers to"),
         Column("since", "BIGINT", "version of the repository that brought it"),
+    ),
+    "contents": (
+        _REPOSITORY,
+        Column("kind", "VARCHAR", "manifest or blob"),
+        Column("content_key", "BIGINT", "the first 60 bits of the digest: its first 15 digits, as a number"),
+        Column("size", "BIGINT", "its bytes"),
     ),
     "blobs": (
         Column("digest", "VARCHAR", "digest; manifests are among them"),

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from catalog.filters.companions import SIGNATURE_TYPES
 from catalog.lake.nested_values import MAX_NUMBER, as_nested, with_nested
 from catalog.lake.schema import version_origins_sql
-from catalog.query.projection import DERIVED
+from catalog.query.projection import DERIVED, ProjectedRows, contents_of
 from catalog.query.view_columns import COLUMNS
 
 _LAKE = with_nested("records", "lake.main.records")
@@ -92,24 +92,19 @@ _OF_VERSIONS: Mapping[str, str] = {
         CASE regexp_extract(tag, '[a-z]+$') WHEN 'sig' THEN 'cosign-signature' WHEN 'att' THEN 'attestation'
             ELSE 'sbom' END, '', tag LIKE '%.sig', 'tag', version
     FROM ({{tags}}) WHERE tag LIKE 'sha256-%' AND regexp_matches(tag, '^sha256-[0-9a-f]{{64}}[.](sig|att|sbom)$')""",
-    "usage": """WITH used AS MATERIALIZED (
-        SELECT repository, hash(repository) AS place, hash(digest) AS blob, size
-        FROM {records} LEFT JOIN (SELECT repository, kind, digest, min(version) AS first_gone FROM {records}
-            WHERE kind IN ('manifest', 'blob') AND action = 'remove' GROUP BY repository, kind, digest)
-            USING (repository, kind, digest)
-        WHERE kind IN ('manifest', 'blob') AND action = 'add' AND (first_gone IS NULL OR first_gone > version)
-    ), shared AS (
-        SELECT blob FROM used GROUP BY blob HAVING min(place) <> max(place)
+    "contents": "SELECT repository, kind, content_key, size FROM {contents} WHERE is_held",
+    "usage": """WITH own AS (
+        SELECT repository, sum(size) AS own FROM (SELECT any_value(repository) AS repository, sum(size) AS size
+            FROM {contents} WHERE is_first GROUP BY content_key HAVING min(hash(repository)) = max(hash(repository)))
+        GROUP BY repository
     )
-    SELECT repository, least(sum(size), {most})::BIGINT AS bytes,
-        least(coalesce(sum(size) FILTER (shared.blob IS NOT NULL), 0), {most})::BIGINT AS shared,
-        least(coalesce(sum(size) FILTER (shared.blob IS NULL), 0), {most})::BIGINT AS own
-    FROM used LEFT JOIN shared USING (blob) GROUP BY repository""",
+    SELECT repository, least(bytes, {most})::BIGINT AS bytes, least(bytes - coalesce(own, 0), {most})::BIGINT AS shared,
+        least(coalesce(own, 0), {most})::BIGINT AS own
+    FROM (SELECT repository, sum(size) AS bytes FROM {contents} WHERE is_first GROUP BY repository)
+        LEFT JOIN own USING (repository)""",
 }
 """What follows from versions, by name; each can be cut off at one."""
 
-_WHOLE = frozenset({"usage"})
-"""Views of blobs' rows, for which a projection does nothing."""
 _MIXED = frozenset({"changes", "members"})
 """Views of blobs' rows and others'."""
 _MIXED_COLUMNS = "repository, version, action, kind, tag, digest, size, media_type, artifact_type, subject"
@@ -174,15 +169,15 @@ def _text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def _filled(name: str, records: str, projection: str = "") -> str:
+def _filled(name: str, records: str, projection: ProjectedRows | None = None) -> str:
     """A view's SQL over the rows that count; those of a projection, but for blobs, where there is one."""
-    text = _OF_VERSIONS[name]
-    if projection and name not in _WHOLE:
-        records = projection if name not in _MIXED else _mixed(projection, records)
-        text = text.replace(_WORKED_OUT, _KEPT)
+    text, contents = _OF_VERSIONS[name], f"({contents_of(records)})"
+    if projection:
+        records = projection.records if name not in _MIXED else _mixed(projection.records, records)
+        text, contents = text.replace(_WORKED_OUT, _KEPT), projection.contents
     for inner in ("manifests", "tags"):
         text = text.replace(f"({{{inner}}})", f"({_OF_VERSIONS[inner]})")
-    return text.replace("{records}", records).replace("{most}", str(MAX_NUMBER))
+    return text.replace("{contents}", contents).replace("{records}", records).replace("{most}", str(MAX_NUMBER))
 
 
 def _mixed(projection: str, records: str) -> str:
@@ -192,7 +187,11 @@ def _mixed(projection: str, records: str) -> str:
 
 
 def view_statements(
-    as_of: AsOf = NOW, *, has_holdings: bool, names: frozenset[str] | None = None, projection: str = ""
+    as_of: AsOf = NOW,
+    *,
+    has_holdings: bool,
+    names: frozenset[str] | None = None,
+    projection: ProjectedRows | None = None,
 ) -> Iterator[str]:
     """The statements that make the views and macros, where the lake is attached as `lake` and the holdings as `holdings`.
 
@@ -205,7 +204,7 @@ def view_statements(
         events += f" WHERE name = {_text(as_of.repository)}"
     elif as_of.moment is not None:
         events += f" WHERE happened_at <= {as_of.clock}"
-    views = {name: _filled(name, as_of.records, projection if as_of == NOW else "") for name in _OF_VERSIONS} | {
+    views = {name: _filled(name, as_of.records, projection if as_of == NOW else None) for name in _OF_VERSIONS} | {
         "events": events,
         "blobs": _BLOBS.replace("{holdings}", _HOLDINGS if has_holdings else _NO_HOLDINGS),
         "distributions": _DISTRIBUTIONS,
