@@ -23,7 +23,7 @@ from catalog.lake.nested_values import MAX_NUMBER, with_nested
 from catalog.lake.schema import SCHEMA_VERSION
 from catalog.lake.snapshot_log import ADDED, REARRANGED, verbs_on
 
-LAYOUT = 2
+LAYOUT = 3
 """Raised when the files of a projection get other columns or other values."""
 
 MOST_CHANGED = 1000
@@ -33,7 +33,14 @@ _META = "__ducklake_metadata_lake"
 _STATE = "projection.json"
 _REMOVED = frozenset({"deleted_from_table", "inlined_delete"})
 
+
+def content_key(digest: str) -> str:
+    """Return the SQL of the first 60 bits of a digest, as a number."""
+    return f"coalesce(try_cast('0x' || {digest}[8:22] AS BIGINT), 0)"
+
+
 DERIVED: Mapping[str, str] = {
+    "part_keys": f"list_transform(children, lambda child: {content_key('child.digest')})",
     "image_layers": "coalesce(list_sum(list_transform(children, lambda child: (child.role = 'layer')::BIGINT)), 0)::BIGINT",
     "image_bytes": f"""least(size + coalesce(list_sum(list_transform(children,
         lambda child: CASE child.role WHEN 'manifest' THEN 0 ELSE child.size END)), 0), {MAX_NUMBER})::BIGINT""",
@@ -42,9 +49,6 @@ DERIVED: Mapping[str, str] = {
         labels['org.opencontainers.image.base.name'], '')""",
 }
 """What questions about images work out of an image's parts and texts, by the column that the projection keeps it in."""
-
-CONTENT_KEY = "coalesce(try_cast('0x' || digest[8:22] AS BIGINT), 0)"
-"""The first 60 bits of a digest, as a number."""
 
 COLUMNS = (
     "repository", "version", "action", "kind", "tag", "digest", "size", "media_type", "artifact_type", "subject",
@@ -170,7 +174,7 @@ def contents_of(records: str) -> str:
     Columns: repository, kind, content_key, size, is_first (of all times that the content came), is_held (now).
     """
     return f"""SELECT repository, kind, content_key, size, is_first, is_held FROM (
-        SELECT repository, kind, {CONTENT_KEY} AS content_key, size,
+        SELECT repository, kind, {content_key("digest")} AS content_key, size,
             first_gone IS NULL OR first_gone > version AS is_first, gone IS NULL OR gone < version AS is_held
         FROM {records} LEFT JOIN (SELECT repository, kind, digest, min(version) AS first_gone, max(version) AS gone FROM {records}
             WHERE kind IN ('manifest', 'blob') AND action = 'remove' GROUP BY repository, kind, digest)

@@ -116,6 +116,7 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
             "what it is made of; `descriptors` has them as rows",
         ),
         _SINCE,
+        Column("part_keys", "BIGINT[]", "the `content_key` of each of `children`: quick to look for one"),
     ),
     "images": (
         _REPOSITORY,

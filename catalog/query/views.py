@@ -35,8 +35,9 @@ def _held(kind: str, keys: str, columns: str, *, made: str = "", where: str = ""
 
 _DETAILS = (
     "repository, digest, manifest_kind AS kind, media_type, artifact_type, size, subject, os, architecture, variant, created, "
-    "labels, annotations, children, version"
+    "labels, annotations, children, version, "
 )
+_PART_KEYS = f"{DERIVED['part_keys']} AS part_keys"
 _IMAGE = "repository, digest, manifest_kind, media_type, os, architecture, variant, try_cast(created AS TIMESTAMPTZ) AS created, "
 _DERIVED = {"image_layers": "layers", "image_bytes": "size_bytes", "base_layer": "base_layer", "base_name": "base_name"}
 _WORKED_OUT = ", ".join(f"{DERIVED[column]} AS {name}" for column, name in _DERIVED.items())
@@ -69,7 +70,7 @@ _OF_VERSIONS: Mapping[str, str] = {
     "changes": """SELECT repository, version, action, kind, tag, digest, size, media_type, artifact_type, subject
     FROM {records} WHERE kind IN ('tag', 'manifest', 'blob')""",
     "tags": _held("tag", "tag, digest", "repository, tag, digest, media_type, version"),
-    "manifests": _held("manifest", "digest", _DETAILS),
+    "manifests": _held("manifest", "digest", _DETAILS + _PART_KEYS),
     "members": """SELECT repository, kind, tag, digest, size, media_type, artifact_type, subject, version AS since
     FROM {records} LEFT JOIN (SELECT repository, kind, tag, digest, max(version) AS gone FROM {records}
         WHERE action = 'remove' GROUP BY repository, kind, tag, digest) USING (repository, kind, tag, digest)
@@ -174,9 +175,11 @@ def _filled(name: str, records: str, projection: ProjectedRows | None = None) ->
     text, contents = _OF_VERSIONS[name], f"({contents_of(records)})"
     if projection:
         records = projection.records if name not in _MIXED else _mixed(projection.records, records)
-        text, contents = text.replace(_WORKED_OUT, _KEPT), projection.contents
+        contents = projection.contents
     for inner in ("manifests", "tags"):
         text = text.replace(f"({{{inner}}})", f"({_OF_VERSIONS[inner]})")
+    if projection:
+        text = text.replace(_WORKED_OUT, _KEPT).replace(_PART_KEYS, "part_keys")
     return text.replace("{contents}", contents).replace("{records}", records).replace("{most}", str(MAX_NUMBER))
 
 
