@@ -133,6 +133,7 @@ def _first_byte(port: int, path: str) -> float:
     start = time.perf_counter()
     connection.request("GET", path)
     answer = connection.getresponse()
+    assert answer.status == 200
     assert answer.read(1)
     taken = (time.perf_counter() - start) * 1000
     answer.read()

@@ -36,7 +36,13 @@ WITHHELD = 64 * 1024
 """Bytes at a blob's end that are sent only after its digest is verified: a wrong blob is never sent whole."""
 
 _FIRST_WRITE, _WRITE = 16 * 1024, 256 * 1024
-"""Bytes of a blob's first piece, small so that it is sent soon, and of the largest."""
+"""Bytes that are worth a write at a blob's beginning, where they are sent soon, and of the largest piece."""
+
+_ANY = 1
+"""Bytes of the first piece where it is sent on before it is written: whatever comes first."""
+
+_REQUEST_SENT = 0.001
+"""Seconds after which a request to an upstream is on its way."""
 
 _LOOK_AGAIN = 0.2
 """Seconds between checks whether another process of this installation has fetched the blob."""
@@ -49,6 +55,7 @@ class Fetch:
         self.digest, self.size = digest, size
         self._session, self._descriptor = "", -1
         self._arrived, self._users = 0, 1
+        self._unwritten = b""
         self._done = False
         self._error: EntrepotError | None = None
         self._changed = asyncio.Event()
@@ -62,10 +69,22 @@ class Fetch:
         if self._descriptor >= 0:
             os.close(self._descriptor)
         self._session, self._descriptor, self._arrived = session.id, os.dup(session.fileno()), 0
+        self._unwritten = b""
+
+    @property
+    def may_hand_on(self) -> bool:
+        """Return whether a blob is large enough that its first bytes may be sent before it is whole."""
+        return self.size > WITHHELD
+
+    def hand_on(self, first: bytes) -> None:
+        """Report the blob's first bytes, which are read from memory until `advance` reports them in the file."""
+        self._unwritten = first
+        self._arrived = len(first)
+        self._notify()
 
     def advance(self, arrived: int) -> None:
         """Report the number of bytes in the file."""
-        self._arrived = arrived
+        self._arrived, self._unwritten = arrived, b""
         self._notify()
 
     def end(self, error: EntrepotError | None = None) -> None:
@@ -79,6 +98,10 @@ class Fetch:
         changed.set()
 
     # --- for waiting clients ---
+
+    def unwritten(self, position: int, length: int) -> bytes:
+        """Return up to `length` bytes that are not in the file yet; empty where the file has them."""
+        return self._unwritten[position : position + length]
 
     async def begun(self) -> bool:
         """Wait until bytes may be read; return False when they are in the store already. Raise the fetch's error."""
@@ -136,8 +159,12 @@ class ArrivingBlob:
         """Return the descriptor of the file that fills."""
         return self._descriptor
 
+    def unwritten(self, position: int, length: int) -> bytes:
+        """Return up to `length` bytes that are not in the file yet; empty where the file has them."""
+        return self._fetch.unwritten(position, length) if self._fetch else b""
+
     def read_at(self, offset: int, length: int) -> bytes:
-        """Return up to `length` bytes that have arrived."""
+        """Return up to `length` bytes that are in the file."""
         return os.pread(self._descriptor, length, offset)
 
     def close(self) -> None:
@@ -216,8 +243,7 @@ class Fetches:
 
         A blob that proves to be wrong is fetched again only as long as no byte of it has been sent.
         """
-        # A session is opened while upstream responds.
-        opening = asyncio.create_task(self._threads.run(self._catalog.uploads.begin, repository))
+        opening = asyncio.create_task(self._begin(repository, fetch.size))
         waiting = list(self._upstreams.in_order(sources))
         try:
             while waiting:
@@ -234,7 +260,7 @@ class Fetches:
                         raise
                     log.warning("fetch failed digest=%s remote=%s error=%s", fetch.digest, source.remote, error)
                     (await opening).cancel()
-                    opening = asyncio.create_task(self._threads.run(self._catalog.uploads.begin, repository))
+                    opening = asyncio.create_task(self._begin(repository, fetch.size))
                 except RemoteError as error:
                     if not waiting:
                         raise
@@ -244,6 +270,16 @@ class Fetches:
         finally:
             (await opening).cancel()
 
+    async def _begin(self, repository: str, size: int) -> UploadSession:
+        """Open a session while upstream responds: not sooner, for a thread competes for the interpreter with what sends the
+        request. Raise StorageFull, also where there is no room for the first piece, which is sent before it is written."""
+        await asyncio.sleep(_REQUEST_SENT)
+        return await self._threads.run(self._begin_with_room, repository, max(0, min(size, _WRITE)))
+
+    def _begin_with_room(self, repository: str, size: int) -> UploadSession:
+        self._catalog.uploads.check_room(size)
+        return self._catalog.uploads.begin(repository)
+
     async def _fetch(
         self, fetch: Fetch, upstream: "RemoteRepository", policy: Policy, opening: "asyncio.Task[UploadSession]"
     ) -> None:
@@ -252,9 +288,13 @@ class Fetches:
         start = (await opening).offset if opening.done() else 0
         try:
             async with aclosing(upstream.read_blob(blob, start)) as chunks:  # type: ignore[type-var]  # an async generator
-                async for piece in _in_pieces(chunks):
+                hands_on = start == 0 and fetch.may_hand_on
+                async for piece in _in_pieces(chunks, _ANY if hands_on else _FIRST_WRITE):
                     session = await opening
                     fetch.begin(session)
+                    if hands_on and session.offset == 0:
+                        fetch.hand_on(piece)
+                        await asyncio.sleep(0)  # clients send it before a thread competes with them for the interpreter
                     await run_shielded(session.write, piece, pool=self._threads.files)
                     fetch.advance(session.offset)
             session = await opening
@@ -281,15 +321,15 @@ class Fetches:
         self._locks.close()
 
 
-async def _in_pieces(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the same bytes in pieces that are worth a write, each twice as large as the one before."""
-    pending, enough = bytearray(), _FIRST_WRITE
+async def _in_pieces(chunks: AsyncIterator[bytes], first: int) -> AsyncIterator[bytes]:
+    """Yield the same bytes in pieces, the first of `first` bytes or more, others worth a write and each twice as large."""
+    pending, enough = bytearray(), first
     async for chunk in chunks:
         pending += chunk
         if len(pending) >= enough:
             yield bytes(pending)
             pending.clear()
-            enough = min(enough * 2, _WRITE)
+            enough = min(max(enough * 2, _FIRST_WRITE), _WRITE)
     if pending:
         yield bytes(pending)
 

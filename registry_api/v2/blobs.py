@@ -242,7 +242,9 @@ class BlobResponse:
             await send({"type": "http.response.body", "body": chunk, "more_body": position < end})
 
     async def _read(self, position: int, length: int) -> bytes:
-        """Read what the system has in memory at once, and what must come from disk on a thread."""
+        """Read what is in memory at once, ours or the system's, and what must come from disk on a thread."""
+        if isinstance(self._reader, ArrivingBlob) and (early := self._reader.unwritten(position, length)):
+            return early
         chunk = read_if_in_memory(self._reader.fileno(), position, length)
         if not chunk:
             return await self._threads.run(read_from_disk, self._reader, position, length)

@@ -12,11 +12,12 @@ import httpx
 import pytest
 
 from catalog.blobs.origins import Deferred, Origin, Policy, source_records
+from catalog.blobs.uploads import Uploads, UploadSession
 from catalog.bundles.writer import ExportedVersion, plan_export
 from catalog.catalog import open_catalog
 from catalog.settings import read_settings
 from oci.digest import Digest
-from oci.errors import InvalidInput
+from oci.errors import InvalidInput, StorageFull
 from oci.memory import MemoryStore
 from oci.pack import pack_artifact, pack_image
 from tests.api.conftest import Api, codes, serve
@@ -144,6 +145,70 @@ def test_bytes_reach_the_client_before_all_are_there(tmp_path: Path, upstream: U
                     some_are_there.set()
         assert received == LAYER
         assert blob_gets(upstream, LAYER) == 2
+
+
+@contextmanager
+def writes_held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Keep all writes of arriving bytes waiting until the event is set; it is set at the end."""
+    may_write, write = threading.Event(), UploadSession.write
+
+    def write_then(session: UploadSession, data: bytes) -> None:
+        assert may_write.wait(20)
+        write(session, data)
+
+    monkeypatch.setattr(UploadSession, "write", write_then)
+    try:
+        yield may_write
+    finally:
+        may_write.set()
+
+
+def test_the_first_bytes_do_not_wait_for_the_disk(
+    tmp_path: Path, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with synced(tmp_path, upstream) as api, writes_held(monkeypatch) as may_write:
+        url = f"/v2/{NAME}/blobs/{Digest.of(LAYER)}"
+        with api.anybody.stream("GET", url) as one, api.anybody.stream("GET", url) as other:
+            answers = [one.iter_raw(), other.iter_raw()]
+            received = [next(answer) for answer in answers]
+            assert all(some and LAYER.startswith(some) for some in received)
+            assert [path.stat().st_size for path in staged(tmp_path)] == [0]
+            may_write.set()
+            for some, answer in zip(received, answers, strict=True):
+                assert b"".join([some, *answer]) == LAYER
+        assert blob_gets(upstream, LAYER) == 1
+        wait_until(lambda: api.catalog.content.size(Digest.of(LAYER)) == len(LAYER), 10, "it is kept")
+
+
+def test_a_disk_that_fails_ends_the_answer_early(
+    tmp_path: Path, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_session: UploadSession, _data: bytes) -> None:
+        raise StorageFull("no room")
+
+    with synced(tmp_path, upstream) as api:
+        with monkeypatch.context() as patch:
+            patch.setattr(UploadSession, "write", fail)
+            with pytest.raises(httpx.RemoteProtocolError, match="without sending complete"):
+                read_into(api, bytearray())
+        assert api.catalog.content.size(Digest.of(LAYER)) is None
+        wait_until(lambda: staged(tmp_path) == [], 10, "the staged bytes are dropped")
+        assert get(api, LAYER).content == LAYER
+
+
+def test_a_full_disk_is_told_before_a_byte_is_sent(
+    tmp_path: Path, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check(_uploads: Uploads, size: int) -> None:
+        if size > 0:
+            raise StorageFull("no room")
+
+    with synced(tmp_path, upstream) as api:
+        with monkeypatch.context() as patch:
+            patch.setattr(Uploads, "check_room", check)
+            assert get(api, LAYER).status_code == 507
+        assert staged(tmp_path) == []
+        assert get(api, LAYER).content == LAYER
 
 
 def test_a_corrupt_upstream_never_makes_a_whole_answer(tmp_path: Path, upstream: Upstream) -> None:
