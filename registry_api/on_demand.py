@@ -271,14 +271,12 @@ class Fetches:
             (await opening).cancel()
 
     async def _begin(self, repository: str, size: int) -> UploadSession:
-        """Open a session while upstream responds: not sooner, for a thread competes for the interpreter with what sends the
-        request. Raise StorageFull, also where there is no room for the first piece, which is sent before it is written."""
-        await asyncio.sleep(_REQUEST_SENT)
-        return await self._threads.run(self._begin_with_room, repository, max(0, min(size, _WRITE)))
+        """Open a session while upstream responds, with room for the first piece, which is sent before it is written.
 
-    def _begin_with_room(self, repository: str, size: int) -> UploadSession:
-        self._catalog.uploads.check_room(size)
-        return self._catalog.uploads.begin(repository)
+        Not sooner: a thread competes for the interpreter with what sends the request. Raises StorageFull.
+        """
+        await asyncio.sleep(_REQUEST_SENT)
+        return await self._threads.run(self._catalog.uploads.begin, repository, max(0, min(size, _WRITE)))
 
     async def _fetch(
         self, fetch: Fetch, upstream: "RemoteRepository", policy: Policy, opening: "asyncio.Task[UploadSession]"

@@ -43,9 +43,9 @@ class Uploads:
         self._owners: dict[str, str] = {}
         self._queue = IngestQueue(lambda ingests: blob_index.ingest(ingests, store.settle))
 
-    def begin(self, repository: str) -> "UploadSession":
-        """Open a new, empty session for a repository."""
-        self.check_room(0)
+    def begin(self, repository: str, size: int = 0) -> "UploadSession":
+        """Open a new, empty session for a repository; raise StorageFull where there is no room for `size` bytes."""
+        self.check_room(size)
         session_id = uuid.uuid4().hex
         with storage_errors(self._store.staging):
             descriptor = os.open(self._path(repository, session_id), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)

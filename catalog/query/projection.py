@@ -1,8 +1,9 @@
-"""The projection of `records`: a copy of all its rows but the blobs', beside the lake, which questions read instead.
+"""The projection of `records`: a copy of its rows beside the lake, of contents a number each, which questions read instead.
 
 There are twenty rows of blobs for each tag, and an image's parts are a long text: questions about tags and images would read past
-both. `maintain` writes the copy (catalog/query/projection_writer.py). It is a cache: each answer is the same without it, only
-later. A question takes from it the repositories that nothing has changed since, and all others from the lake:
+both. Questions of bytes compare contents, for which numbers are enough. `maintain` writes the copy
+(catalog/query/projection_writer.py). It is a cache: each answer is the same without it, only later. A question takes from it
+the repositories that nothing has changed since, and all others from the lake:
 
 1. The projection names the lake's snapshot that it was made of; a lake without that snapshot is another one.
 2. DuckLake's own record tells which repositories commits have changed since. With a gap in it, or a change that names no
@@ -58,6 +59,9 @@ COLUMNS = (
 )  # fmt: skip
 """The columns of `records` that are copied."""
 
+CONTENT_COLUMNS = ("repository", "kind", "content_key", "size", "is_first", "is_held")
+"""The columns of contents: `is_first` where the content came for the first time, `is_held` where it is there now."""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -69,7 +73,7 @@ class Part:
 
     @property
     def sizes(self) -> Mapping[str, int]:
-        """The sizes of all its files."""
+        """Return the sizes of all its files."""
         return {**self.files, **self.contents}
 
 
@@ -169,11 +173,8 @@ def rows_of_lake(names: Collection[str] | None = None) -> str:
 
 
 def contents_of(records: str) -> str:
-    """Return the SQL of the manifests and blobs that repositories have, or had, by a short key, of rows given as SQL.
-
-    Columns: repository, kind, content_key, size, is_first (of all times that the content came), is_held (now).
-    """
-    return f"""SELECT repository, kind, content_key, size, is_first, is_held FROM (
+    """Return the SQL of the manifests and blobs that repositories have or had, by their key; `records` is SQL of rows."""
+    return f"""SELECT {", ".join(CONTENT_COLUMNS)} FROM (
         SELECT repository, kind, {content_key("digest")} AS content_key, size,
             first_gone IS NULL OR first_gone > version AS is_first, gone IS NULL OR gone < version AS is_held
         FROM {records} LEFT JOIN (SELECT repository, kind, digest, min(version) AS first_gone, max(version) AS gone FROM {records}
@@ -208,10 +209,9 @@ def rows_of_projection(projection: Projection, folder: Path, changed: Collection
             found.append(f"SELECT {', '.join(columns)} FROM read_parquet([{files}]){where}")
         return f"({' UNION ALL '.join([*found, newer] if changed else found)})"
 
-    contents = ("repository", "kind", "content_key", "size", "is_first", "is_held")
     return ProjectedRows(
         select([*COLUMNS, *DERIVED], lambda part: part.files, rows_of_lake(changed)),
-        select(contents, lambda part: part.contents, contents_of_lake(changed)),
+        select(CONTENT_COLUMNS, lambda part: part.contents, contents_of_lake(changed)),
     )
 
 

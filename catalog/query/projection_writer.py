@@ -94,18 +94,21 @@ def _is_worn(lake: Lake, former: Projection, changed: Collection[str]) -> bool:
 def _append(
     kept: tuple[Part, ...], folder: Path, lake: Lake, names: Collection[str] | None
 ) -> tuple[tuple[Part, ...], int]:
-    selects = [(f"{rows_of_lake(names)} AND {kind}", _GROUP) for kind in _KINDS]
-    files, written = dict[str, int](), 0
-    for select, group in (*selects, (contents_of_lake(names), _GROUP_OF_CONTENTS)):
+    written = 0
+
+    def write(select: str, group: int) -> tuple[str, int]:
+        nonlocal written
         name = f"{_next_number(folder):06}.parquet"
         ((rows,),) = lake.read(
             f"COPY ({select}) TO '{quoted(folder / name)}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {group})"
         )
+        written += int(str(rows))
         with (folder / name).open("rb") as file:
             os.fsync(file.fileno())
-            files[name] = os.fstat(file.fileno()).st_size
-        written += int(str(rows))
-    contents = {name: files.pop(name)}
+            return name, os.fstat(file.fileno()).st_size
+
+    files = dict(write(f"{rows_of_lake(names)} AND {kind}", _GROUP) for kind in _KINDS)
+    contents = dict([write(contents_of_lake(names), _GROUP_OF_CONTENTS)])
     return (*kept, Part(files, contents)), written
 
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from catalog.filters.companions import SIGNATURE_TYPES
 from catalog.lake.nested_values import MAX_NUMBER, as_nested, with_nested
 from catalog.lake.schema import version_origins_sql
-from catalog.query.projection import DERIVED, ProjectedRows, contents_of
+from catalog.query.projection import DERIVED, ProjectedRows, content_key, contents_of
 from catalog.query.view_columns import COLUMNS
 
 _LAKE = with_nested("records", "lake.main.records")
@@ -33,11 +33,11 @@ def _held(kind: str, keys: str, columns: str, *, made: str = "", where: str = ""
     LEFT JOIN {removed} USING (repository, {keys}) WHERE gone IS NULL OR gone < version"""
 
 
+_PART_KEYS = f"{DERIVED['part_keys']} AS part_keys"
 _DETAILS = (
     "repository, digest, manifest_kind AS kind, media_type, artifact_type, size, subject, os, architecture, variant, created, "
-    "labels, annotations, children, version, "
+    f"labels, annotations, children, version, {_PART_KEYS}"
 )
-_PART_KEYS = f"{DERIVED['part_keys']} AS part_keys"
 _IMAGE = "repository, digest, manifest_kind, media_type, os, architecture, variant, try_cast(created AS TIMESTAMPTZ) AS created, "
 _DERIVED = {"image_layers": "layers", "image_bytes": "size_bytes", "base_layer": "base_layer", "base_name": "base_name"}
 _WORKED_OUT = ", ".join(f"{DERIVED[column]} AS {name}" for column, name in _DERIVED.items())
@@ -70,7 +70,7 @@ _OF_VERSIONS: Mapping[str, str] = {
     "changes": """SELECT repository, version, action, kind, tag, digest, size, media_type, artifact_type, subject
     FROM {records} WHERE kind IN ('tag', 'manifest', 'blob')""",
     "tags": _held("tag", "tag, digest", "repository, tag, digest, media_type, version"),
-    "manifests": _held("manifest", "digest", _DETAILS + _PART_KEYS),
+    "manifests": _held("manifest", "digest", _DETAILS),
     "members": """SELECT repository, kind, tag, digest, size, media_type, artifact_type, subject, version AS since
     FROM {records} LEFT JOIN (SELECT repository, kind, tag, digest, max(version) AS gone FROM {records}
         WHERE action = 'remove' GROUP BY repository, kind, tag, digest) USING (repository, kind, tag, digest)
@@ -218,6 +218,7 @@ def view_statements(
         if names is None or name in names:
             yield f"CREATE OR REPLACE VIEW {SCHEMA}.{name} AS {views[name]}"
     yield f"CREATE OR REPLACE MACRO {SCHEMA}.moment() AS {as_of.clock}"
+    yield f"CREATE OR REPLACE MACRO {SCHEMA}.content_key(of_digest) AS {content_key('of_digest')}"
     for name in _OF_VERSIONS:
         at, of = f"{name}_at", f"{name}_of"
         if names is None or at in names:

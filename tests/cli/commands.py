@@ -44,7 +44,7 @@ class Entrepot:
 
 
 def ask_prefect(port: int, auth: tuple[str, str] | None, method: str, path: str, body: object = None) -> Any:
-    """What Prefect's API on a port answers; asked again while its SQLite is busy (503), as Prefect's own clients do."""
+    """Return what Prefect's API on a port answers; ask again while its SQLite is busy (503), as Prefect's own clients do."""
     answers = list[httpx.Response]()
 
     def is_answered() -> bool:
@@ -77,7 +77,7 @@ class PrefectServer:
         return (user, password) if colon else None
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
-        """What its API answers; `path` begins with a slash."""
+        """Return what its API answers; `path` begins with a slash."""
         return ask_prefect(self.port, self.auth, method, path, body)
 
     def filter(self, what: str, **body: object) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ WITH spread AS (
 )
 SELECT any_value(digest) AS digest, any_value(bytes) AS size, any_value(places) AS repositories,
     any_value(saved) AS saved_bytes, any_value(repository) AS one_of_them
-FROM placed JOIN (SELECT repository, digest, try_cast('0x' || digest[8:22] AS BIGINT) AS content_key
-    FROM changes WHERE kind = 'blob' AND action = 'add' AND repository IN (SELECT repository FROM placed)) USING (repository, content_key)
+FROM placed JOIN (SELECT repository, digest, content_key(digest) AS content_key
+    FROM changes WHERE kind = 'blob' AND action = 'add' AND repository IN (SELECT repository FROM placed))
+    USING (repository, content_key)
 GROUP BY content_key ORDER BY saved_bytes DESC, digest

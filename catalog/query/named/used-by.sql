@@ -3,7 +3,8 @@
 -- $limit = 1000: rows at most
 WITH parents AS MATERIALIZED (
     SELECT repository, digest FROM manifests
-    WHERE list_contains(part_keys, coalesce(try_cast('0x' || $digest[8:22] AS BIGINT), 0))
+    WHERE list_contains(part_keys, content_key($digest))
+    ORDER BY repository, digest LIMIT $limit
 )
 SELECT repository, parent, child.role AS role, place - 1 AS position
 FROM (SELECT repository, digest AS parent, generate_subscripts(children, 1) AS place, unnest(children) AS child

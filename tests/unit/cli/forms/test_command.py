@@ -101,25 +101,14 @@ def test_no_two_parameters_of_a_command_share_a_flag() -> None:
 @pytest.mark.parametrize(("line", "form"), [("--help", set()), ("completion", {"pydantic", "pydantic_core"})])
 def test_help_and_completion_import_little(line: str, form: set[str]) -> None:
     setup, run = "import atexit, os, sys\n", f"from cli.main import run\nrun({line.split()!r})\n"
-    if line == "completion":  # of a command's name, for which the options of the one that fits are read
+    if line == "completion":  # it reads the options of the command that fits, which are a pydantic form
         setup += (
             "os.environ |= {'_ENTREPOT_COMPLETE': 'complete_bash', 'COMP_WORDS': 'entrepot sy', 'COMP_CWORD': '1'}\n"
         )
         run = "from cli.main import run\nrun([])\n"
     told = "atexit.register(lambda: print(*{name.split('.')[0] for name in sys.modules}, file=sys.stderr))\n"
     ended = subprocess.run([sys.executable, "-c", setup + told + run], capture_output=True, text=True, check=True)
-    heavy = {
-        "prefect",
-        "pydantic",
-        "pydantic_core",
-        "pyarrow",
-        "duckdb",
-        "fastapi",
-        "httpx",
-        "boto3",
-        "rich",
-        "sigstore",
-    }
+    heavy = {"prefect", "pydantic", "pydantic_core", "pyarrow", "duckdb", "fastapi", "httpx", "boto3", "rich"}
     assert set(ended.stderr.split()) & heavy == form
 
 
