@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from catalog.postgres_address import SCHEMES, PostgresAddress, parse_address
 from catalog.parsed_text import checked
 from catalog.path_patterns import PathPattern, matches_any
 from catalog.unit_fields import Seconds, Size
@@ -38,7 +39,13 @@ class Settings(BaseSettings):
 
     home: Path = Field(Path("~/.local/share/entrepot"), description="Folder of all local state.")
     catalog: str = Field(
-        "", description="Bookkeeping of the catalogue: `sqlite:PATH`. Default: `HOME/catalog/catalog.sqlite`."
+        "",
+        description="Bookkeeping of the catalogue: `sqlite:PATH`, or `postgresql://USER@HOST:PORT/DATABASE` for many machines. "
+        "Default: `HOME/catalog/catalog.sqlite`.",
+    )
+    catalog_password: SecretStr | None = Field(None, description="Password of the catalogue's PostgreSQL user.")
+    catalog_password_file: Path | None = Field(
+        None, description="File with that password. Without either, libpq looks into `~/.pgpass` and `PGPASSWORD`."
     )
     storage: str = Field(
         "", description="Where blobs are kept: `file:PATH` or `s3://BUCKET/PREFIX`. Default: `HOME/blobs`."
@@ -283,9 +290,35 @@ class Settings(BaseSettings):
         return self.root / "prefect-login"
 
     @cached_property
+    def catalog_address(self) -> PostgresAddress | None:
+        """The PostgreSQL database of the catalogue; None when it is a SQLite file. Raise SettingsInvalid."""
+        if not self.catalog.startswith(SCHEMES):
+            return None
+        return parse_address(self.catalog, self._catalog_password)
+
+    @property
+    def _catalog_password(self) -> str:
+        if self.catalog_password is not None:
+            return self.catalog_password.get_secret_value()
+        if self.catalog_password_file is None:
+            return ""
+        try:
+            return self.catalog_password_file.expanduser().read_text().rstrip("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsInvalid(f"ENTREPOT_CATALOG_PASSWORD_FILE: {error}") from None
+
+    @cached_property
     def catalog_file(self) -> Path:
-        """The SQLite file of the catalogue's bookkeeping."""
-        return _path_of(self.catalog, "sqlite:", self.root / "catalog" / "catalog.sqlite", "ENTREPOT_CATALOG")
+        """The SQLite file of the catalogue's bookkeeping. With PostgreSQL only its folder is there, with what is this machine's."""
+        default = self.root / "catalog" / "catalog.sqlite"
+        if self.catalog_address is not None:
+            return default
+        return _path_of(self.catalog, "sqlite:", default, "ENTREPOT_CATALOG")
+
+    @property
+    def has_catalog(self) -> bool:
+        """Return whether there is a catalogue to open; one in PostgreSQL is made when it is opened."""
+        return self.catalog_address is not None or self.catalog_file.exists()
 
     @cached_property
     def storage_folder(self) -> Path | None:
@@ -327,7 +360,8 @@ def _path_of(value: str, scheme: str, default: Path, name: str) -> Path:
     if not value:
         return default
     if not value.startswith(scheme) or value == scheme:
-        raise SettingsInvalid(f"{name} is {value!r}; expected {scheme}PATH")
+        other = " or postgresql://USER@HOST:PORT/DATABASE" if scheme == "sqlite:" else " or s3://BUCKET/PREFIX"
+        raise SettingsInvalid(f"{name} is {value!r}; expected {scheme}PATH{other}")
     return Path(value.removeprefix(scheme)).expanduser().absolute()
 
 

@@ -26,7 +26,7 @@ def settings_of(home: Path | None, **changes: object) -> "Settings":
 def opened(home: Path | None, *, may_be_new: bool = False) -> "Iterator[Catalog]":
     """Open the catalogue of a home; raise CatalogUnusable where there is none yet, unless it may be made."""
     settings = settings_of(home)
-    if not may_be_new and not settings.catalog_file.exists():
+    if not may_be_new and not settings.has_catalog:
         raise CatalogUnusable(
             f"there is no catalogue in {settings.root} yet: run `entrepot sync` or `entrepot up` first, "
             "or name another folder by --home"

@@ -338,5 +338,11 @@ class CatalogBusy(CatalogUnusable):
     """Another process has held the catalogue's write lock for too long."""
 
 
+class CatalogUnavailable(CatalogUnusable):
+    """The catalogue's database does not answer; it may again in a moment."""
+
+    retryable = True
+
+
 class CatalogOutdated(CatalogUnusable):
     """The catalogue has another schema than this release, which opening it for writing would bring up to date."""

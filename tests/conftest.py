@@ -17,6 +17,7 @@ from tests import servers
 from tests.cli.commands import PrefectServer, save_prefect_database, start_prefect
 from tests.fork_server import ForkServer
 from tests.homes import new_home
+from tests.postgresql import PostgresServer, make_postgres, use
 from tests.scheduling import Recorder, longest_first, read_durations
 from tests.servers import Certificate, Children, Client, DockerRegistry, EntrepotServer, S3Server
 
@@ -144,6 +145,18 @@ def s3(children: Children, monkeypatch: pytest.MonkeyPatch) -> S3Server:
     for name, value in server.env.items():
         monkeypatch.setenv(name, value)
     return server
+
+
+@pytest.fixture(scope="session")
+def postgres_server(session_children: Children) -> PostgresServer:
+    """A real PostgreSQL server that the tests of this run, or of this worker of it, share."""
+    return make_postgres(session_children)
+
+
+@pytest.fixture
+def postgres(postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a new database, where the environment makes installations of ours keep their catalogue."""
+    return use(postgres_server.new_database(), monkeypatch)
 
 
 def _entrepot(children: Children) -> EntrepotFactory:

@@ -178,6 +178,7 @@ class Child:
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: Path = ROOT
     anew: bool = False
+    ends_by: int = signal.SIGTERM
     process: "subprocess.Popen[bytes] | ForkedProcess | None" = None
 
     def start(self) -> "Child":
@@ -232,9 +233,9 @@ class Child:
             os.kill(self.pid, number)
 
     def stop(self, *, seconds: float = 15) -> int:
-        """SIGTERM, then SIGKILL to its group after `seconds`; returns its exit code."""
+        """Send SIGTERM, or what it ends by, then SIGKILL to its group after `seconds`; return its exit code."""
         assert self.process is not None
-        self.signal(signal.SIGTERM)
+        self.signal(self.ends_by)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(seconds)
         return self.kill()

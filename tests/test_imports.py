@@ -50,6 +50,7 @@ PACKAGE_ARROWS: dict[str, set[str]] = {
     },
     "catalog/commits": {"audit", "blobs", "distributions", "lake", "quotas", "versions"},
     "catalog/content": {"blobs", "catalog", "distributions", "filters", "signing", "versions"},
+    "catalog/database": {"disk_reserve"},
     "catalog/distributions": {"lake"},
     "catalog/filters": set(),
     "catalog/lake": {"lake/direct"},

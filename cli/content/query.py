@@ -113,7 +113,7 @@ def _answer(
     from catalog.units import parse_duration
 
     settings = settings_of(home)
-    if not settings.catalog_file.exists():
+    if not settings.has_catalog:
         _open_once(home)
     limits = limits_of(settings).changed(
         rows=max_rows, timeout=None if timeout is None else parse_duration(timeout).total_seconds()

@@ -46,7 +46,7 @@ def _explain(request: "SyncRequest", home: Path | None, *, as_json: bool) -> Non
     from flows.sync.explain import explain_sync
 
     settings = settings_of(home)
-    needs_catalog = settings.catalog_file.exists() or request.wanted.asks_content
+    needs_catalog = settings.has_catalog or request.wanted.asks_content
     with opened(home, may_be_new=True) if needs_catalog else nullcontext() as catalog:
         selection = asyncio.run(explain_sync(settings, catalog, request, now=datetime.now(UTC)))
     show_judged(judged(selection), as_json=as_json)

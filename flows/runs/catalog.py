@@ -45,7 +45,7 @@ def catalog_ahead(settings: Settings) -> Iterator[CatalogAhead | None]:
 
     One that is not there is not made: what only looks at an upstream leaves no home behind.
     """
-    if not settings.catalog_file.exists():
+    if not settings.has_catalog:
         yield None
         return
     opening = CatalogAhead(settings)

@@ -1,0 +1,74 @@
+"""What both engines do, and the SQL that both understand.
+
+Statements have `?` for parameters, and keep to what SQLite and PostgreSQL share: `ON CONFLICT`, `RETURNING`, row values; no
+`INSERT OR …`, no `iif`, no `rowid`. Columns are TEXT, BIGINT, DOUBLE PRECISION or BYTEA. Only a table's definition is written
+twice (`Schema`).
+"""
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Row = tuple[Any, ...]
+
+
+class StatementResult(Protocol):
+    """What a statement has found or done."""
+
+    @property
+    def rowcount(self) -> int: ...
+
+    def fetchone(self) -> Any: ...
+
+    def fetchall(self) -> list[Any]: ...
+
+
+class Transaction(Protocol):
+    """A transaction that is open."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> StatementResult: ...
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> object: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """A tenant's tables: statements, separated by semicolons, that take them from each number to the next, for each engine."""
+
+    name: str
+    sqlite: tuple[str, ...]
+    postgresql: tuple[str, ...]
+
+
+class Database(Protocol):
+    """Usable from any thread; what a transaction has written is durable when it ends.
+
+    Raises CatalogUnusable, StorageFull for a full disk, CatalogUnavailable while PostgreSQL does not answer.
+    """
+
+    @property
+    def place(self) -> str:
+        """Return where it is, for messages."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Return whether several machines use it."""
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """Return all rows of a question."""
+
+    def transaction(self, locks: Iterable[str] = ()) -> AbstractContextManager[Transaction]:
+        """Change the database; undone when an error leaves it.
+
+        With SQLite a transaction is alone. With PostgreSQL it is alone among those that have one of its `locks`; it sees at
+        each statement what others have committed.
+        """
+
+    def close(self) -> None:
+        """Close all connections."""
+
+
+def statements(text: str) -> list[str]:
+    """Return the statements of one step of a schema."""
+    return [part.strip() for part in text.split(";") if part.strip()]

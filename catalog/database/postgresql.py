@@ -1,0 +1,181 @@
+"""PostgreSQL: state that any number of machines share.
+
+The tenants' tables lie in the schema `entrepot` of the database whose schema `public` holds DuckLake's bookkeeping.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from typing import Any
+
+import psycopg
+from psycopg import sql as composed
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from catalog.postgres_address import PostgresAddress
+from catalog.database.engine import Row, Schema, statements
+from oci.errors import CatalogUnavailable, CatalogUnusable
+
+SCHEMA = "entrepot"
+_CONNECTIONS = 8
+"""Connections of one process at most; who finds none waits."""
+_WAIT = 5.0
+"""Seconds that somebody waits for a connection."""
+
+
+def lock_key(name: str) -> int:
+    """Return the 64 bits by which an advisory lock is known."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+@lru_cache(512)
+def translate(sql: str) -> bytes:
+    """Return a statement with psycopg's placeholders in the place of `?`."""
+    return sql.replace("%", "%%").replace("?", "%s").encode()
+
+
+def connect_postgres(address: PostgresAddress, **session: str) -> "psycopg.Connection[Row]":
+    """Return a connection of one's own, in autocommit; `session` are settings. Raise CatalogUnavailable or CatalogUnusable."""
+    try:
+        return psycopg.connect(**_arguments(address, session), autocommit=True)  # type: ignore[arg-type]
+    except psycopg.OperationalError as error:
+        raise connection_error(address, error) from error
+
+
+def _arguments(address: PostgresAddress, session: dict[str, str]) -> dict[str, str]:
+    options = " ".join(f"-c {name}={value}" for name, value in session.items())
+    return {**address.parameters(), "options": options, "application_name": "entrepot"}
+
+
+def connection_error(address: PostgresAddress, error: Exception) -> CatalogUnusable:
+    """Return what an error of the connection is told as: a wrong login does not pass by itself."""
+    text = str(error).strip().partition("\n")[0]
+    is_refused = isinstance(error, psycopg.OperationalError) and (
+        error.sqlstate in ("28P01", "28000", "3D000") or "authentication failed" in text or "does not exist" in text
+    )
+    kind = CatalogUnusable if is_refused else CatalogUnavailable
+    return kind(f"cannot use {address.place}: {text}")
+
+
+class _Transaction:
+    """An open transaction with the statements of both engines."""
+
+    def __init__(self, cursor: "psycopg.Cursor[Row]") -> None:
+        self._cursor = cursor
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> "psycopg.Cursor[Row]":
+        return self._cursor.execute(translate(sql), parameters)
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        self._cursor.executemany(translate(sql), rows)
+
+
+class PostgresDatabase:
+    """The pool that all tenants of one process share; see `engine.Database`."""
+
+    is_shared = True
+
+    def __init__(self, address: PostgresAddress, *, connections: int = _CONNECTIONS) -> None:
+        """Connect, and make the schema `entrepot` where it is missing."""
+        self.address = address
+        with connect_postgres(address) as connection:
+            is_there = connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (SCHEMA,)).fetchone()
+            if is_there is None:
+                self._make_schema(connection)
+        self._pool: ConnectionPool[psycopg.Connection[Row]] = ConnectionPool(
+            kwargs={**_arguments(address, {"search_path": SCHEMA}), "autocommit": True},
+            min_size=1,
+            max_size=connections,
+            timeout=_WAIT,
+            max_idle=300,
+            reconnect_timeout=_WAIT,
+            name="entrepot",
+            open=True,
+        )
+
+    @staticmethod
+    def _make_schema(connection: "psycopg.Connection[Row]") -> None:
+        with connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", (lock_key("schema"),))  # two cannot make it at once
+            connection.execute(composed.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(composed.Identifier(SCHEMA)))
+            connection.execute(
+                f"CREATE TABLE IF NOT EXISTS {SCHEMA}.schema_versions (name TEXT PRIMARY KEY, number BIGINT NOT NULL)"
+            )
+
+    @property
+    def place(self) -> str:
+        return self.address.place
+
+    def migrate(self, schema: Schema) -> None:
+        """Bring a tenant's tables up to date; raise CatalogUnusable for those of a newer release."""
+        with self.transaction([f"schema {schema.name}"]) as connection:
+            row = connection.execute("SELECT number FROM schema_versions WHERE name = ?", (schema.name,)).fetchone()
+            found = row[0] if row else 0
+            if found > len(schema.postgresql):
+                raise CatalogUnusable(
+                    f"{self.place}: {schema.name} was written by a newer release (schema {found}); upgrade entrepot"
+                )
+            for step in schema.postgresql[found:]:
+                for statement in statements(step):
+                    connection.execute(statement)
+            connection.execute(
+                "INSERT INTO schema_versions VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET number = excluded.number",
+                (schema.name, len(schema.postgresql)),
+            )
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        with self._lent(translate(sql), parameters) as (_, cursor):
+            return cursor.fetchall()
+
+    @contextmanager
+    def transaction(self, locks: Iterable[str] = ()) -> Iterator[_Transaction]:
+        keys = sorted(set(map(lock_key, locks)))  # in one order, so that no two wait for each other
+        with self._lent(b"BEGIN") as (connection, cursor):
+            try:
+                if keys:
+                    cursor.execute("SELECT pg_advisory_xact_lock(key) FROM unnest(%s::bigint[]) key", (keys,))
+                yield _Transaction(cursor)
+                cursor.execute("COMMIT")
+            except BaseException:
+                with suppress(psycopg.OperationalError):  # the connection is gone, and the transaction with it
+                    connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _lent(
+        self, first: bytes, parameters: Sequence[Any] = ()
+    ) -> "Iterator[tuple[psycopg.Connection[Row], psycopg.Cursor[Row]]]":
+        """Lend a connection with a cursor that has made a first statement, by a second one where the server has ended it."""
+        try:
+            connection, cursor = self._lend(first, parameters)
+            try:
+                yield connection, cursor
+            finally:
+                self._pool.putconn(connection)
+        except psycopg.errors.InsufficientResources as error:
+            raise CatalogUnusable(f"{self.place} has no room left: {error}") from error
+        except (psycopg.OperationalError, PoolTimeout) as error:
+            raise connection_error(self.address, error) from error
+
+    def _lend(self, first: bytes, parameters: Sequence[Any]) -> "tuple[psycopg.Connection[Row], psycopg.Cursor[Row]]":
+        connection = self._pool.getconn()
+        try:
+            return connection, connection.execute(first, parameters)
+        except psycopg.OperationalError:
+            self._pool.putconn(connection)
+            if not connection.closed:
+                raise
+        except BaseException:
+            self._pool.putconn(connection)
+            raise
+        self._pool.check()  # the server has ended others too
+        connection = self._pool.getconn()
+        try:
+            return connection, connection.execute(first, parameters)
+        except BaseException:
+            self._pool.putconn(connection)
+            raise
+
+    def close(self) -> None:
+        self._pool.close()

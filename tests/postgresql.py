@@ -1,0 +1,118 @@
+"""A PostgreSQL server for tests: started on a free loopback port, stopped by pid, with a database for each test."""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.servers import Child, Children, free_port, tool
+
+_FOLDERS = "/usr/lib/postgresql/*/bin"
+_NUMBERS = count(1)
+
+
+def program(name: str) -> str:
+    """Find a program of PostgreSQL, which Debian keeps beside the path, or skip as `tool` does."""
+    found = sorted(Path("/").glob(f"{_FOLDERS.removeprefix('/')}/{name}"), key=lambda path: int(path.parts[-3]))
+    return str(found[-1]) if found else tool(name)
+
+
+def _as_user(folder: Path) -> list[str]:
+    """Return what goes before a command that root must not run."""
+    if os.geteuid() != 0:
+        return []
+    user = pwd.getpwnam("postgres" if shutil.which("setpriv") else "nobody")
+    os.chown(folder, user.pw_uid, user.pw_gid)
+    return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """A running server. `start` it again after its child was killed."""
+
+    children: Children
+    folder: Path
+    port: int
+    prefix: tuple[str, ...]
+
+    password = "correct horse's staple"  # of this server alone
+
+    def start(self) -> Child:
+        """Start the server, and wait until it answers."""
+        options = ["-D", str(self.folder / "data"), "-p", str(self.port), "-k", str(self.folder)]
+        child = self.children.start(
+            "postgres",
+            [*self.prefix, program("postgres"), *options, "-c", "listen_addresses=127.0.0.1"],
+            cwd=self.folder,
+        )
+        child.ends_by = signal.SIGINT  # else it waits for its clients to leave
+        child.wait_ready(self.answers)
+        return child
+
+    def answers(self) -> bool:
+        """Return whether the server takes connections."""
+        command = [program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        return subprocess.run(command, check=False).returncode == 0
+
+    def url(self, database: str) -> str:
+        """Return the URL of a database, without the password."""
+        return f"postgresql://entrepot@127.0.0.1:{self.port}/{database}"
+
+    def execute(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
+        """Run one statement as the superuser; return its rows."""
+        import psycopg
+
+        with psycopg.connect(
+            host="127.0.0.1", port=self.port, user="postgres", password=self.password, dbname=database, autocommit=True
+        ) as connection:
+            cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+    def new_database(self) -> str:
+        """Make a database that belongs to the user `entrepot`; return its URL."""
+        name = f"entrepot_{next(_NUMBERS)}"
+        self.execute(f"CREATE DATABASE {name} OWNER entrepot")
+        return self.url(name)
+
+
+def make_postgres(children: Children, *, durable: bool = False) -> PostgresServer:
+    """Make a cluster and start it. It does not sync to disk unless `durable`: then a `kill -9` of it loses nothing."""
+    folder = children.folder / f"postgres-{len(children.all)}"
+    folder.mkdir(parents=True)
+    for parent in folder.parents:  # its user has to get there
+        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
+            parent.chmod(parent.stat().st_mode | 0o011)
+    prefix = _as_user(folder)
+    secret = folder / "password"
+    secret.write_text(PostgresServer.password)
+    secret.chmod(0o644)
+    initdb = [program("initdb"), "-D", str(folder / "data"), "-U", "postgres", "-A", "scram-sha-256", "-N"]
+    subprocess.run(
+        [*prefix, *initdb, "--pwfile", str(secret), "-E", "UTF8", "--locale=C.UTF-8"],
+        check=True, capture_output=True, cwd=folder,
+    )  # fmt: skip
+    if not durable:
+        with (folder / "data" / "postgresql.auto.conf").open("a") as out:
+            out.write("fsync = off\nfull_page_writes = off\n")
+    server = PostgresServer(children, folder, free_port(), tuple(prefix))
+    server.start()
+    server.execute(f"CREATE ROLE entrepot LOGIN PASSWORD '{server.password.replace(chr(39), chr(39) * 2)}'")
+    return server
+
+
+def environment(url: str) -> dict[str, str]:
+    """Return what makes an installation of ours keep its catalogue there."""
+    return {"ENTREPOT_CATALOG": url, "ENTREPOT_CATALOG_PASSWORD": PostgresServer.password}
+
+
+def use(url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Have installations of this test keep their catalogue in a database; return its URL."""
+    for name, value in environment(url).items():
+        monkeypatch.setenv(name, value)
+    return url
