@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from catalog.postgres_address import SCHEMES, PostgresAddress, parse_address
 from catalog.parsed_text import checked
 from catalog.path_patterns import PathPattern, matches_any
+from catalog.postgres_address import SCHEMES, PostgresAddress, parse_address
 from catalog.unit_fields import Seconds, Size
 from catalog.units import parse_size
 from oci.errors import SettingsInvalid
@@ -309,7 +309,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def catalog_file(self) -> Path:
-        """The SQLite file of the catalogue's bookkeeping. With PostgreSQL only its folder is there, with what is this machine's."""
+        """The SQLite file of the bookkeeping. With PostgreSQL only its folder is there, for what is one machine's."""
         default = self.root / "catalog" / "catalog.sqlite"
         if self.catalog_address is not None:
             return default

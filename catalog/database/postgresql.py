@@ -13,8 +13,8 @@ import psycopg
 from psycopg import sql as composed
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from catalog.postgres_address import PostgresAddress
 from catalog.database.engine import Row, Schema, statements
+from catalog.postgres_address import PostgresAddress
 from oci.errors import CatalogUnavailable, CatalogUnusable
 
 SCHEMA = "entrepot"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from catalog.postgres_address import parse_address
 from catalog.database.engine import Database, Schema
 from catalog.database.postgresql import PostgresDatabase
 from catalog.database.sqlite import SqliteDatabase
+from catalog.postgres_address import parse_address
 from oci.errors import CatalogUnavailable, CatalogUnusable
 from tests.postgresql import PostgresServer
 
