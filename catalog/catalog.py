@@ -7,15 +7,16 @@ from typing import Self
 from catalog.audit import Events
 from catalog.blobs.content_store import ContentStore
 from catalog.blobs.index import BlobIndex
-from catalog.blobs.opening import open_store
+from catalog.blobs.opening import lake_data, open_store
 from catalog.blobs.uploads import Clock, Uploads
 from catalog.commits.blob_rights import Rights
 from catalog.commits.commit import Committer
 from catalog.commits.offers import Offers
 from catalog.commits.rights_upgrade import grant_rights_of_older_releases
+from catalog.database.opening import open_postgres
 from catalog.disk_reserve import open_room
 from catalog.distributions.records import Distributions
-from catalog.lake.connection import Lake
+from catalog.lake.opening import open_lake
 from catalog.maintenance.workers import Maintenance
 from catalog.private_home import keep_private, make_home
 from catalog.pull_counts import Pulls
@@ -46,14 +47,8 @@ class Catalog:
         room = open_room(settings)
         room.throw_off()
         store = open_store(settings)
-        self._lake = lake = Lake(
-            settings.catalog_file,
-            memory=settings.duckdb_memory,
-            threads=settings.duckdb_threads,
-            lock_timeout=settings.lock_timeout,
-            room=room,
-            direct_commits=settings.direct_commits,
-        )
+        self._postgres = postgres = open_postgres(settings)
+        self._lake = lake = open_lake(settings, postgres, lake_data(settings), room=room)
         file = settings.catalog_file.parent / "holdings.sqlite"
         self._blob_index = blob_index = BlobIndex(file, busy_timeout=settings.lock_timeout, room=room)
         room.take_on()
@@ -104,6 +99,8 @@ class Catalog:
         """Close files and connections."""
         self._lake.close()
         self._blob_index.close()
+        if self._postgres is not None:
+            self._postgres.close()
 
     def __enter__(self) -> Self:
         return self

@@ -52,6 +52,7 @@ def tags_of(context: typer.Context, incomplete: str) -> list[str]:
 
 def _read(context: typer.Context, sql: str, parameters: Sequence[str]) -> list[str]:
     """Return the first column of a question's rows; none where there is no catalogue to read."""
+    from catalog.blobs.opening import lake_place
     from catalog.query.first_column import read_first_column
     from catalog.settings import read_settings
     from oci.errors import EntrepotError
@@ -59,9 +60,9 @@ def _read(context: typer.Context, sql: str, parameters: Sequence[str]) -> list[s
     home = context.params.get("home")
     try:
         settings = read_settings(home=Path(str(home)) if home else None)
-        if not settings.catalog_file.is_file():
+        if not settings.has_catalog:
             return []
-        return read_first_column(settings.catalog_file, f"{sql} LIMIT {LIMIT}", parameters)
+        return read_first_column(lake_place(settings), f"{sql} LIMIT {LIMIT}", parameters)
     except (EntrepotError, OSError):
         return []
 

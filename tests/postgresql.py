@@ -74,10 +74,10 @@ class PostgresServer:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
-    def new_database(self) -> str:
-        """Make a database that belongs to the user `entrepot`; return its URL."""
-        name = f"entrepot_{next(_NUMBERS)}"
-        self.execute(f"CREATE DATABASE {name} OWNER entrepot")
+    def new_database(self, *, template: str = "") -> str:
+        """Make a database that belongs to the user `entrepot`, a copy of another URL's where one is given; return its URL."""
+        name, source = f"entrepot_{next(_NUMBERS)}", template.rpartition("/")[2] or "template1"
+        self.execute(f"CREATE DATABASE {name} OWNER entrepot TEMPLATE {source}")
         return self.url(name)
 
 

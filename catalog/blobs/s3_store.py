@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import boto3
 from boto3.s3.transfer import TransferConfig
@@ -35,6 +36,24 @@ class S3Place:
     bucket: str
     prefix: str = ""
     endpoint: str = ""
+
+
+def duckdb_secret(place: S3Place) -> dict[str, str]:
+    """Return the fields of DuckDB's secret by which it reads and writes there as we do; raise StorageUnavailable."""
+    session = boto3.session.Session()
+    with _s3_errors(place.bucket):
+        found = session.get_credentials()
+        region = session.region_name or ""
+    fields = {"REGION": region or "us-east-1"}
+    if found is not None:
+        keys = found.get_frozen_credentials()
+        fields |= {"KEY_ID": keys.access_key or "", "SECRET": keys.secret_key or ""}
+        if keys.token:
+            fields["SESSION_TOKEN"] = keys.token
+    if place.endpoint:
+        url = urlsplit(place.endpoint)
+        fields |= {"ENDPOINT": url.netloc, "USE_SSL": str(url.scheme == "https").lower(), "URL_STYLE": "path"}
+    return fields
 
 
 class S3BlobStore:

@@ -82,9 +82,7 @@ class CommitLog:
 
     def last_position(self) -> int:
         """The position of the last commit."""
-        return int(
-            str(self._lake.read("SELECT max(snapshot_id) FROM __ducklake_metadata_lake.ducklake_snapshot")[0][0])
-        )
+        return int(str(self._lake.read_metadata("SELECT max(snapshot_id) FROM {meta}ducklake_snapshot")[0][0]))
 
     def read(self, after: int, *, limit: int) -> Sequence[CommitNote]:
         """The commits after a position in their order, `limit` at most. Where the record has been cut, it begins later.
@@ -98,9 +96,9 @@ class CommitLog:
             return self._last[1]
 
     def _read(self, after: int, limit: int) -> Sequence[CommitNote]:
-        rows = self._lake.read(
-            "SELECT snapshot_id, snapshot_time::TIMESTAMPTZ, commit_extra_info "
-            "FROM __ducklake_metadata_lake.ducklake_snapshot JOIN __ducklake_metadata_lake.ducklake_snapshot_changes "
+        rows = self._lake.read_metadata(
+            "SELECT snapshot_id, CAST(snapshot_time AS TIMESTAMPTZ), commit_extra_info "
+            "FROM {meta}ducklake_snapshot JOIN {meta}ducklake_snapshot_changes "
             "USING (snapshot_id) WHERE snapshot_id > ? ORDER BY snapshot_id LIMIT ?",
             [after, limit],
         )

@@ -1,9 +1,8 @@
 """The connection to DuckLake: attach, one writer at a time, migrations.
 
-Source: DuckLake specification 1.0. The bookkeeping is one SQLite file, the rows are Parquet beside it or inlined in it.
+Source: DuckLake specification 1.0. `metadata` is where the bookkeeping lies; the rows are Parquet, or inlined in it.
 """
 
-import importlib.util
 import threading
 import time
 import weakref
@@ -13,21 +12,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
-from filelock import FileLock, Timeout
 
 from catalog.disk_reserve import Room, no_room
-from catalog.lake.commit_counter import Sequence as CommitSequence
 from catalog.lake.direct.choice import DIRECT, INLINED_ROWS, STARTED_AFTER, duckdb_reason
 from catalog.lake.direct.columns import NotDirect
-from catalog.lake.direct.supervisor import Supervisor, WorkerDied
-from catalog.lake.duckdb_instance import open_duckdb
-from catalog.lake.insertion import Row
+from catalog.lake.direct.supervisor import WorkerDied
+from catalog.lake.duckdb_instance import load_extensions, open_duckdb
+from catalog.lake.metadata.engine import Metadata, Row
+from catalog.lake.metadata.sqlite import SqliteMetadata
 from catalog.lake.nested_repair import heal_inlined
 from catalog.lake.schema import MIGRATIONS, SCHEMA_VERSION, TEXTS_SINCE
 from catalog.lake.writer import Writer, roll_back
-from oci.errors import CatalogBusy, CatalogUnusable, LocalError
+from oci.errors import CatalogUnusable, EntrepotError, LocalError
 
-_EXTENSIONS = ("sqlite_scanner", "ducklake")
 _RENEWED_EVERY = 60.0
 """Seconds in which readers of one process renew the schema once at most."""
 _PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4)
@@ -44,29 +41,6 @@ def listed(texts: Iterable[str]) -> str:
     return " ".join(texts)
 
 
-def load_extensions(connection: duckdb.DuckDBPyConnection) -> None:
-    """Load DuckDB's extensions from their installed packages; nothing is fetched."""
-    for name in _EXTENSIONS:
-        spec = importlib.util.find_spec(f"duckdb_extension_{name}")
-        folders = list(spec.submodule_search_locations or ()) if spec else []
-        files = [file for folder in folders for file in Path(folder).rglob(f"{name}.duckdb_extension")]
-        if not files:
-            raise CatalogUnusable(f"package duckdb-extension-{name.replace('_', '-')} is missing; run `make setup`")
-        connection.execute(f"LOAD '{files[0]}'")
-    connection.execute("SET allow_unsigned_extensions = false")  # which nobody can take back
-
-
-def attach_statement(file: Path, data: Path, *, options: str = "") -> str:
-    """The SQL that attaches the lake as `lake`. Its rows are where the folder is now, wherever it was when the lake was made."""
-    places = f"DATA_PATH '{quoted(data)}/', OVERRIDE_DATA_PATH true"
-    return f"ATTACH 'ducklake:sqlite:{quoted(file)}' AS lake ({places}{options})"
-
-
-def quoted(path: Path) -> str:
-    """A path within a SQL string."""
-    return str(path).replace("'", "''")
-
-
 class Lake:
     """One process's connection; every thread gets a cursor of its own."""
 
@@ -80,46 +54,39 @@ class Lake:
         room: Room | None = None,
         direct_commits: bool = True,
         worker_after: int = STARTED_AFTER,
+        metadata: Metadata | None = None,
     ) -> None:
-        """Open or make the lake. With `direct_commits`, a worker writes small ones after the first `worker_after`."""
+        """Open or make the lake; `file` is its SQLite file, or with other `metadata` names this machine's folder.
+
+        With `direct_commits`, a worker writes small ones after the first `worker_after`.
+        """
         self.file, self.data, self._room = file, file.parent / "data", room
-        self._lock_timeout = lock_timeout
-        file.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(file.with_suffix(".lock"), timeout=lock_timeout, thread_local=False)
+        self.metadata = metadata or SqliteMetadata(file, lock_timeout=lock_timeout)
+        self.sequence, self.worker = self.metadata.sequence, self.metadata.worker
         self._writing = threading.Lock()
         self._writer = 0
         self._local, self._cursors = threading.local(), weakref.WeakSet[duckdb.DuckDBPyConnection]()
         self._renew_after = 0.0
         self._root = open_duckdb(memory=memory, threads=threads)
-        load_extensions(self._root)
+        load_extensions(self._root, self.metadata.extensions)
         self._release = duckdb.__version__, _extension_version(self._root)
-        options = (
-            f", META_JOURNAL_MODE 'WAL', META_BUSY_TIMEOUT {int(lock_timeout * 1000)}, "
-            f"DATA_INLINING_ROW_LIMIT {INLINED_ROWS}"
-        )
-        counter = file.with_suffix(".sequence")
-        self.sequence = CommitSequence(counter)
-        self.worker = Supervisor(file, counter, busy_timeout=lock_timeout)
         self.commit_counts = Counter[str]()  # `direct`, or the reason why DuckDB wrote them
         self._direct_commits, self._worker_after = direct_commits, worker_after
-        with self._locked():  # two processes that both make the file would hinder each other
+        with self._locked():  # two processes that both make the lake would hinder each other
             try:
-                self._root.execute(attach_statement(file, self.data, options=options))
+                self.metadata.attach(self._root, inlined_rows=INLINED_ROWS)
                 self._root.execute("USE lake")
-                self._note_place()
                 self._migrate()
             except duckdb.Error as error:
                 self._root.close()
                 if room is not None and room.is_full():
                     raise no_room(file.parent) from error
-                raise CatalogUnusable(f"cannot open the catalogue {file}: {_first_line(error)}") from error
+                raise CatalogUnusable(f"cannot open the catalogue {self.place}: {_first_line(error)}") from error
 
-    def _note_place(self) -> None:
-        """Say in the bookkeeping where the rows are now, for other programs that read the lake after its folder was moved."""
-        where = "__ducklake_metadata_lake.ducklake_metadata WHERE key = 'data_path' AND scope IS NULL"
-        found = self._root.execute(f"SELECT value FROM {where}").fetchone()
-        if found is not None and found[0] != f"{self.data}/":
-            self._root.execute(f"UPDATE {where.replace(' WHERE', ' SET value = ? WHERE')}", [f"{self.data}/"])
+    @property
+    def place(self) -> str:
+        """Return where the bookkeeping is, for messages."""
+        return self.metadata.place
 
     def _migrate(self) -> None:
         self._root.execute(
@@ -128,7 +95,7 @@ class Lake:
         row = self._root.execute("SELECT coalesce(max(number), 0) FROM schema_versions").fetchone()
         found = int(row[0]) if row else 0
         if found > SCHEMA_VERSION:
-            raise CatalogUnusable(f"{self.file} was written by a newer release (schema {found}); upgrade entrepot")
+            raise CatalogUnusable(f"{self.place} was written by a newer release (schema {found}); upgrade entrepot")
         if (
             found == 0
         ):  # one transaction: tables that had several shapes in committed ones keep rows of each apart for ever
@@ -166,7 +133,7 @@ class Lake:
         try:
             return self._read(sql, parameters)
         except duckdb.Error as error:
-            raise CatalogUnusable(f"cannot read the catalogue {self.file}: {_first_line(error)}") from error
+            raise CatalogUnusable(f"cannot read the catalogue {self.place}: {_first_line(error)}") from error
 
     def _read(self, sql: str, parameters: Sequence[object]) -> list[Row]:
         if self._writer == threading.get_ident():  # nobody flushes meanwhile
@@ -181,6 +148,10 @@ class Lake:
                 self._renew_schema()
         return self.cursor().execute(sql, parameters).fetchall()
 
+    def read_metadata(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
+        """Return rows of DuckLake's own tables, which are named `{meta}ducklake_…`; raise CatalogUnusable."""
+        return self.metadata.rows(sql, parameters, self.read)
+
     def _renew_schema(self) -> None:
         """Make the schema a new one, so that every process reads anew where rows are. Call it under the lock."""
         self.cursor().execute("COMMENT ON TABLE schema_versions IS 'what this release has made of the schema'")
@@ -189,8 +160,8 @@ class Lake:
     def write(self) -> Iterator[Writer]:
         """Hold the lock for one write: made and durable on leaving, undone when an error leaves it."""
         with self._locked():
-            before = self.sequence.begin()
-            writer = Writer(self.cursor, before)
+            before = self.metadata.begin()
+            writer = Writer(self._begin, before)
             try:
                 yield writer
                 if writer.wrote:
@@ -202,16 +173,31 @@ class Lake:
                 raise
             finally:  # a COMMIT that failed may have landed all the same: the others look
                 if writer.wrote:
-                    writer.after = self.sequence.finish()
+                    writer.after = self.metadata.finish()
                 else:
-                    self.sequence.restore(before)
+                    self.metadata.cancel(before)
+
+    def _begin(self) -> duckdb.DuckDBPyConnection:
+        """Begin a transaction of DuckDB under the lock; return the connection it runs on."""
+        cursor = self.cursor()
+        cursor.execute("BEGIN")
+        try:
+            self.metadata.pin(cursor)
+        except EntrepotError:
+            roll_back(cursor)
+            raise
+        return cursor
 
     def _commit(self, writer: Writer) -> str:
         """Write what a writer has gathered, directly or by DuckDB; return which way."""
         try:
             return self._commit_directly(writer)
         except NotDirect as reason:
-            writer.commit()
+            try:
+                writer.commit()
+            except duckdb.Error:
+                if not writer.note or not self.metadata.has_landed(None, writer.note, self.read):
+                    raise
             return str(reason)
 
     def _commit_directly(self, writer: Writer) -> str:
@@ -228,19 +214,9 @@ class Lake:
         try:
             self.worker.commit(self.sequence.value, writer.appends(), writer.author, writer.message, writer.note)
         except WorkerDied as death:
-            if death.snapshot_id is None or not self._landed(death.snapshot_id, writer.note):
+            if death.snapshot_id is None or not self.metadata.has_landed(death.snapshot_id, writer.note, self.read):
                 raise NotDirect("the worker died") from death
         return DIRECT
-
-    def _landed(self, snapshot_id: int, note: str) -> bool:
-        """Return whether a commit is there whose worker died; nobody else has written since, for the lock is held."""
-        return bool(
-            self.read(
-                "SELECT 1 FROM __ducklake_metadata_lake.ducklake_snapshot_changes "
-                "WHERE snapshot_id = ? AND commit_extra_info = ?",
-                [snapshot_id, note],
-            )
-        )
 
     def maintain(self, sql: str, parameters: Sequence[object] = ()) -> tuple[list[Row], float]:
         """Run one statement of DuckLake's maintenance under the lock; return its rows, and the seconds that the lock was held.
@@ -279,63 +255,36 @@ class Lake:
         if self._room is not None and self._room.is_full():
             self._room.throw_off()
             return no_room(self.file.parent)
-        return CatalogUnusable(f"cannot write the catalogue {self.file}: {_first_line(error)}")
+        return CatalogUnusable(f"cannot write the catalogue {self.place}: {_first_line(error)}")
 
     def heal_sequence(self) -> bool:
         """End the commit of a writer that died in it; False when a writer is alive."""
         if not self._writing.acquire(blocking=False):
             return False
         try:
-            self._lock.acquire(timeout=0)
-            try:
-                return self._end_dead_commit(wait=False)
-            finally:
-                self._lock.release()
-        except Timeout:
-            return False
+            return self.metadata.heal()
         finally:
             self._writing.release()
 
-    def _end_dead_commit(self, *, wait: bool = True) -> bool:
-        """End the commit of a process that died in it; the lock is held. What its worker has written is there on return.
-
-        The counter stays odd until then: who reads meanwhile reads again. False, with `wait` off, while the worker still writes.
-        """
-        if self.sequence.value % 2:
-            self.sequence.take_over()
-            if not self.worker.take_over(wait=wait):
-                return False
-            self.sequence.finish()
-        return True
-
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """One writer on this machine: threads by a mutex, processes by a lock on a file beside the catalogue."""
+        """One writer: threads by a mutex, processes by the metadata's lock."""
         if self._writer == threading.get_ident():
             raise RuntimeError("a write within a write would wait for itself")
         with self._writing:
-            try:
-                self._lock.acquire()
-            except Timeout:
-                raise CatalogBusy(
-                    f"another process has held {self._lock.lock_file} for {self._lock_timeout:g} s; "
-                    "find it (fuser shows its pid), or raise ENTREPOT_LOCK_TIMEOUT"
-                ) from None
             self._writer = threading.get_ident()
             try:
-                self._end_dead_commit()
-                yield
+                with self.metadata.lock():
+                    yield
             finally:
                 self._writer = 0
-                self._lock.release()
 
     def close(self) -> None:
         """Close all cursors and files."""
-        self.worker.stop()
+        self.metadata.close()
         for cursor in list(self._cursors):  # one that an error's traceback keeps would keep the files open
             cursor.close()
         self._root.close()
-        self.sequence.close()
 
 
 def _extension_version(connection: duckdb.DuckDBPyConnection) -> str:

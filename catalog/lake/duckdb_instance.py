@@ -1,8 +1,13 @@
 """DuckDB within a process that runs for long: one instance, which gives back the memory that it no longer uses."""
 
+import importlib.util
+from collections.abc import Iterable
+from pathlib import Path
+
 import duckdb
 
 from catalog.units import parse_size
+from oci.errors import CatalogUnusable
 
 # Importing DuckDB opens an instance with a thread of its own, for `duckdb.sql` and the like, which nothing here uses.
 duckdb.default_connection().close()
@@ -28,3 +33,15 @@ def open_duckdb(*, memory: str, threads: int) -> duckdb.DuckDBPyConnection:
             "allocator_background_threads": True,
         },
     )
+
+
+def load_extensions(connection: duckdb.DuckDBPyConnection, names: Iterable[str]) -> None:
+    """Load DuckDB's extensions from their installed packages; nothing is fetched."""
+    for name in names:
+        spec = importlib.util.find_spec(f"duckdb_extension_{name}")
+        folders = list(spec.submodule_search_locations or ()) if spec else []
+        files = [file for folder in folders for file in Path(folder).rglob(f"{name}.duckdb_extension")]
+        if not files:
+            raise CatalogUnusable(f"package duckdb-extension-{name.replace('_', '-')} is missing; run `make setup`")
+        connection.execute(f"LOAD '{files[0]}'")
+    connection.execute("SET allow_unsigned_extensions = false")  # which nobody can take back

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from catalog.lake.connection import Lake
 
-_CHANGES = "__ducklake_metadata_lake.ducklake_snapshot_changes"
+_CHANGES = "{meta}ducklake_snapshot_changes"
 ADDED = frozenset({"inserted_into_table", "inlined_insert"})
 REARRANGED = frozenset(
     {"inline_flush", "flushed_inlined", "merge_adjacent", "compacted_table", "rewrite_delete", "altered_table"}
@@ -31,18 +31,17 @@ class Since:
 
 def read_position(lake: Lake) -> int:
     """Return the newest snapshot of the lake."""
-    return int(str(lake.read(f"SELECT coalesce(max(snapshot_id), 0) FROM {_CHANGES}")[0][0]))
+    return int(str(lake.read_metadata(f"SELECT coalesce(max(snapshot_id), 0) FROM {_CHANGES}")[0][0]))
 
 
 def read_since(lake: Lake, position: int) -> Since:
     """Return what became of `records` after the snapshot at `position`; two small queries."""
-    rows = lake.read(
+    rows = lake.read_metadata(
         f"SELECT snapshot_id, changes_made, commit_extra_info FROM {_CHANGES} WHERE snapshot_id > ? ORDER BY snapshot_id",
         [position],
     )
-    tables = lake.read(
-        "SELECT table_id FROM __ducklake_metadata_lake.ducklake_table "
-        "WHERE table_name = 'records' AND end_snapshot IS NULL"
+    tables = lake.read_metadata(
+        "SELECT table_id FROM {meta}ducklake_table WHERE table_name = 'records' AND end_snapshot IS NULL"
     )
     texts = [(int(str(number)), str(made or ""), str(note or "")) for number, made, note in rows]
     return judge_since(texts, position, str(tables[0][0]))

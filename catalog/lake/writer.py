@@ -13,7 +13,8 @@ import duckdb
 
 from catalog.lake.direct.append import Append
 from catalog.lake.direct.columns import Value, plain_value
-from catalog.lake.insertion import Record, Row, Rows, insert_rows, rows_of
+from catalog.lake.insertion import Record, Rows, insert_rows, rows_of
+from catalog.lake.metadata.engine import Row
 from oci.errors import InvalidInput
 from oci.unicode import fit_text, is_fit
 
@@ -27,8 +28,9 @@ def check_fit(value: object) -> None:
 class Writer:
     """What one write may do; `before` and `after` are the commit counter's values around it."""
 
-    def __init__(self, cursor: Callable[[], duckdb.DuckDBPyConnection], before: int) -> None:
-        self._cursor_of_thread = cursor
+    def __init__(self, begin: Callable[[], duckdb.DuckDBPyConnection], before: int) -> None:
+        """`begin` begins DuckDB's transaction, and returns the connection it runs on."""
+        self._begin = begin
         self._cursor: duckdb.DuckDBPyConnection | None = None
         self._gathered: list[Rows] = []
         self.author = self.message = self.note = ""
@@ -72,8 +74,7 @@ class Writer:
         """Begin DuckDB's transaction unless it has begun, with what was gathered; return the connection it runs on."""
         self.wrote = True
         if self._cursor is None:
-            cursor = self._cursor = self._cursor_of_thread()
-            cursor.execute("BEGIN")
+            cursor = self._cursor = self._begin()
             for rows in self._gathered:
                 insert_rows(cursor, rows)
         return self._cursor

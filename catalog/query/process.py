@@ -10,14 +10,14 @@ import os
 import resource
 import sys
 import threading
-from pathlib import Path
 from typing import BinaryIO
 
 import duckdb
 import pyarrow as pa
 
-from catalog.lake.connection import attach_statement, load_extensions, quoted
 from catalog.lake.duckdb_instance import OWN_EXTENSIONS
+from catalog.lake.metadata.engine import quoted
+from catalog.lake.reading import LakePlace
 from catalog.lake.schema import SCHEMA_VERSION
 from catalog.query.check import check_question
 from catalog.query.formats import open_form
@@ -52,9 +52,9 @@ def limit_process(limits: Limits) -> None:
     os.nice(5)  # who pulls goes first
 
 
-def open_lake(task: Task, names: frozenset[str] | None) -> duckdb.DuckDBPyConnection:
+def open_for_question(task: Task, names: frozenset[str] | None) -> duckdb.DuckDBPyConnection:
     """A connection that sees the views of those names first, then the lake; raise CatalogOutdated or CatalogUnusable."""
-    limits, holdings = task.limits, task.file.parent / "holdings.sqlite"
+    limits, place = task.limits, task.place
     connection = duckdb.connect(
         ":memory:",
         config={
@@ -67,40 +67,40 @@ def open_lake(task: Task, names: frozenset[str] | None) -> duckdb.DuckDBPyConnec
         },
     )
     try:
-        load_extensions(connection)
-        connection.execute(attach_statement(task.file, task.data, options=", READ_ONLY"))
+        place.attach(connection)
         row = connection.execute("SELECT max(number) FROM lake.schema_versions").fetchone()
         if not row or row[0] != SCHEMA_VERSION:
             raise CatalogOutdated(
-                f"{task.file} has another schema than this release: {row and row[0]}, not {SCHEMA_VERSION}"
+                f"{place.name} has another schema than this release: {row and row[0]}, not {SCHEMA_VERSION}"
             )
-        has_holdings = (names is None or "blobs" in names) and holdings.exists()
-        if has_holdings:
-            connection.execute(f"ATTACH '{quoted(holdings)}' AS holdings (TYPE sqlite, READ_ONLY)")
+        has_index = (names is None or "blobs" in names) and place.attach_blob_index(connection)
         connection.execute("SET TimeZone = 'UTC'")
         projection = _begin(connection, task)
         for statement in view_statements(
-            task.question.as_of, has_holdings=has_holdings, names=names, projection=projection
+            task.question.as_of,
+            blob_schema=place.blob_schema if has_index else None,
+            names=names,
+            projection=projection,
         ):
             connection.execute(statement)
         connection.execute("SET search_path = 'memory.questions,lake.main'")
     except duckdb.Error as error:
-        raise CatalogUnusable(f"cannot read the catalogue {task.file}: {str(error).partition(chr(10))[0]}") from error
+        raise CatalogUnusable(f"cannot read the catalogue {place.name}: {str(error).partition(chr(10))[0]}") from error
     return connection
 
 
 def _begin(connection: duckdb.DuckDBPyConnection, task: Task) -> ProjectedRows | None:
     """Return the SQL of a projection's rows, if one is to be used; what is asked next sees the lake as of this look."""
-    folder = projection_folder(task.file)
+    folder = projection_folder(task.place.file)
     if task.question.as_of != NOW or not folder.exists():
         return None
     connection.execute("BEGIN")
     return find_rows(connection, folder)
 
 
-def close_doors(connection: duckdb.DuckDBPyConnection, data: Path) -> None:
+def close_doors(connection: duckdb.DuckDBPyConnection, place: LakePlace) -> None:
     """Leave the statement no file but the lake's own rows and the projection's, no network and no settings to change."""
-    folders = ", ".join(f"'{quoted(folder)}/'" for folder in (data, data.parent / "projection"))
+    folders = ", ".join(f"'{quoted(folder)}'" for folder in (place.folder, f"{projection_folder(place.file)}/"))
     connection.execute(f"SET allowed_directories = [{folders}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
@@ -110,8 +110,8 @@ def answer(task: Task) -> dict[str, object]:
     """Answer into the file `answer` of the folder; return how many rows there are."""
     with duckdb.connect(":memory:") as parser:
         names = check_question(parser, task.question.sql)
-    connection = open_lake(task, names)
-    close_doors(connection, task.data)
+    connection = open_for_question(task, names)
+    close_doors(connection, task.place)
     alarm = threading.Timer(task.limits.timeout, connection.interrupt)
     alarm.daemon = True
     alarm.start()

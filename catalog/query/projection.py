@@ -19,7 +19,7 @@ from typing import Any
 
 import duckdb
 
-from catalog.lake.connection import quoted
+from catalog.lake.metadata.engine import quoted
 from catalog.lake.nested_values import MAX_NUMBER, with_nested
 from catalog.lake.schema import SCHEMA_VERSION
 from catalog.lake.snapshot_log import ADDED, REARRANGED, verbs_on

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from catalog.lake.connection import Lake, quoted
+from catalog.lake.connection import Lake
+from catalog.lake.metadata.engine import quoted
 from catalog.query.projection import (
     Part,
     Projection,

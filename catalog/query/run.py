@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 import catalog
+from catalog.blobs.opening import lake_place
 from catalog.query.question import Format, Limits, Question
 from catalog.query.task import Task
 from catalog.settings import Settings
@@ -61,8 +62,7 @@ class Asking:
         self._folder = tempfile.TemporaryDirectory(
             prefix="entrepot-query-", dir=settings.query_folder, ignore_cleanup_errors=True
         )
-        file = settings.catalog_file
-        self._task = Task(file, file.parent / "data", Path(self._folder.name), question, limits, form)
+        self._task = Task(lake_place(settings), Path(self._folder.name), question, limits, form)
         self._process: subprocess.Popen[bytes] | None = None
         self._guard = threading.Lock()
         self._stopped = False

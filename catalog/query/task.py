@@ -7,16 +7,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from catalog.lake.reading import LakePlace, load_place
 from catalog.query.question import Format, Limits, Question
 from catalog.query.views import AsOf
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What the process is told: `folder` is its own, for the answer and what it spills."""
+    """What the process is told: `folder` is its own, for the answer and what it spills. As text it holds secrets."""
 
-    file: Path
-    data: Path
+    place: LakePlace
     folder: Path
     question: Question
     limits: Limits
@@ -27,7 +27,8 @@ class Task:
         question, as_of = self.question, self.question.as_of
         return json.dumps(
             {
-                "paths": [str(self.file), str(self.data), str(self.folder)],
+                "place": self.place.dump(),
+                "folder": str(self.folder),
                 "sql": question.sql,
                 "parameters": dict(question.parameters),
                 "as_of": [as_of.moment and as_of.moment.isoformat(), as_of.repository, as_of.version],
@@ -40,9 +41,7 @@ class Task:
 def load_task(line: str) -> Task:
     """Read what `dump` wrote."""
     told: Mapping[str, Any] = json.loads(line)
-    file, data, folder = map(Path, told["paths"])
     moment, repository, version = told["as_of"]
     as_of = AsOf(datetime.fromisoformat(moment) if moment else None, repository, version)
-    return Task(
-        file, data, folder, Question(told["sql"], told["parameters"], as_of), Limits(*told["limits"]), told["form"]
-    )
+    place, folder = load_place(told["place"]), Path(told["folder"])
+    return Task(place, folder, Question(told["sql"], told["parameters"], as_of), Limits(*told["limits"]), told["form"])

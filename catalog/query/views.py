@@ -110,7 +110,7 @@ _MIXED = frozenset({"changes", "members"})
 """Views of blobs' rows and others'."""
 _MIXED_COLUMNS = "repository, version, action, kind, tag, digest, size, media_type, artifact_type, subject"
 
-_HOLDINGS = "SELECT digest, size, ingested_at FROM holdings.main.blobs WHERE digest > ''"
+_HOLDINGS = "SELECT digest, size, ingested_at FROM holdings.{schema}.blobs WHERE digest > ''"
 """The condition makes even a count read a column: DuckDB would count by ROWID, and the table has none."""
 _NO_HOLDINGS = "SELECT ''::VARCHAR AS digest, 0::BIGINT AS size, 0::DOUBLE AS ingested_at WHERE false"
 _BLOBS = """SELECT digest, size, true AS held, to_timestamp(ingested_at) AS ingested_at FROM ({holdings})
@@ -192,11 +192,12 @@ def _mixed(projection: str, records: str) -> str:
 def view_statements(
     as_of: AsOf = NOW,
     *,
-    has_holdings: bool,
+    blob_schema: str | None,
     names: frozenset[str] | None = None,
     projection: ProjectedRows | None = None,
 ) -> Iterator[str]:
-    """The statements that make the views and macros, where the lake is attached as `lake` and the holdings as `holdings`.
+    """The statements that make the views and macros, where the lake is attached as `lake`, and as `holdings` the record of blobs,
+    whose table is in `blob_schema`; None where it is not there.
 
     `names` are those that a question uses, in lower case: making the others would take longer than most answers. `projection` is
     the SQL of a projection's rows as of now, if any.
@@ -209,7 +210,9 @@ def view_statements(
         events += f" WHERE happened_at <= {as_of.clock}"
     views = {name: _filled(name, as_of.records, projection if as_of == NOW else None) for name in _OF_VERSIONS} | {
         "events": events,
-        "blobs": _BLOBS.replace("{holdings}", _HOLDINGS if has_holdings else _NO_HOLDINGS),
+        "blobs": _BLOBS.replace(
+            "{holdings}", _HOLDINGS.replace("{schema}", blob_schema) if blob_schema else _NO_HOLDINGS
+        ),
         "distributions": _DISTRIBUTIONS,
         "sources": _SOURCES,
         "pulls": _PULLS,

@@ -46,7 +46,7 @@ class ChangeFeed:
         self._lake, self._monotonic = lake, monotonic
         self._odd_since: tuple[int, float] | None = None
         self._seen = lake.sequence.value & ~1
-        rows = lake.read("SELECT max(snapshot_id) FROM __ducklake_metadata_lake.ducklake_snapshot_changes")
+        rows = lake.read_metadata("SELECT max(snapshot_id) FROM {meta}ducklake_snapshot_changes")
         self._position = int(str(rows[0][0] or 0))
 
     def is_current(self) -> bool:
@@ -72,8 +72,8 @@ class ChangeFeed:
     def read(self) -> CommittedChanges:
         """Return what was committed since the last acknowledged read, by this process or another; one query."""
         value = self._lake.sequence.value & ~1
-        rows = self._lake.read(
-            "SELECT snapshot_id, commit_extra_info FROM __ducklake_metadata_lake.ducklake_snapshot_changes "
+        rows = self._lake.read_metadata(
+            "SELECT snapshot_id, commit_extra_info FROM {meta}ducklake_snapshot_changes "
             "WHERE snapshot_id > ? ORDER BY snapshot_id DESC LIMIT ?",
             [self._position, _AT_MOST + 1],
         )

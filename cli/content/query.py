@@ -80,9 +80,11 @@ def query(
     if list_:
         _list_questions(as_json=as_json)
     elif show_views:
+        from catalog.blobs.opening import lake_place
         from catalog.query.views import view_statements
 
-        print_line(";\n".join(view_statements(as_of, has_holdings=True)) + ";")
+        place = lake_place(settings_of(home))
+        print_line(";\n".join(view_statements(as_of, blob_schema=place.blob_schema)) + ";")
     else:
         form = choose_form("json" if as_json else shown, output, is_terminal=sys.stdout.isatty())
         question = replace(_read_question(sql, file, named, settings or []), as_of=as_of)

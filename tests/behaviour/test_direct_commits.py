@@ -13,11 +13,17 @@ from pathlib import Path
 
 import pytest
 
+from catalog.database.postgresql import PostgresDatabase
 from catalog.lake.connection import Lake
 from catalog.lake.direct.choice import DIRECT
+from catalog.lake.metadata.data import LakeData
+from catalog.lake.metadata.engine import Metadata
+from catalog.lake.metadata.postgresql import PostgresMetadata
 from catalog.lake.nested_values import to_text
 from catalog.lake.writer import Writer
+from catalog.postgres_address import parse_address
 from oci.digest import Digest
+from tests.postgresql import PostgresServer
 
 COMMITS = int(os.environ.get("TEST_COMMITS", "40"))
 ODD = [*"aZ0/_-. ,'\":=()[]{}", "é", "✓", "😀", "日本", "\n", "\t", "\\", "\x01", "\u00a0", "NULL", "null", "true"]
@@ -27,22 +33,64 @@ TABLES = ("records", "distributions", "pulls")
 Deed = Callable[[Writer], None]
 
 
-def open_lake(folder: Path, *, direct: bool) -> Lake:
-    return Lake(
-        folder / "catalog.sqlite", memory="512MB", threads=1, lock_timeout=10, direct_commits=direct, worker_after=0
-    )
+class Engine:
+    """Opens and copies lakes in SQLite files."""
+
+    def open_lake(self, folder: Path, *, direct: bool) -> Lake:
+        return self._open(folder, direct, None)
+
+    @staticmethod
+    def _open(folder: Path, direct: bool, metadata: Metadata | None) -> Lake:
+        file = folder / "catalog.sqlite"
+        return Lake(
+            file, memory="512MB", threads=1, lock_timeout=10, direct_commits=direct, worker_after=0, metadata=metadata
+        )
+
+    def copy(self, folder: Path, to: Path) -> None:
+        shutil.copytree(folder, to)
+
+    def close(self) -> None:
+        pass
+
+
+class PostgresEngine(Engine):
+    """Opens and copies lakes in databases of a server."""
+
+    def __init__(self, server: PostgresServer) -> None:
+        self._server = server
+        self._urls: dict[Path, str] = {}
+        self._databases: list[PostgresDatabase] = []
+
+    def open_lake(self, folder: Path, *, direct: bool) -> Lake:
+        folder.mkdir(exist_ok=True)
+        if folder not in self._urls:
+            self._urls[folder] = self._server.new_database()
+        database = PostgresDatabase(parse_address(self._urls[folder], self._server.password))
+        self._databases.append(database)
+        return self._open(folder, direct, PostgresMetadata(database, LakeData(f"{folder / 'data'}/"), lock_timeout=10))
+
+    def copy(self, folder: Path, to: Path) -> None:
+        self.close()
+        super().copy(folder, to)
+        self._urls[to] = self._server.new_database(template=self._urls[folder])
+
+    def close(self) -> None:
+        for database in self._databases:
+            database.close()
+        self._databases.clear()
 
 
 class Trio:
     """The three lakes; `do` makes a commit in each."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, engine: Engine) -> None:
+        open_lake = engine.open_lake
         base = open_lake(folder / "base", direct=False)
         for table in TABLES:  # what older shapes would have held goes: it would go under who looks into the past
             base.flush(table)
         base.close()
         for name in ("duckdb", "direct", "mixed"):
-            shutil.copytree(folder / "base", folder / name)
+            engine.copy(folder / "base", folder / name)
         self.duckdb = open_lake(folder / "duckdb", direct=False)
         self.direct = open_lake(folder / "direct", direct=True)
         self.mixed = open_lake(folder / "mixed", direct=True), open_lake(folder / "mixed", direct=False)
@@ -78,11 +126,19 @@ class Trio:
             lake.close()
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    if request.param == "sqlite":
+        return Engine()
+    return PostgresEngine(request.getfixturevalue("postgres_server"))
+
+
 @pytest.fixture
-def trio(tmp_path: Path) -> Iterator[Trio]:
-    made = Trio(tmp_path, 5)
+def trio(tmp_path: Path, engine: Engine) -> Iterator[Trio]:
+    made = Trio(tmp_path, 5, engine)
     yield made
     made.close()
+    engine.close()
 
 
 def odd_text(chance: random.Random, length: int = 6) -> str:

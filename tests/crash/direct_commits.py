@@ -10,8 +10,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from catalog.lake.connection import Lake
+from catalog.lake.metadata.sqlite import SqliteMetadata
 
 REPOSITORY = "team/app"
+
+
+def sqlite_of(lake: Lake) -> SqliteMetadata:
+    """Return the metadata of a lake in a SQLite file."""
+    assert isinstance(lake.metadata, SqliteMetadata)
+    return lake.metadata
 
 
 def open_lake(file: Path, *, direct: bool = True) -> Lake:
@@ -33,7 +40,7 @@ def commit_next(lake: Lake) -> int:
 
 def start_worker(lake: Lake) -> None:
     """Start a worker now, whenever the last one was started, and tell its process id."""
-    lake.worker._started_at = -60
+    sqlite_of(lake).worker._started_at = -60
     lake.worker.start()
     while not lake.worker.is_ready(wait=1):
         pass

@@ -24,7 +24,7 @@ import pytest
 from catalog.lake.connection import Lake
 from catalog.lake.direct.choice import DIRECT
 from catalog.versions.change_feed import ChangeFeed
-from tests.crash.direct_commits import commit_next, open_lake
+from tests.crash.direct_commits import commit_next, open_lake, sqlite_of
 from tests.servers import ROOT, tool, wait_until
 
 KILLS = int(os.environ.get("TEST_KILLS", "12"))
@@ -180,7 +180,7 @@ def wait_until_asleep(pid: int) -> None:
 
 def test_who_takes_the_lock_over_waits_for_the_dead_ones_worker(lake: Lake) -> None:
     commit_next(lake)
-    lake.sequence.begin()  # as one that died within a commit leaves it
+    sqlite_of(lake).sequence.begin()  # as one that died within a commit leaves it
     taken = threading.Event()
 
     def commit() -> None:
@@ -251,7 +251,7 @@ def test_who_reads_while_a_dead_ones_worker_still_writes_reads_again(lake: Lake)
         with lake.write():
             is_current.append(feed.is_current())
 
-    lake.sequence.begin()  # as one that died within a commit leaves it
+    sqlite_of(lake).sequence.begin()  # as one that died within a commit leaves it
     with lake.file.with_suffix(".worker.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # as the worker does while it writes
         assert not lake.heal_sequence()
@@ -268,7 +268,7 @@ def test_who_reads_while_a_dead_ones_worker_still_writes_reads_again(lake: Lake)
 def test_a_lock_that_was_taken_to_heal_is_given_back_whatever_happens(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lake.sequence.begin()
+    sqlite_of(lake).sequence.begin()
 
     def refuse(*, wait: bool) -> bool:
         raise OSError(24, f"too many open files, waiting: {wait}")

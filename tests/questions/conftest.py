@@ -15,6 +15,7 @@ from catalog.access.administration import Administration
 from catalog.access.policy import parse_grant
 from catalog.access.store import AccessStore
 from catalog.catalog import Catalog, open_catalog
+from catalog.lake.reading import LakePlace
 from catalog.query.named import find_named
 from catalog.query.process import answer
 from catalog.query.question import Question, Value
@@ -51,7 +52,7 @@ class Home:
         """Answer here, as the process of a question does."""
         file = self.settings.catalog_file
         question = Question(sql, parameters or {}, as_of)
-        answer(Task(file, file.parent / "data", self.scratch, question, limits_of(self.settings), "json"))
+        answer(Task(LakePlace(file), self.scratch, question, limits_of(self.settings), "json"))
         return list(json.loads((self.scratch / "answer").read_text()))
 
     def named(self, name: str, **values: Value) -> Rows:

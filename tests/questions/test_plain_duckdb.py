@@ -65,7 +65,7 @@ def test_our_views_can_be_made_there(home: Home) -> None:
         ATTACH,
         "ATTACH 'FOLDER/holdings.sqlite' AS holdings (TYPE sqlite, READ_ONLY)",
         "SET TimeZone = 'UTC'",
-        *view_statements(has_holdings=True),
+        *view_statements(blob_schema="main"),
         "USE memory.questions",
     )
     sql = "SELECT repository, digest, kind, os, layers, size_bytes, base_layer FROM images ORDER BY ALL"

@@ -12,9 +12,10 @@ import pytest
 
 from catalog.catalog import Catalog
 from catalog.lake.connection import Lake
+from catalog.lake.reading import LakePlace
 from catalog.query import projection
 from catalog.query.named import find_named, named_questions
-from catalog.query.process import close_doors, open_lake
+from catalog.query.process import close_doors, open_for_question
 from catalog.query.projection import changed_repositories, load_projection, projection_folder, state_file
 from catalog.query.projection_writer import refresh_projection
 from catalog.query.question import Value
@@ -53,9 +54,9 @@ class History:
         """Ask as the process of a question does, several questions on one connection."""
         file = self.catalog.settings.catalog_file
         question = find_named("kinds").question({})
-        task = Task(file, file.parent / "data", self.scratch, question, limits_of(self.catalog.settings), "json")
-        connection = open_lake(task, None)
-        close_doors(connection, task.data)
+        task = Task(LakePlace(file), self.scratch, question, limits_of(self.catalog.settings), "json")
+        connection = open_for_question(task, None)
+        close_doors(connection, task.place)
 
         def ask(sql: str, parameters: Mapping[str, Value] | None = None) -> list[Row]:
             return connection.execute(sql, dict(parameters or {}) or None).fetchall()

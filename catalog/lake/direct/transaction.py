@@ -1,6 +1,6 @@
-"""One direct commit: a transaction on the SQLite file that holds DuckLake's bookkeeping.
+"""One direct commit: a transaction on the database that holds DuckLake's bookkeeping.
 
-Only a process without DuckDB may open the file here. One transaction writes what DuckDB's writer writes for an append:
+It writes what DuckDB's writer writes for an append:
 
 1. a row of `ducklake_snapshot`: the next number, and the next file's number moved on by one for each table;
 2. the rows themselves, in the table that holds a table's newest inlined rows;
@@ -10,21 +10,18 @@ Only a process without DuckDB may open the file here. One transaction writes wha
 Source: DuckLake specification 1.0, https://ducklake.select/docs/stable/specification/introduction
 """
 
-import sqlite3
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import Any, Protocol
 
-from catalog.lake.direct.append import Append, TablePlan, TableState, plan_append
+from catalog.lake.direct.append import Append, Cell, TablePlan, TableState, plan_append
 from catalog.lake.direct.columns import LakeColumn, NotDirect, build_columns, lake_time
 from catalog.lake.direct.statistics import Bounds
 
 FORMAT = "1.0"
 """The version of DuckLake's format that is written."""
-_LONGEST_LOG = 64 * 1024 * 1024
-"""Bytes that the write-ahead log keeps of the disk when it has been emptied."""
 _SYSTEM = ("row_id", "begin_snapshot", "end_snapshot")
 
 _OPTIONS = "SELECT key, value FROM ducklake_metadata WHERE scope IS NULL AND key IN ('version', 'encrypted')"
@@ -59,15 +56,36 @@ class _Shape:
     columns: tuple[LakeColumn, ...]
 
 
-class Bookkeeping:
-    """The open SQLite file; one thread's."""
+class Session(Protocol):
+    """One thread's connection to the database. Statements have `?` for parameters."""
 
-    def __init__(self, file: Path, *, busy_timeout: float) -> None:
-        self._connection = sqlite3.connect(file, isolation_level=None, timeout=busy_timeout, cached_statements=256)
-        if self._connection.execute("PRAGMA journal_mode=WAL").fetchone() != ("wal",):
-            raise sqlite3.OperationalError(f"{file} cannot use a write-ahead log")
-        self._connection.execute("PRAGMA synchronous=FULL")  # as DuckDB's own: a commit outlasts a power cut
-        self._connection.execute(f"PRAGMA journal_size_limit={_LONGEST_LOG}")
+    def transaction(self) -> AbstractContextManager[None]:
+        """Begin; undo all when an error leaves it, and do not commit."""
+
+    def commit(self) -> None:
+        """Commit; durable on return."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
+        """Return a cursor."""
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> object:
+        """Run one statement for each row."""
+
+    def names(self, table: str) -> list[str]:
+        """Return the names of a table's columns in their order."""
+
+    def encode(self, columns: Sequence[LakeColumn], rows: Sequence[tuple[Cell, ...]]) -> Sequence[Sequence[Any]]:
+        """Return rows as the database holds them; three cells of DuckLake's own stand before the columns'."""
+
+    def close(self) -> None:
+        """Close the connection."""
+
+
+class Bookkeeping:
+    """DuckLake's own tables, on one session."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
         self._shapes: dict[str, _Shape] = {}
         self._inserts: dict[str, str] = {}
         self._schema_version = -1
@@ -76,23 +94,20 @@ class Bookkeeping:
         """Write a commit; return its snapshot's number. Durable on return.
 
         `before` is called with this number when nothing is left but to commit; what it raises undoes all. Raises NotDirect, or
-        sqlite3.Error; nothing is written then.
+        an error of the database; nothing is written then, unless it was the commit that failed.
         """
-        execute = self._connection.execute
-        execute("BEGIN IMMEDIATE")
         try:
-            snapshot_id = self._write(commit)
-            before(snapshot_id)
-            execute("COMMIT")
+            with self._session.transaction():
+                snapshot_id = self._write(commit)
+                before(snapshot_id)
+                self._session.commit()
         except BaseException:
             self._shapes.clear()
-            with suppress(sqlite3.OperationalError):  # a failed COMMIT may have ended the transaction
-                execute("ROLLBACK")
             raise
         return snapshot_id
 
     def _write(self, commit: DirectCommit) -> int:
-        execute = self._connection.execute
+        execute = self._session.execute
         if dict(execute(_OPTIONS).fetchall()) not in ({"version": FORMAT, "encrypted": "false"}, {"version": FORMAT}):
             raise NotDirect("another version of DuckLake's format, or encryption")
         newest, schema_version, next_catalog_id, next_file_id = execute(_NEWEST).fetchone()
@@ -122,7 +137,7 @@ class Bookkeeping:
         return int(snapshot_id)
 
     def _read_state(self, table: str) -> TableState:
-        execute = self._connection.execute
+        execute = self._session.execute
         shape = self._shapes.get(table) or self._read_shape(table)
         inlined = self._inlined(shape.id)
         counts = execute(_COUNTS, (shape.id,)).fetchone()
@@ -134,14 +149,14 @@ class Bookkeeping:
 
     def _read_shape(self, table: str) -> _Shape:
         """Read and keep what the schema says of a table; raise NotDirect where its inlined rows have another shape."""
-        execute = self._connection.execute
+        execute = self._session.execute
         found = execute(_TABLE, (table,)).fetchall()
         if len(found) != 1:
             raise NotDirect("no such table")
         number = int(found[0][0])
         columns = build_columns(execute(_COLUMNS, (number,)).fetchall())
         inlined = self._inlined(number)
-        names = [row[1] for row in execute(f'PRAGMA table_info("{inlined}")')]
+        names = self._session.names(inlined)
         if names != [*_SYSTEM, *(column.name for column in columns)]:
             raise NotDirect("inlined rows of a former shape")
         listed = ", ".join(f'"{name}"' for name in names)
@@ -151,39 +166,39 @@ class Bookkeeping:
 
     def _inlined(self, table_id: int) -> str:
         """Return where new rows of a table go; raise NotDirect where none were inlined yet."""
-        row = self._connection.execute(_INLINED, (table_id,)).fetchone()
+        row = self._session.execute(_INLINED, (table_id,)).fetchone()
         if row is None:
             raise NotDirect("no inlined rows yet")
         return str(row[0])
 
     def _apply(self, state: TableState, plan: TablePlan) -> None:
-        connection = self._connection
+        session = self._session
         if state.inlined not in self._inserts:
             raise NotDirect("inlined rows of a new shape")
-        connection.executemany(self._inserts[state.inlined], plan.rows)
+        session.executemany(self._inserts[state.inlined], session.encode(state.columns, plan.rows))
         bounds = [(one.has_null, one.least, one.greatest, state.id, number) for number, one in plan.statistics.items()]
         if state.counts is None:
-            connection.execute(
+            session.execute(
                 "INSERT INTO ducklake_table_stats (record_count, next_row_id, table_id, file_size_bytes) "
                 "VALUES (?, ?, ?, 0)",
                 (*plan.counts, state.id),
             )
-            connection.executemany(
+            session.executemany(
                 "INSERT INTO ducklake_table_column_stats (contains_null, min_value, max_value, table_id, column_id) "
                 "VALUES (?, ?, ?, ?, ?)",
                 bounds,
             )
             return
-        connection.execute(
+        session.execute(
             "UPDATE ducklake_table_stats SET record_count = ?, next_row_id = ? WHERE table_id = ?",
             (*plan.counts, state.id),
         )
-        connection.executemany(
+        session.executemany(
             "UPDATE ducklake_table_column_stats SET contains_null = ?, min_value = ?, max_value = ? "
             "WHERE table_id = ? AND column_id = ?",
             bounds,
         )
 
     def close(self) -> None:
-        """Close the file."""
-        self._connection.close()
+        """Close the session."""
+        self._session.close()

@@ -17,6 +17,7 @@ from pathlib import Path
 from catalog.lake.direct.append import Append
 from catalog.lake.direct.columns import NotDirect
 from catalog.lake.direct.messages import BEGUN, DONE, READY, REFUSED, encode_message, read_message, send
+from catalog.lake.direct.sqlite_session import SqliteSession
 from catalog.lake.direct.transaction import Bookkeeping, DirectCommit
 
 
@@ -53,7 +54,7 @@ def main(file: str, lock: str, counter: str, busy_timeout: str) -> None:
         signal.signal(number, signal.SIG_IGN)
     source, out = sys.stdin.fileno(), sys.stdout.fileno()
     mode = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-    bookkeeping = Bookkeeping(Path(file), busy_timeout=float(busy_timeout))
+    bookkeeping = Bookkeeping(SqliteSession(Path(file), busy_timeout=float(busy_timeout)))
     requests = _Requests(bookkeeping, os.open(lock, mode, 0o600), os.open(counter, os.O_RDONLY | os.O_CLOEXEC), out)
     with suppress(BrokenPipeError):  # the parent has died
         send(out, encode_message(READY))

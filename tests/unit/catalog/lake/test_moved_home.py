@@ -6,7 +6,8 @@ from pathlib import Path
 import duckdb
 
 from catalog.catalog import Catalog
-from catalog.lake.connection import load_extensions
+from catalog.lake.duckdb_instance import load_extensions
+from catalog.lake.metadata.sqlite import SqliteMetadata
 from catalog.settings import read_settings
 from tests.unit.catalog.conftest import push_image
 
@@ -34,6 +35,6 @@ def test_other_programs_find_the_rows_of_a_moved_home(tmp_path: Path) -> None:
     shutil.move(tmp_path / "old", tmp_path / "new")
     Catalog(read_settings(home=tmp_path / "new")).close()
     plain = duckdb.connect()
-    load_extensions(plain)
+    load_extensions(plain, SqliteMetadata.extensions)
     plain.execute(f"ATTACH 'ducklake:sqlite:{tmp_path}/new/catalog/catalog.sqlite' AS lake (READ_ONLY)")
     assert plain.execute("SELECT count(*) FROM lake.tags").fetchall() == [(1,)]

@@ -9,8 +9,9 @@ import duckdb
 import pytest
 
 from catalog.catalog import Catalog
+from catalog.lake.reading import LakePlace
 from catalog.query.check import check_question
-from catalog.query.process import close_doors, open_lake, plan_bounds
+from catalog.query.process import close_doors, open_for_question, plan_bounds
 from catalog.query.question import Limits, Question
 from catalog.query.run import environment
 from catalog.query.task import Task
@@ -135,9 +136,9 @@ def test_even_what_were_overlooked_reaches_no_file_and_writes_nothing(catalog: C
     (home / "secret.txt").write_text("secret")
     limits = Limits("100MB", 1, 10.0, 10, 1000, "0GB")
     file = home / "catalog" / "catalog.sqlite"
-    task = Task(file, file.parent / "data", home, Question(""), limits, "json")
-    connection = open_lake(task, None)
-    close_doors(connection, task.data)
+    task = Task(LakePlace(file), home, Question(""), limits, "json")
+    connection = open_for_question(task, None)
+    close_doors(connection, task.place)
     for sql in (
         f"SELECT * FROM read_text('{home}/secret.txt')",
         f"SELECT * FROM glob('{home}/*')",

@@ -12,6 +12,7 @@ from catalog.lake.connection import Lake
 from catalog.versions.change_feed import ChangeFeed, CommittedChanges
 from catalog.versions.changes import RemoveTag
 from oci.errors import CatalogUnusable, EntrepotError
+from tests.crash.direct_commits import sqlite_of
 from tests.unit.catalog.conftest import commit_to, push_image
 
 
@@ -148,7 +149,7 @@ def test_a_writer_that_dies_in_its_commit_stops_nobody(catalog: Catalog) -> None
 
 
 def test_opening_heals_the_counter(catalog: Catalog, open_again: Callable[..., Catalog]) -> None:
-    catalog._lake.sequence.begin()
+    sqlite_of(catalog._lake).sequence.begin()
     assert open_again()._lake.sequence.value % 2 == 0
 
 

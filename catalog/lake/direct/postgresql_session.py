@@ -1,0 +1,66 @@
+"""A session on DuckLake's tables in PostgreSQL; what it writes travels in one pipeline.
+
+DuckLake keeps inlined texts as bytes there, and times and nested values as text.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import psycopg
+
+from catalog.database.postgresql import translate
+from catalog.lake.direct.append import Cell
+from catalog.lake.direct.columns import LakeColumn
+
+_SYSTEM = 3
+_NAMES = (
+    "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
+)
+
+
+class PostgresSession:
+    """See `transaction.Session`. The connection is whoever's holds the write lock: without the lock there is no commit."""
+
+    def __init__(self, connection: "psycopg.Connection[Any]") -> None:
+        self._connection = connection
+        self._cursor = connection.cursor()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        self._cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        try:
+            with self._connection.pipeline():
+                yield
+        except BaseException:
+            with suppress(psycopg.OperationalError):
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def commit(self) -> None:
+        self._cursor.execute("COMMIT")
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> "psycopg.Cursor[Any]":
+        return self._cursor.execute(translate(sql), parameters)
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        self._cursor.executemany(translate(sql), rows)
+
+    def names(self, table: str) -> list[str]:
+        return [row[0] for row in self._cursor.execute(_NAMES, (f'"{table}"',))]
+
+    def encode(self, columns: Sequence[LakeColumn], rows: Sequence[tuple[Cell, ...]]) -> Sequence[Sequence[Any]]:
+        texts = [place for place, column in enumerate(columns, _SYSTEM) if column.type == "varchar"]
+        truths = [place for place, column in enumerate(columns, _SYSTEM) if column.type == "boolean"]
+        encoded: list[list[Any]] = [list(row) for row in rows]
+        for row in encoded:
+            for place in texts:
+                if row[place] is not None:
+                    row[place] = row[place].encode()
+            for place in truths:
+                if row[place] is not None:
+                    row[place] = bool(row[place])
+        return encoded
+
+    def close(self) -> None:
+        self._cursor.close()

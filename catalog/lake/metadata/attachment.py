@@ -1,0 +1,51 @@
+"""The statements that attach a lake to DuckDB, for reading or for all."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import duckdb
+
+from catalog.lake.metadata.data import LakeData
+from catalog.lake.metadata.engine import quoted
+from catalog.postgres_address import PostgresAddress
+
+SQLITE = ("sqlite_scanner", "ducklake")
+POSTGRES = ("postgres_scanner", "ducklake")
+"""DuckDB's extensions for a lake in either engine."""
+
+
+def sqlite_statement(file: Path, data: Path, *, options: str = "") -> str:
+    """Return the SQL that attaches the lake as `lake`. Its rows are where the folder is now, wherever the lake was made."""
+    places = f"DATA_PATH '{quoted(data)}/', OVERRIDE_DATA_PATH true"
+    return f"ATTACH 'ducklake:sqlite:{quoted(file)}' AS lake ({places}{options})"
+
+
+def attach_postgres(
+    connection: duckdb.DuckDBPyConnection, address: PostgresAddress, data: LakeData, *, options: str = ""
+) -> None:
+    """Attach the lake as `lake`. Its password and keys are DuckDB's secrets, which no error repeats."""
+    login = {"HOST": address.host, "PORT": str(address.port), "USER": address.user, "DATABASE": address.database}
+    if address.password:
+        login["PASSWORD"] = address.password
+    _make_secret(connection, "entrepot_database", "postgres", login)
+    if data.secret:
+        _make_secret(connection, "entrepot_data", "s3", {**data.secret, "SCOPE": data.place})
+    connection.execute(
+        f"CREATE OR REPLACE SECRET entrepot_lake (TYPE ducklake, METADATA_PATH '{quoted(libpq_options(address))}', "
+        "METADATA_PARAMETERS MAP {'TYPE': 'postgres', 'SECRET': 'entrepot_database'})"
+    )
+    connection.execute("SET ducklake_max_retry_count = 0")  # else it commits stale plans once more, silently
+    connection.execute(
+        f"ATTACH 'ducklake:entrepot_lake' AS lake (DATA_PATH '{quoted(data.place)}', OVERRIDE_DATA_PATH true{options})"
+    )
+
+
+def libpq_options(address: PostgresAddress) -> str:
+    """Return what libpq is told beside the login."""
+    options = {"connect_timeout": "5", **dict(address.options)}
+    return " ".join(f"{name}='{value}'" for name, value in options.items())
+
+
+def _make_secret(connection: duckdb.DuckDBPyConnection, name: str, kind: str, fields: Mapping[str, str]) -> None:
+    told = ", ".join(f"{key} '{quoted(value)}'" for key, value in fields.items())
+    connection.execute(f"CREATE OR REPLACE SECRET {name} (TYPE {kind}, {told})")

@@ -1,0 +1,203 @@
+"""The metadata catalogue in PostgreSQL, shared by any number of processes and machines.
+
+One session of ours holds an advisory lock from before a write begins until it has ended. Direct commits run on that session: who
+has lost the lock cannot commit. DuckDB's transactions run on sessions of its own; `pin` and the primary key of
+`ducklake_snapshot` refuse what does not build on the newest snapshot, so that a lost lock loses no commit either
+(docs/adr/0021-postgresql.md). A trigger tells of each snapshot; `Listener` hears it.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import duckdb
+import psycopg
+
+from catalog.database.postgresql import SCHEMA, PostgresDatabase, connect_postgres, connection_error, lock_key
+from catalog.lake.direct.append import Append
+from catalog.lake.direct.postgresql_session import PostgresSession
+from catalog.lake.direct.supervisor import WorkerDied
+from catalog.lake.direct.transaction import Bookkeeping, DirectCommit
+from catalog.lake.metadata.attachment import POSTGRES, attach_postgres
+from catalog.lake.metadata.data import LakeData
+from catalog.lake.metadata.engine import META, Read, Row
+from catalog.lake.metadata.listener import Confirmer, Listener, SnapshotPosition
+from oci.errors import CatalogBusy, CatalogUnavailable
+
+CHANNEL = "entrepot_snapshots"
+_LOCK = lock_key("catalogue")
+_NEWEST = "SELECT max(snapshot_id) FROM public.ducklake_snapshot"
+_KEEPALIVE = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
+"""The server gives up the lock of a machine that was cut off after some 25 seconds."""
+_TRIGGER = f"""
+CREATE OR REPLACE FUNCTION {SCHEMA}.tell_of_snapshot() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_notify('{CHANNEL}', NEW.snapshot_id::text);
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER tell_of_snapshot AFTER INSERT ON public.ducklake_snapshot
+FOR EACH ROW EXECUTE FUNCTION {SCHEMA}.tell_of_snapshot()"""
+
+
+class PostgresMetadata:
+    """See `engine.Metadata`."""
+
+    def __init__(self, database: PostgresDatabase, data: LakeData, *, lock_timeout: float) -> None:
+        self._database, self._address, self.data = database, database.address, data
+        self._lock_timeout = lock_timeout
+        self.extensions = (*POSTGRES, *data.extensions)
+        self._connection: psycopg.Connection[Any] | None = None
+        self._base = 0
+        self.sequence = SnapshotPosition()
+        self.worker = _DirectWriter(self)
+        self._confirmer = Confirmer(self._ask_newest, self.sequence)
+        self._listener = Listener(self._address, CHANNEL, self.sequence, self.confirm)
+
+    @property
+    def place(self) -> str:
+        return self._address.place
+
+    def attach(self, connection: duckdb.DuckDBPyConnection, *, inlined_rows: int) -> None:
+        attach_postgres(connection, self._address, self.data, options=f", DATA_INLINING_ROW_LIMIT {inlined_rows}")
+        with self._database.transaction() as transaction:
+            found = transaction.execute("SELECT 1 FROM pg_trigger WHERE tgname = 'tell_of_snapshot'").fetchone()
+            if found is None:
+                transaction.execute(_TRIGGER)
+        self.confirm()
+        self._listener.start()
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        connection = self._take_lock()
+        try:
+            yield
+        finally:
+            try:
+                connection.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
+            except psycopg.Error:
+                connection.close()
+
+    def _take_lock(self) -> "psycopg.Connection[Any]":
+        try:
+            return self._locked_connection()
+        except psycopg.errors.LockNotAvailable:
+            raise CatalogBusy(
+                f"another process has held the write lock of {self.place} for {self._lock_timeout:g} s; "
+                "find it in pg_locks (locktype advisory), or raise ENTREPOT_LOCK_TIMEOUT"
+            ) from None
+        except psycopg.OperationalError as error:
+            raise connection_error(self._address, error) from error
+
+    def _locked_connection(self) -> "psycopg.Connection[Any]":
+        sql = "SELECT pg_advisory_lock(%s)"
+        if self._connection is not None and not self._connection.closed:
+            try:
+                self._connection.execute(sql, (_LOCK,))
+            except psycopg.errors.LockNotAvailable:
+                raise
+            except psycopg.OperationalError:  # the server has ended it since
+                self._connection.close()
+            else:
+                return self._connection
+        milliseconds = str(int(self._lock_timeout * 1000))
+        self._connection = connect_postgres(self._address, lock_timeout=milliseconds, **_KEEPALIVE)
+        self.worker.forget()
+        self._connection.execute(sql, (_LOCK,))
+        return self._connection
+
+    def begin(self) -> int:
+        self._base = self._ask_newest()
+        self.sequence.advance(self._base)
+        return self.sequence.value
+
+    def pin(self, connection: duckdb.DuckDBPyConnection) -> None:
+        row = connection.execute("FROM ducklake_current_snapshot('lake')").fetchone()
+        if row is None or row[0] != self._base:
+            raise self.overtaken()
+
+    def overtaken(self) -> CatalogUnavailable:
+        """Return the error of a write that lost the lock to another one."""
+        return CatalogUnavailable(
+            f"the connection to {self.place} was lost during a write; nothing was written: try again"
+        )
+
+    def cancel(self, before: int) -> None:
+        """Do nothing: nobody was told that a write begins."""
+
+    def finish(self) -> int:
+        with suppress(CatalogUnavailable):  # then the listener tells
+            self.sequence.advance(self._ask_newest())
+        return self.sequence.value
+
+    def heal(self) -> bool:
+        """Do nothing: PostgreSQL undoes what a dead writer has begun."""
+        return True
+
+    def confirm(self) -> None:
+        self._confirmer.confirm()
+
+    def _ask_newest(self) -> int:
+        return int(self._database.rows(_NEWEST)[0][0] or 0)
+
+    def has_landed(self, snapshot_id: int | None, note: str, read: Read) -> bool:
+        sql = "SELECT 1 FROM {meta}ducklake_snapshot_changes WHERE snapshot_id = ? AND commit_extra_info = ?"
+        deadline = time.monotonic() + self._lock_timeout
+        while True:
+            try:
+                return bool(self.rows(sql, [snapshot_id or self._base + 1, note], read))
+            except CatalogUnavailable:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+
+    def rows(self, sql: str, parameters: Sequence[object], read: Read) -> list[Row]:  # noqa: ARG002  # DuckDB copies the columns
+        return self._database.rows(sql.replace(META, "public."), parameters)
+
+    def close(self) -> None:
+        self._listener.close()
+        if self._connection is not None:
+            self._connection.close()
+
+    @property
+    def lock_connection(self) -> "psycopg.Connection[Any]":
+        """Return the session that holds the lock."""
+        assert self._connection is not None
+        return self._connection
+
+
+class _DirectWriter:
+    """Writes on the session that holds the lock."""
+
+    pid = None
+
+    def __init__(self, metadata: PostgresMetadata) -> None:
+        self._metadata = metadata
+        self._bookkeeping: Bookkeeping | None = None
+
+    def forget(self) -> None:
+        """Take a new session for the next commit."""
+        self._bookkeeping = None
+
+    def start(self) -> None:
+        """Do nothing: the session is there."""
+
+    def is_ready(self, *, wait: float = 0) -> bool:  # noqa: ARG002
+        return True
+
+    def commit(self, token: int, appends: list[Append], author: str, text: str, note: str) -> int:
+        base = token // 2
+
+        def check(snapshot_id: int) -> None:
+            if snapshot_id != base + 1:
+                raise self._metadata.overtaken()
+
+        if self._bookkeeping is None:
+            self._bookkeeping = Bookkeeping(PostgresSession(self._metadata.lock_connection))
+        try:
+            return self._bookkeeping.commit(DirectCommit(appends, author, text, note), before=check)
+        except psycopg.Error as error:
+            raise WorkerDied(base + 1) from error
+
+    def stop(self, *, now: bool = False) -> None:  # noqa: ARG002
+        self.forget()

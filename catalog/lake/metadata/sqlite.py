@@ -1,0 +1,116 @@
+"""The metadata catalogue in a SQLite file beside the rows: one machine, a lock on a file, a counter in shared memory.
+
+DuckDB's own SQLite library opens the file in this process; the direct writer is a process of its own.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+from filelock import FileLock, Timeout
+
+from catalog.lake.direct.supervisor import Supervisor
+from catalog.lake.metadata.attachment import SQLITE, sqlite_statement
+from catalog.lake.metadata.commit_counter import Sequence as CommitSequence
+from catalog.lake.metadata.engine import META, Read, Row
+from oci.errors import CatalogBusy
+
+
+class SqliteMetadata:
+    """See `engine.Metadata`."""
+
+    extensions = SQLITE
+
+    def __init__(self, file: Path, *, lock_timeout: float) -> None:
+        self._file, self._data, self._lock_timeout = file, file.parent / "data", lock_timeout
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(file.with_suffix(".lock"), timeout=lock_timeout, thread_local=False)
+        counter = file.with_suffix(".sequence")
+        self.sequence = CommitSequence(counter)
+        self.worker = Supervisor(file, counter, busy_timeout=lock_timeout)
+
+    @property
+    def place(self) -> str:
+        return str(self._file)
+
+    def attach(self, connection: duckdb.DuckDBPyConnection, *, inlined_rows: int) -> None:
+        options = (
+            f", META_JOURNAL_MODE 'WAL', META_BUSY_TIMEOUT {int(self._lock_timeout * 1000)}, "
+            f"DATA_INLINING_ROW_LIMIT {inlined_rows}"
+        )
+        connection.execute(sqlite_statement(self._file, self._data, options=options))
+        self._note_place(connection)
+
+    def _note_place(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Say in the bookkeeping where the rows are now, for other programs that read the lake after its folder was moved."""
+        where = "__ducklake_metadata_lake.ducklake_metadata WHERE key = 'data_path' AND scope IS NULL"
+        found = connection.execute(f"SELECT value FROM {where}").fetchone()
+        if found is not None and found[0] != f"{self._data}/":
+            connection.execute(f"UPDATE {where.replace(' WHERE', ' SET value = ? WHERE')}", [f"{self._data}/"])
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Be the one writer on this machine, by a lock on a file beside the catalogue."""
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise CatalogBusy(
+                f"another process has held {self._lock.lock_file} for {self._lock_timeout:g} s; "
+                "find it (fuser shows its pid), or raise ENTREPOT_LOCK_TIMEOUT"
+            ) from None
+        try:
+            self._end_dead_commit()
+            yield
+        finally:
+            self._lock.release()
+
+    def begin(self) -> int:
+        return self.sequence.begin()
+
+    def pin(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Do nothing: SQLite refuses a transaction that others have overtaken."""
+
+    def cancel(self, before: int) -> None:
+        self.sequence.restore(before)
+
+    def finish(self) -> int:
+        return self.sequence.finish()
+
+    def heal(self) -> bool:
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            return False
+        try:
+            return self._end_dead_commit(wait=False)
+        finally:
+            self._lock.release()
+
+    def _end_dead_commit(self, *, wait: bool = True) -> bool:
+        """End the commit of a process that died in it; the lock is held. What its worker has written is there on return.
+
+        The counter stays odd until then: who reads meanwhile reads again. False, with `wait` off, while the worker still writes.
+        """
+        if self.sequence.value % 2:
+            self.sequence.take_over()
+            if not self.worker.take_over(wait=wait):
+                return False
+            self.sequence.finish()
+        return True
+
+    def confirm(self) -> None:
+        """Do nothing: the counter is in shared memory."""
+
+    def has_landed(self, snapshot_id: int | None, note: str, read: Read) -> bool:
+        if snapshot_id is None:  # DuckDB says of its own transactions whether they failed
+            return False
+        sql = "SELECT 1 FROM {meta}ducklake_snapshot_changes WHERE snapshot_id = ? AND commit_extra_info = ?"
+        return bool(self.rows(sql, [snapshot_id, note], read))
+
+    def rows(self, sql: str, parameters: Sequence[object], read: Read) -> list[Row]:
+        return read(sql.replace(META, "__ducklake_metadata_lake."), parameters)
+
+    def close(self) -> None:
+        self.worker.stop()
+        self.sequence.close()

@@ -1,0 +1,77 @@
+"""Reading a lake without opening the catalogue, in a process that may have nothing else of it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from catalog.lake.duckdb_instance import load_extensions
+from catalog.lake.metadata.attachment import POSTGRES, SQLITE, attach_postgres, libpq_options, sqlite_statement
+from catalog.lake.metadata.data import LakeData
+from catalog.lake.metadata.engine import quoted
+from catalog.postgres_address import PostgresAddress
+
+
+@dataclass(frozen=True, slots=True)
+class LakePlace:
+    """Where a lake is: its SQLite file, or a database and its rows; with a database, `file` names this machine's folder."""
+
+    file: Path
+    address: PostgresAddress | None = None
+    data: LakeData = field(default=LakeData(""))  # it is frozen
+
+    @property
+    def name(self) -> str:
+        """Return it for messages."""
+        return str(self.file) if self.address is None else self.address.place
+
+    @property
+    def folder(self) -> str:
+        """Return where its rows lie, with `/` at the end."""
+        return self.data.place or f"{self.file.parent / 'data'}/"
+
+    def attach(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Attach it as `lake`, for reading alone."""
+        if self.address is None:
+            load_extensions(connection, SQLITE)
+            connection.execute(sqlite_statement(self.file, self.file.parent / "data", options=", READ_ONLY"))
+        else:
+            load_extensions(connection, (*POSTGRES, *self.data.extensions))
+            attach_postgres(connection, self.address, self.data, options=", READ_ONLY")
+
+    def attach_blob_index(self, connection: duckdb.DuckDBPyConnection) -> bool:
+        """Attach the record of blobs as `holdings`, after `attach`, for reading alone. Return False where there is none."""
+        file = self.file.parent / "holdings.sqlite"
+        if self.address is not None:
+            connection.execute(
+                f"ATTACH '{quoted(libpq_options(self.address))}' AS holdings "
+                "(TYPE postgres, SECRET entrepot_database, SCHEMA 'entrepot', READ_ONLY)"
+            )
+        elif file.exists():
+            connection.execute(f"ATTACH '{quoted(file)}' AS holdings (TYPE sqlite, READ_ONLY)")
+        else:
+            return False
+        return True
+
+    @property
+    def blob_schema(self) -> str:
+        """Return the schema of `holdings` that has the table `blobs`."""
+        return "main" if self.address is None else "entrepot"
+
+    def dump(self) -> dict[str, Any]:
+        """Return it as JSON values, secrets included."""
+        return {
+            "file": str(self.file),
+            "address": None if self.address is None else asdict(self.address),
+            "data": {"place": self.data.place, "secret": dict(self.data.secret)},
+        }
+
+
+def load_place(told: Mapping[str, Any]) -> LakePlace:
+    """Read what `LakePlace.dump` returned."""
+    address = told["address"]
+    if address is not None:
+        address = PostgresAddress(**{**address, "options": tuple(map(tuple, address["options"]))})
+    return LakePlace(Path(told["file"]), address, LakeData(**told["data"]))
