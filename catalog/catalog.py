@@ -6,8 +6,7 @@ from typing import Self
 
 from catalog.audit import Events
 from catalog.blobs.content_store import ContentStore
-from catalog.blobs.index import BlobIndex
-from catalog.blobs.opening import open_store
+from catalog.blobs.opening import open_index, open_store
 from catalog.blobs.uploads import Clock, Uploads
 from catalog.commits.blob_rights import Rights
 from catalog.commits.commit import Committer
@@ -55,7 +54,7 @@ class Catalog:
             direct_commits=settings.direct_commits,
         )
         file = settings.catalog_file.parent / "holdings.sqlite"
-        self._blob_index = blob_index = BlobIndex(file, busy_timeout=settings.lock_timeout, room=room)
+        self._blob_index = blob_index = open_index(file, busy_timeout=settings.lock_timeout, room=room)
         room.take_on()
         self.uploads = Uploads(store, blob_index, clock=clock, expiry=settings.upload_expiry, room=room)
         self.content = ContentStore(store, blob_index, self.uploads, clock=clock)
@@ -103,7 +102,7 @@ class Catalog:
     def close(self) -> None:
         """Close files and connections."""
         self._lake.close()
-        self._blob_index.close()
+        self._blob_index.database.close()
 
     def __enter__(self) -> Self:
         return self

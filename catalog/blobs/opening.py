@@ -1,7 +1,18 @@
-"""Which store holds the bytes: the one that the settings name."""
+"""Which store holds the bytes, and which file their record: those that the settings name."""
 
+from pathlib import Path
+
+from catalog.blobs.index import BlobIndex
 from catalog.blobs.local_store import BlobStore, LocalBlobStore
+from catalog.blobs.schema import SCHEMA
+from catalog.database.sqlite import SqliteDatabase
+from catalog.disk_reserve import Room
 from catalog.settings import Settings
+
+
+def open_index(file: Path, *, busy_timeout: float = 60.0, room: Room | None = None) -> BlobIndex:
+    """Open or make the record of held blobs in a file of SQLite; raise CatalogUnusable. Its database is the caller's to close."""
+    return BlobIndex(SqliteDatabase(file, SCHEMA, busy_timeout=busy_timeout, room=room))
 
 
 def open_store(settings: Settings) -> BlobStore:
