@@ -6,8 +6,8 @@ from typing import Self
 
 from catalog.audit import Events
 from catalog.blobs.content_store import ContentStore
-from catalog.blobs.index import BlobIndex
-from catalog.blobs.opening import lake_data, open_store
+from catalog.blobs.lake_data import lake_data
+from catalog.blobs.opening import open_index, open_store
 from catalog.blobs.uploads import Clock, Uploads
 from catalog.commits.blob_rights import Rights
 from catalog.commits.commit import Committer
@@ -47,10 +47,12 @@ class Catalog:
         room = open_room(settings)
         room.throw_off()
         store = open_store(settings)
-        self._postgres = postgres = open_postgres(settings)
+        postgres = open_postgres(settings)
         self._lake = lake = open_lake(settings, postgres, lake_data(settings), room=room)
         file = settings.catalog_file.parent / "holdings.sqlite"
-        self._blob_index = blob_index = BlobIndex(file, busy_timeout=settings.lock_timeout, room=room)
+        self._blob_index = blob_index = open_index(
+            file, busy_timeout=settings.lock_timeout, room=room, postgres=postgres
+        )
         room.take_on()
         self.uploads = Uploads(store, blob_index, clock=clock, expiry=settings.upload_expiry, room=room)
         self.content = ContentStore(store, blob_index, self.uploads, clock=clock)
@@ -98,9 +100,7 @@ class Catalog:
     def close(self) -> None:
         """Close files and connections."""
         self._lake.close()
-        self._blob_index.close()
-        if self._postgres is not None:
-            self._postgres.close()
+        self._blob_index.database.close()
 
     def __enter__(self) -> Self:
         return self

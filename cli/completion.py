@@ -52,7 +52,7 @@ def tags_of(context: typer.Context, incomplete: str) -> list[str]:
 
 def _read(context: typer.Context, sql: str, parameters: Sequence[str]) -> list[str]:
     """Return the first column of a question's rows; none where there is no catalogue to read."""
-    from catalog.blobs.opening import lake_place
+    from catalog.blobs.lake_data import lake_place
     from catalog.query.first_column import read_first_column
     from catalog.settings import read_settings
     from oci.errors import EntrepotError

@@ -31,7 +31,7 @@ PACKAGE_ARROWS: dict[str, set[str]] = {
     "oci/signing": set(),
     "catalog/access": {"audit"},
     "catalog/audit": {"lake"},
-    "catalog/blobs": {"lake", "lake/metadata"},
+    "catalog/blobs": {"database", "lake", "lake/metadata"},
     "catalog/bundles": {"blobs", "catalog", "content", "filters", "versions"},
     "catalog/catalog": {
         "audit",

@@ -3,5 +3,5 @@
 `uploads` is the one way by which bytes enter, and verifies them; `index` records which blobs are held.
 `origins` records where a blob that is not held can be fetched.
 Which version needs a blob is recorded in `catalog.history.versions`; deleting blobs is in `catalog.maintenance`.
-Leans on `catalog.lake`.
+Leans on `catalog.database` and `catalog.lake`.
 """

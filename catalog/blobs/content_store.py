@@ -24,7 +24,8 @@ class ContentStore:
 
     def missing(self, digests: Iterable[Digest]) -> set[Digest]:
         """Those of the blobs that are not held."""
-        return {digest for digest in digests if self._blob_index.size(digest) is None}
+        wanted = set(digests)
+        return wanted - self._blob_index.sizes(wanted).keys()
 
     def open(self, digest: Digest) -> BlobReader:
         """Open a blob; raise BlobUnknown when it is not held, StorageCorrupt when its bytes are gone."""

@@ -2,12 +2,17 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 
 from oci.digest import Digest
 
 _GROUP = 64
 """How many blobs one transaction takes at most, so that other processes get their turn."""
+
+_PLACING_THREADS = 16
+"""How many blobs are placed at a time where each is a request over the network."""
 
 
 @dataclass(slots=True)
@@ -27,6 +32,27 @@ class Ingest:
     origin: str = ""
     error: BaseException | None = None
     is_done: bool = False
+
+
+def place_all(ingests: Sequence[Ingest], *, is_remote: bool) -> None:
+    """Put the bytes of blobs in their places, one after the other or, if `is_remote`, side by side; each gets its own error."""
+    if not is_remote or len(ingests) == 1:
+        for one in ingests:
+            _place(one)
+    else:
+        list(_placing().map(_place, ingests))
+
+
+def _place(one: Ingest) -> None:
+    try:
+        one.place()
+    except Exception as error:  # noqa: BLE001  # handed to whoever waits for it
+        one.error = error
+
+
+@cache
+def _placing() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_PLACING_THREADS, thread_name_prefix="place")
 
 
 class IngestQueue:

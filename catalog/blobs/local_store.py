@@ -71,6 +71,11 @@ class BlobStore(Protocol):
         """A local folder to write into before `adopt`."""
         ...
 
+    @property
+    def is_remote(self) -> bool:
+        """Return whether each call is a request over the network."""
+        ...
+
     def send(self, staged: Path, digest: Digest) -> None:
         """Do what takes long of `adopt`, before anything is locked for it."""
         ...
@@ -184,6 +189,8 @@ class LocalBlobReader:
 
 class LocalBlobStore:
     """Blobs under `folder/ALGORITHM/first two digits/HEX`, staged in `folder/staging` so that a rename moves them."""
+
+    is_remote = False
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -1,9 +1,30 @@
-"""Which store holds the bytes: the one that the settings name."""
+"""Which store holds the bytes, and which file their record: those that the settings name."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from catalog.blobs.index import BlobIndex
 from catalog.blobs.local_store import BlobStore, LocalBlobStore
-from catalog.lake.metadata.data import LakeData
-from catalog.lake.reading import LakePlace
+from catalog.blobs.schema import SCHEMA
+from catalog.database.sqlite import SqliteDatabase
+from catalog.disk_reserve import Room
 from catalog.settings import Settings
+
+if TYPE_CHECKING:
+    from catalog.database.postgresql import PostgresDatabase
+
+
+def open_index(
+    file: Path, *, busy_timeout: float = 60.0, room: Room | None = None, postgres: "PostgresDatabase | None" = None
+) -> BlobIndex:
+    """Open or make the record of held blobs in `postgres`, else in a file of SQLite; raise CatalogUnusable.
+
+    Its database is the caller's to close.
+    """
+    if postgres is None:
+        return BlobIndex(SqliteDatabase(file, SCHEMA, busy_timeout=busy_timeout, room=room))
+    postgres.migrate(SCHEMA)
+    return BlobIndex(postgres)
 
 
 def open_store(settings: Settings) -> BlobStore:
@@ -15,21 +36,3 @@ def open_store(settings: Settings) -> BlobStore:
     bucket, prefix = settings.storage_bucket
     place = S3Place(bucket, prefix, settings.s3_endpoint)
     return S3BlobStore(place, settings.root / "staging", redirect=settings.storage_redirect)
-
-
-def lake_data(settings: Settings) -> LakeData:
-    """Return where a lake in PostgreSQL keeps its rows: in the blobs' bucket, or in this machine's folder of the catalogue."""
-    if settings.catalog_address is None or settings.storage_folder is not None:
-        return LakeData(f"{settings.catalog_file.parent / 'data'}/")
-    from catalog.blobs.s3_store import S3Place, duckdb_secret
-
-    bucket, prefix = settings.storage_bucket
-    place = S3Place(bucket, prefix, settings.s3_endpoint)
-    return LakeData(f"s3://{'/'.join(part for part in (bucket, prefix, 'lake') if part)}/", duckdb_secret(place))
-
-
-def lake_place(settings: Settings) -> LakePlace:
-    """Return where the lake is, for who reads it alone."""
-    if settings.catalog_address is None:
-        return LakePlace(settings.catalog_file)
-    return LakePlace(settings.catalog_file, settings.catalog_address, lake_data(settings))

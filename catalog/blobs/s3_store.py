@@ -59,6 +59,8 @@ def duckdb_secret(place: S3Place) -> dict[str, str]:
 class S3BlobStore:
     """A BlobStore in a bucket; usable from any thread and by several machines."""
 
+    is_remote = True
+
     def __init__(self, place: S3Place, staging: Path, *, redirect: bool) -> None:
         self._bucket, self._prefix, self._staging, self._redirect = place.bucket, place.prefix, staging, redirect
         with storage_errors(staging):

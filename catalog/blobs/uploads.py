@@ -41,7 +41,7 @@ class Uploads:
         self._states: OrderedDict[str, tuple[int, Hasher]] = OrderedDict()
         self._guard = threading.Lock()
         self._owners: dict[str, str] = {}
-        self._queue = IngestQueue(lambda ingests: blob_index.ingest(ingests, store.settle))
+        self._queue = IngestQueue(lambda ingests: blob_index.ingest(ingests, store.settle, is_remote=store.is_remote))
 
     def begin(self, repository: str, size: int = 0) -> "UploadSession":
         """Open a new, empty session for a repository; raise StorageFull where there is no room for `size` bytes."""
@@ -129,11 +129,8 @@ class Uploads:
             while len(self._states) > _REMEMBERED:
                 self._states.popitem(last=False)
 
-    def _is_intact(self, digest: Digest) -> bool:
-        """Return whether the blob is recorded and its bytes are there; a new upload mends one whose file was lost."""
-        size = self._blob_index.size(digest)
-        if size is None:
-            return False
+    def _is_there(self, digest: Digest, size: int) -> bool:
+        """Return whether bytes of the right number are in their place; a new upload mends a blob whose file was lost."""
         try:
             self._store.check_blob(digest, size)
         except StorageCorrupt:
@@ -146,14 +143,14 @@ class Uploads:
         """Bring the bytes to their place, again where others hold them: the time it takes is not to tell of others."""
         is_own = self._blob_index.link(session.repository, digest) is not None
 
-        def place() -> None:
-            if is_own and self._is_intact(digest):
+        def place() -> None:  # without a question to the index, whose transaction is open
+            if is_own and self._is_there(digest, size):
                 path.unlink()
             else:
                 self._store.adopt(path, digest)
 
         for tries_left in reversed(range(_SENT_AGAIN)):
-            if not (is_own and self._is_intact(digest)):
+            if not (is_own and self._is_there(digest, size)):
                 self._store.send(path, digest)
             try:
                 self._queue.ingest(Ingest(digest, size, place, session.repository, media_type, self._clock(), origin))

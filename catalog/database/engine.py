@@ -65,8 +65,25 @@ class Database(Protocol):
         each statement what others have committed.
         """
 
+    def change(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """Run one statement as a transaction of its own; return how many rows it has changed.
+
+        PostgreSQL may get it twice, where the connection breaks: let it be one that can be repeated.
+        """
+
+    def lock_free(self, transaction: Transaction, names: Iterable[str]) -> set[str]:
+        """Lock names until a transaction ends, without waiting; return those that no other transaction has locked.
+
+        With SQLite, all of them.
+        """
+
     def close(self) -> None:
         """Close all connections."""
+
+
+def placeholders(values: Sequence[object]) -> str:
+    """Return `?, ?, …`, one for each of 1 to 500 values, for an IN list."""
+    return ", ".join("?" * len(values))
 
 
 def statements(text: str) -> list[str]:

@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql as composed
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from catalog.database.engine import Row, Schema, statements
+from catalog.database.engine import Row, Schema, Transaction, statements
 from catalog.postgres_address import PostgresAddress
 from oci.errors import CatalogUnavailable, CatalogUnusable
 
@@ -141,6 +141,19 @@ class PostgresDatabase:
                 with suppress(psycopg.OperationalError):  # the connection is gone, and the transaction with it
                     connection.execute("ROLLBACK")
                 raise
+
+    def change(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        with self._lent(translate(sql), parameters) as (_, cursor):
+            return cursor.rowcount
+
+    @staticmethod
+    def lock_free(transaction: Transaction, names: Iterable[str]) -> set[str]:
+        wanted = list(names)
+        found = transaction.execute(
+            "SELECT name FROM unnest(?::text[], ?::bigint[]) AS wanted (name, key) WHERE pg_try_advisory_xact_lock(key)",
+            (wanted, [lock_key(name) for name in wanted]),
+        )
+        return {row[0] for row in found.fetchall()}
 
     @contextmanager
     def _lent(

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from catalog.database.engine import Row, Schema, statements
+from catalog.database.engine import Row, Schema, Transaction, statements
 from catalog.disk_reserve import Room, no_room
 from oci.errors import CatalogUnusable
 
@@ -82,6 +82,14 @@ class SqliteDatabase:
                     self._room.throw_off()
                     raise no_room(self._file.parent) from error
                 raise
+
+    def change(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        with self.transaction() as connection:
+            return connection.execute(sql, parameters).rowcount
+
+    @staticmethod
+    def lock_free(_transaction: Transaction, names: Iterable[str]) -> set[str]:
+        return set(names)
 
     def close(self) -> None:
         with self._opening:

@@ -7,15 +7,15 @@
    the write lock: remove the bytes. Killed at any point, the next sweep goes on where this one was.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from catalog.blobs.index import BlobIndex, BlobRecord, Link
 from catalog.blobs.local_store import BlobStore
+from catalog.blobs.sweep_records import SweepRecords
 from catalog.lake.connection import Lake, listed
 from catalog.lake.snapshot_log import read_position, read_since
 from catalog.maintenance.leases import settle_leases
-from oci.digest import Digest
 
 _BATCH = 250_000
 """Blobs that one scan of the changes looks for; it bounds the memory."""
@@ -59,6 +59,7 @@ class Sweeper:
 
     def __init__(self, lake: Lake, blob_index: BlobIndex, store: BlobStore) -> None:
         self._lake, self._blob_index, self._store = lake, blob_index, store
+        self._records = SweepRecords(blob_index)
 
     def sweep(
         self, *, grace: float, now: float, dry_run: bool = False, is_late: Callable[[], bool] = lambda: False
@@ -66,10 +67,10 @@ class Sweeper:
         """Free blobs; leases younger than `grace` seconds at Unix time `now` protect theirs. Ends early once `is_late`."""
         report = SweepReport(*self._blob_index.totals())
         if not dry_run:
-            self._blob_index.remove_left(self._store.delete)
+            self._blob_index.remove_left(self._store)
         since = now - grace
         kept = settle_leases(self._lake, self._blob_index, before=since, now=now, renew=not dry_run, drop=False).renewed
-        for batch in self._candidates():
+        for batch in self._records.candidates(self._last_removal(), _BATCH):
             position = read_position(self._lake)
             loose = [blob for blob in self._without_version(batch) if blob.digest not in kept]
             free = self._blob_index.without_lease(loose, since=since)
@@ -97,38 +98,21 @@ class Sweeper:
             if blob.digest not in going:
                 report.leases += self._blob_index.links(blob.digest, since=since)[-1:]
 
-    def _candidates(self) -> Iterator[list[BlobRecord]]:
-        """Blobs that nobody has vouched for since rows of changes went the last time, in order of digest."""
-        removed = self._last_removal()
-        last = ""
-        while rows := self._blob_index.rows(
-            "SELECT digest, size FROM blobs WHERE digest > ? AND (vouched_at IS NULL OR vouched_at < ?) "
-            "ORDER BY digest LIMIT ?",
-            (last, removed, _BATCH),
-        ):
-            yield [BlobRecord(Digest(digest), size) for digest, size in rows]
-            last = rows[-1][0]
-
     def _last_removal(self) -> int:
         """The snapshot up to which vouching is void, noted for the next sweep."""
-        known, removed = (int(self._blob_index.mark(name) or 0) for name in ("sweep.position", "sweep.removed"))
+        known, removed = self._records.progress()
         if read_position(self._lake) < known:  # an older catalogue was put back
-            with self._blob_index.transaction() as connection:
-                connection.execute("UPDATE blobs SET vouched_at = NULL")
+            self._records.forget()
             known = removed = 0
         since = read_since(self._lake, known)
         removed = since.removed or removed
-        self._blob_index.set_mark("sweep.removed", removed)
-        self._blob_index.set_mark("sweep.position", since.position)
+        self._records.set_progress(since.position, removed)
         return removed
 
     def _vouch(self, batch: Sequence[BlobRecord], loose: Sequence[BlobRecord], position: int) -> None:
         """Note that versions held the others as of the lake's snapshot."""
         apart = {blob.digest for blob in loose}
-        named = [(position, blob.digest) for blob in batch if blob.digest not in apart]
-        for start in range(0, len(named), 5000):
-            with self._blob_index.transaction() as connection:
-                connection.executemany("UPDATE blobs SET vouched_at = ? WHERE digest = ?", named[start : start + 5000])
+        self._records.vouch([blob.digest for blob in batch if blob.digest not in apart], position)
 
     def _without_version(self, batch: Sequence[BlobRecord], repository: str | None = None) -> list[BlobRecord]:
         """Those that no change of any version, or of any version of one repository, names. The batch is what is hashed, and the
@@ -152,7 +136,7 @@ class Sweeper:
             with self._lake.write():
                 some, position, _ = self._catch_up(some, position)
                 given_up = self._blob_index.give_up(some, since=since)
-            self._blob_index.remove_left(self._store.delete)
+            self._blob_index.remove_left(self._store)
             report.count(given_up)
             if is_late():
                 return

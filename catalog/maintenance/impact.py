@@ -138,7 +138,8 @@ def find_absent(lake: Lake, blob_index: BlobIndex) -> list[Digest]:
             "WHERE kind <> 'tag' AND hash(digest) % ? = ?) ANTI JOIN sources USING (repository, digest)",
             [_PARTS, part],
         )
-        absent += [Digest(str(digest)) for (digest,) in rows if blob_index.size(Digest(str(digest))) is None]
+        named = {Digest(str(digest)) for (digest,) in rows}
+        absent += named - blob_index.sizes(named).keys()
     return sorted(absent)
 
 

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from catalog.blobs.index import BlobIndex
+from catalog.blobs.index import BlobIndex, BlobRecord
 from catalog.blobs.local_store import BlobStore, Stored
+from catalog.blobs.scrub_records import ScrubRecords
 
 _BATCH, _LISTED = 500, 1_000
 
@@ -29,7 +30,7 @@ def look_for_unknown(store: BlobStore, blob_index: BlobIndex, *, before: float, 
     and was brought anew by then; a file whose name is not that of a blob may be somebody else's, and stays."""
     report = UnknownFiles()
     for batch in _batches(store.stored()):
-        known = _known(blob_index, batch)
+        known = blob_index.known({one.digest for one in batch if one.digest is not None})
         for one in batch:
             if one.aside:
                 report.quarantined += 1
@@ -38,7 +39,7 @@ def look_for_unknown(store: BlobStore, blob_index: BlobIndex, *, before: float, 
                 report.files += 1
                 report.bytes += one.size
                 report.names += [one.name][: _LISTED - len(report.names)]
-            if remove and one.modified_at < before and _remove(store, blob_index, one, before):
+            if remove and one.modified_at < before and _remove(blob_index, store, one, before):
                 report.removed += 1
                 report.removed_bytes += one.size
     return report
@@ -49,27 +50,10 @@ def _batches(found: Iterator[Stored]) -> Iterator[list[Stored]]:
         yield batch
 
 
-def _known(blob_index: BlobIndex, batch: list[Stored]) -> set[str]:
-    digests = [str(one.digest) for one in batch if one.digest is not None]
-    places = ", ".join("?" * len(digests))
-    rows = blob_index.rows(
-        f"SELECT digest FROM blobs WHERE digest IN ({places}) UNION SELECT digest FROM leaving WHERE digest IN ({places})",
-        digests * 2,
-    )
-    return {row[0] for row in rows}
-
-
-def _remove(store: BlobStore, blob_index: BlobIndex, one: Stored, before: float) -> bool:
+def _remove(blob_index: BlobIndex, store: BlobStore, one: Stored, before: float) -> bool:
     """Remove it, unless it has been taken in by now; False when it is to stay."""
     if one.digest is None:
         return False
-    wanted = (
-        "SELECT 1 FROM quarantine WHERE digest = ? AND (healed_at IS NULL OR healed_at >= ?)"
-        if one.aside
-        else "SELECT 1 FROM blobs WHERE digest = ? AND ?"
-    )
-    with blob_index.transaction() as connection:
-        if connection.execute(wanted, (one.digest, before)).fetchone() is not None:
-            return False
-        store.remove_stored(one.name)
-    return True
+    if one.aside:
+        return ScrubRecords(blob_index).remove_healed(one.digest, before, lambda: store.remove_stored(one.name))
+    return blob_index.remove_unknown(BlobRecord(one.digest, one.size), lambda: store.remove_stored(one.name))

@@ -39,11 +39,8 @@ class Reclaimer:
     def find(self, repositories: Collection[str], *, since: float) -> list[BlobRecord]:
         """The blobs in the store that came on demand, that no other repository's version holds, and that neither a lease nor a
         pull since a Unix time protects; the largest first."""
-        held = [
-            BlobRecord(digest, size)
-            for digest in self._candidates(repositories, since)
-            if (size := self._blob_index.size(digest)) is not None
-        ]
+        sizes = self._blob_index.sizes(self._candidates(repositories, since))
+        held = [BlobRecord(digest, size) for digest, size in sizes.items()]
         return sorted(self._blob_index.without_lease(held, since=since), key=lambda blob: -blob.size)
 
     def reclaim(self, blobs: Sequence[BlobRecord], repositories: Collection[str], *, since: float) -> list[BlobRecord]:
@@ -54,7 +51,7 @@ class Reclaimer:
             with self._lake.write():
                 still = self._candidates(repositories, since, [blob.digest for blob in batch])
                 freed += self._blob_index.give_up([blob for blob in batch if blob.digest in still], since=since)
-            self._blob_index.remove_left(self._store.delete)
+            self._blob_index.remove_left(self._store)
         return freed
 
     def _candidates(

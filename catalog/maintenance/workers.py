@@ -52,7 +52,7 @@ class Maintenance:
 
     def explain(self, digest: Digest, *, grace: float) -> GcExplanation:
         """Return why garbage collection keeps or frees a blob."""
-        quarantined = {fault.digest: fault.reason for fault in self.scrubber.quarantined()}
+        quarantined = {fault.digest: fault.reason for fault in self.scrubber.records.quarantined()}
         return GcExplanation(
             digest,
             self._blob_index.size(digest),

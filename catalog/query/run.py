@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 import catalog
-from catalog.blobs.opening import lake_place
+from catalog.blobs.lake_data import lake_place
 from catalog.query.question import Format, Limits, Question
 from catalog.query.task import Task
 from catalog.settings import Settings

@@ -212,10 +212,9 @@ class Squasher:
 
     def _forecast(self) -> tuple[int, int]:
         """Return how many blobs are held, with how many bytes, that no version would name any more."""
-        sizes = [self._blob_index.size(str(row[0])) for row in self._lake.read(_LOOSE)]
+        held = self._blob_index.sizes(str(row[0]) for row in self._lake.read(_LOOSE))
         self._clear()
-        held = [size for size in sizes if size is not None]
-        return len(held), sum(held)
+        return len(held), sum(held.values())
 
     def _clear(self) -> None:
         for table in ("touched", "left", "heads", "moves", "bases"):

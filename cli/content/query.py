@@ -80,7 +80,7 @@ def query(
     if list_:
         _list_questions(as_json=as_json)
     elif show_views:
-        from catalog.blobs.opening import lake_place
+        from catalog.blobs.lake_data import lake_place
         from catalog.query.views import view_statements
 
         place = lake_place(settings_of(home))

@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 
+from catalog.blobs.scrub_records import Fault
 from catalog.catalog import Catalog
 from catalog.content.copy_ends import RepositoryTarget
 from catalog.maintenance.impact import ContentUse
-from catalog.maintenance.scrub import Fault
 from catalog.remotes.clients import Upstreams
 from catalog.versions.snapshot import Snapshot
 from flows.storage.scrub_request import Attempt, Repair

@@ -12,8 +12,9 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from catalog.audit import Event
+from catalog.blobs.scrub_records import DueBlob, Fault
 from catalog.catalog import Catalog
-from catalog.maintenance.scrub import DueBlob, Fault, Pace
+from catalog.maintenance.scrub import Pace
 from catalog.remotes.clients import Upstreams
 from catalog.units import format_size, moment_of, parse_duration
 from flows.runs import progress
@@ -39,11 +40,11 @@ class ScrubJob:
 
     def __init__(self, catalog: Catalog, request: ScrubRequest) -> None:
         self.catalog, self.request = catalog, request
-        self.began = catalog.maintenance.scrubber.begin(time.time())
+        self.began = catalog.maintenance.scrubber.records.begin(time.time())
         self.pace = Pace(request.rate_bytes, monotonic=time.monotonic, sleep=time.sleep)
         self.result = ScrubResult(flow_run_id=str(flow_run.id))
         self.progress = progress.watched.get() or Progress()
-        self.total = catalog.maintenance.scrubber.due(self.before)
+        self.total = catalog.maintenance.scrubber.records.due(self.before)
         self.last = ""
 
     @property
@@ -67,13 +68,13 @@ async def read_blobs(job: ScrubJob) -> None:
                 found = await _repair(repairer, fault)
                 job.result.repairs.append(found)
                 await _record(job.catalog, found)
-    await asyncio.to_thread(job.catalog.maintenance.scrubber.end)
+    await asyncio.to_thread(job.catalog.maintenance.scrubber.records.end)
 
 
 def _read_some(job: ScrubJob) -> list[Fault] | None:
     """Read for some seconds; return the damaged blobs among them, which are set aside, or None when nothing is due any more."""
     scrubber, started = job.catalog.maintenance.scrubber, time.monotonic()
-    due = scrubber.next_due(job.last, job.before, _BATCH)
+    due = scrubber.records.next_due(job.last, job.before, _BATCH)
     right: list[DueBlob] = []
     faults: list[Fault] = []
     try:
@@ -89,7 +90,7 @@ def _read_some(job: ScrubJob) -> list[Fault] | None:
             if faults or time.monotonic() - started > _SECONDS:
                 break
     finally:
-        scrubber.note_read(right, time.time())
+        scrubber.records.note_read(right, time.time())
     return faults if due else None
 
 
@@ -116,7 +117,7 @@ async def _repair_absent(job: ScrubJob, absent: Sequence[Digest]) -> None:
     """Fetch again what is not here and what earlier scrubs have set aside, where a version needs it."""
     catalog, repairs = job.catalog, job.result.repairs
     faults = {digest: Fault(digest, 0, "not in the store") for digest in absent}
-    faults |= {one.digest: one for one in await asyncio.to_thread(catalog.maintenance.scrubber.quarantined)}
+    faults |= {one.digest: one for one in await asyncio.to_thread(catalog.maintenance.scrubber.records.quarantined)}
     asked = {one.fault.digest for one in repairs}
     async with Upstreams(catalog.settings, catalog.remotes) as upstreams:
         repairer = Repairer(catalog, upstreams)

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from catalog.blobs.scrub_records import Fault
 from catalog.maintenance.impact import Impact
 from catalog.maintenance.orphan_files import UnknownFiles
-from catalog.maintenance.scrub import Fault
 from catalog.units import format_size
 from flows.forms.fields import AgeField, DurationField, SizeField
 from flows.forms.older_parameters import older_names

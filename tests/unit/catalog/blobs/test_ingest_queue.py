@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -42,30 +41,26 @@ def test_those_that_come_while_one_is_written_share_the_next_transaction() -> No
     assert groups == [1, 7]
 
 
-def test_a_blob_that_cannot_be_placed_does_not_touch_the_others(tmp_path: Path) -> None:
+def test_a_blob_that_cannot_be_placed_does_not_touch_the_others(blob_index: BlobIndex) -> None:
     def vanish() -> None:
         raise BlobVanished("removed by a sweep")
 
-    blob_index = BlobIndex(tmp_path / "holdings.sqlite")
     settled: list[Digest] = []
     group = [arriving(DIGESTS[0]), arriving(DIGESTS[1], vanish), arriving(DIGESTS[2])]
     blob_index.ingest(group, settled.extend)
     assert [type(one.error) for one in group] == [type(None), BlobVanished, type(None)]
     assert settled == [DIGESTS[0], DIGESTS[2]]
     assert [blob_index.size(digest) for digest in DIGESTS[:3]] == [1, None, 1]
-    blob_index.close()
 
 
-def test_blobs_whose_places_are_not_durable_are_not_held(tmp_path: Path) -> None:
+def test_blobs_whose_places_are_not_durable_are_not_held(blob_index: BlobIndex) -> None:
     def refuse(_digests: Sequence[Digest]) -> None:
         raise StorageFull("no room")
 
-    blob_index = BlobIndex(tmp_path / "holdings.sqlite")
     queue = IngestQueue(lambda group: blob_index.ingest(group, refuse))
     with pytest.raises(StorageFull):
         queue.ingest(arriving(DIGESTS[0]))
     assert blob_index.size(DIGESTS[0]) is None
-    blob_index.close()
 
 
 def test_a_thread_that_ends_while_it_writes_leaves_nobody_waiting() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import catalog.lake.connection
-from catalog.blobs.index import BlobIndex
 from catalog.blobs.ingest_queue import Ingest
+from catalog.blobs.opening import open_index
 from catalog.catalog import Catalog
 from catalog.lake.connection import Lake
 from oci.digest import Digest
@@ -63,13 +63,13 @@ def former(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             row = [digest, 5, remote, "on_demand", TIMES[name]]
             writer.execute("INSERT INTO sources VALUES (?, ?, ?, ?, ?)", row)
     lake.close()
-    held = BlobIndex(home / "catalog" / "holdings.sqlite")
+    held = open_index(home / "catalog" / "holdings.sqlite")
     for digest in (ALONE, CLAIMED, OPEN, BESIDE, CHOSEN):
         held.ingest([Ingest(digest, 5, lambda: None, "x", "", 1.0)], lambda _: None)
         held.end_links("x")
-    with held.transaction() as connection:
+    with held.database.transaction() as connection:
         connection.execute("UPDATE blobs SET taken_by = NULL")
-    held.close()
+    held.database.close()
     monkeypatch.undo()
     return home
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from catalog.blobs.scrub_records import DueBlob, Fault
 from catalog.catalog import Catalog
 from catalog.lake.snapshot_log import judge_since
 from catalog.maintenance.impact import spans_of
-from catalog.maintenance.scrub import Damage, DueBlob, Fault, Pace
+from catalog.maintenance.scrub import Damage, Pace
 from catalog.settings import read_settings
 from oci.digest import Digest
 from oci.errors import BlobUnknown, StorageCorrupt
@@ -48,19 +49,19 @@ def pace() -> Pace:
 def read_all(catalog: Catalog, now: float, *, older_than: float = 0.0, at_most: int = 10**6) -> list[Fault]:
     """A pass over the store, or the beginning of one that is broken off."""
     scrubber, faults, last = catalog.maintenance.scrubber, list[Fault](), ""
-    before = scrubber.begin(now) - older_than
-    while due := scrubber.next_due(last, before, min(2, at_most)):
+    before = scrubber.records.begin(now) - older_than
+    while due := scrubber.records.next_due(last, before, min(2, at_most)):
         for blob in due:
             damage = scrubber.read(blob, pace())
             if damage is None:
-                scrubber.note_read([blob], now)
+                scrubber.records.note_read([blob], now)
             elif fault := scrubber.set_aside(blob, damage, now):
                 faults.append(fault)
             last = blob.digest
         at_most -= len(due)
         if at_most <= 0:
             return faults
-    scrubber.end()
+    scrubber.records.end()
     return faults
 
 
@@ -124,8 +125,8 @@ def test_what_was_healed_or_freed_since_it_was_read_is_left_alone(
     timed: Catalog, now: list[float], blobs: Path
 ) -> None:
     push_image(timed, "team/app", "v1", "one", LAYERS)
-    timed.maintenance.scrubber.begin(now[0] + 1)
-    due = {one.digest: one for one in timed.maintenance.scrubber.next_due("", now[0] + 1, 100)}
+    timed.maintenance.scrubber.records.begin(now[0] + 1)
+    due = {one.digest: one for one in timed.maintenance.scrubber.records.next_due("", now[0] + 1, 100)}
     missing = due[Digest.of(b"first layer")]
     file_of(blobs, "first layer").unlink()
     damage = timed.maintenance.scrubber.read(missing, pace())

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from catalog.blobs.scrub_records import Fault
 from catalog.catalog import Catalog, open_catalog
 from catalog.distributions.records import Distribution
-from catalog.maintenance.scrub import Damage, Fault
+from catalog.maintenance.scrub import Damage
 from catalog.remotes.clients import Upstreams
 from catalog.settings import Settings, read_settings
 from catalog.versions.changes import AddManifest, SetTag
@@ -88,7 +89,7 @@ def set_aside(catalog: Catalog) -> list[Fault]:
     files = [path for path in (catalog.settings.root / "blobs" / "sha256").rglob("*") if path.is_file()]
     for path in files:
         path.write_bytes(b"?" * path.stat().st_size)
-    due = catalog.maintenance.scrubber.next_due("", 2e10, 1000)
+    due = catalog.maintenance.scrubber.records.next_due("", 2e10, 1000)
     faults = [
         catalog.maintenance.scrubber.set_aside(blob, Damage("its bytes are others", has_other_bytes=True), 1.0)
         for blob in due
@@ -132,7 +133,7 @@ def test_a_remote_that_comes_back_gives_what_was_lost(catalog: Catalog, first: R
     repair(catalog, *faults)
     assert catalog.maintenance.absent() != []
     first.server.faults.clear()
-    found = repair(catalog, *catalog.maintenance.scrubber.quarantined())
+    found = repair(catalog, *catalog.maintenance.scrubber.records.quarantined())
     assert {one.remote for one in found.values()} == {first.remote}
     assert catalog.maintenance.absent() == []
 
