@@ -94,6 +94,7 @@ class Catalog:
 
     def check(self) -> None:
         """Read the catalogue and touch the store; raise what keeps this installation from serving."""
+        self._lake.confirm()
         self._lake.read("SELECT 1 FROM schema_versions LIMIT 1")
         self.content.check()
 

@@ -10,7 +10,14 @@ from oci.errors import SettingsInvalid
 
 SCHEMES = ("postgresql://", "postgres://")
 _OPTIONS = frozenset({"sslmode", "sslrootcert", "sslcert", "sslkey", "connect_timeout", "target_session_attrs"})
-_CONNECT_SECONDS = "5"
+_PATIENCE = {
+    "connect_timeout": "5",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+}
+"""A server that was cut off without a word counts as gone after some ten seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +41,7 @@ class PostgresAddress:
         told = {"host": self.host, "port": str(self.port), "user": self.user, "dbname": self.database}
         if self.password:
             told["password"] = self.password
-        return {"connect_timeout": _CONNECT_SECONDS, **told, **dict(self.options)}
+        return {**_PATIENCE, **told, **dict(self.options)}
 
 
 def parse_address(url: str, password: str) -> PostgresAddress:

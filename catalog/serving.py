@@ -20,6 +20,20 @@ class Serving:
         self._distributions, self._history = distributions, history
 
     @property
+    def is_shared(self) -> bool:
+        """Return whether other machines commit, so that `confirm` says what memory lacks; no I/O."""
+        return self._snapshots.is_shared
+
+    def confirm(self) -> None:
+        """Make memory know all that was committed before the call; raise CatalogUnavailable."""
+        self._snapshots.refresh()
+
+    def holds(self, path: str, reference: str) -> bool:
+        """Return whether memory has a path's version, as far as it knows, with a manifest or blob of that digest; no I/O."""
+        found = self.cached(path)
+        return found is not None and (reference in found.manifests or reference in found.blobs)
+
+    @property
     def state(self) -> tuple[int, int]:
         """Return another value as soon as memory knows of other versions or distributions; no I/O."""
         return self._snapshots.changes, self._distributions.changes

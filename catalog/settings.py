@@ -211,6 +211,12 @@ class Settings(BaseSettings):
         None,
         description="File with the OIDC token that signs without a key. Default: SIGSTORE_ID_TOKEN, or the CI's own.",
     )
+    max_staleness: Seconds = Field(
+        0.0,
+        ge=0,
+        description="With PostgreSQL: how long a registry may answer from memory before it asks whether others have committed. "
+        "0: it asks for each tag; what is found by digest needs no question.",
+    )
     pulls_flush_seconds: Seconds = Field(
         30.0,
         gt=0,

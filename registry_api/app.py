@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from registry_api.auth.rate_limits import TokenBuckets
 from registry_api.background.tasks import background_tasks
 from registry_api.context import Registry
 from registry_api.dispatch.app import DistributionApi
+from registry_api.freshness import Freshness
 from registry_api.http.errors import error_response
 from registry_api.http.fastapi_errors import respond_invalid, respond_unrouted
 from registry_api.http.forwarded import TrustedProxies
@@ -77,7 +79,8 @@ def create_app(catalog: Catalog, *, now: Now = _now, make_id: Callable[[], str] 
     access = AccessController(AccessStore(settings), catalog.events, threads, now, identities)
     fetches = Fetches(catalog, threads, upstreams)
     limit, hosts = TokenBuckets(settings.request_rate), Hosts(settings)
-    registry = Registry(catalog, access, threads, now, make_id, fetches, limit, hosts)
+    freshness = Freshness(catalog.serving, threads, time.monotonic, staleness=settings.max_staleness)
+    registry = Registry(catalog, access, threads, now, make_id, fetches, limit, hosts, freshness)
     caches, missing = Caches(upstreams), MissingChildren(upstreams)
     management = _create_management(registry, caches, missing, upstreams, open_webhooks(settings))
     return Application(

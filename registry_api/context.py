@@ -21,6 +21,7 @@ from registry_api.auth.access_controller import AccessController, address_of
 from registry_api.auth.login_checks import address_key
 from registry_api.auth.rate_limits import TokenBuckets
 from registry_api.bounded_cache import BoundedCache
+from registry_api.freshness import Freshness
 from registry_api.http.fair_queue import FairQueue, Slots
 from registry_api.http.hosts import Hosts
 from registry_api.http.response_cache import ResponseCache
@@ -40,6 +41,7 @@ class Registry:
     fetches: Fetches
     rate: TokenBuckets
     hosts: Hosts
+    freshness: Freshness
     opened: "BoundedCache[Digest, None]" = field(default_factory=lambda: BoundedCache(10_000))
     """Blobs whose folders the system has in memory, so that opening them again reads no disk."""
     warned: "BoundedCache[str, None]" = field(default_factory=lambda: BoundedCache(1_000))
@@ -63,9 +65,14 @@ class Registry:
 
     async def find_distribution(self, path: str) -> Distribution | None:
         """Return the distribution of a path, as all processes know it by now; None where there is none."""
+        await self.refresh()
+        return self.catalog.distributions.find(path)
+
+    async def refresh(self) -> None:
+        """Know what all processes have committed by now, as far as the catalogue answers."""
+        await self.freshness.confirm()
         if not self.catalog.snapshots.is_current():
             await self.threads.run(self.catalog.snapshots.refresh)
-        return self.catalog.distributions.find(path)
 
     def cost_key(self, caller: Caller, scope: Scope) -> str:
         """Return the identity that a request's cost counts for: the account, else the address."""

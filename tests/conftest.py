@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from tests import servers
+from tests import on_postgresql, servers
 from tests.cli.commands import PrefectServer, save_prefect_database, start_prefect
 from tests.fork_server import ForkServer
 from tests.homes import new_home
@@ -45,12 +45,15 @@ def pytest_configure(config: pytest.Config) -> None:
     servers.isolate(os.environ, scratch)
     sys.dont_write_bytecode = False
     config.stash[_FORKED] = contextlib.ExitStack()
+    if config.getoption("on_postgresql"):
+        config.stash[_FORKED].enter_context(on_postgresql.running(scratch))
     config.stash[_FORKED].enter_context(servers.forked_from(ForkServer(scratch / "fork-server.log")))
     if config.getoption("record_durations") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Recorder())
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--on-postgresql", action="store_true", help="keep every catalogue in PostgreSQL")
     parser.addoption("--record-durations", action="store_true", help="write tests/durations.txt again")
 
 

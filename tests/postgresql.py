@@ -5,6 +5,8 @@ import pwd
 import shutil
 import signal
 import subprocess
+import tempfile
+import weakref
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -83,11 +85,8 @@ class PostgresServer:
 
 def make_postgres(children: Children, *, durable: bool = False) -> PostgresServer:
     """Make a cluster and start it. It does not sync to disk unless `durable`: then a `kill -9` of it loses nothing."""
-    folder = children.folder / f"postgres-{len(children.all)}"
-    folder.mkdir(parents=True)
-    for parent in folder.parents:  # its user has to get there
-        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o011)
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))  # its user gets to no folder of pytest's
+    weakref.finalize(children, shutil.rmtree, folder, ignore_errors=True)
     prefix = _as_user(folder)
     secret = folder / "password"
     secret.write_text(PostgresServer.password)
@@ -99,7 +98,7 @@ def make_postgres(children: Children, *, durable: bool = False) -> PostgresServe
     )  # fmt: skip
     if not durable:
         with (folder / "data" / "postgresql.auto.conf").open("a") as out:
-            out.write("fsync = off\nfull_page_writes = off\n")
+            out.write("fsync = off\nfull_page_writes = off\nmax_connections = 500\n")
     server = PostgresServer(children, folder, free_port(), tuple(prefix))
     server.start()
     server.execute(f"CREATE ROLE entrepot LOGIN PASSWORD '{server.password.replace(chr(39), chr(39) * 2)}'")

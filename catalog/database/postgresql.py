@@ -4,6 +4,7 @@ The tenants' tables lie in the schema `entrepot` of the database whose schema `p
 """
 
 import hashlib
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -17,10 +18,12 @@ from catalog.database.engine import Row, Schema, Transaction, statements
 from catalog.postgres_address import PostgresAddress
 from oci.errors import CatalogUnavailable, CatalogUnusable
 
+logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # whoever asks gets an error, and tells of it
+
 SCHEMA = "entrepot"
 _CONNECTIONS = 8
 """Connections of one process at most; who finds none waits."""
-_WAIT = 5.0
+_WAIT = 2.0
 """Seconds that somebody waits for a connection."""
 
 

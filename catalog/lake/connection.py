@@ -148,6 +148,15 @@ class Lake:
                 self._renew_schema()
         return self.cursor().execute(sql, parameters).fetchall()
 
+    @property
+    def is_shared(self) -> bool:
+        """Return whether other machines commit."""
+        return self.metadata.is_shared
+
+    def confirm(self) -> None:
+        """Make `sequence` cover all that was committed before, as it always does on one machine; raise CatalogUnavailable."""
+        self.metadata.confirm()
+
     def read_metadata(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
         """Return rows of DuckLake's own tables, which are named `{meta}ducklake_…`; raise CatalogUnusable."""
         return self.metadata.rows(sql, parameters, self.read)

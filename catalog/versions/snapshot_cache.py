@@ -3,6 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 
 from catalog.distributions.records import Distribution, Distributions
 from catalog.lake.connection import Lake
@@ -14,7 +15,7 @@ from catalog.versions.history import version_unknown
 from catalog.versions.snapshot import Delta, ManifestEntry, Snapshot, total_of
 from catalog.versions.timeline import Timeline, Timelines
 from oci.digest import Digest
-from oci.errors import Conflict, NameUnknown, VersionUnknown
+from oci.errors import CatalogUnavailable, Conflict, NameUnknown, VersionUnknown
 
 _TRIES = 10
 
@@ -80,7 +81,15 @@ class Snapshots:
         self._quotas.totals.replace(totals)
 
     def _read_feed(self, *, even_if_current: bool = False) -> None:
-        """Learn what was committed. Only then does the feed count as current, so that nobody is told of an older version."""
+        """Learn what was committed. Only then does the feed count as current, so that nobody is told of an older version.
+
+        While a shared catalogue does not answer, what is known is what was last confirmed.
+        """
+        with suppress(CatalogUnavailable):
+            self._lake.confirm()
+        self._read_news(even_if_current=even_if_current)
+
+    def _read_news(self, *, even_if_current: bool = False) -> None:
         if self._feed.is_current() and not even_if_current:
             return
         with self._learning:
@@ -138,8 +147,14 @@ class Snapshots:
         return self._feed.is_current()
 
     def refresh(self) -> None:
-        """Learn what other processes have committed."""
-        self._read_feed()
+        """Learn what other processes have committed; raise CatalogUnavailable."""
+        self._lake.confirm()
+        self._read_news()
+
+    @property
+    def is_shared(self) -> bool:
+        """Return whether other machines commit."""
+        return self._lake.is_shared
 
     def has(self, name: str) -> bool:
         """Return whether memory knows a repository; no I/O."""

@@ -6,7 +6,7 @@ import logging
 from starlette.types import Receive, Scope, Send
 
 from catalog.access.policy import NOBODY, Caller
-from oci.errors import EntrepotError, Unauthorized, Unsupported
+from oci.errors import CatalogUnavailable, EntrepotError, NotFound, Unauthorized, Unsupported
 from oci.remote.network.hops import Hops, current, parse_via
 from registry_api.auth.access_controller import CHANGES, installation_mark
 from registry_api.context import Registry
@@ -14,6 +14,7 @@ from registry_api.dispatch.headers import HeadersAdded
 from registry_api.dispatch.refusals import parameter_of, refuse, refuse_method
 from registry_api.dispatch.resolver import TargetResolver
 from registry_api.dispatch.routes import BASE, ROUTES, checked_name, match_path
+from registry_api.freshness import WARNING
 from registry_api.http.bodies import ClientGone
 from registry_api.http.errors import Stopping, error_response, internal_error_response
 from registry_api.http.extensions import SEND_WHOLE, SendWhole
@@ -74,7 +75,15 @@ class DistributionApi:
         target = await self._resolver.resolve(match, route, name)
         target.check(caller, scope)
         request = RoutedRequest(name, target.repository, match.reference, caller, scope, receive)
-        response = await target.handler(registry, request)
+        response: Sendable
+        try:
+            response = await target.handler(registry, request)
+        except NotFound as error:
+            if registry.freshness.is_answering:
+                raise
+            raise CatalogUnavailable("the catalogue's database does not answer, and memory lacks it") from error
+        if route.action == "pull" and not registry.freshness.is_answering:
+            response = HeadersAdded(response, [(b"warning", WARNING)])
         if namespace:
             return HeadersAdded(response, [(b"oci-namespace", namespace.encode("latin-1", "replace"))])
         return response

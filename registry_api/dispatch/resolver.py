@@ -1,5 +1,6 @@
 """Finds the target of a request: what its path leads to, before its right is checked."""
 
+from oci.errors import CatalogUnavailable
 from registry_api.context import Registry
 from registry_api.dispatch.cached import CachedTarget
 from registry_api.dispatch.earlier import EarlierTarget
@@ -16,6 +17,7 @@ class TargetResolver:
     def __init__(self, registry: Registry, caches: Caches, missing: MissingChildren) -> None:
         self._registry, self._caches, self._missing = registry, caches, missing
         self._snapshots, self._distributions = registry.catalog.snapshots, registry.catalog.distributions
+        self._serving = registry.catalog.serving
 
     async def resolve(self, match: Match, route: Endpoint, name: str) -> PathTarget:
         """Return the target of a path.
@@ -24,8 +26,16 @@ class TargetResolver:
         no distribution has: the earlier version. 3. Else what the path serves now, or nothing.
         """
         registry = self._registry
+        if self._serving.is_shared and not (route.action == "pull" and self._serving.holds(name, match.reference)):
+            is_confirmed = await registry.freshness.confirm()
+            if not is_confirmed and route.action != "pull":
+                raise CatalogUnavailable("the catalogue's database does not answer")
         if not self._snapshots.is_current():
-            await registry.threads.run(self._snapshots.refresh)
+            try:
+                await registry.threads.run(self._snapshots.refresh)
+            except CatalogUnavailable:
+                if route.action != "pull":
+                    raise
         distribution = self._distributions.find(name)
         cache = self._distributions.find_cache(name)
         if cache is not None and (distribution is None or distribution.repository == name):

@@ -59,6 +59,10 @@ class Metadata(Protocol):
         """Return what writes small appends."""
 
     @property
+    def is_shared(self) -> bool:
+        """Return whether several machines use it."""
+
+    @property
     def place(self) -> str:
         """Return where it is, for messages."""
 

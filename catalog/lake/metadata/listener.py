@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -10,11 +11,11 @@ import psycopg
 
 from catalog.database.postgresql import connect_postgres
 from catalog.postgres_address import PostgresAddress
-from oci.errors import CatalogUnusable
+from oci.errors import CatalogUnavailable, CatalogUnusable
 
 log = logging.getLogger("catalog")
 _PAUSE = 1.0
-"""Seconds between two tries to listen again."""
+"""Seconds between two tries to listen again, and for which a database that did not answer is not asked."""
 
 
 class SnapshotPosition:
@@ -37,32 +38,38 @@ class SnapshotPosition:
 class Confirmer:
     """Asks for the newest snapshot. One question answers all who have come before it was sent."""
 
-    def __init__(self, ask: Callable[[], int], position: SnapshotPosition) -> None:
-        self._ask, self._position = ask, position
+    def __init__(
+        self, ask: Callable[[], int], position: SnapshotPosition, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._ask, self._position, self._monotonic = ask, position, monotonic
         self._turn = threading.Condition()
         self._sent = self._answered = 0
-        self._error: Exception | None = None
+        self._error: CatalogUnavailable | None = None
+        self._failed_at = float("-inf")
 
     def confirm(self) -> None:
-        """Make the position cover all that was committed before; raise what asking raises."""
+        """Make the position cover all that was committed before; raise CatalogUnavailable, at once for a second after one."""
         with self._turn:
+            if self._error is not None and self._monotonic() - self._failed_at < _PAUSE:
+                raise self._error.with_traceback(None)
             wanted = self._sent + 1
             while self._answered < wanted and self._sent > self._answered:
                 self._turn.wait()
             if self._answered >= wanted:
                 if self._error is not None:
-                    raise self._error
+                    raise self._error.with_traceback(None)
                 return
             self._sent = number = wanted
-        error: Exception | None = None
+        error: CatalogUnavailable | None = None
         try:
             self._position.advance(self._ask())
-        except Exception as failure:
+        except CatalogUnavailable as failure:
             error = failure
             raise
         finally:
             with self._turn:
                 self._answered, self._error = number, error
+                self._failed_at = self._monotonic()
                 self._turn.notify_all()
 
 

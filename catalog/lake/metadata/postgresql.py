@@ -43,6 +43,8 @@ FOR EACH ROW EXECUTE FUNCTION {SCHEMA}.tell_of_snapshot()"""
 class PostgresMetadata:
     """See `engine.Metadata`."""
 
+    is_shared = True
+
     def __init__(self, database: PostgresDatabase, data: LakeData, *, lock_timeout: float) -> None:
         self._database, self._address, self.data = database, database.address, data
         self._lock_timeout = lock_timeout

@@ -21,6 +21,7 @@ class SqliteMetadata:
     """See `engine.Metadata`."""
 
     extensions = SQLITE
+    is_shared = False
 
     def __init__(self, file: Path, *, lock_timeout: float) -> None:
         self._file, self._data, self._lock_timeout = file, file.parent / "data", lock_timeout

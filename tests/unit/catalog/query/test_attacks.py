@@ -8,8 +8,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from catalog.blobs.lake_data import lake_place
 from catalog.catalog import Catalog
-from catalog.lake.reading import LakePlace
 from catalog.query.check import check_question
 from catalog.query.process import close_doors, open_for_question, plan_bounds
 from catalog.query.question import Limits, Question
@@ -45,6 +45,15 @@ ATTACKS = (
     "SELECT * FROM sqlite_attach('HOME/other.sqlite')",
     "SELECT * FROM holdings.links",
     "SELECT * FROM holdings.main.blobs",
+    "SELECT * FROM holdings.entrepot.documents",
+    "SELECT * FROM entrepot.documents",
+    "SELECT * FROM postgres_scan('host=127.0.0.1 user=postgres', 'entrepot', 'documents')",
+    "SELECT * FROM postgres_scan_pushdown('host=127.0.0.1 user=postgres', 'entrepot', 'documents')",
+    "SELECT * FROM postgres_query('holdings', 'SELECT * FROM entrepot.documents')",
+    "CALL postgres_execute('holdings', 'SELECT 1')",
+    "CALL postgres_attach('host=127.0.0.1 user=postgres')",
+    "SELECT * FROM duckdb_secrets()",
+    "SELECT * FROM which_secret('s3://bucket/', 's3')",
     "SELECT * FROM __ducklake_metadata_lake.ducklake_data_file",
     "SELECT * FROM __ducklake_metadata_lake.main.ducklake_metadata",
     "SELECT * FROM query('SELECT 1')",
@@ -135,8 +144,7 @@ def test_even_what_were_overlooked_reaches_no_file_and_writes_nothing(catalog: C
     catalog.close()
     (home / "secret.txt").write_text("secret")
     limits = Limits("100MB", 1, 10.0, 10, 1000, "0GB")
-    file = home / "catalog" / "catalog.sqlite"
-    task = Task(LakePlace(file), home, Question(""), limits, "json")
+    task = Task(lake_place(catalog.settings), home, Question(""), limits, "json")
     connection = open_for_question(task, None)
     close_doors(connection, task.place)
     for sql in (

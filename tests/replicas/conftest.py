@@ -1,0 +1,46 @@
+"""Registries that share a database and a store: replicas behind any load balancer."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.homes import new_home
+from tests.postgresql import PostgresServer, environment, make_postgres
+from tests.servers import Children, EntrepotServer, S3Server, start_entrepot, start_s3
+
+Replica = Callable[[], EntrepotServer]
+
+
+@pytest.fixture
+def database_server(children: Children) -> PostgresServer:
+    """A PostgreSQL server of this test's own, to be stopped and killed."""
+    return make_postgres(children, durable=True)
+
+
+@pytest.fixture
+def replica(children: Children, database_server: PostgresServer, tmp_path: Path) -> Replica:
+    """Starts replicas over one database and one S3 server, each with a home of its own."""
+    store: S3Server = start_s3(children)
+    shared = {**environment(database_server.new_database()), **store.env}
+
+    def start() -> EntrepotServer:
+        home = new_home(tmp_path / f"replica-{len(children.all)}", administrator=True)
+        return start_entrepot(children, home, env=shared)
+
+    return start
+
+
+@pytest.fixture
+def client() -> Iterator[Callable[[EntrepotServer], httpx.Client]]:
+    """Opens clients of the administrator."""
+    opened: list[httpx.Client] = []
+
+    def connect(server: EntrepotServer) -> httpx.Client:
+        opened.append(httpx.Client(base_url=server.url, auth=server.auth, trust_env=False, timeout=30))
+        return opened[-1]
+
+    yield connect
+    for one in opened:
+        one.close()
