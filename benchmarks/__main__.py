@@ -13,6 +13,7 @@ from benchmarks.committing import committing_rows
 from benchmarks.growth import growth_rows
 from benchmarks.load import WRK
 from benchmarks.memory import memory_rows
+from benchmarks.offloading import offload_rows
 from benchmarks.patience import patience_rows
 from benchmarks.pushing import pushing_rows
 from benchmarks.rows import Row, render
@@ -42,6 +43,10 @@ def scale(stage: Stage, quick: bool) -> Iterator[Row]:
         repositories=repositories,
         referrers=referrers,
     )
+
+
+def offload(stage: Stage, quick: bool) -> Iterator[Row]:
+    return offload_rows(stage, rounds=2 if quick else 5, seconds=1.0 if quick else 2.0)
 
 
 def patience(stage: Stage, quick: bool) -> Iterator[Row]:
@@ -82,6 +87,7 @@ def memory(stage: Stage, quick: bool) -> Iterator[Row]:
 SECTIONS: dict[str, Callable[[Stage, bool], Iterator[Row]]] = {
     "serving": serving,
     "scale": scale,
+    "offload": offload,
     "patience": patience,
     "pushing": pushing,
     "committing": committing,

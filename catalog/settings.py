@@ -20,6 +20,7 @@ from oci.remote.network.loopback import is_loopback
 
 _HOST = re.compile(r"\*|(\*\.)?[\w.-]+")
 _HOST_GLOB = re.compile(r"[\w.*?!\[\]-]+")
+_OFFLOAD = re.compile(r"x-accel:((?:/[\w~-][\w.~-]*)+)", re.ASCII)
 _Memory = Annotated[str, AfterValidator(checked(parse_size))]
 """A size, kept as its text."""
 
@@ -74,6 +75,11 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="Addresses and networks, separated by commas, of proxies whose `Forwarded` and `X-Forwarded-…` headers hold.",
+    )
+    offload: str = Field(
+        "",
+        description="Let nginx send the bytes of blobs: `x-accel:/PATH` names its internal location over the storage folder. "
+        "Only for requests from `trusted_proxies` that ask for it.",
     )
     auth: Literal["token", "basic"] = Field(
         "token",
@@ -248,6 +254,19 @@ class Settings(BaseSettings):
                 raise ValueError(f"expected addresses or networks such as 10.0.0.0/8: {error}") from None
         return texts
 
+    @field_validator("offload")
+    @classmethod
+    def _check_offload(cls, text: str, info: ValidationInfo) -> str:
+        if not text:
+            return text
+        if not _OFFLOAD.fullmatch(text):
+            raise ValueError("expected x-accel:/PATH, such as x-accel:/blobs")
+        if str(info.data.get("storage", "")).startswith("s3://"):
+            raise ValueError("nginx has no files of blobs in S3; expected none there: clients get signed URLs of S3")
+        if info.data.get("trusted_proxies") == ():
+            raise ValueError("expected nginx's address in ENTREPOT_TRUSTED_PROXIES; only its requests are offloaded")
+        return text
+
     @field_validator("hosts", "internal_hosts")
     @classmethod
     def _check_host_names(cls, texts: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
@@ -340,6 +359,11 @@ class Settings(BaseSettings):
         if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", bucket):
             raise SettingsInvalid(f"ENTREPOT_STORAGE is {self.storage!r}; expected file:PATH or s3://BUCKET/PREFIX")
         return bucket, prefix.strip("/")
+
+    @property
+    def offload_path(self) -> str:
+        """The path of nginx's internal location over the storage folder; empty without one."""
+        return self.offload.removeprefix("x-accel:")
 
     @cached_property
     def listen_address(self) -> tuple[str, int]:

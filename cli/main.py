@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli import completion, exit_codes, serve, up
+from cli import completion, exit_codes, serve, up, worker
 from cli.administration import access, audit_event, hook, quota, remote, retention, subscription, token, user
 from cli.content import distribution, query, repository, tag, version
 from cli.forms.command import FormCommand
@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 app.command(cls=FormCommand, rich_help_panel=OPERATE)(up.up)
 app.command(rich_help_panel=OPERATE)(serve.serve)
+app.command(rich_help_panel=OPERATE)(worker.worker)
 app.command(cls=FormCommand, rich_help_panel=CONTENT)(sync.sync)
 app.command(cls=FormCommand, rich_help_panel=CONTENT)(replicate.replicate)
 app.command(cls=FormCommand, rich_help_panel=CONTENT)(push.push)

@@ -32,6 +32,7 @@ from registry_api.http.errors import error_response
 from registry_api.http.fastapi_errors import respond_invalid, respond_unrouted
 from registry_api.http.forwarded import TrustedProxies
 from registry_api.http.hosts import Hosts, is_cross_origin, trusted_proxies
+from registry_api.http.offload import Offload
 from registry_api.http.threads import Threads
 from registry_api.management import accounts, content, queries, quotas, remotes, retention, versions
 from registry_api.on_demand import Fetches
@@ -83,9 +84,9 @@ def create_app(catalog: Catalog, *, now: Now = _now, make_id: Callable[[], str] 
     registry = Registry(catalog, access, threads, now, make_id, fetches, limit, hosts, freshness)
     caches, missing = Caches(upstreams), MissingChildren(upstreams)
     management = _create_management(registry, caches, missing, upstreams, open_webhooks(settings))
-    return Application(
-        DistributionApi(registry, caches, missing), management, trusted_proxies(settings), settings.public_url
-    )
+    proxies = trusted_proxies(settings)
+    offload = Offload(settings.offload_path, proxies)
+    return Application(DistributionApi(registry, caches, missing), management, proxies, offload, settings.public_url)
 
 
 def _identity_client(settings: Settings) -> "httpx.AsyncClient":
@@ -101,11 +102,13 @@ class Application:
     distribution: DistributionApi
     management: FastAPI
     proxies: TrustedProxies
+    offload: Offload
     public_url: str = ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to one request."""
         if scope["type"] == "http":
+            self.offload.mark(scope)
             scope = self.proxies.apply(scope)
             if is_cross_origin(scope, self.public_url):
                 await error_response(Denied("cross-origin requests may not change anything")).send(send, head=False)

@@ -50,6 +50,12 @@ class Stored:
     aside: bool = False
 
 
+def name_of_digest(digest: Digest) -> str:
+    """Return where a blob lies within a store, with `/` between the parts."""
+    encoded = digest.encoded
+    return f"{digest.algorithm}/{encoded[:2]}/{encoded}"
+
+
 def digest_of_name(name: str) -> tuple[Digest | None, bool]:
     """The digest that a name within the store stands for, and whether it is in quarantine."""
     parts = name.split("/")
@@ -207,8 +213,7 @@ class LocalBlobStore:
         return Path(self._name(digest))
 
     def _name(self, digest: Digest) -> str:  # text, since it is made for each pull
-        encoded = digest.encoded
-        return f"{self._folder}/{digest.algorithm}/{encoded[:2]}/{encoded}"
+        return f"{self._folder}/{name_of_digest(digest)}"
 
     def send(self, staged: Path, digest: Digest) -> None:
         """A rename takes no time."""

@@ -21,6 +21,11 @@ HOST = re.compile(r"[A-Za-z0-9.\-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
 _MOST_HOPS = 50
 FORWARDED = (b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
 Networks = Sequence[IPv4Network | IPv6Network]
+Claims = tuple[bytes, bytes, bytes, bytes]
+"""The values of the FORWARDED headers, in their order; empty for those that are not there."""
+
+_CACHED_AT_MOST = 500
+"""Bytes of headers whose reading is kept: most requests of one client have the same."""
 
 
 class Hop(NamedTuple):
@@ -87,6 +92,7 @@ class TrustedProxies:
     def __init__(self, networks: Networks) -> None:
         self._networks = networks
         self.trusts: Callable[[str], bool] = lru_cache(maxsize=4096)(self._trusts)
+        self._read: Callable[[str, Claims], tuple[str, Hop] | None] = lru_cache(maxsize=4096)(self._read_anew)
 
     def _trusts(self, address: str) -> bool:
         text = address_text(address)
@@ -100,25 +106,42 @@ class TrustedProxies:
         peer = scope.get("client")
         if not self._networks or not peer or not self.trusts(peer[0]):
             return scope
-        hops = _hops_of(scope)
+        claimed = _claims_of(scope)
+        found = (self._read if sum(map(len, claimed)) <= _CACHED_AT_MOST else self._read_anew)(peer[0], claimed)
+        return scope if found is None else _rewritten(scope, *found)
+
+    def _read_anew(self, peer: str, claimed: Claims) -> tuple[str, Hop] | None:
+        """Return the client, and what is stated of its request; None where nothing is, or what contradicts itself."""
+        hops = _hops_of(claimed)
         if not hops:
-            return scope
-        client, merged = peer[0], Hop()
+            return None
+        client, merged = peer, Hop()
         for hop in reversed(hops):  # from the nearest on, as long as the client of a proxy is a trusted proxy itself
             merged = Hop(hop.client or merged.client, hop.scheme or merged.scheme, hop.host or merged.host)
             address = address_text(hop.client)
             client = address or client
             if not address or not self.trusts(address):
                 break
-        return _rewritten(scope, client, merged)
+        return client, merged
 
 
-def _hops_of(scope: Scope) -> list[Hop]:
-    texts = {name: (find_header(scope, name) or b"").decode("latin-1") for name in FORWARDED}
-    older = parse_x_forwarded(texts[b"x-forwarded-for"], texts[b"x-forwarded-proto"], texts[b"x-forwarded-host"])
-    if not texts[b"forwarded"]:
+def _claims_of(scope: Scope) -> Claims:
+    """Return the values of the headers; several lines of one are joined by commas."""
+    found: dict[bytes, bytes | None] = dict.fromkeys(FORWARDED)
+    for name, value in scope["headers"]:
+        if name in found:
+            earlier = found[name]
+            found[name] = value if earlier is None else earlier + b", " + value
+    forwarded, addresses, schemes, hosts = (value or b"" for value in found.values())
+    return forwarded, addresses, schemes, hosts
+
+
+def _hops_of(claimed: Claims) -> list[Hop]:
+    forwarded, addresses, schemes, hosts = (value.decode("latin-1") for value in claimed)
+    older = parse_x_forwarded(addresses, schemes, hosts)
+    if not forwarded:
         return older
-    hops = parse_forwarded(texts[b"forwarded"]) or []
+    hops = parse_forwarded(forwarded) or []
     return hops if agree(hops, older) else []
 
 

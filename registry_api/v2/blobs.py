@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from starlette.types import Receive, Send
 
-from catalog.blobs.local_store import BlobReader
+from catalog.blobs.local_store import BlobReader, name_of_digest
 from catalog.versions.snapshot import Snapshot
 from oci.descriptor import UNKNOWN_SIZE
 from oci.digest import Digest
@@ -18,6 +18,7 @@ from registry_api.http.conditional import is_unchanged, not_modified_headers
 from registry_api.http.errors import error_response
 from registry_api.http.extensions import SEND_FILE, SendFile
 from registry_api.http.messages import Headers, RoutedRequest, Sendable, WholeResponse, empty_response, with_headers
+from registry_api.http.offload import REDIRECT, offload_path
 from registry_api.http.ranges import Span, parse_byte_range
 from registry_api.http.threads import Threads
 from registry_api.on_demand import ArrivingBlob
@@ -70,7 +71,15 @@ async def get_blob(registry: Registry, request: RoutedRequest) -> Sendable:
         if reader is not None:
             reader.close()
         return error_response(error, (b"content-range", f"bytes */{size}"))
+    if (path := offload_path(request)) is not None and _is_whole_file(reader):
+        reader.close()
+        return WholeResponse(200, _offload_headers(digest, path))
     return BlobResponse(*shape, reader, registry.threads, request)
+
+
+def _is_whole_file(reader: BlobReader | ArrivingBlob) -> bool:
+    """Return whether a blob is all here, in a file."""
+    return not isinstance(reader, ArrivingBlob) and reader.fileno() >= 0
 
 
 def _shape(request: RoutedRequest, digest: Digest, size: int) -> tuple[int, Headers, Span]:
@@ -170,6 +179,20 @@ def _headers(digest: Digest, size: int) -> Headers:
             (b"docker-content-digest", digest),
             (b"etag", f'"{digest}"'),
             (b"accept-ranges", "bytes"),
+        )
+    )
+
+
+@lru_cache(maxsize=4096)
+def _offload_headers(digest: Digest, path: str) -> Headers:
+    """Return the headers by which a proxy sends the file of a blob, or the range of it that the client asks for."""
+    return tuple(
+        with_headers(
+            (b"content-type", "application/octet-stream"),
+            (b"content-length", "0"),
+            (b"docker-content-digest", digest),
+            (b"etag", f'"{digest}"'),
+            (REDIRECT, f"{path}/{name_of_digest(digest)}"),
         )
     )
 

@@ -34,13 +34,13 @@ RUN read line < /greeting && \\
 """
 
 
-def shell_files() -> dict[str, bytes]:
-    """A shell and the libraries that it is linked with, from this machine."""
-    shell = shutil.which("dash") or "/bin/sh"
-    linked = subprocess.run(["ldd", shell], capture_output=True, text=True, check=True).stdout
-    libraries = {Path(path) for path in re.findall(r"(/\S+)", linked)}
+def shell_files(*commands: str) -> dict[str, bytes | str]:
+    """A shell, further commands and the libraries that these are linked with, from this machine."""
+    programs = {"bin/sh": shutil.which("dash") or "/bin/sh", **{f"bin/{name}": tool(name) for name in commands}}
+    linked = subprocess.run(["ldd", *programs.values()], capture_output=True, text=True, check=True).stdout
+    libraries = {Path(path) for path in re.findall(r"(/\S+)(?= \()", linked)}
     files = {str(path).lstrip("/"): path.read_bytes() for path in libraries}
-    return {"bin/sh": Path(shell).read_bytes(), "tmp/": b"", **files}
+    return {**{name: Path(path).read_bytes() for name, path in programs.items()}, "tmp/": b"", **files}
 
 
 @pytest.fixture

@@ -78,6 +78,17 @@ def test_what_others_say_is_not_heeded(peer: str) -> None:
     assert TrustedProxies([]).apply(scope_of(x_forwarded_for="1.1.1.1"))["client"][0] == PROXY
 
 
+def test_requests_of_several_clients_are_kept_apart() -> None:
+    proxies = TrustedProxies(read_networks(["10.0.0.0/24"]))
+    long = ", ".join(["1.1.1.1"] * 200 + [CLIENT])
+    said = [("1.1.1.1", "https"), (CLIENT, "https"), ("1.1.1.1", "http"), ("1.1.1.1", "https"), (long, "https")]
+    scopes = [proxies.apply(scope_of(x_forwarded_for=text, x_forwarded_proto=scheme)) for text, scheme in said]
+    assert [(scope["client"][0], scope["scheme"]) for scope in scopes] == [*said[:4], (CLIENT, "https")]
+    split = scope_of(x_forwarded_for="1.1.1.1")
+    split["headers"].append((b"x-forwarded-for", CLIENT.encode()))
+    assert proxies.apply(split)["client"][0] == CLIENT
+
+
 def test_forms_of_the_headers() -> None:
     assert parse_forwarded('For="a\\"b,c;d" ; Host=x,for=y') == [Hop('a"b,c;d', "", "x"), Hop("y")]
     assert parse_forwarded("nothing") is None

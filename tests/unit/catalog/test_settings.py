@@ -56,6 +56,25 @@ def test_a_bad_value_is_named_and_not_shown(
 
 
 @pytest.mark.parametrize(
+    "text", ["blobs", "x-accel:", "x-accel:/", "x-accel:blobs", "x-accel:/a/../b", "x-accel:/blobs/", "sendfile:/b"]
+)
+def test_an_offload_of_another_form_is_refused(text: str) -> None:
+    with pytest.raises(SettingsInvalid, match="ENTREPOT_OFFLOAD: expected x-accel:/PATH, such as x-accel:/blobs"):
+        read_settings(offload=text, trusted_proxies="127.0.0.1")
+
+
+def test_an_offload_needs_files_and_a_proxy() -> None:
+    assert read_settings(offload="x-accel:/in/blobs", trusted_proxies="127.0.0.1").offload_path == "/in/blobs"
+    assert read_settings().offload_path == ""
+    with pytest.raises(SettingsInvalid, match=r"ENTREPOT_OFFLOAD: .* S3.* signed URLs"):
+        read_settings(offload="x-accel:/blobs", trusted_proxies="127.0.0.1", storage="s3://blobs/registry")
+    with pytest.raises(SettingsInvalid, match="ENTREPOT_OFFLOAD: expected nginx's address in ENTREPOT_TRUSTED_PROXIES"):
+        read_settings(offload="x-accel:/blobs")
+    with pytest.raises(SettingsInvalid, match="ENTREPOT_TRUSTED_PROXIES"):
+        read_settings(offload="x-accel:/blobs", trusted_proxies="proxy.example")
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("HOSTS", "*,registry.example,*.example,::1,10.0.0.1,my_host"),
