@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
-from catalog.clean_text import clean_text, plain_text
 from catalog.lake.connection import Lake
 from catalog.lake.insertion import Row
 from catalog.lake.write_parts import write_in_parts
+from oci.unicode import clean_text, plain_text
 
 Outcome = Literal["done", "refused"]
 _AT_MOST = 10_000

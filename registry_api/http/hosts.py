@@ -12,9 +12,9 @@ from pathlib import Path
 
 from starlette.types import Scope
 
-from catalog.clean_text import clean_text
 from catalog.settings import Settings
 from oci.remote.network.loopback import is_loopback
+from oci.unicode import clean_text
 from registry_api.http.forwarded import FORWARDED, HOST, VOUCHED, TrustedProxies, address_text, claims, read_networks
 from registry_api.http.messages import find_header
 

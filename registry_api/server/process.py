@@ -14,9 +14,9 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from catalog.catalog import open_catalog
-from catalog.clean_text import clean_text
 from catalog.settings import Settings
 from oci.errors import LocalError, SettingsInvalid
+from oci.unicode import clean_text
 from registry_api.app import create_app
 from registry_api.connections.connection import Connection
 

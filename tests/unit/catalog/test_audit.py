@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from catalog.audit import Event
 from catalog.catalog import Catalog
-from catalog.clean_text import clean_text, plain_text
 from catalog.lake.write_parts import write_in_parts
 from oci.errors import CatalogUnusable
+from oci.unicode import clean_text, plain_text
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ODD = [
