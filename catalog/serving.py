@@ -24,9 +24,9 @@ class Serving:
         """Return whether other machines commit, so that `confirm` says what memory lacks; no I/O."""
         return self._snapshots.is_shared
 
-    def confirm(self) -> None:
-        """Make memory know all that was committed before the call; raise CatalogUnavailable."""
-        self._snapshots.refresh()
+    async def confirm_on_loop(self) -> None:
+        """Know whether others have committed before the call, which `is_current` then says; raise CatalogUnavailable."""
+        await self._snapshots.confirm_on_loop()
 
     def holds(self, path: str, reference: str) -> bool:
         """Return whether memory has a path's version, as far as it knows, with a manifest or blob of that digest; no I/O."""

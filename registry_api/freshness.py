@@ -10,11 +10,12 @@ from collections.abc import Callable
 
 from catalog.serving import Serving
 from oci.errors import EntrepotError
-from registry_api.http.threads import Threads
 
 log = logging.getLogger("registry_api")
 WARNING = b'110 - "the catalogue does not answer; this is what it last said"'
 """Source: RFC 9111 section 5.5, code 110 (response is stale)."""
+_PAUSE = 1.0
+"""Seconds for which a database that did not answer is not asked again."""
 _PATIENCE = 2.0
 """Seconds that a question may take."""
 
@@ -22,12 +23,10 @@ _PATIENCE = 2.0
 class Freshness:
     """Confirms what memory knows; used on one event loop."""
 
-    def __init__(
-        self, serving: Serving, threads: Threads, clock: Callable[[], float], *, staleness: float = 0.0
-    ) -> None:
+    def __init__(self, serving: Serving, clock: Callable[[], float], *, staleness: float = 0.0) -> None:
         """`staleness`: seconds for which a confirmation holds; 0: each request wants one that began after it came."""
-        self._serving, self._threads, self._clock, self._staleness = serving, threads, clock, staleness
-        self._confirmed_at = float("-inf")
+        self._serving, self._clock, self._staleness = serving, clock, staleness
+        self._confirmed_at = self._failed_at = float("-inf")
         self._asking: asyncio.Task[bool] | None = None
         self._next: asyncio.Task[bool] | None = None
         self._is_warned = False
@@ -41,6 +40,8 @@ class Freshness:
         """Make memory know all that was committed before this call; return False when the database does not answer."""
         if not self._serving.is_shared or self._clock() - self._confirmed_at < self._staleness:
             return True
+        if self._is_warned and self._clock() - self._failed_at < _PAUSE:
+            return False
         if self._next is None:
             self._next = asyncio.create_task(self._ask(self._asking))
         return await asyncio.shield(self._next)
@@ -53,11 +54,11 @@ class Freshness:
         began = self._clock()
         try:
             async with asyncio.timeout(_PATIENCE):
-                await self._threads.run(self._serving.confirm)
+                await self._serving.confirm_on_loop()
         except (TimeoutError, EntrepotError) as error:
             if not self._is_warned:
                 log.warning("serving what was last confirmed error=%s", error or "no answer")
-            self._is_warned = True
+            self._is_warned, self._failed_at = True, self._clock()
             return False
         self._confirmed_at, self._is_warned = began, False
         return True

@@ -157,6 +157,10 @@ class Lake:
         """Make `sequence` cover all that was committed before, as it always does on one machine; raise CatalogUnavailable."""
         self.metadata.confirm()
 
+    async def confirm_on_loop(self) -> None:
+        """Do the same on the one event loop of this process, one call at a time."""
+        await self.metadata.confirm_on_loop()
+
     def read_metadata(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
         """Return rows of DuckLake's own tables, which are named `{meta}ducklake_…`; raise CatalogUnusable."""
         return self.metadata.rows(sql, parameters, self.read)

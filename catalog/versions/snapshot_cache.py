@@ -151,6 +151,10 @@ class Snapshots:
         self._lake.confirm()
         self._read_news()
 
+    async def confirm_on_loop(self) -> None:
+        """Know on the event loop whether others have committed, which `is_current` then says; raise CatalogUnavailable."""
+        await self._lake.confirm_on_loop()
+
     @property
     def is_shared(self) -> bool:
         """Return whether other machines commit."""

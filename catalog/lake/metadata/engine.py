@@ -90,6 +90,9 @@ class Metadata(Protocol):
     def confirm(self) -> None:
         """Make the position cover all that was committed before the call; raise CatalogUnavailable."""
 
+    async def confirm_on_loop(self) -> None:
+        """Do the same on the one event loop of this process, one call at a time."""
+
     def has_landed(self, snapshot_id: int | None, note: str, read: Read) -> bool:
         """Return whether a commit is there whose writer died, or whose end nobody heard; the lock is held.
 

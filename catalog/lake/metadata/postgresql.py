@@ -23,11 +23,11 @@ from catalog.lake.metadata.attachment import POSTGRES, attach_postgres
 from catalog.lake.metadata.data import LakeData
 from catalog.lake.metadata.engine import META, Read, Row
 from catalog.lake.metadata.listener import Confirmer, Listener, SnapshotPosition
+from catalog.lake.metadata.loop_connection import NEWEST, LoopConnection
 from oci.errors import CatalogBusy, CatalogUnavailable
 
 CHANNEL = "entrepot_snapshots"
 _LOCK = lock_key("catalogue")
-_NEWEST = "SELECT max(snapshot_id) FROM public.ducklake_snapshot"
 _KEEPALIVE = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
 """The server gives up the lock of a machine that was cut off after some 25 seconds."""
 _TRIGGER = f"""
@@ -53,6 +53,7 @@ class PostgresMetadata:
         self._base = 0
         self.sequence = SnapshotPosition()
         self.worker = _DirectWriter(self)
+        self._loop_connection = LoopConnection(self._address, self.sequence)
         self._confirmer = Confirmer(self._ask_newest, self.sequence)
         self._listener = Listener(self._address, CHANNEL, self.sequence, self.confirm)
 
@@ -139,8 +140,11 @@ class PostgresMetadata:
     def confirm(self) -> None:
         self._confirmer.confirm()
 
+    async def confirm_on_loop(self) -> None:
+        await self._loop_connection.confirm()
+
     def _ask_newest(self) -> int:
-        return int(self._database.rows(_NEWEST)[0][0] or 0)
+        return int(self._database.rows(NEWEST)[0][0] or 0)
 
     def has_landed(self, snapshot_id: int | None, note: str, read: Read) -> bool:
         sql = "SELECT 1 FROM {meta}ducklake_snapshot_changes WHERE snapshot_id = ? AND commit_extra_info = ?"

@@ -103,6 +103,9 @@ class SqliteMetadata:
     def confirm(self) -> None:
         """Do nothing: the counter is in shared memory."""
 
+    async def confirm_on_loop(self) -> None:
+        """Do nothing, as `confirm`."""
+
     def has_landed(self, snapshot_id: int | None, note: str, read: Read) -> bool:
         if snapshot_id is None:  # DuckDB says of its own transactions whether they failed
             return False
