@@ -59,6 +59,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Have processes that share the modules begin with the longest."""
+    if config.getoption("on_postgresql"):
+        for item in items:
+            if item.get_closest_marker("embedded"):
+                item.add_marker(pytest.mark.skip(reason="of the embedded default alone"))
     if hasattr(config, "workerinput"):
         items[:] = [items[place] for place in longest_first([item.nodeid for item in items], read_durations())]
 

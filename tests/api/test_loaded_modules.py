@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
+import pytest
 
 from catalog.catalog import open_catalog
 from catalog.distributions.records import Distribution
@@ -95,6 +96,7 @@ def serve(home: Path, listed: Path) -> Iterator[EntrepotServer]:
         child.stop()
 
 
+@pytest.mark.embedded
 def test_a_registry_that_is_pushed_to_and_pulled_from_loads_no_more_than_that_takes(tmp_path: Path) -> None:
     home, listed = tmp_path / "entrepot", tmp_path / "modules.json"
     with serve(home, listed) as server:

@@ -84,6 +84,7 @@ def _pull(api: Api, calls: Counter[str], method: str, path: str, status: int) ->
     return Counter({name: count / PULLS for name, count in calls.items()})
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_a_manifest_costs_nothing_but_the_answer(
     api: Api, name: str, push_simple: Callable[..., Digest], calls: Counter[str], method: str
@@ -92,6 +93,7 @@ def test_a_manifest_costs_nothing_but_the_answer(
     assert _pull(api, calls, method, f"/v2/{name}/manifests/v1", 200) == Counter()
 
 
+@pytest.mark.embedded
 def test_a_missing_blob_costs_one_look_up(
     api: Api, name: str, push_simple: Callable[..., Digest], calls: Counter[str]
 ) -> None:

@@ -47,6 +47,7 @@ def _make_known(api: Api) -> None:
     api.push("team/app", "first", store, pack_image(store, [{"first": "layer"}]))
 
 
+@pytest.mark.embedded
 def test_a_small_blob_takes_a_thread_for_each_request_two_syncs_and_a_transaction(
     own_api: Api, counted: "Counter[str]"
 ) -> None:
@@ -56,6 +57,7 @@ def test_a_small_blob_takes_a_thread_for_each_request_two_syncs_and_a_transactio
     assert counted == {"threads": 3, "syncs": 2, "transactions": 1}
 
 
+@pytest.mark.embedded
 def test_a_blob_in_one_request_takes_one_thread(own_api: Api, counted: "Counter[str]") -> None:
     _make_known(own_api)
     counted.clear()
@@ -63,6 +65,7 @@ def test_a_blob_in_one_request_takes_one_thread(own_api: Api, counted: "Counter[
     assert counted == {"threads": 1, "syncs": 2, "transactions": 1}
 
 
+@pytest.mark.embedded
 def test_a_manifest_takes_one_thread(own_api: Api, counted: "Counter[str]") -> None:
     _make_known(own_api)
     store = MemoryStore()

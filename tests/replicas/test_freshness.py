@@ -83,7 +83,7 @@ def test_without_the_database_pulls_go_on_and_pushes_are_told_to_try_again(
     refused = own.post("/v2/team/app/blobs/uploads/")
     assert (refused.status_code, "retry-after" in refused.headers) == (503, True)
     assert own.get("/healthz").status_code == 200
-    assert own.get("/readyz").status_code == 503
+    wait_until(lambda: own.get("/readyz").status_code == 503, 10, "the replica is not ready")
 
     child.start()
     wait_until(lambda: own.get("/readyz").status_code == 200, 30, "the replica is ready again")

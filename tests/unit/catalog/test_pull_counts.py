@@ -89,6 +89,7 @@ def test_several_processes_add_up(catalog: Catalog, open_again: Callable[..., Ca
     assert asked.to_pydict()["pulls"] == [1, 3]
 
 
+@pytest.mark.embedded
 def test_a_write_of_pulls_makes_no_version_and_costs_others_one_query(
     catalog: Catalog, open_again: Callable[..., Catalog], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,6 +74,7 @@ def former(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
+@pytest.mark.embedded
 def test_sources_go_to_the_repositories_that_left_blobs_there(former: Path, open_again: Callable[[], Catalog]) -> None:
     opened = open_again()
     found = {
@@ -87,6 +88,7 @@ def test_sources_go_to_the_repositories_that_left_blobs_there(former: Path, open
     assert opened.sources.of_all(CHOSEN).keys() == {"a", "d"}
 
 
+@pytest.mark.embedded
 def test_what_nobody_is_robbed_by_stays_usable(former: Path, open_again: Callable[[], Catalog]) -> None:
     for _ in range(2):
         opened = open_again()

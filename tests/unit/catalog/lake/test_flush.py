@@ -64,6 +64,7 @@ def test_a_reader_never_notices_a_flush(catalog: Catalog, home: Path) -> None:
     assert catalog._lake.read(ROWS) == [(10,)]
 
 
+@pytest.mark.embedded
 def test_a_flush_that_was_killed_before_it_told_is_told_by_the_reader(
     catalog: Catalog, home: Path, open_again: Callable[..., Catalog], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import duckdb
+import pytest
 
 from catalog.catalog import Catalog
 from catalog.lake.duckdb_instance import load_extensions
@@ -12,6 +13,7 @@ from catalog.settings import read_settings
 from tests.unit.catalog.conftest import push_image
 
 
+@pytest.mark.embedded
 def test_a_home_that_was_moved_opens_and_goes_on(tmp_path: Path) -> None:
     old, new = tmp_path / "old", tmp_path / "new's"
     with Catalog(read_settings(home=old)) as catalog:
@@ -28,6 +30,7 @@ def test_a_home_that_was_moved_opens_and_goes_on(tmp_path: Path) -> None:
         ]
 
 
+@pytest.mark.embedded
 def test_other_programs_find_the_rows_of_a_moved_home(tmp_path: Path) -> None:
     with Catalog(read_settings(home=tmp_path / "old")) as catalog:
         push_image(catalog, "team/app", "v1", "v1")

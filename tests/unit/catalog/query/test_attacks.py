@@ -196,6 +196,7 @@ def _targets(folder: Path) -> list[str]:
     return found
 
 
+@pytest.mark.embedded
 def test_a_question_ends_with_whoever_has_asked(catalog: Catalog) -> None:
     push_image(catalog, "team/app", "a", "one")
     slow = Question("SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range + b.range = 7")

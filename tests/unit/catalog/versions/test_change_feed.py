@@ -117,6 +117,7 @@ with lake.write() as writer:
 """
 
 
+@pytest.mark.embedded
 def test_a_writer_that_dies_in_its_commit_stops_nobody(catalog: Catalog) -> None:
     push_image(catalog, "team/app", "a", "one")
     command = [sys.executable, "-c", DIE_IN_COMMIT, str(catalog._lake.file)]
@@ -148,11 +149,13 @@ def test_a_writer_that_dies_in_its_commit_stops_nobody(catalog: Catalog) -> None
     assert push_image(catalog, "team/app", "b", "two").version == 2
 
 
+@pytest.mark.embedded
 def test_opening_heals_the_counter(catalog: Catalog, open_again: Callable[..., Catalog]) -> None:
     sqlite_of(catalog._lake).sequence.begin()
     assert open_again()._lake.sequence.value % 2 == 0
 
 
+@pytest.mark.embedded
 def test_a_catalogue_of_a_newer_release_is_refused(catalog: Catalog, home: Path) -> None:
     with catalog._lake.write() as writer:
         writer.insert("schema_versions", [(99, "2030-01-01")])
