@@ -5,6 +5,7 @@ deleting the home stays in the server until it ends.
 """
 
 import hashlib
+import inspect
 import os
 import sys
 from collections.abc import Iterator
@@ -68,7 +69,7 @@ def _change(settings: Any) -> None:
 
     from tests.postgresql import PostgresServer
 
-    own = settings.__dict__["catalog_address"].func
+    own = inspect.getattr_static(settings, "catalog_address").func
 
     def catalog_address(self: Any) -> Any:
         from catalog.postgres_address import PostgresAddress
