@@ -69,7 +69,7 @@ class BlobIndex:
         self.database = database
         is_shared = database.is_shared
         self._for_update = " FOR UPDATE" if is_shared else ""
-        self._add_link = _ADD_LINK.format(for_key_share=" FOR KEY SHARE" if is_shared else "")
+        self.add_link_sql = _ADD_LINK.format(for_key_share=" FOR KEY SHARE" if is_shared else "")
         self._left_step = _LEFT_STEP_SHARED if is_shared else _LEFT_STEP
 
     def size(self, digest: str) -> int | None:
@@ -147,7 +147,7 @@ class BlobIndex:
 
     def add_link(self, repository: str, digest: str, *, media_type: str, now: float) -> bool:
         """Lease a blob to the repository; False, and no lease, when the blob is not held."""
-        return self.database.change(self._add_link, (repository, media_type, now, digest)) > 0
+        return self.database.change(self.add_link_sql, (repository, media_type, now, digest)) > 0
 
     def repositories_of(self, digest: str) -> set[str]:
         """Return which repositories hold a lease on the blob."""

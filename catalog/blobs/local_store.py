@@ -100,6 +100,10 @@ class BlobStore(Protocol):
         """Raise StorageCorrupt for a blob recorded with `size` that is missing or of another size."""
         ...
 
+    def identity(self, digest: Digest) -> str:
+        """Return what changes when a blob's bytes are brought anew; empty when there are none."""
+        ...
+
     @property
     def redirects(self) -> bool:
         """Return whether `url` may be asked."""
@@ -250,6 +254,13 @@ class LocalBlobStore:
 
     def check_blob(self, digest: Digest, size: int) -> None:
         self.open(digest, size).close()
+
+    def identity(self, digest: Digest) -> str:
+        try:
+            found = os.stat(self._name(digest))  # noqa: PTH116  # as the other calls here
+        except FileNotFoundError:
+            return ""
+        return f"{found.st_ino} {found.st_mtime_ns}"
 
     @property
     def redirects(self) -> bool:

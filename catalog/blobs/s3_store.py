@@ -120,14 +120,23 @@ class S3BlobStore:
         if found != size:
             raise StorageCorrupt(f"{digest} is recorded with {size} bytes, but its object has {found}")
 
+    def identity(self, digest: Digest) -> str:
+        found = self._head(digest)
+        return "" if found is None else f"{found['ETag']} {found['LastModified']}"
+
     def _size(self, digest: Digest) -> int | None:
+        found = self._head(digest)
+        return None if found is None else int(found["ContentLength"])
+
+    def _head(self, digest: Digest) -> dict[str, Any] | None:
         with _s3_errors(self._bucket):
             try:
-                return int(self._client.head_object(Bucket=self._bucket, Key=self.key(digest))["ContentLength"])
+                found: dict[str, Any] = self._client.head_object(Bucket=self._bucket, Key=self.key(digest))
             except ClientError as error:
                 if _is_missing(error):
                     return None
                 raise
+        return found
 
     def open(self, digest: Digest, size: int) -> "S3BlobReader":
         reader = S3BlobReader(self._client, self._bucket, self.key(digest), size)

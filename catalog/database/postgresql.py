@@ -25,6 +25,16 @@ _CONNECTIONS = 8
 """Connections of one process at most; who finds none waits."""
 _WAIT = 2.0
 """Seconds that somebody waits for a connection."""
+_SESSION = {
+    "search_path": SCHEMA,
+    "lock_timeout": "30s",
+    # A machine that is gone, or a process that stands still, gives back its locks.
+    "idle_in_transaction_session_timeout": "10min",
+    "tcp_keepalives_idle": "20",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+}
+"""Settings of the pool's sessions."""
 
 
 def lock_key(name: str) -> int:
@@ -87,7 +97,7 @@ class PostgresDatabase:
             if is_there is None:
                 self._make_schema(connection)
         self._pool: ConnectionPool[psycopg.Connection[Row]] = ConnectionPool(
-            kwargs={**_arguments(address, {"search_path": SCHEMA}), "autocommit": True},
+            kwargs={**_arguments(address, _SESSION), "autocommit": True},
             min_size=1,
             max_size=connections,
             timeout=_WAIT,

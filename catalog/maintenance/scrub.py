@@ -5,7 +5,7 @@ was last read, so that a pass that was killed goes on where it was.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from catalog.blobs.index import BlobIndex
 from catalog.blobs.local_store import BlobReader, BlobStore
@@ -35,10 +35,14 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """What is wrong with a blob; `has_other_bytes`: its file is whole, and its digest another one."""
+    """What is wrong with a blob; `has_other_bytes`: its file is whole, and its digest another one.
+
+    `identity`: that of the bytes (`BlobStore.identity`) before they were read, None where it is not known.
+    """
 
     reason: str
     has_other_bytes: bool = False
+    identity: str | None = None
 
 
 class Scrubber:
@@ -50,8 +54,10 @@ class Scrubber:
     def read(self, blob: DueBlob, pace: Pace) -> Damage | None:
         """Read a blob whole; return what is wrong with it, None for nothing. What reads wrong is read once more first: memory
         and network have faults too. Raises StorageUnavailable."""
-        damage = None
-        for _ in range(2):
+        damage, identity = None, None
+        for is_again in (False, True):
+            if is_again:
+                identity = self._store.identity(blob.digest)
             try:
                 with self._store.open(blob.digest, blob.size) as reader:
                     damage = _read_whole(reader, blob.digest, pace)
@@ -59,7 +65,7 @@ class Scrubber:
                 damage = Damage(error.message)
             if damage is None:
                 return None
-        return damage
+        return damage and replace(damage, identity=identity)
 
     def set_aside(self, blob: DueBlob, damage: Damage, now: float) -> Fault | None:
         """Move damaged bytes away, and count the blob as not held, so that whoever brings it anew heals it.
@@ -75,8 +81,8 @@ class Scrubber:
         )
 
     def _was_mended(self, blob: DueBlob, damage: Damage) -> bool:
-        """Return whether a file that was missing or of another size is there now: an upload has brought it."""
-        if damage.has_other_bytes:
+        """Return whether an upload has brought the bytes since they were read."""
+        if damage.has_other_bytes and damage.identity in (None, self._store.identity(blob.digest)):
             return False
         try:
             self._store.check_blob(blob.digest, blob.size)

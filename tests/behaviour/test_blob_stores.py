@@ -77,6 +77,19 @@ def test_what_is_missing_or_of_another_size_is_told(store: BlobStore) -> None:
             act(DIGEST, len(DATA) - 1)
 
 
+def test_bytes_that_are_brought_anew_have_another_identity(store: BlobStore) -> None:
+    assert store.identity(DIGEST) == ""
+    put(store, DATA)
+    first = store.identity(DIGEST)
+    assert first
+    assert store.identity(DIGEST) == first
+    staged = store.staging / "staged"
+    staged.write_bytes(DATA[:-1] + b"!")  # the index verifies, not the store
+    store.send(staged, DIGEST)
+    store.adopt(staged, DIGEST)
+    assert store.identity(DIGEST) not in ("", first)
+
+
 def test_what_is_deleted_is_gone_and_again_is_no_error(store: BlobStore) -> None:
     put(store, DATA)
     for _ in range(2):

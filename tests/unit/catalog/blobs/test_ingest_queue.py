@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from catalog.blobs.index import BlobIndex
-from catalog.blobs.ingest_queue import Ingest, IngestQueue
+from catalog.blobs.ingest_queue import Ingest, IngestQueue, place_all
 from catalog.blobs.local_store import BlobVanished
 from oci.digest import Digest
 from oci.errors import StorageFull
@@ -51,6 +51,19 @@ def test_a_blob_that_cannot_be_placed_does_not_touch_the_others(blob_index: Blob
     assert [type(one.error) for one in group] == [type(None), BlobVanished, type(None)]
     assert settled == [DIGESTS[0], DIGESTS[2]]
     assert [blob_index.size(digest) for digest in DIGESTS[:3]] == [1, None, 1]
+
+
+@pytest.mark.parametrize("is_remote", [False, True])
+def test_blobs_of_a_remote_store_are_placed_side_by_side(is_remote: bool) -> None:
+    both = threading.Barrier(2)
+
+    def meet() -> None:
+        both.wait(20 if is_remote else 0)
+
+    group = [arriving(digest, meet) for digest in DIGESTS[:2]]
+    place_all(group, is_remote=is_remote)
+    alone = [isinstance(one.error, threading.BrokenBarrierError) for one in group]
+    assert alone == [not is_remote] * 2
 
 
 def test_blobs_whose_places_are_not_durable_are_not_held(blob_index: BlobIndex) -> None:

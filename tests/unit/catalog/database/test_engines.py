@@ -70,6 +70,24 @@ def test_a_transaction_tells_how_many_rows_it_changed(opener: Opener) -> None:
         assert connection.execute("SELECT number FROM things WHERE name = ?", ("z",)).fetchone() is None
 
 
+def test_a_change_of_one_statement_tells_how_many_rows_it_changed_and_is_seen_by_all(opener: Opener) -> None:
+    database, other = opener(SCHEMA), opener(SCHEMA)
+    assert database.change("INSERT INTO things VALUES (?, ?, NULL), ('b', 1, NULL)", ("a", 2)) == 2
+    assert database.change("DELETE FROM things WHERE name = ?", ("c",)) == 0
+    assert other.rows("SELECT name FROM things ORDER BY name") == [("a",), ("b",)]
+
+
+def test_names_that_another_transaction_has_are_not_waited_for(opener: Opener) -> None:
+    database, other = opener(SCHEMA), opener(SCHEMA)
+    with database.transaction() as connection:
+        assert database.lock_free(connection, ["a", "b"]) == {"a", "b"}
+        if database.is_shared:  # else the other has to wait for all of the file
+            with other.transaction() as further:
+                assert other.lock_free(further, ["b", "c"]) == {"c"}
+    with other.transaction(["a"]) as connection:
+        assert other.lock_free(connection, ["a", "b", "c"]) == {"a", "b", "c"}
+
+
 def test_a_schema_is_brought_up_to_date_once_and_a_newer_one_is_refused(opener: Opener) -> None:
     opener(SCHEMA)
     further = (_TABLE, "ALTER TABLE things ADD COLUMN further TEXT; UPDATE things SET further = 'x'")

@@ -18,6 +18,7 @@ from oci.errors import BlobUnknown
 from tests.homes import new_home
 from tests.unit.catalog.conftest import commit_to, push_image, stage_image
 
+pytestmark = pytest.mark.usefixtures("holdings")
 DAY = 86400.0
 
 

@@ -17,6 +17,7 @@ from oci.digest import Digest
 from tests.homes import new_home
 from tests.unit.catalog.conftest import commit_to, stage_blob, stage_manifest
 
+pytestmark = pytest.mark.usefixtures("holdings")
 NAME = "cache/team/app"
 HOUR = 3600.0
 

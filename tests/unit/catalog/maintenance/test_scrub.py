@@ -18,6 +18,7 @@ from tests.homes import new_home
 from tests.servers import S3Server
 from tests.unit.catalog.conftest import push_image
 
+pytestmark = pytest.mark.usefixtures("holdings")
 DAY = 86400.0
 LAYERS = ("first layer", "second layer", "third layer", "last layer")
 
@@ -137,6 +138,24 @@ def test_what_was_healed_or_freed_since_it_was_read_is_left_alone(
     assert damage is not None
     assert timed.maintenance.scrubber.set_aside(missing, damage, now[0]) is None
     assert timed.content.read(missing.digest) == b"first layer"
+
+
+def test_other_bytes_that_were_replaced_since_they_were_read_are_left_alone(
+    timed: Catalog, now: list[float], blobs: Path
+) -> None:
+    push_image(timed, "team/app", "v1", "one", LAYERS)
+    due = {one.digest: one for one in timed.maintenance.scrubber.records.next_due("", now[0] + 1, 100)}
+    flipped = due[Digest.of(b"first layer")]
+    file_of(blobs, "first layer").write_bytes(b"First layer")
+    os.utime(file_of(blobs, "first layer"), (now[0], now[0]))  # a bucket tells times in seconds
+    damage = timed.maintenance.scrubber.read(flipped, pace())
+    assert damage is not None
+    assert damage.has_other_bytes
+    with timed.uploads.begin("team/other") as session:
+        session.write(b"first layer")
+        session.finish(flipped.digest)
+    assert timed.maintenance.scrubber.set_aside(flipped, damage, now[0]) is None
+    assert timed.content.read(flipped.digest) == b"first layer"
 
 
 def test_a_damaged_manifest_is_not_kept_in_memory(
