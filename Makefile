@@ -32,7 +32,7 @@ check: setup ## lint, types and the fast tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy tests benchmarks scripts
+	$(BIN)/mypy tests benchmarks scripts deploy
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder -m "not slow" -q $(ARGS)
 
 conformance: setup tools ## run the conformance suite of the distribution specification

@@ -148,8 +148,8 @@ def test_relative_links_resolve() -> None:
 
 
 def test_every_path_of_the_project_that_is_named_exists() -> None:
-    rooms = "|".join([*ARROWS, "scripts", "tests", "docs"])
-    path = re.compile(rf"`((?:{rooms})/[^\s`<]*(?:/|\.(?:py|sql|md)))`")
+    rooms = "|".join([*ARROWS, "scripts", "tests", "docs", "deploy"])
+    path = re.compile(rf"`((?:{rooms})/[^\s`<]*(?:/|\.(?:py|sql|md|yaml|conf)))`")
     named = {
         (page.name, found)
         for page in PAGES

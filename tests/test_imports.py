@@ -219,7 +219,7 @@ def product_files() -> list[Path]:
 
 def measured_files() -> list[Path]:
     return product_files() + sorted(
-        path for folder in ("benchmarks", "scripts") for path in (ROOT / folder).rglob("*.py")
+        path for folder in ("benchmarks", "scripts", "deploy") for path in (ROOT / folder).rglob("*.py")
     )
 
 
