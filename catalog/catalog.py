@@ -25,6 +25,7 @@ from catalog.remotes.records import Remotes
 from catalog.retention.rules import RetentionRules
 from catalog.serving import Serving
 from catalog.settings import Settings
+from catalog.state.shared_state import open_state
 from catalog.versions.blob_sources import Sources
 from catalog.versions.changes import Lookups
 from catalog.versions.deletion import Squasher
@@ -43,6 +44,7 @@ class Catalog:
 
     def __init__(self, settings: Settings, *, clock: Clock = time.time) -> None:
         self.settings = settings
+        self.state = open_state(settings)
         room = open_room(settings)
         room.throw_off()
         store = open_store(settings)
@@ -104,6 +106,8 @@ class Catalog:
         """Close files and connections."""
         self._lake.close()
         self._blob_index.close()
+        if self.state is not None:
+            self.state.close()
 
     def __enter__(self) -> Self:
         return self

@@ -74,12 +74,12 @@ def create_app(catalog: Catalog, *, now: Now = _now, make_id: Callable[[], str] 
     settings = catalog.settings
     upstreams = Upstreams(settings, catalog.remotes, interactive=True)
     identities = IdentityTokens(lambda: _identity_client(settings), internal=settings.internal_hosts)
-    access = AccessController(AccessStore(settings), catalog.events, threads, now, identities)
+    access = AccessController(AccessStore(settings, catalog.state), catalog.events, threads, now, identities)
     fetches = Fetches(catalog, threads, upstreams)
     limit, hosts = TokenBuckets(settings.request_rate), Hosts(settings)
     registry = Registry(catalog, access, threads, now, make_id, fetches, limit, hosts)
     caches, missing = Caches(upstreams), MissingChildren(upstreams)
-    management = _create_management(registry, caches, missing, upstreams, open_webhooks(settings))
+    management = _create_management(registry, caches, missing, upstreams, open_webhooks(settings, catalog.state))
     return Application(
         DistributionApi(registry, caches, missing), management, trusted_proxies(settings), settings.public_url
     )
