@@ -42,10 +42,10 @@ def administering(home: Path | None) -> "Iterator[tuple[Administration, Catalog]
 def administering_webhooks(home: Path | None) -> "Iterator[tuple[WebhookAdministration, Catalog]]":
     """Yield the administration of hooks and subscriptions, and the open catalogue."""
     from catalog.webhooks.administration import WebhookAdministration
-    from catalog.webhooks.queue import EventQueue, events_file
+    from catalog.webhooks.queue import open_queue
     from catalog.webhooks.records import open_event_records
 
-    with opened(home, may_be_new=True) as catalog, EventQueue(events_file(catalog.settings)) as queue:
+    with opened(home, may_be_new=True) as catalog, open_queue(catalog.settings, catalog.state) as queue:
         records = open_event_records(catalog.settings, catalog.state)
         yield WebhookAdministration(records, queue, catalog.events, actor=ACTOR, now=lambda: datetime.now(UTC)), catalog
 

@@ -68,7 +68,7 @@ PACKAGE_ARROWS: dict[str, set[str]] = {
     "catalog/signing": {"catalog", "filters", "versions"},
     "catalog/state": {"database"},
     "catalog/versions": {"audit", "blobs", "distributions", "filters", "lake", "quotas", "remotes"},
-    "catalog/webhooks": {"access", "audit", "commits", "distributions", "filters", "state"},
+    "catalog/webhooks": {"access", "audit", "commits", "database", "distributions", "filters", "state"},
     "registry_api/__main__": {"server"},
     "registry_api/app": {
         "auth",
@@ -93,7 +93,8 @@ PACKAGE_ARROWS: dict[str, set[str]] = {
     "registry_api/health": {"context", "http"},
     "registry_api/http": set(),
     "registry_api/management": {"auth", "context", "http"},
-    "registry_api/on_demand": {"http"},
+    "registry_api/fetch_locks": {"http"},
+    "registry_api/on_demand": {"fetch_locks", "http"},
     "registry_api/pull_through": {"context", "http"},
     "registry_api/server": {"app", "connections"},
     "registry_api/token_endpoint": {"auth", "context", "http"},

@@ -17,10 +17,7 @@ _KEEPALIVE = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_k
 
 
 class SessionLocks:
-    """All locks of one process; usable from any thread. The connection is made for the first of them."""
-
-    is_immediate = False
-    """Whether a call may be made on an event loop."""
+    """All locks of one process; usable from any thread, not on an event loop. The connection is made for the first of them."""
 
     def __init__(self, address: PostgresAddress) -> None:
         self._address = address

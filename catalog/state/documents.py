@@ -20,7 +20,7 @@ from oci.errors import CatalogUnavailable, CatalogUnusable
 M = TypeVar("M", bound=BaseModel)
 
 
-class Document(Protocol[M]):
+class StateDocument(Protocol[M]):
     """A process's sight of a document; usable from any thread."""
 
     @property
@@ -146,7 +146,7 @@ def _checked(value: M) -> M:
     return type(value).model_validate(value.model_dump())
 
 
-def open_document(settings: Settings, state: SharedState | None, name: str, file: Path, empty: M) -> Document[M]:
+def open_document(settings: Settings, state: SharedState | None, name: str, file: Path, empty: M) -> StateDocument[M]:
     """Return a document: the file, or the row of that name where state is shared."""
     if state is not None:
         return SharedDocument(state, name, empty)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from catalog.access.logins import hash_secret
 from catalog.audit import Event, Events
-from catalog.state.documents import Document
+from catalog.state.documents import StateDocument
 from catalog.webhooks.queue import Cursor, EventQueue
 from catalog.webhooks.records import EventRecords, Hook, Subscription, read_record, without_query
 from oci.errors import Conflict, RecordUnknown
@@ -27,7 +27,7 @@ class WebhookAdministration:
 
     def __init__(
         self,
-        records: Document[EventRecords],
+        records: StateDocument[EventRecords],
         queue: EventQueue,
         events: Events,
         *,

@@ -14,7 +14,7 @@ from catalog.filters.tags import TagPattern
 from catalog.parsed_text import checked
 from catalog.path_patterns import PathPattern, matches
 from catalog.settings import Settings
-from catalog.state.documents import Document, open_document
+from catalog.state.documents import StateDocument, open_document
 from catalog.state.shared_state import SharedState
 from catalog.unit_fields import Hours, Seconds
 from oci.errors import InvalidInput
@@ -146,7 +146,7 @@ class EventRecords(_Value):
     subscriptions: Mapping[str, Subscription] = Field(default_factory=dict)
 
 
-def open_event_records(settings: Settings, state: SharedState | None = None) -> Document[EventRecords]:
+def open_event_records(settings: Settings, state: SharedState | None = None) -> StateDocument[EventRecords]:
     """Return the document of all records; keys of `hmac` hooks in it are readable by the owner alone."""
     return open_document(settings, state, "event-records", settings.root / "event-records.json", EventRecords())
 

@@ -6,10 +6,10 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from catalog.settings import Settings
-from catalog.state.documents import Document
+from catalog.state.documents import StateDocument
 from catalog.state.shared_state import SharedState
 from catalog.webhooks.administration import WebhookAdministration
-from catalog.webhooks.queue import EventQueue, events_file
+from catalog.webhooks.queue import EventQueue, open_queue
 from catalog.webhooks.records import EventRecords, open_event_records
 from registry_api.auth.rate_limits import TokenBuckets
 from registry_api.http.fair_queue import FairQueue
@@ -25,7 +25,7 @@ _UNPROVEN = 4
 class Webhooks:
     """The records of hooks and subscriptions, the queue of what waits for them, and the limits of the receiver."""
 
-    document: Document[EventRecords]
+    document: StateDocument[EventRecords]
     queue: EventQueue
     rate: TokenBuckets = field(default_factory=lambda: TokenBuckets(_RATE))
     unproven: FairQueue = field(default_factory=lambda: FairQueue(_UNPROVEN, waiting=8))
@@ -50,9 +50,7 @@ class Webhooks:
 
 def open_webhooks(settings: Settings, state: SharedState | None) -> Webhooks:
     """Open this installation's records and queue; the caller closes the queue."""
-    return Webhooks(
-        open_event_records(settings, state), EventQueue(events_file(settings), busy_timeout=settings.lock_timeout)
-    )
+    return Webhooks(open_event_records(settings, state), open_queue(settings, state))
 
 
 async def _depend_on_webhooks(request: Request) -> Webhooks:

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from catalog.settings import Settings
-from catalog.state.documents import Document, SharedDocument, open_document
+from catalog.state.documents import SharedDocument, StateDocument, open_document
 from catalog.state.shared_state import SharedState
 from oci.errors import CatalogUnavailable, CatalogUnusable, Conflict
 from tests.postgresql import PostgresServer
@@ -32,11 +32,11 @@ def adding(name: str) -> Callable[[Things], Things]:
     return lambda things: things.with_name(name)
 
 
-def has(one: "Document[Things]", count: int) -> Callable[[], bool]:
+def has(one: "StateDocument[Things]", count: int) -> Callable[[], bool]:
     return lambda: len(one.value.names) == count
 
 
-def document(settings: Settings, state: SharedState | None) -> Document[Things]:
+def document(settings: Settings, state: SharedState | None) -> StateDocument[Things]:
     return open_document(settings, state, "things", settings.root / "things.json", Things())
 
 
@@ -55,7 +55,7 @@ def test_what_one_process_writes_another_sees(settings: Settings, open_process: 
 def test_no_change_is_lost_to_another(settings: Settings, open_process: Open) -> None:
     both = [document(settings, open_process()) for _ in range(2)]
 
-    def write(which: Document[Things], who: str) -> None:
+    def write(which: StateDocument[Things], who: str) -> None:
         for number in range(10):
             which.update(adding(f"{who}{number}"))
 
@@ -83,7 +83,7 @@ def test_of_many_that_create_it_one_does(settings: Settings, open_process: Open)
     made: list[str] = []
     results: list[bool] = []
 
-    def create(which: Document[Things], who: str) -> None:
+    def create(which: StateDocument[Things], who: str) -> None:
         def make() -> Things:
             made.append(who)
             time.sleep(0.05)
