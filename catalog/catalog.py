@@ -62,7 +62,7 @@ class Catalog:
         self.uploads = Uploads(store, blob_index, clock=clock, expiry=settings.upload_expiry, room=room)
         self.content = ContentStore(store, blob_index, self.uploads, clock=clock)
         self.distributions = Distributions(lake)
-        self.remotes = Remotes(lake)
+        self.remotes = Remotes(lake, self.state)
         self.quotas = Quotas(lake)
         self.retention_rules = RetentionRules(lake)
         self.sources = Sources(lake)

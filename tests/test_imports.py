@@ -62,7 +62,7 @@ PACKAGE_ARROWS: dict[str, set[str]] = {
     "catalog/query": {"filters", "lake"},
     "catalog/query/named": {"query"},
     "catalog/quotas": {"lake"},
-    "catalog/remotes": {"blobs", "distributions", "lake"},
+    "catalog/remotes": {"blobs", "distributions", "lake", "state"},
     "catalog/serving": {"distributions", "versions"},
     "catalog/retention": {"access", "filters", "lake", "pull_counts", "versions"},
     "catalog/signing": {"catalog", "filters", "versions"},

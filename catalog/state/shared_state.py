@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 _SCHEMA = Schema(
     "state",
     (),
-    ("CREATE TABLE documents (name TEXT PRIMARY KEY, version BIGINT NOT NULL, body TEXT NOT NULL)",),
+    (
+        "CREATE TABLE documents (name TEXT PRIMARY KEY, version BIGINT NOT NULL, body TEXT NOT NULL)",
+        "CREATE TABLE upstream_budgets (key TEXT PRIMARY KEY, body TEXT NOT NULL)",
+    ),
 )
 
 
