@@ -29,7 +29,7 @@ PACKAGE_ARROWS: dict[str, set[str]] = {
     "oci/remote/network": set(),
     "oci/remote/signatures": {"remote", "signing"},
     "oci/signing": set(),
-    "catalog/access": {"audit", "state"},
+    "catalog/access": {"audit", "database", "state"},
     "catalog/audit": {"lake"},
     "catalog/blobs": {"lake"},
     "catalog/bundles": {"blobs", "catalog", "content", "filters", "versions"},

@@ -17,6 +17,8 @@ _SCHEMA = Schema(
     (
         "CREATE TABLE documents (name TEXT PRIMARY KEY, version BIGINT NOT NULL, body TEXT NOT NULL)",
         "CREATE TABLE upstream_budgets (key TEXT PRIMARY KEY, body TEXT NOT NULL)",
+        "CREATE TABLE login_attempts (key TEXT PRIMARY KEY, tokens DOUBLE PRECISION NOT NULL, at DOUBLE PRECISION NOT NULL, "
+        "full_at DOUBLE PRECISION NOT NULL); CREATE TABLE known_logins (key TEXT PRIMARY KEY, at DOUBLE PRECISION NOT NULL)",
     ),
 )
 

@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 
 from catalog.access.administration import Administration
+from catalog.access.login_attempts import LoginAttempts, Payment, Price
 from catalog.access.policy import Grant
 from catalog.access.store import AccessStore, ensure_administrator, password_file
 from catalog.settings import read_settings
+from registry_api.auth import login_checks
+from registry_api.auth.rate_limits import BucketSize
 from tests.api.conftest import Api, serve
 from tests.postgresql import PostgresServer
 from tests.servers import wait_until
@@ -113,3 +116,46 @@ def test_first_starts_at_once_make_one_administrator(tmp_path: Path) -> None:
     (tmp_path / "d" / "admin-password").write_text(password)
     with serve(tmp_path / "d") as later:
         assert later.admin.get("/api/v1/users").status_code == 200
+
+
+def test_wrong_passwords_at_one_count_at_the_other(replicas: tuple[Api, Api], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(login_checks, "PAIR", BucketSize(5, 0.05))
+    one, other = replicas
+    assert bearer(one, basic("admin", one.password))
+
+    def statuses(api: Api, count: int) -> list[int]:
+        logins = (basic("admin", secrets.token_urlsafe()) for _ in range(count))
+        return [push(api, login) for login in logins]
+
+    assert statuses(one, 3) == [401, 401, 401]
+    assert statuses(other, 4) == [401, 401, 429, 429]
+    assert statuses(one, 1) == [429]
+    refused = other.anybody.get("/v2/", headers={"authorization": basic("admin", "another one")})
+    assert int(refused.headers["retry-after"]) > 1
+    assert push(one, basic("admin", one.password)) == 202, "it is known there without a hash"
+
+
+def test_a_right_login_costs_nothing_and_makes_its_address_known(replicas: tuple[Api, Api]) -> None:
+    state = replicas[0].catalog.state
+    assert state is not None
+    attempts = LoginAttempts(state)
+    pair, others = Price("pair a", 3, 0.001), (Price("address a", 1, 0.001), Price("account a", 2, 0.001))
+    for _ in range(5):
+        payment = attempts.pay(pair, others)
+        assert (len(payment.prices), payment.wait) == (3, 0.0)
+        attempts.succeed(Price("pair b", 3, 0.001), payment)
+    assert attempts.pay(pair, others).wait == 0.0
+    assert 900 < attempts.pay(pair, others).wait <= 1000, "the address has none left"
+    attempts.succeed(pair, Payment(()))
+    assert [attempts.pay(pair, others).prices for _ in range(2)] == [[pair], [pair]]
+    assert attempts.pay(pair, others).wait > 900
+
+
+def test_what_counts_wrong_logins_names_nobody(replicas: tuple[Api, Api], postgres_server: PostgresServer) -> None:
+    one, _ = replicas
+    assert push(one, basic("admin", "wrong")) == 401
+    state = one.catalog.state
+    assert state is not None
+    rows = postgres_server.execute("SELECT key FROM entrepot.login_attempts", state.database.address.database)
+    assert len(rows) == 3
+    assert not any(name in str(rows) for name in ("admin", "127.0.0.1"))
