@@ -12,7 +12,12 @@ from catalog.database.engine import Row
 from catalog.database.postgresql import connect_postgres, connection_error, lock_key
 from catalog.postgres_address import PostgresAddress
 
-_KEEPALIVE = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3"}
+_KEEPALIVE = {
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "11000",
+}
 """The server ends the session of a machine that is gone after some 11 seconds, not after two hours."""
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING
 
 from catalog.settings import Settings
@@ -34,6 +34,8 @@ class _ElectionLost(Exception):  # nobody is told of it
 
 async def run_event_tasks(registry: Registry, webhooks: Webhooks) -> None:
     """Start flow runs and notify subscribers for ever, as soon as and as long as this process is the elected one."""
+    with suppress(EntrepotError):  # later looks tell it
+        await registry.threads.run(lambda: webhooks.records)  # the first look may wait
     election = open_election(registry.catalog.settings, registry.catalog.state, "events")
     while True:
         try:

@@ -20,6 +20,7 @@ from registry_api.auth.rate_limits import BucketSize
 from tests.api.conftest import Api, serve
 from tests.postgresql import PostgresServer
 from tests.servers import wait_until
+from tests.unit.catalog.state.test_documents import END_LISTENERS
 
 PUSH = Grant(actions=("pull", "push"), patterns=("team/**",))
 
@@ -159,3 +160,21 @@ def test_what_counts_wrong_logins_names_nobody(replicas: tuple[Api, Api], postgr
     rows = postgres_server.execute("SELECT key FROM entrepot.login_attempts", state.database.address.database)
     assert len(rows) == 3
     assert not any(name in str(rows) for name in ("admin", "127.0.0.1"))
+
+
+def test_without_the_database_logins_hold_for_some_seconds_and_are_then_refused(
+    replicas: tuple[Api, Api], postgres_server: PostgresServer
+) -> None:
+    one, _ = replicas
+    state = one.catalog.state
+    assert state is not None
+    state.listener._trusted_for = 3.0
+    mine = bearer(one, one.authorization)
+    name = state.database.address.database
+    postgres_server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+    postgres_server.execute(END_LISTENERS.format(name))
+    assert push(one, mine) == 202
+    wait_until(lambda: push(one, mine) == 503, 10, "who has access is not known any more")
+    assert one.anybody.get("/healthz").status_code == 200
+    postgres_server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+    wait_until(lambda: push(one, mine) == 202, 5, "it is known again")
