@@ -13,7 +13,6 @@ from catalog.commits.blob_rights import Rights
 from catalog.commits.commit import Committer
 from catalog.commits.offers import Offers
 from catalog.commits.rights_upgrade import grant_rights_of_older_releases
-from catalog.database.opening import open_postgres
 from catalog.disk_reserve import open_room
 from catalog.distributions.records import Distributions
 from catalog.lake.opening import open_lake
@@ -26,6 +25,7 @@ from catalog.remotes.records import Remotes
 from catalog.retention.rules import RetentionRules
 from catalog.serving import Serving
 from catalog.settings import Settings
+from catalog.state.shared_state import open_state
 from catalog.versions.blob_sources import Sources
 from catalog.versions.changes import Lookups
 from catalog.versions.deletion import Squasher
@@ -44,11 +44,12 @@ class Catalog:
 
     def __init__(self, settings: Settings, *, clock: Clock = time.time) -> None:
         self.settings = settings
+        self.state = open_state(settings)
         room = open_room(settings)
         room.throw_off()
         store = open_store(settings)
-        postgres = open_postgres(settings)
-        self._lake = lake = open_lake(settings, postgres, lake_data(settings), room=room)
+        postgres = None if self.state is None else self.state.database
+        self._lake = lake = open_lake(settings, self.state, lake_data(settings), room=room)
         file = settings.catalog_file.parent / "holdings.sqlite"
         self._blob_index = blob_index = open_index(
             file, busy_timeout=settings.lock_timeout, room=room, postgres=postgres
@@ -57,7 +58,7 @@ class Catalog:
         self.uploads = Uploads(store, blob_index, clock=clock, expiry=settings.upload_expiry, room=room)
         self.content = ContentStore(store, blob_index, self.uploads, clock=clock)
         self.distributions = Distributions(lake)
-        self.remotes = Remotes(lake)
+        self.remotes = Remotes(lake, self.state)
         self.quotas = Quotas(lake)
         self.retention_rules = RetentionRules(lake)
         self.sources = Sources(lake)
@@ -102,6 +103,8 @@ class Catalog:
         """Close files and connections."""
         self._lake.close()
         self._blob_index.database.close()
+        if self.state is not None:
+            self.state.close()
 
     def __enter__(self) -> Self:
         return self

@@ -5,9 +5,9 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from catalog.access.secret_file import write_private
 from catalog.running_instance import find_running
 from catalog.settings import Settings
+from catalog.state.private_file import write_private
 from oci.errors import CatalogUnusable
 
 _USER = "entrepot"

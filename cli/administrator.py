@@ -32,9 +32,9 @@ def administering(home: Path | None) -> "Iterator[tuple[Administration, Catalog]
     from catalog.access.store import ADMINISTRATOR, AccessStore, ensure_administrator, password_file
 
     with opened(home, may_be_new=True) as catalog:
-        if ensure_administrator(catalog.settings):
+        if ensure_administrator(catalog.settings, catalog.state):
             say(f"made the administrator {ADMINISTRATOR}; the password is in {password_file(catalog.settings)}")
-        access = AccessStore(catalog.settings)
+        access = AccessStore(catalog.settings, catalog.state)
         yield Administration(access, catalog.events, actor=ACTOR, now=lambda: datetime.now(UTC)), catalog
 
 
@@ -42,11 +42,11 @@ def administering(home: Path | None) -> "Iterator[tuple[Administration, Catalog]
 def administering_webhooks(home: Path | None) -> "Iterator[tuple[WebhookAdministration, Catalog]]":
     """Yield the administration of hooks and subscriptions, and the open catalogue."""
     from catalog.webhooks.administration import WebhookAdministration
-    from catalog.webhooks.queue import EventQueue, events_file
-    from catalog.webhooks.records import event_records_file
+    from catalog.webhooks.queue import open_queue
+    from catalog.webhooks.records import open_event_records
 
-    with opened(home, may_be_new=True) as catalog, EventQueue(events_file(catalog.settings)) as queue:
-        records = event_records_file(catalog.settings)
+    with opened(home, may_be_new=True) as catalog, open_queue(catalog.settings, catalog.state) as queue:
+        records = open_event_records(catalog.settings, catalog.state)
         yield WebhookAdministration(records, queue, catalog.events, actor=ACTOR, now=lambda: datetime.now(UTC)), catalog
 
 

@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
+from catalog.access.login_attempts import LoginAttempts
 from catalog.access.store import AccessStore
 from catalog.catalog import Catalog
 from catalog.remotes.clients import Upstreams
@@ -77,13 +78,15 @@ def create_app(catalog: Catalog, *, now: Now = _now, make_id: Callable[[], str] 
     settings = catalog.settings
     upstreams = Upstreams(settings, catalog.remotes, interactive=True)
     identities = IdentityTokens(lambda: _identity_client(settings), internal=settings.internal_hosts)
-    access = AccessController(AccessStore(settings), catalog.events, threads, now, identities)
+    store = AccessStore(settings, catalog.state)
+    attempts = LoginAttempts(catalog.state) if catalog.state is not None else None
+    access = AccessController(store, catalog.events, threads, now, identities, attempts)
     fetches = Fetches(catalog, threads, upstreams)
     limit, hosts = TokenBuckets(settings.request_rate), Hosts(settings)
     freshness = Freshness(catalog.serving, time.monotonic, staleness=settings.max_staleness)
     registry = Registry(catalog, access, threads, now, make_id, fetches, limit, hosts, freshness)
     caches, missing = Caches(upstreams), MissingChildren(upstreams)
-    management = _create_management(registry, caches, missing, upstreams, open_webhooks(settings))
+    management = _create_management(registry, caches, missing, upstreams, open_webhooks(settings, catalog.state))
     proxies = trusted_proxies(settings)
     offload = Offload(settings.offload_path, proxies)
     return Application(DistributionApi(registry, caches, missing), management, proxies, offload, settings.public_url)

@@ -6,12 +6,10 @@ proves nothing.
 """
 
 import asyncio
-import fcntl
-import hashlib
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,11 +18,13 @@ from catalog.blobs.threads import run_shielded
 from catalog.blobs.uploads import UploadSession
 from catalog.catalog import Catalog
 from catalog.remotes.clients import Upstreams
+from catalog.state.locks import open_locks
 from catalog.versions.snapshot import Snapshot
 from oci.descriptor import UNKNOWN_SIZE, Descriptor
 from oci.digest import Digest
 from oci.errors import BlobUnknown, DigestInvalid, EntrepotError, RemoteCorrupt, RemoteError, SizeInvalid
 from oci.remote.network.hops import check_hops
+from registry_api.fetch_locks import FetchLocks
 from registry_api.http.threads import Threads
 
 if TYPE_CHECKING:
@@ -43,9 +43,6 @@ _ANY = 1
 
 _REQUEST_SENT = 0.001
 """Seconds after which a request to an upstream is on its way."""
-
-_LOOK_AGAIN = 0.2
-"""Seconds between checks whether another process of this installation has fetched the blob."""
 
 
 class Fetch:
@@ -180,7 +177,9 @@ class Fetches:
     def __init__(self, catalog: Catalog, threads: Threads, upstreams: Upstreams) -> None:
         self._catalog, self._threads, self._upstreams = catalog, threads, upstreams
         self._running: dict[tuple[str, Digest], tuple[Fetch, asyncio.Task[None]]] = {}
-        self._locks = _FetchLocks(catalog)
+        self._locks = FetchLocks(
+            open_locks(catalog.settings.catalog_file.with_suffix(".fetches"), catalog.state, "fetch"), threads
+        )
 
     async def open(
         self, digest: Digest, size: int, version: Snapshot, others: Iterable[Digest] = ()
@@ -330,35 +329,3 @@ async def _in_pieces(chunks: AsyncIterator[bytes], first: int) -> AsyncIterator[
             enough = min(max(enough * 2, _FIRST_WRITE), _WRITE)
     if pending:
         yield bytes(pending)
-
-
-class _FetchLocks:
-    """One fetch of a digest for a repository at a time among this installation's processes: each locks one byte of a file.
-
-    Fetches for other repositories do not wait, since their upstreams may be faster.
-    """
-
-    def __init__(self, catalog: Catalog) -> None:
-        self._file = os.open(catalog.settings.catalog_file.with_suffix(".fetches"), os.O_RDWR | os.O_CREAT, 0o600)
-
-    @asynccontextmanager
-    async def hold(self, repository: str, digest: Digest) -> AsyncIterator[None]:
-        """Hold the lock, waiting for other processes."""
-        place = int(hashlib.sha256(f"{repository}@{digest}".encode()).hexdigest()[:15], 16)
-        while not self._try_lock(place):  # noqa: ASYNC110  # other processes cannot set an event of ours
-            await asyncio.sleep(_LOOK_AGAIN)
-        try:
-            yield
-        finally:
-            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, place)
-
-    def _try_lock(self, place: int) -> bool:
-        try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
-        except OSError:
-            return False
-        return True
-
-    def close(self) -> None:
-        """Close the lock file, which releases all locks."""
-        os.close(self._file)

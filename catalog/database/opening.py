@@ -1,4 +1,4 @@
-"""Which database holds the state: PostgreSQL, where the settings name it. psycopg is loaded only then."""
+"""Opens the database that the settings name. psycopg is loaded only where they name PostgreSQL."""
 
 from typing import TYPE_CHECKING
 
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 
 def open_postgres(settings: Settings) -> "PostgresDatabase | None":
-    """Open the PostgreSQL database that the settings name; None where they name none.
+    """Return the database of `ENTREPOT_CATALOG`, None when that is a file; the caller closes it.
 
-    Raise CatalogUnusable, CatalogUnavailable or SettingsInvalid.
+    Raises CatalogUnusable, CatalogUnavailable, SettingsInvalid.
     """
     address = settings.catalog_address
     if address is None:
@@ -20,7 +20,9 @@ def open_postgres(settings: Settings) -> "PostgresDatabase | None":
     try:
         from catalog.database.postgresql import PostgresDatabase
     except ImportError as error:
+        if (error.name or "").partition(".")[0] not in {"psycopg", "psycopg_pool"}:
+            raise
         raise CatalogUnusable(
-            f"ENTREPOT_CATALOG names PostgreSQL, and {error.name} is not installed: pip install 'entrepot[postgresql]'"
+            "a catalogue in PostgreSQL needs psycopg, which is not installed: pip install 'entrepot[postgresql]'"
         ) from None
     return PostgresDatabase(address)

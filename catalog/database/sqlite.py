@@ -23,7 +23,7 @@ class SqliteDatabase:
         self._file, self._busy_timeout, self._room = file, busy_timeout, room
         self._connections: list[sqlite3.Connection] = []
         self._local = threading.local()
-        self._writing, self._opening = threading.Lock(), threading.Lock()
+        self._writing, self._opening, self._looking = threading.Lock(), threading.Lock(), threading.Lock()
         file.parent.mkdir(parents=True, exist_ok=True)
         self._migrate(schema.sqlite)
 
@@ -61,6 +61,16 @@ class SqliteDatabase:
     def _writer(self) -> sqlite3.Connection:
         """The one connection that writes: it keeps the pages that it wrote, which threads with one each would read again."""
         return self._open()
+
+    @cached_property
+    def _looker(self) -> sqlite3.Connection:
+        """A connection that never writes: its `data_version` changes with every write of any other."""
+        return self._open()
+
+    def mark(self) -> int:
+        """Return a number that changes with every write of any process; some microseconds."""
+        with self._looking:
+            return int(self._looker.execute("PRAGMA data_version").fetchone()[0])
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)

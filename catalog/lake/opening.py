@@ -8,16 +8,16 @@ from catalog.lake.metadata.data import LakeData
 from catalog.settings import Settings
 
 if TYPE_CHECKING:
-    from catalog.database.postgresql import PostgresDatabase
+    from catalog.state.shared_state import SharedState
 
 
-def open_lake(settings: Settings, postgres: "PostgresDatabase | None", data: LakeData, *, room: Room) -> Lake:
-    """Open or make the lake: in `postgres` with its rows in `data`, or in a SQLite file with its rows beside it."""
+def open_lake(settings: Settings, state: "SharedState | None", data: LakeData, *, room: Room) -> Lake:
+    """Open or make the lake: in the shared state's database with its rows in `data`, or in a SQLite file beside them."""
     metadata = None
-    if postgres is not None:
+    if state is not None:
         from catalog.lake.metadata.postgresql import PostgresMetadata
 
-        metadata = PostgresMetadata(postgres, data, lock_timeout=settings.lock_timeout)
+        metadata = PostgresMetadata(state.database, data, lock_timeout=settings.lock_timeout, listener=state.listener)
     return Lake(
         settings.catalog_file,
         memory=settings.duckdb_memory,

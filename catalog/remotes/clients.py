@@ -10,7 +10,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from catalog.blobs.origins import BlobSource
-from catalog.remotes.budgets import SHORT, BudgetFile, SharedBudget
+from catalog.remotes.budget_stores import open_budget
+from catalog.remotes.budgets import SHORT, SharedBudget
 from catalog.remotes.options import Stamps, file_stamps, record_options, settings_options
 from catalog.remotes.records import RemoteRecord, Remotes
 from catalog.settings import Settings
@@ -150,7 +151,7 @@ class Upstreams:
         name = record.key if record else registry_name(remote.host)
         if (name, record) not in self._traffic:
             budget = SharedBudget(
-                BudgetFile(self._root, name),
+                open_budget(self._root, name, self._remotes.state if self._remotes else None),
                 remote.host,
                 interactive=self._interactive,
                 rate=parse_rate(record.rate) if record and record.rate else None,

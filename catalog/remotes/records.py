@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 from catalog.blobs.origins import Policy
 from catalog.lake.connection import Lake
 from catalog.lake.nested_values import as_nested, to_text
+from catalog.state.shared_state import SharedState
 from oci.errors import InvalidInput, RemoteUnknown
 from oci.reference import Reference, parse_registry, registry_name
 from oci.remote.limits.rate import parse_rate
@@ -124,10 +125,10 @@ def select_record(records: Mapping[str, RemoteRecord], reference: Reference) -> 
 
 
 class Remotes:
-    """All records in memory; usable from any thread."""
+    """All records in memory; usable from any thread. `state` has what machines share beside the records: budgets."""
 
-    def __init__(self, lake: Lake) -> None:
-        self._lake = lake
+    def __init__(self, lake: Lake, state: SharedState | None = None) -> None:
+        self._lake, self.state = lake, state
         self._guard = threading.Lock()
         self._by_key: Mapping[str, RemoteRecord] = {}
         self.reload()

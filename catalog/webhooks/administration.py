@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 from catalog.access.logins import hash_secret
-from catalog.access.secret_file import PrivateFile
 from catalog.audit import Event, Events
+from catalog.state.documents import StateDocument
 from catalog.webhooks.queue import Cursor, EventQueue
 from catalog.webhooks.records import EventRecords, Hook, Subscription, read_record, without_query
 from oci.errors import Conflict, RecordUnknown
@@ -27,7 +27,7 @@ class WebhookAdministration:
 
     def __init__(
         self,
-        records: PrivateFile[EventRecords],
+        records: StateDocument[EventRecords],
         queue: EventQueue,
         events: Events,
         *,
@@ -35,13 +35,13 @@ class WebhookAdministration:
         now: Callable[[], datetime],
         address: str = "",
     ) -> None:
-        self._file, self._queue, self._events = records, queue, events
+        self._document, self._queue, self._events = records, queue, events
         self._actor, self._now, self._address = actor, now, address
 
     @property
     def records(self) -> EventRecords:
         """Return all hooks and subscriptions."""
-        return self._file.value
+        return self._document.value
 
     def hook(self, name: str) -> Hook:
         """Return one hook; raise RecordUnknown."""
@@ -52,7 +52,7 @@ class WebhookAdministration:
         return _found(self.records.subscriptions, key, "subscription")
 
     def _apply(self, action: str, name: str, change: Callable[[EventRecords], EventRecords], **detail: object) -> None:
-        self._file.update(change)
+        self._document.update(change)
         self._events.record([Event(self._now(), self._actor, action, name, address=self._address, detail=detail)])
 
     def backlog(self, name: str) -> tuple[int, int]:

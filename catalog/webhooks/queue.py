@@ -1,23 +1,25 @@
 """The queue between us and others: events of hooks, flow runs to start, and the progress of deliveries to subscribers.
 
-A small SQLite database beside the catalogue, for rows that come and go (docs/adr/0011-events.md).
+Rows that come and go, in a small database beside the catalogue (docs/adr/0011-events.md): a SQLite file, or PostgreSQL.
 """
 
 import json
 import os
 import sqlite3
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from catalog.database.engine import Database, Schema, Transaction
+from catalog.database.sqlite import SqliteDatabase
 from catalog.settings import Settings
+from catalog.state.shared_state import SharedState
 from oci.errors import CatalogUnusable
 
-_SCHEMA = """
+_SQLITE = """
 CREATE TABLE IF NOT EXISTS events (
     id INTEGER PRIMARY KEY AUTOINCREMENT, hook TEXT NOT NULL, action TEXT NOT NULL, repository TEXT NOT NULL,
     tag TEXT NOT NULL, digest TEXT NOT NULL, received_at REAL NOT NULL);
@@ -32,7 +34,29 @@ CREATE TABLE IF NOT EXISTS cursors (
     subscription TEXT PRIMARY KEY, position INTEGER NOT NULL, told INTEGER NOT NULL, since REAL NOT NULL,
     delivered INTEGER NOT NULL, failures INTEGER NOT NULL, error TEXT NOT NULL);
 """
-_SCHEMA_VERSION = 1
+_POSTGRESQL = """
+CREATE TABLE events (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, hook TEXT NOT NULL, action TEXT NOT NULL,
+    repository TEXT NOT NULL, tag TEXT NOT NULL, digest TEXT NOT NULL, received_at DOUBLE PRECISION NOT NULL);
+CREATE TABLE seen (
+    hook TEXT NOT NULL, key TEXT NOT NULL, digest TEXT NOT NULL, at DOUBLE PRECISION NOT NULL,
+    PRIMARY KEY (hook, key));
+CREATE INDEX seen_at ON seen (at);
+CREATE TABLE runs (
+    key TEXT PRIMARY KEY, hook TEXT NOT NULL, deployment TEXT NOT NULL, parameters TEXT NOT NULL,
+    attempts BIGINT NOT NULL, next_at DOUBLE PRECISION NOT NULL, created_at DOUBLE PRECISION NOT NULL);
+CREATE TABLE cursors (
+    subscription TEXT PRIMARY KEY, position BIGINT NOT NULL, told BIGINT NOT NULL, since DOUBLE PRECISION NOT NULL,
+    delivered BIGINT NOT NULL, failures BIGINT NOT NULL, error TEXT NOT NULL);
+CREATE TABLE queue_mark (number BIGINT NOT NULL);
+INSERT INTO queue_mark VALUES (1)
+"""
+_SCHEMA = Schema("webhooks", (_SQLITE,), (_POSTGRESQL,))
+_LOCK = "webhooks queue"
+_ALL = 2**63 - 1
+"""A limit that is none, for both engines."""
+_AT_ONCE = 500
+"""Events that one statement deletes."""
 MOST_WAITING = 10_000
 """Events, and runs, that may wait; beyond that the oldest are dropped."""
 SAME_WITHIN = 60.0
@@ -105,46 +129,27 @@ def events_file(settings: Settings) -> Path:
 class EventQueue:
     """The database; usable from any thread and process, durable when a method returns."""
 
-    def __init__(self, file: Path, *, busy_timeout: float = 60.0) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
-        self._guard = threading.Lock()
-        self._writer, self._looker = (
-            sqlite3.connect(file, timeout=busy_timeout, isolation_level=None, check_same_thread=False) for _ in range(2)
-        )
-        self._writer.execute("PRAGMA journal_mode = WAL")
-        self._writer.execute("PRAGMA synchronous = FULL")
-        found = self._writer.execute("PRAGMA user_version").fetchone()[0]
-        if found > _SCHEMA_VERSION:
-            raise CatalogUnusable(f"{file} was written by a newer release (schema {found}); upgrade entrepot")
-        if found < _SCHEMA_VERSION:
-            self._writer.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;")
+    def __init__(self, database: Database, mark: Callable[[], int] | None = None) -> None:
+        """`mark` is quicker than the one that is counted in the database."""
+        self._database, self._quick_mark = database, mark
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._guard:
-            try:
-                self._writer.execute("BEGIN IMMEDIATE")
-                try:
-                    yield self._writer
-                    self._writer.execute("COMMIT")
-                except BaseException:
-                    self._writer.execute("ROLLBACK")
-                    raise
-            except sqlite3.Error as error:
-                raise CatalogUnusable(f"the queue of events cannot be used: {error}") from error
+    def _transaction(self) -> Iterator[Transaction]:
+        with _usable(), self._database.transaction([_LOCK]) as connection:
+            yield connection
+            if self._quick_mark is None:
+                connection.execute("UPDATE queue_mark SET number = number + 1")
 
     def _read(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        with self._guard:
-            try:
-                return self._writer.execute(sql, parameters).fetchall()
-            except sqlite3.Error as error:
-                raise CatalogUnusable(f"the queue of events cannot be used: {error}") from error
+        with _usable():
+            return self._database.rows(sql, parameters)
 
     def mark(self) -> int:
-        """Return a number that changes with every write of any process; some microseconds."""
-        with self._guard:
-            return int(self._looker.execute("PRAGMA data_version").fetchone()[0])
+        """Return a number that changes with every write of any process; some microseconds, or one question."""
+        if self._quick_mark is None:
+            return int(self._read("SELECT number FROM queue_mark")[0][0])
+        with _usable():
+            return self._quick_mark()
 
     # --- events in ---
 
@@ -162,7 +167,7 @@ class EventQueue:
                     "INSERT INTO events (hook, action, repository, tag, digest, received_at) VALUES (?, ?, ?, ?, ?, ?)",
                     [hook, one.action, one.repository, one.tag, one.digest, now],
                 )
-            dropped = _bound(database, "events", "id")
+            dropped = _bound(database, "events", "id", "id")
         return Enqueued(kept, known, dropped)
 
     def waiting(self) -> list[Waiting]:
@@ -170,18 +175,22 @@ class EventQueue:
         rows = self._read("SELECT id, hook, repository, tag, digest, action, received_at FROM events ORDER BY id")
         return [Waiting(key, hook, UpstreamEvent(*pushed), at) for key, hook, *pushed, at in rows]
 
-    def plan(self, runs: Iterable[Run], done: Iterable[int]) -> int:
-        """Put runs in the place of the events `done`, all at once; return how many older runs were dropped."""
-        with self._transaction() as database:
-            database.executemany(
-                "INSERT INTO runs VALUES (?, ?, ?, ?, 0, ?, ?)",
-                [
-                    (one.key, one.hook, one.deployment, json.dumps(one.parameters), one.created_at, one.created_at)
-                    for one in runs
-                ],
-            )
-            database.executemany("DELETE FROM events WHERE id = ?", [(one,) for one in done])
-            return _bound(database, "runs", "created_at")
+    def plan(self, runs: Iterable[Run], done: Sequence[int]) -> int:
+        """Put runs in the place of the events `done`, all at once; return how many older runs were dropped.
+
+        Does nothing when one of the events is gone: another process has planned it, or its hook was removed.
+        """
+        rows = [
+            (one.key, one.hook, one.deployment, json.dumps(one.parameters), one.created_at, one.created_at)
+            for one in runs
+        ]
+        try:
+            with self._transaction() as database:
+                _delete_events(database, done)
+                database.executemany("INSERT INTO runs VALUES (?, ?, ?, ?, 0, ?, ?)", rows)
+                return _bound(database, "runs", "key", "created_at")
+        except _EventGone:
+            return 0
 
     def due(self, now: float) -> tuple[list[Run], float | None]:
         """Return the runs that are due, oldest first, and when the next of the others is."""
@@ -221,8 +230,9 @@ class EventQueue:
     def begin(self, subscription: str, position: int, now: datetime) -> None:
         """Begin deliveries to a subscriber after a position."""
         with self._transaction() as database:
+            database.execute("DELETE FROM cursors WHERE subscription = ?", [subscription])
             database.execute(
-                "INSERT OR REPLACE INTO cursors VALUES (?, ?, 0, ?, 0, 0, '')",
+                "INSERT INTO cursors VALUES (?, ?, 0, ?, 0, 0, '')",
                 [subscription, position, now.timestamp()],
             )
 
@@ -254,10 +264,9 @@ class EventQueue:
             database.execute("DELETE FROM cursors WHERE subscription = ?", [subscription])
 
     def close(self) -> None:
-        """Close the file."""
-        with self._guard:
-            self._writer.close()
-            self._looker.close()
+        """Close the file; a shared database is closed by whoever has opened it."""
+        if not self._database.is_shared:
+            self._database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -266,7 +275,46 @@ class EventQueue:
         self.close()
 
 
-def _is_known(database: sqlite3.Connection, hook: str, one: UpstreamEvent, now: float) -> bool:
+@contextmanager
+def _usable() -> Iterator[None]:
+    """Raise CatalogUnusable for an error of SQLite."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise CatalogUnusable(f"the queue of events cannot be used: {error}") from error
+
+
+def open_queue(settings: Settings, state: SharedState | None = None) -> EventQueue:
+    """Return the installation's queue: a file of the home, or tables that all machines share."""
+    if state is None:
+        return open_queue_file(events_file(settings), busy_timeout=settings.lock_timeout)
+    state.database.migrate(_SCHEMA)
+    return EventQueue(state.database)
+
+
+def open_queue_file(file: Path, *, busy_timeout: float = 60.0) -> EventQueue:
+    """Return the queue in a file, which its owner alone may read."""
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+    with _usable():
+        database = SqliteDatabase(file, _SCHEMA, busy_timeout=busy_timeout)
+    return EventQueue(database, database.mark)
+
+
+class _EventGone(Exception):  # nobody is told of it
+    """An event that was to be planned is gone."""
+
+
+def _delete_events(database: Transaction, keys: Sequence[int]) -> None:
+    """Delete events; raise _EventGone unless all are there."""
+    for first in range(0, len(keys), _AT_ONCE):
+        some = keys[first : first + _AT_ONCE]
+        marks = ", ".join("?" * len(some))
+        if database.execute(f"DELETE FROM events WHERE id IN ({marks})", some).rowcount != len(some):
+            raise _EventGone
+
+
+def _is_known(database: Transaction, hook: str, one: UpstreamEvent, now: float) -> bool:
     """Return whether an event came before, by its id or as the last of its tag; then remember it."""
     known = False
     if one.event_id:
@@ -281,18 +329,21 @@ def _is_known(database: sqlite3.Connection, hook: str, one: UpstreamEvent, now: 
     return known
 
 
-def _seen(database: sqlite3.Connection, hook: str, key: str, since: float) -> str | None:
+def _seen(database: Transaction, hook: str, key: str, since: float) -> str | None:
     row = database.execute("SELECT digest, at FROM seen WHERE hook = ? AND key = ?", [hook, key]).fetchone()
     return None if row is None or (key.startswith("tag ") and row[1] < since) else str(row[0])
 
 
-def _remember(database: sqlite3.Connection, hook: str, key: str, content: str, now: float) -> None:
-    database.execute("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?)", [hook, key, content, now])
+def _remember(database: Transaction, hook: str, key: str, content: str, now: float) -> None:
+    database.execute(
+        "INSERT INTO seen VALUES (?, ?, ?, ?) ON CONFLICT (hook, key) DO UPDATE SET digest = excluded.digest, at = excluded.at",
+        [hook, key, content, now],
+    )
 
 
-def _bound(database: sqlite3.Connection, table: str, order: str) -> int:
+def _bound(database: Transaction, table: str, key: str, order: str) -> int:
     """Drop the oldest rows beyond the limit; return how many."""
     return database.execute(
-        f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} ORDER BY {order} DESC LIMIT -1 OFFSET ?)",
+        f"DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} ORDER BY {order} DESC LIMIT {_ALL} OFFSET ?)",
         [MOST_WAITING],
     ).rowcount

@@ -1,4 +1,4 @@
-"""Hooks and subscriptions: events from upstreams, and who is notified; in a private file, since it holds secrets."""
+"""Hooks and subscriptions: events from upstreams, and who is notified; in a private document, since it holds secrets."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -10,11 +10,12 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from catalog.access.policy import Name
-from catalog.access.secret_file import PrivateFile
 from catalog.filters.tags import TagPattern
 from catalog.parsed_text import checked
 from catalog.path_patterns import PathPattern, matches
 from catalog.settings import Settings
+from catalog.state.documents import StateDocument, open_document
+from catalog.state.shared_state import SharedState
 from catalog.unit_fields import Hours, Seconds
 from oci.errors import InvalidInput
 from oci.reference import parse_name
@@ -145,9 +146,9 @@ class EventRecords(_Value):
     subscriptions: Mapping[str, Subscription] = Field(default_factory=dict)
 
 
-def event_records_file(settings: Settings) -> PrivateFile[EventRecords]:
-    """Return the file of all records; keys of `hmac` hooks in it are readable by the owner alone."""
-    return PrivateFile(settings.root / "event-records.json", EventRecords(), lock_timeout=settings.lock_timeout)
+def open_event_records(settings: Settings, state: SharedState | None = None) -> StateDocument[EventRecords]:
+    """Return the document of all records; keys of `hmac` hooks in it are readable by the owner alone."""
+    return open_document(settings, state, "event-records", settings.root / "event-records.json", EventRecords())
 
 
 def without_query(url: str) -> str:

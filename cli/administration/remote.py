@@ -48,12 +48,12 @@ def show_remote(key: Key, *, home: Home = None, as_json: Json = False) -> None:
 
     Example: entrepot remote show registry.example
     """
-    from catalog.remotes.budgets import BudgetFile
+    from catalog.remotes.budget_stores import open_budget
     from catalog.remotes.records import parse_key
 
     name = parse_key(key)
     with opened(home) as catalog:
-        budget = BudgetFile(catalog.settings.root, name).read()
+        budget = open_budget(catalog.settings.root, name, catalog.state).read()
         is_known = budget != type(budget)()
         found = catalog.remotes.find(name) if is_known else catalog.remotes.get(name)
     now = time.time()

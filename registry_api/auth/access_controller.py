@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 from starlette.types import Scope as Asgi
 
 from catalog.access.bearer_tokens import Subject, read_token
+from catalog.access.login_attempts import LoginAttempts
 from catalog.access.logins import Login, Logins
 from catalog.access.policy import ANONYMOUS, NOBODY, Action, Caller, Decision, Grant, Policy, decide_access
 from catalog.access.store import AccessStore
@@ -95,10 +96,12 @@ class AccessController:
         threads: Threads,
         now: Callable[[], datetime],
         identities: IdentityTokens,
+        attempts: LoginAttempts | None = None,
     ) -> None:
+        """`attempts` are those that all machines count together."""
         self.store, self.events, self._now = access, events, now
         self.identities = identities
-        self._checks = LoginChecks(Logins(access, now), threads)
+        self._checks = LoginChecks(Logins(access, now), threads, attempts)
         self._key = secrets.token_bytes(32)
         self._known: BoundedCache[bytes, _Verified] = BoundedCache(_REMEMBERED)
 

@@ -5,6 +5,8 @@
    Who has logged in to an account from an address before pays from the first of these alone, so that floods of others do not shut
    them out.
 3. Those that wait take turns by (address, account): a flood of wrong logins waits for itself.
+4. Where several machines share their state, a try whose turn it is is paid for once more, from budgets of all machines. The
+   budgets of this process come first, so a flood costs the database no more than it costs hashes.
 """
 
 import asyncio
@@ -16,6 +18,7 @@ from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import NamedTuple
 
+from catalog.access.login_attempts import LoginAttempts, Price
 from catalog.access.logins import Login, Logins
 from catalog.access.policy import Policy
 from oci.errors import TooManyRequests
@@ -53,11 +56,26 @@ def address_key(address: str) -> str:
     return str(ip_network((parsed, 64), strict=False)) if isinstance(parsed, IPv6Address) else address
 
 
+class _TooManyEverywhere(Exception):  # clients are told something else
+    """The budgets of all machines are exhausted for `wait` seconds."""
+
+    def __init__(self, wait: float) -> None:
+        super().__init__()
+        self.wait = wait
+
+
 class LoginChecks:
     """Checks names and passwords of one process's clients, on its event loop."""
 
-    def __init__(self, logins: Logins, threads: Threads, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._logins, self._threads, self._clock = logins, threads, clock
+    def __init__(
+        self,
+        logins: Logins,
+        threads: Threads,
+        attempts: LoginAttempts | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._logins, self._threads, self._attempts, self._clock = logins, threads, attempts, clock
         self._queue = FairQueue(HASHES_AT_ONCE, waiting=_WAITING, in_all=512)
         self._pairs, self._addresses, self._accounts = (
             TokenBuckets(budget.each_second, burst=budget.at_once, reason="too many wrong logins", clock=clock)
@@ -92,7 +110,9 @@ class LoginChecks:
         paid = self._pay(pair)
         try:
             async with self._queue.turn(pair, first=pair in self._known):
-                login = await self._threads.check(self._logins.verify, username, secret)
+                login = await self._threads.check(self._verify, pair, username, secret)
+        except _TooManyEverywhere as error:  # paid for, so that the next tries are refused here
+            raise TooManyRequests("too many wrong logins; try again in a moment", retry_after=error.wait) from None
         except BaseException:  # it was not tried
             self._pay_back(paid)
             raise
@@ -101,6 +121,21 @@ class LoginChecks:
         else:
             self._pay_back(paid)
             self._known.put(pair, None)
+        return login
+
+    def _verify(self, pair: tuple[str, str], username: str, secret: str) -> Login | None:
+        """Return the login, None for a wrong one; raise _TooManyEverywhere before a hash is computed."""
+        if self._attempts is None:
+            return self._logins.verify(username, secret)
+        address, account = pair
+        price = Price(f"pair {address} {account}", *PAIR)
+        others = Price(f"address {address}", *ADDRESS), Price(f"account {account}", *ACCOUNT)
+        payment = self._attempts.pay(price, others)
+        if payment.wait > 0:
+            raise _TooManyEverywhere(payment.wait)
+        login = self._logins.verify(username, secret)
+        if login is not None:
+            self._attempts.succeed(price, payment)
         return login
 
     def _pay(self, pair: tuple[str, str]) -> list[tuple[TokenBuckets, str]]:

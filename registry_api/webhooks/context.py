@@ -5,11 +5,12 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from catalog.access.secret_file import PrivateFile
 from catalog.settings import Settings
+from catalog.state.documents import StateDocument
+from catalog.state.shared_state import SharedState
 from catalog.webhooks.administration import WebhookAdministration
-from catalog.webhooks.queue import EventQueue, events_file
-from catalog.webhooks.records import EventRecords, event_records_file
+from catalog.webhooks.queue import EventQueue, open_queue
+from catalog.webhooks.records import EventRecords, open_event_records
 from registry_api.auth.rate_limits import TokenBuckets
 from registry_api.http.fair_queue import FairQueue
 from registry_api.management.dependencies import RequestContext
@@ -24,21 +25,21 @@ _UNPROVEN = 4
 class Webhooks:
     """The records of hooks and subscriptions, the queue of what waits for them, and the limits of the receiver."""
 
-    file: PrivateFile[EventRecords]
+    document: StateDocument[EventRecords]
     queue: EventQueue
     rate: TokenBuckets = field(default_factory=lambda: TokenBuckets(_RATE))
     unproven: FairQueue = field(default_factory=lambda: FairQueue(_UNPROVEN, waiting=8))
 
     @property
     def records(self) -> EventRecords:
-        """Return the current records; costs one look at a file's date."""
-        return self.file.value
+        """Return the current records; no I/O that waits."""
+        return self.document.value
 
     def administration(self, context: RequestContext) -> WebhookAdministration:
         """Return the administration of hooks, in the caller's name; raise Unauthorized or Denied."""
         context.check_administrator()
         return WebhookAdministration(
-            self.file,
+            self.document,
             self.queue,
             context.registry.access.events,
             actor=context.account,
@@ -47,9 +48,9 @@ class Webhooks:
         )
 
 
-def open_webhooks(settings: Settings) -> Webhooks:
-    """Open this home's records and queue; the caller closes the queue."""
-    return Webhooks(event_records_file(settings), EventQueue(events_file(settings), busy_timeout=settings.lock_timeout))
+def open_webhooks(settings: Settings, state: SharedState | None) -> Webhooks:
+    """Open this installation's records and queue; the caller closes the queue."""
+    return Webhooks(open_event_records(settings, state), open_queue(settings, state))
 
 
 async def _depend_on_webhooks(request: Request) -> Webhooks:

@@ -50,7 +50,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     home = tmp_path_factory.mktemp("access") / "entrepot"
     with serve(home) as api:
         desk = Administration(
-            AccessStore(api.catalog.settings), api.catalog.events, actor="test", now=lambda: datetime.now(UTC)
+            AccessStore(api.catalog.settings, api.catalog.state),
+            api.catalog.events,
+            actor="test",
+            now=lambda: datetime.now(UTC),
         )
         for name in ("alice", "bob", "carol"):
             desk.add_account(name, password=PASSWORD)

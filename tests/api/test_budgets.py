@@ -3,7 +3,9 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,8 +13,11 @@ from pathlib import Path
 import pytest
 
 from catalog.distributions.records import Distribution
-from catalog.remotes.budgets import BudgetFile, SharedBudget
+from catalog.remotes.budget_stores import BudgetFile, BudgetStore, open_budget
+from catalog.remotes.budgets import SharedBudget
 from catalog.remotes.records import RemoteRecord
+from catalog.settings import read_settings
+from catalog.state.shared_state import open_state
 from oci.descriptor import Descriptor
 from oci.errors import RemoteRateLimited
 from oci.memory import MemoryStore
@@ -23,7 +28,8 @@ from oci.remote.repository import RemoteRepository
 from oci.remote.transport import RemoteTransport
 from tests.api.conftest import Api, codes, serve
 from tests.mirror import mirror
-from tests.servers import ROOT
+from tests.postgresql import use
+from tests.servers import ROOT, wait_until
 from tests.upstream import Reply, Seen, Upstream
 
 NAME = "team/app"
@@ -100,33 +106,103 @@ def test_a_rate_that_was_set_is_held(api: Api, upstream: Upstream) -> None:
     assert len([seen for seen in upstream.seen if seen.route != "base"]) == 5
 
 
+@pytest.fixture(params=["files", "postgresql"])
+def open_store(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], BudgetStore]]:
+    """Opens a budget of the home `tmp_path` as a further process does."""
+    if request.param == "postgresql":
+        use(request.getfixturevalue("postgres_server").new_database(), monkeypatch)
+    settings = read_settings(home=tmp_path)
+    with ExitStack() as stack:
+
+        def open_one(key: str) -> BudgetStore:
+            state = open_state(settings)
+            if state is not None:
+                stack.callback(state.close)
+            return open_budget(settings.root, key, state)
+
+        yield open_one
+
+
 _SENDER = """
-import asyncio, sys
+import asyncio, sys, time
 from pathlib import Path
-from catalog.remotes.budgets import BudgetFile, SharedBudget
+from catalog.remotes.budget_stores import open_budget
+from catalog.remotes.budgets import SharedBudget
+from catalog.settings import read_settings
+from catalog.state.shared_state import open_state
 from oci.errors import RemoteRateLimited
 from oci.remote.limits.rate import parse_rate
+home, rate, tries, patience = Path(sys.argv[1]), parse_rate(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
+state = open_state(read_settings(home=home))
 async def main():
-    budget = SharedBudget(BudgetFile(Path(sys.argv[1]), "registry.example"), "registry.example", interactive=True,
-                          rate=parse_rate("50/1h"))
-    sent = 0
-    for _ in range(40):
+    store = open_budget(home, "registry.example", state)
+    budget = SharedBudget(store, "registry.example", interactive=True, rate=rate)
+    for _ in range(tries):
         try:
-            await budget.admit("GET", "/v2/x/manifests/v1", 0.0)
-            sent += 1
+            await budget.admit("GET", "/v2/x/manifests/v1", patience)
+            print(time.time())
         except RemoteRateLimited:
             pass
-    print(sent)
 asyncio.run(main())
+if state is not None:
+    state.close()
 """
 
 
-def test_two_processes_share_one_budget(tmp_path: Path) -> None:
+def send(home: Path, rate: str, *, tries: int, patience: float) -> list[float]:
+    """Return when two processes that share a budget have sent, in order."""
+    arguments = [str(home), rate, str(tries), str(patience)]
     senders = [
-        subprocess.Popen([sys.executable, "-c", _SENDER, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen([sys.executable, "-c", _SENDER, *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    assert sum(int(sender.communicate(timeout=60)[0]) for sender in senders) == 50
+    return sorted(float(line) for sender in senders for line in sender.communicate(timeout=90)[0].splitlines())
+
+
+@pytest.mark.usefixtures("open_store")
+def test_two_processes_share_one_budget(tmp_path: Path) -> None:
+    assert len(send(tmp_path, "50/1h", tries=40, patience=0.0)) == 50
+
+
+@pytest.mark.usefixtures("open_store")
+def test_two_processes_that_wait_hold_a_rate_together(tmp_path: Path) -> None:
+    sent = send(tmp_path, "10/1s", tries=20, patience=60.0)
+    assert len(sent) == 40
+    assert sent[-1] - sent[0] > 2.7, "the first ten at once, the others in three seconds"
+    most = max(sum(1 for other in sent if begin <= other < begin + 0.9) for begin in sent)
+    assert most <= 11  # of a second, less the moments between counting and sending
+
+
+def test_what_one_process_learns_another_knows_within_a_second(open_store: Callable[[str], BudgetStore]) -> None:
+    one, other, third = open_store("registry.example"), open_store("registry.example"), open_store("else.example")
+    waiting = SharedBudget(other, "registry.example", interactive=True)
+    asyncio.run(waiting.admit("GET", "/v2/x/manifests/v1", 0.0))
+    asyncio.run(SharedBudget(one, "registry.example", interactive=True).learn("GET", "/v2/x", 429, {}, 60.0))
+
+    def refused() -> bool:
+        try:
+            asyncio.run(waiting.admit("GET", "/v2/x/manifests/v1", 0.0))
+        except RemoteRateLimited:
+            return True
+        return False
+
+    wait_until(refused, 2, "known there")
+    assert other.read().closed_until > 0
+    assert third.read() == Budget()
+
+
+def test_a_budget_is_changed_by_one_at_a_time(open_store: Callable[[str], BudgetStore]) -> None:
+    stores = [open_store("registry.example") for _ in range(3)]
+
+    def count(store: BudgetStore) -> None:
+        for _ in range(20):
+            store.change(lambda budget: replace(budget, limit=budget.limit + 1))
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(count, stores * 2))
+    assert stores[0].read().limit == 120
 
 
 def test_a_file_that_cannot_be_read_is_as_if_nothing_were_known(tmp_path: Path) -> None:

@@ -170,7 +170,9 @@ def test_with_rule_it_takes_the_right_to_push_there(
     make_cache: Callable[..., Api], upstream: Upstream, request: pytest.FixtureRequest
 ) -> None:
     api = make_cache(bring="rule")
-    administration = Administration(AccessStore(api.catalog.settings), api.catalog.events, actor="t", now=lambda: NOW)
+    administration = Administration(
+        AccessStore(api.catalog.settings, api.catalog.state), api.catalog.events, actor="t", now=lambda: NOW
+    )
     logins = {}
     for name, grant in (("reader", "pull:cache/**"), ("bringer", "pull,push:cache/team/*")):
         administration.add_account(name, password=None)

@@ -106,7 +106,10 @@ def api(tmp_path: Path, issuer: Issuer) -> Iterator[Api]:
     with serve(tmp_path / "entrepot") as running:
         settings = running.catalog.settings
         desk = Administration(
-            AccessStore(settings), running.catalog.events, actor="test", now=lambda: datetime.now(UTC)
+            AccessStore(settings, running.catalog.state),
+            running.catalog.events,
+            actor="test",
+            now=lambda: datetime.now(UTC),
         )
         desk.add_account("deployer", password=None)
         desk.add_rule(["robot:deployer"], parse_grant("pull,push:team/**"))
@@ -211,7 +214,10 @@ def test_an_issuer_that_fails_is_a_503(api: Api, issuer: Issuer) -> None:
 
 def test_a_disabled_account_lets_no_token_in(api: Api, issuer: Issuer) -> None:
     desk = Administration(
-        AccessStore(api.catalog.settings), api.catalog.events, actor="test", now=lambda: datetime.now(UTC)
+        AccessStore(api.catalog.settings, api.catalog.state),
+        api.catalog.events,
+        actor="test",
+        now=lambda: datetime.now(UTC),
     )
     desk.change_account("deployer", disabled=True)
     assert exchange(api, issuer.token()).status_code == 401
@@ -256,7 +262,7 @@ def test_a_client_certificate_logs_in_as_the_account_it_is_mapped_to(
     server = entrepot_server(certificate=certificate, env={"ENTREPOT_TLS_CLIENT_CA": str(ca)})
     with open_catalog(read_settings(home=server.home)) as catalog:
         desk = Administration(
-            AccessStore(catalog.settings), catalog.events, actor="test", now=lambda: datetime.now(UTC)
+            AccessStore(catalog.settings, catalog.state), catalog.events, actor="test", now=lambda: datetime.now(UTC)
         )
         desk.add_account("bob", password=None, certificate="CN=bob,O=Acme")
         desk.add_rule(["robot:bob"], parse_grant("push:team/**"))

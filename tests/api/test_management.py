@@ -36,7 +36,10 @@ def managed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
             for tag in ("v1", "v2", "v3"):
                 api.put_manifest(name, tag, simple_manifest(api, name))
         desk = Administration(
-            AccessStore(api.catalog.settings), api.catalog.events, actor="test", now=lambda: datetime.now(UTC)
+            AccessStore(api.catalog.settings, api.catalog.state),
+            api.catalog.events,
+            actor="test",
+            now=lambda: datetime.now(UTC),
         )
         desk.add_account("bob", password=PASSWORD)
         desk.add_rule(["user:bob"], parse_grant("pull:team/**"))

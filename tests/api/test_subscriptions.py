@@ -14,8 +14,8 @@ import pytest
 from catalog.audit import Event
 from catalog.commits.commit_log import CommitLog
 from catalog.distributions.records import Distribution
-from catalog.webhooks.queue import EventQueue, events_file
-from catalog.webhooks.records import EventRecords, Subscription, event_records_file, read_record
+from catalog.webhooks.queue import open_queue
+from catalog.webhooks.records import EventRecords, Subscription, open_event_records, read_record
 from oci.digest import Digest
 from registry_api.app import create_app
 from registry_api.webhooks.subscribers import delivery_pause
@@ -214,11 +214,13 @@ def test_a_place_that_a_restored_catalogue_has_not_reached_is_given_up(tmp_path:
     with receive() as receiver:
         with serve(tmp_path / "entrepot") as api, subscribed(api, receiver, events=["version.created"]) as key:
             pass
-        with serve(tmp_path / "entrepot") as api, EventQueue(events_file(api.catalog.settings)) as queue:
+        with serve(tmp_path / "entrepot") as api, open_queue(api.catalog.settings, api.catalog.state) as queue:
             queue.begin(key, 10**6, datetime.now(UTC))
             fields = {"id": key, "url": receiver.url, "events": ("version.created",), "created_at": datetime.now(UTC)}
             record = read_record(Subscription, fields)
-            event_records_file(api.catalog.settings).update(lambda _: EventRecords(subscriptions={key: record}))
+            open_event_records(api.catalog.settings, api.catalog.state).update(
+                lambda _: EventRecords(subscriptions={key: record})
+            )
             wait_until(
                 lambda: (found := queue.cursor(key)) is not None and found.position < 10**6, 10, "it begins anew"
             )

@@ -34,7 +34,10 @@ def travelled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """team/app: v1, then v1 moved, then v2 with a referrer; secret/app, private, that reader may pull."""
     with serve(tmp_path_factory.mktemp("past") / "entrepot") as api:
         desk = Administration(
-            AccessStore(api.catalog.settings), api.catalog.events, actor="test", now=lambda: datetime.now(UTC)
+            AccessStore(api.catalog.settings, api.catalog.state),
+            api.catalog.events,
+            actor="test",
+            now=lambda: datetime.now(UTC),
         )
         for account, grant in (("reader", "pull:secret/**"), ("writer", "pull,push,delete:**")):
             desk.add_account(account, password=PASSWORD)

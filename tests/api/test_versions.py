@@ -19,7 +19,10 @@ def managed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """A registry, with reader and writer of team/**."""
     with serve(tmp_path_factory.mktemp("versions") / "entrepot") as api:
         desk = Administration(
-            AccessStore(api.catalog.settings), api.catalog.events, actor="test", now=lambda: datetime.now(UTC)
+            AccessStore(api.catalog.settings, api.catalog.state),
+            api.catalog.events,
+            actor="test",
+            now=lambda: datetime.now(UTC),
         )
         for account, grant in (("reader", "pull:team/**"), ("writer", "pull,push,delete:team/**")):
             desk.add_account(account, password=PASSWORD)

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from catalog.remotes.budgets import BudgetFile
+from catalog.remotes.budget_stores import BudgetFile
 from oci.remote.limits.budget import Budget
 from tests.cli.commands import Entrepot
 from tests.homes import new_home

@@ -62,7 +62,7 @@ def make_site(start: EntrepotFactory, certificate: Certificate | None) -> Site:
     server = start(certificate=certificate, env={"ENTREPOT_NEW_REPOSITORIES": "private"})
     with open_catalog(read_settings(home=server.home)) as catalog:
         desk = Administration(
-            AccessStore(catalog.settings), catalog.events, actor="test", now=lambda: datetime.now(UTC)
+            AccessStore(catalog.settings, catalog.state), catalog.events, actor="test", now=lambda: datetime.now(UTC)
         )
         for name in ("writer", "reader", "stranger"):
             desk.add_account(name, password=PASSWORD)

@@ -109,7 +109,10 @@ def _push(home: Home, folder: Path) -> None:
 
 def _push_as_bob(api: Api, store: MemoryStore, tool: Manifest) -> None:
     desk = Administration(
-        AccessStore(api.catalog.settings), api.catalog.events, actor="test", now=lambda: datetime.now(UTC)
+        AccessStore(api.catalog.settings, api.catalog.state),
+        api.catalog.events,
+        actor="test",
+        now=lambda: datetime.now(UTC),
     )
     desk.add_account("bob", password=PASSWORD)
     desk.add_rule(["user:bob"], parse_grant("pull,push:bob/**"))

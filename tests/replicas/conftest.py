@@ -25,9 +25,15 @@ def replica(children: Children, database_server: PostgresServer, tmp_path: Path)
     store: S3Server = start_s3(children)
     shared = {**environment(database_server.new_database()), **store.env}
 
+    passwords: list[str] = []
+
     def start() -> EntrepotServer:
-        home = new_home(tmp_path / f"replica-{len(children.all)}", administrator=True)
-        return start_entrepot(children, home, env=shared)
+        home = new_home(tmp_path / f"replica-{len(children.all)}")
+        server = start_entrepot(children, home, env=shared)
+        if not passwords:
+            passwords.append(server.password)  # the first start of all makes the administrator
+        (home / "admin-password").write_text(passwords[0])
+        return server
 
     return start
 

@@ -151,7 +151,7 @@ def test_a_rule_for_anybody_lets_nobody_send(tmp_path: Path) -> None:
 
 def _allow_anyone(api: Api) -> None:
 
-    store = AccessStore(api.catalog.settings)
+    store = AccessStore(api.catalog.settings, api.catalog.state)
     desk = Administration(store, api.catalog.events, actor="test", now=lambda: NOW)
     desk.add_rule(["anyone"], parse_grant("push,delete:open/**"))
 

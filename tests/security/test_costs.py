@@ -24,7 +24,9 @@ PASSWORD = "correct horse"
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     with serve(tmp_path_factory.mktemp("costs") / "entrepot") as api:
-        desk = Administration(AccessStore(api.catalog.settings), api.catalog.events, actor="test", now=lambda: NOW)
+        desk = Administration(
+            AccessStore(api.catalog.settings, api.catalog.state), api.catalog.events, actor="test", now=lambda: NOW
+        )
         desk.add_account("bob", password=PASSWORD)
         for name in ("team/one", "team/two"):
             assert api.put_manifest(name, "v1", simple_manifest(api, name)).status_code == 201
@@ -110,7 +112,9 @@ def test_lists_are_each_callers_own(site: Api) -> None:
             assert (name in client.get("/v2/_catalog").json()["repositories"]) is sees
             assert (name in client.get("/api/v1/distributions").text) is sees
             assert (name in client.get("/api/v1/repositories").text) is sees
-        desk = Administration(AccessStore(site.catalog.settings), site.catalog.events, actor="test", now=lambda: NOW)
+        desk = Administration(
+            AccessStore(site.catalog.settings, site.catalog.state), site.catalog.events, actor="test", now=lambda: NOW
+        )
         made = desk.add_rule(["user:bob"], parse_grant(f"pull:{name}"))
         assert name in bob.get("/v2/_catalog").json()["repositories"]
         desk.remove_rule(made.id)

@@ -18,7 +18,9 @@ PASSWORD = "correct horse"
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     with serve(tmp_path_factory.mktemp("logins") / "entrepot") as api:
         now = lambda: datetime.now(UTC)  # noqa: E731
-        desk = Administration(AccessStore(api.catalog.settings), api.catalog.events, actor="test", now=now)
+        desk = Administration(
+            AccessStore(api.catalog.settings, api.catalog.state), api.catalog.events, actor="test", now=now
+        )
         for name in ("alice", "bob"):
             desk.add_account(name, password=PASSWORD)
         yield api

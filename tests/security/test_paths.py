@@ -22,7 +22,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """secret/app is private and has three versions; public/release serves the second. mallory pushes to mallory/**."""
     with serve(tmp_path_factory.mktemp("paths") / "entrepot") as api:
         desk = Administration(
-            AccessStore(api.catalog.settings), api.catalog.events, actor="test", now=lambda: datetime.now(UTC)
+            AccessStore(api.catalog.settings, api.catalog.state),
+            api.catalog.events,
+            actor="test",
+            now=lambda: datetime.now(UTC),
         )
         for account, grant in (("mallory", "pull,push:mallory/**"), ("insider", "pull:secret/**")):
             desk.add_account(account, password=PASSWORD)

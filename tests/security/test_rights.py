@@ -80,7 +80,9 @@ def mallory(n: int) -> str:
 
 def add_mallory(api: Api) -> None:
     """Give an account the right to push below mallory/, and no other."""
-    desk = Administration(AccessStore(api.catalog.settings), api.catalog.events, actor="test", now=lambda: NOW)
+    desk = Administration(
+        AccessStore(api.catalog.settings, api.catalog.state), api.catalog.events, actor="test", now=lambda: NOW
+    )
     if MALLORY[0] in desk.policy.accounts:
         return
     desk.add_account(MALLORY[0], password=MALLORY[1])

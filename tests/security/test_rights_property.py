@@ -75,7 +75,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     ):
         upstream.login = ("us", "password")
         lie_on_head(evil)
-        desk = Administration(AccessStore(api.catalog.settings), api.catalog.events, actor="test", now=lambda: NOW)
+        desk = Administration(
+            AccessStore(api.catalog.settings, api.catalog.state), api.catalog.events, actor="test", now=lambda: NOW
+        )
         for name in (*TENANTS, "mallory"):
             desk.add_account(name, password=PASSWORD)
             desk.add_rule([f"user:{name}"], parse_grant(f"pull,push,delete:{name}/**"))

@@ -1,13 +1,12 @@
 """Asks PostgreSQL for the newest snapshot on an event loop: no thread takes part, which would cost more than the question."""
 
-from contextlib import suppress
 from typing import Any
 
 import psycopg
 import psycopg.conninfo
 
 from catalog.database.postgresql import connection_error
-from catalog.lake.metadata.listener import SnapshotPosition
+from catalog.lake.metadata.position import SnapshotPosition
 from catalog.postgres_address import PostgresAddress
 
 NEWEST = "SELECT max(snapshot_id) FROM public.ducklake_snapshot"
@@ -21,19 +20,36 @@ class LoopConnection:
         self._connection: psycopg.AsyncConnection[Any] | None = None
 
     async def confirm(self) -> None:
-        """Make the position cover all that was committed before the call; raise CatalogUnavailable."""
+        """Make the position cover all that was committed before the call; raise CatalogUnavailable.
+
+        Where the server has ended the connection since, a new one is asked.
+        """
+        try:
+            is_new = self._connection is None
+            try:
+                newest = await self._ask()
+            except psycopg.OperationalError:
+                if is_new:
+                    raise
+                newest = await self._ask()
+        except psycopg.OperationalError as error:
+            raise connection_error(self._address, error) from error
+        self._position.advance(newest)
+
+    async def _ask(self) -> int:
         try:
             if self._connection is None:
                 address = psycopg.conninfo.make_conninfo(**self._address.parameters(), application_name="entrepot")
                 self._connection = await psycopg.AsyncConnection.connect(address, autocommit=True)
             cursor = await self._connection.execute(NEWEST, prepare=True)
             row = await cursor.fetchone()
-        except BaseException as error:
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                with suppress(psycopg.Error):
-                    await connection.close()
-            if isinstance(error, psycopg.OperationalError):
-                raise connection_error(self._address, error) from error
+        except BaseException:  # a question that was given up on leaves its answer on the way
+            self.close()
             raise
-        self._position.advance(int(row[0] or 0) if row else 0)
+        return int(row[0] or 0) if row else 0
+
+    def close(self) -> None:
+        """Close the connection, on whatever thread."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.pgconn.finish()

@@ -3,7 +3,7 @@
 One session of ours holds an advisory lock from before a write begins until it has ended. Direct commits run on that session: who
 has lost the lock cannot commit. DuckDB's transactions run on sessions of its own; `pin` and the primary key of
 `ducklake_snapshot` refuse what does not build on the newest snapshot, so that a lost lock loses no commit either
-(docs/adr/0021-postgresql.md). A trigger tells of each snapshot; `Listener` hears it.
+(docs/adr/0021-postgresql.md). A trigger tells all listeners of each snapshot.
 """
 
 import time
@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 import psycopg
 
+from catalog.database.listener import CHANNEL, Listener, Rows
 from catalog.database.postgresql import SCHEMA, PostgresDatabase, connect_postgres, connection_error, lock_key
 from catalog.lake.direct.append import Append
 from catalog.lake.direct.postgresql_session import PostgresSession
@@ -22,18 +23,17 @@ from catalog.lake.direct.transaction import Bookkeeping, DirectCommit
 from catalog.lake.metadata.attachment import POSTGRES, attach_postgres
 from catalog.lake.metadata.data import LakeData
 from catalog.lake.metadata.engine import META, Read, Row
-from catalog.lake.metadata.listener import Confirmer, Listener, SnapshotPosition
 from catalog.lake.metadata.loop_connection import NEWEST, LoopConnection
+from catalog.lake.metadata.position import Confirmer, SnapshotPosition
 from oci.errors import CatalogBusy, CatalogUnavailable
 
-CHANNEL = "entrepot_snapshots"
 _LOCK = lock_key("catalogue")
 _KEEPALIVE = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
 """The server gives up the lock of a machine that was cut off after some 25 seconds."""
 _TRIGGER = f"""
 CREATE OR REPLACE FUNCTION {SCHEMA}.tell_of_snapshot() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM pg_notify('{CHANNEL}', NEW.snapshot_id::text);
+    PERFORM pg_notify('{CHANNEL}', '');
     RETURN NULL;
 END $$;
 CREATE OR REPLACE TRIGGER tell_of_snapshot AFTER INSERT ON public.ducklake_snapshot
@@ -45,7 +45,9 @@ class PostgresMetadata:
 
     is_shared = True
 
-    def __init__(self, database: PostgresDatabase, data: LakeData, *, lock_timeout: float) -> None:
+    def __init__(
+        self, database: PostgresDatabase, data: LakeData, *, lock_timeout: float, listener: Listener | None = None
+    ) -> None:
         self._database, self._address, self.data = database, database.address, data
         self._lock_timeout = lock_timeout
         self.extensions = (*POSTGRES, *data.extensions)
@@ -55,7 +57,7 @@ class PostgresMetadata:
         self.worker = _DirectWriter(self)
         self._loop_connection = LoopConnection(self._address, self.sequence)
         self._confirmer = Confirmer(self._ask_newest, self.sequence)
-        self._listener = Listener(self._address, CHANNEL, self.sequence, self.confirm)
+        self._listener = listener
 
     @property
     def place(self) -> str:
@@ -68,7 +70,8 @@ class PostgresMetadata:
             if found is None:
                 transaction.execute(_TRIGGER)
         self.confirm()
-        self._listener.start()
+        if self._listener is not None:
+            self._listener.watch(self._look)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -108,6 +111,10 @@ class PostgresMetadata:
         self.worker.forget()
         self._connection.execute(sql, (_LOCK,))
         return self._connection
+
+    def _look(self, rows: Rows, is_new: bool) -> None:  # noqa: ARG002  # what is known only grows
+        """Learn of commits, on the listener's thread."""
+        self.sequence.advance(int(rows(NEWEST, ())[0][0] or 0))
 
     def begin(self) -> int:
         self._base = self._ask_newest()
@@ -161,7 +168,7 @@ class PostgresMetadata:
         return self._database.rows(sql.replace(META, "public."), parameters)
 
     def close(self) -> None:
-        self._listener.close()
+        self._loop_connection.close()
         if self._connection is not None:
             self._connection.close()
 

@@ -15,7 +15,7 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 @pytest.fixture
 def desk(catalog: Catalog) -> Administration:
     ensure_administrator(catalog.settings)
-    return Administration(AccessStore(catalog.settings), catalog.events, actor="test", now=lambda: NOW)
+    return Administration(AccessStore(catalog.settings, catalog.state), catalog.events, actor="test", now=lambda: NOW)
 
 
 @pytest.mark.parametrize("robot", [True, False])

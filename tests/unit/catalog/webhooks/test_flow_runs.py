@@ -1,18 +1,25 @@
 """Which flow runs events come to; and the queue that keeps them till Prefect has them."""
 
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
 
+from catalog.settings import read_settings
+from catalog.state.shared_state import open_state
 from catalog.webhooks import queue as event_queue
 from catalog.webhooks.flow_runs import LONGEST, matches_event, plan_runs, requests_of, target_of
-from catalog.webhooks.queue import Cursor, EventQueue, Run, UpstreamEvent, Waiting
+from catalog.webhooks.queue import Cursor, Enqueued, EventQueue, Run, UpstreamEvent, Waiting, open_queue
 from catalog.webhooks.records import Hook, Subscription, read_record
 from oci.errors import InvalidInput
+from tests.postgresql import use
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 A, B = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
@@ -22,10 +29,28 @@ def hook(**fields: Any) -> Hook:
     return read_record(Hook, {"name": "up", "upstream": "registry.example", "created_at": NOW, **fields})
 
 
+@pytest.fixture(params=["files", "postgresql"])
+def open_again(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[], EventQueue]]:
+    """Opens the queue as a further process of the installation does."""
+    if request.param == "postgresql":
+        use(request.getfixturevalue("postgres_server").new_database(), monkeypatch)
+    settings = read_settings(home=tmp_path)
+    with ExitStack() as stack:
+
+        def open_one() -> EventQueue:
+            state = open_state(settings)
+            if state is not None:
+                stack.callback(state.close)
+            return stack.enter_context(open_queue(settings, state))
+
+        yield open_one
+
+
 @pytest.fixture
-def queue(tmp_path: Path) -> Iterator[EventQueue]:
-    with EventQueue(tmp_path / "events.sqlite") as made:
-        yield made
+def queue(open_again: Callable[[], EventQueue]) -> EventQueue:
+    return open_again()
 
 
 @pytest.mark.parametrize(
@@ -187,18 +212,20 @@ def test_the_oldest_are_dropped_and_counted(queue: EventQueue, monkeypatch: pyte
     assert [run.key for run in queue.due(10.0)[0]] == ["2", "3", "4"]
 
 
-def test_runs_take_the_place_of_their_events_and_wait_out_failures(queue: EventQueue, tmp_path: Path) -> None:
+def test_runs_take_the_place_of_their_events_and_wait_out_failures(
+    queue: EventQueue, open_again: Callable[[], EventQueue]
+) -> None:
     queue.enqueue("up", [UpstreamEvent("a", "v1"), UpstreamEvent("a", "v2")], 1.0)
     first, second = queue.waiting()
     queue.plan([Run("k", "up", "f/d", {"request": {"remote": "r/a"}}, 5.0)], [first.id])
     assert queue.waiting() == [second]
-    with EventQueue(tmp_path / "events.sqlite") as again:  # as after a kill
-        assert again.due(4.0) == ([], 5.0)
-        (run,), later = again.due(5.0)
-        assert (run.parameters, later) == ({"request": {"remote": "r/a"}}, None)
-        mark = queue.mark()
-        again.postpone(run, 9.0)
-        assert queue.mark() != mark
+    again = open_again()  # as after a kill
+    assert again.due(4.0) == ([], 5.0)
+    (run,), later = again.due(5.0)
+    assert (run.parameters, later) == ({"request": {"remote": "r/a"}}, None)
+    mark = queue.mark()
+    again.postpone(run, 9.0)
+    assert queue.mark() != mark
     assert queue.due(5.0) == ([], 9.0)
     (run,), _ = queue.due(9.0)
     assert run.attempts == 1
@@ -222,6 +249,44 @@ def test_a_subscribers_place_is_kept(queue: EventQueue) -> None:
     assert queue.cursor("s") is None
 
 
-def test_the_queue_is_readable_by_its_owner_alone(queue: EventQueue, tmp_path: Path) -> None:
-    queue.enqueue("up", [UpstreamEvent("a", "v1")], 1.0)
-    assert {path.stat().st_mode & 0o777 for path in tmp_path.glob("events.sqlite*")} == {0o600}
+def test_events_that_another_process_has_planned_are_not_planned_again(
+    queue: EventQueue, open_again: Callable[[], EventQueue]
+) -> None:
+    other = open_again()
+    queue.enqueue("up", [UpstreamEvent("a", "v1"), UpstreamEvent("a", "v2")], 1.0)
+    first, second = [one.id for one in queue.waiting()]
+    queue.plan([Run("k1", "up", "f/d", {}, 5.0)], [first])
+    assert other.plan([Run("k2", "up", "f/d", {}, 5.0)], [first, second]) == 0
+    assert [run.key for run in other.due(9.0)[0]] == ["k1"]
+    assert [one.id for one in other.waiting()] == [second]
+
+
+def test_what_two_take_in_at_once_is_all_there_and_once(
+    queue: EventQueue, open_again: Callable[[], EventQueue]
+) -> None:
+    queues, together, rounds = [queue, open_again()] * 2, Barrier(4), 20
+
+    def enqueue(one: EventQueue, number: int) -> Enqueued:
+        together.wait(10)
+        return one.enqueue("up", [UpstreamEvent("a", f"v{number}", event_id=str(number))], 1.0)
+
+    with ThreadPoolExecutor(4) as pool:
+        taken = [one for number in range(rounds) for one in pool.map(enqueue, queues, [number] * 4)]
+    assert (sum(one.kept for one in taken), sum(one.known for one in taken)) == (rounds, 3 * rounds)
+    assert len(queue.waiting()) == rounds
+
+
+def test_the_queue_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
+    with open_queue(read_settings(home=tmp_path)) as queue:
+        queue.enqueue("up", [UpstreamEvent("a", "v1")], 1.0)
+        assert {path.stat().st_mode & 0o777 for path in tmp_path.glob("events.sqlite*")} == {0o600}
+
+
+def test_a_queue_of_a_former_release_goes_on(tmp_path: Path) -> None:
+    """It had the same tables, and was written by `INSERT OR REPLACE`."""
+    with open_queue(read_settings(home=tmp_path)) as queue:
+        queue.enqueue("up", [UpstreamEvent("a", "v1")], 1.0)
+    with closing(sqlite3.connect(tmp_path / "events.sqlite")) as file:
+        assert file.execute("PRAGMA user_version").fetchone() == (1,)
+        tables = file.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name").fetchall()
+    assert [name for (name,) in tables] == ["cursors", "events", "runs", "seen", "sqlite_sequence"]

@@ -2,7 +2,8 @@
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -63,31 +64,49 @@ class PrivateFile(Generic[M]):
         return self._stamp
 
     def _read(self) -> M:
-        try:
-            return type(self._empty).model_validate_json(self._file.read_bytes())
-        except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False)[0]
-            said = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        except InvalidInput as error:
-            said = error.message
-        raise CatalogUnusable(f"{self._file} cannot be used: {said}; mend it or restore it from a backup")
-
-    def locked(self) -> FileLock:
-        """Return the lock that writers hold."""
-        return self._lock
+        return parse_document(type(self._empty), self._file.read_bytes(), str(self._file))
 
     def update(self, change: Callable[[M], M]) -> M:
         """Replace the value by what `change` makes of it; durable on return. If it raises, nothing changes."""
         self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._writing():
+            return self._write(change(self.value))
+
+    def create(self, make: Callable[[], M]) -> bool:
+        """Make the value unless there is one; return whether it was made, by one of all that try."""
+        self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._writing():
+            if self._file.exists():
+                return False
+            self._write(make())
+            return True
+
+    def _write(self, made: M) -> M:
+        checked = type(made).model_validate(made.model_dump())
+        write_private(self._file, checked.model_dump_json(indent=1) + "\n")
+        return checked
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Hold the lock; raise CatalogUnusable when another does for too long, StorageFull."""
         try:
             with self._lock:
-                made = change(self.value)
-                checked = type(made).model_validate(made.model_dump())
-                write_private(self._file, checked.model_dump_json(indent=1) + "\n")
+                yield
         except OSError as error:
             if error.errno in FULL:
                 raise no_room(self._file.parent) from error
             raise
         except Timeout:
             raise CatalogUnusable(f"another process holds {self._lock.lock_file}; try again") from None
-        return checked
+
+
+def parse_document(kind: type[M], raw: bytes, place: str) -> M:
+    """Read a value; raise CatalogUnusable that names its place, without the values."""
+    try:
+        return kind.model_validate_json(raw)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        said = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    except InvalidInput as error:
+        said = error.message
+    raise CatalogUnusable(f"{place} cannot be used: {said}; mend it or restore it from a backup")
