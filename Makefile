@@ -10,7 +10,7 @@ ARGS ?=
 # Processes that share the tests.
 JOBS ?= 2
 
-.PHONY: help setup run test nightly check conformance bench tools docs lock clean
+.PHONY: help setup run test nightly chaos postgresql check conformance bench tools docs lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -27,6 +27,12 @@ test: setup tools ## run all tests, with the real clients and servers that can b
 nightly: setup tools ## thousands of kills, and every answer after 300 commits of both writers: some hours
 	TEST_KILLS=1000 TEST_COMMITS=300 TEST_STEPS=100000 $(BIN)/python -m pytest --timeout=0 \
 		tests/crash tests/behaviour/test_direct_commits.py $(ARGS)
+
+chaos: setup tools ## three replicas over PostgreSQL and S3, whose parts are killed and paused in turn: some ten minutes
+	TEST_CHAOS_ROUNDS=2 TEST_CHAOS_PAUSE=15 $(BIN)/python -m pytest --timeout=0 -s tests/chaos $(ARGS)
+
+postgresql: setup tools ## the tests of API, races and crashes on PostgreSQL: half an hour
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --on-postgresql tests/api tests/races tests/crash tests/unit/catalog $(ARGS)
 
 check: setup ## lint, types and the fast tests
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import tempfile
 import weakref
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -83,8 +84,10 @@ class PostgresServer:
         return self.url(name)
 
 
-def make_postgres(children: Children, *, durable: bool = False) -> PostgresServer:
-    """Make a cluster and start it. It does not sync to disk unless `durable`: then a `kill -9` of it loses nothing."""
+def make_postgres(
+    children: Children, *, durable: bool = False, settings: Mapping[str, str] | None = None
+) -> PostgresServer:
+    """Make a cluster and start it. It does not sync to disk unless `durable`: then a power cut loses nothing."""
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))  # its user gets to no folder of pytest's
     weakref.finalize(children, shutil.rmtree, folder, ignore_errors=True)
     prefix = _as_user(folder)
@@ -99,10 +102,17 @@ def make_postgres(children: Children, *, durable: bool = False) -> PostgresServe
     if not durable:
         with (folder / "data" / "postgresql.auto.conf").open("a") as out:
             out.write("fsync = off\nfull_page_writes = off\nmax_connections = 500\n")
+    write_settings(folder / "data", settings or {})
     server = PostgresServer(children, folder, free_port(), tuple(prefix))
     server.start()
     server.execute(f"CREATE ROLE entrepot LOGIN PASSWORD '{server.password.replace(chr(39), chr(39) * 2)}'")
     return server
+
+
+def write_settings(data: Path, settings: Mapping[str, str]) -> None:
+    """Add settings to a cluster that does not run."""
+    with (data / "postgresql.auto.conf").open("a") as out:
+        out.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
 
 
 def environment(url: str) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """A small push, without a client that others have written: it can be made many times in a second."""
 
 import json
+from collections.abc import Callable
 
 import httpx
 
@@ -10,8 +11,13 @@ from oci.digest import Digest
 CONFIG = b'{"architecture":"amd64","os":"linux"}'
 
 
-def push_small_image(client: httpx.Client, name: str, reference: str, text: str) -> Digest:
-    """Push an image whose layer is a text; return its digest. AssertionError with the answer where it is refused."""
+def push_small_image(
+    client: httpx.Client, name: str, reference: str, text: str, *, before: Callable[[Digest], object] = lambda _: None
+) -> Digest:
+    """Push an image whose layer is a text; return its digest. AssertionError with the answer where it is refused.
+
+    `before` is told the digest before the manifest is sent.
+    """
     layer = text.encode()
     for blob in (CONFIG, layer):
         answer = client.post(f"/v2/{name}/blobs/uploads/", params={"digest": Digest.of(blob)}, content=blob)
@@ -23,6 +29,7 @@ def push_small_image(client: httpx.Client, name: str, reference: str, text: str)
         "layers": [{"mediaType": mediatypes.OCI_LAYER_GZIP, "digest": Digest.of(layer), "size": len(layer)}],
     }
     raw = json.dumps(document).encode()
+    before(Digest.of(raw))
     answer = client.put(
         f"/v2/{name}/manifests/{reference}", content=raw, headers={"content-type": mediatypes.OCI_MANIFEST}
     )

@@ -1,0 +1,98 @@
+"""Three replicas over PostgreSQL and S3, each part of which can be killed, paused and started again."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.homes import new_home
+from tests.postgresql import PostgresServer, environment, make_postgres
+from tests.servers import Child, Children, EntrepotServer, start_entrepot, start_s3
+
+
+@dataclass
+class Cluster:
+    """The parts by name; `replicas` are those that clients know."""
+
+    replicas: list[EntrepotServer]
+    database: PostgresServer
+    parts: Mapping[str, Child]
+    password: str
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that goes wrong for some seconds, and ends."""
+
+    name: str
+    begin: Callable[[], object]
+    end: Callable[[], object]
+    seconds: float
+
+
+@dataclass
+class Recovery:
+    """How long after the end of a fault a push and a pull by each replica worked again, in seconds."""
+
+    fault: str
+    push: float = float("nan")
+    pull: float = float("nan")
+    notes: list[str] = field(default_factory=list)
+
+
+def start_cluster(children: Children, folder: Path, *, replicas: int = 3) -> Cluster:
+    """Start all parts; the database syncs to disk, so that killing it loses nothing."""
+    database = make_postgres(children, durable=True)
+    store = start_s3(children)
+    shared = {**environment(database.new_database()), **store.env}
+    started: list[EntrepotServer] = []
+    for number in range(replicas):
+        home = new_home(folder / f"replica-{number}")
+        started.append(start_entrepot(children, home, env=shared))
+    parts = {f"replica {number}": one.child for number, one in enumerate(started)}
+    parts["database"] = next(one for one in children.all if one.name == "postgres")
+    parts["store"] = store.child
+    return Cluster(started, database, parts, started[0].password)
+
+
+def faults_of(cluster: Cluster, *, pause: float) -> list[Fault]:
+    """Return each fault of each part; `pause`: seconds for which a part is paused or away."""
+    found = []
+    for name, child in cluster.parts.items():
+        found += [_kill(name, child, pause), _pause(name, child, pause)]
+    found.append(Fault("database: all sessions ended", lambda: end_sessions(cluster.database), lambda: None, 0.5))
+    return found
+
+
+def _kill(name: str, child: Child, seconds: float) -> Fault:
+    return Fault(f"{name}: kill -9, {seconds:g} s away", child.kill, child.start, seconds)
+
+
+def _pause(name: str, child: Child, seconds: float) -> Fault:
+    return Fault(
+        f"{name}: paused for {seconds:g} s",
+        lambda: signal_group(child, signal.SIGSTOP),
+        lambda: signal_group(child, signal.SIGCONT),
+        seconds,
+    )
+
+
+def signal_group(child: Child, number: int) -> None:
+    """Send a signal to a process and all that it has started."""
+    os.killpg(child.pid, number)
+
+
+def end_sessions(database: PostgresServer) -> None:
+    """End every session of ours, as a failover does."""
+    database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'entrepot'")
+
+
+def seconds_until(works: Callable[[], bool], limit: float) -> float:
+    """Return how long it took until something worked; AssertionError after `limit` seconds."""
+    begun = time.monotonic()
+    while not works():
+        assert time.monotonic() - begun < limit, f"it does not work again after {limit:g} s"
+        time.sleep(0.05)
+    return time.monotonic() - begun
