@@ -64,7 +64,7 @@ def pushing(stage: Stage, quick: bool) -> Iterator[Row]:
 
 
 def committing(stage: Stage, quick: bool) -> Iterator[Row]:
-    return committing_rows(stage.folder, rounds=2 if quick else 8, commits=20 if quick else 100)
+    return committing_rows(stage.folder, stage.children, rounds=2 if quick else 8, commits=20 if quick else 100)
 
 
 def syncing(stage: Stage, quick: bool) -> Iterator[Row]:

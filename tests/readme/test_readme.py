@@ -29,6 +29,9 @@ NOT_RUN = {
     "make run UPSTREAM=docker.io/library/alpine": "as `make run`; it starts `entrepot up --upstream`",
     "make test": "runs this test",
     'export PATH="$PWD/.venv/bin:$PATH"': "the test's own PATH has the folder already",
+    "ENTREPOT_CATALOG=postgresql://entrepot@db.example/entrepot ENTREPOT_STORAGE=s3://blobs/registry entrepot serve": (
+        "tests/replicas runs it, with a database and an S3 server of its own"
+    ),
     "flatpak remote-add --user here oci+http://127.0.0.1:5080": "tests/interop/test_flatpak.py runs it, with a bus of its own",
     "flatpak install here org.example.App": "tests/interop/test_flatpak.py builds an app and installs it",
 }
