@@ -16,6 +16,7 @@ from benchmarks.memory import memory_rows
 from benchmarks.offloading import offload_rows
 from benchmarks.patience import patience_rows
 from benchmarks.pushing import pushing_rows
+from benchmarks.replicas import replica_rows
 from benchmarks.rows import Row, render
 from benchmarks.scale import scale_rows
 from benchmarks.serving import serving_rows
@@ -84,6 +85,10 @@ def memory(stage: Stage, quick: bool) -> Iterator[Row]:
     return memory_rows(stage, size=2**28 if quick else 2**32)
 
 
+def replicas(stage: Stage, quick: bool) -> Iterator[Row]:
+    return replica_rows(stage, rounds=2 if quick else 5, seconds=1.0 if quick else 2.0, images=80 if quick else 400)
+
+
 SECTIONS: dict[str, Callable[[Stage, bool], Iterator[Row]]] = {
     "serving": serving,
     "scale": scale,
@@ -95,6 +100,7 @@ SECTIONS: dict[str, Callable[[Stage, bool], Iterator[Row]]] = {
     "growth": growth,
     "verbs": verbs,
     "memory": memory,
+    "replicas": replicas,
 }
 
 
