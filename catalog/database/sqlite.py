@@ -18,8 +18,17 @@ class SqliteDatabase:
 
     is_shared = False
 
-    def __init__(self, file: Path, schema: Schema, *, busy_timeout: float = 60.0, room: Room | None = None) -> None:
-        """Open or make the file, and bring its tables up to date."""
+    def __init__(
+        self,
+        file: Path,
+        schema: Schema,
+        *,
+        busy_timeout: float = 60.0,
+        room: Room | None = None,
+        one_reader: bool = False,
+    ) -> None:
+        """Open or make the file, and bring its tables up to date. `one_reader` for what is seldom read: not one a thread."""
+        self._has_one_reader = one_reader
         self._file, self._busy_timeout, self._room = file, busy_timeout, room
         self._connections: list[sqlite3.Connection] = []
         self._local = threading.local()
@@ -73,6 +82,9 @@ class SqliteDatabase:
             return int(self._looker.execute("PRAGMA data_version").fetchone()[0])
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        if self._has_one_reader:
+            with self._looking:
+                return self._looker.execute(sql, parameters).fetchall()
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = self._open()

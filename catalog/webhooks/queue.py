@@ -297,7 +297,7 @@ def open_queue_file(file: Path, *, busy_timeout: float = 60.0) -> EventQueue:
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
     with _usable():
-        database = SqliteDatabase(file, _SCHEMA, busy_timeout=busy_timeout)
+        database = SqliteDatabase(file, _SCHEMA, busy_timeout=busy_timeout, one_reader=True)
     return EventQueue(database, database.mark)
 
 

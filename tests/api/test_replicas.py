@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,12 +15,14 @@ from catalog.access.administration import Administration
 from catalog.access.login_attempts import LoginAttempts, Payment, Price
 from catalog.access.policy import Grant
 from catalog.access.store import AccessStore, ensure_administrator, password_file
+from catalog.remotes.budget_stores import open_budget
 from catalog.settings import read_settings
 from registry_api.auth import login_checks
 from registry_api.auth.rate_limits import BucketSize
 from tests.api.conftest import Api, serve
+from tests.cli.commands import Entrepot
 from tests.postgresql import PostgresServer
-from tests.servers import wait_until
+from tests.servers import Children, wait_until
 from tests.unit.catalog.state.test_documents import END_LISTENERS
 
 PUSH = Grant(actions=("pull", "push"), patterns=("team/**",))
@@ -178,3 +181,27 @@ def test_without_the_database_logins_hold_for_some_seconds_and_are_then_refused(
     assert one.anybody.get("/healthz").status_code == 200
     postgres_server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
     wait_until(lambda: push(one, mine) == 202, 5, "it is known again")
+
+
+def test_commands_on_a_third_machine_change_what_both_serve(
+    replicas: tuple[Api, Api], tmp_path: Path, children: Children
+) -> None:
+    entrepot = Entrepot(tmp_path / "c", children)
+    made = entrepot("user", "add", "ci", "--robot")
+    assert (made.returncode, made.stderr.count("admin-password")) == (0, 0), made.stderr
+    assert entrepot("access", "allow", "robot:ci", "pull,push", "team/**").returncode == 0
+    secret = entrepot.json("token", "add", "ci")["secret"]
+    for api in replicas:
+        wait_until(lambda: push(api, basic("ci", secret)) == 202, 1, "it is known")  # noqa: B023  # waited for at once
+    assert {one["name"] for one in entrepot.json("user", "list")} == {"admin", "ci"}
+    hook = entrepot.json("hook", "create", "up", "registry.example")
+    wait_until(lambda: [one["name"] for one in replicas[0].admin.get("/api/v1/hooks").json()] == ["up"], 1, "a hook")
+    sent = replicas[1].anybody.post(
+        "/api/v1/hooks/up",
+        json={"events": []},
+        headers={"authorization": f"Bearer {hook['secret']}"},
+    )
+    assert sent.status_code in (202, 400), sent.text
+    one = replicas[0].catalog
+    open_budget(one.settings.root, "registry.example", one.state).change(lambda budget: replace(budget, limit=7))
+    assert entrepot.json("remote", "show", "registry.example")["budget"]["limit"] == 7

@@ -1,5 +1,6 @@
 """Which flow runs events come to; and the queue that keeps them till Prefect has them."""
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -280,6 +281,26 @@ def test_the_queue_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
     with open_queue(read_settings(home=tmp_path)) as queue:
         queue.enqueue("up", [UpstreamEvent("a", "v1")], 1.0)
         assert {path.stat().st_mode & 0o777 for path in tmp_path.glob("events.sqlite*")} == {0o600}
+
+
+def test_threads_that_read_share_a_connection(tmp_path: Path) -> None:
+    def handles() -> int:
+        return sum(1 for link in Path("/proc/self/fd").iterdir() if "events.sqlite" in os.path.realpath(link))
+
+    with open_queue(read_settings(home=tmp_path)) as queue, ThreadPoolExecutor(8) as pool:
+        queue.enqueue("up", [UpstreamEvent("a", "v1")], 1.0)
+        queue.mark()
+        before, together = handles(), Barrier(8)
+
+        def read(_: int) -> int:
+            together.wait(10)
+            return len(queue.waiting())
+
+        assert list(pool.map(read, range(8))) == [1] * 8
+        assert handles() <= before
+        mark = queue.mark()
+        queue.enqueue("up", [UpstreamEvent("a", "v2")], 1.0)
+        assert queue.mark() != mark
 
 
 def test_a_queue_of_a_former_release_goes_on(tmp_path: Path) -> None:
