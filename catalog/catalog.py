@@ -8,7 +8,8 @@ from catalog.audit import Events
 from catalog.blobs.content_store import ContentStore
 from catalog.blobs.lake_data import lake_data
 from catalog.blobs.opening import open_index, open_store
-from catalog.blobs.uploads import Clock, Uploads
+from catalog.blobs.shared_uploads.opening import open_uploads
+from catalog.blobs.uploads import Clock
 from catalog.commits.blob_rights import Rights
 from catalog.commits.commit import Committer
 from catalog.commits.offers import Offers
@@ -55,7 +56,7 @@ class Catalog:
             file, busy_timeout=settings.lock_timeout, room=room, postgres=postgres
         )
         room.take_on()
-        self.uploads = Uploads(store, blob_index, clock=clock, expiry=settings.upload_expiry, room=room)
+        self.uploads = open_uploads(settings, store, blob_index, postgres, clock=clock, room=room)
         self.content = ContentStore(store, blob_index, self.uploads, clock=clock)
         self.distributions = Distributions(lake)
         self.remotes = Remotes(lake, self.state)

@@ -32,10 +32,12 @@ PACKAGE_ARROWS: dict[str, set[str]] = {
     "catalog/access": {"audit", "database", "state"},
     "catalog/audit": {"lake"},
     "catalog/blobs": {"database", "lake", "lake/metadata"},
+    "catalog/blobs/shared_uploads": {"blobs", "database", "disk_reserve"},
     "catalog/bundles": {"blobs", "catalog", "content", "filters", "versions"},
     "catalog/catalog": {
         "audit",
         "blobs",
+        "blobs/shared_uploads",
         "commits",
         "distributions",
         "lake",

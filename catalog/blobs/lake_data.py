@@ -1,5 +1,6 @@
 """Where the lake and its rows are: beside the SQLite file, or in PostgreSQL and in the blobs' bucket."""
 
+from catalog.blobs.local_store import LAKE
 from catalog.lake.metadata.data import LakeData
 from catalog.lake.reading import LakePlace
 from catalog.settings import Settings
@@ -13,7 +14,7 @@ def lake_data(settings: Settings) -> LakeData:
 
     bucket, prefix = settings.storage_bucket
     place = S3Place(bucket, prefix, settings.s3_endpoint)
-    return LakeData(f"s3://{'/'.join(part for part in (bucket, prefix, 'lake') if part)}/", duckdb_secret(place))
+    return LakeData(f"s3://{'/'.join(part for part in (bucket, prefix, LAKE) if part)}/", duckdb_secret(place))
 
 
 def lake_place(settings: Settings) -> LakePlace:

@@ -13,6 +13,14 @@ from oci.digest import Digest
 from oci.errors import DigestInvalid, LocalError, StorageCorrupt
 
 QUARANTINE = "quarantine"
+PIECES = "uploads"
+"""Where the pieces of uploads lie that several machines receive: a folder of the store, or the beginning of keys."""
+
+LAKE = "lake"
+"""Where DuckLake keeps its rows, in a bucket."""
+
+NOT_BLOBS = frozenset({PIECES, LAKE})
+"""Beginnings of keys that are no blobs'."""
 
 
 class BlobReader(Protocol):
@@ -126,7 +134,7 @@ class BlobStore(Protocol):
         ...
 
     def stored(self) -> Iterator[Stored]:
-        """Everything that lies in the store, whether or not it is held; not what is staged."""
+        """Everything that lies in the store, whether or not it is held; not what is staged, nor pieces of uploads."""
         ...
 
     def remove_stored(self, name: str) -> None:
@@ -300,7 +308,7 @@ class LocalBlobStore:
     def stored(self) -> Iterator[Stored]:
         for root, folders, files in os.walk(self._folder):
             if Path(root) == self._folder:
-                folders[:] = [name for name in folders if name != self._staging.name]
+                folders[:] = [name for name in folders if name not in {self._staging.name, PIECES}]
             for file in files:
                 with suppress(FileNotFoundError):
                     found = os.lstat(f"{root}/{file}")

@@ -15,7 +15,15 @@ from boto3.s3.transfer import TransferConfig
 from botocore.client import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
-from catalog.blobs.local_store import QUARANTINE, BlobVanished, Stored, check_staging, digest_of_name, storage_errors
+from catalog.blobs.local_store import (
+    NOT_BLOBS,
+    QUARANTINE,
+    BlobVanished,
+    Stored,
+    check_staging,
+    digest_of_name,
+    storage_errors,
+)
 from oci.digest import Digest
 from oci.errors import SettingsInvalid, StorageCorrupt, StorageUnavailable
 
@@ -41,7 +49,7 @@ class S3Place:
 def duckdb_secret(place: S3Place) -> dict[str, str]:
     """Return the fields of DuckDB's secret by which it reads and writes there as we do; raise StorageUnavailable."""
     session = boto3.session.Session()
-    with _s3_errors(place.bucket):
+    with s3_errors(place.bucket):
         found = session.get_credentials()
         region = session.region_name or ""
     fields = {"REGION": region or "us-east-1"}
@@ -71,7 +79,7 @@ class S3BlobStore:
             retries={"mode": "standard", "max_attempts": 5},
             max_pool_connections=64,
         )
-        with _s3_errors(place.bucket):
+        with s3_errors(place.bucket):
             self._client: Any = boto3.session.Session().client("s3", endpoint_url=place.endpoint or None, config=config)
             self._check_bucket()
 
@@ -79,7 +87,7 @@ class S3BlobStore:
         try:
             self._client.head_bucket(Bucket=self._bucket)
         except ClientError as error:
-            if _is_missing(error):
+            if is_missing(error):
                 raise SettingsInvalid(
                     f"ENTREPOT_STORAGE: there is no bucket {self._bucket!r}; make it first, or name another"
                 ) from None
@@ -89,18 +97,31 @@ class S3BlobStore:
     def staging(self) -> Path:
         return self._staging
 
+    @property
+    def client(self) -> Any:
+        """Return boto3's client."""
+        return self._client
+
+    @property
+    def bucket(self) -> str:
+        """Return the bucket's name."""
+        return self._bucket
+
     def key(self, digest: Digest) -> str:
         """Return where the blob lies, or would."""
         parts = (self._prefix, digest.algorithm, digest.encoded[:2], digest.encoded)
         return "/".join(part for part in parts if part)
 
     def send(self, staged: Path, digest: Digest) -> None:
-        """Upload in parts, each with a checksum that S3 compares."""
-        with _s3_errors(self._bucket):
+        self.upload(staged, self.key(digest))
+
+    def upload(self, staged: Path, key: str) -> None:
+        """Upload a file in parts, each with a checksum that S3 compares."""
+        with s3_errors(self._bucket):
             self._client.upload_file(
                 str(staged),
                 self._bucket,
-                self.key(digest),
+                key,
                 ExtraArgs={"ContentType": "application/octet-stream", "ChecksumAlgorithm": "CRC32"},
                 Config=TransferConfig(multipart_threshold=_PART, multipart_chunksize=_PART, max_concurrency=4),
             )
@@ -129,11 +150,11 @@ class S3BlobStore:
         return None if found is None else int(found["ContentLength"])
 
     def _head(self, digest: Digest) -> dict[str, Any] | None:
-        with _s3_errors(self._bucket):
+        with s3_errors(self._bucket):
             try:
                 found: dict[str, Any] = self._client.head_object(Bucket=self._bucket, Key=self.key(digest))
             except ClientError as error:
-                if _is_missing(error):
+                if is_missing(error):
                     return None
                 raise
         return found
@@ -158,38 +179,41 @@ class S3BlobStore:
         return str(self._client.generate_presigned_url("get_object", Params=parameters, ExpiresIn=_URL_SECONDS))
 
     def delete(self, digest: Digest) -> None:
-        with _s3_errors(self._bucket):
+        with s3_errors(self._bucket):
             self._client.delete_object(Bucket=self._bucket, Key=self.key(digest))
 
     def set_aside(self, digest: Digest) -> None:
-        aside = self._place(f"{QUARANTINE}/{digest.algorithm}/{digest.encoded[:2]}/{digest.encoded}")
-        with _s3_errors(self._bucket):
+        aside = self.name_key(f"{QUARANTINE}/{digest.algorithm}/{digest.encoded[:2]}/{digest.encoded}")
+        with s3_errors(self._bucket):
             try:
                 self._client.copy({"Bucket": self._bucket, "Key": self.key(digest)}, self._bucket, aside)
             except ClientError as error:
-                if not _is_missing(error):
+                if not is_missing(error):
                     raise
             self._client.delete_object(Bucket=self._bucket, Key=self.key(digest))
 
     def stored(self) -> Iterator[Stored]:
-        start = self._place("")
-        with _s3_errors(self._bucket):
+        start = self.name_key("")
+        with s3_errors(self._bucket):
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=start):
                 for one in page.get("Contents", ()):
                     name = one["Key"].removeprefix(start)
+                    if name.partition("/")[0] in NOT_BLOBS:
+                        continue
                     digest, aside = digest_of_name(name)
                     yield Stored(name, digest, int(one["Size"]), one["LastModified"].timestamp(), aside)
 
     def remove_stored(self, name: str) -> None:
-        with _s3_errors(self._bucket):
-            self._client.delete_object(Bucket=self._bucket, Key=self._place(name))
+        with s3_errors(self._bucket):
+            self._client.delete_object(Bucket=self._bucket, Key=self.name_key(name))
 
-    def _place(self, name: str) -> str:
+    def name_key(self, name: str) -> str:
+        """Return the key of what has a name within the store."""
         return f"{self._prefix}/{name}" if self._prefix else name
 
     def check(self) -> None:
         check_staging(self._staging)
-        with _s3_errors(self._bucket):
+        with s3_errors(self._bucket):
             self._check_bucket()
 
 
@@ -207,11 +231,11 @@ class S3BlobReader:
         self._position = offset
         if self.size == 0:
             return
-        with _s3_errors(self._bucket):
+        with s3_errors(self._bucket):
             try:
                 answer = self._client.get_object(Bucket=self._bucket, Key=self._key, Range=f"bytes={offset}-")
             except ClientError as error:
-                if _is_missing(error) or _code(error) in ("416", "InvalidRange"):
+                if is_missing(error) or error_code(error) in ("416", "InvalidRange"):
                     raise StorageCorrupt(f"{self._key} is not whole in {self._bucket}") from None
                 raise
         self._body = answer["Body"]
@@ -225,7 +249,7 @@ class S3BlobReader:
             return b""
         if self._body is None or not 0 <= offset - self._position <= _SKIPPED:
             self.begin(offset)
-        with _s3_errors(self._bucket):
+        with s3_errors(self._bucket):
             self._read(offset - self._position)
             return self._read(length)
 
@@ -255,22 +279,24 @@ class S3BlobReader:
         self.close()
 
 
-def _code(error: ClientError) -> str:
+def error_code(error: ClientError) -> str:
+    """Return S3's name of an error."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-def _is_missing(error: ClientError) -> bool:
-    return _code(error) in (*_MISSING, "NoSuchBucket")
+def is_missing(error: ClientError) -> bool:
+    """Return whether an object, or its bucket, is not there."""
+    return error_code(error) in (*_MISSING, "NoSuchBucket")
 
 
 @contextlib.contextmanager
-def _s3_errors(bucket: str) -> Iterator[None]:
+def s3_errors(bucket: str) -> Iterator[None]:
     """Turn what boto3 raises into errors that say what to do."""
     try:
         yield
     except ClientError as error:
         raise StorageUnavailable(
-            f"S3 bucket {bucket}: {_code(error)}: {error.response.get('Error', {}).get('Message', '')}"
+            f"S3 bucket {bucket}: {error_code(error)}: {error.response.get('Error', {}).get('Message', '')}"
         ) from error
     except (BotoCoreError, HTTPClientError) as error:
         raise StorageUnavailable(f"S3 bucket {bucket} cannot be used: {error}") from error

@@ -8,9 +8,10 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from catalog.blobs.index import BlobIndex
 from catalog.blobs.ingest_queue import Ingest, IngestQueue
@@ -24,14 +25,81 @@ _REMEMBERED = 4096
 _SENT_AGAIN = 5
 """How often a blob is brought into the store again that sweeps take away under our hands."""
 
-_STREAMED = "sha256"
+STREAMED = "sha256"
 """The algorithm hashed while bytes arrive; another is known only at the end, and then the staged file is read once."""
 
 Clock = Callable[[], float]
 
 
+class OpenUpload(Protocol):
+    """One blob on its way in, held by one request of a client; `offset` is the number of bytes that have come."""
+
+    id: str
+    repository: str
+    offset: int
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append data; raise StorageFull, and leave the session as long as it was, when there is no room."""
+
+    def keep(self) -> None:
+        """Keep what was written for the requests to come, and let go of the session.
+
+        Raises RangeInvalid when another request has appended meanwhile: what this one wrote is dropped then.
+        """
+
+    def finish(self, digest: Digest, size: int | None = None) -> int:
+        """Verify, make durable, record and link the blob; return its size in bytes.
+
+        Raises SizeInvalid or DigestInvalid, and the session with its bytes is gone then.
+        """
+
+    def cancel(self) -> None:
+        """Drop the session and its bytes; nothing happens after `finish`."""
+
+    def close(self) -> None:
+        """Let go of the session without I/O over the network; what was not kept may be lost."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class IncomingBlob(Protocol):
+    """The verified bytes of a blob, outside their place."""
+
+    def send(self, digest: Digest) -> None:
+        """Do what takes long of `adopt`, before anything is locked for it."""
+
+    def adopt(self, digest: Digest) -> None:
+        """Put the bytes into their place; raise BlobVanished when a sweep has undone `send` meanwhile."""
+
+    def drop(self) -> None:
+        """Let go of the bytes: they are in their place already."""
+
+
+@dataclass(frozen=True, slots=True)
+class _StagedFile:
+    """A blob that is a file in the store's staging folder."""
+
+    store: BlobStore
+    path: Path
+
+    def send(self, digest: Digest) -> None:
+        self.store.send(self.path, digest)
+
+    def adopt(self, digest: Digest) -> None:
+        self.store.adopt(self.path, digest)
+
+    def drop(self) -> None:
+        self.path.unlink()
+
+
 class Uploads:
-    """Begins and resumes sessions over one store's staging folder; usable from any thread and by several processes."""
+    """Begins and resumes sessions over one store's staging folder; usable from any thread and by several processes.
+
+    `begin` is for one who writes the whole blob; `open_session` and `resume` are for clients, whose requests share a session.
+    """
 
     def __init__(
         self, store: BlobStore, blob_index: BlobIndex, *, clock: Clock, expiry: float, room: Room | None = None
@@ -46,18 +114,27 @@ class Uploads:
     def begin(self, repository: str, size: int = 0) -> "UploadSession":
         """Open a new, empty session for a repository; raise StorageFull where there is no room for `size` bytes."""
         self.check_room(size)
+        return self.stage(repository, new_hasher(STREAMED))
+
+    def stage(self, repository: str, hasher: Hasher | None) -> "UploadSession":
+        """Open a new, empty session whose bytes a hasher of sha256 gets, if there is one."""
         session_id = uuid.uuid4().hex
         with storage_errors(self._store.staging):
             descriptor = os.open(self._path(repository, session_id), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return UploadSession(self, repository, session_id, descriptor, 0, new_hasher(_STREAMED))
+        return UploadSession(self, repository, session_id, descriptor, 0, hasher)
+
+    def open_session(self, repository: str) -> str:
+        """Open a session for requests to come, and return its id; raise StorageFull where there is no room."""
+        with self.begin(repository) as session:
+            return session.id
 
     def check_room(self, size: int) -> None:
         """Raise StorageFull when so many bytes more would take from what is kept free for the rest."""
         if self._room is not None:
             self._room.check(size)
 
-    def resume(self, repository: str, session_id: str) -> "UploadSession":
+    def resume(self, repository: str, session_id: str) -> OpenUpload:
         """Open a session left earlier; raise UploadUnknown, or Conflict while another request holds it."""
         path = self._path(repository, session_id)
         try:
@@ -78,7 +155,7 @@ class Uploads:
         with self._guard:
             known, hasher = self._states.pop(session_id, (-1, None))
         if offset == 0:
-            hasher = new_hasher(_STREAMED)
+            hasher = new_hasher(STREAMED)
         return UploadSession(self, repository, session_id, descriptor, offset, hasher if offset in (0, known) else None)
 
     def count(self, repository: str) -> int:
@@ -117,8 +194,7 @@ class Uploads:
 
     def _path(self, repository: str, session_id: str) -> Path:
         """A session is found only under the repository it was begun for."""
-        if len(session_id) != 32 or session_id.strip("0123456789abcdef"):
-            raise UploadUnknown(f"not an upload session: {session_id[:100]!r}")
+        check_session_id(session_id)
         owner = _owner(repository)
         self._owners[owner] = repository
         return self._store.staging / f"{session_id}-{owner}"
@@ -137,28 +213,34 @@ class Uploads:
             return False
         return True
 
-    def _ingest(
-        self, session: "UploadSession", path: Path, digest: Digest, size: int, media_type: str, origin: str
+    def ingest(
+        self, repository: str, blob: IncomingBlob, digest: Digest, size: int, media_type: str = "", origin: str = ""
     ) -> None:
-        """Bring the bytes to their place, again where others hold them: the time it takes is not to tell of others."""
-        is_own = self._blob_index.link(session.repository, digest) is not None
+        """Bring verified bytes to their place, again where others hold them: the time it takes is not to tell of others."""
+        is_own = self._blob_index.link(repository, digest) is not None
 
         def place() -> None:  # without a question to the index, whose transaction is open
             if is_own and self._is_there(digest, size):
-                path.unlink()
+                blob.drop()
             else:
-                self._store.adopt(path, digest)
+                blob.adopt(digest)
 
         for tries_left in reversed(range(_SENT_AGAIN)):
             if not (is_own and self._is_there(digest, size)):
-                self._store.send(path, digest)
+                blob.send(digest)
             try:
-                self._queue.ingest(Ingest(digest, size, place, session.repository, media_type, self._clock(), origin))
+                self._queue.ingest(Ingest(digest, size, place, repository, media_type, self._clock(), origin))
             except BlobVanished:
                 if not tries_left:
                     raise
             else:
                 return
+
+
+def check_session_id(session_id: str) -> None:
+    """Raise UploadUnknown for a text that no session has as its id."""
+    if len(session_id) != 32 or session_id.strip("0123456789abcdef"):
+        raise UploadUnknown(f"not an upload session: {session_id[:100]!r}")
 
 
 def _owner(repository: str) -> str:
@@ -176,8 +258,13 @@ class UploadSession:
         self._path = uploads._path(repository, session_id)  # noqa: SLF001  # the two classes are one mechanism
         self._ended = False
 
+    @property
+    def path(self) -> Path:
+        """The file that fills."""
+        return self._path
+
     def fileno(self) -> int:
-        """The descriptor of the file that fills, as long as the session is open."""
+        """The descriptor of that file, as long as the session is open."""
         return self._descriptor
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -204,7 +291,8 @@ class UploadSession:
         self.verify(digest, size)
         with storage_errors(self._path.parent):
             os.fsync(self._descriptor)
-        self._uploads._ingest(self, self._path, digest, self.offset, media_type, origin)  # noqa: SLF001
+        blob = _StagedFile(self._uploads._store, self._path)  # noqa: SLF001
+        self._uploads.ingest(self.repository, blob, digest, self.offset, media_type, origin)
         self._end()
         return self.offset
 
@@ -219,7 +307,7 @@ class UploadSession:
             raise DigestInvalid(f"expected {digest}, but the {self.offset} bytes received are {found}")
 
     def _digest(self, algorithm: str) -> Digest:
-        hasher = self._hasher if algorithm == _STREAMED else None
+        hasher = self._hasher if algorithm == STREAMED else None
         if hasher is None:
             hasher = new_hasher(algorithm)
             position = 0
@@ -235,6 +323,10 @@ class UploadSession:
 
     def _end(self) -> None:
         self._ended = True
+        self.close()
+
+    def keep(self) -> None:
+        """Let go of the session: its file has what was written."""
         self.close()
 
     def close(self) -> None:

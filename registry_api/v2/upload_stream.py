@@ -10,7 +10,7 @@ from typing import Self
 
 from starlette.types import Receive
 
-from catalog.blobs.uploads import UploadSession
+from catalog.blobs.uploads import OpenUpload
 from oci.digest import Digest
 from oci.errors import BlobTooLarge, Conflict, SizeInvalid
 from registry_api.http.bodies import BATCH, ClientGone, first_message, read_batches
@@ -21,11 +21,21 @@ _BUSY_TRIES, _BUSY_PAUSE = 40, 0.05
 """Tries, and seconds between them, to take a session that another request still holds. A request whose connection broke releases
 it within moments."""
 
-_Step = Callable[[UploadSession], object]
+_Step = Callable[[OpenUpload], object]
 
 
-def _nothing(_session: UploadSession) -> None:
+def _nothing(_session: OpenUpload) -> None:
     """Leave a session as it is."""
+
+
+def _keep(session: OpenUpload) -> None:
+    """Keep what a session has for other requests, and let go of it."""
+    session.keep()
+
+
+def _cancel(session: OpenUpload) -> None:
+    """Drop a session."""
+    session.cancel()
 
 
 class UploadStream:
@@ -37,14 +47,14 @@ class UploadStream:
 
     def __init__(
         self,
-        opening: Callable[[], UploadSession],
+        opening: Callable[[], OpenUpload],
         threads: Threads,
         *,
         admit: _Step = _nothing,
         limit: int | None = None,
     ) -> None:
         self._opening, self._threads, self._admit, self._limit = opening, threads, admit, limit
-        self.session: UploadSession | None = None
+        self.session: OpenUpload | None = None
         self._last: bytes = b""
         self._pending: asyncio.Future[object] | None = None
 
@@ -59,17 +69,17 @@ class UploadStream:
             async for batch in read_batches(receive):
                 received += len(batch)
                 if expected is not None and received > expected:
-                    await self._run()
+                    await self._run(_keep)
                     raise SizeInvalid(f"the chunk was announced with {expected} bytes; more arrived")
                 await self._settle()
                 self._last = batch
                 if len(batch) >= BATCH:
                     await self._write_on()
         except (ClientGone, RequestStalled):
-            await self._run()
+            await self._run(_keep)
             raise
         if expected is not None and received != expected:
-            await self._run()
+            await self._run(_keep)
             raise SizeInvalid(f"the chunk was announced with {expected} bytes; {received} arrived")
 
     async def finish(self, digest: Digest) -> None:
@@ -78,13 +88,13 @@ class UploadStream:
 
     async def keep(self) -> int:
         """Write what is left and release the session, so that it can be resumed; return its bytes."""
-        await self._run(UploadSession.close)
+        await self._run(_keep)
         assert self.session is not None
         return self.session.offset
 
     async def cancel(self) -> None:
         """Drop the session and its bytes."""
-        await self._run(UploadSession.cancel)
+        await self._run(_cancel)
 
     async def _write_on(self) -> None:
         """Write a batch while the next arrives; the first one waits for the session."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 from catalog.access.policy import Caller
-from catalog.blobs.uploads import UploadSession
+from catalog.blobs.uploads import OpenUpload
 from catalog.path_patterns import matches
 from oci.digest import Digest, check_algorithm
 from oci.errors import (
@@ -101,8 +101,7 @@ def _begin_session(registry: Registry, repository: str) -> str:
         raise TooManyRequests(
             f"{repository} has {limit} open uploads, the limit; finish or cancel one", retry_after=10.0
         )
-    with registry.catalog.uploads.begin(repository) as session:
-        return session.id
+    return registry.catalog.uploads.open_session(repository)
 
 
 async def _upload_whole(registry: Registry, request: RoutedRequest, digest: Digest) -> WholeResponse:
@@ -157,12 +156,12 @@ async def delete_upload(registry: Registry, request: RoutedRequest) -> WholeResp
     return empty_response(204)
 
 
-def _resuming(registry: Registry, request: RoutedRequest) -> Callable[[], UploadSession]:
+def _resuming(registry: Registry, request: RoutedRequest) -> Callable[[], OpenUpload]:
     """Return what takes the request's session; it raises UploadUnknown, or Conflict when another request holds it."""
     return partial(registry.catalog.uploads.resume, request.repository, request.reference)
 
 
-def _stream(registry: Registry, request: RoutedRequest, opening: Callable[[], UploadSession]) -> UploadStream:
+def _stream(registry: Registry, request: RoutedRequest, opening: Callable[[], OpenUpload]) -> UploadStream:
     """Return the stream of a request's body into a session.
 
     It raises RangeInvalid for a chunk that does not start where the session ends, SizeInvalid for one of another length than
@@ -171,7 +170,7 @@ def _stream(registry: Registry, request: RoutedRequest, opening: Callable[[], Up
     chunk, announced = _chunk(request), request.content_length
     limit = registry.catalog.settings.max_blob_size
 
-    def admit(session: UploadSession) -> None:
+    def admit(session: OpenUpload) -> None:
         if chunk is not None and chunk.first != session.offset:
             raise RangeInvalid(
                 f"the chunk starts at byte {chunk.first}, but the session has {session.offset}",
