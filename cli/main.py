@@ -13,7 +13,7 @@ from cli.administration import access, audit_event, hook, quota, remote, retenti
 from cli.content import distribution, query, repository, tag, version
 from cli.forms.command import FormCommand
 from cli.help_panels import ACCESS, ASK, CONTENT, OPERATE, STORAGE, PanelGroup
-from cli.operations import build, bundles, curate, promote, push, replicate, sign, sync
+from cli.operations import build, bundles, curate, promote, push, replicate, sign, sync, sync_many
 from cli.output import print_line, say
 from cli.storage import evict, gc, maintain, prefetch, reclaim, scrub
 from oci.errors import EntrepotError, LocalError
@@ -30,6 +30,7 @@ app.command(cls=FormCommand, rich_help_panel=OPERATE)(up.up)
 app.command(rich_help_panel=OPERATE)(serve.serve)
 app.command(rich_help_panel=OPERATE)(worker.worker)
 app.command(cls=FormCommand, rich_help_panel=CONTENT)(sync.sync)
+app.command("sync-many", cls=FormCommand, rich_help_panel=CONTENT)(sync_many.sync_many)
 app.command(cls=FormCommand, rich_help_panel=CONTENT)(replicate.replicate)
 app.command(cls=FormCommand, rich_help_panel=CONTENT)(push.push)
 app.command(cls=FormCommand, rich_help_panel=CONTENT)(build.build)

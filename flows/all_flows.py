@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from flows.storage.scrub_request import ScrubRequest, ScrubResult
     from flows.sync.report import SyncResult
     from flows.sync.request import SyncRequest
+    from flows.sync_many.report import SyncManyResult
+    from flows.sync_many.request import SyncManyRequest
 
 
 def _export_form() -> "type[ExportRequest]":
@@ -245,6 +247,18 @@ def _sync_flow() -> "FormFlow[SyncRequest, SyncResult]":
     return sync_repository
 
 
+def _sync_many_form() -> "type[SyncManyRequest]":
+    from flows.sync_many.request import SyncManyRequest
+
+    return SyncManyRequest
+
+
+def _sync_many_flow() -> "FormFlow[SyncManyRequest, SyncManyResult]":
+    from flows.sync_many.flow import sync_many
+
+    return sync_many
+
+
 EXPORT = LazyFlow(_export_form, _export_flow)
 IMPORT = LazyFlow(_import_form, _import_flow)
 CURATE = LazyFlow(_curate_form, _curate_flow)
@@ -263,6 +277,7 @@ PREFETCH = LazyFlow(_prefetch_form, _prefetch_flow)
 RECLAIM = LazyFlow(_reclaim_form, _reclaim_flow)
 SCRUB = LazyFlow(_scrub_form, _scrub_flow)
 SYNC = LazyFlow(_sync_form, _sync_flow)
+SYNC_MANY = LazyFlow(_sync_many_form, _sync_many_flow)
 
 ALL_FLOWS = (
     EXPORT,
@@ -283,4 +298,5 @@ ALL_FLOWS = (
     RECLAIM,
     SCRUB,
     SYNC,
+    SYNC_MANY,
 )

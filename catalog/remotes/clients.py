@@ -50,17 +50,20 @@ class Upstreams:
 
     Each repository has its own, for each may have another login. `interactive`: clients wait for what is asked; they go before
     syncs, and are told rather than kept waiting when upstream allows no more. Without a catalogue there are no `remotes`. Use it
-    within one event loop.
+    within one event loop. `concurrency` bounds requests at a time to one registry whose record does not; 0: each repository has
+    its own bound.
     """
 
-    def __init__(self, settings: Settings, remotes: Remotes | None, *, interactive: bool = False) -> None:
+    def __init__(
+        self, settings: Settings, remotes: Remotes | None, *, interactive: bool = False, concurrency: int = 0
+    ) -> None:
         options = settings_options(settings)
         self._options = replace(options, retry_patience=SHORT) if interactive else options
         self._keychain, self._remotes = make_keychain(settings), remotes
         self._kept: OrderedDict[_Key, RemoteTransport] = OrderedDict()
         self._traffic: dict[tuple[str, RemoteRecord | None], Traffic] = {}
         self._budgets: list[SharedBudget] = []
-        self._root, self._interactive = settings.root, interactive
+        self._root, self._interactive, self._concurrency = settings.root, interactive, concurrency
         self._health = HealthBook()
 
     async def repository(self, remote: Remote, *, for_push: bool = False) -> "RemoteRepository":
@@ -158,7 +161,7 @@ class Upstreams:
             )
             self._budgets.append(budget)
             self._traffic[name, record] = Traffic(
-                concurrency=record.concurrency if record else 0,
+                concurrency=(record.concurrency if record else 0) or self._concurrency,
                 bandwidth=record.bandwidth if record else 0,
                 gate=budget,
             )

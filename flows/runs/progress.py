@@ -9,7 +9,7 @@ from catalog.units import format_size
 
 @dataclass(slots=True)
 class Progress:
-    """`done` of `total` tags in the current phase; `received` counts bytes that have come in so far.
+    """`done` of `total` tags, or what `unit` says, in the current phase; `received` counts bytes that have come in so far.
 
     `on_word` is told what people should know while it lasts, such as what the flow waits for.
     """
@@ -18,6 +18,7 @@ class Progress:
     total: int = 0
     done: int = 0
     received: int = 0
+    unit: str = "tags"
     waits: Callable[[], str] = field(default=lambda: "", repr=False, compare=False)
     """Says for whom it is being waited, empty for nobody."""
     on_word: Callable[[str], None] | None = field(default=None, repr=False, compare=False)
@@ -42,7 +43,7 @@ class Progress:
 
     def describe(self) -> str:
         """One line: phase, tags, bytes."""
-        counted = f" {self.done} of {self.total} tags" if self.total else ""
+        counted = f" {self.done} of {self.total} {self.unit}" if self.total else ""
         received = f", {format_size(self.received)} received" if self.received else ""
         waiting = self.waits()
         return f"{self.phase}{counted}{received}{f', {waiting}' if waiting else ''}"

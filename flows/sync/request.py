@@ -13,27 +13,13 @@ from flows.forms.shared_fields import Companions, DownloadPolicy, DryRun, Exclud
 from oci.reference import Reference, parse_name
 from oci.remote.address import Remote, parse_remote
 
+WITHOUT_LOGIN = r"^([a-z]+://)?[^/@]+(/.*|@sha(256|512):[0-9a-f]+)?$"
+"""Prefect's API refuses what does not match, before it would store a login typed in by mistake."""
 
-class SyncRequest(Filters):
-    """Copy tags of one upstream repository into one repository here. Credentials come from the settings."""
 
-    remote: Annotated[str, Argument("REMOTE")] = Field(
-        title="Remote",
-        description="Upstream repository: `registry.example/team/app[:tag][@digest]`.",
-        examples=["registry.example/team/app"],
-        # Prefect's API refuses what does not match, before it would store a login typed in by mistake.
-        json_schema_extra={"pattern": r"^([a-z]+://)?[^/@]+(/.*|@sha(256|512):[0-9a-f]+)?$"},
-    )
-    also: Annotated[tuple[str, ...], Option(metavar="REMOTE")] = Field(
-        default=(),
-        max_length=20,
-        title="Also",
-        description="Add this remote, in order: the first remote that has a tag provides it. Repeatable.",
-        examples=[["second.example/team/app"]],
-    )
-    repository: Annotated[str, Argument("NAME", completes="repository")] = Field(
-        default="", title="Repository", description="Name of the repository here. Default: the upstream's name."
-    )
+class SyncOptions(Filters):
+    """Say how repositories are synced: what of a sync holds for one repository as for many."""
+
     mode: Mode = Field(
         default="additive",
         title="Mode",
@@ -46,7 +32,6 @@ class SyncRequest(Filters):
         description="Look for new signatures, SBOMs and attestations of unchanged images too: one request each.",
     )
     policy: DownloadPolicy = None
-    dry_run: DryRun = False
     on_error: OnError = Field(
         default="fail",
         title="On error",
@@ -60,15 +45,37 @@ class SyncRequest(Filters):
         description="Number of tags that one Prefect task copies; one asks upstream for ten times as many.",
     )
 
+
+class SyncRequest(SyncOptions):
+    """Copy tags of one upstream repository into one repository here. Credentials come from the settings."""
+
+    remote: Annotated[str, Argument("REMOTE")] = Field(
+        title="Remote",
+        description="Upstream repository: `registry.example/team/app[:tag][@digest]`.",
+        examples=["registry.example/team/app"],
+        json_schema_extra={"pattern": WITHOUT_LOGIN},
+    )
+    also: Annotated[tuple[str, ...], Option(metavar="REMOTE")] = Field(
+        default=(),
+        max_length=20,
+        title="Also",
+        description="Add this remote, in order: the first remote that has a tag provides it. Repeatable.",
+        examples=[["second.example/team/app"]],
+    )
+    repository: Annotated[str, Argument("NAME", completes="repository")] = Field(
+        default="", title="Repository", description="Name of the repository here. Default: the upstream's name."
+    )
+    dry_run: DryRun = False
+
     @field_validator("remote")
     @classmethod
     def _check_remote(cls, text: str) -> str:
-        return _checked_remote(text)
+        return check_remote(text)
 
     @field_validator("also")
     @classmethod
     def _check_also(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(map(_checked_remote, texts))
+        return tuple(map(check_remote, texts))
 
     @model_validator(mode="after")
     def _check_apart(self) -> "SyncRequest":
@@ -124,7 +131,8 @@ class FirstSync(BaseModel):
     exclude: Exclude = ()
 
 
-def _checked_remote(text: str) -> str:
+def check_remote(text: str) -> str:
+    """Return the text of a remote; raise ValueError for one that cannot be read or holds a login."""
     host, slash, _name = text.rpartition("://")[2].partition("/")
     if slash and "@" in host:
         raise ValueError(

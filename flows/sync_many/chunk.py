@@ -1,0 +1,138 @@
+"""The repositories of one chunk, several at once; the failure of one is that of no other. It knows nothing of Prefect."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+from catalog.catalog import Catalog
+from catalog.remotes.clients import Upstreams
+from flows.runs.failures import MAX_UNAVAILABLE
+from flows.runs.progress import Progress
+from flows.sync.context import SyncContext
+from flows.sync.procedure import SyncSteps, run_sync
+from flows.sync.request import SyncRequest
+from flows.sync.selection import NothingSelected
+from flows.sync.sources import MultipleSources
+from flows.sync_many.patience import PATIENT
+from flows.sync_many.report import RepositoryOutcome
+from oci.errors import EntrepotError, LocalError, RemoteUnavailable
+
+
+@dataclass(slots=True)
+class PartProgress(Progress):
+    """The progress of one repository; bytes count for the whole too."""
+
+    whole: Progress = field(default_factory=Progress)
+
+    def receive(self, count: int) -> None:
+        """Count bytes that have come."""
+        self.received += count
+        self.whole.receive(count)
+
+    def tell(self, text: str) -> None:
+        """Tell something that is worth a line of its own."""
+        self.whole.tell(text)
+
+
+class ChunkJob:
+    """One chunk under way. `operation` is what a version is made once for. Use it within one event loop.
+
+    No dataclass, so that Prefect does not walk through it looking for other tasks' results.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        upstreams: Upstreams,
+        operation: str,
+        progress: Progress,
+        *,
+        serve: Literal["public", "nobody"] = "public",
+        steps: SyncSteps = PATIENT,
+    ) -> None:
+        self.catalog, self.upstreams, self.operation, self.progress = catalog, upstreams, operation, progress
+        self.serve, self.steps = serve, steps
+        progress.waits = upstreams.waiting
+
+
+SyncOne = Callable[[ChunkJob, SyncRequest], Awaitable[RepositoryOutcome]]
+"""Syncs one repository: plainly, or as a task that is shown."""
+
+
+async def sync_one(job: ChunkJob, request: SyncRequest) -> RepositoryOutcome:
+    """Sync one repository; raise what a sync raises. Filters that select nothing leave the repository out."""
+    context = SyncContext.of(
+        request,
+        job.catalog,
+        await MultipleSources.connect(job.upstreams, request),
+        operation_id=job.operation,
+        flow_run_id=job.operation,
+        clock=lambda: datetime.now(UTC),
+        progress=PartProgress(whole=job.progress),
+        serve=job.serve,
+    )
+    try:
+        return RepositoryOutcome.of(await run_sync(context, job.steps))
+    except NothingSelected as error:
+        return RepositoryOutcome(request.target, str(request.reference), "left out", error=error.message)
+
+
+@dataclass(slots=True)
+class _Course:
+    """What has been learned while a chunk runs: why no other repository can be synced, and hosts that do not respond."""
+
+    stopped: str = ""
+    silent: dict[str, int] = field(default_factory=dict)
+
+    def reason_to_skip(self, request: SyncRequest) -> str:
+        host = request.reference.registry
+        if self.silent.get(host, 0) >= MAX_UNAVAILABLE:
+            return f"not tried, since {host} does not respond"
+        return self.stopped and f"not tried: {self.stopped}"
+
+    def learn(self, request: SyncRequest, error: Exception | None) -> None:
+        host = request.reference.registry
+        self.silent[host] = self.silent.get(host, 0) + 1 if isinstance(error, RemoteUnavailable) else 0
+        if isinstance(error, LocalError):
+            self.stopped = error.message
+
+
+async def sync_repositories(
+    job: ChunkJob, syncs: Sequence[SyncRequest], *, at_once: int, sync: SyncOne = sync_one
+) -> list[RepositoryOutcome]:
+    """Sync repositories, `at_once` at a time; return an outcome for each, in their order.
+
+    After a failure of this installation, such as a full disk, no other is begun; nor one of a host that does not respond.
+    """
+    course, places = _Course(), asyncio.Semaphore(at_once)
+
+    async def guarded(request: SyncRequest) -> RepositoryOutcome:
+        async with places:
+            reason = course.reason_to_skip(request)
+            outcome = failure(request, reason) if reason else await _sync(job, request, sync, course)
+        job.progress.done += 1
+        return outcome
+
+    return await asyncio.gather(*map(guarded, syncs))
+
+
+async def _sync(job: ChunkJob, request: SyncRequest, sync: SyncOne, course: _Course) -> RepositoryOutcome:
+    error: Exception
+    try:
+        outcome = await sync(job, request)
+    except EntrepotError as raised:
+        error, text = raised, raised.message
+    except Exception as raised:  # noqa: BLE001  # a fault of ours in one repository is no reason to leave out the others
+        error, text = raised, f"{type(raised).__name__}: {raised}"
+    else:
+        course.learn(request, None)
+        return outcome
+    course.learn(request, error)
+    return failure(request, text)
+
+
+def failure(request: SyncRequest, reason: str) -> RepositoryOutcome:
+    """Return the outcome of a repository that could not be synced."""
+    return RepositoryOutcome(request.target, str(request.reference), "failed", error=reason)
