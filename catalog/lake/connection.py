@@ -203,13 +203,15 @@ class Lake:
 
     def _commit(self, writer: Writer) -> str:
         """Write what a writer has gathered, directly or by DuckDB; return which way."""
+        if self.is_shared:
+            writer.mark()
         try:
             return self._commit_directly(writer)
         except NotDirect as reason:
             try:
                 writer.commit()
             except duckdb.Error:
-                if not writer.note or not self.metadata.has_landed(None, writer.note, self.read):
+                if not self.metadata.has_landed(None, writer.note, self.read):
                     raise
             return str(reason)
 
