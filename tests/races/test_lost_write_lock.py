@@ -84,3 +84,24 @@ def test_the_commit_of_another_writer_is_not_taken_for_ones_own(
     with pytest.raises(CatalogUnusable):
         put(ours, "ours", by_duckdb=by_duckdb)
     assert digests(other) == {"first", "second", "other"}
+
+
+def test_what_another_has_written_before_the_end_of_a_write_is_not_taken_as_read(
+    lakes: tuple[Lake, Lake], loses: Loses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, other = lakes
+    feed = ChangeFeed(ours)
+    finish = ours.metadata.finish
+
+    def late() -> int:
+        monkeypatch.setattr(ours.metadata, "finish", finish)
+        loses(ours)
+        put(other, "other")
+        return finish()
+
+    ours.confirm()
+    feed.acknowledge(feed.read())
+    monkeypatch.setattr(ours.metadata, "finish", late)
+    feed.skip_own_commit(*put(ours, "ours"))
+    ours.confirm()
+    assert not feed.is_current()
