@@ -5,6 +5,7 @@ what was gathered before, in the same order.
 """
 
 import json
+import secrets
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -108,6 +109,10 @@ class Writer:
                 "CALL lake.set_commit_message(?, ?, extra_info => ?)", [self.author, self.message, self.note]
             )
         cursor.execute("COMMIT")
+
+    def mark(self) -> None:
+        """Make the note one that no other commit has, so that this one is found by it."""
+        self.note = json.dumps({**json.loads(self.note or "{}"), "commit": secrets.token_hex(8)})
 
     def roll_back(self) -> None:
         """Undo what DuckDB's transaction has done."""

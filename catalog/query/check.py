@@ -50,11 +50,14 @@ def check_question(connection: duckdb.DuckDBPyConnection, sql: str) -> frozenset
     if kinds[0] not in (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN):
         raise QueryInvalid(f"invalid query {kinds[0].name}: expected SELECT, EXPLAIN or DESCRIBE")
     if kinds[0] == duckdb.StatementType.EXPLAIN:
-        sql = _EXPLAIN.sub("", sql, count=1)
+        explain = _EXPLAIN.match(sql)  # at its beginning: a comment before it could hide the statement from the check
+        sql = sql[explain.end() :] if explain else sql
     row = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
     tree = json.loads(row[0]) if row else {"error": True}
     if tree["error"]:
         raise QueryInvalid(f"invalid query: expected SELECT, EXPLAIN or DESCRIBE: {tree.get('error_message', '')}")
+    if len(tree["statements"]) != 1:
+        raise QueryInvalid("invalid query: expected SELECT, EXPLAIN or DESCRIBE")
     named = [name for node in _nodes(tree) if (name := check_node(node))]
     return None if "tables" in named else frozenset(named)
 

@@ -138,7 +138,7 @@ class PostgresMetadata:
     def finish(self) -> int:
         with suppress(CatalogUnavailable):  # then the listener tells
             self.sequence.advance(self._ask_newest())
-        return self.sequence.value
+        return min(self.sequence.value, (self._base + 1) * 2)  # others wrote more where the lock was lost
 
     def heal(self) -> bool:
         """Do nothing: PostgreSQL undoes what a dead writer has begun."""
