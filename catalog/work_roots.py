@@ -25,8 +25,11 @@ def is_from_afar(environ: Mapping[str, str] = os.environ) -> bool:
 
 
 def is_below(path: Path, roots: tuple[Path, ...]) -> bool:
-    """Return whether a path, its links followed, lies in or below one of the folders."""
-    real = Path(os.path.realpath(path))
+    """Return whether a path, its links followed, lies in or below one of the folders; what can be no path does not."""
+    try:
+        real = Path(os.path.realpath(path))
+    except ValueError:  # a NUL, or half a surrogate pair
+        return False
     return any(real.is_relative_to(os.path.realpath(root)) for root in roots)
 
 
@@ -45,13 +48,13 @@ def allowed_path(
     if not is_from_afar(environ):
         return (base / given if base else given).absolute()
     roots = settings.allowed_roots
-    real = Path(os.path.realpath((base or roots[0]) / given))
-    if not is_below(real, roots):
+    whole = (base or roots[0]) / given
+    if not is_below(whole, roots):
         raise PathRefused(
             f"the {what} {path} lies outside of what flows of a worker may use: {', '.join(map(str, roots))}; "
             "put it there, or name its folder in ENTREPOT_WORK_ROOTS"
         )
-    return real
+    return Path(os.path.realpath(whole))
 
 
 def read_allowed(settings: Settings, path: Path, what: str, *, environ: Mapping[str, str] = os.environ) -> bytes:

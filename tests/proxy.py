@@ -1,5 +1,6 @@
 """A proxy before a real registry that takes pushes: it counts what passes and breaks off where a test wants it."""
 
+import itertools
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -29,10 +30,10 @@ class Passed:
 
 
 class Proxy:
-    """Stands before a registry, by its URL; a context manager."""
+    """Stands before a registry, by its URL, or before several, each of which gets the next request; a context manager."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, *urls: str) -> None:
+        self._urls = itertools.cycle(urls)
         self.seen: list[Passed] = []
         self.refusals: list[tuple[str, str, int]] = []
         """(method, part of the path, status): requests that are answered so, without reaching the registry."""
@@ -103,7 +104,7 @@ class Proxy:
                 yield chunk
 
         headers = [(name, value) for name, value in scope["headers"] if name.decode() not in _HOP]
-        url = f"{self._url}{scope['raw_path'].decode()}{'?' + query if query else ''}"
+        url = f"{next(self._urls)}{scope['raw_path'].decode()}{'?' + query if query else ''}"
         content = body() if method in ("POST", "PUT", "PATCH") else None
         self._client = client = self._client or httpx.AsyncClient(
             trust_env=False, timeout=60, verify=False, limits=httpx.Limits(max_keepalive_connections=0)

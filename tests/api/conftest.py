@@ -7,7 +7,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from oci.memory import MemoryStore
 from registry_api.app import create_app
 from registry_api.server.process import Server, uvicorn_config
 from tests.homes import new_home
+from tests.postgresql import PostgresServer
 from tests.servers import wait_until
 
 
@@ -118,6 +119,14 @@ def serve(home: Path, **changes: object) -> Iterator[Api]:
             server.should_exit = True
             thread.join(20)
         assert not thread.is_alive()
+
+
+def serve_on(engine: str, request: pytest.FixtureRequest, home: Path, **changes: object) -> AbstractContextManager[Api]:
+    """Serve a home whose catalogue is on an engine, `sqlite` or `postgresql`."""
+    if engine == "postgresql":
+        url = request.getfixturevalue("postgres_server").new_database()
+        changes |= {"catalog": url, "catalog_password": PostgresServer.password}
+    return serve(home, **changes)
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ from registry_api.auth.rate_limits import BucketSize
 from tests.api.conftest import Api, serve
 from tests.cli.commands import Entrepot
 from tests.postgresql import PostgresServer
+from tests.replicas.pushes import push_small_image
 from tests.servers import Children, wait_until
 from tests.unit.catalog.state.test_documents import END_LISTENERS
 
@@ -56,6 +57,11 @@ def bearer(api: Api, login: str) -> str:
 def push(api: Api, authorization: str) -> int:
     """Return the status of a push to team/app."""
     return api.anybody.post("/v2/team/app/blobs/uploads/", headers={"authorization": authorization}).status_code
+
+
+def pull(api: Api, authorization: str) -> int:
+    """Return the status of a pull from team/app."""
+    return api.anybody.get("/v2/team/app/manifests/v1", headers={"authorization": authorization}).status_code
 
 
 def test_a_token_of_one_is_good_at_the_other_until_its_key_is_retired(replicas: tuple[Api, Api]) -> None:
@@ -173,11 +179,13 @@ def test_without_the_database_logins_hold_for_some_seconds_and_are_then_refused(
     assert state is not None
     state.listener._trusted_for = 3.0
     mine = bearer(one, one.authorization)
+    push_small_image(one.admin, "team/app", "v1", "before")
+    assert pull(one, mine) == 200
     name = state.database.address.database
     postgres_server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
     postgres_server.execute(END_LISTENERS.format(name))
-    assert push(one, mine) == 202
-    wait_until(lambda: push(one, mine) == 503, 10, "who has access is not known any more")
+    assert pull(one, mine) == 200
+    wait_until(lambda: pull(one, mine) == 503, 10, "who has access is not known any more")
     assert one.anybody.get("/healthz").status_code == 200
     postgres_server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
     wait_until(lambda: push(one, mine) == 202, 5, "it is known again")

@@ -1,6 +1,7 @@
 """Any sequence of requests to an upload session, held against a model of what it must have come to."""
 
 import secrets
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from oci.digest import Digest
-from tests.api.conftest import Api
+from tests.api.conftest import Api, serve_on
 
 pieces = st.binary(min_size=1, max_size=2000)
 
@@ -97,6 +98,13 @@ class Sessions(RuleBasedStateMachine):
             assert answer.status_code == 404
         else:
             assert (answer.status_code, answer.headers["range"]) == (204, f"0-{max(len(self.data) - 1, 0)}")
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def api(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """A registry whose sessions are files of one machine, and one whose sessions all replicas share."""
+    with serve_on(request.param, request, tmp_path_factory.mktemp("registry") / "entrepot") as running:
+        yield running
 
 
 @pytest.fixture

@@ -9,11 +9,25 @@ import httpx
 import pytest
 
 from oci.digest import Digest
-from tests.api.conftest import Api, codes, random_blob, serve
+from tests.api.conftest import Api, codes, random_blob, serve, serve_on
 from tests.servers import wait_until
 
 DATA = bytes(range(256)) * 100
 ABSENT_SESSION = "0" * 32
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def api(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """A registry whose sessions are files of one machine, and one whose sessions all replicas share."""
+    with serve_on(request.param, request, tmp_path_factory.mktemp("registry") / "entrepot") as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def own_api(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Api]:
+    """As `api`, for one test."""
+    with serve_on(request.param, request, tmp_path / "entrepot") as running:
+        yield running
 
 
 def _get(api: Api, name: str, digest: str) -> bytes:

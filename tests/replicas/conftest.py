@@ -10,7 +10,7 @@ from tests.homes import new_home
 from tests.postgresql import PostgresServer, environment, make_postgres
 from tests.servers import Children, EntrepotServer, S3Server, start_entrepot, start_s3
 
-Replica = Callable[[], EntrepotServer]
+Replica = Callable[..., EntrepotServer]
 
 
 @pytest.fixture
@@ -20,16 +20,21 @@ def database_server(children: Children) -> PostgresServer:
 
 
 @pytest.fixture
-def replica(children: Children, database_server: PostgresServer, tmp_path: Path) -> Replica:
-    """Starts replicas over one database and one S3 server, each with a home of its own."""
-    store: S3Server = start_s3(children)
+def store(children: Children) -> S3Server:
+    """The S3 server that all replicas keep their blobs in."""
+    return start_s3(children)
+
+
+@pytest.fixture
+def replica(children: Children, database_server: PostgresServer, store: S3Server, tmp_path: Path) -> Replica:
+    """Starts replicas over one database and one S3 server, each with a home of its own; options are more of the environment."""
     shared = {**environment(database_server.new_database()), **store.env}
 
     passwords: list[str] = []
 
-    def start() -> EntrepotServer:
+    def start(**options: str) -> EntrepotServer:
         home = new_home(tmp_path / f"replica-{len(children.all)}")
-        server = start_entrepot(children, home, env=shared)
+        server = start_entrepot(children, home, env={**shared, **options})
         if not passwords:
             passwords.append(server.password)  # the first start of all makes the administrator
         (home / "admin-password").write_text(passwords[0])

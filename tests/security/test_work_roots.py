@@ -9,7 +9,7 @@ import pytest
 
 from catalog.catalog import open_catalog
 from catalog.settings import Settings, read_settings
-from catalog.work_roots import PathRefused, allowed_path, is_from_afar, read_allowed
+from catalog.work_roots import PathRefused, allowed_path, is_below, is_from_afar, read_allowed
 from flows.image_build.flow import find_build
 from flows.image_build.request import BuildRequest
 from flows.promote.flow import make_gates
@@ -67,6 +67,13 @@ def test_what_leads_elsewhere_is_refused_whether_or_not_it_is_there(settings: Se
         f"the bundle {path} lies outside of what flows of a worker may use: {work}; "
         "put it there, or name its folder in ENTREPOT_WORK_ROOTS"
     )
+
+
+@pytest.mark.parametrize("given", ["a\0b", "a\ud800b"])
+def test_what_can_be_no_path_is_refused(settings: Settings, given: str) -> None:
+    assert not is_below(Path(given), settings.allowed_roots)
+    with pytest.raises(PathRefused):
+        allowed_path(settings, Path(given), "key", environ=WORKER)
 
 
 def test_the_folders_are_a_setting_and_may_be_links_themselves(tmp_path: Path) -> None:

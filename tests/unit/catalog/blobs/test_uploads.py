@@ -2,11 +2,13 @@
 
 import hashlib
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from catalog.blobs.uploads import OpenUpload
 from catalog.catalog import Catalog
 from oci.digest import Digest
 from oci.errors import BlobUnknown, Conflict, DigestInvalid, SizeInvalid, StorageCorrupt, UploadUnknown
@@ -14,8 +16,21 @@ from oci.errors import BlobUnknown, Conflict, DigestInvalid, SizeInvalid, Storag
 DATA = b"some bytes of a layer" * 1000
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def home(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A home whose upload sessions are files of one machine, or rows that all replicas share."""
+    if request.param == "postgresql":
+        request.getfixturevalue("postgres")
+    return tmp_path / "entrepot"
+
+
+def opened(catalog: Catalog) -> OpenUpload:
+    """Open a session as a client's first request does."""
+    return catalog.uploads.resume("team/app", catalog.uploads.open_session("team/app"))
+
+
 def staged(home: Path) -> list[Path]:
-    return list((home / "blobs" / "staging").iterdir())
+    return [path for name in ("staging", "uploads") for path in (home / "blobs" / name).glob("*")]
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
@@ -56,8 +71,9 @@ def test_a_wrong_size_leaves_nothing(catalog: Catalog, home: Path) -> None:
 def test_a_session_left_half_way_is_resumed(
     catalog: Catalog, open_again: Callable[..., Catalog], *, other_process: bool
 ) -> None:
-    with catalog.uploads.begin("team/app") as session:
+    with opened(catalog) as session:
         session.write(DATA[:700])
+        session.keep()
     second = open_again() if other_process else catalog
     with second.uploads.resume("team/app", session.id) as resumed:
         assert resumed.offset == 700
@@ -67,7 +83,7 @@ def test_a_session_left_half_way_is_resumed(
 
 
 def test_a_session_belongs_to_its_repository(catalog: Catalog) -> None:
-    session = catalog.uploads.begin("team/app")
+    session = opened(catalog)
     session.close()
     with pytest.raises(UploadUnknown):
         catalog.uploads.resume("team/other", session.id)
@@ -76,15 +92,17 @@ def test_a_session_belongs_to_its_repository(catalog: Catalog) -> None:
 
 
 def test_a_session_has_one_holder_at_a_time(catalog: Catalog, open_again: Callable[..., Catalog]) -> None:
-    with catalog.uploads.begin("team/app") as session:
-        for other in (catalog, open_again()):
+    others = [catalog] if catalog._blob_index.database.is_shared else [catalog, open_again()]
+    with opened(catalog) as session:
+        for other in others:
             with pytest.raises(Conflict, match="in use"):
                 other.uploads.resume("team/app", session.id)
     catalog.uploads.resume("team/app", session.id).close()
 
 
 def test_an_ended_session_is_unknown(catalog: Catalog) -> None:
-    with catalog.uploads.begin("team/app") as session:
+    with opened(catalog) as session:
+        session.write(DATA)
         session.cancel()
     with pytest.raises(UploadUnknown):
         catalog.uploads.resume("team/app", session.id)
@@ -102,22 +120,32 @@ def test_two_sessions_may_close_one_digest(catalog: Catalog) -> None:
 
 
 def test_sweeping_drops_idle_sessions_and_no_other(catalog: Catalog, home: Path) -> None:
-    idle, held, fresh = (catalog.uploads.begin("team/app") for _ in range(3))
-    idle.close()
-    fresh.close()
-    for path in staged(home):
-        if fresh.id not in path.name:
-            os.utime(path, (0, 0))
-    assert catalog.uploads.sweep(now=1000) == 0
-    assert catalog.uploads.sweep(now=fresh_mtime(home, fresh.id) + 10) == 1
-    held.close()
+    idle, fresh = (opened(catalog) for _ in range(2))
+    for session in (idle, fresh):
+        session.write(DATA)
+        session.keep()
+    now, expiry = time.time(), catalog.settings.upload_expiry
+    assert catalog.uploads.sweep(now) == 0
+    make_idle(catalog, home, idle.id)
+    held = catalog.uploads.begin("team/app")
+    assert catalog.uploads.sweep(now) == 1
     with pytest.raises(UploadUnknown):
         catalog.uploads.resume("team/app", idle.id)
-    catalog.uploads.resume("team/app", fresh.id).close()
+    with catalog.uploads.resume("team/app", fresh.id) as resumed:
+        assert resumed.offset == len(DATA)
+    assert catalog.uploads.sweep(now + expiry + 10) == 1
+    held.finish(Digest.of(b""))
+    assert staged(home) == []
 
 
-def fresh_mtime(home: Path, session_id: str) -> float:
-    return next(path.stat().st_mtime for path in staged(home) if session_id in path.name)
+def make_idle(catalog: Catalog, home: Path, session_id: str) -> None:
+    """Have a session look as if nobody had touched it for long."""
+    database = catalog._blob_index.database
+    if database.is_shared:
+        database.change("UPDATE upload_sessions SET touched_at = 0 WHERE id = ?", (session_id,))
+    for path in staged(home):
+        if session_id in path.name:
+            os.utime(path, (0, 0))
 
 
 def test_a_file_that_happens_to_be_there_is_no_blob(catalog: Catalog, home: Path) -> None:
