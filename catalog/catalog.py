@@ -14,6 +14,7 @@ from catalog.commits.blob_rights import Rights
 from catalog.commits.commit import Committer
 from catalog.commits.offers import Offers
 from catalog.commits.rights_upgrade import grant_rights_of_older_releases
+from catalog.database.migration_mark import MarkFile
 from catalog.disk_reserve import open_room
 from catalog.distributions.records import Distributions
 from catalog.lake.opening import open_lake
@@ -52,8 +53,9 @@ class Catalog:
         postgres = None if self.state is None else self.state.database
         self._lake = lake = open_lake(settings, self.state, lake_data(settings), room=room)
         file = settings.catalog_file.parent / "holdings.sqlite"
+        allow = MarkFile(settings.catalog_file).check
         self._blob_index = blob_index = open_index(
-            file, busy_timeout=settings.lock_timeout, room=room, postgres=postgres
+            file, busy_timeout=settings.lock_timeout, room=room, allow=allow, postgres=postgres
         )
         room.take_on()
         self.uploads = open_uploads(settings, store, blob_index, postgres, clock=clock, room=room)

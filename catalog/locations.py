@@ -83,6 +83,14 @@ class Locations(BaseSettings):
         return bucket, prefix.strip("/")
 
 
+def check_catalog(text: str) -> None:
+    """Raise SettingsInvalid for what is no `ENTREPOT_CATALOG`, without repeating a password."""
+    if text.startswith(SCHEMES):
+        parse_address(text, "")
+    else:
+        _path_of(text or "-", "sqlite:", Path(), "--to")
+
+
 def _path_of(value: str, scheme: str, default: Path, name: str) -> Path:
     if not value:
         return default

@@ -15,7 +15,7 @@ from cli.forms.command import FormCommand
 from cli.help_panels import ACCESS, ASK, CONTENT, OPERATE, STORAGE, PanelGroup
 from cli.operations import build, bundles, curate, promote, push, replicate, sign, sync, sync_many
 from cli.output import print_line, say
-from cli.storage import evict, gc, maintain, prefetch, reclaim, scrub
+from cli.storage import catalog, evict, gc, maintain, prefetch, reclaim, scrub
 from oci.errors import EntrepotError, LocalError
 
 app = typer.Typer(
@@ -55,6 +55,7 @@ app.add_typer(subscription.group, name="subscription", rich_help_panel=OPERATE)
 app.command(cls=FormCommand, rich_help_panel=CONTENT)(sign.sign)
 app.command(cls=FormCommand, rich_help_panel=CONTENT)(sign.attest)
 app.command(cls=FormCommand, rich_help_panel=CONTENT)(sign.verify)
+app.add_typer(catalog.group, name="catalog", rich_help_panel=STORAGE)
 app.command(rich_help_panel=STORAGE)(gc.usage)
 app.command(cls=FormCommand, rich_help_panel=STORAGE)(gc.gc)
 app.command(cls=FormCommand, rich_help_panel=STORAGE)(scrub.scrub)

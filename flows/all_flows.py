@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from flows.storage.evict_request import EvictRequest, EvictResult
     from flows.storage.gc_request import GcRequest, GcResult
     from flows.storage.maintain_request import MaintainRequest, MaintainResult
+    from flows.storage.migrate_request import MigrateRequest, MigrateResult
     from flows.storage.prefetch_request import PrefetchRequest, PrefetchResult
     from flows.storage.reclaim_request import ReclaimRequest, ReclaimResult
     from flows.storage.scrub_request import ScrubRequest, ScrubResult
@@ -199,6 +200,18 @@ def _maintain_flow() -> "FormFlow[MaintainRequest, MaintainResult]":
     return maintain_catalog
 
 
+def _migrate_form() -> "type[MigrateRequest]":
+    from flows.storage.migrate_request import MigrateRequest
+
+    return MigrateRequest
+
+
+def _migrate_flow() -> "FormFlow[MigrateRequest, MigrateResult]":
+    from flows.storage.migrate_flow import migrate_catalog
+
+    return migrate_catalog
+
+
 def _prefetch_form() -> "type[PrefetchRequest]":
     from flows.storage.prefetch_request import PrefetchRequest
 
@@ -273,6 +286,8 @@ ATTEST = LazyFlow(_attest_form, _attest_flow)
 EVICT = LazyFlow(_evict_form, _evict_flow)
 COLLECT_GARBAGE = LazyFlow(_collect_garbage_form, _collect_garbage_flow)
 MAINTAIN = LazyFlow(_maintain_form, _maintain_flow)
+MIGRATE = LazyFlow(_migrate_form, _migrate_flow)
+"""Of its command alone: a deployment could be started by whoever sees Prefect's UI."""
 PREFETCH = LazyFlow(_prefetch_form, _prefetch_flow)
 RECLAIM = LazyFlow(_reclaim_form, _reclaim_flow)
 SCRUB = LazyFlow(_scrub_form, _scrub_flow)

@@ -344,5 +344,9 @@ class CatalogUnavailable(CatalogUnusable):
     retryable = True
 
 
+class CatalogMoved(CatalogUnusable):
+    """The catalogue has moved to another place, or is still arriving there; it is read, and takes no changes."""
+
+
 class CatalogOutdated(CatalogUnusable):
     """The catalogue has another schema than this release, which opening it for writing would bring up to date."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from catalog.blobs.index import BlobIndex
 from catalog.blobs.local_store import BlobStore, LocalBlobStore
 from catalog.blobs.schema import SCHEMA
+from catalog.database.migration_mark import Allow
 from catalog.database.sqlite import SqliteDatabase
 from catalog.disk_reserve import Room
 from catalog.settings import Settings
@@ -15,14 +16,19 @@ if TYPE_CHECKING:
 
 
 def open_index(
-    file: Path, *, busy_timeout: float = 60.0, room: Room | None = None, postgres: "PostgresDatabase | None" = None
+    file: Path,
+    *,
+    busy_timeout: float = 60.0,
+    room: Room | None = None,
+    allow: Allow | None = None,
+    postgres: "PostgresDatabase | None" = None,
 ) -> BlobIndex:
     """Open or make the record of held blobs in `postgres`, else in a file of SQLite; raise CatalogUnusable.
 
     Its database is the caller's to close.
     """
     if postgres is None:
-        return BlobIndex(SqliteDatabase(file, SCHEMA, busy_timeout=busy_timeout, room=room))
+        return BlobIndex(SqliteDatabase(file, SCHEMA, busy_timeout=busy_timeout, room=room, allow=allow))
     postgres.migrate(SCHEMA)
     return BlobIndex(postgres)
 

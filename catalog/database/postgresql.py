@@ -15,8 +15,9 @@ from psycopg import sql as composed
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from catalog.database.engine import Row, Schema, Transaction, statements
+from catalog.database.migration_mark import MARK_SQL, parse_mark
 from catalog.postgres_address import PostgresAddress
-from oci.errors import CatalogUnavailable, CatalogUnusable
+from oci.errors import CatalogMoved, CatalogUnavailable, CatalogUnusable
 
 logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # whoever asks gets an error, and tells of it
 
@@ -71,6 +72,16 @@ def connection_error(address: PostgresAddress, error: Exception) -> CatalogUnusa
     return kind(f"cannot use {address.place}: {text}")
 
 
+def make_schema(connection: "psycopg.Connection[Row]") -> None:
+    """Make the schema `entrepot` and its table of versions where they are missing."""
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (lock_key("schema"),))  # two cannot make it at once
+        connection.execute(composed.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(composed.Identifier(SCHEMA)))
+        connection.execute(
+            f"CREATE TABLE IF NOT EXISTS {SCHEMA}.schema_versions (name TEXT PRIMARY KEY, number BIGINT NOT NULL)"
+        )
+
+
 class _Transaction:
     """An open transaction with the statements of both engines."""
 
@@ -83,19 +94,29 @@ class _Transaction:
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         self._cursor.executemany(translate(sql), rows)
 
+    def copy(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Write many rows by `COPY … FROM STDIN`."""
+        with self._cursor.copy(sql.encode()) as copying:
+            for row in rows:
+                copying.write_row(row)
+
 
 class PostgresDatabase:
     """The pool that all tenants of one process share; see `engine.Database`."""
 
     is_shared = True
 
-    def __init__(self, address: PostgresAddress, *, connections: int = _CONNECTIONS) -> None:
-        """Connect, and make the schema `entrepot` where it is missing."""
-        self.address = address
+    def __init__(self, address: PostgresAddress, *, connections: int = _CONNECTIONS, is_arriving: bool = False) -> None:
+        """Connect, and make the schema `entrepot` where it is missing. `is_arriving`: a migration puts its content in.
+
+        Raises CatalogMoved where a migration has not ended, except to the migration.
+        """
+        self.address, self.is_arriving = address, is_arriving
         with connect_postgres(address) as connection:
             is_there = connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (SCHEMA,)).fetchone()
             if is_there is None:
-                self._make_schema(connection)
+                make_schema(connection)
+            self._check_mark(connection)
         self._pool: ConnectionPool[psycopg.Connection[Row]] = ConnectionPool(
             kwargs={**_arguments(address, _SESSION), "autocommit": True},
             min_size=1,
@@ -107,14 +128,11 @@ class PostgresDatabase:
             open=True,
         )
 
-    @staticmethod
-    def _make_schema(connection: "psycopg.Connection[Row]") -> None:
-        with connection.transaction():
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", (lock_key("schema"),))  # two cannot make it at once
-            connection.execute(composed.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(composed.Identifier(SCHEMA)))
-            connection.execute(
-                f"CREATE TABLE IF NOT EXISTS {SCHEMA}.schema_versions (name TEXT PRIMARY KEY, number BIGINT NOT NULL)"
-            )
+    def _check_mark(self, connection: "psycopg.Connection[Row]") -> None:
+        row = connection.execute(MARK_SQL.encode()).fetchone()
+        mark = parse_mark(row[0] if row else None, self.place)
+        if mark is not None and mark.state == "arriving" and not self.is_arriving:
+            mark.check(self.place)
 
     @property
     def place(self) -> str:
@@ -179,6 +197,8 @@ class PostgresDatabase:
                 yield connection, cursor
             finally:
                 self._pool.putconn(connection)
+        except psycopg.errors.RaiseException as error:  # of the triggers by which a migration ends
+            raise CatalogMoved(str(error).partition("\n")[0]) from None
         except psycopg.errors.InsufficientResources as error:
             raise CatalogUnusable(f"{self.place} has no room left: {error}") from error
         except (psycopg.OperationalError, PoolTimeout) as error:

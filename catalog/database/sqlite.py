@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.database.engine import Row, Schema, Transaction, statements
+from catalog.database.migration_mark import Allow
 from catalog.disk_reserve import Room, no_room
 from oci.errors import CatalogUnusable
 
@@ -26,10 +27,14 @@ class SqliteDatabase:
         busy_timeout: float = 60.0,
         room: Room | None = None,
         one_reader: bool = False,
+        allow: Allow | None = None,
     ) -> None:
-        """Open or make the file, and bring its tables up to date. `one_reader` for what is seldom read: not one a thread."""
+        """Open or make the file, and bring its tables up to date.
+
+        `one_reader` for what is seldom read: not one a thread. `allow` is called in each transaction, before its changes.
+        """
         self._has_one_reader = one_reader
-        self._file, self._busy_timeout, self._room = file, busy_timeout, room
+        self._file, self._busy_timeout, self._room, self._allow = file, busy_timeout, room, allow
         self._connections: list[sqlite3.Connection] = []
         self._local = threading.local()
         self._writing, self._opening, self._looking = threading.Lock(), threading.Lock(), threading.Lock()
@@ -96,6 +101,8 @@ class SqliteDatabase:
             connection = self._writer
             try:
                 connection.execute("BEGIN IMMEDIATE")
+                if self._allow is not None:
+                    self._allow()
                 yield connection
                 connection.execute("COMMIT")
             except BaseException as error:

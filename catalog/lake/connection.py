@@ -7,7 +7,7 @@ import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -72,7 +72,7 @@ class Lake:
         self._release = duckdb.__version__, _extension_version(self._root)
         self.commit_counts = Counter[str]()  # `direct`, or the reason why DuckDB wrote them
         self._direct_commits, self._worker_after = direct_commits, worker_after
-        with self._locked():  # two processes that both make the lake would hinder each other
+        with self._locked(changes=False):  # two processes that both make the lake would hinder each other
             try:
                 self.metadata.attach(self._root, inlined_rows=INLINED_ROWS)
                 self._root.execute("USE lake")
@@ -89,6 +89,7 @@ class Lake:
         return self.metadata.place
 
     def _migrate(self) -> None:
+        """Bring the schema up to date; raise CatalogMoved where that would change a catalogue that takes no changes."""
         self._root.execute(
             "CREATE TABLE IF NOT EXISTS schema_versions (number BIGINT NOT NULL, applied_at TIMESTAMPTZ NOT NULL)"
         )
@@ -96,6 +97,8 @@ class Lake:
         found = int(row[0]) if row else 0
         if found > SCHEMA_VERSION:
             raise CatalogUnusable(f"{self.place} was written by a newer release (schema {found}); upgrade entrepot")
+        if found < SCHEMA_VERSION:
+            self.metadata.check_mark()
         if (
             found == 0
         ):  # one transaction: tables that had several shapes in committed ones keep rows of each apart for ever
@@ -250,20 +253,30 @@ class Lake:
         So the schema becomes a new one, which they notice; and once more after the commit, for one who read it before the drop.
         """
         with self._locked():
-            began, cursor = time.monotonic(), self.cursor()
-            try:
-                cursor.execute("BEGIN")
-                former = cursor.execute(_FORMER_SHAPES).fetchall()
-                rows = cursor.execute("CALL ducklake_flush_inlined_data('lake', table_name => ?)", [table]).fetchall()
-                if former:
-                    self._renew_schema()
-                cursor.execute("COMMIT")
-                if former:
-                    self._renew_schema()
-            except duckdb.Error as error:
-                roll_back(cursor)
-                raise self._unwritable(error) from error
-            return sum(int(row[2]) for row in rows), time.monotonic() - began
+            began = time.monotonic()
+            return self._flush(table), time.monotonic() - began
+
+    def _flush(self, table: str) -> int:
+        cursor = self.cursor()
+        try:
+            cursor.execute("BEGIN")
+            former = cursor.execute(_FORMER_SHAPES).fetchall()
+            rows = cursor.execute("CALL ducklake_flush_inlined_data('lake', table_name => ?)", [table]).fetchall()
+            if former:
+                self._renew_schema()
+            cursor.execute("COMMIT")
+            if former:
+                self._renew_schema()
+        except duckdb.Error as error:
+            roll_back(cursor)
+            raise self._unwritable(error) from error
+        return sum(int(row[2]) for row in rows)
+
+    @contextmanager
+    def hold(self) -> Iterator[Callable[[str], int]]:
+        """Hold the lock for who copies the lake; yield what flushes a table meanwhile."""
+        with self._locked():
+            yield self._flush
 
     def _unwritable(self, error: duckdb.Error) -> LocalError:
         """Return what a failed write is told as; with a full disk the ballast goes, so that the next one finds room."""
@@ -282,14 +295,16 @@ class Lake:
             self._writing.release()
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """One writer: threads by a mutex, processes by the metadata's lock."""
+    def _locked(self, *, changes: bool = True) -> Iterator[None]:
+        """Be the one writer: threads by a mutex, processes by the metadata's lock. With `changes`, raise CatalogMoved."""
         if self._writer == threading.get_ident():
             raise RuntimeError("a write within a write would wait for itself")
         with self._writing:
             self._writer = threading.get_ident()
             try:
                 with self.metadata.lock():
+                    if changes:
+                        self.metadata.check_mark()
                     yield
             finally:
                 self._writer = 0

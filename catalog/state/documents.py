@@ -12,6 +12,7 @@ from typing import Generic, Protocol, TypeVar
 from pydantic import BaseModel
 
 from catalog.database.engine import Transaction
+from catalog.database.migration_mark import MarkFile
 from catalog.settings import Settings
 from catalog.state.private_file import PrivateFile, parse_document
 from catalog.state.shared_state import SharedState
@@ -152,4 +153,4 @@ def open_document(settings: Settings, state: SharedState | None, name: str, file
         return SharedDocument(state, name, empty)
     if settings.catalog_address is not None:
         raise TypeError(f"the document {name} is shared: it needs the state of an open catalogue")
-    return PrivateFile(file, empty, lock_timeout=settings.lock_timeout)
+    return PrivateFile(file, empty, lock_timeout=settings.lock_timeout, allow=MarkFile(settings.catalog_file).check)

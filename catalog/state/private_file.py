@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
+from catalog.database.migration_mark import Allow
 from catalog.disk_reserve import FULL, no_room
 from oci.errors import CatalogUnusable, InvalidInput
 
@@ -35,8 +36,9 @@ def write_private(path: Path, text: str) -> None:
 class PrivateFile(Generic[M]):
     """This process's sight of the file; `empty` stands for one that is not there. Usable from any thread."""
 
-    def __init__(self, file: Path, empty: M, *, lock_timeout: float) -> None:
-        self._file, self._empty = file, empty
+    def __init__(self, file: Path, empty: M, *, lock_timeout: float, allow: Allow | None = None) -> None:
+        """`allow` is called under the lock before each change."""
+        self._file, self._empty, self._allow = file, empty, allow
         self._name = str(file)
         self._lock = FileLock(file.with_suffix(".lock"), timeout=lock_timeout)
         self._guard = threading.Lock()
@@ -82,6 +84,8 @@ class PrivateFile(Generic[M]):
             return True
 
     def _write(self, made: M) -> M:
+        if self._allow is not None:
+            self._allow()
         checked = type(made).model_validate(made.model_dump())
         write_private(self._file, checked.model_dump_json(indent=1) + "\n")
         return checked

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from catalog.database.postgresql import PostgresDatabase
     from catalog.database.session_locks import SessionLocks
 
-_SCHEMA = Schema(
+STATE_SCHEMA = Schema(
     "state",
     (),
     (
@@ -28,7 +28,7 @@ class SharedState:
 
     def __init__(self, database: "PostgresDatabase", listener: "Listener", locks: "SessionLocks") -> None:
         self.database, self.listener, self.locks = database, listener, locks
-        database.migrate(_SCHEMA)
+        database.migrate(STATE_SCHEMA)
 
     def close(self) -> None:
         """Close all connections, which gives all locks back."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from catalog.database.engine import Database, Schema, Transaction
+from catalog.database.migration_mark import Allow, MarkFile
 from catalog.database.sqlite import SqliteDatabase
 from catalog.settings import Settings
 from catalog.state.shared_state import SharedState
@@ -51,7 +52,7 @@ CREATE TABLE cursors (
 CREATE TABLE queue_mark (number BIGINT NOT NULL);
 INSERT INTO queue_mark VALUES (1)
 """
-_SCHEMA = Schema("webhooks", (_SQLITE,), (_POSTGRESQL,))
+QUEUE_SCHEMA = Schema("webhooks", (_SQLITE,), (_POSTGRESQL,))
 _LOCK = "webhooks queue"
 _ALL = 2**63 - 1
 """A limit that is none, for both engines."""
@@ -287,17 +288,18 @@ def _usable() -> Iterator[None]:
 def open_queue(settings: Settings, state: SharedState | None = None) -> EventQueue:
     """Return the installation's queue: a file of the home, or tables that all machines share."""
     if state is None:
-        return open_queue_file(events_file(settings), busy_timeout=settings.lock_timeout)
-    state.database.migrate(_SCHEMA)
+        allow = MarkFile(settings.catalog_file).check
+        return open_queue_file(events_file(settings), busy_timeout=settings.lock_timeout, allow=allow)
+    state.database.migrate(QUEUE_SCHEMA)
     return EventQueue(state.database)
 
 
-def open_queue_file(file: Path, *, busy_timeout: float = 60.0) -> EventQueue:
+def open_queue_file(file: Path, *, busy_timeout: float = 60.0, allow: Allow | None = None) -> EventQueue:
     """Return the queue in a file, which its owner alone may read."""
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
     with _usable():
-        database = SqliteDatabase(file, _SCHEMA, busy_timeout=busy_timeout, one_reader=True)
+        database = SqliteDatabase(file, QUEUE_SCHEMA, busy_timeout=busy_timeout, one_reader=True, allow=allow)
     return EventQueue(database, database.mark)
 
 

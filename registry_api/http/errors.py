@@ -81,6 +81,7 @@ _PUBLIC_MESSAGES: Mapping[type[EntrepotError], str] = {
     errors.StorageCorrupt: "this registry's copy of the content is missing or corrupt",
     errors.StorageUnavailable: "this registry's storage is unavailable",
     errors.CatalogUnusable: "this registry's catalogue is unavailable",
+    errors.CatalogMoved: "this registry's catalogue has moved to another place; content can be pulled here, and not changed",
     Stopping: "this registry is stopping; try again in a moment",
 }
 """Messages of local failures for clients. The original messages name local files, and go to the log."""

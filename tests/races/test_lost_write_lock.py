@@ -29,7 +29,12 @@ def lakes(tmp_path: Path, postgres_server: PostgresServer) -> Iterator[tuple[Lak
         metadata = PostgresMetadata(database, LakeData(f"{tmp_path / 'data'}/"), lock_timeout=10)
         opened.append(
             Lake(
-                tmp_path / "catalog.sqlite", memory="256MB", threads=1, lock_timeout=10, worker_after=0, metadata=metadata
+                tmp_path / "catalog.sqlite",
+                memory="256MB",
+                threads=1,
+                lock_timeout=10,
+                worker_after=0,
+                metadata=metadata,
             )
         )
     put(opened[0], "first")

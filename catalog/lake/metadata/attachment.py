@@ -24,12 +24,8 @@ def attach_postgres(
     connection: duckdb.DuckDBPyConnection, address: PostgresAddress, data: LakeData, *, options: str = ""
 ) -> None:
     """Attach the lake as `lake`. Its password and keys are DuckDB's secrets, which no error repeats."""
-    login = {"HOST": address.host, "PORT": str(address.port), "USER": address.user, "DATABASE": address.database}
-    if address.password:
-        login["PASSWORD"] = address.password
-    _make_secret(connection, "entrepot_database", "postgres", login)
-    if data.secret:
-        _make_secret(connection, "entrepot_data", "s3", {**data.secret, "SCOPE": data.place})
+    _make_secret(connection, "entrepot_database", "postgres", _login(address))
+    make_data_secret(connection, data)
     connection.execute(
         f"CREATE OR REPLACE SECRET entrepot_lake (TYPE ducklake, METADATA_PATH '{quoted(libpq_options(address))}', "
         "METADATA_PARAMETERS MAP {'TYPE': 'postgres', 'SECRET': 'entrepot_database'})"
@@ -38,6 +34,25 @@ def attach_postgres(
     connection.execute(
         f"ATTACH 'ducklake:entrepot_lake' AS lake (DATA_PATH '{quoted(data.place)}', OVERRIDE_DATA_PATH true{options})"
     )
+
+
+def attach_bookkeeping(connection: duckdb.DuckDBPyConnection, address: PostgresAddress, name: str) -> None:
+    """Attach the database of a lake itself, as tables of DuckLake's."""
+    _make_secret(connection, "entrepot_database", "postgres", _login(address))
+    connection.execute(
+        f"ATTACH '{quoted(libpq_options(address))}' AS {name} (TYPE postgres, SECRET entrepot_database, SCHEMA 'public')"
+    )
+
+
+def make_data_secret(connection: duckdb.DuckDBPyConnection, data: LakeData) -> None:
+    """Let DuckDB read and write a place of Parquet files in S3."""
+    if data.secret:
+        _make_secret(connection, "entrepot_data", "s3", {**data.secret, "SCOPE": data.place})
+
+
+def _login(address: PostgresAddress) -> dict[str, str]:
+    login = {"HOST": address.host, "PORT": str(address.port), "USER": address.user, "DATABASE": address.database}
+    return {**login, "PASSWORD": address.password} if address.password else login
 
 
 def libpq_options(address: PostgresAddress) -> str:

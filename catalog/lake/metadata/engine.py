@@ -72,6 +72,9 @@ class Metadata(Protocol):
     def lock(self) -> AbstractContextManager[None]:
         """Be the one writer of all processes that use it; raise CatalogBusy, CatalogUnavailable."""
 
+    def check_mark(self) -> None:
+        """Raise CatalogMoved where nothing may be written; the lock is held."""
+
     def begin(self) -> int:
         """Begin a write under the lock; return the position that it builds on, which memory has to know."""
 

@@ -15,6 +15,7 @@ import duckdb
 import psycopg
 
 from catalog.database.listener import CHANNEL, Listener, Rows
+from catalog.database.migration_mark import MARK_SQL, parse_mark
 from catalog.database.postgresql import SCHEMA, PostgresDatabase, connect_postgres, connection_error, lock_key
 from catalog.lake.direct.append import Append
 from catalog.lake.direct.postgresql_session import PostgresSession
@@ -115,6 +116,12 @@ class PostgresMetadata:
     def _look(self, rows: Rows, is_new: bool) -> None:  # noqa: ARG002  # what is known only grows
         """Learn of commits, on the listener's thread."""
         self.sequence.advance(int(rows(NEWEST, ())[0][0] or 0))
+
+    def check_mark(self) -> None:
+        row = self.lock_connection.execute(MARK_SQL).fetchone()
+        mark = parse_mark(row[0] if row else None, self.place)
+        if mark is not None and (mark.state == "moved" or not self._database.is_arriving):
+            mark.check(self.place)
 
     def begin(self) -> int:
         self._base = self._ask_newest()

@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 from filelock import FileLock, Timeout
 
+from catalog.database.migration_mark import MarkFile
 from catalog.lake.direct.supervisor import Supervisor
 from catalog.lake.metadata.attachment import SQLITE, sqlite_statement
 from catalog.lake.metadata.commit_counter import Sequence as CommitSequence
@@ -27,6 +28,7 @@ class SqliteMetadata:
         self._file, self._data, self._lock_timeout = file, file.parent / "data", lock_timeout
         file.parent.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(file.with_suffix(".lock"), timeout=lock_timeout, thread_local=False)
+        self._mark = MarkFile(file)
         counter = file.with_suffix(".sequence")
         self.sequence = CommitSequence(counter)
         self.worker = Supervisor(file, counter, busy_timeout=lock_timeout)
@@ -36,6 +38,8 @@ class SqliteMetadata:
         return str(self._file)
 
     def attach(self, connection: duckdb.DuckDBPyConnection, *, inlined_rows: int) -> None:
+        if not self._file.exists():
+            self._mark.check()  # else there would be a new catalogue in the place of one that arrives
         options = (
             f", META_JOURNAL_MODE 'WAL', META_BUSY_TIMEOUT {int(self._lock_timeout * 1000)}, "
             f"DATA_INLINING_ROW_LIMIT {inlined_rows}"
@@ -65,6 +69,9 @@ class SqliteMetadata:
             yield
         finally:
             self._lock.release()
+
+    def check_mark(self) -> None:
+        self._mark.check()
 
     def begin(self) -> int:
         return self.sequence.begin()
