@@ -20,10 +20,9 @@ from oci.layout import Layout
 from oci.memory import MemoryStore
 from oci.pack import pack_image
 from tests.api.conftest import codes, random_blob
-from tests.conftest import Client
 from tests.proxy import Proxy
 from tests.replicas.conftest import Replica
-from tests.servers import EntrepotServer, S3Server, wait_until
+from tests.servers import Client, EntrepotServer, S3Server, wait_until
 
 Connect = Callable[[EntrepotServer], httpx.Client]
 MIB = 1024 * 1024

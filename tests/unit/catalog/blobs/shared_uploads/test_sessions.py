@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -156,7 +157,8 @@ def test_the_first_of_two_requests_to_end_wins(catalog: Catalog, open_again: Cal
 def test_a_request_finds_that_another_has_ended_the_session(
     catalog: Catalog, open_again: Callable[..., Catalog]
 ) -> None:
-    for ends in (lambda session: session.cancel(), lambda session: session.finish(Digest.of(b"begin"))):
+    ways: list[Callable[[Any], object]] = [lambda one: one.cancel(), lambda one: one.finish(Digest.of(b"begin"))]
+    for ends in ways:
         session_id = send(catalog, b"begin")
         other = open_again().uploads.resume("team/app", session_id)
         other.write(b" more")
