@@ -255,7 +255,7 @@ class EventQueue:
                 "WHERE subscription = ?",
                 [
                     cursor.position, cursor.told, cursor.since.timestamp(), cursor.delivered, cursor.failures,
-                    cursor.error, subscription,
+                    _storable(cursor.error), subscription,
                 ],
             )  # fmt: skip
 
@@ -316,12 +316,18 @@ def _delete_events(database: Transaction, keys: Sequence[int]) -> None:
             raise _EventGone
 
 
+def _storable(text: str) -> str:
+    """Return a text of others as both engines take it: NUL and halves of surrogates as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+
+
 def _is_known(database: Transaction, hook: str, one: UpstreamEvent, now: float) -> bool:
     """Return whether an event came before, by its id or as the last of its tag; then remember it."""
     known = False
     if one.event_id:
-        known = _seen(database, hook, f"id {one.event_id}", now) is not None
-        _remember(database, hook, f"id {one.event_id}", "", now)
+        key = f"id {_storable(one.event_id)}"
+        known = _seen(database, hook, key, now) is not None
+        _remember(database, hook, key, "", now)
     if one.digest and one.action != "many":
         key, content = f"tag {one.repository}:{one.tag}", f"{one.action} {one.digest}"
         last = _seen(database, hook, key, now - SAME_WITHIN)

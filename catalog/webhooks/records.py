@@ -55,7 +55,7 @@ def parse_upstream(text: str) -> tuple[str, str]:
 
 def parse_deployment(text: str) -> str:
     """Read `FLOW/DEPLOYMENT`; raise InvalidInput."""
-    if not re.fullmatch(r"[^/\s?#%]{1,200}/[^/\s?#%]{1,200}", text):
+    if not re.fullmatch(r"[^/\s?#%\x00-\x1f]{1,200}/[^/\s?#%\x00-\x1f]{1,200}", text):
         raise InvalidInput(f"invalid deployment {text[:80]!r}: expected FLOW/DEPLOYMENT, such as {SYNC}")
     return text
 

@@ -16,7 +16,7 @@ from oci.digest import Digest
 from oci.errors import EntrepotError, InvalidInput
 from oci.reference import is_tag, parse_name
 
-StateDocument = Mapping[str, Any]
+Document = Mapping[str, Any]
 _MOST = 10_000
 """Events that one request may contain."""
 
@@ -77,7 +77,7 @@ def _pushed(
     yield UpstreamEvent(name, str(tag or ""), checked, action, str(event_id or "")[:300])
 
 
-def _distribution(document: StateDocument, _: str) -> Iterator[UpstreamEvent]:
+def _distribution(document: Document, _: str) -> Iterator[UpstreamEvent]:
     """Parse the envelope of docker-registry (distribution) and GitLab: `{"events": [{"id", "action", "target": {…}}]}`.
 
     Events of blobs are included, and of manifests by digest alone; a mount or a pull changes nothing.
@@ -92,7 +92,7 @@ def _distribution(document: StateDocument, _: str) -> Iterator[UpstreamEvent]:
         yield from _pushed(target.get("repository"), target.get("tag"), target.get("digest"), action, event.get("id"))
 
 
-def _docker_hub(document: StateDocument, delivery_id: str) -> Iterator[UpstreamEvent]:
+def _docker_hub(document: Document, delivery_id: str) -> Iterator[UpstreamEvent]:
     """`{"push_data": {"tag", "pushed_at"}, "repository": {"repo_name": "library/app"}}`: no digest."""
     data, repository = document["push_data"], document["repository"]
     name = repository.get("repo_name") or f"{repository['namespace']}/{repository['name']}"
@@ -107,12 +107,12 @@ _HARBOR: Mapping[str, Action] = {
 }  # fmt: skip
 
 
-def _harbor(document: StateDocument, delivery_id: str) -> Iterator[UpstreamEvent]:
+def _harbor(document: Document, delivery_id: str) -> Iterator[UpstreamEvent]:
     """`{"type": "PUSH_ARTIFACT", "event_data": {"repository": {"repo_full_name"}, "resources": [{"tag", "digest"}]}}`."""
     yield from _harbor_data(_HARBOR.get(str(document.get("type"))), document["event_data"], delivery_id)
 
 
-def _harbor_data(action: Action | None, data: StateDocument, event_id: str) -> Iterator[UpstreamEvent]:
+def _harbor_data(action: Action | None, data: Document, event_id: str) -> Iterator[UpstreamEvent]:
     if action is None or not isinstance(data.get("repository"), dict):
         return
     name = data["repository"].get("repo_full_name")
@@ -122,13 +122,13 @@ def _harbor_data(action: Action | None, data: StateDocument, event_id: str) -> I
         yield from _pushed(name, tag, digest, action, f"{event_id} {tag}" if event_id else "")
 
 
-def _quay(document: StateDocument, _: str) -> Iterator[UpstreamEvent]:
+def _quay(document: Document, _: str) -> Iterator[UpstreamEvent]:
     """`{"repository": "team/app", "updated_tags": ["v1"]}`; of old, tags as keys of an object."""
     for tag in list(document["updated_tags"]):
         yield from _pushed(document["repository"], tag, "", "push", "")
 
 
-def _github(document: StateDocument, delivery_id: str) -> Iterator[UpstreamEvent]:
+def _github(document: Document, delivery_id: str) -> Iterator[UpstreamEvent]:
     """Events `package` and `registry_package`: `{"package": {"namespace", "name", "package_version": {…}}}`.
 
     Any other event of theirs, such as the `ping` of a new webhook, tells of nothing.
@@ -160,7 +160,7 @@ def _cloud_events(document: Any, _: str) -> Iterator[UpstreamEvent]:
             yield from _ours(data, event_id)
 
 
-def _ours(data: StateDocument, event_id: str) -> Iterator[UpstreamEvent]:
+def _ours(data: Document, event_id: str) -> Iterator[UpstreamEvent]:
     tags = data["tags"]
     if tags.get("truncated"):
         yield from _pushed(data["repository"], "", "", "many", event_id)

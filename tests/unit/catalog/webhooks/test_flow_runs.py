@@ -193,6 +193,17 @@ def test_an_event_that_is_told_twice_waits_once(queue: EventQueue) -> None:
     assert len(queue.waiting()) == 3
 
 
+@pytest.mark.parametrize("text", ["a\0b", "a\ud800b", "ö 100% ?"])
+def test_whatever_others_call_an_event_is_kept(queue: EventQueue, text: str) -> None:
+    one = UpstreamEvent("team/app", "v1", event_id=text)
+    assert queue.enqueue("up", [one, one], 100.0).kept == 1
+    queue.begin("s", 7, NOW)
+    queue.move("s", Cursor(8, 0, NOW, 0, 1, text))
+    found = queue.cursor("s")
+    assert found is not None
+    assert found.error[0] == text[0]
+
+
 def test_a_tag_that_goes_back_is_told(queue: EventQueue) -> None:
     moves = [UpstreamEvent("team/app", "v1", digest) for digest in (A, B, A)]
     assert queue.enqueue("up", moves, 100.0).kept == 3
