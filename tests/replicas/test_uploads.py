@@ -21,7 +21,7 @@ from oci.memory import MemoryStore
 from oci.pack import pack_image
 from tests.api.conftest import codes, random_blob
 from tests.proxy import Proxy
-from tests.replicas.conftest import Replica
+from tests.replicas.conftest import Replica, Trio
 from tests.servers import Client, EntrepotServer, S3Server, wait_until
 
 Connect = Callable[[EntrepotServer], httpx.Client]
@@ -62,13 +62,9 @@ class Turns:
 
 
 @pytest.fixture
-def turns(replica: Replica, client: Connect) -> Callable[..., Turns]:
-    """Starts so many replicas."""
-
-    def start(count: int, **options: str) -> Turns:
-        return Turns([client(replica(**options)) for _ in range(count)])
-
-    return start
+def registry(trio: Trio, client: Connect) -> Turns:
+    """Three replicas, which take turns."""
+    return Turns([client(server) for server in trio.servers])
 
 
 def pieces(store: S3Server) -> list[Path]:
@@ -86,8 +82,7 @@ def cut(data: bytes, sizes: Sequence[int]) -> Iterator[tuple[int, bytes]]:
         start += size
 
 
-def test_a_session_goes_round_all_replicas_in_chunks_of_any_size(turns: Callable[..., Turns], store: S3Server) -> None:
-    registry = turns(3)
+def test_a_session_goes_round_all_replicas_in_chunks_of_any_size(registry: Turns, trio: Trio) -> None:
     for size, sizes, algorithm in (
         (70_001, [1, 6_999, 13_337, 2], "sha256"),
         (70_001, [30_000], "sha512"),
@@ -109,13 +104,10 @@ def test_a_session_goes_round_all_replicas_in_chunks_of_any_size(turns: Callable
         assert registry.close(location, data, algorithm=algorithm).status_code == 201
         registry.assert_held(data, algorithm)
         assert [registry("GET", location).status_code for _ in registry.clients] == [404] * 3
-        assert pieces(store) == []
+        assert pieces(trio.store) == []
 
 
-def test_the_last_chunk_may_come_with_the_request_that_closes_the_session(
-    turns: Callable[..., Turns], store: S3Server
-) -> None:
-    registry = turns(2)
+def test_the_last_chunk_may_come_with_the_request_that_closes_the_session(registry: Turns, trio: Trio) -> None:
     data = random_blob(100_000)
     for sent in (0, 60_000):
         location = registry.open()
@@ -123,11 +115,10 @@ def test_the_last_chunk_may_come_with_the_request_that_closes_the_session(
             assert registry("PATCH", location, content=data[:sent]).status_code == 202
         assert registry.close(location, data, data[sent:]).status_code == 201
     registry.assert_held(data)
-    assert pieces(store) == []
+    assert pieces(trio.store) == []
 
 
-def test_what_is_cancelled_or_wrong_is_gone_everywhere(turns: Callable[..., Turns], store: S3Server) -> None:
-    registry = turns(2)
+def test_what_is_cancelled_or_wrong_is_gone_everywhere(registry: Turns, trio: Trio) -> None:
     first, second = random_blob(50_000), random_blob(50_000)
     for rest in (b"", second):
         location = registry.open()
@@ -138,19 +129,20 @@ def test_what_is_cancelled_or_wrong_is_gone_everywhere(turns: Callable[..., Turn
             assert (answer.status_code, codes(answer)) == (404, ["BLOB_UPLOAD_UNKNOWN"])
         for absent in (first, first + rest):
             assert registry("HEAD", f"/v2/team/app/blobs/{Digest.of(absent)}").status_code == 404
-        assert pieces(store) == []
+        assert pieces(trio.store) == []
     location = registry.open()
     registry("PATCH", location, content=first)
-    assert len(pieces(store)) == 1
+    assert len(pieces(trio.store)) == 1
     assert registry("DELETE", location).status_code == 204
     for method in ("GET", "DELETE", "PATCH", "PUT"):
         answer = registry(method, location, params={"digest": Digest.of(first)})
         assert (answer.status_code, codes(answer)) == (404, ["BLOB_UPLOAD_UNKNOWN"])
-    assert pieces(store) == []
+    assert pieces(trio.store) == []
 
 
-def test_sessions_are_limited_and_expire_over_all_replicas(turns: Callable[..., Turns], store: S3Server) -> None:
-    registry = turns(2, ENTREPOT_MAX_UPLOADS="3", ENTREPOT_UPLOAD_EXPIRY="6")
+def test_sessions_are_limited_and_expire_over_all_replicas(replica: Replica, client: Connect, store: S3Server) -> None:
+    settings = {"ENTREPOT_MAX_UPLOADS": "3", "ENTREPOT_UPLOAD_EXPIRY": "6"}
+    registry = Turns([client(replica(**settings)) for _ in range(2)])
     idle = [registry.open() for _ in range(3)]
     assert [registry("POST", UPLOADS).status_code for _ in range(2)] == [429, 429]
     assert registry("POST", "/v2/team/other/blobs/uploads/").status_code == 202
@@ -204,12 +196,11 @@ def test_after_a_kill_in_the_midst_of_a_chunk_the_session_goes_on_elsewhere(
     assert client(first).get(f"/v2/team/app/blobs/{Digest.of(data)}", follow_redirects=True).content == data
 
 
-def test_what_came_before_a_break_is_kept_for_another_replica(replica: Replica, client: Connect) -> None:
-    first, second = replica(), replica()
-    registry = Turns([client(second)])
+def test_what_came_before_a_break_is_kept_for_another_replica(trio: Trio, client: Connect) -> None:
+    registry = Turns([client(server) for server in trio.servers[1:]])
     data = random_blob(5 * MIB)
     location = registry.open()
-    with half_sent(first, location, data, 3 * MIB, 0):
+    with half_sent(trio.servers[0], location, data, 3 * MIB, 0):
         pass
     wait_until(lambda: registry("GET", location).headers["range"] != "0-0", 20, "what came is acknowledged")
     kept = int(registry("GET", location).headers["range"].removeprefix("0-")) + 1
@@ -219,9 +210,7 @@ def test_what_came_before_a_break_is_kept_for_another_replica(replica: Replica, 
     registry.assert_held(data)
 
 
-def test_of_two_chunks_at_once_on_two_replicas_one_is_taken(replica: Replica, client: Connect, store: S3Server) -> None:
-    servers = [replica(), replica()]
-    registry = Turns([client(server) for server in servers])
+def test_of_two_chunks_at_once_on_two_replicas_one_is_taken(registry: Turns, trio: Trio) -> None:
     begin = random_blob(1000)
     for turn in range(4):
         location = registry.open()
@@ -229,8 +218,8 @@ def test_of_two_chunks_at_once_on_two_replicas_one_is_taken(replica: Replica, cl
         bodies = [random_blob(2 * MIB + turn), random_blob(2 * MIB + turn)]
         statuses: dict[int, bytes] = {}
         with (
-            half_sent(servers[0], location, bodies[0], MIB + 10, 1000) as one,
-            half_sent(servers[1], location, bodies[1], MIB + 10, 1000) as other,
+            half_sent(trio.servers[0], location, bodies[0], MIB + 10, 1000) as one,
+            half_sent(trio.servers[1], location, bodies[1], MIB + 10, 1000) as other,
         ):
 
             def end(number: int, sock: socket.socket) -> None:
@@ -246,11 +235,11 @@ def test_of_two_chunks_at_once_on_two_replicas_one_is_taken(replica: Replica, cl
         winner = next(number for number, answer in statuses.items() if answer.split()[1] == b"202")
         whole = begin + bodies[winner]
         assert f"range: 0-{len(whole) - 1}\r\n" in statuses[1 - winner].decode().lower()
-        assert len(pieces(store)) == 2
+        assert len(pieces(trio.store)) == 2
         assert registry("GET", location).headers["range"] == f"0-{len(whole) - 1}"
         assert registry.close(location, whole).status_code == 201
         registry.assert_held(whole)
-    assert pieces(store) == []
+    assert pieces(trio.store) == []
 
 
 def make_layout(folder: Path) -> str:
@@ -274,9 +263,9 @@ def test_skopeo_and_podman_push_through_a_balancer_without_affinity(
     servers = [replica(ENTREPOT_AUTH="basic") for _ in range(2)]
     with Proxy(*(server.url for server in servers)) as balancer:
         skopeo("copy", "--dest-creds", servers[0].creds, "--dest-tls-verify=false",
-               make_layout(tmp_path / "skopeo"), f"docker://{balancer.host}/team/skopeo:v1")  # fmt: skip
+               make_layout(tmp_path / "first"), f"docker://{balancer.host}/team/skopeo:v1")  # fmt: skip
         assert pieces(store) == []
-        image = podman("pull", make_layout(tmp_path / "podman")).stdout.strip()
+        image = podman("pull", make_layout(tmp_path / "second")).stdout.strip()
         podman("push", "--creds", servers[0].creds, "--tls-verify=false", image, f"{balancer.host}/team/podman:v1")
         assert pieces(store) == []
         patched = [one for one in balancer.seen if one.method == "PATCH"]
