@@ -23,7 +23,7 @@ from catalog.lake.metadata.sqlite import SqliteMetadata
 from catalog.lake.nested_repair import heal_inlined
 from catalog.lake.schema import MIGRATIONS, SCHEMA_VERSION, TEXTS_SINCE
 from catalog.lake.writer import Writer, roll_back
-from oci.errors import CatalogUnusable, EntrepotError, LocalError
+from oci.errors import CatalogUnusable, LocalError
 
 _RENEWED_EVERY = 60.0
 """Seconds in which readers of one process renew the schema once at most."""
@@ -196,8 +196,8 @@ class Lake:
         cursor.execute("BEGIN")
         try:
             self.metadata.pin(cursor)
-        except EntrepotError:
-            roll_back(cursor)
+        except BaseException:
+            roll_back(cursor)  # else this thread would go on within it for ever
             raise
         return cursor
 

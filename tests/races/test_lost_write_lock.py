@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from catalog.database.postgresql import PostgresDatabase
@@ -28,7 +29,12 @@ def lakes(tmp_path: Path, postgres_server: PostgresServer) -> Iterator[tuple[Lak
         metadata = PostgresMetadata(database, LakeData(f"{tmp_path / 'data'}/"), lock_timeout=10)
         opened.append(
             Lake(
-                tmp_path / "catalog.sqlite", memory="256MB", threads=1, lock_timeout=10, worker_after=0, metadata=metadata
+                tmp_path / "catalog.sqlite",
+                memory="256MB",
+                threads=1,
+                lock_timeout=10,
+                worker_after=0,
+                metadata=metadata,
             )
         )
     put(opened[0], "first")
@@ -105,3 +111,19 @@ def test_what_another_has_written_before_the_end_of_a_write_is_not_taken_as_read
     feed.skip_own_commit(*put(ours, "ours"))
     ours.confirm()
     assert not feed.is_current()
+
+
+def test_a_thread_whose_transaction_could_not_begin_begins_the_next(
+    lakes: tuple[Lake, Lake], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake, _ = lakes
+
+    def fail(connection: duckdb.DuckDBPyConnection) -> None:
+        monkeypatch.undo()
+        connection.execute("FROM nothing_of_that_name")
+
+    monkeypatch.setattr(lake.metadata, "pin", fail)
+    with pytest.raises(CatalogUnusable):
+        put(lake, "failed", by_duckdb=True)
+    put(lake, "next", by_duckdb=True)
+    assert digests(lake) == {"first", "second", "next"}
