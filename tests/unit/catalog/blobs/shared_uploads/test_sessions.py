@@ -16,7 +16,7 @@ from catalog.blobs.uploads import OpenUpload
 from catalog.catalog import Catalog
 from catalog.settings import read_settings
 from oci.digest import Digest
-from oci.errors import DigestInvalid, RangeInvalid, StorageCorrupt, StorageUnavailable, UploadUnknown
+from oci.errors import DigestInvalid, RangeInvalid, SizeInvalid, StorageCorrupt, StorageUnavailable, UploadUnknown
 from tests.api.conftest import random_blob
 from tests.homes import new_home
 from tests.servers import S3Server
@@ -97,6 +97,29 @@ def test_pieces_become_the_blob(
             assert session.offset == end
             session.keep()
     close(open_again(), session_id, data, algorithm)
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+@pytest.mark.parametrize("chunks", [(b"one",), (b"one", b"two")])
+def test_pieces_that_are_another_blob_are_refused_and_gone(
+    catalog: Catalog, chunks: tuple[bytes, ...], algorithm: str
+) -> None:
+    whole = b"".join(chunks)
+    wrong: tuple[tuple[bytes, int, type[Exception]], ...] = (
+        (b"other", len(whole), DigestInvalid),
+        (whole, len(whole) + 1, SizeInvalid),
+    )
+    for data, size, error in wrong:
+        digest, session_id = Digest.of(data, algorithm), send(catalog, *chunks)
+        with catalog.uploads.resume("team/app", session_id) as session, pytest.raises(error, match="expected"):
+            session.finish(digest, size)
+        assert catalog.content.size(digest) is None
+        with pytest.raises(StorageCorrupt):
+            catalog.uploads._store.open(digest, len(whole))
+        with pytest.raises(UploadUnknown):
+            catalog.uploads.resume("team/app", session_id)
+        assert piece_names(catalog) == []
+        assert list(catalog.uploads._store.staging.iterdir()) == []
 
 
 def test_a_state_of_another_release_is_not_gone_on_from(catalog: Catalog) -> None:
