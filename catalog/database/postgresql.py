@@ -179,7 +179,7 @@ class PostgresDatabase:
                 yield connection, cursor
             finally:
                 self._pool.putconn(connection)
-        except psycopg.errors.InsufficientResources as error:
+        except psycopg.errors.DiskFull as error:
             raise CatalogUnusable(f"{self.place} has no room left: {error}") from error
         except (psycopg.OperationalError, PoolTimeout) as error:
             raise connection_error(self.address, error) from error
