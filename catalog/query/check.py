@@ -53,7 +53,7 @@ def check_question(connection: duckdb.DuckDBPyConnection, sql: str) -> frozenset
         explain = _EXPLAIN.match(sql)  # at its beginning: a comment before it could hide the statement from the check
         sql = sql[explain.end() :] if explain else sql
     row = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
-    tree = json.loads(row[0]) if row else {"error": True}
+    tree: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
     if tree["error"]:
         raise QueryInvalid(f"invalid query: expected SELECT, EXPLAIN or DESCRIBE: {tree.get('error_message', '')}")
     if len(tree["statements"]) != 1:
