@@ -18,7 +18,7 @@ from catalog.versions.rows import Record, effect_records, first_distribution, fi
 from catalog.versions.snapshot import Snapshot, total_of
 from catalog.versions.snapshot_cache import Snapshots
 from oci.digest import Digest
-from oci.errors import CatalogBusy, CatalogUnusable, StorageFull
+from oci.errors import CatalogBusy, CatalogUnavailable, CatalogUnusable, StorageFull
 from oci.image_config import CONFIGS, MAX_CONFIG, ImageConfig, parse_config
 from oci.manifest import Manifest
 
@@ -132,7 +132,7 @@ class Committer:
         try:
             results, refusals = self._write(group, is_repeated=is_repeated)
         except Exception as error:  # noqa: BLE001  # handed to whoever waits for it
-            if len(group) == 1 or isinstance(error, CatalogBusy | StorageFull):
+            if len(group) == 1 or isinstance(error, CatalogBusy | CatalogUnavailable | StorageFull):
                 for waiting in group:
                     waiting.error = error
                 return

@@ -199,7 +199,7 @@ class PostgresDatabase:
                 self._pool.putconn(connection)
         except psycopg.errors.RaiseException as error:  # of the triggers by which a migration ends
             raise CatalogMoved(str(error).partition("\n")[0]) from None
-        except psycopg.errors.InsufficientResources as error:
+        except psycopg.errors.DiskFull as error:
             raise CatalogUnusable(f"{self.place} has no room left: {error}") from error
         except (psycopg.OperationalError, PoolTimeout) as error:
             raise connection_error(self.address, error) from error

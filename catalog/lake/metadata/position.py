@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from oci.errors import CatalogUnavailable
+from oci.errors import CatalogUnavailable, CatalogUnusable
 
 _PAUSE = 1.0
 """Seconds for which a database that did not answer is not asked."""
@@ -36,11 +36,11 @@ class Confirmer:
         self._ask, self._position, self._monotonic = ask, position, monotonic
         self._turn = threading.Condition()
         self._sent = self._answered = 0
-        self._error: CatalogUnavailable | None = None
+        self._error: CatalogUnusable | None = None
         self._failed_at = float("-inf")
 
     def confirm(self) -> None:
-        """Make the position cover all that was committed before; raise CatalogUnavailable, at once for a second after one."""
+        """Make the position cover all that was committed before; raise CatalogUnusable, at once for a second after one."""
         with self._turn:
             if self._error is not None and self._monotonic() - self._failed_at < _PAUSE:
                 raise self._error.with_traceback(None)
@@ -52,10 +52,11 @@ class Confirmer:
                     raise self._error.with_traceback(None)
                 return
             self._sent = number = wanted
-        error: CatalogUnavailable | None = None
+        error: CatalogUnusable | None = CatalogUnavailable("the question for the newest snapshot failed")
         try:
             self._position.advance(self._ask())
-        except CatalogUnavailable as failure:
+            error = None
+        except CatalogUnusable as failure:
             error = failure
             raise
         finally:

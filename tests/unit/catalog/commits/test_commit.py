@@ -14,6 +14,7 @@ from oci import mediatypes
 from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import (
+    CatalogUnavailable,
     CatalogUnusable,
     Conflict,
     EntrepotError,
@@ -252,6 +253,23 @@ def test_a_lock_held_for_too_long_is_a_clear_error(catalog: Catalog, open_again:
     with catalog._lake.write(), pytest.raises(CatalogUnusable, match="ENTREPOT_LOCK_TIMEOUT"):
         commit_to(other, "team/app", AddManifest(stage_image(other, "team/app", "one")))
     assert push_image(other, "team/app", "a", "one").version == 1
+
+
+def test_a_database_that_does_not_answer_is_asked_once_for_all_that_wait(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each try may take as long as a connection takes to fail, and the queue waits meanwhile."""
+    asked: list[int] = []
+
+    def fail() -> None:
+        asked.append(1)
+        raise CatalogUnavailable("no answer")
+
+    monkeypatch.setattr(catalog._lake, "write", fail)
+    group = [_Waiting(Commit("team/app", "", (), "", "", datetime.now(UTC))) for _ in range(8)]
+    catalog.commits._commit_group(group)
+    assert len(asked) == 1
+    assert all(isinstance(one.error, CatalogUnavailable) for one in group)
 
 
 def test_when_the_thread_that_writes_for_others_is_ended_another_goes_on(catalog: Catalog) -> None:

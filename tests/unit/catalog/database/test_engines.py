@@ -141,3 +141,11 @@ def test_a_wrong_password_does_not_pass_by_itself_and_is_not_told(postgres_serve
 def test_a_server_that_is_away_is_told_as_such() -> None:
     with pytest.raises(CatalogUnavailable, match=r"cannot use postgresql://u@127\.0\.0\.1:1/x"):
         PostgresDatabase(parse_address("postgresql://u@127.0.0.1:1/x", ""))
+
+
+def test_a_full_disk_of_the_server_does_not_pass_by_itself(postgres_server: PostgresServer) -> None:
+    database = PostgresDatabase(parse_address(postgres_server.new_database(), PostgresServer.password))
+    with pytest.raises(CatalogUnusable, match="no room left") as raised, database.transaction() as connection:
+        connection.execute("DO $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$")
+    assert not isinstance(raised.value, CatalogUnavailable)
+    database.close()
