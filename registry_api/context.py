@@ -74,7 +74,7 @@ class Registry:
     async def refresh(self) -> None:
         """Know what all processes have committed by now, as far as the catalogue answers."""
         await self.freshness.confirm()
-        if not self.catalog.snapshots.is_current():
+        if not (self.catalog.serving.is_shared or self.catalog.snapshots.is_current()):
             await self.threads.run(self.catalog.snapshots.refresh)
 
     async def look_up(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
