@@ -28,6 +28,18 @@ class Serving:
         """Know whether others have committed before the call, which `is_current` then says; raise CatalogUnavailable."""
         await self._snapshots.confirm_on_loop()
 
+    def is_current(self) -> bool:
+        """Return whether memory knows all that others are known to have committed; no I/O."""
+        return self._snapshots.is_current()
+
+    def learn(self) -> None:
+        """Read what others are known to have committed; raise CatalogUnusable."""
+        self._snapshots.learn()
+
+    def set_cut_off(self, is_cut_off: bool) -> None:
+        """Serve what memory has, though others have committed since, until the database answers again."""
+        self._snapshots.is_cut_off = is_cut_off
+
     def holds(self, path: str, reference: str) -> bool:
         """Return whether memory has a path's version, as far as it knows, with a manifest or blob of that digest; no I/O."""
         found = self.cached(path)

@@ -83,7 +83,7 @@ def create_app(catalog: Catalog, *, now: Now = _now, make_id: Callable[[], str] 
     access = AccessController(store, catalog.events, threads, now, identities, attempts)
     fetches = Fetches(catalog, threads, upstreams)
     limit, hosts = TokenBuckets(settings.request_rate), Hosts(settings)
-    freshness = Freshness(catalog.serving, time.monotonic, staleness=settings.max_staleness)
+    freshness = Freshness(catalog.serving, threads, time.monotonic, staleness=settings.max_staleness)
     registry = Registry(catalog, access, threads, now, make_id, fetches, limit, hosts, freshness)
     caches, missing = Caches(upstreams), MissingChildren(upstreams)
     management = _create_management(registry, caches, missing, upstreams, open_webhooks(settings, catalog.state))

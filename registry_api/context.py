@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, ParamSpec, TypeVar
 
 from fastapi import Depends
 from starlette.requests import Request
@@ -16,7 +16,7 @@ from catalog.pull_counts import PullCounter
 from catalog.versions.snapshot import Snapshot
 from catalog.versions.time_travel import Past
 from oci.digest import Digest
-from oci.errors import NameUnknown
+from oci.errors import CatalogUnavailable, NameUnknown
 from registry_api.auth.access_controller import AccessController, address_of
 from registry_api.auth.login_checks import address_key
 from registry_api.auth.rate_limits import TokenBuckets
@@ -27,6 +27,9 @@ from registry_api.http.hosts import Hosts
 from registry_api.http.response_cache import ResponseCache
 from registry_api.http.threads import Threads
 from registry_api.on_demand import Fetches
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +74,17 @@ class Registry:
     async def refresh(self) -> None:
         """Know what all processes have committed by now, as far as the catalogue answers."""
         await self.freshness.confirm()
-        if not self.catalog.snapshots.is_current():
+        if not (self.catalog.serving.is_shared or self.catalog.snapshots.is_current()):
             await self.threads.run(self.catalog.snapshots.refresh)
+
+    async def look_up(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Call what asks the record of blobs: here where it is a file, which takes microseconds; else on a thread, since a
+        database may take for ever. Raise CatalogUnavailable at once where it did not answer before."""
+        if not self.catalog.serving.is_shared:
+            return call(*args, **kwargs)
+        if not self.freshness.is_answering:
+            raise CatalogUnavailable("the catalogue's database does not answer")
+        return await self.threads.run(call, *args, **kwargs)
 
     def cost_key(self, caller: Caller, scope: Scope) -> str:
         """Return the identity that a request's cost counts for: the account, else the address."""
@@ -141,12 +153,14 @@ class Registry:
             raise NameUnknown(f"no repository {path!r} here")
         return snapshot
 
-    def is_given(self, caller: Caller, path: str, repository: str, snapshot: Snapshot | None, digest: Digest) -> bool:
+    async def is_given(
+        self, caller: Caller, path: str, repository: str, snapshot: Snapshot | None, digest: Digest
+    ) -> bool:
         """Return whether a path serves a caller a blob: its version has received it, or the path serves leased blobs."""
         version = snapshot or Snapshot(repository, 0)
         if digest not in version.blobs and not self.shows_leases(caller, path):
             return False
-        return self.catalog.rights.has_received(version, digest)
+        return await self.look_up(self.catalog.rights.has_received, version, digest)
 
 
 def registry_of(request: Request) -> Registry:

@@ -11,7 +11,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from catalog.blobs.origins import BlobSource, Policy
 from catalog.blobs.threads import run_shielded
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from oci.remote.repository import RemoteRepository
 
 log = logging.getLogger("registry_api")
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 WITHHELD = 64 * 1024
 """Bytes at a blob's end that are sent only after its digest is verified: a wrong blob is never sent whole."""
@@ -225,17 +227,23 @@ class Fetches:
     async def _is_usable(self, version: Snapshot, digest: Digest, sources: Sequence[BlobSource]) -> bool:
         """Return whether the blob is held and the repository may use it: by now, or since a source proves that it has it."""
         rights, repository = self._catalog.rights, version.repository
-        if rights.has_received(version, digest):
-            return self._catalog.content.size(digest) is not None
-        if self._catalog.settings.read_only or self._catalog.content.size(digest) is None:
+        if await self._look_up(rights.has_received, version, digest):
+            return await self._look_up(self._catalog.content.size, digest) is not None
+        if self._catalog.settings.read_only or await self._look_up(self._catalog.content.size, digest) is None:
             return False
         if await self._threads.run(rights.take_public, repository, digest):
             return True
-        origins = self._catalog.content.origins(digest)
+        origins = await self._look_up(self._catalog.content.origins, digest)
         for source in sources if origins else ():
             if await (await self._upstreams.repository(source.remote)).proves(digest, origins):
                 return await self._threads.run(rights.take_proven, repository, digest)
         return False
+
+    async def _look_up(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Call what asks the record of blobs: here where it is a file, else on a thread."""
+        if not self._catalog.serving.is_shared:
+            return call(*args, **kwargs)
+        return await self._threads.run(call, *args, **kwargs)
 
     async def _fetch_from_any(self, fetch: Fetch, sources: Sequence[BlobSource], repository: str) -> None:
         """Try one source after the other; where one is interrupted, the next continues, and the hash covers what both send.

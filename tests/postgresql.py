@@ -7,7 +7,8 @@ import signal
 import subprocess
 import tempfile
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -57,6 +58,20 @@ class PostgresServer:
         child.ends_by = signal.SIGINT  # else it waits for its clients to leave
         child.wait_ready(self.answers)
         return child
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stop all processes of the server within the context: connections stay, and nobody answers."""
+        main = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        found = subprocess.run(["pgrep", "-P", str(main)], check=True, capture_output=True, text=True).stdout
+        processes = [main, *map(int, found.split())]
+        for process in processes:
+            os.kill(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in processes:
+                os.kill(process, signal.SIGCONT)
 
     def answers(self) -> bool:
         """Return whether the server takes connections."""

@@ -60,6 +60,8 @@ class Snapshots:
         self._drops = 0
         self.changes = 0
         """Another number as soon as memory knows of other versions."""
+        self.is_cut_off = False
+        """Whether the database does not answer, so that what memory has counts as current."""
         self._timelines = Timelines(lake)
         self._feed = ChangeFeed(lake)
         self._read_latest()
@@ -85,6 +87,8 @@ class Snapshots:
 
         While a shared catalogue does not answer, what is known is what was last confirmed.
         """
+        if self.is_cut_off and not even_if_current:
+            return
         with suppress(CatalogUnavailable):
             self._lake.confirm()
         self._read_news(even_if_current=even_if_current)
@@ -151,6 +155,14 @@ class Snapshots:
         self._lake.confirm()
         self._read_news()
 
+    def learn(self) -> None:
+        """Learn what other processes are known to have committed; raise CatalogUnusable."""
+        self._read_news()
+
+    def _is_known(self) -> bool:
+        """Return whether memory may be served: it is current, or nothing newer can be had."""
+        return self.is_cut_off or self._feed.is_current()
+
     async def confirm_on_loop(self) -> None:
         """Know on the event loop whether others have committed, which `is_current` then says; raise CatalogUnavailable."""
         await self._lake.confirm_on_loop()
@@ -196,7 +208,7 @@ class Snapshots:
 
     def cached_at(self, path: str) -> Snapshot | None:
         """Return what a distribution's path serves, if memory has it and no other process committed."""
-        if not self._feed.is_current():
+        if not self._is_known():
             return None
         found = self._distributions.find(path)
         if found is None or found.remote:
@@ -239,11 +251,11 @@ class Snapshots:
     def cached_timeline(self, name: str) -> Timeline | None:
         """The same if memory has it, and no other process has committed; no I/O."""
         latest = self._latest.get(name)
-        return self._timelines.cached(name, latest) if latest is not None and self._feed.is_current() else None
+        return self._timelines.cached(name, latest) if latest is not None and self._is_known() else None
 
     def cached(self, name: str, version: int) -> Snapshot | None:
         """A version if memory has it, and no other process has committed; no I/O."""
-        return self._kept.get((name, version)) if self._feed.is_current() else None
+        return self._kept.get((name, version)) if self._is_known() else None
 
     def number_after(self, base: Snapshot) -> int:
         """The number of the version after this one: never one that a repository of that name has had before."""

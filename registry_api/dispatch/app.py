@@ -72,6 +72,7 @@ class DistributionApi:
             current.set(self._hops_of(scope))
             if b"ns=" in scope["query_string"] and (registry_name := parameter_of(scope, "ns")):
                 name, namespace = self._resolver.resolve_namespace(registry_name, name)
+        is_confirmed = await self._resolver.confirm(match, route, name)
         target = await self._resolver.resolve(match, route, name)
         target.check(caller, scope)
         request = RoutedRequest(name, target.repository, match.reference, caller, scope, receive)
@@ -79,10 +80,10 @@ class DistributionApi:
         try:
             response = await target.handler(registry, request)
         except NotFound as error:
-            if registry.freshness.is_answering:
+            if is_confirmed:
                 raise
             raise CatalogUnavailable("the catalogue's database does not answer, and memory lacks it") from error
-        if route.action == "pull" and not registry.freshness.is_answering:
+        if not is_confirmed:
             response = HeadersAdded(response, [(b"warning", WARNING)])
         if namespace:
             return HeadersAdded(response, [(b"oci-namespace", namespace.encode("latin-1", "replace"))])

@@ -97,7 +97,7 @@ class CachedTarget:
             case pattern if pattern == BLOB and isinstance(denial, RemoteNotFound):
                 digest = Digest.parse(reference)
                 snapshot = await registry.find_served(name) or Snapshot(name, 0)
-                if registry.catalog.rights.usable_size(snapshot, digest) is None:
+                if await registry.look_up(registry.catalog.rights.usable_size, snapshot, digest) is None:
                     raise BlobUnknown(denial.message)
         return handler, ""
 

@@ -12,12 +12,29 @@ from registry_api.pull_through.missing_children import MissingChildren
 
 
 class TargetResolver:
-    """Resolves paths as all processes of this installation know them by now."""
+    """Resolves paths as all processes of this installation know them, once that is confirmed."""
 
     def __init__(self, registry: Registry, caches: Caches, missing: MissingChildren) -> None:
         self._registry, self._caches, self._missing = registry, caches, missing
         self._snapshots, self._distributions = registry.catalog.snapshots, registry.catalog.distributions
         self._serving = registry.catalog.serving
+
+    async def confirm(self, match: Match, route: Endpoint, name: str) -> bool:
+        """Know what all processes have committed by now; return False where a pull gets what was last confirmed.
+
+        What a shared catalogue's memory has by digest needs no confirmation. Raises CatalogUnusable.
+        """
+        registry, is_pull = self._registry, route.action == "pull"
+        if not self._serving.is_shared:
+            if not self._snapshots.is_current():
+                await registry.threads.run(self._snapshots.refresh)
+            return True
+        if is_pull and registry.freshness.is_answering and self._serving.holds(name, match.reference):
+            return True
+        is_confirmed = await registry.freshness.confirm()
+        if not is_confirmed and not is_pull:
+            raise CatalogUnavailable("the catalogue's database does not answer")
+        return is_confirmed
 
     async def resolve(self, match: Match, route: Endpoint, name: str) -> PathTarget:
         """Return the target of a path.
@@ -26,16 +43,6 @@ class TargetResolver:
         no distribution has: the earlier version. 3. Else what the path serves now, or nothing.
         """
         registry = self._registry
-        if self._serving.is_shared and not (route.action == "pull" and self._serving.holds(name, match.reference)):
-            is_confirmed = await registry.freshness.confirm()
-            if not is_confirmed and route.action != "pull":
-                raise CatalogUnavailable("the catalogue's database does not answer")
-        if not self._snapshots.is_current():
-            try:
-                await registry.threads.run(self._snapshots.refresh)
-            except CatalogUnavailable:
-                if route.action != "pull":
-                    raise
         distribution = self._distributions.find(name)
         cache = self._distributions.find_cache(name)
         if cache is not None and (distribution is None or distribution.repository == name):

@@ -98,7 +98,7 @@ async def _version_of(registry: Registry, request: RoutedRequest) -> Snapshot:
 
 async def _redirect_url(registry: Registry, snapshot: Snapshot, digest: Digest) -> str | None:
     """Return the URL where the store itself serves a blob that the repository may use; None where it does not."""
-    if registry.catalog.rights.usable_size(snapshot, digest) is None:
+    if await registry.look_up(registry.catalog.rights.usable_size, snapshot, digest) is None:
         return None
     return await registry.threads.run(registry.catalog.content.url, digest)
 
@@ -111,7 +111,7 @@ async def _size_of(registry: Registry, request: RoutedRequest, snapshot: Snapsho
         or registry.shows_leases(request.caller, request.name)
         or await _arrived_later(registry, snapshot, digest)
     ):
-        size = registry.catalog.rights.size_told(snapshot, digest)
+        size = await registry.look_up(registry.catalog.rights.size_told, snapshot, digest)
     if size is None:
         raise BlobUnknown(f"blob {digest} is not in {request.name}")
     return size
@@ -120,7 +120,7 @@ async def _size_of(registry: Registry, request: RoutedRequest, snapshot: Snapsho
 async def _arrived_later(registry: Registry, snapshot: Snapshot, digest: Digest) -> bool:
     """Return whether a sparse repository's version names a blob that arrived after it."""
     catalog, name = registry.catalog, snapshot.repository
-    if not catalog.settings.is_sparse(name) or not catalog.content.linked(name, digest):
+    if not catalog.settings.is_sparse(name) or not await registry.look_up(catalog.content.linked, name, digest):
         return False
     parents = await registry.threads.run(catalog.offers.parents, name, digest)
     return not parents.isdisjoint(snapshot.manifests)
@@ -131,7 +131,7 @@ async def _renew_lease(registry: Registry, request: RoutedRequest, snapshot: Sna
     that was lost and has no source, so that the client pushes it."""
     catalog = registry.catalog
     if digest in snapshot.blobs:
-        is_here = digest in snapshot.deferred or catalog.content.size(digest) is not None
+        is_here = digest in snapshot.deferred or await registry.look_up(catalog.content.size, digest) is not None
         if not is_here and not await registry.threads.run(catalog.sources.find, snapshot, digest):
             raise BlobUnknown(f"blob {digest} was lost from {request.name}; push it again")
         return
@@ -155,11 +155,13 @@ async def _open(registry: Registry, snapshot: Snapshot, digest: Digest, size: in
     A blob that is not held, or that the repository has not received yet, is fetched from the repository's own source.
     """
     catalog = registry.catalog
-    is_received = digest not in snapshot.deferred or catalog.rights.has_received(snapshot, digest)
+    is_received = digest not in snapshot.deferred or await registry.look_up(
+        catalog.rights.has_received, snapshot, digest
+    )
     if is_received and digest in registry.opened:
         with suppress(StorageCorrupt):
             return catalog.content.reopen(digest, size)
-    if not is_received or catalog.content.size(digest) is None:
+    if not is_received or await registry.look_up(catalog.content.size, digest) is None:
         arriving = await registry.fetches.open(digest, size, snapshot, snapshot.blobs)
         if arriving is not None:
             return arriving

@@ -72,7 +72,7 @@ async def _may_be_mounted(registry: Registry, request: RoutedRequest, digest: Di
         return False
     snapshot = await registry.find_served(name)
     repository = distribution.repository if distribution else name
-    return registry.is_given(request.caller, name, repository, snapshot, digest)
+    return await registry.is_given(request.caller, name, repository, snapshot, digest)
 
 
 async def _is_readable_somewhere(registry: Registry, caller: Caller, digest: Digest) -> bool:

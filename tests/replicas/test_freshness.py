@@ -1,7 +1,10 @@
 """Whatever one replica has acknowledged, every other one serves at once; without the database they serve what they know."""
 
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import httpx
 
@@ -91,3 +94,45 @@ def test_without_the_database_pulls_go_on_and_pushes_are_told_to_try_again(
     found = own.get("/v2/team/app/manifests/latest")
     assert (found.headers["docker-content-digest"], "warning" in found.headers) == (again, False)
     assert own.get("/v2/team/app/manifests/other").status_code == 404
+
+
+def test_a_database_that_hangs_holds_up_neither_pulls_nor_the_rest(
+    replica: Replica, client: Connect, database_server: PostgresServer
+) -> None:
+    """Blobs that nobody has opened yet are looked up there."""
+    server = replica()
+    own, other = client(server), client(server)
+    digest = push(own, "latest", "here")
+    layer = own.get(f"/v2/team/app/manifests/{digest}").json()["layers"][0]["digest"]
+    assert own.get("/v2/team/app/manifests/latest").status_code == 200
+    with database_server.paused(), ThreadPoolExecutor() as threads:
+        waiting = threads.submit(other.get, f"/v2/team/app/blobs/{layer}", timeout=5)
+        began = time.monotonic()
+        assert own.get("/healthz", timeout=2).status_code == 200
+        found = own.get("/v2/team/app/manifests/latest")
+        assert (found.status_code, found.headers["warning"][:4]) == (200, "110 ")
+        assert time.monotonic() - began < 4
+        with suppress(httpx.TimeoutException):
+            waiting.result()
+        assert own.get(f"/v2/team/app/blobs/{layer}").status_code == 503
+    wait_until(lambda: own.get(f"/v2/team/app/blobs/{layer}").status_code in (200, 307), 20, "the blob can be had")
+
+
+def test_a_replica_that_has_only_heard_of_a_commit_serves_what_it_knew_before(
+    replica: Replica, client: Connect, database_server: PostgresServer
+) -> None:
+    writer, reader = client(replica()), client(replica())
+    digest = push(writer, "latest", "before")
+    assert reader.get("/v2/team/app/manifests/latest").status_code == 200
+    push(writer, "latest", "after")
+    time.sleep(1)  # its listener hears of it, and nobody asks it for anything
+    child = next(one for one in database_server.children.all if one.name == "postgres")
+    child.kill()
+    for reference in ("latest", digest):
+        found = reader.get(f"/v2/team/app/manifests/{reference}")
+        assert (found.status_code, found.headers["docker-content-digest"]) == (200, digest)
+        assert found.headers["warning"].startswith("110 ")
+    child.start()
+    child.wait_ready(database_server.answers)
+    wait_until(lambda: "warning" not in reader.get(f"/v2/team/app/manifests/{digest}").headers, 10, "it is confirmed")
+    assert reader.head("/v2/team/app/manifests/latest").headers["docker-content-digest"] != digest

@@ -13,7 +13,7 @@ NEWEST = "SELECT max(snapshot_id) FROM public.ducklake_snapshot"
 
 
 class LoopConnection:
-    """A connection of one event loop, opened when it is first needed and again when it was lost. One question at a time."""
+    """A connection of one event loop, opened when it is first needed and again when it was lost, or while a question hangs."""
 
     def __init__(self, address: PostgresAddress, position: SnapshotPosition) -> None:
         self._address, self._position = address, position
@@ -37,15 +37,19 @@ class LoopConnection:
         self._position.advance(newest)
 
     async def _ask(self) -> int:
+        connection, self._connection = self._connection, None  # nobody else asks by it meanwhile
         try:
-            if self._connection is None:
+            if connection is None:
                 address = psycopg.conninfo.make_conninfo(**self._address.parameters(), application_name="entrepot")
-                self._connection = await psycopg.AsyncConnection.connect(address, autocommit=True)
-            cursor = await self._connection.execute(NEWEST, prepare=True)
+                connection = await psycopg.AsyncConnection.connect(address, autocommit=True)
+            cursor = await connection.execute(NEWEST, prepare=True)
             row = await cursor.fetchone()
         except BaseException:  # a question that was given up on leaves its answer on the way
-            self.close()
+            if connection is not None:
+                connection.pgconn.finish()
             raise
+        self.close()
+        self._connection = connection
         return int(row[0] or 0) if row else 0
 
     def close(self) -> None:
