@@ -1,6 +1,10 @@
 """An installation with a history of everything, and all that can be asked of it."""
 
-from collections.abc import Mapping
+import atexit
+import functools
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +14,7 @@ from catalog.access.policy import Grant, Rule
 from catalog.access.store import AccessStore, ensure_administrator
 from catalog.catalog import Catalog, open_catalog
 from catalog.distributions.records import Distribution
+from catalog.migration.migration import Migration
 from catalog.quotas.quotas import Quota
 from catalog.remotes.budget_stores import open_budget
 from catalog.remotes.records import RemoteRecord
@@ -48,15 +53,26 @@ def settings_of(home: Path, url: str = "", **more: Any) -> Settings:
     return read_settings(home=home, **more)
 
 
-def fill(home: Path, settings: Settings | None = None) -> Settings:
-    """Make an installation with a history."""
-    if settings is None:
-        settings = settings_of(new_home(home))
+def fill(home: Path) -> Settings:
+    """Make an installation in files with a history: a copy of one that the first test has made."""
+    shutil.copytree(_filled(), home, dirs_exist_ok=True)
+    return settings_of(home)
+
+
+@functools.cache
+def _filled() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="entrepot-history-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    fill_in(settings_of(new_home(folder / "home")))
+    return folder / "home"
+
+
+def fill_in(settings: Settings) -> None:
+    """Give an installation a history."""
     ensure_administrator(settings, make_password=lambda: "correct horse")
     with open_catalog(settings) as catalog, open_queue(settings, catalog.state) as queue:
         _fill_lake(catalog)
         _fill_state(catalog, queue)
-    return settings
 
 
 def _fill_lake(catalog: Catalog) -> None:
@@ -144,3 +160,21 @@ def ask(settings: Settings, until: int) -> Mapping[str, object]:
             "SELECT repository, tag, digest FROM tags UNION ALL SELECT digest, size::VARCHAR, '' FROM blobs ORDER BY ALL"
         ).to_pylist()
     return found
+
+
+def move(source: Settings, target: Settings, reached: Callable[[str], None] = lambda _: None) -> Migration:
+    """Run a migration to its end, as the flow does."""
+    migration = Migration(source, target, reached=reached)
+    if not migration.find_moved():
+        migration.begin()
+        migration.copy_ahead()
+        migration.switch()
+    migration.finish()
+    return migration
+
+
+def differing(one: object, other: object) -> list[str]:
+    """Return which questions are answered in another way."""
+    assert isinstance(one, dict)
+    assert isinstance(other, dict)
+    return [name for name in one.keys() | other.keys() if one.get(name) != other.get(name)]

@@ -1,6 +1,5 @@
 """A catalogue that moves to PostgreSQL and back answers every question as before; both ends are guarded."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,31 +8,15 @@ from catalog.catalog import open_catalog
 from catalog.commits.commit_log import CommitLog
 from catalog.lake.direct.choice import DIRECT
 from catalog.migration.migration import Migration
-from catalog.settings import Settings
 from catalog.webhooks.queue import UpstreamEvent, open_queue
 from catalog.webhooks.records import EventRecords, open_event_records
 from oci.errors import CatalogMoved, CatalogUnusable, SettingsInvalid
-from tests.migration.histories import ask, fill, last_snapshot, settings_of
+from tests.homes import new_home
+from tests.migration.histories import ask, differing, fill, fill_in, last_snapshot, move, settings_of
 from tests.postgresql import PostgresServer
 from tests.unit.catalog.conftest import push_image
 
 pytestmark = pytest.mark.embedded
-
-
-def move(source: Settings, target: Settings, reached: Callable[[str], None] = lambda _: None) -> Migration:
-    migration = Migration(source, target, reached=reached)
-    if not migration.find_moved():
-        migration.begin()
-        migration.copy_ahead()
-        migration.switch()
-    migration.finish()
-    return migration
-
-
-def differing(one: object, other: object) -> list[str]:
-    assert isinstance(one, dict)
-    assert isinstance(other, dict)
-    return [name for name in one.keys() | other.keys() if one.get(name) != other.get(name)]
 
 
 def test_all_answers_are_the_same_afterwards_and_after_the_way_back(
@@ -121,10 +104,10 @@ def test_the_old_catalogue_is_read_and_refuses_every_change(tmp_path: Path, post
 
 
 def test_what_is_not_ours_or_in_use_is_refused_and_left(tmp_path: Path, postgres_server: PostgresServer) -> None:
-    files, other = fill(tmp_path / "home"), fill(tmp_path / "other")
+    files, other = fill(tmp_path / "home"), settings_of(new_home(tmp_path / "other"))
     shared = settings_of(tmp_path / "home", postgres_server.new_database())
     taken = settings_of(tmp_path / "taken", postgres_server.new_database())
-    fill(tmp_path / "taken", taken)
+    fill_in(taken)
     until = last_snapshot(taken)
     before = ask(taken, until)
     with pytest.raises(CatalogUnusable, match="holds a catalogue already"):
