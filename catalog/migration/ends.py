@@ -80,8 +80,11 @@ class End(Protocol):
     def freeze(self, state: State) -> AbstractContextManager[None]:
         """Let nobody change the state. `set_moved` makes that lasting."""
 
-    def set_moved(self, mark: MigrationMark) -> None:
-        """Mark it as moved, for good when `freeze` ends; the lake's lock is held."""
+    def set_moved(self, mark: MigrationMark, snapshot: int) -> None:
+        """Mark it as moved, for good when `freeze` ends; the lake's lock is held.
+
+        Raises CatalogUnusable where that lock was lost and the newest snapshot is not the one that was copied.
+        """
 
     def finish(self) -> None:
         """Put what has arrived into its place, and open it to all; idempotent."""
@@ -218,7 +221,7 @@ class SqliteEnd:
                 stack.enter_context(_held(file.with_suffix(".lock"), self._settings.lock_timeout))
             yield
 
-    def set_moved(self, mark: MigrationMark) -> None:
+    def set_moved(self, mark: MigrationMark, snapshot: int) -> None:  # noqa: ARG002  # the lock of a file is not lost
         self._mark.write(mark)
 
     def finish(self) -> None:

@@ -69,6 +69,7 @@ class Migration:
         self._settings, self._target_settings, self._reached = settings, target, reached
         self.source, self.target = open_end(settings, is_target=False), open_end(target, is_target=True)
         self._copy = LakeCopy(self.source.lake, self.target.lake)
+        self._budgets: Mapping[str, str] = {}
         self.report = MigrationReport(self.source.place, self.target.place)
 
     def find_moved(self) -> bool:
@@ -121,14 +122,14 @@ class Migration:
             began = time.monotonic()
             for name in _tables(lake):
                 flush(name)
+            self.report.snapshot = _newest(lake)
             with self.source.freeze(source):
                 with _closing(self.target.open_state()) as target:
                     self._copy_rest(source, target)
                     self._reached("copied")
                     self._compare(source, target)
-                self.report.snapshot = _newest(lake)
                 self._reached("compared")
-                self.source.set_moved(self._mark(lake, "moved", self.target.place))
+                self.source.set_moved(self._mark(lake, "moved", self.target.place), self.report.snapshot)
             self.report.held = time.monotonic() - began
         self._reached("moved")
 
@@ -142,7 +143,8 @@ class Migration:
             copy_table(source.queue, target.queue, table)
         target.set_next_event(next_event_id(source.queue))
         target.write_documents(source.documents())
-        target.write_budgets(source.budgets())
+        self._budgets = source.budgets()  # requests to upstreams go on, and change them
+        target.write_budgets(self._budgets)
 
     def _compare(self, source: State, target: State) -> None:
         found: dict[str, tuple[Fingerprint, Fingerprint]] = {**self._copy.compare_bookkeeping()}
@@ -150,7 +152,7 @@ class Migration:
         found |= {table.name: compare_table(source.holdings, target.holdings, table) for table in HOLDINGS}
         found |= {table.name: compare_table(source.queue, target.queue, table) for table in QUEUE}
         found["documents"] = _both(source.documents(), target.documents())
-        found["upstream_budgets"] = _both(source.budgets(), target.budgets())
+        found["upstream_budgets"] = _both(self._budgets, target.budgets())
         if wrong := [name for name, (here, there) in found.items() if here != there]:
             raise CatalogUnusable(
                 f"{', '.join(wrong)}: not the same in {self.target.place}; {self.source.place} stays in charge"

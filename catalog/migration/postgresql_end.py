@@ -137,16 +137,19 @@ class PostgresEnd:
             finally:
                 self._transaction = None
 
-    def set_moved(self, mark: MigrationMark) -> None:
+    def set_moved(self, mark: MigrationMark, snapshot: int) -> None:
         """Have triggers refuse each change, also one of a process that began before."""
         assert self._transaction is not None
         text = f"the catalogue {self.place} has moved to {mark.other} and takes no changes"
-        self._transaction.execute(_REFUSAL.replace("%", "%"))
+        self._transaction.execute(_REFUSAL)
         for table in (*(f"{SCHEMA}.{name}" for name in _FROZEN), "public.ducklake_snapshot"):
             self._transaction.execute(
                 f"CREATE OR REPLACE TRIGGER moved BEFORE INSERT OR UPDATE OR DELETE ON {table} FOR EACH STATEMENT "
                 f"EXECUTE FUNCTION {SCHEMA}.refuse_change({_literal(text)})"
             )
+        # Triggers lock the table against others: from here on no snapshot comes.
+        if self._transaction.execute("SELECT max(snapshot_id) FROM public.ducklake_snapshot").fetchone() != (snapshot,):
+            raise CatalogUnusable(f"{self.place} was written while it was held; nothing was moved, try again")
         self._transaction.execute(f"COMMENT ON SCHEMA {SCHEMA} IS {_literal(mark.to_text())}")
 
     def finish(self) -> None:
