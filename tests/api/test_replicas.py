@@ -24,7 +24,7 @@ from tests.cli.commands import Entrepot
 from tests.postgresql import PostgresServer
 from tests.replicas.pushes import push_small_image
 from tests.servers import Children, wait_until
-from tests.unit.catalog.state.test_documents import END_LISTENERS
+from tests.unit.catalog.state.test_documents import END_LISTENERS, SOON
 
 PUSH = Grant(actions=("pull", "push"), patterns=("team/**",))
 
@@ -70,7 +70,7 @@ def test_a_token_of_one_is_good_at_the_other_until_its_key_is_retired(replicas: 
     assert (push(one, mine), push(other, mine)) == (202, 202)
     assert push(one, bearer(other, other.authorization)) == 202
     desk(one).rotate_key(retire=True)
-    wait_until(lambda: push(other, mine) == 401, 1, "its key is retired there too")
+    wait_until(lambda: push(other, mine) == 401, SOON, "its key is retired there too")
     assert push(other, bearer(one, one.authorization)) == 202
 
 
@@ -85,18 +85,18 @@ def test_what_is_revoked_at_one_stops_at_the_other_within_a_second(replicas: tup
     logins = basic("ada", password), basic("ci", robot.secret)
     tokens = [bearer(other, login) for login in logins]
     for authorization in (*logins, *tokens):
-        wait_until(lambda: push(other, authorization) == 202, 1, "known there too")  # noqa: B023  # waited for at once
+        wait_until(lambda: push(other, authorization) == 202, SOON, "known there too")  # noqa: B023  # waited for at once
 
     at_one.revoke_token(robot.token.id)
-    wait_until(lambda: push(other, logins[1]) == 401, 1, "a token")
+    wait_until(lambda: push(other, logins[1]) == 401, SOON, "a token")
     assert push(other, tokens[1]) == 401
     at_one.change_account("ada", disabled=True)
-    wait_until(lambda: push(other, logins[0]) == 401, 1, "a login")
+    wait_until(lambda: push(other, logins[0]) == 401, SOON, "a login")
     assert push(other, tokens[0]) == 401
     at_one.change_account("ada", disabled=False)
-    wait_until(lambda: push(other, logins[0]) == 202, 1, "a login again")
+    wait_until(lambda: push(other, logins[0]) == 202, SOON, "a login again")
     at_one.remove_rule(rule.id)
-    wait_until(lambda: push(other, logins[0]) == 403, 1, "a rule")
+    wait_until(lambda: push(other, logins[0]) == 403, SOON, "a rule")
 
 
 def test_a_change_is_seen_after_the_server_has_ended_all_connections(
@@ -107,10 +107,10 @@ def test_a_change_is_seen_after_the_server_has_ended_all_connections(
     at_one.add_account("ada", password="long enough")
     at_one.add_rule(["user:ada"], PUSH)
     login = basic("ada", "long enough")
-    wait_until(lambda: push(other, login) == 202, 1, "known there")
+    wait_until(lambda: push(other, login) == 202, SOON, "known there")
     postgres_server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'entrepot'")
     at_one.remove_account("ada")
-    wait_until(lambda: push(other, login) == 401, 1, "removed there")
+    wait_until(lambda: push(other, login) == 401, SOON, "removed there")
 
 
 @pytest.mark.usefixtures("postgres")
@@ -200,10 +200,10 @@ def test_commands_on_a_third_machine_change_what_both_serve(
     assert entrepot("access", "allow", "robot:ci", "pull,push", "team/**").returncode == 0
     secret = entrepot.json("token", "add", "ci")["secret"]
     for api in replicas:
-        wait_until(lambda: push(api, basic("ci", secret)) == 202, 1, "it is known")  # noqa: B023  # waited for at once
+        wait_until(lambda: push(api, basic("ci", secret)) == 202, SOON, "it is known")  # noqa: B023  # waited for at once
     assert {one["name"] for one in entrepot.json("user", "list")} == {"admin", "ci"}
     hook = entrepot.json("hook", "create", "up", "registry.example")
-    wait_until(lambda: [one["name"] for one in replicas[0].admin.get("/api/v1/hooks").json()] == ["up"], 1, "a hook")
+    wait_until(lambda: [one["name"] for one in replicas[0].admin.get("/api/v1/hooks").json()] == ["up"], SOON, "a hook")
     sent = replicas[1].anybody.post(
         "/api/v1/hooks/up",
         json={"events": []},

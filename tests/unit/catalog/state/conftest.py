@@ -19,7 +19,7 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
     """The settings of one installation."""
     if request.param == "postgresql":
         use(request.getfixturevalue("postgres_server").new_database(), monkeypatch)
-    return read_settings(home=tmp_path / "home", lock_timeout=5)
+    return read_settings(home=tmp_path / "home")
 
 
 @pytest.fixture

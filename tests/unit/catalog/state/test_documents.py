@@ -15,6 +15,8 @@ from tests.postgresql import PostgresServer
 from tests.servers import wait_until
 
 Open = Callable[[], SharedState | None]
+SOON = 5.0
+"""Seconds in which others see a change: one, and what a busy machine takes."""
 END_LISTENERS = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'entrepot' AND datname = '{}' "
     "AND query NOT LIKE '%pg_stat_activity%'"
@@ -46,7 +48,7 @@ def test_what_one_process_writes_another_sees(settings: Settings, open_process: 
     stamp = other.stamp
     assert one.update(adding("a")).names == ("a",)
     assert one.value.names == ("a",), "at once"
-    wait_until(lambda: other.value.names == ("a",), 1, "the other sees it within a second")
+    wait_until(lambda: other.value.names == ("a",), SOON, "the other sees it within a second")
     assert other.stamp != stamp
     assert other.value is other.value, "it is not read anew for each look"
     assert document(settings, open_process()).value.names == ("a",)
@@ -115,7 +117,7 @@ def settled(open_shared: Callable[..., SharedState], **options: float) -> tuple[
     one = shared(state)
     assert one.value == Things()
     shared(open_shared()).update(adding("a"))
-    wait_until(has(one, 1), 2, "it listens")
+    wait_until(has(one, 1), SOON, "it listens")
     return state, one
 
 
@@ -124,14 +126,14 @@ def test_a_notification_tells_a_change(open_shared: Callable[..., SharedState]) 
     assert other.value == Things()
     for number in range(5):
         one.update(adding(str(number)))
-        wait_until(has(other, number + 1), 2, "notified")
+        wait_until(has(other, number + 1), SOON, "notified")
 
 
 def test_what_is_not_notified_is_seen_within_a_second(open_shared: Callable[..., SharedState]) -> None:
     state, one = settled(open_shared)
     with state.database.transaction() as connection:  # as somebody does by hand
         connection.execute("UPDATE documents SET version = version + 1, body = ?", ('{"names":["b"]}',))
-    wait_until(lambda: one.value.names == ("b",), 2, "looked at")
+    wait_until(lambda: one.value.names == ("b",), SOON, "looked at")
 
 
 def test_changes_are_seen_after_the_server_has_ended_the_connections(
@@ -142,7 +144,7 @@ def test_changes_are_seen_after_the_server_has_ended_the_connections(
     for number in range(3):
         postgres_server.execute(END_LISTENERS.format(open_shared().database.address.database))
         one.update(adding(str(number)))
-        wait_until(has(other, number + 1), 2, "seen all the same")
+        wait_until(has(other, number + 1), SOON, "seen all the same")
 
 
 def test_a_restored_database_is_believed(
@@ -156,7 +158,7 @@ def test_a_restored_database_is_believed(
     time.sleep(0.2)
     assert one.value is value
     postgres_server.execute(END_LISTENERS.format(state.database.address.database))
-    wait_until(lambda: one.value.names == ("older",), 2, "read again")
+    wait_until(lambda: one.value.names == ("older",), SOON, "read again")
 
 
 def test_reading_asks_the_database_nothing(open_shared: Callable[..., SharedState]) -> None:
@@ -179,7 +181,7 @@ def test_without_the_database_what_is_known_holds_for_some_seconds(
     postgres_server.execute(END_LISTENERS.format(name))
     assert one.value == Things(), "no hiccup"
     with pytest.raises(CatalogUnavailable, match="has not answered"):
-        wait_until(lambda: one.value != Things(), 3, "refused")
+        wait_until(lambda: one.value != Things(), SOON, "refused")
     postgres_server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
 
     def answers() -> bool:
@@ -188,7 +190,7 @@ def test_without_the_database_what_is_known_holds_for_some_seconds(
         except CatalogUnavailable:
             return False
 
-    wait_until(answers, 3, "it answers again")
+    wait_until(answers, SOON, "it answers again")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"names": 1}'])

@@ -10,7 +10,7 @@ from catalog.state.shared_state import SharedState
 from oci.errors import CatalogUnavailable
 from tests.postgresql import PostgresServer
 from tests.servers import wait_until
-from tests.unit.catalog.state.test_documents import END_LISTENERS
+from tests.unit.catalog.state.test_documents import END_LISTENERS, SOON
 
 Open = Callable[[], SharedState | None]
 
@@ -41,7 +41,7 @@ def test_who_loses_the_connection_is_elected_no_more(
     assert other.try_win()
     assert not one.try_win()
     states[1].close()
-    wait_until(one.try_win, 2, "the other has gone")
+    wait_until(one.try_win, SOON, "the other has gone")
 
 
 @pytest.mark.parametrize("settings", ["postgresql"], indirect=True)

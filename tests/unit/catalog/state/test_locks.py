@@ -1,89 +1,85 @@
 """Locks by name: in a file and in PostgreSQL; and that those who wait hold no connection each."""
 
 import asyncio
-import multiprocessing
-from collections.abc import Callable
-from multiprocessing.connection import Connection
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from catalog.settings import Settings, read_settings
+from catalog.settings import Settings
 from catalog.state.locks import open_locks
-from catalog.state.shared_state import SharedState, open_state
+from catalog.state.shared_state import SharedState
 from oci.digest import Digest
 from registry_api.fetch_locks import FetchLocks
 from registry_api.http.threads import Threads
 from tests.postgresql import PostgresServer
+from tests.servers import ROOT
 from tests.unit.catalog.state.test_documents import END_LISTENERS
 
 DIGEST = Digest.of(b"x")
 
 
-def _hold(home: Path, name: str, said: Connection) -> None:
-    state = open_state(read_settings(home=home))
-    locks = open_locks(home / "locks", state, "fetch")
-    said.send(locks.try_lock(name))
-    said.recv()
-    locks.unlock(name)
-    said.send(True)
-    said.recv()
+_HOLD = """
+import sys
+from pathlib import Path
+from catalog.settings import read_settings
+from catalog.state.locks import open_locks
+from catalog.state.shared_state import open_state
+home = Path(sys.argv[1])
+locks = open_locks(home / "locks", open_state(read_settings(home=home)), "fetch")
+print(locks.try_lock("a"), flush=True)
+sys.stdin.readline()
+locks.unlock("a")
+print("given back", flush=True)
+sys.stdin.readline()
+"""
 
 
 @pytest.fixture
-def other_process(settings: Settings) -> "Callable[[str], tuple[Connection, multiprocessing.context.SpawnProcess]]":
-    """Has another process take a lock: send it something and it gives the lock back."""
+def other_process(settings: Settings) -> Iterator["subprocess.Popen[str]"]:
+    """Another process that has the lock `a`: it gives it back when it is sent a line."""
     settings.root.mkdir(exist_ok=True)
-
-    def start(name: str) -> "tuple[Connection, multiprocessing.context.SpawnProcess]":
-        context = multiprocessing.get_context("spawn")
-        mine, its = context.Pipe()
-        process = context.Process(target=_hold, args=(settings.root, name, its), daemon=True)
-        process.start()
-        return mine, process
-
-    return start
+    command = [sys.executable, "-c", _HOLD, str(settings.root)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "True\n"
+        yield process
+        process.kill()
 
 
 def test_another_process_waits_until_it_is_given_back(
-    settings: Settings,
-    open_process: Callable[[], SharedState | None],
-    other_process: "Callable[[str], tuple[Connection, multiprocessing.context.SpawnProcess]]",
+    settings: Settings, open_process: Callable[[], SharedState | None], other_process: "subprocess.Popen[str]"
 ) -> None:
     locks = open_locks(settings.root / "locks", open_process(), "fetch")
-    pipe, process = other_process("a")
-    assert pipe.poll(30)
-    assert pipe.recv()
     assert not locks.try_lock("a")
     assert locks.try_lock("b"), "another name is free"
-    pipe.send("give it back")
-    assert pipe.poll(10)
-    assert pipe.recv()
+    assert other_process.stdin is not None
+    assert other_process.stdout is not None
+    other_process.stdin.write("give it back\n")
+    other_process.stdin.flush()
+    assert other_process.stdout.readline() == "given back\n"
     assert locks.try_lock("a")
-    process.kill()
 
 
 def test_a_process_that_is_killed_gives_its_locks_back(
-    settings: Settings,
-    open_process: Callable[[], SharedState | None],
-    other_process: "Callable[[str], tuple[Connection, multiprocessing.context.SpawnProcess]]",
+    settings: Settings, open_process: Callable[[], SharedState | None], other_process: "subprocess.Popen[str]"
 ) -> None:
     locks = open_locks(settings.root / "locks", open_process(), "fetch")
-    pipe, process = other_process("a")
-    assert pipe.poll(30)
-    assert pipe.recv()
-    assert not locks.try_lock("a")
-    process.kill()
+    threads = Threads()
 
     async def wait() -> None:
-        threads = Threads()
-        async with asyncio.timeout(5), FetchLocks(locks, threads).hold("team/app", DIGEST):
-            pass
-        while not await threads.run(locks.try_lock, "a"):  # noqa: ASYNC110  # nobody tells
-            await asyncio.sleep(0.05)
-        threads.close()
+        async with FetchLocks(locks, threads).hold("team/app", DIGEST):
+            assert not await threads.run(locks.try_lock, "a")
+            other_process.kill()
+            while not await threads.run(locks.try_lock, "a"):  # noqa: ASYNC110  # nobody tells
+                await asyncio.sleep(0.05)
 
-    asyncio.run(asyncio.wait_for(wait(), 10))
+    try:
+        asyncio.run(asyncio.wait_for(wait(), 20))
+    finally:
+        threads.close()
 
 
 # --- in PostgreSQL alone ---
