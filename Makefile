@@ -26,7 +26,7 @@ test: setup tools ## run all tests, with the real clients and servers that can b
 
 nightly: setup tools ## thousands of kills, and every answer after 300 commits of both writers: some hours
 	TEST_KILLS=1000 TEST_COMMITS=300 TEST_STEPS=100000 $(BIN)/python -m pytest --timeout=0 \
-		tests/crash tests/behaviour/test_direct_commits.py $(ARGS)
+		tests/crash tests/behaviour/test_direct_commits.py tests/migration/test_kills.py $(ARGS)
 
 chaos: setup tools ## three replicas over PostgreSQL and S3, whose parts are killed and paused in turn: some ten minutes
 	TEST_CHAOS_ROUNDS=2 TEST_CHAOS_PAUSE=15 $(BIN)/python -m pytest --timeout=0 -s tests/chaos $(ARGS)
