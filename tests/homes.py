@@ -13,11 +13,15 @@ from catalog.access.policy import Policy
 from catalog.access.store import ensure_administrator, make_secret
 from catalog.catalog import open_catalog
 from catalog.settings import read_settings
+from tests.on_postgresql import PORT
 
 
 def new_home(home: Path, *, administrator: bool = False) -> Path:
     """Make `home`, which has no catalogue yet, with an empty one, and with the administrator where wanted; return it."""
     home.mkdir(parents=True, mode=0o700, exist_ok=True)
+    if PORT in os.environ:  # what a home has is in a database of its own, which the first start fills
+        _start_first(home, administrator)
+        return home
     for name, content in _files(administrator).items():
         file = home / name
         file.parent.mkdir(exist_ok=True, mode=0o700)
@@ -42,9 +46,14 @@ def _files(administrator: bool) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory(prefix="entrepot-home-") as folder, pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("ENTREPOT_")]:
             patch.delenv(name)
-        settings = read_settings(home=Path(folder) / "entrepot")
-        open_catalog(settings).close()
-        if administrator:
-            ensure_administrator(settings)
-        files = [path for path in settings.root.rglob("*") if path.is_file() and path.name != "ballast"]
-        return {str(path.relative_to(settings.root)): path.read_bytes() for path in files}
+        home = Path(folder) / "entrepot"
+        _start_first(home, administrator)
+        files = [path for path in home.rglob("*") if path.is_file() and path.name != "ballast"]
+        return {str(path.relative_to(home)): path.read_bytes() for path in files}
+
+
+def _start_first(home: Path, administrator: bool) -> None:
+    settings = read_settings(home=home)
+    open_catalog(settings).close()
+    if administrator:
+        ensure_administrator(settings)

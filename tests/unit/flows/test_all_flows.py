@@ -13,7 +13,7 @@ from flows.runs.lazy_flow import LazyFlow
 from tests.servers import ROOT
 
 DEPLOYED = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
-OF_NO_COMMAND = {"run-pipeline"}
+OF_NO_COMMAND = {"run-pipeline", "sync-chunk"}
 
 
 def test_each_is_deployed_by_the_name_of_its_flow() -> None:

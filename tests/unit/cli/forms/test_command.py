@@ -23,7 +23,12 @@ OF_DISTRIBUTION = {
     *("path", "repository", "remote", "version", "latest", "private"),
     *("description", "labels", "immutable", "history_from"),
 }
-OWN = {("up",): OF_UP, ("distribution", "create"): OF_DISTRIBUTION, ("distribution", "set"): OF_DISTRIBUTION}
+OWN = {
+    ("up",): OF_UP,
+    ("sync-many",): {"from_file"},
+    ("distribution", "create"): OF_DISTRIBUTION,
+    ("distribution", "set"): OF_DISTRIBUTION,
+}
 
 
 def form_of(words: tuple[str, ...]) -> type[BaseModel]:
@@ -58,10 +63,10 @@ def test_each_option_has_a_field_or_is_declared_special(words: tuple[str, ...]) 
 def test_each_field_has_an_option_or_is_set_by_one(words: tuple[str, ...]) -> None:
     params = {param.name: param for param in COMMANDS[words].params}
     offered = {one.path: params[one.name] for one in parameters_of(form_of(words))}
-    metavars = {param.metavar for param in params.values()}
+    names = {param.metavar for param in params.values()} | {flag for param in params.values() for flag in param.opts}
     for path, declared in leaves(form_of(words)).items():
         setters = [one.parameter for one in declared if isinstance(one, SetBy)]
-        assert path in offered or set(setters) & metavars, f"{'.'.join(path)} has no option"
+        assert path in offered or set(setters) & names, f"{'.'.join(path)} has no option"
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
