@@ -19,7 +19,9 @@ def _last(schema: dict[str, Any], form: type[BaseModel]) -> None:
     """Show the fields of filters after those that a form has of its own: its own class's first, the dry run last."""
     found = schema.get("properties", {})
     classes = [one for one in form.__mro__ if issubclass(one, BaseModel) and one is not Filters]
-    own = [name for one in classes for name in one.__annotations__ if name in found and name not in Filters.model_fields]
+    own = [
+        name for one in classes for name in one.__annotations__ if name in found and name not in Filters.model_fields
+    ]
     own.sort(key=lambda name: name == "dry_run")
     schema["properties"] = {name: found[name] for name in (*own, *(name for name in found if name not in own))}
 
