@@ -72,20 +72,25 @@ def tell(upstream: Upstream, limit: int, remaining: int, reset: int) -> None:
     upstream.faults.append(fault)
 
 
+def budget_of(api: Api, upstream: Upstream) -> BudgetStore:
+    """Open the budget of an upstream where the registry keeps it."""
+    return open_budget(api.catalog.settings.root, upstream.host, api.catalog.state)
+
+
 def test_a_sync_waits_and_a_client_does_not(tmp_path: Path, api: Api, upstream: Upstream) -> None:
     tell(upstream, 100, 13, reset=2)
-    file = BudgetFile(tmp_path / "entrepot", upstream.host)
+    kept = budget_of(api, upstream)
     asked = api.anybody.get(f"/v2/cache/{NAME}/manifests/v0")
     assert asked.status_code == 200
-    known = file.read()
+    known = kept.read()
     assert (known.limit, known.remaining) == (100, 13 - len([seen for seen in upstream.seen if seen.route != "base"]))
     assert api.anybody.get(f"/v2/cache/{NAME}/manifests/v1").status_code == 200
-    before = file.read().told_at
+    before = kept.read().told_at
     mirror(tmp_path / "entrepot", f"{upstream.host}/{NAME}:v2")
-    assert file.read().told_at - before > 1.0
+    assert kept.read().told_at - before > 1.0
 
 
-def test_what_a_sync_was_refused_a_client_does_not_ask_for(tmp_path: Path, api: Api, upstream: Upstream) -> None:
+def test_what_a_sync_was_refused_a_client_does_not_ask_for(api: Api, upstream: Upstream) -> None:
     upstream.fail(429, route="manifest", times=1, retry_after="60")
     first = api.anybody.get(f"/v2/cache/{NAME}/manifests/v1")
     assert (first.status_code, first.headers["retry-after"], codes(first)) == (429, "60", ["TOOMANYREQUESTS"])
@@ -94,8 +99,7 @@ def test_what_a_sync_was_refused_a_client_does_not_ask_for(tmp_path: Path, api: 
     assert (again.status_code, codes(again)) == (429, ["TOOMANYREQUESTS"])
     assert 50 <= int(again.headers["retry-after"]) <= 60
     assert upstream.seen == []
-    file = BudgetFile(tmp_path / "entrepot", upstream.host)
-    file.change(lambda budget: replace(budget, closed_until=0.0))
+    budget_of(api, upstream).change(lambda budget: replace(budget, closed_until=0.0))
     assert api.anybody.get(f"/v2/cache/{NAME}/manifests/v2").status_code == 200
 
 
