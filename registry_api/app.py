@@ -30,7 +30,7 @@ from registry_api.context import Registry
 from registry_api.dispatch.app import DistributionApi
 from registry_api.freshness import Freshness
 from registry_api.http.errors import error_response
-from registry_api.http.exchange import begin_exchange
+from registry_api.http.exchange import EXCHANGE, Exchange
 from registry_api.http.fastapi_errors import respond_invalid, respond_unrouted
 from registry_api.http.forwarded import TrustedProxies
 from registry_api.http.hosts import Hosts, is_cross_origin, trusted_proxies
@@ -123,7 +123,7 @@ class Application:
         if scope["type"] != "http":
             await self.management(scope, receive, send)
             return
-        exchange = begin_exchange(scope)
+        exchange = scope[EXCHANGE] = Exchange()
         self.offload.mark(scope)
         scope = self.proxies.apply(scope)
         try:

@@ -1,8 +1,8 @@
 """What is known of one request and its response, for the metrics and the access log; it lies in the request's scope."""
 
 import re
-import time
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any
 
 from starlette.types import Message, Scope, Send
@@ -10,23 +10,24 @@ from starlette.types import Message, Scope, Send
 from registry_api.http.extensions import SEND_FILE, Fetch, SendFile
 from registry_api.http.messages import Headers, find_header
 
-_KEY = "entrepot.exchange"
+EXCHANGE = "entrepot.exchange"
+"""The key of a request's scope that has its Exchange."""
+
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 CLIENT_GONE = 499
 """The status that nobody was sent, since the client was gone; as nginx counts it."""
 
 
 class Exchange:
-    """A request with its route, caller, status and bytes, as far as they are known by now."""
+    """A request with its route, caller, status and bytes, as far as they are known by now; made for each pull, so it is small."""
 
-    __slots__ = ("account", "began", "request_id", "route", "sent", "status")
+    route = account = request_id = ""
+    status = CLIENT_GONE
+    sent = 0
+    """Bytes of the response's body."""
 
     def __init__(self) -> None:
-        self.began = time.perf_counter()
-        self.route = self.account = self.request_id = ""
-        self.status = CLIENT_GONE
-        self.sent = 0
-        """Bytes of the response's body."""
+        self.began = perf_counter()
 
     def watch(self, scope: Scope, send: Send) -> Send:
         """Return what sends a response part by part and counts it; of a file the server sends, as much as it was told to."""
@@ -64,13 +65,9 @@ class Exchange:
         return self.request_id
 
 
-def begin_exchange(scope: Scope) -> Exchange:
-    """Begin to note what becomes of a request."""
-    exchange = scope[_KEY] = Exchange()
-    return exchange
-
-
 def exchange_of(scope: Scope) -> Exchange:
     """Return what is known of a request; of one that nobody counts, notes of its own."""
-    found: Exchange | None = scope.get(_KEY)
-    return begin_exchange(scope) if found is None else found
+    found: Exchange | None = scope.get(EXCHANGE)
+    if found is None:
+        found = scope[EXCHANGE] = Exchange()
+    return found

@@ -13,24 +13,28 @@ OTHER = "other"
 
 
 class Series:
-    """Requests of one route, method and status: how many, the bytes of their responses, and how long they took."""
+    """Requests of one route, method and status: the bytes of their responses, and how many took how long."""
 
-    __slots__ = ("bytes", "classes", "count", "seconds")
+    __slots__ = ("bytes", "classes", "seconds")
 
-    def __init__(self, count: int = 0, sent: int = 0, seconds: float = 0.0, classes: Iterable[int] = ()) -> None:
-        self.count, self.bytes, self.seconds = count, sent, seconds
+    def __init__(self, sent: int = 0, seconds: float = 0.0, classes: Iterable[int] = ()) -> None:
+        self.bytes, self.seconds = sent, seconds
         self.classes = list(classes) or [0] * (len(BOUNDS) + 1)
+
+    @property
+    def count(self) -> int:
+        """Return how many requests there were."""
+        return sum(self.classes)
 
     def add(self, other: "Series") -> None:
         """Add the counts of another series."""
-        self.count += other.count
         self.bytes += other.bytes
         self.seconds += other.seconds
         self.classes = [mine + theirs for mine, theirs in zip(self.classes, other.classes, strict=True)]
 
     def to_json(self) -> list[Any]:
         """Return the series as JSON has it."""
-        return [self.count, self.bytes, self.seconds, self.classes]
+        return [self.bytes, self.seconds, self.classes]
 
 
 Key = tuple[str, str, int]
@@ -43,16 +47,16 @@ class RequestCounts:
     def __init__(self) -> None:
         self.series: dict[Key, Series] = {}
 
-    def count(self, route: str, method: str, status: int, sent: int, seconds: float) -> None:
-        """Count a request that is over."""
-        key = (route, method, status)
-        found = self.series.get(key)
-        if found is None:
-            key = (route or OTHER, method if method in _METHODS else OTHER, status)
-            found = self.series.get(key)
-            if found is None:
-                found = self.series[key] = Series()
-        found.count += 1
+    def count(self, key: Key, sent: int, seconds: float) -> None:
+        """Count a request that is over, its response's bytes and its time."""
+        try:
+            found = self.series[key]
+        except KeyError:
+            found = self._series_of(key)
         found.bytes += sent
         found.seconds += seconds
         found.classes[bisect_left(BOUNDS, seconds)] += 1
+
+    def _series_of(self, key: Key) -> Series:
+        route, method, status = key
+        return self.series.setdefault((route or OTHER, method if method in _METHODS else OTHER, status), Series())

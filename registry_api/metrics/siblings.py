@@ -47,8 +47,8 @@ def load(text: str) -> Counts:
     """Return counts from their JSON; raise ValueError for another text."""
     document: Any = json.loads(text)
     requests = {
-        (route, method, status): Series(count, sent, seconds, classes)
-        for route, method, status, count, sent, seconds, classes in document["requests"]
+        (route, method, status): Series(sent, seconds, classes)
+        for route, method, status, sent, seconds, classes in document["requests"]
     }
     return Counts(requests, {tuple(key): value for key, value in document["numbers"]})
 
