@@ -89,6 +89,14 @@ class Settings(Locations):
         ge=0,
         description="Requests a second of one user, or of one address without a login, per process. 0: no limit.",
     )
+    access_log: Literal["off", "common", "json"] = Field(
+        "off", description="Log each request to standard error: in the form of web servers, or as JSON."
+    )
+    log_format: Literal["text", "json"] = Field("text", description="Form of the registry's log of events.")
+    metrics_token: SecretStr | None = Field(
+        None, description="Bearer token that opens `/metrics`, and nothing else. Administrators need none."
+    )
+    metrics_public: bool = Field(default=False, description="Show `/metrics` to anybody.")
     allow_plain_http: bool = Field(
         default=False, description="Listen without TLS on an address other than loopback, credentials in the clear."
     )

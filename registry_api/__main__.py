@@ -8,7 +8,9 @@ from catalog.access.store import ADMINISTRATOR, ensure_administrator, password_f
 from catalog.catalog import open_catalog
 from catalog.settings import Settings, check_address, read_settings
 from oci.errors import EntrepotError, SettingsInvalid
-from registry_api.server.process import ServerOptions, listening_url, open_listener, run_server, set_up_logging
+from registry_api.metrics import siblings
+from registry_api.server.logs import set_up_logging
+from registry_api.server.process import ServerOptions, listening_url, open_listener, run_server
 from registry_api.server.workers import run_workers
 
 
@@ -32,9 +34,10 @@ def _read(options: argparse.Namespace) -> ServerOptions:
         tls_cert=options.tls_cert,
         tls_key=options.tls_key,
         allow_plain_http=options.allow_plain_http or None,
+        access_log="common" if options.access_log else None,
     )
     check_address(settings)
-    return ServerOptions(settings, access_log=options.access_log)
+    return ServerOptions(settings)
 
 
 def _say(line: str) -> None:
@@ -61,6 +64,7 @@ def _run(options: ServerOptions) -> int:
         if settings.server_processes == 1:
             run_server(options, listener, announce)
             return 0
+        siblings.begin(settings.root)
         open_catalog(settings).close()  # created or migrated once, by one process, which also reports a failure once
         return run_workers(options, listener, settings.server_processes, announce)
 
@@ -68,9 +72,10 @@ def _run(options: ServerOptions) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until told to stop; return the exit code."""
     options = _parse(arguments)
-    set_up_logging(access_log=options.access_log)
     try:
-        return _run(_read(options))
+        told = _read(options)
+        set_up_logging(told.settings)
+        return _run(told)
     except SettingsInvalid as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

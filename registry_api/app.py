@@ -30,12 +30,16 @@ from registry_api.context import Registry
 from registry_api.dispatch.app import DistributionApi
 from registry_api.freshness import Freshness
 from registry_api.http.errors import error_response
+from registry_api.http.exchange import EXCHANGE, Exchange
 from registry_api.http.fastapi_errors import respond_invalid, respond_unrouted
 from registry_api.http.forwarded import TrustedProxies
 from registry_api.http.hosts import Hosts, is_cross_origin, trusted_proxies
 from registry_api.http.offload import Offload
 from registry_api.http.threads import Threads
 from registry_api.management import accounts, content, queries, quotas, remotes, retention, versions
+from registry_api.metrics import routes as metrics
+from registry_api.metrics.observer import Observer
+from registry_api.metrics.scrape import Scrape
 from registry_api.on_demand import Fetches
 from registry_api.pull_through.caches import Caches
 from registry_api.pull_through.missing_children import MissingChildren
@@ -49,6 +53,7 @@ if TYPE_CHECKING:
 _DISTRIBUTION = ("/v2/", "/extensions/v2/")
 _ROUTERS = (
     health.router,
+    metrics.router,
     token_endpoint.router,
     content.router,
     versions.router,
@@ -86,10 +91,14 @@ def create_app(catalog: Catalog, *, now: Now = _now, make_id: Callable[[], str] 
     freshness = Freshness(catalog.serving, threads, time.monotonic, staleness=settings.max_staleness)
     registry = Registry(catalog, access, threads, now, make_id, fetches, limit, hosts, freshness)
     caches, missing = Caches(upstreams), MissingChildren(upstreams)
-    management = _create_management(registry, caches, missing, upstreams, open_webhooks(settings, catalog.state))
+    observer = Observer(settings, now, make_id)
+    scrape = Scrape(registry, observer.counts, upstreams)
+    webhooks = open_webhooks(settings, catalog.state)
+    management = _create_management(registry, caches, missing, upstreams, webhooks, scrape)
     proxies = trusted_proxies(settings)
     offload = Offload(settings.offload_path, proxies)
-    return Application(DistributionApi(registry, caches, missing), management, proxies, offload, settings.public_url)
+    distribution = DistributionApi(registry, caches, missing)
+    return Application(distribution, management, proxies, offload, observer, settings.public_url)
 
 
 def _identity_client(settings: Settings) -> "httpx.AsyncClient":
@@ -106,30 +115,43 @@ class Application:
     management: FastAPI
     proxies: TrustedProxies
     offload: Offload
+    observer: Observer
     public_url: str = ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to one request."""
-        if scope["type"] == "http":
-            self.offload.mark(scope)
-            scope = self.proxies.apply(scope)
-            if is_cross_origin(scope, self.public_url):
-                await error_response(Denied("cross-origin requests may not change anything")).send(send, head=False)
-                return
-        if scope["type"] == "http" and (scope["path"].startswith(_DISTRIBUTION) or scope["path"] == "/v2"):
-            await self.distribution(scope, receive, send)
-        else:
+        if scope["type"] != "http":
             await self.management(scope, receive, send)
+            return
+        exchange = scope[EXCHANGE] = Exchange()
+        self.offload.mark(scope)
+        scope = self.proxies.apply(scope)
+        try:
+            if is_cross_origin(scope, self.public_url):
+                refusal = error_response(Denied("cross-origin requests may not change anything"))
+                await refusal.send(exchange.watch(scope, send), head=False)
+            elif scope["path"].startswith(_DISTRIBUTION) or scope["path"] == "/v2":
+                await self.distribution(scope, receive, send)
+            else:
+                await self.management(scope, receive, exchange.watch(scope, send))
+                exchange.route = getattr(scope.get("route"), "path", "")
+        finally:
+            self.observer.finish(scope, exchange)
 
 
 def _create_management(
-    registry: Registry, caches: Caches, missing: MissingChildren, upstreams: Upstreams, webhooks: Webhooks
+    registry: Registry,
+    caches: Caches,
+    missing: MissingChildren,
+    upstreams: Upstreams,
+    webhooks: Webhooks,
+    scrape: Scrape,
 ) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await registry.threads.run(prepare_key, registry)
         try:
-            async with background_tasks(registry, webhooks):
+            async with background_tasks(registry, webhooks, scrape):
                 yield
         finally:
             await caches.close()
@@ -142,7 +164,7 @@ def _create_management(
     # No documentation pages: FastAPI's load their scripts from another host.
     app = FastAPI(title="Entrepôt", version="1", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.add_route("/openapi.json", _describe_api, include_in_schema=False)
-    app.state.registry, app.state.webhooks = registry, webhooks
+    app.state.registry, app.state.webhooks, app.state.scrape = registry, webhooks, scrape
     app.add_exception_handler(RequestValidationError, respond_invalid)
     app.add_exception_handler(HTTPException, respond_unrouted)
     for router in _ROUTERS:

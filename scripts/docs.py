@@ -22,6 +22,7 @@ from cli.main import app
 from oci import errors
 from oci.errors import EntrepotError
 from registry_api.http.errors import row_of
+from registry_api.metrics.families import FAMILIES, GAUGES, SECONDS, full_name
 from scripts.architecture import package_drawings, rooms_drawing, tree
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -197,6 +198,20 @@ def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
+def metrics_table() -> str:
+    """Return a table of every metric: name, kind, labels, meaning."""
+    rows = (
+        (
+            f"`{full_name(family)}`",
+            "gauge" if family in GAUGES else "histogram" if family == SECONDS else "counter",
+            ", ".join(f"`{label}`" for label in family.labels),
+            family.meaning,
+        )
+        for family in FAMILIES
+    )
+    return table(("metric", "kind", "labels", "meaning"), rows)
+
+
 def questions_table() -> str:
     """Return a section for every named query: what it answers, its parameters, its SQL."""
     return "\n\n".join(
@@ -221,6 +236,7 @@ GENERATED: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "docs/errors.md": {"errors": errors_table},
     "docs/architecture.md": {"rooms": rooms_drawing, "packages": package_drawings, "tree": tree},
     "docs/cli.md": {"commands": command_reference},
+    "docs/metrics.md": {"metrics": metrics_table},
     "docs/sql.md": {"views": views_table, "questions": questions_table},
 }
 

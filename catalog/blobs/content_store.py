@@ -50,6 +50,10 @@ class ContentStore:
         """Return where clients get a held blob without us, for a while; only where the store redirects."""
         return self._store.url(digest)
 
+    def totals(self) -> tuple[int, int]:
+        """Return how many blobs are held, and their bytes; it counts them all."""
+        return self._blob_index.totals()
+
     def read(self, digest: Digest) -> bytes:
         """Return a small blob whole."""
         with self.open(digest) as reader:

@@ -1,6 +1,7 @@
 """The only writer of the catalogue: concurrent commits are grouped into one transaction under the lock."""
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from catalog.blobs.content_store import ContentStore
 from catalog.blobs.origins import source_records
 from catalog.commits.blob_rights import Rights, proven_bytes
 from catalog.commits.commit_log import CommitLog
+from catalog.commits.commit_stats import CommitStats
 from catalog.distributions.records import Distribution, Distributions, distribution_row
 from catalog.lake.connection import Lake
 from catalog.quotas.quotas import Quotas
@@ -63,6 +65,12 @@ class Committer:
         self._queue: list[_Waiting] = []
         self._guard, self._leading = threading.Lock(), threading.Lock()
         self._leader = 0
+        self.stats = CommitStats()
+
+    @property
+    def ways(self) -> Mapping[str, int]:
+        """Return how many commits were written directly, and how many by DuckDB for which reason."""
+        return self._lake.commit_counts
 
     def commit(self, commit: Commit) -> CommitResult:
         """Make one version of what the commit asks, or none when it is so already; durable on return.
@@ -88,6 +96,7 @@ class Committer:
     def _wait(self, waiting: _Waiting) -> CommitResult:
         if self._leader == threading.get_ident():
             raise RuntimeError("a commit within a commit would wait for itself")
+        began = time.monotonic()
         with self._guard:
             self._queue.append(waiting)
         while not waiting.is_done():
@@ -99,6 +108,8 @@ class Committer:
                     self._commit_next()
                 finally:
                     self._leader = 0
+        with self._guard:
+            self.stats.waited += time.monotonic() - began
         if waiting.error is not None:
             raise waiting.error
         assert waiting.result is not None
@@ -129,6 +140,7 @@ class Committer:
         so that what cannot be written fails alone."""
         if not group:
             return
+        began = time.monotonic()
         try:
             results, refusals = self._write(group, is_repeated=is_repeated)
         except Exception as error:  # noqa: BLE001  # handed to whoever waits for it
@@ -143,6 +155,8 @@ class Committer:
                 waiting.error = waiting.error or error
             raise
         else:
+            self.stats.seconds += time.monotonic() - began
+            self.stats.versions += sum(result.changed for _, result in results)
             for waiting, result in results:
                 waiting.result = result
             for waiting, refusal in refusals:

@@ -210,6 +210,10 @@ class Distributions:
             raise DistributionUnknown(f"no distribution {path!r} here")
         return found
 
+    def __len__(self) -> int:
+        """Return how many paths serve something; no I/O."""
+        return len(self._by_path)
+
     def all(self) -> list[Distribution]:
         """Every distribution by path, in ASCII order."""
         by_path = self._by_path

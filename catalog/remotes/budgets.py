@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 
 from catalog.remotes.budget_stores import BudgetStore
@@ -27,13 +28,16 @@ class SharedBudget:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._store, self._host, self._interactive, self._rate = store, host, interactive, rate
+        self.host = host
+        self._store, self._interactive, self._rate = store, interactive, rate
         self._clock, self._sleep = clock, sleep
         self.waited, self._since, self._held = 0.0, 0.0, 0
+        self.responses: Counter[int] = Counter()
+        """Responses of the upstream, by status."""
 
     async def admit(self, method: str, path: str, patience: float) -> None:
         """Wait until the request may be sent; raise RemoteRateLimited where that is longer than `patience`, or a client waits."""
-        counted = is_counted(self._host, method, path)
+        counted = is_counted(self.host, method, path)
         while True:
             wait = await self._try(counted=counted)
             if wait <= 0:
@@ -41,7 +45,7 @@ class SharedBudget:
             if wait > (min(patience, SHORT) if self._interactive else patience):
                 raise RemoteRateLimited(
                     f"allows no more requests for {wait:.0f} s; `entrepot remote show` tells its limit",
-                    registry=self._host,
+                    registry=self.host,
                     status=429,
                     retry_after=wait,
                 )
@@ -67,6 +71,11 @@ class SharedBudget:
             return self._wait(known, counted=counted)
         return await asyncio.to_thread(self._count)
 
+    def remaining(self) -> int | None:
+        """Return how many requests the upstream still allows, as it last said; None where it announces no limit."""
+        known = self._store.read()
+        return known.remaining if known.limit else None
+
     async def _known(self) -> Budget:
         known = self._store.known()
         return known if known is not None else await asyncio.to_thread(self._store.read)
@@ -88,6 +97,7 @@ class SharedBudget:
         self, method: str, path: str, status: int, headers: Mapping[str, str], retry_after: float | None
     ) -> None:
         """Learn from a response."""
+        self.responses[status] += 1
         now = self._clock()
         limits = read_rate_limit(headers, now)
         is_refusal = status == 429 or (status == 503 and retry_after is not None)
@@ -99,10 +109,10 @@ class SharedBudget:
                 budget,
                 now=now,
                 status=status,
-                counted=is_counted(self._host, method, path),
+                counted=is_counted(self.host, method, path),
                 limits=limits,
                 retry_after=retry_after,
-                everywhere=self._host != DOCKER_HUB,
+                everywhere=self.host != DOCKER_HUB,
             )
 
         await asyncio.to_thread(self._store.change, change)

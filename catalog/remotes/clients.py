@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import os
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -171,6 +171,11 @@ class Upstreams:
     def waited(self) -> float:
         """Seconds that requests were held because upstreams allow no more, the longest of all upstreams."""
         return max((budget.waited for budget in self._budgets), default=0.0)
+
+    @property
+    def budgets(self) -> "Mapping[str, SharedBudget]":
+        """Return the budgets of the upstreams that were spoken to, by registry."""
+        return {budget.host: budget for budget in self._budgets}
 
     def waiting(self) -> str:
         """For whom requests have been waiting for some seconds without a byte, in words; empty for nobody."""

@@ -172,6 +172,16 @@ class Snapshots:
         """Return whether other machines commit."""
         return self._lake.is_shared
 
+    @property
+    def entries(self) -> int:
+        """Return how many tags, manifests and blobs of versions memory has; no I/O."""
+        return self._held
+
+    @property
+    def count(self) -> int:
+        """Return how many repositories memory knows; no I/O."""
+        return len(self._latest)
+
     def has(self, name: str) -> bool:
         """Return whether memory knows a repository; no I/O."""
         return name in self._latest

@@ -8,13 +8,14 @@ from registry_api.background.audit_events import flush_events, write_events
 from registry_api.background.shared_logins import report_shared_logins
 from registry_api.background.upload_sweep import sweep_uploads
 from registry_api.context import Registry
+from registry_api.metrics.scrape import Scrape, leave_counts
 from registry_api.v2.pull_counting import PullWriter
 from registry_api.webhooks.background import run_event_tasks
 from registry_api.webhooks.context import Webhooks
 
 
 @asynccontextmanager
-async def background_tasks(registry: Registry, webhooks: Webhooks) -> AsyncIterator[None]:
+async def background_tasks(registry: Registry, webhooks: Webhooks, scrape: Scrape) -> AsyncIterator[None]:
     """Run the tasks within the context; on leaving, cancel them, then write the queued events and pull counts."""
     pulls = PullWriter(registry)
     tasks = [
@@ -25,6 +26,7 @@ async def background_tasks(registry: Registry, webhooks: Webhooks) -> AsyncItera
             report_shared_logins(registry),
             pulls.run(),
             run_event_tasks(registry, webhooks),
+            leave_counts(scrape, registry),
         )
     ]
     try:

@@ -17,6 +17,7 @@ from registry_api.dispatch.routes import BASE, ROUTES, checked_name, match_path
 from registry_api.freshness import WARNING
 from registry_api.http.bodies import ClientGone
 from registry_api.http.errors import Stopping, error_response, internal_error_response
+from registry_api.http.exchange import Exchange, exchange_of
 from registry_api.http.extensions import SEND_WHOLE, SendWhole
 from registry_api.http.messages import RoutedRequest, Sendable, WholeResponse, find_header
 from registry_api.pull_through.caches import Caches
@@ -35,8 +36,9 @@ class DistributionApi:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to one request; every error of ours becomes a response in the form of the specification."""
+        exchange = exchange_of(scope)
         try:
-            response = await self._respond(scope, receive)
+            response = await self._respond(scope, receive, exchange)
         except ClientGone:
             return
         except asyncio.CancelledError:  # by the server only, when it stops and has waited long enough
@@ -44,23 +46,30 @@ class DistributionApi:
         except EntrepotError as error:
             response = refuse(self._registry, scope, error)
         except Exception:
-            reference = self._registry.make_id()
+            reference = exchange.named(scope, self._registry.make_id)
             log.exception("unforeseen reference=%s method=%s path=%s", reference, scope["method"], scope["path"])
             response = internal_error_response(reference)
+        is_head = scope["method"] == "HEAD"
         if isinstance(response, WholeResponse):
+            exchange.status = response.status
+            exchange.sent = 0 if is_head else len(response.body)
             send_whole: SendWhole | None = scope.get("extensions", {}).get(SEND_WHOLE)
             if send_whole is not None and send_whole(*response):
                 return
-        await response.send(send, head=scope["method"] == "HEAD")
+        else:
+            send = exchange.watch(scope, send)
+        await response.send(send, head=is_head)
 
-    async def _respond(self, scope: Scope, receive: Receive) -> Sendable:
+    async def _respond(self, scope: Scope, receive: Receive, exchange: Exchange) -> Sendable:
         """1. Endpoint. 2. Identify the caller, and count the request. 3. Resolve the target. 4. Check the right. 5. Handle."""
         registry = self._registry
         match = match_path(scope["path"])
+        exchange.route = match.pattern
         route = ROUTES[match.pattern].get(scope["method"])
         if route is None:
             return refuse_method(scope, match)
         caller = await self._identify(scope)
+        exchange.account = caller.account
         if route.action in CHANGES and registry.catalog.settings.read_only:
             raise Unsupported("this registry is read-only now; pulls go on")
         if not match.name:

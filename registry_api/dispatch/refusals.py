@@ -12,6 +12,7 @@ from registry_api.auth.challenges import challenge, scopes_for
 from registry_api.context import Registry
 from registry_api.dispatch.routes import ROUTES, UPLOADS, Match, match_path
 from registry_api.http.errors import ChildLeftOut, RequestStalled, error_response, row_of
+from registry_api.http.exchange import exchange_of
 from registry_api.http.messages import RoutedRequest, WholeResponse, find_header, warning_value
 from registry_api.v2.atomic_signatures import SUPPORTED
 
@@ -32,7 +33,7 @@ def refuse(registry: Registry, scope: Scope, error: EntrepotError) -> WholeRespo
         return error_response(error, (b"warning", warning_value(error.message)))
     if status < 500:
         return error_response(error)
-    reference = registry.make_id()
+    reference = exchange_of(scope).named(scope, registry.make_id)
     log.error("failed reference=%s method=%s path=%s error=%s", reference, scope["method"], scope["path"], error)
     if isinstance(error, CatalogUnavailable):
         return error_response(error, (b"retry-after", "2"), reference=reference)

@@ -17,6 +17,7 @@ from registry_api.auth.challenges import BASIC
 from registry_api.auth.login_checks import address_key
 from registry_api.context import Registry, registry_of
 from registry_api.http.bodies import ClientGone, read_whole, whole_body
+from registry_api.http.exchange import exchange_of
 from registry_api.http.fastapi_errors import fastapi_error_response
 from registry_api.http.messages import announced_length
 from registry_api.http.threads import Threads
@@ -107,6 +108,7 @@ async def identify(registry: Registry, request: Request) -> Caller:
         known = await registry.access.identify(request.scope)
         registry.rate.spend(registry.cost_key(known, request.scope))
         request.scope[_CALLER] = known
+        exchange_of(request.scope).account = known.account
     return known
 
 

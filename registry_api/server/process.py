@@ -1,11 +1,9 @@
 """One serving process: its socket, its start and its end."""
 
 import asyncio
-import logging
 import signal
 import socket
 import ssl
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection as Pipe
@@ -16,7 +14,6 @@ from starlette.types import ASGIApp
 from catalog.catalog import open_catalog
 from catalog.settings import Settings
 from oci.errors import LocalError, SettingsInvalid
-from oci.unicode import clean_text
 from registry_api.app import create_app
 from registry_api.connections.connection import Connection
 
@@ -34,7 +31,6 @@ class ServerOptions:
     """The options of a serving process."""
 
     settings: Settings
-    access_log: bool = False
 
     @property
     def scheme(self) -> str:
@@ -79,7 +75,7 @@ def run_server(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     with open_catalog(options.settings) as catalog:
-        config = uvicorn_config(create_app(catalog), options.settings, access_log=options.access_log)
+        config = uvicorn_config(create_app(catalog), options.settings)
         try:
             config.load()
         except (OSError, ssl.SSLError) as error:
@@ -90,7 +86,7 @@ def run_server(
         Server(config, announce, parent).run(sockets=[listener])
 
 
-def uvicorn_config(app: ASGIApp, settings: Settings, *, access_log: bool = False) -> uvicorn.Config:
+def uvicorn_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     """Return uvicorn's configuration for our application."""
     return uvicorn.Config(
         app,
@@ -99,7 +95,7 @@ def uvicorn_config(app: ASGIApp, settings: Settings, *, access_log: bool = False
         ws="none",
         lifespan="on",
         log_config=None,
-        access_log=access_log,
+        access_log=False,
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE,
@@ -147,21 +143,3 @@ class Server(uvicorn.Server):
     def _stop(self) -> None:
         """Stop, since the parent has ended: its end of the pipe is closed."""
         self.should_exit = True
-
-
-class OneLine(logging.Formatter):
-    """One line for each event: paths and names that clients send cannot begin another. A traceback of ours follows as it is."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's own name
-        """Return the line, control characters escaped."""
-        return clean_text(super().formatMessage(record), longest=10_000)
-
-
-def set_up_logging(*, access_log: bool) -> None:
-    """Log to standard error, one line per event with its facts as key=value; requests only with `access_log`."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    for noisy in ("uvicorn.error", "botocore", "httpx"):  # httpx tells addresses, of which some are signed
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    logging.getLogger("uvicorn.access").setLevel(logging.INFO if access_log else logging.WARNING)

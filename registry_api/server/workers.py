@@ -15,7 +15,8 @@ from types import TracebackType
 from typing import Self
 
 from oci.errors import EntrepotError
-from registry_api.server.process import ServerOptions, run_server, set_up_logging
+from registry_api.server.logs import set_up_logging
+from registry_api.server.process import ServerOptions, run_server
 
 log = logging.getLogger("registry_api")
 
@@ -121,7 +122,7 @@ def _is_ready(pipe: Connection) -> bool:
 
 def _work(options: ServerOptions, listener: socket.socket, ready: Connection, held: Connection) -> None:
     """Serve in a worker process; exit with an error's message."""
-    set_up_logging(access_log=options.access_log)
+    set_up_logging(options.settings)
     try:
         run_server(options, listener, lambda: ready.send(os.getpid()), parent=held)
     except EntrepotError as error:

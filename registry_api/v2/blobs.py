@@ -216,8 +216,7 @@ class BlobResponse:
         request: RoutedRequest,
     ) -> None:
         self._status, self._headers, self._reader, self._span = status, headers, reader, span
-        self._threads, self._receive = threads, request.receive
-        self._send_file: SendFile | None = request.scope.get("extensions", {}).get(SEND_FILE)
+        self._threads, self._receive, self._scope = threads, request.receive, request.scope
 
     async def send(self, send: Send, *, head: bool) -> None:
         """Send it, as fast as the client takes it; stop when the client has gone."""
@@ -239,7 +238,8 @@ class BlobResponse:
     async def _sent_as_file(self) -> bool:
         """Let the system send the file; return whether it could."""
         reader = self._reader
-        if self._send_file is None or isinstance(reader, ArrivingBlob) or reader.fileno() < 0:
+        send_file: SendFile | None = self._scope.get("extensions", {}).get(SEND_FILE)
+        if send_file is None or isinstance(reader, ArrivingBlob) or reader.fileno() < 0:
             return False
         if not 0 < self._span.length < WATCHED:
             return False
@@ -250,7 +250,7 @@ class BlobResponse:
             return len(await self._threads.run(read_from_disk, reader, position, min(length, CHUNK)))
 
         first, length = self._span.first, self._span.length
-        return await self._send_file(self._status, self._headers, reader.fileno(), first, length, fetch)
+        return await send_file(self._status, self._headers, reader.fileno(), first, length, fetch)
 
     async def _send_span(self, send: Send, gone: "asyncio.Task[None] | None") -> None:
         position, end = self._span.first, self._span.last + 1
