@@ -17,6 +17,7 @@ import pytest
 from catalog.access.store import ADMINISTRATOR, ensure_administrator
 from catalog.catalog import Catalog, open_catalog
 from catalog.settings import read_settings
+from catalog.webhooks.records import open_event_records
 from oci import mediatypes
 from oci.digest import Digest
 from oci.manifest import Manifest, required_blobs
@@ -65,6 +66,10 @@ class Api:
     def close(self) -> None:
         self.anybody.close()
         self.admin.close()
+
+    def event_records(self) -> str:
+        """The records of hooks and subscriptions as JSON, as they are kept in the home or in PostgreSQL."""
+        return open_event_records(self.catalog.settings, self.catalog.state).value.model_dump_json()
 
     # --- pushing -----------------------------------------------------------------------------------------------
 

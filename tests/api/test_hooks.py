@@ -102,7 +102,7 @@ def test_a_push_starts_a_run_of_its_tags(
         assert events()[0]["detail"]["flow_run_id"].startswith("run-")
         secret = made["secret"]
         assert secret not in caplog.text
-        assert secret not in (hooked.catalog.settings.root / "event-records.json").read_text()
+        assert secret not in hooked.event_records()
         assert secret not in json.dumps(hooked.admin.get("/api/v1/events", params={"n": 1000}).json())
 
 
@@ -150,9 +150,7 @@ def test_a_wrong_secret_cannot_be_told_from_no_hook(hooked: Api) -> None:
     raw = json.dumps(envelope("v1"))
     for proof in ("token", "hmac", "url"):
         with hook(hooked, proof=proof) as made:
-            kept = json.loads((hooked.catalog.settings.root / "event-records.json").read_text())["hooks"]["up"][
-                "secret"
-            ]
+            kept = json.loads(hooked.event_records())["hooks"]["up"]["secret"]
             wrong: list[dict[str, str]] = [{}, {"Authorization": "Bearer x"}, {"X-Hub-Signature-256": "sha256=00"}]
             wrong.append({"Authorization": "Bearer " + (made["secret"] if proof == "hmac" else kept)})
             for headers in wrong:
