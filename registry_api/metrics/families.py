@@ -42,6 +42,16 @@ GAUGES = (
     Family("blob_bytes", "Bytes of blobs held, each once."),
     Family("disk_free_bytes", "Free bytes on the disk of the catalogue and of local blobs."),
     Family("upstream_budget_remaining", "Requests that an upstream still allows, as it last said.", ("remote",)),
+    Family(
+        "flow_runs", "Runs of our deployments, as Prefect says: running, pending, late, waiting for a slot.", ("state",)
+    ),
+    Family("flow_last_success_timestamp_seconds", "When a run of this deployment last completed.", ("deployment",)),
+    Family("flow_last_failure_timestamp_seconds", "When a run of this deployment last failed.", ("deployment",)),
+    Family(
+        "sync_last_success_timestamp_seconds",
+        "When `sync-repository` last completed for this repository, changed or not; of its last 200 runs.",
+        ("repository",),
+    ),
     Family("database_answers", "1 when PostgreSQL answered last, 0 when not; always 1 without PostgreSQL."),
     Family("ready", "1 when the catalogue can be read and the storage written, else 0."),
 )

@@ -1,13 +1,15 @@
-"""One scrape: this process's counts and its siblings', and what is asked of catalogue and disk at most every fifteen seconds."""
+"""One scrape: the counts of all processes, and what catalogue, disk and Prefect say, asked every fifteen seconds at most."""
 
 import asyncio
 import shutil
+from collections.abc import Awaitable
 from contextlib import suppress
 
 from catalog.remotes.clients import Upstreams
 from oci.errors import EntrepotError
 from registry_api.context import Registry
 from registry_api.metrics import siblings
+from registry_api.metrics.flow_runs import flow_figures
 from registry_api.metrics.requests import RequestCounts
 from registry_api.metrics.siblings import Counts, Numbers
 
@@ -74,13 +76,11 @@ class Scrape:
         now = asyncio.get_running_loop().time()
         if now - self._asked_at < _ASKED_EVERY:
             return
-        asked: dict[tuple[str, ...], float] = {}
         self._asked_at = now
-        for question in (self._ready, self._disk, self._blobs, self._budgets):
-            with suppress(TimeoutError, EntrepotError, OSError):
-                async with asyncio.timeout(_PATIENCE):
-                    asked |= await self._registry.threads.run(question)
-        self._asked = {("ready",): 0, **asked}
+        run = self._registry.threads.run
+        questions = [run(one) for one in (self._ready, self._disk, self._blobs, self._budgets)]
+        answers = await asyncio.gather(*map(_in_time, questions), _in_time(flow_figures(self._settings)))
+        self._asked = {("ready",): 0, **{key: value for answer in answers for key, value in answer.items()}}
 
     def _ready(self) -> Numbers:
         self._registry.catalog.check()
@@ -96,6 +96,15 @@ class Scrape:
     def _budgets(self) -> Numbers:
         left = {host: budget.remaining() for host, budget in self._upstreams.budgets.items()}
         return {("upstream_budget_remaining", host): known for host, known in left.items() if known is not None}
+
+
+async def _in_time(question: Awaitable[Numbers]) -> Numbers:
+    """Return what is answered in time, else nothing."""
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            return await question
+    except (TimeoutError, EntrepotError, OSError):
+        return {}
 
 
 async def leave_counts(scrape: Scrape, registry: Registry) -> None:
