@@ -63,7 +63,7 @@ async def _ask(client: "httpx.AsyncClient") -> Numbers:
                 continue
             seconds = datetime.fromisoformat(str(at)).timestamp()
             figures.setdefault((f"flow_last_{end}_timestamp_seconds", name), seconds)
-            if name == SYNC and end == "success" and (repository := target_of(run.get("parameters") or {})):
+            if name == SYNC and end == "success" and (repository := synced_repository(run.get("parameters") or {})):
                 figures.setdefault(("sync_last_success_timestamp_seconds", repository), seconds)
     return figures
 
@@ -74,7 +74,7 @@ async def _post(client: "httpx.AsyncClient", path: str, body: Mapping[str, objec
     return response.json()
 
 
-def target_of(parameters: Mapping[str, Any]) -> str:
+def synced_repository(parameters: Mapping[str, Any]) -> str:
     """Return the repository that a sync's parameters name; empty for parameters that name none."""
     request = parameters.get("request")
     if not isinstance(request, dict):

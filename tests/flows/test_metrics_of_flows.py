@@ -7,7 +7,7 @@ import pytest
 
 from catalog.settings import read_settings
 from oci.errors import RemoteUnavailable
-from registry_api.metrics.flow_runs import flow_figures, target_of
+from registry_api.metrics.flow_runs import flow_figures, synced_repository
 from tests.cli.commands import PrefectServer
 from tests.servers import free_port
 
@@ -59,4 +59,4 @@ async def test_without_prefect_nothing_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("parameters", [{}, {"request": None}, {"request": {}}, {"request": {"remote": "///"}}])
 def test_parameters_that_name_nothing_are_left_out(parameters: dict[str, object]) -> None:
-    assert target_of(parameters) == ""
+    assert synced_repository(parameters) == ""
