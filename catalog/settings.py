@@ -1,6 +1,8 @@
 """The one table of settings: environment variables `ENTREPOT_…`; docs/settings.md documents each, a test compares."""
 
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 from functools import cached_property
 from ipaddress import ip_network
 from pathlib import Path
@@ -325,6 +327,21 @@ def check_address(settings: Settings) -> None:
             f"refusing to listen on {host} without TLS, passwords would travel in the clear; give --tls-cert and --tls-key, "
             "or ask for it by name: ENTREPOT_ALLOW_PLAIN_HTTP=1 or --allow-plain-http (behind a proxy that ends TLS)"
         )
+
+
+def mistyped_settings(names: Iterable[str]) -> dict[str, str]:
+    """Return variables of the environment that are no setting but nearly one, each with the setting that may be meant.
+
+    Others are left alone: they may be of the tools around, such as those that Kubernetes sets for each service.
+    """
+    prefix, known = "ENTREPOT_", [name.upper() for name in Settings.model_fields]
+    found: dict[str, str] = {}
+    for name in sorted(names):
+        rest = name.removeprefix(prefix)
+        if name.startswith(prefix) and rest.upper() not in known:
+            near = get_close_matches(rest.upper(), known, n=1, cutoff=0.8)
+            found |= {name: prefix + near[0]} if near else {}
+    return found
 
 
 def read_settings(**changes: object) -> Settings:

@@ -10,7 +10,7 @@ import typer
 
 from cli import completion, exit_codes, serve, up, worker
 from cli.administration import access, audit_event, hook, quota, remote, retention, subscription, token, user
-from cli.content import distribution, query, repository, tag, version
+from cli.content import distribution, inspect, query, repository, tag, version
 from cli.forms.command import FormCommand
 from cli.help_panels import ACCESS, ASK, CONTENT, OPERATE, STORAGE, PanelGroup
 from cli.operations import build, bundles, curate, promote, push, replicate, sign, sync, sync_many
@@ -41,6 +41,7 @@ app.command("import", cls=FormCommand, rich_help_panel=CONTENT)(bundles.import_)
 app.add_typer(repository.group, name="repository", rich_help_panel=CONTENT)
 app.add_typer(version.group, name="version", rich_help_panel=CONTENT)
 app.add_typer(tag.group, name="tag", rich_help_panel=CONTENT)
+app.command(rich_help_panel=CONTENT)(inspect.inspect)
 app.add_typer(distribution.group, name="distribution", rich_help_panel=CONTENT)
 app.add_typer(remote.group, name="remote", rich_help_panel=OPERATE)
 app.add_typer(user.group, name="user", rich_help_panel=ACCESS)
@@ -87,8 +88,13 @@ def options(
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Read the options before the command."""
+    """Read the options before the command, and tell of settings that are mistyped."""
     context.obj = debug
+    if any(name.startswith("ENTREPOT_") for name in os.environ):
+        from catalog.settings import mistyped_settings
+
+        for name, meant in mistyped_settings(os.environ).items():
+            say(f"warning: {name} is no setting and counts for nothing; did you mean {meant}?")
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -52,8 +52,13 @@ def print_line(text: str) -> None:
 
 
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
-    """Print a table; numbers stand to the right. Not on a terminal: columns parted by blanks, nothing cut off."""
+    """Print a table; numbers stand to the right. Not on a terminal: columns parted by blanks, nothing cut off.
+
+    That a table is empty is said on standard error.
+    """
     cells = [list(row) for row in rows]
+    if not cells:
+        say("(0 rows)")
     if sys.stdout.isatty():
         _print_rich(heads, cells)
         return

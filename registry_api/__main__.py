@@ -1,12 +1,13 @@
 """`python -m registry_api`: serve the registry alone. Exit codes: 0 stopped as told, 1 failed, 2 wrong settings."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
 from catalog.access.store import ADMINISTRATOR, ensure_administrator, password_file
 from catalog.catalog import open_catalog
-from catalog.settings import Settings, check_address, read_settings
+from catalog.settings import Settings, check_address, mistyped_settings, read_settings
 from oci.errors import EntrepotError, SettingsInvalid
 from registry_api.metrics import siblings
 from registry_api.server.logs import set_up_logging
@@ -37,6 +38,8 @@ def _read(options: argparse.Namespace) -> ServerOptions:
         access_log="common" if options.access_log else None,
     )
     check_address(settings)
+    for name, meant in mistyped_settings(os.environ).items():
+        sys.stderr.write(f"warning: {name} is no setting and counts for nothing; did you mean {meant}?\n")
     return ServerOptions(settings)
 
 

@@ -4,29 +4,43 @@ from typing import Annotated
 
 import typer
 
+from cli import completion
 from cli.catalog import opened
-from cli.options import Home, Json, Repository, new_group
+from cli.options import Home, Json, new_group
 from cli.output import print_json, print_table, time_text
 
+Versioned = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME[@N]", help="A repository's name, or a version.", autocompletion=completion.versions_of
+    ),
+]
 group = new_group("List the tags of a version.")
 
 
 @group.command("list")
 def list_tags(
-    name: Repository,
+    reference: Versioned,
     *,
     version: Annotated[int | None, typer.Option("--version", help="A version; default: the latest.", min=0)] = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """List a version's tags in order, with their pulls.
+    """List a version's tags in order, with their pulls. `NAME@N` is version N.
 
     Pulls are those of the tag, and by digest of what it points to.
 
     Example: entrepot tag list team/app
     """
     from catalog.pull_counts import sum_pulls
+    from oci.errors import InvalidInput
+    from oci.reference import parse_version_reference
 
+    named = parse_version_reference(reference)
+    name = named.repository
+    if None not in (version, named.version) and version != named.version:
+        raise InvalidInput(f"{reference} and --version {version} are two versions; give one of them")
+    version = named.version if version is None else version
     with opened(home) as catalog:
         snapshot = catalog.snapshots.get(name, version)
         pulls = sum_pulls(catalog.pulls.read_one(name))

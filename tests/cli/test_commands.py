@@ -154,3 +154,30 @@ def test_help_names_every_command(entrepot: Entrepot) -> None:
         done = entrepot(*arguments, "--help")
         assert done.returncode == 0
         assert "--help" in done.stdout
+
+
+def test_inspect_and_tags_of_a_version(entrepot: Entrepot, digests: list[Digest]) -> None:
+    shown = entrepot.json("inspect", f"{NAME}:a")
+    assert (shown["digest"], shown["kind"], shown["served_at"]) == (digests[1], "image", [NAME])
+    assert len(shown["parts"]) == 2
+    told = entrepot("inspect", NAME)
+    assert told.returncode == 0, told.stderr
+    assert digests[1] in told.stdout
+    assert "MADE BY" in told.stdout
+    assert [one["tag"] for one in entrepot.json("tag", "list", f"{NAME}@2")["tags"]] == ["a", "b"]
+    both = entrepot("tag", "list", f"{NAME}@2", "--version", "1")
+    assert both.returncode == 2
+    assert "two versions" in both.stderr
+
+
+def test_an_empty_table_is_said_to_be_empty(entrepot: Entrepot) -> None:
+    done = entrepot("hook", "list")
+    assert (done.returncode, done.stderr) == (0, "(0 rows)\n")
+
+
+def test_a_mistyped_setting_is_told(entrepot: Entrepot) -> None:
+    done = entrepot("repository", "list", env={"ENTREPOT_LISTN": "127.0.0.1:5000"})
+    assert done.returncode == 0
+    assert (
+        done.stderr == "warning: ENTREPOT_LISTN is no setting and counts for nothing; did you mean ENTREPOT_LISTEN?\n"
+    )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.settings import read_settings
+from catalog.settings import mistyped_settings, read_settings
 from oci.errors import SettingsInvalid
 
 
@@ -158,3 +158,18 @@ def test_patterns_of_repositories() -> None:
     found = read_settings(sparse_repositories="team/*,other/**", misstated_sizes=("team/**",))
     assert [found.is_sparse(name) for name in ("team/app", "team/sub/app", "other/a/b")] == [True, False, True]
     assert [found.may_misstate(name) for name in ("team/sub/app", "other")] == [True, False]
+
+
+def test_a_variable_that_is_nearly_a_setting_is_told_and_others_are_left_alone() -> None:
+    names = (
+        "ENTREPOT_LISTN",
+        "ENTREPOT_STORGE",
+        "ENTREPOT_LISTEN",
+        "ENTREPOT_Listen",
+        "LISTN",
+        "ENTREPOT_SERVICE_HOST",
+    )
+    assert mistyped_settings((*names, "ENTREPOT_PORT_5080_TCP", "ENTREPOT_")) == {
+        "ENTREPOT_LISTN": "ENTREPOT_LISTEN",
+        "ENTREPOT_STORGE": "ENTREPOT_STORAGE",
+    }
