@@ -14,6 +14,7 @@ import psycopg
 from psycopg import sql as composed
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from catalog.database.bounded_connection import BoundedConnection
 from catalog.database.engine import Row, Schema, Transaction, statements
 from catalog.database.migration_mark import MARK_SQL, parse_mark
 from catalog.postgres_address import PostgresAddress
@@ -49,10 +50,16 @@ def translate(sql: str) -> bytes:
     return sql.replace("%", "%%").replace("?", "%s").encode()
 
 
-def connect_postgres(address: PostgresAddress, **session: str) -> "psycopg.Connection[Row]":
-    """Return a connection of one's own, in autocommit; `session` are settings. Raise CatalogUnavailable or CatalogUnusable."""
+def connect_postgres(address: PostgresAddress, *, purpose: str = "", **session: str) -> BoundedConnection:
+    """Return a connection of one's own, in autocommit; `session` are settings, `purpose` is what the server lists it under.
+
+    Raises CatalogUnavailable or CatalogUnusable.
+    """
+    arguments = _arguments(address, session)
+    if purpose:
+        arguments["application_name"] += f" {purpose}"
     try:
-        return psycopg.connect(**_arguments(address, session), autocommit=True)  # type: ignore[arg-type]
+        return BoundedConnection.connect(**arguments, autocommit=True)  # type: ignore[arg-type]
     except psycopg.OperationalError as error:
         raise connection_error(address, error) from error
 

@@ -93,6 +93,13 @@ class Metadata(Protocol):
     def confirm(self) -> None:
         """Make the position cover all that was committed before the call; raise CatalogUnavailable."""
 
+    @property
+    def looked_at(self) -> float:
+        """Return since when `sequence` has missed no commit: that moment by `time.monotonic`, infinity on one machine; no I/O."""
+
+    def look(self) -> None:
+        """Have `sequence`, and all else that the listener tells, miss nothing until now; raise CatalogUnusable."""
+
     async def confirm_on_loop(self) -> None:
         """Do the same on the one event loop of this process, one call at a time."""
 

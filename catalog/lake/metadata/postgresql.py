@@ -154,6 +154,16 @@ class PostgresMetadata:
     def confirm(self) -> None:
         self._confirmer.confirm()
 
+    @property
+    def looked_at(self) -> float:
+        return float("-inf") if self._listener is None else self._listener.looked_at
+
+    def look(self) -> None:
+        if self._listener is None:
+            self.confirm()
+        else:
+            self._listener.look(self._database.rows)
+
     async def confirm_on_loop(self) -> None:
         await self._loop_connection.confirm()
 

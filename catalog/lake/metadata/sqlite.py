@@ -110,6 +110,13 @@ class SqliteMetadata:
     def confirm(self) -> None:
         """Do nothing: the counter is in shared memory."""
 
+    @property
+    def looked_at(self) -> float:
+        return float("inf")
+
+    def look(self) -> None:
+        """Do nothing: all processes see the counter."""
+
     async def confirm_on_loop(self) -> None:
         """Do nothing, as `confirm`."""
 
