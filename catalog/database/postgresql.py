@@ -202,10 +202,15 @@ class PostgresDatabase:
             connection, cursor = self._lend(first, parameters)
             try:
                 yield connection, cursor
+            except psycopg.errors.ReadOnlySqlTransaction:
+                connection.close()
+                raise
             finally:
                 self._pool.putconn(connection)
         except psycopg.errors.RaiseException as error:  # of the triggers by which a migration ends
             raise CatalogMoved(str(error).partition("\n")[0]) from None
+        except psycopg.errors.ReadOnlySqlTransaction as error:  # the server has become a standby
+            raise connection_error(self.address, error) from error
         except psycopg.errors.DiskFull as error:
             raise CatalogUnusable(f"{self.place} has no room left: {error}") from error
         except (psycopg.OperationalError, PoolTimeout) as error:
@@ -219,7 +224,9 @@ class PostgresDatabase:
             self._pool.putconn(connection)
             if not connection.closed:
                 raise
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+                connection.close()
             self._pool.putconn(connection)
             raise
         self._pool.check()  # the server has ended others too

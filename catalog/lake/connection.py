@@ -23,12 +23,14 @@ from catalog.lake.metadata.sqlite import SqliteMetadata
 from catalog.lake.nested_repair import heal_inlined
 from catalog.lake.schema import MIGRATIONS, SCHEMA_VERSION, TEXTS_SINCE
 from catalog.lake.writer import Writer, roll_back
-from oci.errors import CatalogUnusable, LocalError
+from oci.errors import CatalogUnavailable, CatalogUnusable, LocalError
 
 _RENEWED_EVERY = 60.0
 """Seconds in which readers of one process renew the schema once at most."""
 _PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4)
 """Seconds after which a question that a flush has overtaken is asked again."""
+_READ_ONLY = "in a read-only transaction"
+"""PostgreSQL's words for a write to a standby."""
 _FORMER_SHAPES = """SELECT table_id FROM __ducklake_metadata_lake.ducklake_inlined_data_tables
 GROUP BY table_id HAVING count(*) > 1"""
 
@@ -81,7 +83,7 @@ class Lake:
                 self._root.close()
                 if room is not None and room.is_full():
                     raise no_room(file.parent) from error
-                raise CatalogUnusable(f"cannot open the catalogue {self.place}: {_first_line(error)}") from error
+                raise self._failure("open", error) from error
 
     @property
     def place(self) -> str:
@@ -136,7 +138,13 @@ class Lake:
         try:
             return self._read(sql, parameters)
         except duckdb.Error as error:
-            raise CatalogUnusable(f"cannot read the catalogue {self.place}: {_first_line(error)}") from error
+            raise self._failure("read", error) from error
+
+    def _failure(self, verb: str, error: duckdb.Error) -> CatalogUnusable:
+        """Return what an error of DuckDB's is told as: what another machine does not answer may pass by itself."""
+        is_away = self.is_shared and (isinstance(error, duckdb.IOException) or _READ_ONLY in str(error))
+        kind = CatalogUnavailable if is_away else CatalogUnusable
+        return kind(f"cannot {verb} the catalogue {self.place}: {_first_line(error)}")
 
     def _read(self, sql: str, parameters: Sequence[object]) -> list[Row]:
         if self._writer == threading.get_ident():  # nobody flushes meanwhile
@@ -283,7 +291,7 @@ class Lake:
         if self._room is not None and self._room.is_full():
             self._room.throw_off()
             return no_room(self.file.parent)
-        return CatalogUnusable(f"cannot write the catalogue {self.place}: {_first_line(error)}")
+        return self._failure("write", error)
 
     def heal_sequence(self) -> bool:
         """End the commit of a writer that died in it; False when a writer is alive."""

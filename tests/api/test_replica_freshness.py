@@ -19,6 +19,7 @@ from tests.api.test_replicas import basic, desk
 from tests.postgresql import PostgresServer
 from tests.replicas.pushes import push_small_image
 from tests.servers import wait_until
+from tests.unit.catalog.state.test_documents import END_LISTENERS
 
 
 @pytest.fixture
@@ -143,3 +144,34 @@ def test_a_miss_is_confirmed_whatever_the_staleness(tmp_path: Path, postgres: st
         assert answer.headers["docker-content-digest"] != moved, "a tag may be old"
         assert other.admin.delete("/v2/team/app/manifests/v1").status_code == 202
         assert get(one, "v1") == 404
+
+
+def test_lists_histories_and_questions_are_to_be_tried_again_without_the_database(
+    replicas: tuple[Api, Api], postgres_server: PostgresServer
+) -> None:
+    one, _ = replicas
+    push_small_image(one.admin, "team/app", "v1", "before")
+    assert one.catalog.state is not None
+    name = one.catalog.state.database.address.database
+    asked = (
+        "versions/team/app",
+        "repositories",
+        "repositories/team/app",
+        "distributions",
+        "events",
+        "query?sql=SELECT+1",
+    )
+
+    def statuses() -> dict[str, tuple[int, str]]:
+        answers = {path: one.admin.get(f"/api/v1/{path}") for path in asked}
+        return {path: (answer.status_code, answer.headers.get("retry-after", "")) for path, answer in answers.items()}
+
+    assert statuses() == dict.fromkeys(asked, (200, ""))
+    push_small_image(one.admin, "team/app", "v2", "nothing of it is in memory")
+    postgres_server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+    try:
+        postgres_server.execute(END_LISTENERS.format(name))
+        assert statuses() == dict.fromkeys(asked, (503, "2"))
+    finally:
+        postgres_server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+    wait_until(lambda: statuses() == dict.fromkeys(asked, (200, "")), 10, "all is answered again")

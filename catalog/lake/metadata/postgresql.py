@@ -49,23 +49,23 @@ class PostgresMetadata:
     def __init__(
         self, database: PostgresDatabase, data: LakeData, *, lock_timeout: float, listener: Listener | None = None
     ) -> None:
-        self._database, self._address, self.data = database, database.address, data
+        self._database, self.address, self.data = database, database.address, data
         self._lock_timeout = lock_timeout
         self.extensions = (*POSTGRES, *data.extensions)
         self._connection: psycopg.Connection[Any] | None = None
         self._base = 0
         self.sequence = SnapshotPosition()
         self.worker = _DirectWriter(self)
-        self._loop_connection = LoopConnection(self._address, self.sequence)
+        self._loop_connection = LoopConnection(self.address, self.sequence)
         self._confirmer = Confirmer(self._ask_newest, self.sequence)
         self._listener = listener
 
     @property
     def place(self) -> str:
-        return self._address.place
+        return self.address.place
 
     def attach(self, connection: duckdb.DuckDBPyConnection, *, inlined_rows: int) -> None:
-        attach_postgres(connection, self._address, self.data, options=f", DATA_INLINING_ROW_LIMIT {inlined_rows}")
+        attach_postgres(connection, self.address, self.data, options=f", DATA_INLINING_ROW_LIMIT {inlined_rows}")
         with self._database.transaction() as transaction:
             found = transaction.execute("SELECT 1 FROM pg_trigger WHERE tgname = 'tell_of_snapshot'").fetchone()
             if found is None:
@@ -94,7 +94,7 @@ class PostgresMetadata:
                 "find it in pg_locks (locktype advisory), or raise ENTREPOT_LOCK_TIMEOUT"
             ) from None
         except psycopg.OperationalError as error:
-            raise connection_error(self._address, error) from error
+            raise connection_error(self.address, error) from error
 
     def _locked_connection(self) -> "psycopg.Connection[Any]":
         sql = "SELECT pg_advisory_lock(%s)"
@@ -108,7 +108,7 @@ class PostgresMetadata:
             else:
                 return self._connection
         milliseconds = str(int(self._lock_timeout * 1000))
-        self._connection = connect_postgres(self._address, lock_timeout=milliseconds, **_KEEPALIVE)
+        self._connection = connect_postgres(self.address, lock_timeout=milliseconds, **_KEEPALIVE)
         self.worker.forget()
         self._connection.execute(sql, (_LOCK,))
         return self._connection
@@ -226,6 +226,9 @@ class _DirectWriter:
             self._bookkeeping = Bookkeeping(PostgresSession(self._metadata.lock_connection))
         try:
             return self._bookkeeping.commit(DirectCommit(appends, author, text, note), before=check)
+        except psycopg.errors.ReadOnlySqlTransaction as error:  # the server has become a standby
+            self._metadata.lock_connection.close()
+            raise connection_error(self._metadata.address, error) from error
         except psycopg.Error as error:
             raise WorkerDied(base + 1) from error
 
