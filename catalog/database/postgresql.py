@@ -108,6 +108,16 @@ class _Transaction:
                 copying.write_row(row)
 
 
+class _Pool(ConnectionPool[BoundedConnection]):
+    """A pool that does not wait for connections which hang."""
+
+    @staticmethod
+    def check_connection(conn: BoundedConnection) -> None:
+        """Raise psycopg.OperationalError where the server does not answer at once."""
+        with conn.bounded(_WAIT / _CONNECTIONS):
+            conn.execute(b"")
+
+
 class PostgresDatabase:
     """The pool that all tenants of one process share; see `engine.Database`."""
 
@@ -124,7 +134,8 @@ class PostgresDatabase:
             if is_there is None:
                 make_schema(connection)
             self._check_mark(connection)
-        self._pool: ConnectionPool[psycopg.Connection[Row]] = ConnectionPool(
+        self._pool = _Pool(
+            connection_class=BoundedConnection,
             kwargs={**_arguments(address, _SESSION), "autocommit": True},
             min_size=1,
             max_size=connections,
@@ -196,7 +207,7 @@ class PostgresDatabase:
     @contextmanager
     def _lent(
         self, first: bytes, parameters: Sequence[Any] = ()
-    ) -> "Iterator[tuple[psycopg.Connection[Row], psycopg.Cursor[Row]]]":
+    ) -> "Iterator[tuple[BoundedConnection, psycopg.Cursor[Row]]]":
         """Lend a connection with a cursor that has made a first statement, by a second one where the server has ended it."""
         try:
             connection, cursor = self._lend(first, parameters)
@@ -216,7 +227,7 @@ class PostgresDatabase:
         except (psycopg.OperationalError, PoolTimeout) as error:
             raise connection_error(self.address, error) from error
 
-    def _lend(self, first: bytes, parameters: Sequence[Any]) -> "tuple[psycopg.Connection[Row], psycopg.Cursor[Row]]":
+    def _lend(self, first: bytes, parameters: Sequence[Any]) -> "tuple[BoundedConnection, psycopg.Cursor[Row]]":
         connection = self._pool.getconn()
         try:
             return connection, connection.execute(first, parameters)

@@ -79,6 +79,9 @@ class Lake:
                 self.metadata.attach(self._root, inlined_rows=INLINED_ROWS)
                 self._root.execute("USE lake")
                 self._migrate()
+            except CatalogUnavailable:
+                self._root.close()
+                raise
             except duckdb.Error as error:
                 self._root.close()
                 if room is not None and room.is_full():
@@ -112,11 +115,16 @@ class Lake:
             self._run_migrations(range(number, number + 1))
 
     def _run_migrations(self, numbers: range) -> None:
+        """Take the schema from one number to another in one transaction, unless another process has done so meanwhile."""
         self._root.execute("BEGIN")
+        row = self._root.execute("SELECT coalesce(max(number), 0) FROM schema_versions").fetchone()
+        if row != (numbers.start,):
+            raise CatalogUnavailable(f"another process has changed the schema of {self.place} meanwhile; try again")
         for number in numbers:
             for statement in MIGRATIONS[number]:
                 self._root.execute(statement) if isinstance(statement, str) else statement(self._root)
             self._root.execute("INSERT INTO schema_versions VALUES (?, now())", [number + 1])
+        self.metadata.check_held()
         self._root.execute("COMMIT")
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
@@ -142,7 +150,9 @@ class Lake:
 
     def _failure(self, verb: str, error: duckdb.Error) -> CatalogUnusable:
         """Return what an error of DuckDB's is told as: what another machine does not answer may pass by itself."""
-        is_away = self.is_shared and (isinstance(error, duckdb.IOException) or _READ_ONLY in str(error))
+        is_away = self.is_shared and (
+            isinstance(error, duckdb.IOException | duckdb.TransactionException) or _READ_ONLY in str(error)
+        )
         kind = CatalogUnavailable if is_away else CatalogUnusable
         return kind(f"cannot {verb} the catalogue {self.place}: {_first_line(error)}")
 
@@ -251,8 +261,24 @@ class Lake:
         """
         with self._locked():
             began = time.monotonic()
-            rows = self.read(sql, parameters)
+            with self._pinned() as cursor:
+                rows = cursor.execute(sql, parameters).fetchall()
             return rows, time.monotonic() - began
+
+    @contextmanager
+    def _pinned(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Make one transaction of maintenance under the lock, which others have overtaken in no moment until it ends."""
+        cursor = self._begin()
+        try:
+            yield cursor
+            self.metadata.check_held()
+            cursor.execute("COMMIT")
+        except BaseException as error:
+            roll_back(cursor)
+            if isinstance(error, duckdb.Error):
+                raise self._unwritable(error) from error
+            raise
+        self.metadata.hold()
 
     def flush(self, table: str) -> tuple[int, float]:
         """Write a table's rows that lie in the bookkeeping into a file; return how many they were, and the seconds as above.
@@ -265,19 +291,14 @@ class Lake:
             return self._flush(table), time.monotonic() - began
 
     def _flush(self, table: str) -> int:
-        cursor = self.cursor()
-        try:
-            cursor.execute("BEGIN")
+        with self._pinned() as cursor:
             former = cursor.execute(_FORMER_SHAPES).fetchall()
             rows = cursor.execute("CALL ducklake_flush_inlined_data('lake', table_name => ?)", [table]).fetchall()
             if former:
                 self._renew_schema()
-            cursor.execute("COMMIT")
-            if former:
+        if former:
+            with self._pinned():
                 self._renew_schema()
-        except duckdb.Error as error:
-            roll_back(cursor)
-            raise self._unwritable(error) from error
         return sum(int(row[2]) for row in rows)
 
     @contextmanager
@@ -312,6 +333,7 @@ class Lake:
             try:
                 with self.metadata.lock():
                     if changes:
+                        self.metadata.hold()
                         self.metadata.check_mark()
                     yield
             finally:

@@ -78,6 +78,12 @@ class Metadata(Protocol):
     def begin(self) -> int:
         """Begin a write under the lock; return the position that it builds on, which memory has to know."""
 
+    def hold(self) -> None:
+        """Take the newest snapshot as the one that the next transaction builds on; the lock is held. Raise CatalogUnavailable."""
+
+    def check_held(self) -> None:
+        """Raise CatalogUnavailable where the lock was lost."""
+
     def pin(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Refuse a transaction of DuckDB, just begun, that does not build on that position."""
 

@@ -97,10 +97,9 @@ class PostgresMetadata:
             raise connection_error(self.address, error) from error
 
     def _locked_connection(self) -> "psycopg.Connection[Any]":
-        sql = "SELECT pg_advisory_lock(%s)"
         if self._connection is not None and not self._connection.closed:
             try:
-                self._connection.execute(sql, (_LOCK,))
+                self._wait_for_lock(self._connection)
             except psycopg.errors.LockNotAvailable:
                 raise
             except psycopg.OperationalError:  # the server has ended it since
@@ -108,10 +107,19 @@ class PostgresMetadata:
             else:
                 return self._connection
         milliseconds = str(int(self._lock_timeout * 1000))
-        self._connection = connect_postgres(self.address, lock_timeout=milliseconds, **_KEEPALIVE)
+        self._connection = connect_postgres(self.address, purpose="writer", lock_timeout=milliseconds, **_KEEPALIVE)
         self.worker.forget()
-        self._connection.execute(sql, (_LOCK,))
+        self._wait_for_lock(self._connection)
         return self._connection
+
+    def _wait_for_lock(self, connection: "psycopg.Connection[Any]") -> None:
+        """Take the lock; raise LockNotAvailable after the timeout. The server takes one of 0 ms for none at all."""
+        if self._lock_timeout >= 0.001:
+            connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+            return
+        row = connection.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,)).fetchone()
+        if not (row and row[0]):
+            raise psycopg.errors.LockNotAvailable
 
     def _look(self, rows: Rows, is_new: bool) -> None:  # noqa: ARG002  # what is known only grows
         """Learn of commits, on the listener's thread."""
@@ -124,9 +132,18 @@ class PostgresMetadata:
             mark.check(self.place)
 
     def begin(self) -> int:
+        self.hold()
+        return self.sequence.value
+
+    def hold(self) -> None:
         self._base = self._ask_newest()
         self.sequence.advance(self._base)
-        return self.sequence.value
+
+    def check_held(self) -> None:
+        try:
+            self.lock_connection.execute("SELECT 1")
+        except psycopg.OperationalError:
+            raise self.overtaken() from None
 
     def pin(self, connection: duckdb.DuckDBPyConnection) -> None:
         row = connection.execute("FROM ducklake_current_snapshot('lake')").fetchone()

@@ -76,6 +76,12 @@ class SqliteMetadata:
     def begin(self) -> int:
         return self.sequence.begin()
 
+    def hold(self) -> None:
+        """Do nothing, as `pin`."""
+
+    def check_held(self) -> None:
+        """Do nothing: the lock ends with the process."""
+
     def pin(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Do nothing: SQLite refuses a transaction that others have overtaken."""
 
