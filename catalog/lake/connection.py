@@ -74,19 +74,18 @@ class Lake:
         self._release = duckdb.__version__, _extension_version(self._root)
         self.commit_counts = Counter[str]()  # `direct`, or the reason why DuckDB wrote them
         self._direct_commits, self._worker_after = direct_commits, worker_after
-        with self._locked(changes=False):  # two processes that both make the lake would hinder each other
-            try:
+        try:
+            with self._locked(changes=False):  # two processes that both make the lake would hinder each other
                 self.metadata.attach(self._root, inlined_rows=INLINED_ROWS)
                 self._root.execute("USE lake")
                 self._migrate()
-            except CatalogUnavailable:
-                self._root.close()
+        except BaseException as error:
+            self.close()
+            if not isinstance(error, duckdb.Error):
                 raise
-            except duckdb.Error as error:
-                self._root.close()
-                if room is not None and room.is_full():
-                    raise no_room(file.parent) from error
-                raise self._failure("open", error) from error
+            if room is not None and room.is_full():
+                raise no_room(file.parent) from error
+            raise self._failure("open", error) from error
 
     @property
     def place(self) -> str:
