@@ -134,6 +134,7 @@ class Lake:
             cursor.execute("USE lake")
             self._local.cursor = cursor
             self._cursors.add(cursor)
+        self.metadata.renew(self._root)
         return cursor
 
     def read(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:

@@ -69,6 +69,9 @@ class Metadata(Protocol):
     def attach(self, connection: duckdb.DuckDBPyConnection, *, inlined_rows: int) -> None:
         """Attach the lake as `lake`; the lock is held."""
 
+    def renew(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Have DuckDB, by a connection of its instance, read rows by a secret that has not expired; cheap where none is due."""
+
     def lock(self) -> AbstractContextManager[None]:
         """Be the one writer of all processes that use it; raise CatalogBusy, CatalogUnavailable."""
 

@@ -6,9 +6,12 @@ has lost the lock cannot commit. DuckDB's transactions run on sessions of its ow
 (docs/adr/0021-postgresql.md). A trigger tells all listeners of each snapshot.
 """
 
+import logging
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import duckdb
@@ -21,13 +24,16 @@ from catalog.lake.direct.append import Append
 from catalog.lake.direct.postgresql_session import PostgresSession
 from catalog.lake.direct.supervisor import WorkerDied
 from catalog.lake.direct.transaction import Bookkeeping, DirectCommit
-from catalog.lake.metadata.attachment import POSTGRES, attach_postgres
+from catalog.lake.metadata.attachment import POSTGRES, attach_postgres, make_data_secret
 from catalog.lake.metadata.data import LakeData
 from catalog.lake.metadata.engine import META, Read, Row
 from catalog.lake.metadata.loop_connection import NEWEST, LoopConnection
 from catalog.lake.metadata.position import Confirmer, SnapshotPosition
-from oci.errors import CatalogBusy, CatalogUnavailable
+from oci.errors import CatalogBusy, CatalogUnavailable, LocalError
 
+log = logging.getLogger("catalog")
+RENEWED_EVERY = 30.0
+"""Seconds in which credentials for S3 are looked at once at most; boto3 renews those of a role ten minutes before they end."""
 _LOCK = lock_key("catalogue")
 _KEEPALIVE = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
 """The server gives up the lock of a machine that was cut off after some 25 seconds."""
@@ -59,6 +65,7 @@ class PostgresMetadata:
         self._loop_connection = LoopConnection(self.address, self.sequence)
         self._confirmer = Confirmer(self._ask_newest, self.sequence)
         self._listener = listener
+        self._renewing, self._renew_at = threading.Lock(), time.monotonic() + RENEWED_EVERY
 
     @property
     def place(self) -> str:
@@ -73,6 +80,21 @@ class PostgresMetadata:
         self.confirm()
         if self._listener is not None:
             self._listener.watch(self._look)
+
+    def renew(self, connection: duckdb.DuckDBPyConnection) -> None:
+        if self.data.renew is None or time.monotonic() < self._renew_at or not self._renewing.acquire(blocking=False):
+            return
+        try:
+            self._renew_at = time.monotonic() + RENEWED_EVERY
+            secret = self.data.renew()
+            if secret != self.data.secret:
+                self.data = replace(self.data, secret=secret)
+                with connection.cursor() as cursor:  # a transaction under way has nothing to do with it
+                    make_data_secret(cursor, self.data)
+        except LocalError as error:
+            log.warning("cannot renew the credentials for the rows of the catalogue error=%s", error)
+        finally:
+            self._renewing.release()
 
     @contextmanager
     def lock(self) -> Iterator[None]:

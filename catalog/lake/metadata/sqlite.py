@@ -54,6 +54,9 @@ class SqliteMetadata:
         if found is not None and found[0] != f"{self._data}/":
             connection.execute(f"UPDATE {where.replace(' WHERE', ' SET value = ? WHERE')}", [f"{self._data}/"])
 
+    def renew(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Do nothing: the rows are files."""
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Be the one writer on this machine, by a lock on a file beside the catalogue."""
