@@ -29,8 +29,8 @@ _RENEWED_EVERY = 60.0
 """Seconds in which readers of one process renew the schema once at most."""
 _PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4)
 """Seconds after which a question that a flush has overtaken is asked again."""
-_READ_ONLY = "in a read-only transaction"
-"""PostgreSQL's words for a write to a standby."""
+_PASSING = ("in a read-only transaction", "Connection pool timeout")
+"""Words for a write to a standby, and for a thread that found no connection free."""
 _FORMER_SHAPES = """SELECT table_id FROM __ducklake_metadata_lake.ducklake_inlined_data_tables
 GROUP BY table_id HAVING count(*) > 1"""
 
@@ -151,7 +151,8 @@ class Lake:
     def _failure(self, verb: str, error: duckdb.Error) -> CatalogUnusable:
         """Return what an error of DuckDB's is told as: what another machine does not answer may pass by itself."""
         is_away = self.is_shared and (
-            isinstance(error, duckdb.IOException | duckdb.TransactionException) or _READ_ONLY in str(error)
+            isinstance(error, duckdb.IOException | duckdb.TransactionException)
+            or any(words in str(error) for words in _PASSING)
         )
         kind = CatalogUnavailable if is_away else CatalogUnusable
         return kind(f"cannot {verb} the catalogue {self.place}: {_first_line(error)}")
