@@ -1,6 +1,7 @@
 """The catalogue of one process: opens what it is made of, and hands it out by noun."""
 
 import time
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
@@ -46,17 +47,26 @@ class Catalog:
 
     def __init__(self, settings: Settings, *, clock: Clock = time.time) -> None:
         self.settings = settings
+        with ExitStack() as opened:  # what is open when a later step fails is closed again
+            self._open(settings, clock, opened)
+            opened.pop_all()
+
+    def _open(self, settings: Settings, clock: Clock, opened: ExitStack) -> None:
         self.state = open_state(settings)
+        if self.state is not None:
+            opened.callback(self.state.close)
         room = open_room(settings)
         room.throw_off()
         store = open_store(settings)
         postgres = None if self.state is None else self.state.database
         self._lake = lake = open_lake(settings, self.state, lake_data(settings), room=room)
+        opened.callback(lake.close)
         file = settings.catalog_file.parent / "holdings.sqlite"
         allow = MarkFile(settings.catalog_file).check
         self._blob_index = blob_index = open_index(
             file, busy_timeout=settings.lock_timeout, room=room, allow=allow, postgres=postgres
         )
+        opened.callback(blob_index.database.close)
         room.take_on()
         self.uploads = open_uploads(settings, store, blob_index, postgres, clock=clock, room=room)
         self.content = ContentStore(store, blob_index, self.uploads, clock=clock)
@@ -125,5 +135,9 @@ def open_catalog(settings: Settings) -> Catalog:
     """
     make_home(settings)
     catalog = Catalog(settings)
-    keep_private(settings)
+    try:
+        keep_private(settings)
+    except BaseException:
+        catalog.close()
+        raise
     return catalog

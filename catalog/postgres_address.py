@@ -11,6 +11,7 @@ from oci.errors import SettingsInvalid
 SCHEMES = ("postgresql://", "postgres://")
 _OPTIONS = frozenset({"sslmode", "sslrootcert", "sslcert", "sslkey", "connect_timeout", "target_session_attrs"})
 _PATIENCE = {
+    "target_session_attrs": "read-write",  # a standby knows neither what was just acknowledged nor who holds a lock
     "connect_timeout": "5",
     "keepalives_idle": "5",
     "keepalives_interval": "2",
@@ -41,7 +42,11 @@ class PostgresAddress:
         told = {"host": self.host, "port": str(self.port), "user": self.user, "dbname": self.database}
         if self.password:
             told["password"] = self.password
-        return {**_PATIENCE, **told, **dict(self.options)}
+        return {**told, **self.session()}
+
+    def session(self) -> dict[str, str]:
+        """Return what libpq is told beside the login."""
+        return {**_PATIENCE, **dict(self.options)}
 
 
 def parse_address(url: str, password: str) -> PostgresAddress:

@@ -28,6 +28,15 @@ class Serving:
         """Know whether others have committed before the call, which `is_current` then says; raise CatalogUnavailable."""
         await self._snapshots.confirm_on_loop()
 
+    @property
+    def looked_at(self) -> float:
+        """Return since when `is_current` is right, and what is known of accounts and rules: by `time.monotonic`; no I/O."""
+        return self._snapshots.looked_at
+
+    def look(self) -> None:
+        """Make both right until now, without the listener; raise CatalogUnusable."""
+        self._snapshots.look()
+
     def is_current(self) -> bool:
         """Return whether memory knows all that others are known to have committed; no I/O."""
         return self._snapshots.is_current()

@@ -21,7 +21,7 @@ from registry_api.auth.access_controller import AccessController, address_of
 from registry_api.auth.login_checks import address_key
 from registry_api.auth.rate_limits import TokenBuckets
 from registry_api.bounded_cache import BoundedCache
-from registry_api.freshness import Freshness
+from registry_api.freshness import Confirmation, Freshness, confirmation, within
 from registry_api.http.fair_queue import FairQueue, Slots
 from registry_api.http.hosts import Hosts
 from registry_api.http.response_cache import ResponseCache
@@ -30,6 +30,8 @@ from registry_api.on_demand import Fetches
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+_PATIENCE = 10.0
+"""Seconds that the record of blobs may take to answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +74,22 @@ class Registry:
         return self.catalog.distributions.find(path)
 
     async def refresh(self) -> None:
-        """Know what all processes have committed by now, as far as the catalogue answers."""
+        """Know what all processes have committed by now; while the database does not answer, go by what was last confirmed.
+
+        Raises CatalogUnavailable where that must not be gone by.
+        """
         await self.freshness.confirm()
         if not (self.catalog.serving.is_shared or self.catalog.snapshots.is_current()):
             await self.threads.run(self.catalog.snapshots.refresh)
 
     async def look_up(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Call what asks the record of blobs: here where it is a file, which takes microseconds; else on a thread, since a
-        database may take for ever. Raise CatalogUnavailable at once where it did not answer before."""
+        database may take for ever. Raise CatalogUnavailable: at once where it did not answer this request before."""
         if not self.catalog.serving.is_shared:
             return call(*args, **kwargs)
-        if not self.freshness.is_answering:
+        if confirmation.get() is Confirmation.MISSING:
             raise CatalogUnavailable("the catalogue's database does not answer")
-        return await self.threads.run(call, *args, **kwargs)
+        return await within(_PATIENCE, self.threads.run(call, *args, **kwargs))
 
     def cost_key(self, caller: Caller, scope: Scope) -> str:
         """Return the identity that a request's cost counts for: the account, else the address."""

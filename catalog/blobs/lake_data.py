@@ -10,11 +10,13 @@ def lake_data(settings: Settings) -> LakeData:
     """Return where a lake in PostgreSQL keeps its rows: in the blobs' bucket, or in this machine's folder of the catalogue."""
     if settings.catalog_address is None or settings.storage_folder is not None:
         return LakeData(f"{settings.catalog_file.parent / 'data'}/")
-    from catalog.blobs.s3_store import S3Place, duckdb_secret
+    from catalog.blobs.s3_store import DuckdbSecret, S3Place
 
     bucket, prefix = settings.storage_bucket
     place = S3Place(bucket, prefix, settings.s3_endpoint)
-    return LakeData(f"s3://{'/'.join(part for part in (bucket, prefix, LAKE) if part)}/", duckdb_secret(place))
+    secret = DuckdbSecret(place)
+    folder = f"s3://{'/'.join(part for part in (bucket, prefix, LAKE) if part)}/"
+    return LakeData(folder, secret.fields(), secret.fields)
 
 
 def lake_place(settings: Settings) -> LakePlace:

@@ -46,22 +46,30 @@ class S3Place:
     endpoint: str = ""
 
 
-def duckdb_secret(place: S3Place) -> dict[str, str]:
-    """Return the fields of DuckDB's secret by which it reads and writes there as we do; raise StorageUnavailable."""
-    session = boto3.session.Session()
-    with s3_errors(place.bucket):
-        found = session.get_credentials()
-        region = session.region_name or ""
-    fields = {"REGION": region or "us-east-1"}
-    if found is not None:
-        keys = found.get_frozen_credentials()
-        fields |= {"KEY_ID": keys.access_key or "", "SECRET": keys.secret_key or ""}
-        if keys.token:
-            fields["SESSION_TOKEN"] = keys.token
-    if place.endpoint:
-        url = urlsplit(place.endpoint)
-        fields |= {"ENDPOINT": url.netloc, "USE_SSL": str(url.scheme == "https").lower(), "URL_STYLE": "path"}
-    return fields
+class DuckdbSecret:
+    """The fields of DuckDB's secret by which it reads and writes at a place as we do."""
+
+    def __init__(self, place: S3Place) -> None:
+        """Find the credentials; raise StorageUnavailable."""
+        self._place = place
+        session = boto3.session.Session()
+        with s3_errors(place.bucket):
+            self._credentials = session.get_credentials()
+            self._region = session.region_name or "us-east-1"
+
+    def fields(self) -> dict[str, str]:
+        """Return them as of now; credentials of a role are renewed minutes before they expire. Raise StorageUnavailable."""
+        place, fields = self._place, {"REGION": self._region}
+        if self._credentials is not None:
+            with s3_errors(place.bucket):
+                keys = self._credentials.get_frozen_credentials()
+            fields |= {"KEY_ID": keys.access_key or "", "SECRET": keys.secret_key or ""}
+            if keys.token:
+                fields["SESSION_TOKEN"] = keys.token
+        if place.endpoint:
+            url = urlsplit(place.endpoint)
+            fields |= {"ENDPOINT": url.netloc, "USE_SSL": str(url.scheme == "https").lower(), "URL_STYLE": "path"}
+        return fields
 
 
 class S3BlobStore:

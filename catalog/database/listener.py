@@ -20,6 +20,8 @@ log = logging.getLogger("catalog")
 CHANNEL = "entrepot_state"
 _EVERY = 1.0
 """Seconds after which all is looked at again, notified or not: no change is missed for longer."""
+_PATIENCE = 5.0
+"""Seconds that the server may take to answer; then another connection is tried."""
 _PAUSES = (0.0, 0.1, 0.2, 0.5)
 """Seconds before the first tries to connect again; the last of them before all others."""
 TRUSTED_FOR = 900.0
@@ -59,6 +61,18 @@ class Listener:
                 self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
                 self._thread.start()
 
+    @property
+    def looked_at(self) -> float:
+        """Return since when nothing was missed: that moment by `time.monotonic`; no I/O."""
+        return self._looked_at
+
+    def look(self, rows: Rows) -> None:
+        """Look now, on the calling thread by another connection: for when the listener's own is late. Raise CatalogUnusable."""
+        begun = time.monotonic()
+        for look in list(self._looks):
+            look(rows, True)
+        self._looked_at = max(begun, self._looked_at)
+
     def check(self) -> None:
         """Raise CatalogUnavailable when what is known may be too old, since the database does not answer; no I/O."""
         if time.monotonic() - self._looked_at > self._trusted_for:
@@ -69,7 +83,7 @@ class Listener:
         while not self._is_ended:
             begun = time.monotonic()
             try:
-                with connect_postgres(self._address) as connection:
+                with connect_postgres(self._address, purpose="listener") as connection, connection.bounded(_PATIENCE):
                     self._follow(connection)
             except (CatalogUnusable, psycopg.Error) as error:
                 failures = 0 if self._looked_at > begun else failures + 1
@@ -94,7 +108,7 @@ class Listener:
             for look in list(self._looks):
                 look(rows, is_new)
             connection.execute(b"SELECT 1")  # raises when the connection is lost, and takes in what has been notified
-            self._looked_at, is_new = begun, False
+            self._looked_at, is_new = max(begun, self._looked_at), False
             if not self._has_heard:
                 self._wait(connection.fileno())
 

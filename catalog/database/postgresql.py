@@ -14,6 +14,7 @@ import psycopg
 from psycopg import sql as composed
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from catalog.database.bounded_connection import BoundedConnection
 from catalog.database.engine import Row, Schema, Transaction, statements
 from catalog.database.migration_mark import MARK_SQL, parse_mark
 from catalog.postgres_address import PostgresAddress
@@ -49,10 +50,16 @@ def translate(sql: str) -> bytes:
     return sql.replace("%", "%%").replace("?", "%s").encode()
 
 
-def connect_postgres(address: PostgresAddress, **session: str) -> "psycopg.Connection[Row]":
-    """Return a connection of one's own, in autocommit; `session` are settings. Raise CatalogUnavailable or CatalogUnusable."""
+def connect_postgres(address: PostgresAddress, *, purpose: str = "", **session: str) -> BoundedConnection:
+    """Return a connection of one's own, in autocommit; `session` are settings, `purpose` is what the server lists it under.
+
+    Raises CatalogUnavailable or CatalogUnusable.
+    """
+    arguments = _arguments(address, session)
+    if purpose:
+        arguments["application_name"] += f" {purpose}"
     try:
-        return psycopg.connect(**_arguments(address, session), autocommit=True)  # type: ignore[arg-type]
+        return BoundedConnection.connect(**arguments, autocommit=True)  # type: ignore[arg-type]
     except psycopg.OperationalError as error:
         raise connection_error(address, error) from error
 
@@ -101,6 +108,16 @@ class _Transaction:
                 copying.write_row(row)
 
 
+class _Pool(ConnectionPool[BoundedConnection]):
+    """A pool that does not wait for connections which hang."""
+
+    @staticmethod
+    def check_connection(conn: BoundedConnection) -> None:
+        """Raise psycopg.OperationalError where the server does not answer at once."""
+        with conn.bounded(_WAIT / _CONNECTIONS):
+            conn.execute(b"")
+
+
 class PostgresDatabase:
     """The pool that all tenants of one process share; see `engine.Database`."""
 
@@ -117,7 +134,8 @@ class PostgresDatabase:
             if is_there is None:
                 make_schema(connection)
             self._check_mark(connection)
-        self._pool: ConnectionPool[psycopg.Connection[Row]] = ConnectionPool(
+        self._pool = _Pool(
+            connection_class=BoundedConnection,
             kwargs={**_arguments(address, _SESSION), "autocommit": True},
             min_size=1,
             max_size=connections,
@@ -189,22 +207,27 @@ class PostgresDatabase:
     @contextmanager
     def _lent(
         self, first: bytes, parameters: Sequence[Any] = ()
-    ) -> "Iterator[tuple[psycopg.Connection[Row], psycopg.Cursor[Row]]]":
+    ) -> "Iterator[tuple[BoundedConnection, psycopg.Cursor[Row]]]":
         """Lend a connection with a cursor that has made a first statement, by a second one where the server has ended it."""
         try:
             connection, cursor = self._lend(first, parameters)
             try:
                 yield connection, cursor
+            except psycopg.errors.ReadOnlySqlTransaction:
+                connection.close()
+                raise
             finally:
                 self._pool.putconn(connection)
         except psycopg.errors.RaiseException as error:  # of the triggers by which a migration ends
             raise CatalogMoved(str(error).partition("\n")[0]) from None
+        except psycopg.errors.ReadOnlySqlTransaction as error:  # the server has become a standby
+            raise connection_error(self.address, error) from error
         except psycopg.errors.DiskFull as error:
             raise CatalogUnusable(f"{self.place} has no room left: {error}") from error
         except (psycopg.OperationalError, PoolTimeout) as error:
             raise connection_error(self.address, error) from error
 
-    def _lend(self, first: bytes, parameters: Sequence[Any]) -> "tuple[psycopg.Connection[Row], psycopg.Cursor[Row]]":
+    def _lend(self, first: bytes, parameters: Sequence[Any]) -> "tuple[BoundedConnection, psycopg.Cursor[Row]]":
         connection = self._pool.getconn()
         try:
             return connection, connection.execute(first, parameters)
@@ -212,7 +235,9 @@ class PostgresDatabase:
             self._pool.putconn(connection)
             if not connection.closed:
                 raise
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+                connection.close()
             self._pool.putconn(connection)
             raise
         self._pool.check()  # the server has ended others too

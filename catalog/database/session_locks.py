@@ -4,13 +4,16 @@ They end with the connection, so with the process whatever it dies of.
 """
 
 import threading
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import psycopg
 
-from catalog.database.engine import Row
+from catalog.database.bounded_connection import BoundedConnection
 from catalog.database.postgresql import connect_postgres, connection_error, lock_key
 from catalog.postgres_address import PostgresAddress
+from oci.errors import CatalogUnavailable, CatalogUnusable
 
 _KEEPALIVE = {
     "tcp_keepalives_idle": "5",
@@ -19,6 +22,10 @@ _KEEPALIVE = {
     "tcp_user_timeout": "11000",
 }
 """The server ends the session of a machine that is gone after some 11 seconds, not after two hours."""
+_PATIENCE = 3.0
+"""Seconds that the server may take to answer; then the session is given up, and what it holds."""
+_PAUSE = 1.0
+"""Seconds for which a server that did not answer is not asked."""
 
 
 class SessionLocks:
@@ -27,12 +34,23 @@ class SessionLocks:
     def __init__(self, address: PostgresAddress) -> None:
         self._address = address
         self._guard = threading.Lock()
-        self._connection: psycopg.Connection[Row] | None = None
+        self._connection: BoundedConnection | None = None
         self._held: set[str] = set()
+        self._failed_at = float("-inf")
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Be the one thread that asks; raise CatalogUnavailable where others wait for the server in vain."""
+        if not self._guard.acquire(timeout=2 * _PATIENCE):
+            raise CatalogUnavailable(f"{self._address.place} has not answered others for {2 * _PATIENCE:g} seconds")
+        try:
+            yield
+        finally:
+            self._guard.release()
 
     def try_lock(self, name: str) -> bool:
         """Take a lock unless somebody has it, this process included; raise CatalogUnavailable."""
-        with self._guard:
+        with self._turn():
             if name in self._held and self._is_connected():
                 return False
             is_free = self._ask(b"SELECT pg_try_advisory_lock(%s)", lock_key(name))
@@ -77,9 +95,20 @@ class SessionLocks:
 
     def _select(self, sql: bytes, value: int) -> bool:
         if self._connection is None:
-            self._connection = connect_postgres(self._address, **_KEEPALIVE)
+            self._connection = self._connect()
         row = self._connection.execute(sql, (value,)).fetchone()
         return bool(row and row[0])
+
+    def _connect(self) -> BoundedConnection:
+        if time.monotonic() - self._failed_at < _PAUSE:
+            raise CatalogUnavailable(f"{self._address.place} did not answer a moment ago")
+        try:
+            connection = connect_postgres(self._address, purpose="locks", **_KEEPALIVE)
+        except CatalogUnusable:
+            self._failed_at = time.monotonic()
+            raise
+        connection.patience = _PATIENCE
+        return connection
 
     def _drop(self) -> None:
         self._held.clear()

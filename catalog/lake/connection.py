@@ -23,12 +23,14 @@ from catalog.lake.metadata.sqlite import SqliteMetadata
 from catalog.lake.nested_repair import heal_inlined
 from catalog.lake.schema import MIGRATIONS, SCHEMA_VERSION, TEXTS_SINCE
 from catalog.lake.writer import Writer, roll_back
-from oci.errors import CatalogUnusable, LocalError
+from oci.errors import CatalogUnavailable, CatalogUnusable, LocalError
 
 _RENEWED_EVERY = 60.0
 """Seconds in which readers of one process renew the schema once at most."""
 _PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4)
 """Seconds after which a question that a flush has overtaken is asked again."""
+_PASSING = ("in a read-only transaction", "Connection pool timeout")
+"""Words for a write to a standby, and for a thread that found no connection free."""
 _FORMER_SHAPES = """SELECT table_id FROM __ducklake_metadata_lake.ducklake_inlined_data_tables
 GROUP BY table_id HAVING count(*) > 1"""
 
@@ -72,16 +74,18 @@ class Lake:
         self._release = duckdb.__version__, _extension_version(self._root)
         self.commit_counts = Counter[str]()  # `direct`, or the reason why DuckDB wrote them
         self._direct_commits, self._worker_after = direct_commits, worker_after
-        with self._locked(changes=False):  # two processes that both make the lake would hinder each other
-            try:
+        try:
+            with self._locked(changes=False):  # two processes that both make the lake would hinder each other
                 self.metadata.attach(self._root, inlined_rows=INLINED_ROWS)
                 self._root.execute("USE lake")
                 self._migrate()
-            except duckdb.Error as error:
-                self._root.close()
-                if room is not None and room.is_full():
-                    raise no_room(file.parent) from error
-                raise CatalogUnusable(f"cannot open the catalogue {self.place}: {_first_line(error)}") from error
+        except BaseException as error:
+            self.close()
+            if not isinstance(error, duckdb.Error):
+                raise
+            if room is not None and room.is_full():
+                raise no_room(file.parent) from error
+            raise self._failure("open", error) from error
 
     @property
     def place(self) -> str:
@@ -110,11 +114,16 @@ class Lake:
             self._run_migrations(range(number, number + 1))
 
     def _run_migrations(self, numbers: range) -> None:
+        """Take the schema from one number to another in one transaction, unless another process has done so meanwhile."""
         self._root.execute("BEGIN")
+        row = self._root.execute("SELECT coalesce(max(number), 0) FROM schema_versions").fetchone()
+        if row != (numbers.start,):
+            raise CatalogUnavailable(f"another process has changed the schema of {self.place} meanwhile; try again")
         for number in numbers:
             for statement in MIGRATIONS[number]:
                 self._root.execute(statement) if isinstance(statement, str) else statement(self._root)
             self._root.execute("INSERT INTO schema_versions VALUES (?, now())", [number + 1])
+        self.metadata.check_held()
         self._root.execute("COMMIT")
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
@@ -125,6 +134,7 @@ class Lake:
             cursor.execute("USE lake")
             self._local.cursor = cursor
             self._cursors.add(cursor)
+        self.metadata.renew(self._root)
         return cursor
 
     def read(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
@@ -136,7 +146,16 @@ class Lake:
         try:
             return self._read(sql, parameters)
         except duckdb.Error as error:
-            raise CatalogUnusable(f"cannot read the catalogue {self.place}: {_first_line(error)}") from error
+            raise self._failure("read", error) from error
+
+    def _failure(self, verb: str, error: duckdb.Error) -> CatalogUnusable:
+        """Return what an error of DuckDB's is told as: what another machine does not answer may pass by itself."""
+        is_away = self.is_shared and (
+            isinstance(error, duckdb.IOException | duckdb.TransactionException)
+            or any(words in str(error) for words in _PASSING)
+        )
+        kind = CatalogUnavailable if is_away else CatalogUnusable
+        return kind(f"cannot {verb} the catalogue {self.place}: {_first_line(error)}")
 
     def _read(self, sql: str, parameters: Sequence[object]) -> list[Row]:
         if self._writer == threading.get_ident():  # nobody flushes meanwhile
@@ -243,8 +262,24 @@ class Lake:
         """
         with self._locked():
             began = time.monotonic()
-            rows = self.read(sql, parameters)
+            with self._pinned() as cursor:
+                rows = cursor.execute(sql, parameters).fetchall()
             return rows, time.monotonic() - began
+
+    @contextmanager
+    def _pinned(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Make one transaction of maintenance under the lock, which others have overtaken in no moment until it ends."""
+        cursor = self._begin()
+        try:
+            yield cursor
+            self.metadata.check_held()
+            cursor.execute("COMMIT")
+        except BaseException as error:
+            roll_back(cursor)
+            if isinstance(error, duckdb.Error):
+                raise self._unwritable(error) from error
+            raise
+        self.metadata.hold()
 
     def flush(self, table: str) -> tuple[int, float]:
         """Write a table's rows that lie in the bookkeeping into a file; return how many they were, and the seconds as above.
@@ -257,19 +292,14 @@ class Lake:
             return self._flush(table), time.monotonic() - began
 
     def _flush(self, table: str) -> int:
-        cursor = self.cursor()
-        try:
-            cursor.execute("BEGIN")
+        with self._pinned() as cursor:
             former = cursor.execute(_FORMER_SHAPES).fetchall()
             rows = cursor.execute("CALL ducklake_flush_inlined_data('lake', table_name => ?)", [table]).fetchall()
             if former:
                 self._renew_schema()
-            cursor.execute("COMMIT")
-            if former:
+        if former:
+            with self._pinned():
                 self._renew_schema()
-        except duckdb.Error as error:
-            roll_back(cursor)
-            raise self._unwritable(error) from error
         return sum(int(row[2]) for row in rows)
 
     @contextmanager
@@ -283,7 +313,7 @@ class Lake:
         if self._room is not None and self._room.is_full():
             self._room.throw_off()
             return no_room(self.file.parent)
-        return CatalogUnusable(f"cannot write the catalogue {self.place}: {_first_line(error)}")
+        return self._failure("write", error)
 
     def heal_sequence(self) -> bool:
         """End the commit of a writer that died in it; False when a writer is alive."""
@@ -304,6 +334,7 @@ class Lake:
             try:
                 with self.metadata.lock():
                     if changes:
+                        self.metadata.hold()
                         self.metadata.check_mark()
                     yield
             finally:

@@ -39,14 +39,14 @@ class LakePlace:
             connection.execute(sqlite_statement(self.file, self.file.parent / "data", options=", READ_ONLY"))
         else:
             load_extensions(connection, (*POSTGRES, *self.data.extensions))
-            attach_postgres(connection, self.address, self.data, options=", READ_ONLY")
+            attach_postgres(connection, self.address, self.data, read_only=True)
 
     def attach_blob_index(self, connection: duckdb.DuckDBPyConnection) -> bool:
         """Attach the record of blobs as `holdings`, after `attach`, for reading alone. Return False where there is none."""
         file = self.file.parent / "holdings.sqlite"
         if self.address is not None:
             connection.execute(
-                f"ATTACH '{quoted(libpq_options(self.address))}' AS holdings "
+                f"ATTACH '{quoted(libpq_options(self.address, read_only=True))}' AS holdings "
                 "(TYPE postgres, SECRET entrepot_database, SCHEMA 'entrepot', READ_ONLY)"
             )
         elif file.exists():

@@ -26,7 +26,7 @@ from catalog.query.question import Limits
 from catalog.query.task import Task, load_task
 from catalog.query.views import NOW, view_statements
 from catalog.units import parse_size
-from oci.errors import CatalogOutdated, CatalogUnusable, EntrepotError, QueryInvalid
+from oci.errors import CatalogOutdated, CatalogUnavailable, CatalogUnusable, EntrepotError, QueryInvalid
 
 _BATCH = 10_000
 _OVERHEAD = 3 * 2**30
@@ -85,8 +85,14 @@ def open_for_question(task: Task, names: frozenset[str] | None) -> duckdb.DuckDB
             connection.execute(statement)
         connection.execute("SET search_path = 'memory.questions,lake.main'")
     except duckdb.Error as error:
-        raise CatalogUnusable(f"cannot read the catalogue {place.name}: {str(error).partition(chr(10))[0]}") from error
+        kind = CatalogUnavailable if _is_away(place, error) else CatalogUnusable
+        raise kind(f"cannot read the catalogue {place.name}: {str(error).partition(chr(10))[0]}") from error
     return connection
+
+
+def _is_away(place: LakePlace, error: duckdb.Error) -> bool:
+    """Return whether another machine did not answer: the question itself reads nothing else that could fail so."""
+    return place.address is not None and isinstance(error, duckdb.IOException)
 
 
 def _begin(connection: duckdb.DuckDBPyConnection, task: Task) -> ProjectedRows | None:
@@ -129,6 +135,8 @@ def answer(task: Task) -> dict[str, object]:
             f"to spill (ENTREPOT_QUERY_SPILL); narrow it: {str(error).partition(chr(10))[0]}"
         ) from None
     except duckdb.Error as error:
+        if _is_away(task.place, error):
+            raise CatalogUnavailable(f"{task.place.name} does not answer: {str(error).partition(chr(10))[0]}") from None
         raise QueryInvalid(str(error)) from None
     except (pa.ArrowException, NotImplementedError) as error:
         raise QueryInvalid(f"the answer cannot be written: {error}") from None

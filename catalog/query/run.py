@@ -20,13 +20,13 @@ from catalog.blobs.lake_data import lake_place
 from catalog.query.question import Format, Limits, Question
 from catalog.query.task import Task
 from catalog.settings import Settings
-from oci.errors import CatalogOutdated, CatalogUnusable, EntrepotError, QueryInvalid
+from oci.errors import CatalogOutdated, CatalogUnavailable, CatalogUnusable, EntrepotError, QueryInvalid
 
 _STARTING = 30.0
 """Seconds beyond its own limit after which a process is killed that has not ended: it starts, attaches and ends in them."""
 
 _KINDS: Mapping[str, type[EntrepotError]] = {
-    kind.__name__: kind for kind in (QueryInvalid, CatalogOutdated, CatalogUnusable)
+    kind.__name__: kind for kind in (QueryInvalid, CatalogOutdated, CatalogUnavailable, CatalogUnusable)
 }
 
 

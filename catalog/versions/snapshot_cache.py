@@ -155,6 +155,10 @@ class Snapshots:
         self._lake.confirm()
         self._read_news()
 
+    def look(self) -> None:
+        """Have `looked_at` be now, without the listener; raise CatalogUnusable."""
+        self._lake.metadata.look()
+
     def learn(self) -> None:
         """Learn what other processes are known to have committed; raise CatalogUnusable."""
         self._read_news()
@@ -166,6 +170,11 @@ class Snapshots:
     async def confirm_on_loop(self) -> None:
         """Know on the event loop whether others have committed, which `is_current` then says; raise CatalogUnavailable."""
         await self._lake.confirm_on_loop()
+
+    @property
+    def looked_at(self) -> float:
+        """Return since when `is_current` is right: that moment by `time.monotonic`, infinity on one machine; no I/O."""
+        return self._lake.metadata.looked_at
 
     @property
     def is_shared(self) -> bool:

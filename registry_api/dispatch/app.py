@@ -13,8 +13,8 @@ from registry_api.context import Registry
 from registry_api.dispatch.headers import HeadersAdded
 from registry_api.dispatch.refusals import parameter_of, refuse, refuse_method
 from registry_api.dispatch.resolver import TargetResolver
-from registry_api.dispatch.routes import BASE, ROUTES, checked_name, match_path
-from registry_api.freshness import WARNING
+from registry_api.dispatch.routes import BASE, ROUTES, Endpoint, Match, checked_name, match_path
+from registry_api.freshness import WARNING, Confirmation
 from registry_api.http.bodies import ClientGone
 from registry_api.http.errors import Stopping, error_response, internal_error_response
 from registry_api.http.exchange import Exchange, exchange_of
@@ -81,22 +81,34 @@ class DistributionApi:
             current.set(self._hops_of(scope))
             if b"ns=" in scope["query_string"] and (registry_name := parameter_of(scope, "ns")):
                 name, namespace = self._resolver.resolve_namespace(registry_name, name)
-        is_confirmed = await self._resolver.confirm(match, route, name)
-        target = await self._resolver.resolve(match, route, name)
-        target.check(caller, scope)
-        request = RoutedRequest(name, target.repository, match.reference, caller, scope, receive)
-        response: Sendable
-        try:
-            response = await target.handler(registry, request)
-        except NotFound as error:
-            if is_confirmed:
-                raise
-            raise CatalogUnavailable("the catalogue's database does not answer, and memory lacks it") from error
-        if not is_confirmed:
-            response = HeadersAdded(response, [(b"warning", WARNING)])
+        request = RoutedRequest(name, "", match.reference, caller, scope, receive)
+        response = await self._handle(match, route, request)
         if namespace:
             return HeadersAdded(response, [(b"oci-namespace", namespace.encode("latin-1", "replace"))])
         return response
+
+    async def _handle(self, match: Match, route: Endpoint, request: RoutedRequest) -> Sendable:
+        """Respond by what memory knows, and by what this request knows of memory.
+
+        What is not found is looked for again once memory is confirmed. What cannot be confirmed has a warning, or fails.
+        """
+        found = await self._resolver.confirm(match, route, request.name)
+        try:
+            response = await self._handle_once(match, route, request)
+        except (NotFound, Unauthorized) as error:
+            if found is Confirmation.RECENT:
+                found = await self._resolver.confirm(match, route, request.name, own=True)
+                if found is Confirmation.OWN:
+                    return await self._handle_once(match, route, request)
+            if found is Confirmation.MISSING and isinstance(error, NotFound):
+                raise CatalogUnavailable("the catalogue's database does not answer, and memory lacks it") from error
+            raise
+        return HeadersAdded(response, [(b"warning", WARNING)]) if found is Confirmation.MISSING else response
+
+    async def _handle_once(self, match: Match, route: Endpoint, request: RoutedRequest) -> Sendable:
+        target = await self._resolver.resolve(match, route, request.name)
+        target.check(request.caller, request.scope)
+        return await target.handler(self._registry, request._replace(repository=target.repository))
 
     def _hops_of(self, scope: Scope) -> Hops:
         """Return the registries that the request has passed, and then this one."""

@@ -5,8 +5,9 @@ from registry_api.context import Registry
 from registry_api.dispatch.cached import CachedTarget
 from registry_api.dispatch.earlier import EarlierTarget
 from registry_api.dispatch.present import PresentTarget
-from registry_api.dispatch.routes import Endpoint, Match
+from registry_api.dispatch.routes import BLOB, MANIFEST, Endpoint, Match
 from registry_api.dispatch.target import PathTarget
+from registry_api.freshness import Confirmation, confirmation
 from registry_api.pull_through.caches import Caches
 from registry_api.pull_through.missing_children import MissingChildren
 
@@ -19,22 +20,29 @@ class TargetResolver:
         self._snapshots, self._distributions = registry.catalog.snapshots, registry.catalog.distributions
         self._serving = registry.catalog.serving
 
-    async def confirm(self, match: Match, route: Endpoint, name: str) -> bool:
-        """Know what all processes have committed by now; return False where a pull gets what was last confirmed.
+    async def confirm(self, match: Match, route: Endpoint, name: str, *, own: bool = False) -> Confirmation:
+        """Know what all processes have committed by now, and have the handlers of this request know how well that is known.
 
-        What a shared catalogue's memory has by digest needs no confirmation. Raises CatalogUnusable.
+        A manifest or blob that a shared catalogue's memory has by digest needs no confirmation, unless `own` wants one; a change
+        needs one always. Raises CatalogUnusable.
         """
-        registry, is_pull = self._registry, route.action == "pull"
+        found = await self._confirm(match, name, is_pull=route.action == "pull", own=own)
+        confirmation.set(found)
+        return found
+
+    async def _confirm(self, match: Match, name: str, *, is_pull: bool, own: bool) -> Confirmation:
+        registry = self._registry
         if not self._serving.is_shared:
             if not self._snapshots.is_current():
                 await registry.threads.run(self._snapshots.refresh)
-            return True
-        if is_pull and registry.freshness.is_answering and self._serving.holds(name, match.reference):
-            return True
-        is_confirmed = await registry.freshness.confirm()
-        if not is_confirmed and not is_pull:
+            return Confirmation.OWN
+        needs_own = own or not is_pull or match.pattern not in (MANIFEST, BLOB)
+        if not needs_own and registry.freshness.is_recent() and self._serving.holds(name, match.reference):
+            return Confirmation.RECENT
+        found = await registry.freshness.confirm(own=own or not is_pull)
+        if found is Confirmation.MISSING and not is_pull:
             raise CatalogUnavailable("the catalogue's database does not answer")
-        return is_confirmed
+        return found
 
     async def resolve(self, match: Match, route: Endpoint, name: str) -> PathTarget:
         """Return the target of a path.

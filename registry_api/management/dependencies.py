@@ -1,17 +1,20 @@
 """Dependencies that every route of the management API shares: identity, rights, limits, and errors in the protocol's form."""
 
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
+from starlette.types import Scope
 
 from catalog.access.administration import Administration
 from catalog.access.policy import NOBODY, Action, Caller
 from catalog.audit import Event, Outcome
 from catalog.catalog import Catalog
-from oci.errors import EntrepotError, Unsupported
+from oci.errors import EntrepotError, InvalidInput, Unsupported
+from oci.unicode import is_fit
 from registry_api.auth.access_controller import LoginNeeded, address_of
 from registry_api.auth.challenges import BASIC
 from registry_api.auth.login_checks import address_key
@@ -49,6 +52,9 @@ FAILURES: dict[int | str, dict[str, Any]] = {
 LARGEST_BODY = 1024 * 1024
 """Bytes of the largest body that a route of the management API takes."""
 
+_SUSPECT = (b"\\u", b"\xed", b"\0")
+"""Bytes without which no JSON has unfit text: escapes, surrogates as UTF-8, and UTF-16."""
+
 _CALLER = "entrepot.caller"
 """The key of a request's scope that keeps the caller, once known."""
 
@@ -65,6 +71,7 @@ class ManagementRoute(APIRoute):
 
         async def answer(request: Request) -> Response:
             try:
+                check_url(request.scope)
                 if has_body:
                     request = await _admit_body(request)
                 if not self.takes_turns or request.method != "GET":
@@ -98,7 +105,32 @@ async def _admit_body(request: Request) -> Request:
     if caller == NOBODY and not registry.access.allows_anonymous_changes():
         raise LoginNeeded(f"{request.method} {request.scope['path'][:300]} needs a login")
     raw = await read_whole(request.receive, limit=LARGEST_BODY, announced=announced_length(request.scope))
+    check_body(raw)
     return Request(request.scope, whole_body(raw, request.receive))
+
+
+def check_url(scope: Scope) -> None:
+    """Raise InvalidInput for a path or query with a NUL, which databases cannot hold; other bytes were made fit already."""
+    if "\0" in scope["path"] or b"%00" in scope["query_string"] or b"\0" in scope["query_string"]:
+        raise InvalidInput("the URL holds a NUL, which is no text")
+
+
+def check_body(raw: bytes) -> None:
+    """Raise InvalidInput for JSON whose texts hold a NUL or half a surrogate pair; leave what is no JSON to others."""
+    if not any(mark in raw for mark in _SUSPECT):
+        return
+    try:
+        left = [json.loads(raw)]
+    except (ValueError, RecursionError):
+        return
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            left += [*value, *value.values()]
+        elif isinstance(value, list):
+            left += value
+        elif isinstance(value, str) and not is_fit(value):
+            raise InvalidInput(f"{value[:100]!r} holds a NUL or half a surrogate pair, which is no text")
 
 
 async def identify(registry: Registry, request: Request) -> Caller:

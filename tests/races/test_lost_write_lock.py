@@ -8,12 +8,14 @@ import duckdb
 import pytest
 
 from catalog.database.postgresql import PostgresDatabase
+from catalog.lake import connection
 from catalog.lake.connection import Lake
 from catalog.lake.metadata.data import LakeData
 from catalog.lake.metadata.postgresql import PostgresMetadata
+from catalog.lake.schema import SCHEMA_VERSION
 from catalog.postgres_address import parse_address
 from catalog.versions.change_feed import ChangeFeed
-from oci.errors import CatalogUnusable
+from oci.errors import CatalogUnavailable, CatalogUnusable
 from tests.postgresql import PostgresServer
 
 Loses = Callable[[Lake], None]
@@ -118,12 +120,112 @@ def test_a_thread_whose_transaction_could_not_begin_begins_the_next(
 ) -> None:
     lake, _ = lakes
 
-    def fail(connection: duckdb.DuckDBPyConnection) -> None:
+    def fail(cursor: duckdb.DuckDBPyConnection) -> None:
         monkeypatch.undo()
-        connection.execute("FROM nothing_of_that_name")
+        cursor.execute("FROM nothing_of_that_name")
 
     monkeypatch.setattr(lake.metadata, "pin", fail)
     with pytest.raises(CatalogUnusable):
         put(lake, "failed", by_duckdb=True)
     put(lake, "next", by_duckdb=True)
     assert digests(lake) == {"first", "second", "next"}
+
+
+FLUSH = "CALL ducklake_flush_inlined_data('lake', table_name => 'pulls')"
+MERGE = "CALL ducklake_merge_adjacent_files('lake')"
+EXPIRE = "CALL ducklake_expire_snapshots('lake', versions => [1, 2])"
+CLEAN = "CALL ducklake_cleanup_old_files('lake', cleanup_all => true)"
+
+
+def state(lake: Lake) -> set[tuple[object, ...]]:
+    """Return what maintenance changes: snapshots, files, and rows that are kept in the bookkeeping."""
+    meta = "__ducklake_metadata_lake"
+    return {
+        *lake.read(f"SELECT 'snapshot', snapshot_id FROM {meta}.ducklake_snapshot"),
+        *lake.read(f"SELECT 'file', data_file_id FROM {meta}.ducklake_data_file"),
+        *lake.read("SELECT 'row', digest FROM pulls"),
+    }
+
+
+@pytest.mark.parametrize("moment", ["pin", "check_held"])
+@pytest.mark.parametrize("sql", ["", FLUSH, MERGE, EXPIRE, CLEAN])
+def test_maintenance_that_has_lost_the_lock_changes_nothing(
+    lakes: tuple[Lake, Lake], loses: Loses, monkeypatch: pytest.MonkeyPatch, moment: str, sql: str
+) -> None:
+    """Before its transaction begins, and before that ends; another process writes meanwhile."""
+    ours, other = lakes
+    after: list[set[tuple[object, ...]]] = []
+    real = getattr(ours.metadata, moment)
+
+    def overtaken(*arguments: object) -> None:
+        monkeypatch.undo()
+        loses(ours)
+        if moment == "pin":
+            ours.cursor().execute("ROLLBACK")
+        put(other, "other")
+        after.append(state(other))
+        if moment == "pin":
+            ours.cursor().execute("BEGIN")
+        real(*arguments)
+
+    monkeypatch.setattr(ours.metadata, moment, overtaken)
+    with pytest.raises(CatalogUnavailable):
+        ours.maintain(sql) if sql else ours.flush("pulls")
+    assert [state(other)] == after
+    assert digests(other) == {"first", "second", "other"}
+    ours.maintain(sql) if sql else ours.flush("pulls")
+    assert digests(ours) == {"first", "second", "other"}
+
+
+def test_the_lock_need_not_be_asked_for_by_what_makes_a_snapshot(
+    lakes: tuple[Lake, Lake], loses: Loses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The number of a snapshot is given once, however late the lock is lost."""
+    ours, other = lakes
+
+    def overtaken() -> None:
+        monkeypatch.undo()
+        loses(ours)
+        put(other, "other")
+
+    monkeypatch.setattr(ours.metadata, "check_held", overtaken)
+    with pytest.raises(CatalogUnavailable):
+        ours.flush("pulls")
+    assert digests(other) == {"first", "second", "other"}
+
+
+@pytest.mark.parametrize("moment", ["check_mark", "check_held"])
+def test_a_step_of_the_schema_is_made_once(
+    tmp_path: Path, postgres_server: PostgresServer, loses: Loses, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Another process makes it once the lock is lost: after this one has looked, and while it makes the step."""
+    address = parse_address(postgres_server.new_database(), postgres_server.password)
+    count = SCHEMA_VERSION
+    databases = [PostgresDatabase(address) for _ in range(2)]
+
+    def open_lake(database: PostgresDatabase) -> Lake:
+        metadata = PostgresMetadata(database, LakeData(f"{tmp_path / 'data'}/"), lock_timeout=10)
+        return Lake(tmp_path / "catalog.sqlite", memory="256MB", threads=1, lock_timeout=10, metadata=metadata)
+
+    with monkeypatch.context() as older:
+        older.setattr(connection, "SCHEMA_VERSION", count - 1)
+        open_lake(databases[0]).close()
+    real = getattr(PostgresMetadata, moment)
+
+    def overtaken(metadata: PostgresMetadata) -> None:
+        monkeypatch.undo()
+        process = metadata.lock_connection.info.backend_pid
+        postgres_server.execute(f"SELECT pg_terminate_backend({process}, 5000)")
+        open_lake(databases[1]).close()
+        if moment == "check_held":
+            real(metadata)
+
+    monkeypatch.setattr(PostgresMetadata, moment, overtaken)
+    with pytest.raises(CatalogUnavailable):
+        open_lake(databases[0])
+    lake = open_lake(databases[0])
+    numbers = lake.read("SELECT number FROM schema_versions ORDER BY number")
+    assert numbers == [(number,) for number in range(1, count + 1)]
+    lake.close()
+    for database in databases:
+        database.close()

@@ -12,6 +12,10 @@ from catalog.postgres_address import PostgresAddress
 SQLITE = ("sqlite_scanner", "ducklake")
 POSTGRES = ("postgres_scanner", "ducklake")
 """DuckDB's extensions for a lake in either engine."""
+CONNECTIONS = 8
+"""Connections of DuckDB's in one process at most; who finds none free waits.
+
+A thread needs one, and maintenance, which is one thread, a second for the bookkeeping: so nobody waits for who waits."""
 
 
 def sqlite_statement(file: Path, data: Path, *, options: str = "") -> str:
@@ -21,13 +25,26 @@ def sqlite_statement(file: Path, data: Path, *, options: str = "") -> str:
 
 
 def attach_postgres(
-    connection: duckdb.DuckDBPyConnection, address: PostgresAddress, data: LakeData, *, options: str = ""
+    connection: duckdb.DuckDBPyConnection,
+    address: PostgresAddress,
+    data: LakeData,
+    *,
+    options: str = "",
+    read_only: bool = False,
 ) -> None:
-    """Attach the lake as `lake`. Its password and keys are DuckDB's secrets, which no error repeats."""
+    """Attach the lake as `lake`; with `read_only` neither DuckDB nor the server lets anything be written.
+
+    Its password and keys are DuckDB's secrets, which no error repeats.
+    """
+    options += ", READ_ONLY" if read_only else ""
+    if not read_only:  # a question has several scans on several threads, which must not wait for each other
+        connection.execute(f"SET pg_pool_max_connections = {CONNECTIONS}")
+        connection.execute("SET pg_pool_acquire_mode = 'wait'")  # else each thread that reads opens one more
     _make_secret(connection, "entrepot_database", "postgres", _login(address))
     make_data_secret(connection, data)
+    session = quoted(libpq_options(address, read_only=read_only))
     connection.execute(
-        f"CREATE OR REPLACE SECRET entrepot_lake (TYPE ducklake, METADATA_PATH '{quoted(libpq_options(address))}', "
+        f"CREATE OR REPLACE SECRET entrepot_lake (TYPE ducklake, METADATA_PATH '{session}', "
         "METADATA_PARAMETERS MAP {'TYPE': 'postgres', 'SECRET': 'entrepot_database'})"
     )
     connection.execute("SET ducklake_max_retry_count = 0")  # else it commits stale plans once more, silently
@@ -55,9 +72,12 @@ def _login(address: PostgresAddress) -> dict[str, str]:
     return {**login, "PASSWORD": address.password} if address.password else login
 
 
-def libpq_options(address: PostgresAddress) -> str:
-    """Return what libpq is told beside the login."""
-    options = {"connect_timeout": "5", **dict(address.options)}
+def libpq_options(address: PostgresAddress, *, read_only: bool = False) -> str:
+    """Return what libpq is told beside the login; with `read_only` the session takes no writes."""
+    options = {**address.session(), "application_name": "entrepot duckdb"}
+    if read_only:
+        options |= {"application_name": "entrepot question", "target_session_attrs": "primary"}
+        options |= {"options": "-c default_transaction_read_only=on"}
     return " ".join(f"{name}='{value}'" for name, value in options.items())
 
 

@@ -1,6 +1,6 @@
 """Where the rows of a lake in PostgreSQL lie."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 
@@ -10,6 +10,8 @@ class LakeData:
 
     place: str
     secret: Mapping[str, str] = field(default_factory=dict, repr=False)
+    renew: Callable[[], Mapping[str, str]] | None = field(default=None, repr=False, compare=False)
+    """Returns the secret as of now, where it may expire; it asks a server only where that is due."""
 
     @property
     def extensions(self) -> tuple[str, ...]:

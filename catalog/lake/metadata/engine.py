@@ -69,6 +69,9 @@ class Metadata(Protocol):
     def attach(self, connection: duckdb.DuckDBPyConnection, *, inlined_rows: int) -> None:
         """Attach the lake as `lake`; the lock is held."""
 
+    def renew(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Have DuckDB, by a connection of its instance, read rows by a secret that has not expired; cheap where none is due."""
+
     def lock(self) -> AbstractContextManager[None]:
         """Be the one writer of all processes that use it; raise CatalogBusy, CatalogUnavailable."""
 
@@ -77,6 +80,12 @@ class Metadata(Protocol):
 
     def begin(self) -> int:
         """Begin a write under the lock; return the position that it builds on, which memory has to know."""
+
+    def hold(self) -> None:
+        """Take the newest snapshot as the one that the next transaction builds on; the lock is held. Raise CatalogUnavailable."""
+
+    def check_held(self) -> None:
+        """Raise CatalogUnavailable where the lock was lost."""
 
     def pin(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Refuse a transaction of DuckDB, just begun, that does not build on that position."""
@@ -92,6 +101,13 @@ class Metadata(Protocol):
 
     def confirm(self) -> None:
         """Make the position cover all that was committed before the call; raise CatalogUnavailable."""
+
+    @property
+    def looked_at(self) -> float:
+        """Return since when `sequence` has missed no commit: that moment by `time.monotonic`, infinity on one machine; no I/O."""
+
+    def look(self) -> None:
+        """Have `sequence`, and all else that the listener tells, miss nothing until now; raise CatalogUnusable."""
 
     async def confirm_on_loop(self) -> None:
         """Do the same on the one event loop of this process, one call at a time."""

@@ -6,9 +6,12 @@ has lost the lock cannot commit. DuckDB's transactions run on sessions of its ow
 (docs/adr/0021-postgresql.md). A trigger tells all listeners of each snapshot.
 """
 
+import logging
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import duckdb
@@ -21,13 +24,16 @@ from catalog.lake.direct.append import Append
 from catalog.lake.direct.postgresql_session import PostgresSession
 from catalog.lake.direct.supervisor import WorkerDied
 from catalog.lake.direct.transaction import Bookkeeping, DirectCommit
-from catalog.lake.metadata.attachment import POSTGRES, attach_postgres
+from catalog.lake.metadata.attachment import POSTGRES, attach_postgres, make_data_secret
 from catalog.lake.metadata.data import LakeData
 from catalog.lake.metadata.engine import META, Read, Row
 from catalog.lake.metadata.loop_connection import NEWEST, LoopConnection
 from catalog.lake.metadata.position import Confirmer, SnapshotPosition
-from oci.errors import CatalogBusy, CatalogUnavailable
+from oci.errors import CatalogBusy, CatalogUnavailable, LocalError
 
+log = logging.getLogger("catalog")
+RENEWED_EVERY = 30.0
+"""Seconds in which credentials for S3 are looked at once at most; boto3 renews those of a role ten minutes before they end."""
 _LOCK = lock_key("catalogue")
 _KEEPALIVE = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
 """The server gives up the lock of a machine that was cut off after some 25 seconds."""
@@ -49,23 +55,24 @@ class PostgresMetadata:
     def __init__(
         self, database: PostgresDatabase, data: LakeData, *, lock_timeout: float, listener: Listener | None = None
     ) -> None:
-        self._database, self._address, self.data = database, database.address, data
+        self._database, self.address, self.data = database, database.address, data
         self._lock_timeout = lock_timeout
         self.extensions = (*POSTGRES, *data.extensions)
         self._connection: psycopg.Connection[Any] | None = None
         self._base = 0
         self.sequence = SnapshotPosition()
         self.worker = _DirectWriter(self)
-        self._loop_connection = LoopConnection(self._address, self.sequence)
+        self._loop_connection = LoopConnection(self.address, self.sequence)
         self._confirmer = Confirmer(self._ask_newest, self.sequence)
         self._listener = listener
+        self._renewing, self._renew_at = threading.Lock(), time.monotonic() + RENEWED_EVERY
 
     @property
     def place(self) -> str:
-        return self._address.place
+        return self.address.place
 
     def attach(self, connection: duckdb.DuckDBPyConnection, *, inlined_rows: int) -> None:
-        attach_postgres(connection, self._address, self.data, options=f", DATA_INLINING_ROW_LIMIT {inlined_rows}")
+        attach_postgres(connection, self.address, self.data, options=f", DATA_INLINING_ROW_LIMIT {inlined_rows}")
         with self._database.transaction() as transaction:
             found = transaction.execute("SELECT 1 FROM pg_trigger WHERE tgname = 'tell_of_snapshot'").fetchone()
             if found is None:
@@ -73,6 +80,21 @@ class PostgresMetadata:
         self.confirm()
         if self._listener is not None:
             self._listener.watch(self._look)
+
+    def renew(self, connection: duckdb.DuckDBPyConnection) -> None:
+        if self.data.renew is None or time.monotonic() < self._renew_at or not self._renewing.acquire(blocking=False):
+            return
+        try:
+            self._renew_at = time.monotonic() + RENEWED_EVERY
+            secret = self.data.renew()
+            if secret != self.data.secret:
+                self.data = replace(self.data, secret=secret)
+                with connection.cursor() as cursor:  # a transaction under way has nothing to do with it
+                    make_data_secret(cursor, self.data)
+        except LocalError as error:
+            log.warning("cannot renew the credentials for the rows of the catalogue error=%s", error)
+        finally:
+            self._renewing.release()
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -94,13 +116,12 @@ class PostgresMetadata:
                 "find it in pg_locks (locktype advisory), or raise ENTREPOT_LOCK_TIMEOUT"
             ) from None
         except psycopg.OperationalError as error:
-            raise connection_error(self._address, error) from error
+            raise connection_error(self.address, error) from error
 
     def _locked_connection(self) -> "psycopg.Connection[Any]":
-        sql = "SELECT pg_advisory_lock(%s)"
         if self._connection is not None and not self._connection.closed:
             try:
-                self._connection.execute(sql, (_LOCK,))
+                self._wait_for_lock(self._connection)
             except psycopg.errors.LockNotAvailable:
                 raise
             except psycopg.OperationalError:  # the server has ended it since
@@ -108,10 +129,19 @@ class PostgresMetadata:
             else:
                 return self._connection
         milliseconds = str(int(self._lock_timeout * 1000))
-        self._connection = connect_postgres(self._address, lock_timeout=milliseconds, **_KEEPALIVE)
+        self._connection = connect_postgres(self.address, purpose="writer", lock_timeout=milliseconds, **_KEEPALIVE)
         self.worker.forget()
-        self._connection.execute(sql, (_LOCK,))
+        self._wait_for_lock(self._connection)
         return self._connection
+
+    def _wait_for_lock(self, connection: "psycopg.Connection[Any]") -> None:
+        """Take the lock; raise LockNotAvailable after the timeout. The server takes one of 0 ms for none at all."""
+        if self._lock_timeout >= 0.001:
+            connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+            return
+        row = connection.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,)).fetchone()
+        if not (row and row[0]):
+            raise psycopg.errors.LockNotAvailable
 
     def _look(self, rows: Rows, is_new: bool) -> None:  # noqa: ARG002  # what is known only grows
         """Learn of commits, on the listener's thread."""
@@ -124,9 +154,18 @@ class PostgresMetadata:
             mark.check(self.place)
 
     def begin(self) -> int:
+        self.hold()
+        return self.sequence.value
+
+    def hold(self) -> None:
         self._base = self._ask_newest()
         self.sequence.advance(self._base)
-        return self.sequence.value
+
+    def check_held(self) -> None:
+        try:
+            self.lock_connection.execute("SELECT 1")
+        except psycopg.OperationalError:
+            raise self.overtaken() from None
 
     def pin(self, connection: duckdb.DuckDBPyConnection) -> None:
         row = connection.execute("FROM ducklake_current_snapshot('lake')").fetchone()
@@ -153,6 +192,16 @@ class PostgresMetadata:
 
     def confirm(self) -> None:
         self._confirmer.confirm()
+
+    @property
+    def looked_at(self) -> float:
+        return float("-inf") if self._listener is None else self._listener.looked_at
+
+    def look(self) -> None:
+        if self._listener is None:
+            self.confirm()
+        else:
+            self._listener.look(self._database.rows)
 
     async def confirm_on_loop(self) -> None:
         await self._loop_connection.confirm()
@@ -216,6 +265,9 @@ class _DirectWriter:
             self._bookkeeping = Bookkeeping(PostgresSession(self._metadata.lock_connection))
         try:
             return self._bookkeeping.commit(DirectCommit(appends, author, text, note), before=check)
+        except psycopg.errors.ReadOnlySqlTransaction as error:  # the server has become a standby
+            self._metadata.lock_connection.close()
+            raise connection_error(self._metadata.address, error) from error
         except psycopg.Error as error:
             raise WorkerDied(base + 1) from error
 

@@ -54,6 +54,9 @@ class SqliteMetadata:
         if found is not None and found[0] != f"{self._data}/":
             connection.execute(f"UPDATE {where.replace(' WHERE', ' SET value = ? WHERE')}", [f"{self._data}/"])
 
+    def renew(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Do nothing: the rows are files."""
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Be the one writer on this machine, by a lock on a file beside the catalogue."""
@@ -75,6 +78,12 @@ class SqliteMetadata:
 
     def begin(self) -> int:
         return self.sequence.begin()
+
+    def hold(self) -> None:
+        """Do nothing, as `pin`."""
+
+    def check_held(self) -> None:
+        """Do nothing: the lock ends with the process."""
 
     def pin(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Do nothing: SQLite refuses a transaction that others have overtaken."""
@@ -109,6 +118,13 @@ class SqliteMetadata:
 
     def confirm(self) -> None:
         """Do nothing: the counter is in shared memory."""
+
+    @property
+    def looked_at(self) -> float:
+        return float("inf")
+
+    def look(self) -> None:
+        """Do nothing: all processes see the counter."""
 
     async def confirm_on_loop(self) -> None:
         """Do nothing, as `confirm`."""
