@@ -23,7 +23,7 @@ from catalog.lake.metadata.sqlite import SqliteMetadata
 from catalog.lake.nested_repair import heal_inlined
 from catalog.lake.schema import MIGRATIONS, SCHEMA_VERSION, TEXTS_SINCE
 from catalog.lake.writer import Writer, roll_back
-from oci.errors import CatalogUnusable, LocalError
+from oci.errors import CatalogUnavailable, CatalogUnusable, LocalError
 
 _RENEWED_EVERY = 60.0
 """Seconds in which readers of one process renew the schema once at most."""
@@ -136,7 +136,7 @@ class Lake:
         try:
             return self._read(sql, parameters)
         except duckdb.Error as error:
-            raise CatalogUnusable(f"cannot read the catalogue {self.place}: {_first_line(error)}") from error
+            raise self._failure("read", error) from error
 
     def _read(self, sql: str, parameters: Sequence[object]) -> list[Row]:
         if self._writer == threading.get_ident():  # nobody flushes meanwhile
@@ -283,7 +283,13 @@ class Lake:
         if self._room is not None and self._room.is_full():
             self._room.throw_off()
             return no_room(self.file.parent)
-        return CatalogUnusable(f"cannot write the catalogue {self.place}: {_first_line(error)}")
+        return self._failure("write", error)
+
+    def _failure(self, act: str, error: duckdb.Error) -> CatalogUnusable:
+        """Return what a failed statement is told as: a database or store that does not answer may answer again."""
+        is_silence = self.is_shared and isinstance(error, duckdb.IOException)
+        kind = CatalogUnavailable if is_silence else CatalogUnusable
+        return kind(f"cannot {act} the catalogue {self.place}: {_first_line(error)}")
 
     def heal_sequence(self) -> bool:
         """End the commit of a writer that died in it; False when a writer is alive."""

@@ -5,7 +5,7 @@ import logging
 from starlette.types import Message, Scope
 
 from catalog.access.policy import NOBODY
-from oci.errors import CatalogUnavailable, EntrepotError, RemoteLeftOut, Unsupported
+from oci.errors import EntrepotError, RemoteLeftOut, Unsupported
 from oci.reference import is_name
 from registry_api.auth.access_controller import LoginNeeded, ScopeMissing
 from registry_api.auth.challenges import challenge, scopes_for
@@ -34,8 +34,6 @@ def refuse(registry: Registry, scope: Scope, error: EntrepotError) -> WholeRespo
         return error_response(error)
     reference = registry.make_id()
     log.error("failed reference=%s method=%s path=%s error=%s", reference, scope["method"], scope["path"], error)
-    if isinstance(error, CatalogUnavailable):
-        return error_response(error, (b"retry-after", "2"), reference=reference)
     return error_response(error, reference=reference)
 
 
