@@ -24,7 +24,7 @@ def offload_rows(stage: Stage, *, rounds: int, seconds: float) -> Iterator[Row]:
         if processes == 1:
             with Connection(ours) as connection:
                 push_image(connection, REPOSITORY, make_image("v1", list(layers.values())))
-        nginx = start_nginx_before(stage.children, mine.port, mine.home / "blobs")
+        nginx = start_nginx_before(stage.children, mine.port, blobs=mine.home / "blobs")
         before, alone = replace(ours, name="nginx and entrepot", port=nginx.port), Server("nginx", nginx.files_port)
         for name, layer in layers.items():
             size, goal = GOALS[name]

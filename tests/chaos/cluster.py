@@ -20,6 +20,7 @@ class Cluster:
     database: PostgresServer
     parts: Mapping[str, Child]
     password: str
+    env: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def start_cluster(children: Children, folder: Path, *, replicas: int = 3) -> Clu
     parts = {f"replica {number}": one.child for number, one in enumerate(started)}
     parts["database"] = next(one for one in children.all if one.name == "postgres")
     parts["store"] = store.child
-    return Cluster(started, database, parts, started[0].password)
+    return Cluster(started, database, parts, started[0].password, shared)
 
 
 def faults_of(cluster: Cluster, *, pause: float) -> list[Fault]:
