@@ -25,8 +25,9 @@ test: setup tools ## run all tests, with the real clients and servers that can b
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 nightly: setup tools ## thousands of kills, and every answer after 300 commits of both writers: some hours
-	TEST_KILLS=1000 TEST_COMMITS=300 TEST_STEPS=100000 $(BIN)/python -m pytest --timeout=0 \
-		tests/crash tests/behaviour/test_direct_commits.py tests/migration/test_kills.py $(ARGS)
+	TEST_KILLS=1000 TEST_COMMITS=300 TEST_STEPS=100000 TEST_HISTORIES=100 $(BIN)/python -m pytest --timeout=0 \
+		tests/crash tests/behaviour/test_direct_commits.py tests/migration/test_kills.py \
+		tests/replicas/test_rights_property.py $(ARGS)
 
 chaos: setup tools ## three replicas over PostgreSQL and S3, whose parts are killed and paused in turn: some ten minutes
 	TEST_CHAOS_ROUNDS=2 TEST_CHAOS_PAUSE=15 $(BIN)/python -m pytest --timeout=0 -s tests/chaos $(ARGS)

@@ -27,7 +27,7 @@ def offload_rows(stage: Stage, *, rounds: int, seconds: float) -> Iterator[Row]:
         if (processes, remembers) == (1, False):
             with Connection(ours) as connection:
                 push_image(connection, REPOSITORY, make_image("v1", list(layers.values())))
-        nginx = start_nginx_before(stage.children, mine.port, mine.home / "blobs", remembers=remembers)
+        nginx = start_nginx_before(stage.children, mine.port, blobs=mine.home / "blobs", remembers=remembers)
         login = {"username": ""} if remembers else {}
         before = replace(ours, name="nginx and entrepot", port=nginx.port, **login)
         alone = Server("nginx", nginx.files_port)

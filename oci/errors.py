@@ -348,5 +348,11 @@ class CatalogMoved(CatalogUnusable):
     """The catalogue has moved to another place, or is still arriving there; it is read, and takes no changes."""
 
 
+class CatalogNewer(CatalogUnusable):
+    """A newer release has changed the schema so that this one may not write; it is to be upgraded, and others may answer."""
+
+    retryable = True
+
+
 class CatalogOutdated(CatalogUnusable):
     """The catalogue has another schema than this release, which opening it for writing would bring up to date."""

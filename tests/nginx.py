@@ -1,6 +1,7 @@
 """A real nginx in front of our registry, with the configuration that `deploy/nginx/entrepot.conf` shows."""
 
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +61,13 @@ class Nginx:
 
 
 def render_example(
-    *, port: int, plain_port: int, upstream: int, blobs: Path, certificate: Certificate | None, remembers: bool = False
+    *,
+    port: int,
+    plain_port: int,
+    upstreams: Sequence[int],
+    blobs: Path,
+    certificate: Certificate | None,
+    remembers: bool = False,
 ) -> str:
     """Return the example with ports, folder and certificate of a test; without a certificate it listens in plain HTTP.
 
@@ -68,7 +75,7 @@ def render_example(
     """
     listen = f"listen 127.0.0.1:{port}"
     changes = {
-        "server 127.0.0.1:5080;": f"server 127.0.0.1:{upstream};",
+        "server 127.0.0.1:5080;": "\n    ".join(f"server 127.0.0.1:{upstream};" for upstream in upstreams),
         "    listen 80;\n    listen [::]:80;\n": f"    listen 127.0.0.1:{plain_port};\n",
         "    listen 443 ssl;\n    listen [::]:443 ssl;\n": f"    {listen}{' ssl' if certificate else ''};\n",
         "alias /var/lib/entrepot/blobs/;": f"alias {blobs}/;",
@@ -113,19 +120,21 @@ def check_nginx(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 def start_nginx_before(
     children: Children,
-    upstream: int,
+    *upstreams: int,
     blobs: Path,
-    *,
     certificate: Certificate | None = None,
     logs: bool = False,
     remembers: bool = False,
 ) -> Nginx:
-    """Start nginx before a registry of ours at that port, whose storage folder is `blobs`; `logs` what it sends."""
+    """Start nginx before a registry of ours at that port, or replicas at several, with the storage folder `blobs`.
+
+    `logs` what it sends.
+    """
     port, plain_port, files_port = free_port(), free_port(), free_port()
     text = render_example(
         port=port,
         plain_port=plain_port,
-        upstream=upstream,
+        upstreams=upstreams,
         blobs=blobs,
         certificate=certificate,
         remembers=remembers,

@@ -101,7 +101,7 @@ PACKAGE_ARROWS: dict[str, set[str]] = {
     "registry_api/health": {"context", "http"},
     "registry_api/http": set(),
     "registry_api/management": {"auth", "context", "http"},
-    "registry_api/metrics": {"auth", "context", "http", "management", "webhooks"},
+    "registry_api/metrics": {"auth", "context", "freshness", "http", "management", "webhooks"},
     "registry_api/fetch_locks": {"http"},
     "registry_api/on_demand": {"fetch_locks", "http"},
     "registry_api/pull_through": {"context", "http"},

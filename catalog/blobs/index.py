@@ -126,6 +126,8 @@ class BlobIndex:
             free = self.database.lock_free(transaction, {one.digest for one in ingests})
             self._keep(transaction, [one for one in ingests if one.digest in free], settle, is_remote)
         if len(free) < len(ingests) and (others := [one for one in ingests if one.digest not in free]):
+            for one in ingests:
+                one.is_done = one.digest in free
             try:
                 with self.database.transaction({one.digest for one in others}) as transaction:
                     self._keep(transaction, others, settle, is_remote)

@@ -10,7 +10,7 @@ from typing import Protocol, Self
 
 from catalog.disk_reserve import FULL, no_room
 from oci.digest import Digest
-from oci.errors import DigestInvalid, LocalError, StorageCorrupt
+from oci.errors import DigestInvalid, LocalError, StorageCorrupt, StorageUnavailable
 
 QUARANTINE = "quarantine"
 PIECES = "uploads"
@@ -146,8 +146,8 @@ class BlobStore(Protocol):
         ...
 
 
-class BlobVanished(LocalError):
-    """A blob that was on its way in has been removed by a sweep."""
+class BlobVanished(StorageUnavailable):
+    """A blob that was on its way in has been removed by a sweep, or the store has not kept what it acknowledged."""
 
 
 def check_staging(folder: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 import boto3
+from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
 from botocore.client import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
@@ -33,8 +34,28 @@ _PART = 64 * 1024 * 1024
 _SKIPPED = 1024 * 1024
 """Bytes that are rather read and dropped than asked for anew."""
 
+_RESUMED = 3
+"""How often the reading of an object goes on by a new request, after the store has broken off."""
+
 _URL_SECONDS = 1200
 _MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
+
+
+@dataclass(frozen=True, slots=True)
+class S3Patience:
+    """How long one request waits for a connection and for the next bytes, in seconds, and how often it is tried in all."""
+
+    connect: float
+    read: float
+    tries: int
+
+
+QUICK = S3Patience(connect=3, read=8, tries=3)
+"""Of requests that take the store moments, such as those within a transaction: less than the 30 seconds that others wait
+for its locks."""
+
+PATIENT = S3Patience(connect=10, read=60, tries=4)
+"""Of requests that bring bytes, or have the store copy them: it may write them to disks before it answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +102,9 @@ class S3BlobStore:
         self._bucket, self._prefix, self._staging, self._redirect = place.bucket, place.prefix, staging, redirect
         with storage_errors(staging):
             staging.mkdir(parents=True, exist_ok=True)
-        config = Config(
-            signature_version="s3v4",
-            s3={"addressing_style": "path" if place.endpoint else "auto"},
-            retries={"mode": "standard", "max_attempts": 5},
-            max_pool_connections=64,
-        )
         with s3_errors(place.bucket):
-            self._client: Any = boto3.session.Session().client("s3", endpoint_url=place.endpoint or None, config=config)
+            session = boto3.session.Session()
+            self._client, self._sender = _client(session, place, QUICK), _client(session, place, PATIENT)
             self._check_bucket()
 
     def _check_bucket(self) -> None:
@@ -107,8 +123,13 @@ class S3BlobStore:
 
     @property
     def client(self) -> Any:
-        """Return boto3's client."""
+        """Return boto3's client for requests that take the store moments."""
         return self._client
+
+    @property
+    def sender(self) -> Any:
+        """Return boto3's client for requests that bring bytes, or have the store copy them."""
+        return self._sender
 
     @property
     def bucket(self) -> str:
@@ -126,7 +147,7 @@ class S3BlobStore:
     def upload(self, staged: Path, key: str) -> None:
         """Upload a file in parts, each with a checksum that S3 compares."""
         with s3_errors(self._bucket):
-            self._client.upload_file(
+            self._sender.upload_file(
                 str(staged),
                 self._bucket,
                 key,
@@ -194,7 +215,7 @@ class S3BlobStore:
         aside = self.name_key(f"{QUARANTINE}/{digest.algorithm}/{digest.encoded[:2]}/{digest.encoded}")
         with s3_errors(self._bucket):
             try:
-                self._client.copy({"Bucket": self._bucket, "Key": self.key(digest)}, self._bucket, aside)
+                self._sender.copy({"Bucket": self._bucket, "Key": self.key(digest)}, self._bucket, aside)
             except ClientError as error:
                 if not is_missing(error):
                     raise
@@ -257,9 +278,16 @@ class S3BlobReader:
             return b""
         if self._body is None or not 0 <= offset - self._position <= _SKIPPED:
             self.begin(offset)
-        with s3_errors(self._bucket):
-            self._read(offset - self._position)
-            return self._read(length)
+        for tries_left in reversed(range(_RESUMED)):
+            try:
+                with s3_errors(self._bucket):
+                    self._read(offset - self._position)
+                    return self._read(length)
+            except StorageUnavailable:
+                if not tries_left:
+                    raise
+                self.begin(offset)
+        raise AssertionError("the last try returns or raises")
 
     def _read(self, length: int) -> bytes:
         """Read so many bytes, or raise."""
@@ -287,6 +315,18 @@ class S3BlobReader:
         self.close()
 
 
+def _client(session: Any, place: S3Place, patience: S3Patience) -> Any:
+    config = Config(
+        signature_version="s3v4",
+        s3={"addressing_style": "path" if place.endpoint else "auto"},
+        retries={"mode": "standard", "total_max_attempts": patience.tries},
+        connect_timeout=patience.connect,
+        read_timeout=patience.read,
+        max_pool_connections=64,
+    )
+    return session.client("s3", endpoint_url=place.endpoint or None, config=config)
+
+
 def error_code(error: ClientError) -> str:
     """Return S3's name of an error."""
     return str(error.response.get("Error", {}).get("Code", ""))
@@ -306,5 +346,5 @@ def s3_errors(bucket: str) -> Iterator[None]:
         raise StorageUnavailable(
             f"S3 bucket {bucket}: {error_code(error)}: {error.response.get('Error', {}).get('Message', '')}"
         ) from error
-    except (BotoCoreError, HTTPClientError) as error:
+    except (BotoCoreError, HTTPClientError, Boto3Error) as error:
         raise StorageUnavailable(f"S3 bucket {bucket} cannot be used: {error}") from error

@@ -25,6 +25,9 @@ _REMEMBERED = 4096
 _SENT_AGAIN = 5
 """How often a blob is brought into the store again that sweeps take away under our hands."""
 
+_REMOTE_GROUPS = 4
+"""Groups of ingests of one process at a time while its store is slow: each holds one of eight connections to the database."""
+
 STREAMED = "sha256"
 """The algorithm hashed while bytes arrive; another is known only at the end, and then the staged file is read once."""
 
@@ -109,7 +112,10 @@ class Uploads:
         self._states: OrderedDict[str, tuple[int, Hasher]] = OrderedDict()
         self._guard = threading.Lock()
         self._owners: dict[str, str] = {}
-        self._queue = IngestQueue(lambda ingests: blob_index.ingest(ingests, store.settle, is_remote=store.is_remote))
+        self._queue = IngestQueue(
+            lambda ingests: blob_index.ingest(ingests, store.settle, is_remote=store.is_remote),
+            groups=_REMOTE_GROUPS if store.is_remote and blob_index.database.is_shared else 1,
+        )
 
     def begin(self, repository: str, size: int = 0) -> "UploadSession":
         """Open a new, empty session for a repository; raise StorageFull where there is no room for `size` bytes."""

@@ -34,7 +34,10 @@ class Transaction(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """A tenant's tables: statements, separated by semicolons, that take them from each number to the next, for each engine."""
+    """A tenant's tables: statements, separated by semicolons, that take them from each number to the next, for each engine.
+
+    PostgreSQL's steps after the first only add, and what they add may be left out: replicas of the release before go on beside.
+    """
 
     name: str
     sqlite: tuple[str, ...]

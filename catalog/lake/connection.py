@@ -21,7 +21,7 @@ from catalog.lake.duckdb_instance import load_extensions, open_duckdb
 from catalog.lake.metadata.engine import Metadata, Row
 from catalog.lake.metadata.sqlite import SqliteMetadata
 from catalog.lake.nested_repair import heal_inlined
-from catalog.lake.schema import MIGRATIONS, SCHEMA_VERSION, TEXTS_SINCE
+from catalog.lake.schema import BREAKING, MIGRATIONS, SCHEMA_VERSION, TEXTS_SINCE
 from catalog.lake.writer import Writer, roll_back
 from oci.errors import CatalogUnavailable, CatalogUnusable, LocalError
 
@@ -76,7 +76,7 @@ class Lake:
         self._direct_commits, self._worker_after = direct_commits, worker_after
         try:
             with self._locked(changes=False):  # two processes that both make the lake would hinder each other
-                self.metadata.attach(self._root, inlined_rows=INLINED_ROWS)
+                self.metadata.attach(self._root, inlined_rows=INLINED_ROWS, schema=SCHEMA_VERSION)
                 self._root.execute("USE lake")
                 self._migrate()
         except BaseException as error:
@@ -93,14 +93,17 @@ class Lake:
         return self.metadata.place
 
     def _migrate(self) -> None:
-        """Bring the schema up to date; raise CatalogMoved where that would change a catalogue that takes no changes."""
+        """Bring the schema up to date; raise CatalogMoved where that would change a catalogue that takes no changes.
+
+        Raise CatalogNewer for one that a newer release has made, unless all it did is to add.
+        """
         self._root.execute(
             "CREATE TABLE IF NOT EXISTS schema_versions (number BIGINT NOT NULL, applied_at TIMESTAMPTZ NOT NULL)"
         )
         row = self._root.execute("SELECT coalesce(max(number), 0) FROM schema_versions").fetchone()
         found = int(row[0]) if row else 0
         if found > SCHEMA_VERSION:
-            raise CatalogUnusable(f"{self.place} was written by a newer release (schema {found}); upgrade entrepot")
+            self.metadata.check_newer(found)
         if found < SCHEMA_VERSION:
             self.metadata.check_mark()
         if (
@@ -109,6 +112,8 @@ class Lake:
             self._run_migrations(range(SCHEMA_VERSION))
             return
         for number in range(found, SCHEMA_VERSION):
+            if number + 1 in BREAKING:
+                self.metadata.refuse_older(number + 1)
             if number < TEXTS_SINCE:  # a transaction of its own: DuckDB changes one database in each
                 heal_inlined(self._root)
             self._run_migrations(range(number, number + 1))

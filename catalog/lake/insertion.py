@@ -36,11 +36,17 @@ def insert_rows(cursor: duckdb.DuckDBPyConnection, rows: Rows) -> None:
         for start in range(0, len(rows.values), _FEW):
             some = rows.values[start : start + _FEW]
             places = ", ".join([f"({', '.join('?' * len(some[0]))})"] * len(some))
-            cursor.execute(f"INSERT INTO {rows.table} VALUES {places}", [value for row in some for value in row])
+            into = f"{rows.table} ({_first_columns(cursor, rows.table, len(some[0]))})"
+            cursor.execute(f"INSERT INTO {into} VALUES {places}", [value for row in some for value in row])
     elif len(rows.values) > _FEW:
         _insert_arrow(cursor, rows, rows.columns)
     else:
         _insert_json(cursor, rows, rows.columns)
+
+
+def _first_columns(cursor: duckdb.DuckDBPyConnection, table: str, width: int) -> str:
+    """Return the names of a table's first columns; a newer release may have added others behind them."""
+    return ", ".join(str(row[0]) for row in cursor.execute(f"DESCRIBE {table}").fetchall()[:width])
 
 
 def _insert_json(cursor: duckdb.DuckDBPyConnection, rows: Rows, names: Sequence[str]) -> None:

@@ -263,6 +263,10 @@ MIGRATIONS: tuple[tuple[Migration, ...], ...] = (
 
 SCHEMA_VERSION = len(MIGRATIONS)
 
+BREAKING: frozenset[int] = frozenset()
+"""Numbers of schemas that releases before may not write to: those whose entries do more than add tables, views and columns that
+may be left out. Before an entry of these is applied, replicas of releases before are kept from writing."""
+
 
 def _since(words: str) -> int:
     """Return the version of the schema whose statements first hold these words."""

@@ -69,10 +69,9 @@ def open_for_question(task: Task, names: frozenset[str] | None) -> duckdb.DuckDB
     try:
         place.attach(connection)
         row = connection.execute("SELECT max(number) FROM lake.schema_versions").fetchone()
-        if not row or row[0] != SCHEMA_VERSION:
-            raise CatalogOutdated(
-                f"{place.name} has another schema than this release: {row and row[0]}, not {SCHEMA_VERSION}"
-            )
+        found = int(row[0] or 0) if row else 0
+        if found < SCHEMA_VERSION or (found > SCHEMA_VERSION and place.address is None):
+            raise CatalogOutdated(f"{place.name} has another schema than this release: {found}, not {SCHEMA_VERSION}")
         has_index = (names is None or "blobs" in names) and place.attach_blob_index(connection)
         connection.execute("SET TimeZone = 'UTC'")
         projection = _begin(connection, task)

@@ -9,6 +9,7 @@ from typing import cast
 from starlette.types import Scope
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
 
 from registry_api.connections.transports import Cycle, HeadTransport, RawSocket, ResponseTransport
 from registry_api.http.eager import run_eagerly
@@ -32,6 +33,12 @@ AT_ONCE = 8
 """Requests of one connection that came together and are answered before other connections have their turn."""
 
 _PULLS = ("GET", "HEAD")
+
+
+class LeavingState(ServerState):
+    """What a server's connections share; `is_leaving`: each response is the last of its connection."""
+
+    is_leaving = False
 
 
 class Connection(HttpToolsProtocol):
@@ -82,6 +89,7 @@ class Connection(HttpToolsProtocol):
         Not one that had to wait for others of its connection, nor many that came together: other connections have their turns.
         """
         scope = cast("Scope", cycle.scope)
+        cycle.keep_alive = cycle.keep_alive and not getattr(self.server_state, "is_leaving", False)
         self._offer(cycle, scope)
         if self._is_first and self._begun < AT_ONCE and scope["method"] in _PULLS and scope["path"].startswith("/v2/"):
             self._begun += 1

@@ -87,6 +87,10 @@ _PUBLIC_MESSAGES: Mapping[type[EntrepotError], str] = {
 """Messages of local failures for clients. The original messages name local files, and go to the log."""
 
 
+_OURS_AGAIN = 2.0
+"""Seconds after which clients may try again what our database or storage did not answer."""
+
+
 class Row(NamedTuple):
     """The status and code of a class of errors."""
 
@@ -130,6 +134,8 @@ def error_response(error: EntrepotError, *pairs: tuple[bytes, str], reference: s
     status, code = row_of(type(error))
     headers = list(pairs)
     retry_after = getattr(error, "retry_after", None)
+    if retry_after is None and is_ours(error) and error.retryable:
+        retry_after = _OURS_AGAIN
     if retry_after is not None:
         headers.append((b"retry-after", str(max(1, round(retry_after)))))
     elif isinstance(error, errors.CatalogUnavailable):

@@ -12,12 +12,16 @@ _T = TypeVar("_T")
 class Threads:
     """Pools that cannot starve each other; `close` waits for what is under way.
 
-    `files`: disk, hashing, catalogue reads. `commits`: they wait for each other, and the more wait the more go into one
-    transaction. `passwords`: each try takes a core and 64 MiB. `listings`: responses that take long to make.
+    `files`: disk, catalogue reads. `uploads`: hashing, and the store while it takes blobs. `commits`: they wait for each other,
+    and the more wait the more go into one transaction. `passwords`: each try takes a core and 64 MiB. `listings`: responses that
+    take long to make.
     """
 
-    def __init__(self, *, files: int = 16, commits: int = 32, passwords: int = 2, listings: int = 2) -> None:
+    def __init__(
+        self, *, files: int = 16, uploads: int = 16, commits: int = 32, passwords: int = 2, listings: int = 2
+    ) -> None:
         self.files = ThreadPoolExecutor(files, "files")
+        self.uploads = ThreadPoolExecutor(uploads, "uploads")
         self.commits = ThreadPoolExecutor(commits, "commits")
         self.passwords = ThreadPoolExecutor(passwords, "passwords")
         self.listings = ThreadPoolExecutor(listings, "listings")
@@ -40,7 +44,7 @@ class Threads:
 
     def close(self) -> None:
         """End the threads; calls not yet begun are dropped."""
-        for pool in (self.files, self.commits, self.passwords, self.listings):
+        for pool in (self.files, self.uploads, self.commits, self.passwords, self.listings):
             pool.shutdown(wait=True, cancel_futures=True)
 
 

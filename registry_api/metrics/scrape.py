@@ -8,6 +8,7 @@ from contextlib import suppress
 from catalog.remotes.clients import Upstreams
 from oci.errors import EntrepotError
 from registry_api.context import Registry
+from registry_api.freshness import Confirmation
 from registry_api.metrics import siblings
 from registry_api.metrics.flow_runs import flow_figures
 from registry_api.metrics.requests import RequestCounts
@@ -68,7 +69,6 @@ class Scrape:
             ("distributions",): len(catalog.distributions) - caches,
             ("caches",): caches,
             ("repositories",): catalog.snapshots.count,
-            ("database_answers",): self._registry.freshness.is_answering,
         }
 
     async def _ask(self) -> None:
@@ -79,8 +79,17 @@ class Scrape:
         self._asked_at = now
         run = self._registry.threads.run
         questions = [run(one) for one in (self._ready, self._disk, self._blobs, self._budgets)]
-        answers = await asyncio.gather(*map(_in_time, questions), _in_time(flow_figures(self._settings)))
-        self._asked = {("ready",): 0, **{key: value for answer in answers for key, value in answer.items()}}
+        answers = await asyncio.gather(
+            *map(_in_time, questions), _in_time(self._database()), _in_time(flow_figures(self._settings))
+        )
+        self._asked = {
+            ("ready",): 0,
+            ("database_answers",): 0,
+            **{key: value for answer in answers for key, value in answer.items()},
+        }
+
+    async def _database(self) -> Numbers:
+        return {("database_answers",): await self._registry.freshness.confirm(own=True) is Confirmation.OWN}
 
     def _ready(self) -> Numbers:
         self._registry.catalog.check()

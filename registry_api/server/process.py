@@ -5,8 +5,10 @@ import signal
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection as Pipe
+from typing import cast
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -15,10 +17,13 @@ from catalog.catalog import open_catalog
 from catalog.settings import Settings
 from oci.errors import LocalError, SettingsInvalid
 from registry_api.app import create_app
-from registry_api.connections.connection import Connection
+from registry_api.connections.connection import Connection, LeavingState
 
 _STOP_WITHIN = 3
 """Seconds that requests under way get to end when the server is told to stop."""
+
+_LEAVES_WITHIN = 1.0
+"""Seconds for which open connections are still served before idle ones end."""
 
 _KEEP_ALIVE = 75
 """Seconds an idle connection is kept: longer than Go's clients plan on using one, so that none is closed under a request."""
@@ -117,12 +122,13 @@ def _connection_class(settings: Settings) -> type[Connection]:
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which ends with its parent and closes connections whose requests do not begin."""
+    """uvicorn's server, which ends with its parent, closes connections whose requests do not begin, and leaves in order."""
 
     def __init__(
         self, config: uvicorn.Config, announce: Callable[[], None] = lambda: None, parent: Pipe | None = None
     ) -> None:
         super().__init__(config)
+        self.server_state = self._state = LeavingState()
         self._announce, self._parent = announce, parent
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -140,6 +146,45 @@ class Server(uvicorn.Server):
                     connection.end_if_stalled()
         return await super().on_tick(counter)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Leave, then end idle connections and wait for the requests under way."""
+        await self._leave(sockets or [])
+        await super().shutdown(sockets)
+
+    async def _leave(self, listeners: list[socket.socket]) -> None:
+        """Have proxies go elsewhere before a connection ends on which they may be sending.
+
+        1. Each response from now on ends its connection.
+        2. Take the connections that have come, and refuse others: a proxy that is refused sends nothing here for a while.
+        3. Serve those that are open until they have ended, a second at most.
+        """
+        self._state.is_leaving = True
+        accepted = [one for listener in listeners for one in _accept_waiting(listener)]
+        for server in self.servers:
+            server.close()
+        loop = asyncio.get_running_loop()
+        for one in accepted:
+            with suppress(OSError):  # the client has gone
+                await loop.connect_accepted_socket(self._protocol, one, ssl=self.config.ssl)
+        until = loop.time() + _LEAVES_WITHIN
+        while self.server_state.connections and loop.time() < until and not self.force_exit:  # noqa: ASYNC110  # it is uvicorn's set
+            await asyncio.sleep(0.02)
+
+    def _protocol(self) -> asyncio.Protocol:
+        kind = cast("type[Connection]", self.config.http_protocol_class)
+        return kind(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+
     def _stop(self) -> None:
         """Stop, since the parent has ended: its end of the pipe is closed."""
         self.should_exit = True
+
+
+def _accept_waiting(listener: socket.socket) -> list[socket.socket]:
+    """Return the connections that wait to be accepted, which closing the listener would reset."""
+    accepted: list[socket.socket] = []
+    listener.setblocking(False)
+    with suppress(OSError):  # BlockingIOError: no more
+        while True:
+            accepted.append(listener.accept()[0])
+            accepted[-1].setblocking(False)
+    return accepted

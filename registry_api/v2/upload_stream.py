@@ -118,7 +118,7 @@ class UploadStream:
         return await self._settle()
 
     def _begin(self, step: _Step) -> None:
-        self._pending = asyncio.get_running_loop().run_in_executor(self._threads.files, self._take, step)
+        self._pending = asyncio.get_running_loop().run_in_executor(self._threads.uploads, self._take, step)
 
     def _take(self, step: _Step) -> None:
         """Open the session, write what waits, take a step; on a thread."""

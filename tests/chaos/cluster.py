@@ -4,9 +4,12 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+from tests.chaos.partition import Link
 from tests.homes import new_home
 from tests.postgresql import PostgresServer, environment, make_postgres
 from tests.servers import Child, Children, EntrepotServer, start_entrepot, start_s3
@@ -14,12 +17,14 @@ from tests.servers import Child, Children, EntrepotServer, start_entrepot, start
 
 @dataclass
 class Cluster:
-    """The parts by name; `replicas` are those that clients know."""
+    """The parts by name; `replicas` are those that clients know. `links` are the first replica's networks, by where they lead."""
 
     replicas: list[EntrepotServer]
     database: PostgresServer
     parts: Mapping[str, Child]
     password: str
+    env: Mapping[str, str]
+    links: Mapping[str, Link] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -42,19 +47,38 @@ class Recovery:
     notes: list[str] = field(default_factory=list)
 
 
-def start_cluster(children: Children, folder: Path, *, replicas: int = 3) -> Cluster:
-    """Start all parts; the database syncs to disk, so that killing it loses nothing."""
+def start_cluster(children: Children, folder: Path, *, replicas: int = 3, links: ExitStack | None = None) -> Cluster:
+    """Start all parts; the database syncs to disk, so that killing it loses nothing.
+
+    With `links`, which ends them, the first replica reaches database and store by networks that can be cut.
+    """
     database = make_postgres(children, durable=True)
     store = start_s3(children)
     shared = {**environment(database.new_database()), **store.env}
     started: list[EntrepotServer] = []
+    networks: dict[str, Link] = {}
+    if links is not None:
+        networks = {
+            "database": links.enter_context(Link(database.port)),
+            "store": links.enter_context(Link(store.port)),
+        }
     for number in range(replicas):
         home = new_home(folder / f"replica-{number}")
-        started.append(start_entrepot(children, home, env=shared))
+        own = shared if number or not networks else _through(shared, database.port, store.port, networks)
+        started.append(start_entrepot(children, home, env=own))
     parts = {f"replica {number}": one.child for number, one in enumerate(started)}
     parts["database"] = next(one for one in children.all if one.name == "postgres")
     parts["store"] = store.child
-    return Cluster(started, database, parts, started[0].password)
+    return Cluster(started, database, parts, started[0].password, shared, networks)
+
+
+def _through(shared: Mapping[str, str], database: int, store: int, links: Mapping[str, Link]) -> dict[str, str]:
+    """Return an environment with the ports of links in the place of those that they lead to."""
+    return {
+        **shared,
+        "ENTREPOT_CATALOG": shared["ENTREPOT_CATALOG"].replace(f":{database}/", f":{links['database'].port}/"),
+        "ENTREPOT_S3_ENDPOINT": shared["ENTREPOT_S3_ENDPOINT"].replace(f":{store}", f":{links['store'].port}"),
+    }
 
 
 def faults_of(cluster: Cluster, *, pause: float) -> list[Fault]:
@@ -62,6 +86,10 @@ def faults_of(cluster: Cluster, *, pause: float) -> list[Fault]:
     found = []
     for name, child in cluster.parts.items():
         found += [_kill(name, child, pause), _pause(name, child, pause)]
+    for name, link in cluster.links.items():
+        for direction in ("both", "there", "back"):
+            text = f"replica 0 to {name}: cut {'both ways' if direction == 'both' else direction} for {pause:g} s"
+            found.append(Fault(text, partial(link.cut, direction), link.mend, pause))
     found.append(Fault("database: all sessions ended", lambda: end_sessions(cluster.database), lambda: None, 0.5))
     return found
 

@@ -74,7 +74,7 @@ def place(
     certificate = make_certificate(tmp_path_factory.mktemp("certificate") / "made")
     blobs = server.home / "blobs"
     nginx = start_nginx_before(
-        module_children, server.port, blobs, certificate=certificate, logs=True, remembers=request.param
+        module_children, server.port, blobs=blobs, certificate=certificate, logs=True, remembers=request.param
     )
     found = Place(server, nginx)
     with found.through(server.auth) as client:
@@ -95,7 +95,7 @@ def by_nginx(place: Place, answer: httpx.Response) -> None:
 def test_the_example_is_one_that_nginx_takes(tmp_path: Path) -> None:
     certificate, ports = make_certificate(tmp_path / "made"), [free_port() for _ in range(4)]
     text = render_example(
-        port=ports[0], plain_port=ports[1], upstream=ports[2], blobs=tmp_path, certificate=certificate
+        port=ports[0], plain_port=ports[1], upstreams=[ports[2]], blobs=tmp_path, certificate=certificate
     )
     done = check_nginx(write_nginx(tmp_path / "nginx", text, files_port=ports[3], blobs=tmp_path))
     assert done.returncode == 0, done.stderr
@@ -264,7 +264,7 @@ def test_a_layer_on_demand_comes_from_us_first_and_then_from_nginx(
     home = tmp_path / "entrepot"
     mirror(home, f"{upstream.host}/team/app", policy="on_demand")
     server = entrepot_server(home, env=OFFLOAD)
-    place = Place(server, start_nginx_before(children, server.port, home / "blobs", logs=True))
+    place = Place(server, start_nginx_before(children, server.port, blobs=home / "blobs", logs=True))
     with place.through() as client:
         image = client.get(f"/v2/team/app/manifests/{index.manifests[0].digest}").json()
         layer = image["layers"][1]["digest"]

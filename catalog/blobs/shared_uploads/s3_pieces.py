@@ -80,7 +80,7 @@ class S3Pieces:
         with s3_errors(self._blobs.bucket):
             try:
                 if len(parts) == 1:
-                    self._blobs.client.copy_object(**target, CopySource=self._source(parts[0]))
+                    self._blobs.sender.copy_object(**target, CopySource=self._source(parts[0]))
                 else:
                     self._copy_parts(parts, target)
             except ClientError as error:
@@ -96,7 +96,7 @@ class S3Pieces:
         return {"Bucket": self._blobs.bucket, "Key": self._key(part.name)}
 
     def _copy_parts(self, parts: Sequence[_Part], target: dict[str, str]) -> None:
-        client = self._blobs.client
+        client = self._blobs.sender
         upload = {
             **target,
             "UploadId": client.create_multipart_upload(**target, ContentType="application/octet-stream")["UploadId"],

@@ -48,7 +48,7 @@ def plan_append(state: TableState, append: Append, snapshot_id: int) -> TablePla
     number = len(append.rows)
     columns: list[Sequence[Cell]] = [range(next_row, next_row + number), [snapshot_id] * number, [None] * number]
     summaries: dict[int, NewValues] = {}
-    for column, place in zip(state.columns, arrange(state.columns, append.columns), strict=True):
+    for column, place in zip(state.columns, arrange(state.columns, append.columns, len(append.rows[0])), strict=True):
         values = [None] * number if place is None else [row[place] for row in append.rows]
         check_values(column, values)
         for leaf, parts in _parts(column, values):

@@ -145,13 +145,14 @@ def _element(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def arrange(columns: Sequence[LakeColumn], names: Sequence[str] | None) -> list[int | None]:
+def arrange(columns: Sequence[LakeColumn], names: Sequence[str] | None, width: int) -> list[int | None]:
     """Return for each column of a table where its value is in a row: by name, or by place where `names` is None.
 
-    Raises NotDirect when the table lacks a column.
+    `width` is how many values a row has: the columns behind them, which a newer release has added, have none. Raises NotDirect
+    when the table lacks a column.
     """
     if names is None:
-        return list(range(len(columns)))
+        return [place if place < width else None for place in range(len(columns))]
     places = {name: place for place, name in enumerate(names)}
     if places.keys() - {column.name for column in columns}:
         raise NotDirect("a column that the table does not have")

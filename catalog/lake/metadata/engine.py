@@ -8,6 +8,7 @@ from typing import Protocol
 import duckdb
 
 from catalog.lake.direct.append import Append
+from oci.errors import CatalogNewer
 
 Row = tuple[object, ...]
 Read = Callable[[str, Sequence[object]], list[Row]]
@@ -66,8 +67,8 @@ class Metadata(Protocol):
     def place(self) -> str:
         """Return where it is, for messages."""
 
-    def attach(self, connection: duckdb.DuckDBPyConnection, *, inlined_rows: int) -> None:
-        """Attach the lake as `lake`; the lock is held."""
+    def attach(self, connection: duckdb.DuckDBPyConnection, *, inlined_rows: int, schema: int) -> None:
+        """Attach the lake as `lake`; the lock is held. `schema` is the number of the schema that this process knows."""
 
     def renew(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Have DuckDB, by a connection of its instance, read rows by a secret that has not expired; cheap where none is due."""
@@ -76,7 +77,13 @@ class Metadata(Protocol):
         """Be the one writer of all processes that use it; raise CatalogBusy, CatalogUnavailable."""
 
     def check_mark(self) -> None:
-        """Raise CatalogMoved where nothing may be written; the lock is held."""
+        """Raise CatalogMoved where nothing may be written, CatalogNewer where not by this process; the lock is held."""
+
+    def check_newer(self, found: int) -> None:
+        """Raise CatalogNewer where a process that knows an older schema than the one found may not use the lake."""
+
+    def refuse_older(self, number: int) -> None:
+        """Have processes that do not know the schema of that number write nothing more; the lock is held."""
 
     def begin(self) -> int:
         """Begin a write under the lock; return the position that it builds on, which memory has to know."""
@@ -123,6 +130,11 @@ class Metadata(Protocol):
 
     def close(self) -> None:
         """Close what is open, the direct writer too."""
+
+
+def newer_schema(place: str, number: int) -> CatalogNewer:
+    """Return the error of a process that does not know a schema that it would have to know."""
+    return CatalogNewer(f"{place} was written by a newer release (schema {number}); upgrade entrepot")
 
 
 def quoted(text: Path | str) -> str:

@@ -26,7 +26,7 @@ from catalog.lake.direct.supervisor import WorkerDied
 from catalog.lake.direct.transaction import Bookkeeping, DirectCommit
 from catalog.lake.metadata.attachment import POSTGRES, attach_postgres, make_data_secret
 from catalog.lake.metadata.data import LakeData
-from catalog.lake.metadata.engine import META, Read, Row
+from catalog.lake.metadata.engine import META, Read, Row, newer_schema
 from catalog.lake.metadata.loop_connection import NEWEST, LoopConnection
 from catalog.lake.metadata.position import Confirmer, SnapshotPosition
 from oci.errors import CatalogBusy, CatalogUnavailable, LocalError
@@ -37,6 +37,10 @@ RENEWED_EVERY = 30.0
 _LOCK = lock_key("catalogue")
 _KEEPALIVE = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
 """The server gives up the lock of a machine that was cut off after some 25 seconds."""
+_MAY_WRITE = f"SELECT ({MARK_SQL}), (SELECT number FROM {SCHEMA}.schema_versions WHERE name = 'lake')"
+"""Asks for the mark, and for the number of the lake's schema that a process must know to write; none: any."""
+_REFUSE_OLDER = f"""INSERT INTO {SCHEMA}.schema_versions VALUES ('lake', %s)
+ON CONFLICT (name) DO UPDATE SET number = greatest(schema_versions.number, excluded.number)"""
 _TRIGGER = f"""
 CREATE OR REPLACE FUNCTION {SCHEMA}.tell_of_snapshot() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -59,7 +63,7 @@ class PostgresMetadata:
         self._lock_timeout = lock_timeout
         self.extensions = (*POSTGRES, *data.extensions)
         self._connection: psycopg.Connection[Any] | None = None
-        self._base = 0
+        self._base, self._schema = 0, 0
         self.sequence = SnapshotPosition()
         self.worker = _DirectWriter(self)
         self._loop_connection = LoopConnection(self.address, self.sequence)
@@ -71,7 +75,8 @@ class PostgresMetadata:
     def place(self) -> str:
         return self.address.place
 
-    def attach(self, connection: duckdb.DuckDBPyConnection, *, inlined_rows: int) -> None:
+    def attach(self, connection: duckdb.DuckDBPyConnection, *, inlined_rows: int, schema: int) -> None:
+        self._schema = schema
         attach_postgres(connection, self.address, self.data, options=f", DATA_INLINING_ROW_LIMIT {inlined_rows}")
         with self._database.transaction() as transaction:
             found = transaction.execute("SELECT 1 FROM pg_trigger WHERE tgname = 'tell_of_snapshot'").fetchone()
@@ -148,10 +153,19 @@ class PostgresMetadata:
         self.sequence.advance(int(rows(NEWEST, ())[0][0] or 0))
 
     def check_mark(self) -> None:
-        row = self.lock_connection.execute(MARK_SQL).fetchone()
-        mark = parse_mark(row[0] if row else None, self.place)
+        row = self.lock_connection.execute(_MAY_WRITE).fetchone()
+        text, needed = row or (None, None)
+        mark = parse_mark(text, self.place)
         if mark is not None and (mark.state == "moved" or not self._database.is_arriving):
             mark.check(self.place)
+        if needed is not None and needed > self._schema:
+            raise newer_schema(self.place, needed)
+
+    def check_newer(self, found: int) -> None:  # noqa: ARG002  # what matters is what the newest release asks of others
+        self.check_mark()
+
+    def refuse_older(self, number: int) -> None:
+        self.lock_connection.execute(_REFUSE_OLDER, (number,))
 
     def begin(self) -> int:
         self.hold()

@@ -14,7 +14,7 @@ from catalog.database.migration_mark import MarkFile
 from catalog.lake.direct.supervisor import Supervisor
 from catalog.lake.metadata.attachment import SQLITE, sqlite_statement
 from catalog.lake.metadata.commit_counter import Sequence as CommitSequence
-from catalog.lake.metadata.engine import META, Read, Row
+from catalog.lake.metadata.engine import META, Read, Row, newer_schema
 from oci.errors import CatalogBusy
 
 
@@ -37,7 +37,7 @@ class SqliteMetadata:
     def place(self) -> str:
         return str(self._file)
 
-    def attach(self, connection: duckdb.DuckDBPyConnection, *, inlined_rows: int) -> None:
+    def attach(self, connection: duckdb.DuckDBPyConnection, *, inlined_rows: int, schema: int) -> None:  # noqa: ARG002
         if not self._file.exists():
             self._mark.check()  # else there would be a new catalogue in the place of one that arrives
         options = (
@@ -75,6 +75,12 @@ class SqliteMetadata:
 
     def check_mark(self) -> None:
         self._mark.check()
+
+    def check_newer(self, found: int) -> None:
+        raise newer_schema(self.place, found)
+
+    def refuse_older(self, number: int) -> None:
+        """Do nothing: on one machine, all processes are stopped for an upgrade."""
 
     def begin(self) -> int:
         return self.sequence.begin()

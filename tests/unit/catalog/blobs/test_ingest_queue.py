@@ -2,10 +2,11 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
 import pytest
 
+from catalog.blobs import ingest_queue
 from catalog.blobs.index import BlobIndex
 from catalog.blobs.ingest_queue import Ingest, IngestQueue, place_all
 from catalog.blobs.local_store import BlobVanished
@@ -39,6 +40,58 @@ def test_those_that_come_while_one_is_written_share_the_next_transaction() -> No
         for done in (first, *others):
             done.result(20)
     assert groups == [1, 7]
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_group_that_takes_long_holds_up_others_only_where_groups_go_one_by_one(
+    groups: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest_queue, "_LATE", 0.05)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def write(group: Sequence[Ingest]) -> None:
+        if group[0].digest == DIGESTS[0]:
+            begun.set()
+            assert go_on.wait(20)
+
+    queue = IngestQueue(write, groups=groups)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(queue.ingest, arriving(DIGESTS[0]))
+        assert begun.wait(20)
+        second = pool.submit(queue.ingest, arriving(DIGESTS[1]))
+        done, _ = wait([second], timeout=20 if groups > 1 else 0.5)
+        assert bool(done) == (groups > 1)
+        assert not first.done()
+        go_on.set()
+        first.result(20)
+        second.result(20)
+
+
+def test_what_is_done_before_the_rest_of_its_group_does_not_wait_for_it() -> None:
+    begun, first_go_on, rest_go_on = threading.Event(), threading.Event(), threading.Event()
+
+    def write(group: Sequence[Ingest]) -> None:
+        if len(group) == 1:
+            begun.set()
+            assert first_go_on.wait(20)
+            return
+        for one in group[1:]:
+            one.is_done = True
+        assert rest_go_on.wait(20)
+        raise StorageFull("no room for the rest")
+
+    queue = IngestQueue(write)
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(queue.ingest, arriving(DIGESTS[0]))
+        assert begun.wait(20)
+        others = [pool.submit(queue.ingest, arriving(digest)) for digest in DIGESTS[1:4]]
+        wait_until(lambda: len(queue._waiting) == 3, 20, "the others wait")
+        first_go_on.set()
+        early, _ = wait(others, timeout=20, return_when=FIRST_COMPLETED)
+        assert [one.exception() for one in early] in ([None], [None, None])
+        rest_go_on.set()
+        first.result(20)
+        assert sorted(type(one.exception(20)).__name__ for one in others) == ["NoneType", "NoneType", "StorageFull"]
 
 
 def test_a_blob_that_cannot_be_placed_does_not_touch_the_others(blob_index: BlobIndex) -> None:
