@@ -165,7 +165,7 @@ class Replica:
 
 @dataclass(frozen=True, slots=True)
 class ReplicateResult:
-    """The end of a replication."""
+    """The end of a replication; `chunks` counts the flow runs that the syncs were split into, 0 where this run did all."""
 
     upstream: str
     kind: "Kind"
@@ -174,6 +174,7 @@ class ReplicateResult:
     dry_run: bool
     flow_run_id: str
     notes: tuple[str, ...] = ()
+    chunks: int = 0
 
     @property
     def failed(self) -> dict[str, str]:
@@ -184,7 +185,8 @@ class ReplicateResult:
         """Return one line for a log, a flow run's state and a terminal."""
         counts = Counter(one.action for one in self.replicas)
         said = ", ".join(f"{count} {action}" for action, count in sorted(counts.items())) or "nothing is served there"
-        return f"{'dry run of ' if self.dry_run else ''}{self.upstream} ({self.kind}): {said}"
+        where = f", in {self.chunks} flow runs" if self.chunks else ""
+        return f"{'dry run of ' if self.dry_run else ''}{self.upstream} ({self.kind}): {said}{where}"
 
     def to_json(self) -> dict[str, object]:
         """Return the same for programs."""
@@ -192,6 +194,7 @@ class ReplicateResult:
             "upstream": self.upstream,
             "kind": self.kind,
             "dry_run": self.dry_run,
+            "chunks": self.chunks,
             "distributions": [one.to_json() for one in self.replicas],
             "not_selected": list(self.not_selected),
             "failed": self.failed,

@@ -5,7 +5,8 @@ import json
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 from uuid import UUID
 
 import httpx
@@ -88,6 +89,36 @@ async def upstream_slot(registry: str) -> AsyncIterator[None]:
             telling.cancel()
             await asyncio.gather(telling, return_exceptions=True)
         yield
+
+
+class HeldSlot:
+    """One slot of an upstream's limit, taken and given back as often as its holder needs it; an async context manager.
+
+    A run that waits for others, which take slots of their own, gives it back: with a limit of one they would wait for each other.
+    """
+
+    def __init__(self, registry: str) -> None:
+        self._registry, self._stack = registry, AsyncExitStack()
+        self._is_held = False
+
+    async def hold(self) -> None:
+        """Take the slot, unless it is held already; raise NoFreeSlot."""
+        if not self._is_held:
+            await self._stack.enter_async_context(upstream_slot(self._registry))
+            self._is_held = True
+
+    async def release(self) -> None:
+        """Give the slot back."""
+        await self._stack.aclose()
+        self._is_held = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.__aexit__(kind, error, trace)
 
 
 async def _enter(stack: AsyncExitStack, registry: str, patience: float) -> None:

@@ -130,9 +130,9 @@ async def _sync(job: ChunkJob, request: SyncRequest, sync: SyncOne, course: _Cou
         course.learn(request, None)
         return outcome
     course.learn(request, error)
-    return failure(request, text)
+    return failure(request, text, is_local=isinstance(error, LocalError))
 
 
-def failure(request: SyncRequest, reason: str) -> RepositoryOutcome:
+def failure(request: SyncRequest, reason: str, *, is_local: bool = False) -> RepositoryOutcome:
     """Return the outcome of a repository that could not be synced."""
-    return RepositoryOutcome(request.target, str(request.reference), "failed", error=reason)
+    return RepositoryOutcome(request.target, str(request.reference), "failed", error=reason, is_local=is_local)

@@ -22,6 +22,7 @@ class RepositoryOutcome:
     """What became of one repository. `version` is the repository's afterwards; `tags` counts those that are selected.
 
     `failed` are tags that were skipped, with the reason for each. `digest` is one manifest that the version serves.
+    `is_local`: it has failed for a fault of this installation, such as a full disk.
     """
 
     repository: str
@@ -36,6 +37,7 @@ class RepositoryOutcome:
     notes: tuple[str, ...] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
     digest: str = ""
+    is_local: bool = False
 
     @classmethod
     def of(cls, result: SyncResult) -> "RepositoryOutcome":
