@@ -67,7 +67,7 @@ async def replicate_registry(request: ReplicateRequest) -> "State[ReplicateResul
             serve=switch_distributions,
             hold=slot.hold,
         )
-    await table_artifact("replicate", request.host, result.summary(), [one.to_json() for one in result.replicas])
+    await table_artifact("replicate", request.host, result.summary(), result.rows())
     return Completed(message=result.summary(), data=result)
 
 

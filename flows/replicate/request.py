@@ -15,6 +15,7 @@ from flows.forms.filters import Filters
 from flows.forms.modes import OnError
 from flows.forms.parameters import Argument, Group, Option
 from flows.forms.shared_fields import DownloadPolicy, DryRun
+from flows.runs.plan_tables import MAX_ROWS
 from oci.digest import Digest
 from oci.remote.address import Remote, parse_remote
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from oci.remote.discovery.served import Kind
 
 Privacy = Literal["asked", "listed", "private"]
+
 Action = Literal["added", "updated", "unchanged", "removed", "kept", "failed", "left out", "to sync"]
 
 
@@ -180,6 +182,15 @@ class ReplicateResult:
     def failed(self) -> dict[str, str]:
         """Return the paths that could not be synced, with the reason for each."""
         return {one.path: one.note for one in self.replicas if one.action == "failed"}
+
+    def rows(self, *, limit: int = MAX_ROWS) -> list[dict[str, object]]:
+        """Return the rows of the result table, what is unchanged last; beyond `limit`, one row says how many are left out."""
+        ordered = sorted(self.replicas, key=lambda one: one.action == "unchanged")
+        rows = [one.to_json() for one in ordered[:limit]]
+        if len(ordered) > limit:
+            left = f"{len(ordered) - limit} more paths"
+            rows.append({"path": "…", "action": "", "version": 0, "note": left})
+        return rows
 
     def summary(self) -> str:
         """Return one line for a log, a flow run's state and a terminal."""

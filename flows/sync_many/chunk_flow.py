@@ -101,5 +101,5 @@ async def _stop(reason: StopReason) -> "State[list[RepositoryOutcome]]":
 
 async def _leave_table(number: int, outcomes: Iterable[RepositoryOutcome]) -> None:
     """Leave the table of outcomes; a run that cannot leave it fails, for nobody would know what it has done."""
-    rows = [one.to_json() for one in outcomes]
+    rows = [one.to_cells() for one in outcomes]
     await acreate_table_artifact(rows, key=artifact_key("sync-chunk", str(number)))

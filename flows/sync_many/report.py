@@ -58,12 +58,16 @@ class RepositoryOutcome:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the same for programs, and for the table by which a chunk tells its outcomes."""
+        """Return the same for programs."""
         return {**asdict(self), "notes": list(self.notes), "failed": dict(self.failed)}
+
+    def to_cells(self) -> dict[str, Any]:
+        """Return the row of the table by which a chunk tells its outcomes, without what is empty: there may be thousands."""
+        return {name: value for name, value in self.to_json().items() if value}
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> "RepositoryOutcome":
-        """Read what `to_json` has written; raise ValueError."""
+        """Read what `to_json` or `to_cells` has written; raise ValueError."""
         return _READER.validate_python(dict(row))
 
     def row(self) -> dict[str, object]:

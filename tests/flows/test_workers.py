@@ -24,7 +24,7 @@ from tests.servers import Child, Children, wait_until
 from tests.upstream import Reply, Seen, Upstream
 
 pytestmark = pytest.mark.slow
-REPOSITORIES = 12
+REPOSITORIES, MANY = 12, 100
 POOL = "/work_pools/entrepot"
 
 
@@ -33,13 +33,14 @@ class ManyUpstream:
     """An upstream that lists its repositories. While `gate` is closed it answers nothing about manifests."""
 
     prefix: str
+    repositories: int = REPOSITORIES
     gate: threading.Event = field(default_factory=threading.Event)
     broken: str = ""
 
     def __post_init__(self) -> None:
         self.gate.set()
         self.stores: dict[str, MemoryStore] = {}
-        for number in range(REPOSITORIES):
+        for number in range(self.repositories):
             name = f"{self.prefix}/r-{number:03}"
             self.stores[name] = MemoryStore()
             self.stores[name].put_tag("v1", pack_image(self.stores[name], [{"file": name}]).digest)
@@ -62,7 +63,7 @@ class ManyUpstream:
 
 @pytest.fixture
 def many(request: pytest.FixtureRequest) -> Iterator[ManyUpstream]:
-    made = ManyUpstream(request.node.name[:20].strip("_").replace("_", "-"))
+    made = ManyUpstream(request.node.name[:20].strip("_").replace("_", "-"), getattr(request, "param", REPOSITORIES))
     with made.served:
         yield made
         made.gate.set()
@@ -166,6 +167,37 @@ def test_a_replica_is_synced_by_workers_and_switched_by_its_run(site: Site, many
     assert set(site.prefect.artifacts(result["flow_run_id"])) == {"progress", "table"}
     assert versions(site.entrepot.home, many.prefix) == dict.fromkeys(many.stores, 1)
     assert len(site.entrepot.json("distribution", "list")) == REPOSITORIES
+
+
+def requests_of(many: ManyUpstream) -> dict[str, float]:
+    """Requests for each repository, by what is asked for; without the list, and the greeting of each connection."""
+    found = {f"{method} {route}": number / many.repositories for (method, route), number in many.served.counts.items()}
+    return {name: number for name, number in found.items() if name not in ("GET base", "GET other")}
+
+
+@pytest.mark.parametrize("many", [MANY], indirect=True)
+def test_many_repositories_cost_so_many_requests_each_and_one_flow_run_for_each_chunk(
+    site: Site, many: ManyUpstream
+) -> None:
+    first = site.entrepot.json("sync-many", f"{many.host}/**")
+    assert (first["counts"]["synced"], first["chunks"]) == (MANY, 2)
+    assert first["failed"] == {}
+    assert requests_of(many) == {
+        "GET tags": 1,
+        "HEAD manifest": 1,
+        "GET manifest": 1,
+        "GET referrers": 1,
+        "GET blob": 2,
+    }
+    assert many.served.counts["GET", "base"] <= MANY + 2
+    runs = site.prefect.filter("flow_runs", flow_runs={"parent_flow_run_id": {"any_": [first["flow_run_id"]]}})
+    assert len(runs) == 2
+    assert len(site.prefect.artifacts(first["flow_run_id"])["table"]["data"]) < 100_000
+
+    many.served.forget()
+    again = site.entrepot.json("sync-many", f"{many.host}/**", "--chunks", "3")
+    assert (again["counts"]["unchanged"], again["chunks"]) == (MANY, 3)
+    assert requests_of(many) == {"GET tags": 1, "HEAD manifest": 1}
 
 
 def test_a_chunk_of_a_killed_worker_goes_on_at_another(site: Site, many: ManyUpstream) -> None:
