@@ -9,6 +9,8 @@ from flows.sync_many.chunk_runs import Beat, ChunkRun
 
 STUCK_SECONDS = 60.0
 """After so long in which no worker does any of a run's chunks, the run does the first of them itself."""
+BLIND_SECONDS = 30.0
+"""After so long without a look, as of a server that was away, no silence counts that was before."""
 LOST_SECONDS = 60.0
 """After so long without a sign of life, a run's process counts as dead; a living one gives a sign every two seconds."""
 AGAIN_SECONDS = 5.0
@@ -38,9 +40,13 @@ class LifeSigns:
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[LifeSign, datetime]] = {}
+        self._looked_at: datetime | None = None
 
     def find_lost(self, runs: Iterable[ChunkRun], signs: Mapping[str, LifeSign], now: datetime) -> list[ChunkRun]:
         """Return the runs whose process is dead: with a free lock, silent for too long, or seen to crash by its worker."""
+        if self._looked_at is not None and now - self._looked_at > timedelta(seconds=BLIND_SECONDS):
+            self._seen.clear()
+        self._looked_at = now
         return [run for run in runs if not is_given_up(run) and self._is_lost(run, signs.get(run.id), now)]
 
     def _is_lost(self, run: ChunkRun, sign: LifeSign | None, now: datetime) -> bool:

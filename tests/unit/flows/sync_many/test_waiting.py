@@ -15,11 +15,13 @@ SYNCS = tuple(SyncRequest(remote=f"registry.example/app-{number}") for number in
 RUN = ChunkRun("r", "chunk", "RUNNING", "Running", "", NOW - timedelta(days=3), 1, 1, SYNCS)
 
 
-def is_lost(run: ChunkRun, *looks: tuple[float, LifeSign]) -> bool:
-    """Whether a run is lost at the last of several looks, each after so many seconds."""
-    signs, lost = LifeSigns(), list[ChunkRun]()
+def is_lost(run: ChunkRun, *looks: tuple[float, LifeSign], every: float = 5.0) -> bool:
+    """Whether a run is lost at the last of several looks, each after so many seconds; between them nothing changes."""
+    signs, lost, last = LifeSigns(), list[ChunkRun](), looks[0]
     for seconds, sign in looks:
-        lost = signs.find_lost([run], {run.id: sign}, NOW + timedelta(seconds=seconds))
+        for between in range(1, int((seconds - last[0]) / every)):
+            signs.find_lost([run], {run.id: last[1]}, NOW + timedelta(seconds=last[0] + between * every))
+        lost, last = signs.find_lost([run], {run.id: sign}, NOW + timedelta(seconds=seconds)), (seconds, sign)
     return bool(lost)
 
 
@@ -45,6 +47,12 @@ def sign(beat: str = "", *, is_held: bool | None = None) -> LifeSign:
 )
 def test_a_run_is_lost_once_its_process_is_dead_or_silent(looks: list[tuple[float, LifeSign]], expected: bool) -> None:
     assert is_lost(RUN, *looks) is expected
+
+
+def test_silence_does_not_count_while_nobody_looked() -> None:
+    silent = ((0.0, sign("a")), (LOST_SECONDS + 1, sign("a")))
+    assert is_lost(RUN, *silent)
+    assert not is_lost(RUN, *silent, every=1000.0)  # the server was away, for the process as for the run
 
 
 def test_a_run_that_does_not_begin_is_lost_later_whatever_its_last_process_left() -> None:
