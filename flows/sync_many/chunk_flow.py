@@ -27,6 +27,7 @@ from flows.sync_many.chunk import ChunkJob, sync_repositories
 from flows.sync_many.chunk_watch import ChunkWatch, StopKind, StopReason
 from flows.sync_many.report import RepositoryOutcome
 from flows.sync_many.request import SyncChunkRequest
+from oci.errors import EntrepotError
 
 
 @task(name="sync-one", task_run_name="sync {work.value.target}", cache_policy=NO_CACHE)
@@ -45,9 +46,23 @@ async def shared_upstreams(settings: Settings, catalog: Catalog) -> AsyncIterato
         yield upstreams
 
 
+MAX_TASKS = 200
+"""So many repositories are shown as tasks, each; of more, Prefect's SQLite is busy with nothing else, and refuses slots (503)."""
+
+
+async def _sync_quietly(job: ChunkJob, request: SyncRequest) -> RepositoryOutcome:
+    """Sync one repository of very many: only what is wrong is logged."""
+    try:
+        return await chunk.sync_one(job, request)
+    except EntrepotError as error:
+        get_run_logger().warning(f"{request.target}: {error.message}")
+        raise
+
+
 async def sync_as_tasks(job: ChunkJob, syncs: Sequence[SyncRequest], *, at_once: int) -> list[RepositoryOutcome]:
-    """Sync repositories in this process, each as a task."""
-    return await sync_repositories(job, syncs, at_once=at_once, sync=as_step(_sync_one))
+    """Sync repositories in this process, each as a task unless there are very many."""
+    step = as_step(_sync_one) if len(syncs) <= MAX_TASKS else _sync_quietly
+    return await sync_repositories(job, syncs, at_once=at_once, sync=step)
 
 
 async def sync_with_slots(job: ChunkJob, syncs: Sequence[SyncRequest], *, at_once: int) -> list[RepositoryOutcome]:

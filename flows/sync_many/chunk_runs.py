@@ -22,7 +22,8 @@ TAKEN_OVER = "TakenOver"
 """Name of the state of a run whose chunk the run that has started it did itself."""
 _PAGE = 200
 _WORKING = ("PENDING", "RUNNING", "CANCELLING")
-_ENDED = ("COMPLETED", "FAILED", "CANCELLED")
+_ENDED = ("COMPLETED", "CANCELLED")
+_BROKEN = ("CRASHED", "FAILED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,18 @@ class ChunkRun:
 
     @property
     def has_ended(self) -> bool:
-        """Return whether it will not go on by itself. One that has crashed may be started again."""
+        """Return whether it has come to its end. One that is broken may be started again."""
         return self.state in _ENDED
+
+    @property
+    def is_broken(self) -> bool:
+        """Return whether its process has ended without doing its chunk; repositories that fail are no reason for that."""
+        return self.state in _BROKEN
+
+    @property
+    def is_given_up(self) -> bool:
+        """Return whether it is started no more: what kills a worker's process, or fails there, would do so here."""
+        return self.is_broken and self.attempts >= MAX_ATTEMPTS
 
     @property
     def is_taken_over(self) -> bool:
@@ -152,7 +163,7 @@ class ChunkRuns:
         crashed: State[Any] = Crashed(message=text)
         if run.attempts >= MAX_ATTEMPTS:
             return await self._replace(run, crashed)
-        if run.state != "CRASHED" and not await self._replace(run, crashed):
+        if not run.is_broken and not await self._replace(run, crashed):
             return False
         await self._set(
             run.id, AwaitingRetry(scheduled_time=datetime.now(UTC) + after, message=f"{text}; it is started again")
@@ -170,7 +181,7 @@ class ChunkRuns:
     async def cancel(self, runs: Iterable[ChunkRun]) -> None:
         """End runs whose result nobody waits for any longer."""
         for run in runs:
-            if not run.has_ended:
+            if not run.has_ended and not run.is_given_up:
                 message = "the run that this chunk belongs to was ended"
                 await self._set(run.id, Cancelling(message=message) if run.is_working else Cancelled(message=message))
 

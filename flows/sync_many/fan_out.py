@@ -26,7 +26,6 @@ from flows.sync_many.waiting import (
     count_done,
     fault_of,
     find_stuck,
-    is_given_up,
     open_runs,
     pause_after,
 )
@@ -123,7 +122,7 @@ class FanOut:
         await self._runs.start(request, chunk_key(self._id, number, request.model_dump_json()))
 
     async def _read(self, runs: Sequence[ChunkRun]) -> dict[str, RepositoryOutcome]:
-        return await self._runs.read_outcomes(run for run in runs if run.has_ended or is_given_up(run))
+        return await self._runs.read_outcomes(run for run in runs if run.has_ended or run.is_given_up)
 
     async def _sync_here(self, syncs: Sequence[SyncRequest]) -> dict[str, RepositoryOutcome]:
         return {one.repository: one for one in await self._here(syncs)}

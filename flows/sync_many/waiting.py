@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from flows.recovery.orphans import MAX_ATTEMPTS, PENDING_SECONDS, SILENT_SECONDS
+from flows.recovery.orphans import PENDING_SECONDS, SILENT_SECONDS
 from flows.sync_many.chunk_runs import Beat, ChunkRun
 
 STUCK_SECONDS = 60.0
@@ -43,14 +43,14 @@ class LifeSigns:
         self._looked_at: datetime | None = None
 
     def find_lost(self, runs: Iterable[ChunkRun], signs: Mapping[str, LifeSign], now: datetime) -> list[ChunkRun]:
-        """Return the runs whose process is dead: with a free lock, silent for too long, or seen to crash by its worker."""
+        """Return the runs whose process is dead: with a free lock, silent for too long, or broken."""
         if self._looked_at is not None and now - self._looked_at > timedelta(seconds=BLIND_SECONDS):
             self._seen.clear()
         self._looked_at = now
-        return [run for run in runs if not is_given_up(run) and self._is_lost(run, signs.get(run.id), now)]
+        return [run for run in runs if not run.is_given_up and self._is_lost(run, signs.get(run.id), now)]
 
     def _is_lost(self, run: ChunkRun, sign: LifeSign | None, now: datetime) -> bool:
-        if run.state == "CRASHED":
+        if run.is_broken:
             return True
         if not run.is_working or sign is None:
             return False
@@ -64,14 +64,9 @@ class LifeSigns:
         return now - since > timedelta(seconds=SILENT_SECONDS if sign.is_held else LOST_SECONDS)
 
 
-def is_given_up(run: ChunkRun) -> bool:
-    """Return whether a run has crashed so often that it is started no more: what kills a worker's process would kill ours."""
-    return run.state == "CRASHED" and run.attempts >= MAX_ATTEMPTS
-
-
 def open_runs(runs: Iterable[ChunkRun]) -> list[ChunkRun]:
     """Return the runs that may still do something."""
-    return [run for run in runs if not run.has_ended and not is_given_up(run)]
+    return [run for run in runs if not run.has_ended and not run.is_given_up]
 
 
 def count_done(runs: Iterable[ChunkRun], beats: Mapping[str, Beat]) -> int:
@@ -96,6 +91,6 @@ def find_stuck(runs: Iterable[ChunkRun], now: datetime, *, busy_at: datetime) ->
 
 def fault_of(run: ChunkRun) -> str:
     """Return why a repository of an ended run has no outcome."""
-    if is_given_up(run):
+    if run.is_given_up and run.state == "CRASHED":
         return f"the process of its chunk ended {run.attempts} times before its work was done"
     return f"its chunk ({run.name}) ended as {run.state_name or run.state}: {run.message}"

@@ -8,7 +8,7 @@ import pytest
 from flows.recovery.orphans import MAX_ATTEMPTS, PENDING_SECONDS, SILENT_SECONDS
 from flows.sync.request import SyncRequest
 from flows.sync_many.chunk_runs import Beat, ChunkRun
-from flows.sync_many.waiting import LOST_SECONDS, LifeSign, LifeSigns, count_done
+from flows.sync_many.waiting import LOST_SECONDS, LifeSign, LifeSigns, count_done, fault_of, open_runs
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 SYNCS = tuple(SyncRequest(remote=f"registry.example/app-{number}") for number in range(10))
@@ -61,10 +61,16 @@ def test_a_run_that_does_not_begin_is_lost_later_whatever_its_last_process_left(
     assert is_lost(pending, (0.0, left), (PENDING_SECONDS + 1, left))
 
 
-def test_a_run_that_crashed_is_lost_until_it_has_crashed_too_often() -> None:
-    crashed = replace(RUN, state="CRASHED")
-    assert LifeSigns().find_lost([crashed], {}, NOW) == [crashed]
-    assert LifeSigns().find_lost([replace(crashed, attempts=MAX_ATTEMPTS)], {}, NOW) == []
+@pytest.mark.parametrize("state", ["CRASHED", "FAILED"])
+def test_a_broken_run_is_lost_until_it_was_started_too_often(state: str) -> None:
+    broken = replace(RUN, state=state)
+    assert LifeSigns().find_lost([broken], {}, NOW) == open_runs([broken]) == [broken]
+    given_up = replace(broken, attempts=MAX_ATTEMPTS)
+    assert LifeSigns().find_lost([given_up], {}, NOW) == open_runs([given_up]) == []
+    assert fault_of(given_up)
+
+
+def test_a_run_that_waits_or_has_ended_is_not_lost() -> None:
     waiting = [replace(RUN, state=state) for state in ("SCHEDULED", "COMPLETED", "CANCELLED")]
     assert LifeSigns().find_lost(waiting, {}, NOW) == []
 
