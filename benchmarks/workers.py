@@ -53,5 +53,5 @@ def _online(prefect: Prefect) -> int:
 def _sync(stage: Stage, host: str, env: dict[str, str]) -> float:
     command = stage.children.start("sync-many", [*_CLI, "sync-many", f"{host}/**", "--json"], env=env)
     assert command.wait(1800) == 0, command.tail()
-    output = command.output()
-    return float(json.loads(output[output.index("{") :])["seconds"])
+    result, _end = json.JSONDecoder().raw_decode(command.output())  # notes may follow
+    return float(result["seconds"])
