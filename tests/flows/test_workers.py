@@ -24,7 +24,7 @@ from tests.servers import Child, Children, wait_until
 from tests.upstream import Reply, Seen, Upstream
 
 pytestmark = pytest.mark.slow
-REPOSITORIES, MANY = 12, 100
+REPOSITORIES, MANY = 12, 60
 POOL = "/work_pools/entrepot"
 
 
