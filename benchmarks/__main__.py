@@ -23,6 +23,7 @@ from benchmarks.serving import serving_rows
 from benchmarks.stage import Stage, machine, write_results
 from benchmarks.syncing import syncing_rows
 from benchmarks.verbs import verb_rows
+from benchmarks.workers import worker_rows
 from benchmarks.zot import start_zot
 from tests.servers import Children, isolate
 
@@ -89,6 +90,10 @@ def replicas(stage: Stage, quick: bool) -> Iterator[Row]:
     return replica_rows(stage, rounds=2 if quick else 5, seconds=1.0 if quick else 2.0, images=80 if quick else 400)
 
 
+def workers(stage: Stage, quick: bool) -> Iterator[Row]:
+    return worker_rows(stage, repositories=60 if quick else 1_000, workers=(1, 2) if quick else (1, 2, 4), delay=0.02)
+
+
 SECTIONS: dict[str, Callable[[Stage, bool], Iterator[Row]]] = {
     "serving": serving,
     "scale": scale,
@@ -101,6 +106,7 @@ SECTIONS: dict[str, Callable[[Stage, bool], Iterator[Row]]] = {
     "verbs": verbs,
     "memory": memory,
     "replicas": replicas,
+    "workers": workers,
 }
 
 

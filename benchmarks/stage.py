@@ -51,10 +51,10 @@ class Stage:
     def skopeo(self) -> Client:
         return make_skopeo(self.folder / "skopeo")
 
-    def prefect(self) -> "Prefect":
+    def prefect(self, name: str = "prefect") -> "Prefect":
         """Prefect's server, as `entrepot up` runs one."""
         port = free_port()
-        env = {"PREFECT_HOME": str(self.folder / "prefect")}
+        env = {"PREFECT_HOME": str(self.folder / name)}
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
         child = self.children.start("prefect-server", command, env=env)
         url = f"http://127.0.0.1:{port}/api"

@@ -11,7 +11,7 @@ from benchmarks.content import Image, series
 from benchmarks.rows import Row
 from benchmarks.stage import Prefect, Stage, Sync, sync_command, sync_env, timed_command, timed_sync
 from benchmarks.wire import Connection, Server, push_image
-from tests.servers import DockerRegistry, answers, free_port, tool
+from tests.servers import answers, free_port, tool
 
 _CONCURRENCY = 8
 """Transfers at a time, ours by default, and half the requests; regsync is told the same. skopeo has no such setting for tags."""
@@ -44,7 +44,7 @@ def syncing_rows(stage: Stage, *, rounds: int, sizes: Sequence[int], delays: Seq
         fill(upstream, f"bench/t{tags}", list(series(f"t{tags}", tags, bases=10, base_size=base, own_size=own)))
     prefect = stage.prefect()
     for delay in delays:
-        host = relayed(stage, registry, delay) if delay else registry.host
+        host = relayed(stage, registry.port, delay) if delay else registry.host
         for tags in sizes:
             yield from _compared(stage, host, prefect, rounds, tags, delay)
     home = stage.folder / "sync-alone"
@@ -66,10 +66,10 @@ def fill(server: Server, repository: str, images: list[Image]) -> None:
         list(pool.map(push, [images[number::4] for number in range(4)]))
 
 
-def relayed(stage: Stage, registry: DockerRegistry, delay: float) -> str:
-    """host:port of a relay that makes each request to the registry come `delay` seconds later."""
+def relayed(stage: Stage, target: int, delay: float) -> str:
+    """host:port of a relay that makes each request to a port come `delay` seconds later."""
     port = free_port()
-    command = [sys.executable, "-m", "benchmarks.delay", str(port), str(registry.port), str(delay)]
+    command = [sys.executable, "-m", "benchmarks.delay", str(port), str(target), str(delay)]
     child = stage.children.start("delay", command)
     child.wait_ready(lambda: answers(f"http://127.0.0.1:{port}/v2/"))
     return f"127.0.0.1:{port}"

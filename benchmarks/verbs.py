@@ -105,7 +105,7 @@ def _on_demand(
     images = [make_image(f"v{number}", [make_layer(f"demand {number}", 4_000_000)]) for number in range(count)]
     fill(upstream, "bench/demand", images)
     for delay in (0.0, 0.02):
-        host = relayed(stage, registry, delay) if delay else registry.host
+        host = relayed(stage, registry.port, delay) if delay else registry.host
         home = stage.folder / f"demand-{delay}"
         command = [str(ENTREPOT), "sync", f"{host}/bench/demand", "demand", "--policy", "on_demand", "--json"]
         timed_command(stage, "sync", command, sync_env(home, prefect))

@@ -133,7 +133,7 @@ PACKAGE_ARROWS: dict[str, set[str]] = {
     "flows/promote": {"forms", "runs", "sign"},
     "flows/push": {"forms", "runs"},
     "flows/recovery": set(),
-    "flows/replicate": {"forms", "runs", "sync"},
+    "flows/replicate": {"forms", "runs", "sync", "sync_many"},
     "flows/retention": {"forms", "runs"},
     "flows/runs": set(),
     "flows/sign": {"forms", "runs"},

@@ -48,13 +48,17 @@ class Seen:
 
 @dataclass(slots=True)
 class Reply:
-    """What is answered; with `cut`, the connection breaks after so many bytes of the body; `wait` seconds come first."""
+    """What is answered; with `cut`, the connection breaks after so many bytes of the body; `wait` seconds come first.
+
+    With `held`, the answer waits for as long as it returns True; others go on.
+    """
 
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     cut: int | None = None
     wait: float = 0.0
+    held: Callable[[], bool] = lambda: False
 
 
 Fault = Callable[[Seen, Reply], Reply | None]
@@ -363,6 +367,8 @@ class _Server(LoopbackServer):
         reply = self._answer(scope["method"], scope["path"], query, headers, port)
         if reply.wait:
             await asyncio.sleep(reply.wait)
+        while reply.held():  # noqa: ASYNC110  # what it waits for is in another thread
+            await asyncio.sleep(0.01)
         if "content-length" not in reply.headers:
             reply.headers["content-length"] = str(len(reply.body))
         raw = [(name.encode(), value.encode()) for name, value in reply.headers.items()]

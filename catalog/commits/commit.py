@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -15,7 +15,7 @@ from catalog.distributions.records import Distribution, Distributions, distribut
 from catalog.lake.connection import Lake
 from catalog.quotas.quotas import Quotas
 from catalog.versions.changes import Commit, CommitResult, Lookups, plan_effect
-from catalog.versions.history import find_operation
+from catalog.versions.history import find_operation, operations_made
 from catalog.versions.rows import Record, effect_records, first_distribution, fit_records
 from catalog.versions.snapshot import Snapshot, total_of
 from catalog.versions.snapshot_cache import Snapshots
@@ -130,7 +130,7 @@ class Committer:
 
     def preview(self, commit: Commit) -> CommitResult:
         """Return what a commit would make now; nothing is written. Raises what `commit` raises."""
-        result = self._plan(commit, {}, {}, lease=False)[0]
+        result = self._plan(commit, {}, {}, self._done_before([_Waiting(commit)]), lease=False)[0]
         if result.changed:
             self._quotas.begin().reserve(result.repository, total_of(result.snapshot))
         return result
@@ -177,12 +177,14 @@ class Committer:
         with self._lake.write() as writer:
             self._snapshots.refresh()
             fitting = self._quotas.begin()
+            done_before = self._done_before([one for one in group if one.planner is None], is_repeated=is_repeated)
             for waiting in group:
                 try:
                     if waiting.planner is not None:
                         name = waiting.commit.repository
                         waiting.commit = waiting.planner(self._snapshots.find(name) or Snapshot(name, 0))
-                    result, some, origins = self._plan(waiting.commit, made, leases, is_repeated=is_repeated)
+                        done_before = self._done_before([waiting])
+                    result, some, origins = self._plan(waiting.commit, made, leases, done_before)
                     if result.changed:
                         fitting.reserve(result.repository, total_of(result.snapshot))
                 except (CatalogUnusable, StorageFull):
@@ -213,19 +215,26 @@ class Committer:
         self._snapshots.keep(made.values(), before=writer.before, after=writer.after)
         return results, refusals
 
+    def _done_before(self, group: Sequence[_Waiting], *, is_repeated: bool = False) -> frozenset[tuple[str, str]]:
+        """Return the repositories, with operation ids, of commits that have been made already, where that is asked at all."""
+        commits = [one.commit for one in group if one.commit.resumable or is_repeated]
+        if not commits:
+            return frozenset()
+        return operations_made(self._lake, {(one.repository, one.operation_id) for one in commits})
+
     def _plan(
         self,
         commit: Commit,
         made: Mapping[str, Snapshot],
         leases: _Leases,
+        done_before: Collection[tuple[str, str]],
         *,
         lease: bool = True,
-        is_repeated: bool = False,
     ) -> tuple[CommitResult, list[Record], list[Record]]:
         """Return what one commit comes to on top of those before it in the group: its result, records, and rows of `sources`."""
         name = commit.repository
         base = made.get(name) or self._snapshots.find(name) or Snapshot(name, 0)
-        if (commit.resumable or is_repeated) and (
+        if (name, commit.operation_id) in done_before and (
             number := find_operation(self._lake, name, commit.operation_id)
         ) is not None:
             done = self._snapshots.get(name, number) if number else base

@@ -68,6 +68,14 @@ class History:
         number = find_operation(self._lake, name, operation_id)
         return self.version(name, number) if number else None
 
+    def repositories_of(self, operation_id: str) -> frozenset[str]:
+        """Return the repositories in which an operation has made a version, or had made one that was deleted since."""
+        rows = self._lake.read(
+            "SELECT DISTINCT repository FROM records WHERE operation_id = ? AND kind IN ('version', 'squashed', 'deleted')",
+            [operation_id],
+        )
+        return frozenset(str(row[0]) for row in rows)
+
     def facts(self, snapshot: Snapshot, digests: Collection[Digest]) -> dict[Digest, Facts]:
         """Return what conditions of filters look at in manifests of a version, of those that it holds. One query."""
         return read_facts(self._lake, snapshot, digests)
@@ -130,6 +138,17 @@ class History:
             [name, listed(digests)],
         )
         return {Digest(digest): cast("datetime", seen) for digest, seen in rows}
+
+
+def operations_made(lake: Lake, wanted: Collection[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+    """Return those of repositories with operation ids for which `find_operation` finds something: one question for all."""
+    rows = lake.read(
+        "SELECT DISTINCT repository, operation_id FROM records WHERE kind IN ('version', 'squashed', 'deleted') "
+        "AND repository IN (SELECT unnest(string_split(?, ' '))) "
+        "AND operation_id IN (SELECT unnest(string_split(?, chr(10))))",
+        [listed(name for name, _ in wanted), "\n".join({operation for _, operation in wanted})],
+    )
+    return frozenset((str(name), str(operation)) for name, operation in rows).intersection(wanted)
 
 
 def find_operation(lake: Lake, name: str, operation_id: str) -> int | None:

@@ -148,7 +148,10 @@ def _replace(
     contents: Mapping[str, Any],
     schedules: Sequence[DeploymentScheduleCreate],
 ) -> None:
-    """Write all of a deployment but what its users decide: its schedules and whether it is paused; new schedules are added."""
+    """Write all of a deployment but what its users decide: its schedules, whether it is paused, and a work pool of their own with
+    its job variables. New schedules are added."""
+    if found.work_pool_name not in (None, contents["work_pool_name"]):
+        contents = {name: value for name, value in contents.items() if name not in ("work_pool_name", "job_variables")}
     client.update_deployment(found.id, DeploymentUpdate.model_validate(contents))
     known = {schedule.slug for schedule in found.schedules}
     if added := [schedule for schedule in schedules if schedule.slug not in known]:

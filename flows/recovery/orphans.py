@@ -10,6 +10,8 @@ SILENT_SECONDS = 300.0
 """After so long without a heartbeat a run without a lock is given up; runs of ours send one each minute."""
 PENDING_SECONDS = 120.0
 """After so long a run that a worker has taken, and that has not begun, is given up."""
+CRASHED_SECONDS = 60.0
+"""So long a crashed run of a deployment may still be started again; then it is over."""
 
 
 class Fate(Enum):
@@ -17,6 +19,7 @@ class Fate(Enum):
 
     CRASH = "crash"
     CANCEL = "cancel"
+    STOP = "stop"
     AGAIN = "again"
 
 
@@ -25,7 +28,8 @@ class OpenRun:
     """A run that its server takes for under way, or that its worker has seen crash.
 
     `has_process` is True or False for a run that has a lock in this home, else None; `heard_at` is when its server last heard
-    of it, as far as that is known; `parent_is_over` says that the run that it belongs to has ended.
+    of it, as far as that is known; `parent_is_over` says that the run that it belongs to has ended. `is_child`: it belongs to
+    another run; with a deployment, it has a process of its own.
     """
 
     id: str
@@ -41,7 +45,12 @@ class OpenRun:
 
 
 def judge(run: OpenRun, now: datetime, *, listening_since: datetime) -> Fate | None:
-    """Return what to do with a run; None for one that is alive, or of which too little is known yet."""
+    """Return what to do with a run; None for one that is alive, or of which too little is known yet.
+
+    A child is never started again from here: its parent does so, or starts it anew.
+    """
+    if run.is_child and run.has_deployment:
+        return _judge_chunk(run, now, listening_since) if run.parent_is_over and run.state != "CRASHED" else None
     if run.is_child:
         return Fate.CRASH if run.parent_is_over and run.state != "CRASHED" else None
     if run.state == "CRASHED":  # as its worker saw it; its lock says that nobody has looked at it since
@@ -51,6 +60,23 @@ def judge(run: OpenRun, now: datetime, *, listening_since: datetime) -> Fate | N
     if run.state == "CANCELLING":
         return Fate.CANCEL
     return Fate.AGAIN if _may_start_again(run) else Fate.CRASH
+
+
+def _judge_chunk(run: OpenRun, now: datetime, listening_since: datetime) -> Fate | None:
+    """Return how a run with a process of its own ends once its parent is over: a living process is told to stop."""
+    if run.state == "SCHEDULED" or _is_orphan(run, now, listening_since):
+        return Fate.CANCEL
+    return None if run.state == "CANCELLING" else Fate.STOP
+
+
+def is_run_over(state: str, since: datetime, now: datetime, *, has_deployment: bool) -> bool:
+    """Return whether nobody waits any longer for what belongs to a run, by its state and the time since when it has that.
+
+    One of a deployment that has crashed may be started again for a while.
+    """
+    if state == "CRASHED" and has_deployment:
+        return now - since > timedelta(seconds=CRASHED_SECONDS)
+    return state in ("COMPLETED", "FAILED", "CANCELLED", "CANCELLING", "CRASHED")
 
 
 def _may_start_again(run: OpenRun) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 from filelock import FileLock, Timeout
 
-from flows.recovery.orphans import SILENT_SECONDS, Fate, OpenRun, judge, state_message
+from flows.recovery.orphans import SILENT_SECONDS, Fate, OpenRun, is_run_over, judge, state_message
 from flows.recovery.run_locks import forget_run, is_held, locked_runs
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,8 @@ class Reaper:
         """End the orphans that are there; return what was done with which run."""
         done: dict[str, Fate] = {}
         open_runs = await self._runs({"state": {"type": {"any_": _OPEN}}})
-        runs = [await self._known(found) for found in [*open_runs, *await self._crashed(open_runs)]]
+        others = [*await self._crashed(open_runs), *await self._scheduled_children()]
+        runs = [await self._known(found) for found in [*open_runs, *others]]
         for run in runs:
             fate = judge(run, self._clock(), listening_since=self._listening_since)
             if fate is not None and run.id not in done and await self._is_still(run):
@@ -73,6 +74,10 @@ class Reaper:
             return []
         return await self._runs({"id": {"any_": sorted(locked)}, "state": {"type": {"any_": ["CRASHED"]}}})
 
+    async def _scheduled_children(self) -> list[Mapping[str, Any]]:
+        """Runs that no worker has begun and that belong to another run, whose end is theirs."""
+        return await self._runs({"parent_task_run_id": {"is_null_": False}, "state": {"type": {"any_": ["SCHEDULED"]}}})
+
     async def _runs(self, which: Mapping[str, object]) -> list[Mapping[str, Any]]:
         found: list[Mapping[str, Any]] = []
         while True:
@@ -86,7 +91,8 @@ class Reaper:
         has_process = await asyncio.to_thread(is_held, self._locks, found["id"])
         parent = found.get("parent_task_run_id")
         since = datetime.fromisoformat(found["state"]["timestamp"])
-        is_silent = has_process is None and not parent and found["state"]["type"] in ("RUNNING", "CANCELLING")
+        has_own_process = bool(found.get("deployment_id")) or not parent
+        is_silent = has_process is None and has_own_process and found["state"]["type"] in ("RUNNING", "CANCELLING")
         return OpenRun(
             id=found["id"],
             name=found["name"],
@@ -97,7 +103,7 @@ class Reaper:
             is_child=bool(parent),
             has_process=has_process,
             heard_at=await self._heard_at(found["id"]) if is_silent else None,
-            parent_is_over=await self._is_over(parent) if parent else False,
+            parent_is_over=await self._is_over(parent, found) if parent else False,
         )
 
     async def _is_still(self, run: OpenRun) -> bool:
@@ -119,15 +125,23 @@ class Reaper:
         events = (await self._ask("POST", "/events/filter", wanted))["events"]
         return datetime.fromisoformat(events[0]["occurred"]) if events else None
 
-    async def _is_over(self, parent_task_run: str) -> bool:
-        """Return whether the run that a task belongs to has ended."""
+    async def _is_over(self, parent_task_run: str, child: Mapping[str, Any]) -> bool:
+        """Return whether the run that a task belongs to has ended, or is being cancelled where its child has a process of its
+        own."""
         wanted = {"task_runs": {"id": {"any_": [parent_task_run]}}, "limit": 1}
         parents = await self._ask("POST", "/flow_runs/filter", wanted)
-        return bool(parents) and parents[0]["state"]["type"] not in (*_OPEN, "SCHEDULED", "PAUSED")
+        if not parents:
+            return False
+        state = parents[0]["state"]
+        if child.get("deployment_id"):
+            since, may_start_again = datetime.fromisoformat(state["timestamp"]), bool(parents[0].get("deployment_id"))
+            return is_run_over(state["type"], since, self._clock(), has_deployment=may_start_again)
+        return state["type"] not in (*_OPEN, "SCHEDULED", "PAUSED")
 
     async def _end_children(self, parent: OpenRun, runs: list[OpenRun], done: dict[str, Fate]) -> None:
-        """End the open children of a run that is about to be ended, theirs first."""
-        children = [run for run in runs if run.is_child and run.id not in done]
+        """End the open children of a run that is about to be ended, theirs first; those with a process of their own go on, for
+        a parent that starts again finds them."""
+        children = [run for run in runs if run.is_child and not run.has_deployment and run.id not in done]
         if not children:
             return
         wanted = {
@@ -146,6 +160,8 @@ class Reaper:
         state: dict[str, object] = {"message": state_message(run, fate)}
         if fate is Fate.CANCEL:
             state |= {"type": "CANCELLED", "name": "Cancelled"}
+        elif fate is Fate.STOP:
+            state |= {"type": "CANCELLING", "name": "Cancelling"}
         else:
             state |= {"type": "CRASHED", "name": "Crashed"}
         if run.state != "CRASHED":

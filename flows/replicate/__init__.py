@@ -1,5 +1,5 @@
 """The flow `replicate-registry`: serve what another installation serves, paths and digests alike.
 
-Each path is synced by `sync`; which distributions to switch is planned in `catalog.distributions.replication`.
-Leans on `runs`, `forms` and `sync`.
+`sync_many` syncs the paths, over workers. `catalog.distributions.replication` plans which distributions to switch.
+Leans on `runs`, `forms`, `sync` and `sync_many`.
 """

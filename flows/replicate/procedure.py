@@ -1,12 +1,13 @@
-"""The course of a replication: discover, plan, sync each path, switch all. It knows nothing of Prefect."""
+"""The course of a replication: discover, plan, sync the paths, switch all. It knows nothing of Prefect."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from catalog.catalog import Catalog
+from catalog.distributions.records import Distribution
 from catalog.distributions.replication import (
     FoundBy,
     ReplicaPlan,
@@ -21,12 +22,12 @@ from flows.replicate.privacy import Publicity
 from flows.replicate.request import Replica, ReplicateRequest, ReplicateResult
 from flows.runs.failures import MAX_UNAVAILABLE, named
 from flows.runs.progress import Progress
-from flows.sync.context import SyncContext
-from flows.sync.procedure import PLAIN, SyncSteps, run_sync
-from flows.sync.report import SyncResult
+from flows.sync.procedure import PLAIN
 from flows.sync.request import SyncRequest
-from flows.sync.selection import NothingSelected
-from flows.sync.sources import MultipleSources
+from flows.sync_many.chunk import ChunkJob, sync_repositories
+from flows.sync_many.report import RepositoryOutcome
+from flows.sync_many.request import DEFAULT_AT_ONCE
+from oci.digest import Digest
 from oci.errors import EntrepotError, LocalError, RemoteError, RemoteUnavailable
 from oci.remote.discovery.discovery import Discovery, Served, discover
 
@@ -70,18 +71,19 @@ class ReplicateJob:
         upstreams: Upstreams,
         run_id: str,
         *,
-        steps: SyncSteps = PLAIN,
         progress: Progress | None = None,
         say: Callable[[str], None] = lambda _text: None,
     ) -> None:
         self.request, self.catalog, self.upstreams, self.run_id = request, catalog, upstreams, run_id
-        self.steps, self.progress, self.say = steps, progress or Progress(), say
+        self.progress, self.say = progress or Progress(), say
         self.progress.waits = upstreams.waiting
         self.found_by = FoundBy("catalog")
         self.synced: dict[str, Synced] = {}
         self.failed: dict[str, str] = {}
         self.unanswered = 0
-        """Number of paths in a row that failed because upstream did not respond."""
+        """Number of questions about privacy in a row that upstream did not answer."""
+        self.chunks = 0
+        """Number of flow runs that the syncs were split into."""
         self.left_out: list[Replica] = []
         self.notes: list[str] = []
 
@@ -99,7 +101,16 @@ class ReplicateJob:
 
 
 Discover = Callable[[ReplicateJob], Awaitable[Discovery]]
+Outcomes = Mapping[str, RepositoryOutcome]
+SyncPaths = Callable[[ReplicateJob, Sequence[SyncRequest]], Awaitable[Outcomes]]
+"""Makes versions that nobody is served yet; returns an outcome for each path."""
 Switch = Callable[[ReplicateJob, ReplicaPlan], Awaitable[list[Replica]]]
+Hold = Callable[[], Awaitable[None]]
+"""Takes a slot of upstream's limit, unless one is held already."""
+
+
+async def hold_nothing() -> None:
+    """Ask upstream without a limit."""
 
 
 async def discover_paths(job: ReplicateJob) -> Discovery:
@@ -114,23 +125,35 @@ async def discover_paths(job: ReplicateJob) -> Discovery:
     )
 
 
+async def sync_paths(job: ReplicateJob, syncs: Sequence[SyncRequest]) -> Outcomes:
+    """Sync paths in this process, several at once."""
+    chunk = ChunkJob(job.catalog, job.upstreams, job.run_id, job.progress, serve="nobody", steps=PLAIN)
+    return {one.repository: one for one in await sync_repositories(chunk, syncs, at_once=DEFAULT_AT_ONCE)}
+
+
 async def switch_paths(job: ReplicateJob, plan: ReplicaPlan) -> list[Replica]:
     """Serve the new versions, all from one moment on."""
     return await asyncio.to_thread(_switch, job, plan)
 
 
 async def run_replication(
-    job: ReplicateJob, *, find: Discover = discover_paths, serve: Switch = switch_paths
+    job: ReplicateJob,
+    *,
+    find: Discover = discover_paths,
+    sync: SyncPaths = sync_paths,
+    serve: Switch = switch_paths,
+    hold: Hold = hold_nothing,
 ) -> ReplicateResult:
     """Run a replication to its end and return its result.
 
-    1. Discover. 2. Plan; what upstream lists as private is private here from now on. 3. Sync each path that is not the same,
-    going on when one fails. 4. Switch, unless one has failed and is not to be skipped. A path of which filters select nothing is
-    left out; where it has been replicated, it is served as it was.
+    1. Discover. 2. Plan; what upstream lists as private is private here from now on. 3. Sync the paths that are not the same,
+    going on when one fails. 4. Ask for the privacy of each. 5. Switch, unless one has failed and is not to be skipped. A path of
+    which filters select nothing is left out; where it has been replicated, it is served as it was.
     Raises ReplicationFailed, PathTaken, UpstreamChanged, and what the two ends raise.
     """
     request = job.request
     # 1
+    await hold()
     found = await find(job)
     _note_discovery(job, found)
     # 2
@@ -140,22 +163,32 @@ async def run_replication(
         await asyncio.to_thread(_close, job, found)
     # 3
     here = {one.path: one for one in job.catalog.distributions.all()}
+    current = {} if request.depends_on_time else _current_versions(job, here, plan)
+    to_sync = [_sync_request(request, one.path) for one in plan.wanted if one.path not in current]
+    job.progress.begin("syncing", len(to_sync))
+    outcomes = await sync(job, to_sync)
+    _raise_local(outcomes.values())
+    # 4
+    await hold()
     async with Publicity(request, job.upstreams, found.kind) as publicity:
         for one in plan.wanted:
-            current = None if request.depends_on_time else current_version(here.get(one.path), one, job.manner)
-            if job.unanswered >= MAX_UNAVAILABLE and current is None:
-                job.failed[one.path] = f"not tried, since {request.host} does not respond"
-                continue
-            await _guarded(job, one, publicity, current)
+            await _note_path(job, one, publicity, current.get(one.path), outcomes.get(one.path))
     if job.failed and (request.on_error == "fail" or not job.synced):
         raise ReplicationFailed(job.failed, registry=request.host)
-    # 4
+    # 5
     replicas = _planned(job, plan) if request.dry_run else await serve(job, plan)
     replicas += job.left_out
     replicas += [Replica(path, "failed", _version(here.get(path)), reason) for path, reason in job.failed.items()]
     replicas += [Replica(path, "kept", _version(here.get(path)), reason) for path, reason in plan.kept.items()]
     return ReplicateResult(
-        request.host, found.kind, tuple(replicas), plan.not_selected, request.dry_run, job.run_id, tuple(job.notes)
+        request.host,
+        found.kind,
+        tuple(replicas),
+        plan.not_selected,
+        request.dry_run,
+        job.run_id,
+        tuple(job.notes),
+        job.chunks,
     )
 
 
@@ -191,32 +224,69 @@ async def _plan(job: ReplicateJob, found: Discovery) -> ReplicaPlan:
     return plan
 
 
-async def _guarded(job: ReplicateJob, one: Served, publicity: Publicity, current: int | None) -> None:
-    """Sync a path; its failure is noted, unless it is this installation's."""
+def _current_versions(job: ReplicateJob, here: Mapping[str, Distribution], plan: ReplicaPlan) -> dict[str, int]:
+    """Return the versions of paths that serve what upstream lists, so that it need not be asked for them."""
+    found = {one.path: current_version(here.get(one.path), one, job.manner) for one in plan.wanted}
+    return {path: version for path, version in found.items() if version is not None}
+
+
+def _sync_request(request: ReplicateRequest, path: str) -> SyncRequest:
+    return SyncRequest(
+        **request.tags.model_dump(),
+        remote=str(request.remote(path)),
+        repository=path,
+        mode="mirror",
+        policy=request.policy,
+        dry_run=request.dry_run,
+        on_error=request.on_error,
+    )
+
+
+def _raise_local(outcomes: Iterable[RepositoryOutcome]) -> None:
+    """Raise LocalError where a path has failed for a fault of this installation: no other is to be served then."""
+    local = next((one for one in outcomes if one.is_local), None)
+    if local is not None:
+        raise LocalError(local.error)
+
+
+async def _note_path(
+    job: ReplicateJob, one: Served, publicity: Publicity, current: int | None, outcome: RepositoryOutcome | None
+) -> None:
+    """Note what there is of a path, and ask for its privacy; a failure is noted, unless it is this installation's."""
+    version, note, digest, is_whole = current, UNCHANGED, None, True
+    if outcome is not None:
+        for tag, reason in outcome.failed.items():
+            job.note(f"{one.path}:{tag} was skipped: {reason}")
+        if outcome.outcome == "left out":
+            job.left_out.append(Replica(one.path, "left out", 0, outcome.error))
+            return
+        if outcome.outcome == "failed":
+            _note_failure(job, one.path, outcome.error)
+            return
+        version, note, is_whole = outcome.version, outcome.note, not outcome.failed
+        digest = Digest(outcome.digest) if outcome.digest else None
+    assert version is not None
+    if job.unanswered >= MAX_UNAVAILABLE:
+        _note_failure(job, one.path, f"its privacy is not known, since {job.request.host} does not respond")
+        return
     try:
-        version, note, digest, is_whole = current, UNCHANGED, None, True
-        if current is None:
-            result = await _sync(job, one)
-            version, note, is_whole = result.version, result.summary(), not result.failed
-            digest = next((item.digest for item in result.items if item.digest and item.action != "failed"), None)
-            job.say(note)
-            for tag, reason in result.failed.items():
-                job.note(f"{one.path}:{tag} was skipped: {reason}")
-        assert version is not None
-        served = replace(one, private=await publicity.is_private(one, digest), content=one.content if is_whole else "")
+        is_private = await publicity.is_private(one, digest)
     except LocalError:
         raise
-    except NothingSelected as error:
-        job.left_out.append(Replica(one.path, "left out", 0, error.message))
     except EntrepotError as error:
-        job.say(f"{one.path}: {error.message}")
-        job.failed[one.path] = error.message
+        _note_failure(job, one.path, error.message)
         job.unanswered = job.unanswered + 1 if isinstance(error, RemoteUnavailable) else 0
-    else:
-        job.unanswered = 0
-        if served.private and not one.private and job.request.privacy == "asked":
-            job.note(f"{one.path} is private here: upstream gives it to a login alone")
-        job.synced[one.path] = Synced(served, version, note, is_current=current is not None)
+        return
+    job.unanswered = 0
+    served = replace(one, private=is_private, content=one.content if is_whole else "")
+    if served.private and not one.private and job.request.privacy == "asked":
+        job.note(f"{one.path} is private here: upstream gives it to a login alone")
+    job.synced[one.path] = Synced(served, version, note, is_current=current is not None)
+
+
+def _note_failure(job: ReplicateJob, path: str, reason: str) -> None:
+    job.say(f"{path}: {reason}")
+    job.failed[path] = reason
 
 
 def _close(job: ReplicateJob, found: Discovery) -> None:
@@ -261,28 +331,3 @@ def _removed(plan: ReplicaPlan) -> list[Replica]:
 
 def _version(here: object) -> int:
     return getattr(here, "version", None) or 0
-
-
-async def _sync(job: ReplicateJob, one: Served) -> SyncResult:
-    """Make a version that nobody is served yet."""
-    request = job.request
-    sync_request = SyncRequest(
-        **request.tags.model_dump(),
-        remote=str(request.remote(one.path)),
-        repository=one.path,
-        mode="mirror",
-        policy=request.policy,
-        dry_run=request.dry_run,
-        on_error=request.on_error,
-    )
-    context = SyncContext.of(
-        sync_request,
-        job.catalog,
-        await MultipleSources.connect(job.upstreams, sync_request),
-        operation_id=job.run_id,
-        flow_run_id=job.run_id,
-        clock=lambda: datetime.now(UTC),
-        progress=job.progress,
-        serve="nobody",
-    )
-    return (await run_sync(context, job.steps)).with_wait(job.upstreams.waited)

@@ -15,6 +15,7 @@ from flows.forms.filters import Filters
 from flows.forms.modes import OnError
 from flows.forms.parameters import Argument, Group, Option
 from flows.forms.shared_fields import DownloadPolicy, DryRun
+from flows.runs.plan_tables import MAX_ROWS
 from oci.digest import Digest
 from oci.remote.address import Remote, parse_remote
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from oci.remote.discovery.served import Kind
 
 Privacy = Literal["asked", "listed", "private"]
+
 Action = Literal["added", "updated", "unchanged", "removed", "kept", "failed", "left out", "to sync"]
 
 
@@ -165,7 +167,7 @@ class Replica:
 
 @dataclass(frozen=True, slots=True)
 class ReplicateResult:
-    """The end of a replication."""
+    """The end of a replication; `chunks` counts the flow runs that the syncs were split into, 0 where this run did all."""
 
     upstream: str
     kind: "Kind"
@@ -174,17 +176,28 @@ class ReplicateResult:
     dry_run: bool
     flow_run_id: str
     notes: tuple[str, ...] = ()
+    chunks: int = 0
 
     @property
     def failed(self) -> dict[str, str]:
         """Return the paths that could not be synced, with the reason for each."""
         return {one.path: one.note for one in self.replicas if one.action == "failed"}
 
+    def rows(self, *, limit: int = MAX_ROWS) -> list[dict[str, object]]:
+        """Return the rows of the result table, what is unchanged last; beyond `limit`, one row says how many are left out."""
+        ordered = sorted(self.replicas, key=lambda one: one.action == "unchanged")
+        rows = [one.to_json() for one in ordered[:limit]]
+        if len(ordered) > limit:
+            left = f"{len(ordered) - limit} more paths"
+            rows.append({"path": "…", "action": "", "version": 0, "note": left})
+        return rows
+
     def summary(self) -> str:
         """Return one line for a log, a flow run's state and a terminal."""
         counts = Counter(one.action for one in self.replicas)
         said = ", ".join(f"{count} {action}" for action, count in sorted(counts.items())) or "nothing is served there"
-        return f"{'dry run of ' if self.dry_run else ''}{self.upstream} ({self.kind}): {said}"
+        where = f", in {self.chunks} flow runs" if self.chunks else ""
+        return f"{'dry run of ' if self.dry_run else ''}{self.upstream} ({self.kind}): {said}{where}"
 
     def to_json(self) -> dict[str, object]:
         """Return the same for programs."""
@@ -192,6 +205,7 @@ class ReplicateResult:
             "upstream": self.upstream,
             "kind": self.kind,
             "dry_run": self.dry_run,
+            "chunks": self.chunks,
             "distributions": [one.to_json() for one in self.replicas],
             "not_selected": list(self.not_selected),
             "failed": self.failed,

@@ -3,9 +3,11 @@
 import asyncio
 import json
 import re
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 from uuid import UUID
 
 import httpx
@@ -29,6 +31,9 @@ DEFAULT_LIMIT = 4
 
 LEASE = 60.0
 """Seconds after which the slot of a killed process is free again; the shortest that Prefect allows."""
+
+ASK_AGAIN = 5.0
+"""Seconds before a server that failed is asked for a slot again; its client has tried for longer before."""
 
 QUIET_SECONDS, TELL_AGAIN = 3.0, 60.0
 """Seconds of waiting before it is told, and before it is told again."""
@@ -90,15 +95,54 @@ async def upstream_slot(registry: str) -> AsyncIterator[None]:
         yield
 
 
+class HeldSlot:
+    """One slot of an upstream's limit, taken and given back as often as its holder needs it; an async context manager.
+
+    A run that waits for others, which take slots of their own, gives it back: with a limit of one they would wait for each other.
+    """
+
+    def __init__(self, registry: str) -> None:
+        self._registry, self._stack = registry, AsyncExitStack()
+        self._is_held = False
+
+    async def hold(self) -> None:
+        """Take the slot, unless it is held already; raise NoFreeSlot."""
+        if not self._is_held:
+            await self._stack.enter_async_context(upstream_slot(self._registry))
+            self._is_held = True
+
+    async def release(self) -> None:
+        """Give the slot back."""
+        await self._stack.aclose()
+        self._is_held = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.__aexit__(kind, error, trace)
+
+
 async def _enter(stack: AsyncExitStack, registry: str, patience: float) -> None:
-    """Wait for a slot; one request where there is a limit, which is nearly always."""
-    try:
-        await stack.enter_async_context(_slot(registry, patience, strict=True))
-    except ConcurrencySlotAcquisitionError as error:
-        if error.__cause__ is not None:  # the server has failed: that there is no limit has no other cause
-            raise
-        await _make_limit(registry)
-        await stack.enter_async_context(_slot(registry, patience, strict=False))
+    """Wait for a slot; one request where there is a limit, which is nearly always. A server that is too busy is asked again."""
+    is_known, until = True, time.monotonic() + patience
+    while True:
+        left = max(until - time.monotonic(), 1.0)
+        try:
+            await stack.enter_async_context(_slot(registry, left, strict=is_known))
+        except ConcurrencySlotAcquisitionError as error:
+            if error.__cause__ is None:  # there is no limit: that has no other cause
+                await _make_limit(registry)
+                is_known = False
+            elif time.monotonic() >= until:
+                raise
+            else:
+                get_run_logger().warning("%s; it is asked again", error)
+                await asyncio.sleep(ASK_AGAIN)
+        else:
+            return
 
 
 def _slot(registry: str, patience: float, *, strict: bool) -> AbstractAsyncContextManager[None]:

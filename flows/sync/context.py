@@ -31,7 +31,8 @@ class SyncContext:
     """Everything that the stages of a sync share and none of them changes. Use it within one event loop.
 
     `now` is the moment from which ages are counted. `reader` reads the sources, through a cache where content decides. With
-    `may_misstate`, indexes are accepted that misstate the size of a child. `log` counts by tag.
+    `may_misstate`, indexes are accepted that misstate the size of a child. `log` counts by tag. With `is_first_try`, no earlier
+    try of this operation is known to have made a version; the commit looks again.
     """
 
     request: SyncRequest
@@ -49,6 +50,7 @@ class SyncContext:
     progress: Progress
     serve: Literal["public", "nobody"]
     log: RunLog[str] = field(default_factory=RunLog)
+    is_first_try: bool = False
 
     @classmethod
     def of(
@@ -62,6 +64,7 @@ class SyncContext:
         flow_run_id: str = "",
         progress: Progress | None = None,
         serve: Literal["public", "nobody"] = "public",
+        is_first_try: bool = False,
     ) -> "SyncContext":
         """Make the context of a request."""
         reader: MultipleSources | CachedReader = sources
@@ -83,6 +86,7 @@ class SyncContext:
             now=clock(),
             progress=progress or Progress(),
             serve=serve,
+            is_first_try=is_first_try,
         )
 
     @property

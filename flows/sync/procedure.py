@@ -45,7 +45,7 @@ async def run_sync(context: SyncContext, steps: SyncSteps = PLAIN) -> SyncResult
     """
     started = time.monotonic()
     # 1
-    result = await asyncio.to_thread(_find_earlier, context)
+    result = None if context.is_first_try else await asyncio.to_thread(_find_earlier, context)
     if result is not None:
         return result
     async with beside(asyncio.to_thread(read_latest, context)) as reading:

@@ -54,6 +54,8 @@ class ChunkJob:
     ) -> None:
         self.catalog, self.upstreams, self.operation, self.progress = catalog, upstreams, operation, progress
         self.serve, self.steps = serve, steps
+        self.earlier: frozenset[str] = frozenset()
+        """Repositories in which an earlier try has made a version: asked for once for all, since each question takes 20 ms."""
         progress.waits = upstreams.waiting
 
 
@@ -72,6 +74,7 @@ async def sync_one(job: ChunkJob, request: SyncRequest) -> RepositoryOutcome:
         clock=lambda: datetime.now(UTC),
         progress=PartProgress(whole=job.progress),
         serve=job.serve,
+        is_first_try=request.target not in job.earlier,
     )
     try:
         return RepositoryOutcome.of(await run_sync(context, job.steps))
@@ -107,6 +110,7 @@ async def sync_repositories(
     After a failure of this installation, such as a full disk, no other is begun; nor one of a host that does not respond.
     """
     course, places = _Course(), asyncio.Semaphore(at_once)
+    job.earlier = await asyncio.to_thread(job.catalog.history.repositories_of, job.operation)
 
     async def guarded(request: SyncRequest) -> RepositoryOutcome:
         async with places:
@@ -130,9 +134,9 @@ async def _sync(job: ChunkJob, request: SyncRequest, sync: SyncOne, course: _Cou
         course.learn(request, None)
         return outcome
     course.learn(request, error)
-    return failure(request, text)
+    return failure(request, text, is_local=isinstance(error, LocalError))
 
 
-def failure(request: SyncRequest, reason: str) -> RepositoryOutcome:
+def failure(request: SyncRequest, reason: str, *, is_local: bool = False) -> RepositoryOutcome:
     """Return the outcome of a repository that could not be synced."""
-    return RepositoryOutcome(request.target, str(request.reference), "failed", error=reason)
+    return RepositoryOutcome(request.target, str(request.reference), "failed", error=reason, is_local=is_local)

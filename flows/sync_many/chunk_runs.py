@@ -3,14 +3,17 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from prefect import get_client
+from prefect.client.schemas.objects import State
 from prefect.deployments import arun_deployment
-from prefect.states import Cancelled, Cancelling
+from prefect.states import AwaitingRetry, Cancelled, Cancelling, Crashed
 
+from flows.recovery.orphans import MAX_ATTEMPTS
 from flows.sync.request import SyncRequest
+from flows.sync_many.chunk_watch import read_state
 from flows.sync_many.report import RepositoryOutcome
 from flows.sync_many.request import SyncChunkRequest
 from flows.sync_many.slots import CHUNK_DEPLOYMENT
@@ -19,7 +22,8 @@ TAKEN_OVER = "TakenOver"
 """Name of the state of a run whose chunk the run that has started it did itself."""
 _PAGE = 200
 _WORKING = ("PENDING", "RUNNING", "CANCELLING")
-_ENDED = ("COMPLETED", "FAILED", "CANCELLED")
+_ENDED = ("COMPLETED", "CANCELLED")
+_BROKEN = ("CRASHED", "FAILED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +52,31 @@ class ChunkRun:
 
     @property
     def has_ended(self) -> bool:
-        """Return whether it will not go on by itself. One that has crashed may be started again."""
+        """Return whether it has come to its end. One that is broken may be started again."""
         return self.state in _ENDED
+
+    @property
+    def is_broken(self) -> bool:
+        """Return whether its process has ended without doing its chunk; repositories that fail are no reason for that."""
+        return self.state in _BROKEN
+
+    @property
+    def is_given_up(self) -> bool:
+        """Return whether it is started no more: what kills a worker's process, or fails there, would do so here."""
+        return self.is_broken and self.attempts >= MAX_ATTEMPTS
 
     @property
     def is_taken_over(self) -> bool:
         """Return whether its chunk was to be done elsewhere."""
         return self.state_name == TAKEN_OVER
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """The progress that a run has shown last: when, by the clock of Prefect's server, and how far, 0 to 100."""
+
+    updated: str
+    percent: float
 
 
 def read_run(found: Mapping[str, Any], syncs: tuple[SyncRequest, ...]) -> ChunkRun:
@@ -105,14 +127,15 @@ class ChunkRuns:
             tags=["entrepot"],
         )
 
-    async def count_done(self) -> int:
-        """Return how many repositories have been done in all chunks."""
-        wanted = {
-            "flow_runs": {"parent_flow_run_id": {"any_": [self._parent]}},
-            "task_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED"]}}},
-        }
-        async with get_client() as client:
-            return int((await client.request("POST", "/task_runs/count", json=wanted)).json())
+    async def read_beats(self, runs: Iterable[ChunkRun]) -> dict[str, Beat]:
+        """Return the last beat of each run that has shown one."""
+        ids = [run.id for run in runs]
+        if not ids:
+            return {}
+        which = {"flow_run_id": {"any_": ids}, "type": {"any_": ["progress"]}}
+        found = await self._pages("/artifacts/filter", {"artifacts": which, "sort": "ID_DESC"})
+        beats = [(str(one["flow_run_id"]), Beat(str(one["updated"]), float(one.get("data") or 0))) for one in found]
+        return dict(sorted(beats, key=lambda beat: beat[1].updated))
 
     async def read_outcomes(self, runs: Iterable[ChunkRun]) -> dict[str, RepositoryOutcome]:
         """Return what the tables of runs say of repositories; the newest of each run counts."""
@@ -132,10 +155,33 @@ class ChunkRuns:
             run.id, Cancelled(name=TAKEN_OVER, message="no worker did this chunk; the run that started it does")
         )
 
+    async def start_again(self, run: ChunkRun, *, after: timedelta) -> bool:
+        """Have a worker start a run again whose process is dead; return False where its state is another one by now."""
+        text = f"the process of attempt {max(run.attempts, 1)} ended before its chunk was done"
+        if run.state == "CANCELLING":
+            return await self._replace(run, Cancelled(message=text))
+        crashed: State[Any] = Crashed(message=text)
+        if run.attempts >= MAX_ATTEMPTS:
+            return await self._replace(run, crashed)
+        if not run.is_broken and not await self._replace(run, crashed):
+            return False
+        await self._set(
+            run.id, AwaitingRetry(scheduled_time=datetime.now(UTC) + after, message=f"{text}; it is started again")
+        )
+        return True
+
+    async def _replace(self, run: ChunkRun, state: Any) -> bool:
+        """Give a run a state unless it has got another since it was read."""
+        now = await read_state(run.id)
+        if now is None or now.since != run.since:
+            return False
+        await self._set(run.id, state)
+        return True
+
     async def cancel(self, runs: Iterable[ChunkRun]) -> None:
         """End runs whose result nobody waits for any longer."""
         for run in runs:
-            if not run.has_ended:
+            if not run.has_ended and not run.is_given_up:
                 message = "the run that this chunk belongs to was ended"
                 await self._set(run.id, Cancelling(message=message) if run.is_working else Cancelled(message=message))
 

@@ -21,7 +21,7 @@ from flows.runs.work import Work, as_step
 from flows.sync.request import SyncRequest
 from flows.sync_many import patterns
 from flows.sync_many.chunk import ChunkJob
-from flows.sync_many.chunk_flow import shared_upstreams, sync_with_tasks
+from flows.sync_many.chunk_flow import shared_upstreams, sync_with_slots
 from flows.sync_many.fan_out import FanOut
 from flows.sync_many.patterns import SelectedSyncs, select_syncs
 from flows.sync_many.report import RepositoryOutcome, SyncManyResult, SyncsFailed
@@ -82,7 +82,7 @@ async def _sync(
     job = ChunkJob(catalog, upstreams, str(flow_run.id), shown)
     fan_out = FanOut(
         catalog,
-        lambda some: sync_with_tasks(job, some, at_once=request.at_once),
+        lambda some: sync_with_slots(job, some, at_once=request.at_once),
         shown,
         at_once=request.at_once,
         say=get_run_logger().info,

@@ -22,6 +22,7 @@ class RepositoryOutcome:
     """What became of one repository. `version` is the repository's afterwards; `tags` counts those that are selected.
 
     `failed` are tags that were skipped, with the reason for each. `digest` is one manifest that the version serves.
+    `is_local`: it has failed for a fault of this installation, such as a full disk.
     """
 
     repository: str
@@ -36,6 +37,7 @@ class RepositoryOutcome:
     notes: tuple[str, ...] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
     digest: str = ""
+    is_local: bool = False
 
     @classmethod
     def of(cls, result: SyncResult) -> "RepositoryOutcome":
@@ -56,12 +58,16 @@ class RepositoryOutcome:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the same for programs, and for the table by which a chunk tells its outcomes."""
+        """Return the same for programs."""
         return {**asdict(self), "notes": list(self.notes), "failed": dict(self.failed)}
+
+    def to_cells(self) -> dict[str, Any]:
+        """Return the row of the table by which a chunk tells its outcomes, without what is empty: there may be thousands."""
+        return {name: value for name, value in self.to_json().items() if value}
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> "RepositoryOutcome":
-        """Read what `to_json` has written; raise ValueError."""
+        """Read what `to_json` or `to_cells` has written; raise ValueError."""
         return _READER.validate_python(dict(row))
 
     def row(self) -> dict[str, object]:

@@ -12,12 +12,16 @@ CHUNK_DEPLOYMENT = "sync-chunk/sync-chunk"
 
 @dataclass(frozen=True, slots=True)
 class PoolState:
-    """A work pool as chunks see it: limits of the pool and the queue (None: no limit), and workers that are there."""
+    """A work pool as chunks see it: limits of the pool and the queue (None: no limit), and workers that are there.
+
+    `chunk_limit` is that of the chunks' deployment.
+    """
 
     name: str
     limits: tuple[int | None, ...] = ()
     workers: int = 0
     is_paused: bool = False
+    chunk_limit: int | None = None
 
 
 def slots_of(pool: PoolState | None, *, own_pool: str | None) -> int:
@@ -28,9 +32,8 @@ def slots_of(pool: PoolState | None, *, own_pool: str | None) -> int:
     if pool is None or pool.is_paused or not pool.workers:
         return 0
     limit = least(pool.limits)
-    if limit is None:
-        return pool.workers
-    return max(limit - (own_pool == pool.name), 0)
+    free = pool.workers if limit is None else max(limit - (own_pool == pool.name), 0)
+    return free if pool.chunk_limit is None else min(free, pool.chunk_limit)
 
 
 def least(limits: Iterable[int | None]) -> int | None:
@@ -53,4 +56,6 @@ async def read_pool() -> PoolState | None:
         return None
     online = sum(str(getattr(worker.status, "value", worker.status)) == "ONLINE" for worker in workers)
     paused = bool(pool.is_paused or queue.is_paused or deployment.paused)
-    return PoolState(name, (pool.concurrency_limit, queue.concurrency_limit), online, paused)
+    own = deployment.global_concurrency_limit
+    limits = (pool.concurrency_limit, queue.concurrency_limit)
+    return PoolState(name, limits, online, paused, own.limit if own else None)

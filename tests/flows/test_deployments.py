@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
 from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
@@ -81,6 +81,19 @@ def test_what_users_decided_of_a_deployment_stays(client: SyncPrefectClient) -> 
     assert shown == {("weekly", "1 2 * * *", True), (None, "5 5 5 * *", True)}
     assert now.paused
     assert now.entrypoint != OLD_ENTRYPOINT
+
+
+def test_a_work_pool_that_users_have_chosen_stays_with_its_variables(client: SyncPrefectClient) -> None:
+    register_as_before(client)
+    client.create_work_pool(WorkPoolCreate(name="entrepot-docker", type="docker"))
+    variables = {"image": "registry.example/entrepot-run", "command": "python -m flows.orchestration.engine"}
+    chunk = client.read_deployment_by_name("sync-chunk/sync-chunk")
+    patch(client, chunk, work_pool_name="entrepot-docker", job_variables=variables)
+    register_deployments(client)
+    now = client.read_deployment_by_name("sync-chunk/sync-chunk")
+    assert (now.work_pool_name, now.job_variables) == ("entrepot-docker", variables)
+    assert now.entrypoint != OLD_ENTRYPOINT
+    assert client.read_deployment_by_name(GC).work_pool_name == "entrepot"
 
 
 def test_a_schedule_that_is_new_in_the_file_is_added(client: SyncPrefectClient) -> None:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -176,6 +177,37 @@ def test_an_operation_that_has_landed_is_not_made_twice(catalog: Catalog, open_a
     found = catalog.history.find_operation("team/app", "run-1")
     assert found is not None
     assert found.number == 1
+
+
+def test_operations_that_have_landed_are_found_for_a_whole_group_with_one_question(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = []
+    for number in range(6):
+        name = f"team/app-{number}"
+        descriptor = stage_image(catalog, name, name)
+        changes = (AddManifest(descriptor), SetTag("a", descriptor.digest))
+        commit = Commit(name, "", changes, "run 1" if number % 2 else "run 2", "", datetime.now(UTC), resumable=True)
+        group.append(_Waiting(commit))
+    for number in (0, 1):
+        commit_to(catalog, f"team/app-{number}", *group[number].commit.changes, operation_id="run 1", resumable=True)
+        push_image(catalog, f"team/app-{number}", "a", "another")
+    asked: list[str] = []
+    lake = catalog.commits._lake
+    read = lake.read
+
+    def noted(text: str, *rest: Any) -> Any:
+        asked.append(text)
+        return read(text, *rest)
+
+    monkeypatch.setattr(lake, "read", noted)
+    catalog.commits._commit_group(group)
+    assert [one.error for one in group] == [None] * 6
+    # the third version of the first is another operation's; the second had landed
+    assert [(one.result.version, one.result.changed) for one in group if one.result] == [
+        (3, True), (1, False), (1, True), (1, True), (1, True), (1, True),
+    ]  # fmt: skip
+    assert len([text for text in asked if "operation_id" in text]) == 2  # for all, and for the one that had landed
 
 
 def test_versions_out_of_range_are_unknown(catalog: Catalog) -> None:

@@ -55,7 +55,16 @@ def ago(seconds: float) -> datetime:
         ({"state": "CRASHED", "has_process": True}, None),
         # a part of another run goes with that
         ({"is_child": True, "has_process": None}, None),
-        ({"is_child": True, "parent_is_over": True}, Fate.CRASH),
+        ({"is_child": True, "parent_is_over": True, "has_deployment": False}, Fate.CRASH),
+        # a part with a process of its own is its parent's business, and ends with it
+        ({"is_child": True, "has_process": False}, None),
+        ({"is_child": True, "has_process": False, "state": "CRASHED"}, None),
+        ({"is_child": True, "has_process": True, "parent_is_over": True}, Fate.STOP),
+        ({"is_child": True, "has_process": True, "parent_is_over": True, "state": "CANCELLING"}, None),
+        ({"is_child": True, "has_process": False, "parent_is_over": True}, Fate.CANCEL),
+        ({"is_child": True, "parent_is_over": True, "heard_at": ago(1)}, Fate.STOP),
+        ({"is_child": True, "parent_is_over": True, "state": "SCHEDULED", "since": NOW}, Fate.CANCEL),
+        ({"is_child": True, "parent_is_over": True, "state": "CRASHED"}, None),
     ],
 )
 def test_the_fate_of_a_run(changed: dict[str, Any], fate: Fate | None) -> None:
@@ -126,6 +135,8 @@ class Api:
             parent = wanted["parent_flow_run_id"]["any_"][0]
             if run["parent_task_run_id"] != f"task-of-{parent}":
                 return False
+        if "parent_task_run_id" in wanted and not run["parent_task_run_id"]:
+            return False
         named = run["id"] in wanted["id"]["any_"] if "id" in wanted else True
         return named and run["state"]["type"] in wanted["state"]["type"]["any_"]
 
@@ -164,6 +175,22 @@ def test_a_parent_starts_again_once_its_children_have_ended(folder: Path) -> Non
     )
     assert asyncio.run(look(api, folder)) == {"grand": Fate.CRASH, "child": Fate.CRASH, "top": Fate.AGAIN}
     assert api.set == [("grand", "CRASHED"), ("child", "CRASHED"), ("top", "CRASHED"), ("top", "SCHEDULED")]
+
+
+def test_children_with_processes_of_their_own_wait_for_a_parent_that_starts_again_and_end_with_one_that_does_not(
+    folder: Path,
+) -> None:
+    waiting = run_of("waiting", parent="top")
+    waiting["state"]["type"] = "SCHEDULED"
+    api = Api(run_of("top"), run_of("mine", parent="top"), waiting)
+    (folder / "top.lock").touch()
+    assert asyncio.run(look(api, folder)) == {"top": Fate.AGAIN}
+    api.set.clear()
+    api.runs["top"]["state"]["type"] = "CANCELLED"
+    assert asyncio.run(look(api, folder)) == {"mine": Fate.STOP, "waiting": Fate.CANCEL}
+    assert api.set == [("mine", "CANCELLING"), ("waiting", "CANCELLED")]
+    assert asyncio.run(look(api, folder)) == {}
+    assert is_held(folder, "mine") is True
 
 
 def test_a_living_run_and_its_children_are_left_alone(folder: Path) -> None:
