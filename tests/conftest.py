@@ -40,6 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Isolate the whole run before any test module is imported: Prefect reads its settings at import."""
     # Started in the background, a shell has SIGINT ignored, and every process started from here would ignore it too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C does: servers end before the run does
     scratch = Path(tempfile.mkdtemp(prefix="entrepot-tests-"))
     config.stash[_SCRATCH] = scratch
     servers.isolate(os.environ, scratch)
