@@ -37,6 +37,7 @@ from registry_api.http.hosts import Hosts, is_cross_origin, trusted_proxies
 from registry_api.http.offload import Offload
 from registry_api.http.threads import Threads
 from registry_api.management import accounts, content, queries, quotas, remotes, retention, versions
+from registry_api.management.description import restrict_texts
 from registry_api.metrics import routes as metrics
 from registry_api.metrics.observer import Observer
 from registry_api.metrics.scrape import Scrape
@@ -179,4 +180,6 @@ def _describe_api(request: Request) -> Response:
 @lru_cache(maxsize=1)
 def _openapi_json(app: FastAPI) -> bytes:
     """Return the OpenAPI document; cached, since making it takes longer than many pulls."""
-    return json.dumps(app.openapi(), ensure_ascii=False, separators=(",", ":")).encode()
+    document = app.openapi()
+    restrict_texts(document)
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()

@@ -30,7 +30,9 @@ def inspect(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Show an image or artifact: platforms or layers, config, what is attached, and where it is served.
+    """Show what an image or artifact is made of.
+
+    That is its platforms or layers, its config, what is attached to it, and where it is served.
 
     Without a tag it is `latest`, or the only tag there is.
 

@@ -26,8 +26,9 @@ def list_tags(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """List a version's tags in order, with their pulls. `NAME@N` is version N.
+    """List a version's tags in order, with their pulls.
 
+    `NAME@N` is version N.
     Pulls are those of the tag, and by digest of what it points to.
 
     Example: entrepot tag list team/app

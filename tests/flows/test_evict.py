@@ -93,7 +93,8 @@ def test_what_is_not_used_goes_and_comes_again(
         assert _names(planned, "layer") == sorted(layers[tag].digest for tag in ("v1", "v3"))
         done = _evict(entrepot)
         assert all(one.pop("reason") for one in (*planned["evicted"], *done["evicted"]))
-        assert done["evicted"] == planned["evicted"]
+        named = [sorted(made["evicted"], key=lambda one: one["name"]) for made in (done, planned)]
+        assert named[0] == named[1]  # in which order depends on pulls that are counted meanwhile
         assert done["freed_bytes"] == planned["freed_bytes"] == sum(layers[tag].size for tag in ("v1", "v3"))
         state = done["caches"][0]
         assert state["held_before"] - state["held_after"] == done["freed_bytes"]

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -295,8 +296,9 @@ def test_one_piece_in_a_folder_becomes_the_blob_without_a_copy(postgres: str, tm
 def requests(s3_catalog: Catalog) -> "Counter[str]":
     """Counts requests to S3 from now on."""
     counts: Counter[str] = Counter()
-    events = s3_catalog.uploads._store.client.meta.events  # type: ignore[attr-defined]
-    events.register("before-call.s3", lambda model, **_: counts.update([model.name]))
+    store: Any = s3_catalog.uploads._store
+    for client in (store.client, store.sender):
+        client.meta.events.register("before-call.s3", lambda model, **_: counts.update([model.name]))
     return counts
 
 
@@ -338,7 +340,7 @@ def test_a_server_that_does_not_copy_parts_gets_the_bytes(
     def refuse(**_: object) -> None:
         raise ClientError({"Error": {"Code": "NotImplemented"}}, "UploadPartCopy")
 
-    monkeypatch.setattr(s3_catalog.uploads._store.client, "upload_part_copy", refuse)  # type: ignore[attr-defined]
+    monkeypatch.setattr(s3_catalog.uploads._store.sender, "upload_part_copy", refuse)  # type: ignore[attr-defined]
     data = random_blob(6 * MIB)
     session_id = send(s3_catalog, data[: 5 * MIB], data[5 * MIB :])
     close(s3_catalog, session_id, data)

@@ -1,0 +1,20 @@
+"""What the API's description says of texts beyond what FastAPI knows."""
+
+from typing import Any
+
+_FIT = "^[^\\u0000]*$"
+"""Texts without NUL, which databases cannot hold."""
+
+
+def restrict_texts(part: Any) -> None:
+    """Say of each text in an OpenAPI document, and of each name in an object, that it holds no NUL; change it in place."""
+    if isinstance(part, list):
+        for one in part:
+            restrict_texts(one)
+    elif isinstance(part, dict):
+        if part.get("type") == "string" and not part.keys() & {"pattern", "enum", "const", "format"}:
+            part["pattern"] = _FIT
+        if part.get("type") == "object" and "additionalProperties" in part:
+            part.setdefault("propertyNames", {"pattern": _FIT})
+        for one in part.values():
+            restrict_texts(one)
