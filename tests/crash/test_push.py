@@ -40,7 +40,9 @@ def test_kill_in_mid_upload(entrepot_server: EntrepotFactory) -> None:
     server.restart()
     with _client(server) as client:
         assert client.head(f"/v2/team/app/blobs/{Digest.of(data)}").status_code == 404
-        kept = int(client.get(location).headers["range"].removeprefix("0-")) + 1
+        # On PostgreSQL a session keeps what whole requests have brought; with none, the range is 0-0 as for one byte.
+        last = int(client.get(location).headers["range"].removeprefix("0-"))
+        kept = last + 1 if last else 0
         rest = data[kept:]
         headers = {"Content-Range": f"{kept}-{len(data) - 1}"}
         done = client.put(location, params={"digest": Digest.of(data)}, content=rest, headers=headers)

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.servers import tool
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +54,7 @@ def _events(trace: str) -> list[str]:
     return events
 
 
+@pytest.mark.embedded
 def test_bytes_name_and_record_are_durable_before_a_blob_is_acknowledged(tmp_path: Path) -> None:
     home, trace = tmp_path / "home", tmp_path / "trace"
     watched = "trace=fsync,fdatasync,rename,write"
