@@ -12,7 +12,8 @@ def restrict_texts(part: Any) -> None:
         for one in part:
             restrict_texts(one)
     elif isinstance(part, dict):
-        if part.get("type") == "string" and not part.keys() & {"pattern", "enum", "const", "format"}:
+        is_free = part.get("format", "password") == "password" and not part.keys() & {"pattern", "enum", "const"}
+        if part.get("type") == "string" and is_free:
             part["pattern"] = _FIT
         if part.get("type") == "object" and "additionalProperties" in part:
             part.setdefault("propertyNames", {"pattern": _FIT})

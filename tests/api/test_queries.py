@@ -4,6 +4,7 @@ import csv
 import io
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import httpx
 import pyarrow.ipc
@@ -95,11 +96,10 @@ def test_what_is_no_question_and_what_has_too_many_rows_is_told(api: Api) -> Non
 
 def test_one_too_many_waits_and_one_whose_asker_has_gone_is_stopped(api: Api) -> None:
     def ask_and_leave() -> None:
-        with (
-            api.client(auth=("admin", api.password)) as client,
-            pytest.raises(httpx.ReadTimeout),
-        ):
-            client.post("/api/v1/query", json={"sql": SLOW}, timeout=4)
+        with api.client(auth=("admin", api.password)) as client, suppress(httpx.ReadTimeout):
+            while client.post("/api/v1/query", json={"sql": SLOW}, timeout=4).status_code == 429:
+                pass  # one of the questions below had the only slot
+            pytest.fail("the slow question was answered")
 
     thread = threading.Thread(target=ask_and_leave)
     thread.start()
