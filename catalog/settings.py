@@ -329,18 +329,18 @@ def check_address(settings: Settings) -> None:
         )
 
 
-def mistyped_settings(names: Iterable[str]) -> dict[str, str]:
-    """Return variables of the environment that are no setting but nearly one, each with the setting that may be meant.
+def mistyped_settings(names: Iterable[str]) -> list[str]:
+    """Return a warning for each variable of the environment that is no setting but nearly one.
 
     Others are left alone: they may be of the tools around, such as those that Kubernetes sets for each service.
     """
     prefix, known = "ENTREPOT_", [name.upper() for name in Settings.model_fields]
-    found: dict[str, str] = {}
+    found: list[str] = []
     for name in sorted(names):
         rest = name.removeprefix(prefix)
         if name.startswith(prefix) and rest.upper() not in known:
             near = get_close_matches(rest.upper(), known, n=1, cutoff=0.8)
-            found |= {name: prefix + near[0]} if near else {}
+            found += [f"{name} is no setting and counts for nothing; did you mean {prefix}{one}?" for one in near]
     return found
 
 

@@ -90,11 +90,12 @@ def options(
 ) -> None:
     """Read the options before the command, and tell of settings that are mistyped."""
     context.obj = debug
-    if any(name.startswith("ENTREPOT_") for name in os.environ):
+    # The registry, which `serve` becomes, tells of them itself.
+    if context.invoked_subcommand != "serve" and any(name.startswith("ENTREPOT_") for name in os.environ):
         from catalog.settings import mistyped_settings
 
-        for name, meant in mistyped_settings(os.environ).items():
-            say(f"warning: {name} is no setting and counts for nothing; did you mean {meant}?")
+        for warning in mistyped_settings(os.environ):
+            say(f"warning: {warning}")
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -35,11 +35,11 @@ def _read(options: argparse.Namespace) -> ServerOptions:
         tls_cert=options.tls_cert,
         tls_key=options.tls_key,
         allow_plain_http=options.allow_plain_http or None,
-        access_log="common" if options.access_log else None,
+        access_log="common" if options.access_log and "ENTREPOT_ACCESS_LOG" not in os.environ else None,
     )
     check_address(settings)
-    for name, meant in mistyped_settings(os.environ).items():
-        sys.stderr.write(f"warning: {name} is no setting and counts for nothing; did you mean {meant}?\n")
+    for warning in mistyped_settings(os.environ):
+        sys.stderr.write(f"warning: {warning}\n")
     return ServerOptions(settings)
 
 

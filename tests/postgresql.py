@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -122,6 +122,22 @@ def make_postgres(
     server.start()
     server.execute(f"CREATE ROLE entrepot LOGIN PASSWORD '{server.password.replace(chr(39), chr(39) * 2)}'")
     return server
+
+
+@contextmanager
+def stopped_sessions(server: PostgresServer, database: str, which: str) -> Iterator[None]:
+    """Stop the server's side of those sessions of a database that a condition of `pg_stat_activity` selects; at least one."""
+    sql = f"SELECT pid FROM pg_stat_activity WHERE datname = '{database}' AND {which}"
+    found = [int(str(row[0])) for row in server.execute(sql)]
+    assert found
+    for pid in found:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in found:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
 
 def write_settings(data: Path, settings: Mapping[str, str]) -> None:

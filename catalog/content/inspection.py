@@ -95,7 +95,7 @@ def inspect_content(catalog: Catalog, wanted: ContentReference, version: int | N
         tuple(
             one.path
             for one in catalog.distributions.all()
-            if one.repository == snapshot.repository and one.version in (None, snapshot.version)
+            if one.repository == snapshot.repository and catalog.snapshots.number_at(one) == snapshot.version
         ),
         manifest.subject.digest if manifest.subject else None,
         manifest.annotations,

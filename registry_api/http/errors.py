@@ -138,8 +138,6 @@ def error_response(error: EntrepotError, *pairs: tuple[bytes, str], reference: s
         retry_after = _OURS_AGAIN
     if retry_after is not None:
         headers.append((b"retry-after", str(max(1, round(retry_after)))))
-    elif isinstance(error, errors.CatalogUnavailable):
-        headers.append((b"retry-after", "2"))
     detail = {} if is_ours(error) else error.detail
     return _response(status, code, public_message(error), detail, headers, reference)
 

@@ -112,7 +112,7 @@ async def _admit_body(request: Request) -> Request:
 def check_url(scope: Scope) -> None:
     """Raise InvalidInput for a path or query with a NUL, which databases cannot hold; other bytes were made fit already."""
     if "\0" in scope["path"] or b"%00" in scope["query_string"] or b"\0" in scope["query_string"]:
-        raise InvalidInput("the URL holds a NUL, which is no text")
+        raise InvalidInput("the URL holds a NUL; send it without")
 
 
 def check_body(raw: bytes) -> None:
@@ -130,7 +130,8 @@ def check_body(raw: bytes) -> None:
         elif isinstance(value, list):
             left += value
         elif isinstance(value, str) and not is_fit(value):
-            raise InvalidInput(f"{value[:100]!r} holds a NUL or half a surrogate pair, which is no text")
+            # It may be a password, so the message does not repeat it.
+            raise InvalidInput("the body has a text that holds a NUL or half a surrogate pair; send it without")
 
 
 async def identify(registry: Registry, request: Request) -> Caller:

@@ -1,5 +1,6 @@
 """What Prefect says of our flows: how many run and wait, and when each deployment and each sync last succeeded."""
 
+import asyncio
 import os
 from collections.abc import Mapping
 from datetime import datetime
@@ -31,20 +32,27 @@ SYNC = "sync-repository"
 
 async def flow_figures(settings: Settings) -> Numbers:
     """Return the gauges of flows; none without a Prefect server. Raise RemoteUnavailable where it does not answer."""
+    client = await asyncio.to_thread(_connect, settings)
+    if client is None:
+        return {}
     import httpx
 
-    from registry_api.webhooks.prefect_client import find_prefect_api, prefect_client
-
     try:
-        api = find_prefect_api(settings)
-    except RemoteUnavailable:
-        return {}
-    try:
-        async with prefect_client(settings, api, os.environ) as client:
+        async with client:
             client.timeout = _PATIENCE
             return await _ask(client)
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:  # it is a server of somebody else's, perhaps
         raise RemoteUnavailable(f"Prefect does not answer: {type(error).__name__}", registry="prefect") from None
+
+
+def _connect(settings: Settings) -> "httpx.AsyncClient | None":
+    """Return a client of Prefect's API, None where no server is known; it loads the HTTP client, and reads files."""
+    from registry_api.webhooks.prefect_client import find_prefect_api, prefect_client
+
+    try:
+        return prefect_client(settings, find_prefect_api(settings), os.environ)
+    except RemoteUnavailable:
+        return None
 
 
 async def _ask(client: "httpx.AsyncClient") -> Numbers:

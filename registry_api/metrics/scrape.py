@@ -52,7 +52,7 @@ class Scrape:
             ("commit_seconds",): stats.seconds,
             ("commit_wait_seconds",): stats.waited,
         }
-        numbers |= {("commits", way): float(count) for way, count in commits.ways.items()}
+        numbers |= {("commits", way): float(count) for way, count in dict(commits.ways).items()}  # threads add to it
         for host, budget in self._upstreams.budgets.items():
             numbers |= {
                 ("upstream_responses", host, str(status)): float(count) for status, count in budget.responses.items()

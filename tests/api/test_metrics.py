@@ -47,6 +47,18 @@ def test_the_token_opens_the_metrics_and_nothing_else(api: Api) -> None:
         assert api.anybody.get(path, headers=shown).status_code == 401
 
 
+def test_a_failure_is_told_by_the_client_s_own_id(own_api: Api) -> None:
+    raw = simple_manifest(own_api, "team/app")
+    assert own_api.put_manifest("team/app", "v1", raw).status_code == 201
+    blob = json.loads(raw)["layers"][0]["digest"]
+    for file in (own_api.catalog.settings.root / "blobs" / "sha256").rglob("*"):
+        if file.is_file():
+            file.unlink()
+    answer = own_api.anybody.get(f"/v2/team/app/blobs/{blob}", headers={"X-Request-Id": "mine-1"})
+    assert answer.status_code == 500
+    assert "mine-1" in answer.text
+
+
 def test_an_account_that_is_no_administrator_is_refused(api: Api) -> None:
     made = api.admin.post("/api/v1/users", json={"name": "reader", "password": "a long password"})
     assert made.status_code == 201, made.text

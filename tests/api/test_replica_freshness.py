@@ -1,10 +1,8 @@
 """Two registries over one database: what one changes, the other serves, also when its listener hears nothing."""
 
-import os
-import signal
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from oci.digest import Digest
 from registry_api.freshness import RECENT
 from tests.api.conftest import Api, describe, serve, simple_manifest
 from tests.api.test_replicas import basic, desk
-from tests.postgresql import PostgresServer
+from tests.postgresql import PostgresServer, stopped_sessions
 from tests.replicas.pushes import push_small_image
 from tests.servers import wait_until
 from tests.unit.catalog.state.test_documents import END_LISTENERS
@@ -35,20 +33,8 @@ def deaf(server: PostgresServer, api: Api) -> Iterator[None]:
     """Stop the server's side of each listener again and again: their connections stay, and nobody answers."""
     state = api.catalog.state
     assert state is not None
-    sql = (
-        f"SELECT pid FROM pg_stat_activity WHERE datname = '{state.database.address.database}' "
-        "AND application_name = 'entrepot listener'"
-    )
-    found = [int(str(row[0])) for row in server.execute(sql)]
-    assert found
-    for pid in found:
-        os.kill(pid, signal.SIGSTOP)
-    try:
+    with stopped_sessions(server, state.database.address.database, "application_name = 'entrepot listener'"):
         yield
-    finally:
-        for pid in found:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
 
 
 def get(api: Api, reference: str, authorization: str = "") -> int:

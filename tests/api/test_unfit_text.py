@@ -100,3 +100,9 @@ def test_the_registry_protocol_bears_it(api: Api, path: str) -> None:
     with api.client(auth=("a\0b", "c\0d")) as stranger:
         for client, method in itertools.product((api.admin, stranger), ("GET", "HEAD", "DELETE", "PATCH")):
             assert client.request(method, f"/{path}").status_code < 500
+
+
+def test_a_text_that_may_be_a_secret_is_not_repeated(own_api: Api) -> None:
+    answer = own_api.admin.post("/api/v1/users", json={"name": "bob", "password": "hidden\0word"})
+    assert answer.status_code == 400
+    assert "hidden" not in answer.text

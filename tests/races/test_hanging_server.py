@@ -1,11 +1,9 @@
 """A server that keeps connections and answers nothing: who waits for it, and for how long."""
 
-import os
-import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,7 @@ from catalog.lake.metadata.data import LakeData
 from catalog.lake.metadata.postgresql import PostgresMetadata
 from catalog.postgres_address import PostgresAddress, parse_address
 from oci.errors import CatalogBusy, CatalogUnavailable
-from tests.postgresql import PostgresServer
+from tests.postgresql import PostgresServer, stopped_sessions
 
 
 @pytest.fixture
@@ -27,16 +25,8 @@ def address(postgres_server: PostgresServer) -> PostgresAddress:
 @contextmanager
 def stopped(server: PostgresServer, address: PostgresAddress) -> Iterator[None]:
     """Stop the server's side of all sessions of a database that are open now."""
-    sql = f"SELECT pid FROM pg_stat_activity WHERE datname = '{address.database}' AND usename = 'entrepot'"
-    found = [int(str(row[0])) for row in server.execute(sql)]
-    for pid in found:
-        os.kill(pid, signal.SIGSTOP)
-    try:
+    with stopped_sessions(server, address.database, "usename = 'entrepot'"):
         yield
-    finally:
-        for pid in found:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
 
 
 def test_locks_are_given_up_with_a_session_that_hangs(

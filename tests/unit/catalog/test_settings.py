@@ -169,7 +169,7 @@ def test_a_variable_that_is_nearly_a_setting_is_told_and_others_are_left_alone()
         "LISTN",
         "ENTREPOT_SERVICE_HOST",
     )
-    assert mistyped_settings((*names, "ENTREPOT_PORT_5080_TCP", "ENTREPOT_")) == {
-        "ENTREPOT_LISTN": "ENTREPOT_LISTEN",
-        "ENTREPOT_STORGE": "ENTREPOT_STORAGE",
-    }
+    assert mistyped_settings((*names, "ENTREPOT_PORT_5080_TCP", "ENTREPOT_")) == [
+        "ENTREPOT_LISTN is no setting and counts for nothing; did you mean ENTREPOT_LISTEN?",
+        "ENTREPOT_STORGE is no setting and counts for nothing; did you mean ENTREPOT_STORAGE?",
+    ]

@@ -122,8 +122,9 @@ def test_an_earlier_version_is_shown_as_it_was(catalog: Catalog) -> None:
     commit_to(catalog, NAME, AddManifest(one), SetTag("v1", one.digest))
     commit_to(catalog, NAME, AddManifest(two), SetTag("v1", two.digest))
     wanted = parse_content_reference(f"{NAME}:v1")
-    assert inspect_content(catalog, wanted).digest == two.digest
-    assert inspect_content(catalog, wanted, 1).digest == one.digest
+    latest, earlier = inspect_content(catalog, wanted), inspect_content(catalog, wanted, 1)
+    assert (latest.digest, latest.served_at) == (two.digest, (NAME,))
+    assert (earlier.digest, earlier.served_at) == (one.digest, ())
 
 
 def test_what_is_not_there_or_contradicts_itself_is_refused(catalog: Catalog) -> None:
