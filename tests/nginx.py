@@ -75,7 +75,9 @@ def render_example(
     """
     listen = f"listen 127.0.0.1:{port}"
     changes = {
-        "server 127.0.0.1:5080;": "\n    ".join(f"server 127.0.0.1:{upstream};" for upstream in upstreams),
+        "    server 127.0.0.1:5080 fail_timeout=1s;\n": "".join(
+            f"    server 127.0.0.1:{upstream} fail_timeout=1s;\n" for upstream in upstreams
+        ),
         "    listen 80;\n    listen [::]:80;\n": f"    listen 127.0.0.1:{plain_port};\n",
         "    listen 443 ssl;\n    listen [::]:443 ssl;\n": f"    {listen}{' ssl' if certificate else ''};\n",
         "alias /var/lib/entrepot/blobs/;": f"alias {blobs}/;",

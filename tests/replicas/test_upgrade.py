@@ -1,6 +1,8 @@
 """Replicas are restarted and upgraded one after another, while clients pull and push."""
 
+import http.server
 import re
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +21,7 @@ from tests.chaos.cluster import Cluster, start_cluster
 from tests.homes import new_home
 from tests.nginx import start_nginx_before
 from tests.replicas.pushes import push_small_image
-from tests.servers import Children, wait_until
+from tests.servers import Children, free_port, wait_until
 
 NAME = "team/app"
 LAKE_TABLES = (
@@ -62,6 +64,29 @@ def test_replicas_that_are_restarted_one_by_one_behind_nginx_fail_no_request(
     assert (promises.refused, promises.wrong) == ([], [])
     assert len(promises.tags) > 10
     assert promises.pulls > 50
+
+
+class _Answers(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_nginx_asks_replicas_again_as_soon_as_they_are_started(children: Children, tmp_path: Path) -> None:
+    ports = [free_port(), free_port()]
+    nginx = start_nginx_before(children, *ports, blobs=tmp_path)
+    assert httpx.get(f"{nginx.url}/v2/", trust_env=False).status_code == 502
+    with http.server.ThreadingHTTPServer(("127.0.0.1", ports[0]), _Answers) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            # By itself, nginx would leave both out for ten seconds.
+            wait_until(lambda: httpx.get(f"{nginx.url}/v2/", trust_env=False).status_code == 200, 5, "nginx asks again")
+        finally:
+            server.shutdown()
 
 
 def _both_grew(promises: Promises, before: tuple[int, int]) -> bool:
