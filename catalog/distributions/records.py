@@ -148,10 +148,10 @@ class Distributions:
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
         self._guard = threading.Lock()
-        self._by_path: Mapping[str, Distribution] = {}
+        self._by_path: dict[str, Distribution] = {}
         self._caches: Mapping[str, Distribution] = {}
         self._immutable: Mapping[str, tuple[str, ...]] = {}
-        self._serving: Mapping[str, list[Distribution]] = {}
+        self._serving: dict[str, list[Distribution]] = {}
         self.changes = 0
         """Another number as soon as any distribution is another one."""
         self.reload()
@@ -162,7 +162,7 @@ class Distributions:
         with self._guard:
             self._take({one.path: one for one in found})
 
-    def _take(self, by_path: Mapping[str, Distribution]) -> None:
+    def _take(self, by_path: dict[str, Distribution]) -> None:
         self.changes += 1
         self._by_path = by_path
         self._caches = {path: one for path, one in by_path.items() if one.remote}
@@ -219,10 +219,17 @@ class Distributions:
         by_path = self._by_path
         return [by_path[path] for path in sorted(by_path)]
 
-    def keep(self, made: Distribution) -> None:
-        """Remember one that a commit has just written."""
+    def open(self, made: Iterable[Distribution]) -> None:
+        """Remember what commits have written for new repositories, whose paths have served nothing; the cost is that of `made`.
+
+        Such a distribution is no cache, and keeps no tag from being moved.
+        """
         with self._guard:
-            self._take({**self._by_path, made.path: made})
+            for one in made:
+                if one.path not in self._by_path:
+                    self.changes += 1
+                    self._by_path[one.path] = one
+                    self._serving[one.repository] = [one, *self._serving.get(one.repository, ())]
 
     def put(self, made: Distribution, *, actor: str, history_from: int | None = None) -> Distribution:
         """Write a distribution, in place of the one at its path; durable on return. Return it as it was written.

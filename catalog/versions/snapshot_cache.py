@@ -101,8 +101,10 @@ class Snapshots:
                 return
             changes = self._feed.read()
             is_new = not changes.versions.keys() <= self._latest.keys()
-            if is_new or changes.distributions or not changes.complete:
+            if changes.distributions or not changes.complete:
                 self._distributions.reload()
+            else:
+                self._distributions.open(changes.opened)
             if changes.remotes or not changes.complete:
                 self._remotes.reload()
             if changes.quotas or not changes.complete:
@@ -194,6 +196,10 @@ class Snapshots:
     def has(self, name: str) -> bool:
         """Return whether memory knows a repository; no I/O."""
         return name in self._latest
+
+    def last_number(self, name: str) -> int:
+        """Return the highest number that a version of a repository of that name has had, as far as memory knows; no I/O."""
+        return max(self._latest.get(name, 0), self._ended.get(name, 0))
 
     def names(self) -> Sequence[str]:
         """All repositories' names in ASCII order."""

@@ -32,7 +32,7 @@ class SyncContext:
 
     `now` is the moment from which ages are counted. `reader` reads the sources, through a cache where content decides. With
     `may_misstate`, indexes are accepted that misstate the size of a child. `log` counts by tag. With `is_first_try`, no earlier
-    try of this operation is known to have made a version; the commit looks again.
+    try of this operation is known to have made a version, up to number `checked_until`; the commit looks at later ones.
     """
 
     request: SyncRequest
@@ -51,6 +51,7 @@ class SyncContext:
     serve: Literal["public", "nobody"]
     log: RunLog[str] = field(default_factory=RunLog)
     is_first_try: bool = False
+    checked_until: int = 0
 
     @classmethod
     def of(
@@ -65,6 +66,7 @@ class SyncContext:
         progress: Progress | None = None,
         serve: Literal["public", "nobody"] = "public",
         is_first_try: bool = False,
+        checked_until: int = 0,
     ) -> "SyncContext":
         """Make the context of a request."""
         reader: MultipleSources | CachedReader = sources
@@ -87,6 +89,7 @@ class SyncContext:
             progress=progress or Progress(),
             serve=serve,
             is_first_try=is_first_try,
+            checked_until=checked_until,
         )
 
     @property
