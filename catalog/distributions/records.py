@@ -259,8 +259,8 @@ class Distributions:
         with self._lake.write() as writer:
             self._check_versions(made)
             made = self._with_history(made, opened or {})
-            for path in (*gone, *(one.path for one in made)):
-                writer.delete("distributions", "path", path)
+            paths = listed((*gone, *(one.path for one in made)))
+            writer.execute("DELETE FROM distributions WHERE path IN (SELECT unnest(string_split(?, ' ')))", [paths])
             writer.insert("distributions", [distribution_row(one) for one in made])
             names = ", ".join([*(one.path for one in made), *(f"{path} deleted" for path in gone)])
             changed = {**dict.fromkeys(gone, "deleted"), **{one.path: "set" for one in made}}

@@ -16,6 +16,7 @@ from flows.sync.request import SyncRequest
 from flows.sync.selection import NothingSelected
 from flows.sync.sources import MultipleSources
 from flows.sync_many.patience import PATIENT
+from flows.sync_many.read_ahead import ReadAhead
 from flows.sync_many.report import RepositoryOutcome
 from oci.errors import EntrepotError, LocalError, RemoteUnavailable
 
@@ -58,6 +59,7 @@ class ChunkJob:
         """Repositories in which an earlier try has made a version: asked for once for all, since each question takes 20 ms."""
         self.checked_until: Mapping[str, int] = {}
         """The last version of each other repository before that question: only later ones can be of this operation."""
+        self.ahead = ReadAhead(catalog, ())
         progress.waits = upstreams.waiting
 
 
@@ -78,6 +80,7 @@ async def sync_one(job: ChunkJob, request: SyncRequest) -> RepositoryOutcome:
         serve=job.serve,
         is_first_try=request.target not in job.earlier,
         checked_until=job.checked_until.get(request.target, 0),
+        children_known=await job.ahead.read(request.target),
     )
     try:
         return RepositoryOutcome.of(await run_sync(context, job.steps))
@@ -130,6 +133,7 @@ def _find_earlier(job: ChunkJob, targets: Sequence[str]) -> None:
     snapshots = job.catalog.snapshots
     snapshots.refresh()
     numbers = {target: snapshots.last_number(target) for target in targets}
+    job.ahead = ReadAhead(job.catalog, targets)
     job.earlier = job.catalog.history.repositories_of(job.operation)
     job.checked_until = {target: number for target, number in numbers.items() if target not in job.earlier}
 

@@ -15,6 +15,7 @@ from catalog.settings import read_settings
 from flows.runs.progress import Progress
 from flows.sync.request import SyncRequest
 from flows.sync_many.chunk import ChunkJob, SyncOne, sync_one, sync_repositories
+from flows.sync_many.read_ahead import MAX_REPOSITORIES, MAX_TAGS, plan_groups
 from flows.sync_many.report import RepositoryOutcome
 from oci.memory import MemoryStore
 from oci.pack import pack_image
@@ -107,6 +108,25 @@ def test_a_changed_repository_costs_no_question_about_the_operation(
     later = sync(catalog, upstream, 10, 18, "run 2")
     assert [(one.outcome, one.version) for one in later] == [("synced", 2)] * 8
     assert sum(number for text, number in asked.items() if "operation_id" in text) == 1, asked
+
+
+def test_unchanged_repositories_cost_three_questions_for_all(
+    catalog: Catalog, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync(catalog, upstream, 22, 38, "run 1")
+    with open_catalog(catalog.settings) as other:  # whose memory has none of the versions
+        asked = counted(other, monkeypatch)
+        later = sync(other, upstream, 22, 40, "run 2")
+    assert Counter(one.outcome for one in later) == {"unchanged": 16, "synced": 2}
+    assert asked.total() == 3, asked  # what an earlier try has made, what all hold, and the parts of that
+
+
+def test_groups_have_so_many_repositories_and_tags_at_most() -> None:
+    tags = {"a": 1, "large": MAX_TAGS + 1, "b": 2, "c": MAX_TAGS - 2, "d": 1}
+    assert plan_groups(tags, tags.__getitem__) == [("a",), ("large",), ("b", "c"), ("d",)]
+    names = [f"r{number}" for number in range(MAX_REPOSITORIES + 1)]
+    assert [len(group) for group in plan_groups(names, lambda _: 0)] == [MAX_REPOSITORIES, 1]
+    assert plan_groups((), lambda _: 1) == []
 
 
 def test_two_processes_of_one_chunk_make_one_version(catalog: Catalog, upstream: Upstream) -> None:
