@@ -164,5 +164,7 @@ class Writer:
 
 def roll_back(cursor: duckdb.DuckDBPyConnection) -> None:
     """Undo a transaction."""
-    with suppress(duckdb.TransactionException):  # there is none when BEGIN or COMMIT itself failed
+    with suppress(
+        duckdb.TransactionException, duckdb.FatalException
+    ):  # there is none when BEGIN or COMMIT itself failed
         cursor.execute("ROLLBACK")
