@@ -30,6 +30,7 @@ from catalog.serving import Serving
 from catalog.settings import Settings
 from catalog.state.shared_state import open_state
 from catalog.versions.blob_sources import Sources
+from catalog.versions.change_feed import ChangeFeed
 from catalog.versions.changes import Lookups
 from catalog.versions.deletion import Squasher
 from catalog.versions.history import History
@@ -70,6 +71,7 @@ class Catalog:
         room.take_on()
         self.uploads = open_uploads(settings, store, blob_index, postgres, clock=clock, room=room)
         self.content = ContentStore(store, blob_index, self.uploads, clock=clock)
+        feed = ChangeFeed(lake)  # before what it keeps current is read, so that nothing falls between the two
         self.distributions = Distributions(lake)
         self.remotes = Remotes(lake, self.state)
         self.quotas = Quotas(lake)
@@ -77,7 +79,9 @@ class Catalog:
         self.sources = Sources(lake)
         self.events = Events(lake)
         self.query = Queries(settings, lake)
-        self.snapshots = Snapshots(lake, self.distributions, self.remotes, self.quotas, limit=settings.snapshot_entries)
+        self.snapshots = Snapshots(
+            lake, feed, self.distributions, self.remotes, self.quotas, limit=settings.snapshot_entries
+        )
         self.pulls = Pulls(lake, on_recorded=self.snapshots.refresh)
         self.history = History(lake)
         self.time_travel = TimeTravel(settings.history_path, self.distributions, self.snapshots)
