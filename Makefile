@@ -29,7 +29,7 @@ nightly: setup tools ## thousands of kills, and every answer after 300 commits o
 		tests/crash tests/behaviour/test_direct_commits.py tests/migration/test_kills.py \
 		tests/replicas/test_rights_property.py $(ARGS)
 
-chaos: setup tools ## three replicas over PostgreSQL and S3, whose parts are killed, paused and cut off in turn: twenty minutes
+chaos: setup tools ## three replicas and two workers over PostgreSQL and S3; parts are killed, paused, cut off: half an hour
 	TEST_CHAOS_ROUNDS=2 TEST_CHAOS_PAUSE=15 $(BIN)/python -m pytest --timeout=0 -s tests/chaos $(ARGS)
 
 postgresql: setup tools ## the tests of API, races and crashes on PostgreSQL: half an hour

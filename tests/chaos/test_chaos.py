@@ -1,7 +1,9 @@
 """Whatever part dies or stands still, what was acknowledged stays, and no wrong byte is served.
 
+Clients push and pull, and two workers sync an upstream, while the parts fail in turn.
+
 `TEST_CHAOS_ROUNDS` sets how often each fault comes, `TEST_CHAOS_PAUSE` for how many seconds; `make chaos` makes it long, and cuts
-networks too. `TEST_CHAOS_FAULTS` is a part of the names of those faults that come alone.
+networks too, with a machine for each worker. `TEST_CHAOS_FAULTS` is a part of the names of those faults that come alone.
 """
 
 import os
@@ -16,11 +18,12 @@ import pytest
 
 from tests.chaos.clients import Clients
 from tests.chaos.cluster import Cluster, Fault, Recovery, faults_of, seconds_until, start_cluster
+from tests.chaos.syncs import REPOSITORIES, Syncs, start_site
 from tests.replicas.pushes import push_small_image
 from tests.servers import Children
 
 ROUNDS = int(os.environ.get("TEST_CHAOS_ROUNDS", "1"))
-PAUSE = float(os.environ.get("TEST_CHAOS_PAUSE", "1.5"))
+PAUSE = float(os.environ.get("TEST_CHAOS_PAUSE", "1"))
 ONLY = os.environ.get("TEST_CHAOS_FAULTS", "")
 """A part of the names of those faults that come alone."""
 IS_LONG = ROUNDS > 1 or bool(ONLY)
@@ -31,21 +34,41 @@ CALM = 25.0
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_no_fault_loses_what_was_acknowledged_or_serves_what_is_wrong(children: Children, tmp_path: Path) -> None:
+def test_no_fault_loses_what_was_acknowledged_or_serves_what_is_wrong(
+    children: Children, tmp_path: Path, prefect_database: Path
+) -> None:
     chance = random.Random(7)
     with ExitStack() as links:
         cluster = start_cluster(children, tmp_path, links=links if IS_LONG else None)
-        _withstand(cluster, chance)
+        site = start_site(children, tmp_path, cluster.env, prefect_database, is_one_machine=not IS_LONG)
+        site.await_workers()
+        syncs = Syncs(site, [one.url for one in cluster.replicas], ("admin", cluster.password))
+        syncs.start()
+        try:
+            _withstand(cluster, syncs, chance)
+        finally:
+            promises = syncs.stop()
+        print(
+            f"{promises.ended_well} syncs ended well, {len(promises.failed)} failed, {promises.pulls} pulls",
+            file=sys.stderr,
+        )
+        assert syncs.sync() == 0, promises.failed[-1]
+        assert promises.wrong == []
+        assert promises.pulls > 20
+        assert len(promises.versions) > REPOSITORIES  # some before the last one
+        syncs.check_mirrors()
+        syncs.check_versions(cluster.env, tmp_path / "command")
 
 
-def _withstand(cluster: Cluster, chance: random.Random) -> None:
+def _withstand(cluster: Cluster, syncs: Syncs, chance: random.Random) -> None:
     auth = ("admin", cluster.password)
     clients = Clients([one.url for one in cluster.replicas], auth, 7)
     recoveries: list[Recovery] = []
     quiet: list[tuple[float, float]] = []
     try:
         for _ in range(ROUNDS):
-            faults = [one for one in faults_of(cluster, pause=PAUSE) if ONLY in one.name]
+            faults = faults_of(cluster, pause=PAUSE, is_short=not IS_LONG) + syncs.faults(pause=PAUSE)
+            faults = [one for one in faults if ONLY in one.name]
             chance.shuffle(faults)
             for fault in faults:
                 recoveries.append(_suffer(cluster, clients, fault, len(recoveries)))

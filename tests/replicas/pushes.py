@@ -21,6 +21,9 @@ def push_small_image(
     layer = text.encode()
     for blob in (CONFIG, layer):
         answer = client.post(f"/v2/{name}/blobs/uploads/", params={"digest": Digest.of(blob)}, content=blob)
+        if answer.status_code == 202:  # a registry that takes no blob with the first request
+            place = httpx.URL(answer.headers["location"]).copy_merge_params({"digest": str(Digest.of(blob))})
+            answer = client.put(place, content=blob)
         assert answer.status_code == 201, f"{answer.status_code} {answer.text}"
     document = {
         "schemaVersion": 2,
