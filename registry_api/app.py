@@ -80,6 +80,7 @@ def _make_id() -> str:
 
 def create_app(catalog: Catalog, *, now: Now = _now, make_id: Callable[[], str] = _make_id) -> "Application":
     """Return the application over an open catalogue; the caller closes the catalogue after the application has ended."""
+    catalog.make_all()
     threads = Threads()
     settings = catalog.settings
     upstreams = Upstreams(settings, catalog.remotes, interactive=True)

@@ -18,7 +18,7 @@ from catalog.query.view_columns import COLUMNS, MEANINGS
 from catalog.settings import Settings
 from catalog.unit_fields import READS_DURATION, READS_SIZE
 from cli.exit_codes import EXIT_CODES
-from cli.main import app
+from cli.main import new_app
 from oci import errors
 from oci.errors import EntrepotError
 from registry_api.http.errors import row_of
@@ -130,7 +130,7 @@ def commands() -> dict[tuple[str, ...], Command]:
         elif isinstance(command, TyperCommand) and not command.hidden:
             yield words, command
 
-    return dict(walk(("entrepot",), get_command(app)))
+    return dict(walk(("entrepot",), get_command(new_app())))
 
 
 def option_names(command: Command) -> set[str]:

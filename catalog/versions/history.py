@@ -9,10 +9,10 @@ from catalog.lake.connection import Lake, listed
 from catalog.lake.nested_values import as_nested
 from catalog.versions.manifest_facts import read_facts
 from catalog.versions.rows import ChangeRow, RepositoryRow, VersionRow
-from catalog.versions.snapshot import Snapshot
+from catalog.versions.snapshot import Snapshot, version_unknown
 from catalog.versions.version_origins import parse_origins
 from oci.digest import Digest
-from oci.errors import NameUnknown, VersionUnknown
+from oci.errors import NameUnknown
 
 _VERSION_COLUMNS = (
     "repository, number, base, operation, operation_id, actor, flow_run_id, message, created_at, "
@@ -166,12 +166,6 @@ def find_operation(lake: Lake, name: str, operation_id: str) -> int | None:
         return number
     later = lake.read("SELECT min(number) FROM versions WHERE repository = ? AND number > ?", [name, number])
     return int(str(later[0][0] or 0))
-
-
-def version_unknown(name: str, number: int, latest: int) -> VersionUnknown:
-    """The error that says why there is no such version."""
-    was = ", it was deleted" if 0 < number < latest else ""
-    return VersionUnknown(f"{name} has no version {number}{was}; its latest is {latest}")
 
 
 def _repository(row: tuple[object, ...]) -> RepositoryRow:

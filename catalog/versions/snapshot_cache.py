@@ -11,8 +11,7 @@ from catalog.quotas.quotas import Quotas
 from catalog.quotas.totals import Total
 from catalog.remotes.records import Remotes
 from catalog.versions.change_feed import ChangeFeed
-from catalog.versions.history import version_unknown
-from catalog.versions.snapshot import Delta, ManifestEntry, Snapshot, total_of
+from catalog.versions.snapshot import Delta, ManifestEntry, Snapshot, total_of, version_unknown
 from catalog.versions.timeline import Timeline, Timelines
 from oci.digest import Digest
 from oci.errors import CatalogUnavailable, Conflict, NameUnknown, VersionUnknown
