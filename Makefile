@@ -19,6 +19,7 @@ setup: ## make .venv with the entrepot command in it (quick when nothing changed
 	@scripts/setup
 
 run: setup ## start everything, mirror one repository (UPSTREAM=registry.example/team/app), serve until Ctrl-C
+	@scripts/install-buildah
 	@exec $(BIN)/entrepot up $(if $(UPSTREAM),--upstream "$(UPSTREAM)",--demo) $(ARGS)
 
 test: setup tools ## run all tests, with the real clients and servers that can be installed

@@ -129,7 +129,7 @@ PACKAGE_ARROWS: dict[str, set[str]] = {
     "flows/forms": set(),
     "flows/image_build": {"forms", "runs", "sign"},
     "flows/orchestration": {"demo", "forms", "recovery", "runs"},
-    "flows/pipeline": {"bundles", "curate", "forms", "image_build", "runs", "sign", "sync"},
+    "flows/pipeline": {"bundles", "curate", "forms", "image_build", "promote", "runs", "sign", "sync"},
     "flows/promote": {"forms", "runs", "sign"},
     "flows/push": {"forms", "runs"},
     "flows/recovery": set(),

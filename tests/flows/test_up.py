@@ -95,9 +95,17 @@ def test_from_nothing_to_a_pull_and_again(entrepot: Entrepot, podman: Client, to
     stop(entrepot, child)
 
 
-def test_when_a_part_dies_the_whole_ends_and_says_which(entrepot: Entrepot, prefect_database: Path) -> None:
+def test_without_buildah_the_rest_runs_and_when_a_part_dies_the_whole_ends(
+    entrepot: Entrepot, prefect_database: Path, tmp_path: Path
+) -> None:
     give_prefect_database(entrepot.home, prefect_database)
+    entrepot.env["PATH"] = without_buildah(tmp_path / "bin")
     child, _ = start(entrepot)
+    lines = dict(re.findall(r"^([a-z]+)  +(.*)$", child.output().partition("Flow run")[2], re.MULTILINE))
+    assert list(lines) == ["sync", "filter", "build", "promote", "sign", "attest", "export", "pull"]
+    assert "buildah is not installed" in lines["build"]
+    assert "demo/app:1.1.0" in lines["pull"]
+    assert "3 referrers" in lines["pull"]
     (registry,) = [
         int(folder.name)
         for folder in Path("/proc").iterdir()
@@ -108,6 +116,16 @@ def test_when_a_part_dies_the_whole_ends_and_says_which(entrepot: Entrepot, pref
     assert "registry ended" in child.output()
     assert "Traceback" not in child.output()
     assert processes_of(entrepot.home) == []
+
+
+def without_buildah(folder: Path) -> str:
+    """Return a PATH with all that is installed but buildah."""
+    folder.mkdir()
+    for place in os.environ["PATH"].split(os.pathsep):
+        for program in Path(place).iterdir() if Path(place).is_dir() else ():
+            if program.name != "buildah" and not (folder / program.name).is_symlink():
+                (folder / program.name).symlink_to(program)
+    return str(folder)
 
 
 def is_registry(folder: Path, home: Path) -> bool:
