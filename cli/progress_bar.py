@@ -28,7 +28,7 @@ _WINDOW = 15.0
 """Seconds over which a rate is taken."""
 
 
-class Pace:
+class Speedometer:
     """How fast a phase goes, by its last seconds: bytes a second, and the time that what is left will take."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -84,20 +84,20 @@ def make_percent_bar() -> Progress:
 
 async def show_progress(shown: progress.Progress) -> None:
     """Show a progress until cancelled."""
-    pace = Pace()
+    speed = Speedometer()
     with make_bar() as bar:
         task = bar.add_task("starting", total=None, received="")
         while True:
             received = format_size(shown.received) if shown.received else ""
-            told = shown.waits() or ", ".join(filter(None, (received, pace.describe(shown))))
+            told = shown.waits() or ", ".join(filter(None, (received, speed.describe(shown))))
             bar.update(task, description=shown.phase, completed=shown.done, total=shown.total or None, received=told)
             await asyncio.sleep(_INTERVAL)
 
 
 async def tell_progress(shown: progress.Progress) -> None:
     """Say now and then how far a flow is, how fast it goes and for whom it waits, until cancelled."""
-    pace = Pace()
-    pace.describe(shown)
+    speed = Speedometer()
+    speed.describe(shown)
     while True:
         await asyncio.sleep(LINE_EVERY)
-        say(", ".join(filter(None, (shown.describe(), pace.describe(shown)))))
+        say(", ".join(filter(None, (shown.describe(), speed.describe(shown)))))
