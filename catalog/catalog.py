@@ -11,6 +11,7 @@ from catalog.blobs.lake_data import lake_data
 from catalog.blobs.opening import open_index, open_store
 from catalog.blobs.shared_uploads.opening import open_uploads
 from catalog.blobs.uploads import Clock
+from catalog.browse.browse import Browse
 from catalog.commits.blob_rights import Rights
 from catalog.commits.commit import Committer
 from catalog.commits.offers import Offers
@@ -80,6 +81,7 @@ class Catalog:
         self.snapshots = Snapshots(lake, self.distributions, self.remotes, self.quotas, limit=settings.snapshot_entries)
         self.pulls = Pulls(lake, on_recorded=self.snapshots.refresh)
         self.history = History(lake)
+        self.browse = Browse(lake)
         self.time_travel = TimeTravel(settings.history_path, self.distributions, self.snapshots)
         self.serving = Serving(self.snapshots, self.time_travel, self.distributions, self.history)
         self.manifests = Manifests(self.content, limit=settings.manifest_cache)
