@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from catalog.audit import Events
     from catalog.blobs.content_store import ContentStore
     from catalog.blobs.uploads import Clock, Uploads
+    from catalog.browse.browse import Browse
     from catalog.commits.blob_rights import Rights
     from catalog.commits.commit import Committer
     from catalog.commits.offers import Offers
@@ -164,6 +165,12 @@ class Catalog:
         from catalog.versions.history import History
 
         return History(self._lake)
+
+    @LazyPart
+    def browse(self) -> "Browse":
+        from catalog.browse.browse import Browse
+
+        return Browse(self._lake)
 
     @LazyPart
     def time_travel(self) -> "TimeTravel":

@@ -186,6 +186,11 @@ class Snapshots:
         return self._held
 
     @property
+    def drops(self) -> int:
+        """Return another number as soon as versions or repositories are known to be no more; no I/O."""
+        return self._drops
+
+    @property
     def count(self) -> int:
         """Return how many repositories memory knows; no I/O."""
         return len(self._latest)

@@ -43,10 +43,10 @@ from cli.main import run
 code = run(["tag", "list", "team/app", "--home", sys.argv[1]])
 print(json.dumps([code, list(sys.modules)]), file=sys.stderr)"""
 
-# Data, buckets, signatures, flows, the command line, and connections to other registries.
+# Data, buckets, signatures, flows, the command line, pages, and connections to other registries.
 UNUSED = {
-    "boto3", "botocore", "h2", "httpcore", "httpx", "nacl", "numpy", "pandas", "prefect", "psycopg", "psycopg_pool", "pyarrow",
-    "pygments", "pysequoia", "rich", "sigstore", "typer", "yaml",
+    "boto3", "botocore", "h2", "httpcore", "httpx", "jinja2", "nacl", "numpy", "pandas", "prefect", "psycopg", "psycopg_pool",
+    "pyarrow", "pygments", "pysequoia", "rich", "sigstore", "typer", "yaml",
 }  # fmt: skip
 UNUSED_BY_A_LIST = UNUSED - {"typer"} | {"argon2", "cryptography", "fastapi", "jwt", "starlette", "uvicorn"}
 # Parts of the catalogue and of the command line that listing tags needs nothing of.

@@ -1,0 +1,131 @@
+"""The home page: what came in lately, how fresh mirrors are, what is held."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date, datetime, timedelta
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel
+
+from catalog.browse.recency import RepositoryHead
+from catalog.versions.rows import VersionRow
+from registry_api.pages.site import CurrentVisit, PageRoute, Visit
+from registry_api.pages.visible_paths import VisiblePaths
+
+_SHOWN = 20
+_DAYS = 30
+
+
+class ArrivalOut(BaseModel):
+    """A version made lately, at the place where the caller sees it. Who may not know its history sees the time alone."""
+
+    name: str
+    version: int | None = None
+    operation: str = ""
+    actor: str = ""
+    flow_run_id: str = ""
+    origins: list[str] = []
+    created_at: datetime
+    added: int | None = None
+    removed: int | None = None
+
+
+class MirrorOut(BaseModel):
+    """A repository that is synced from upstream, and when something new came last."""
+
+    name: str
+    upstreams: list[str]
+    changed_at: datetime
+
+
+class DayOut(BaseModel):
+    """How many of the last versions were made on a day (UTC)."""
+
+    day: date
+    versions: int
+
+
+class HomePage(BaseModel):
+    """What is held and what came in lately, as far as the caller may see it. Sizes in bytes; `held` is for administrators."""
+
+    repositories: int
+    tags: int
+    content_bytes: int
+    held_bytes: int | None = None
+    held_blobs: int | None = None
+    arrivals: list[ArrivalOut]
+    mirrors: list[MirrorOut]
+    days: list[DayOut]
+
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+@router.get("/")
+@router.get("/home.json")
+async def show_home(visit: CurrentVisit) -> Response:
+    """Show the home page."""
+    held = await visit.site.held(visit) if visit.is_administrator else (None, None)
+    return await visit.respond("home.html", lambda visit: read_home(visit, held))
+
+
+def read_home(visit: Visit, held: tuple[int | None, int | None]) -> HomePage:
+    """Return the view model; one query where something was committed since the last page."""
+    recent, places = visit.recent(), visit.places
+    totals = [visit.catalog.quotas.totals.of(name) for name in places.by_repository]
+    return HomePage(
+        repositories=len(places.by_repository),
+        tags=sum(total.tags for total in totals),
+        content_bytes=sum(total.bytes for total in totals),
+        held_blobs=held[0],
+        held_bytes=held[1],
+        arrivals=list(list_arrivals(recent.latest, recent.heads, places))[:_SHOWN],
+        mirrors=list_mirrors(recent.heads, places),
+        days=count_days(recent.latest, places, visit.registry.now().date()),
+    )
+
+
+def list_arrivals(
+    latest: Iterable[VersionRow], heads: Mapping[str, RepositoryHead], places: VisiblePaths
+) -> Iterator[ArrivalOut]:
+    """Give the versions made last that the caller may see, the newest first. Pure.
+
+    Of a repository whose history is not the caller's to know, only the latest version counts, where a path serves it.
+    """
+    for version in latest:
+        for place in places.by_repository.get(version.repository, ())[:1]:
+            if place.has_history:
+                yield ArrivalOut(
+                    name=place.name,
+                    version=version.number,
+                    operation=version.operation,
+                    actor=version.actor,
+                    flow_run_id=version.flow_run_id,
+                    origins=[str(origin) for origin in version.origins],
+                    created_at=version.created_at,
+                    added=version.added,
+                    removed=version.removed,
+                )
+            elif place.version is None and version.number == heads[version.repository].number:
+                yield ArrivalOut(name=place.name, created_at=version.created_at)
+
+
+def list_mirrors(heads: Mapping[str, RepositoryHead], places: VisiblePaths) -> list[MirrorOut]:
+    """Return what is synced from upstream, what has not changed for longest first; for who may know its history. Pure."""
+    found = [
+        MirrorOut(name=shown[0].name, upstreams=[origin.name for origin in head.origins], changed_at=head.synced_at)
+        for repository, shown in places.by_repository.items()
+        if shown[0].has_history and (head := heads.get(repository)) is not None and head.synced_at is not None
+    ]
+    return sorted(found, key=lambda mirror: (mirror.changed_at, mirror.name))[:_SHOWN]
+
+
+def count_days(latest: Iterable[VersionRow], places: VisiblePaths, today: date) -> list[DayOut]:
+    """Return how many versions whose history the caller may know were made on each of the last days. Pure."""
+    counts = Counter(
+        version.created_at.date()
+        for version in latest
+        if (shown := places.by_repository.get(version.repository)) and shown[0].has_history
+    )
+    days = [today - timedelta(days=ago) for ago in reversed(range(_DAYS))]
+    return [DayOut(day=day, versions=counts[day]) for day in days]
