@@ -89,7 +89,7 @@ class Catalog:
         self.rights = Rights(self.content, blob_index, self.snapshots, self.distributions)
         self.offers = Offers(lake, self.content)
         lookups = Lookups(
-            self.manifests.read_descriptor, self.rights.usable_size, self.offers.blobs, self.history.children
+            self.manifests.read_descriptor, self.rights.find_held, self.offers.blobs, self.history.children
         )
         self.commits = Committer(
             lake, self.snapshots, self.distributions, self.content, lookups, self.quotas, self.rights

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 from catalog.blobs.origins import Deferred, Origin
-from catalog.versions.needed_blobs import Offer, find_needed
+from catalog.versions.needed_blobs import HeldBlob, Offer, find_needed, questionable
 from catalog.versions.snapshot import Delta, ManifestEntry, Snapshot
 from catalog.versions.version_origins import VersionOrigin
 from oci import mediatypes
@@ -140,11 +140,11 @@ class CommitResult:
 
 @dataclass(frozen=True, slots=True)
 class Lookups:
-    """What the rule asks of the stores: a manifest by descriptor; the size of a blob that is held and that a version's repository
-    may use; what repositories here have of blobs; manifests' children."""
+    """What the rule asks of the stores: a manifest by descriptor; which of some blobs are held, and usable for a version's
+    repository; what repositories here have of blobs; manifests' children."""
 
     manifest: Callable[[Descriptor], Manifest]
-    usable_size: Callable[[Snapshot, Digest], int | None]
+    held: Callable[[Snapshot, Collection[Digest]], Mapping[Digest, HeldBlob]]
     offered: Callable[[Collection[str], Collection[Digest]], Mapping[Digest, Offer]]
     children: Callable[[str, Iterable[Digest]], Mapping[Digest, tuple[Digest, ...]]]
 
@@ -181,11 +181,15 @@ def plan_effect(base: Snapshot, commit: Commit, lookups: Lookups) -> Effect:
     looked_at = manifests
     if commit.allow_absent:  # parts that were absent may have come since
         looked_at += tuple(lookups.manifest(found) for digest, found in added.items() if digest in base.manifests)
+    held = lookups.held(base, {manifest.digest for manifest in manifests} | questionable(base, looked_at))
+    for manifest in manifests:  # memory may have the bytes of one that is not held any longer
+        if manifest.digest not in held:
+            raise ManifestUnknown(f"manifest {manifest.digest} is not held here")
     parts = find_needed(
         base,
         looked_at,
         origin_of=lambda digest: commit.origins.get(digest, commit.origin),
-        usable_size=lookups.usable_size,
+        held=held,
         offered=lookups.offered,
         donors=commit.donors,
     )

@@ -195,6 +195,10 @@ class Snapshots:
         """Return whether memory knows a repository; no I/O."""
         return name in self._latest
 
+    def peek(self, name: str) -> Snapshot | None:
+        """Return the latest version of a repository if memory has it, current or not; no I/O."""
+        return self._kept.get((name, self._latest.get(name, 0)))
+
     def names(self) -> Sequence[str]:
         """All repositories' names in ASCII order."""
         self._read_feed()

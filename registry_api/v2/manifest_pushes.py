@@ -97,6 +97,7 @@ def _store(registry: Registry, manifest: Manifest, name: str) -> None:
         check_nesting(manifest, partial(_read_held, registry, snapshot))
     if manifest.digest not in snapshot.manifests or registry.catalog.content.size(manifest.digest) is None:
         registry.catalog.content.put(manifest.raw, manifest.digest, name, manifest.media_type)
+        registry.catalog.manifests.keep(manifest)
 
 
 def _held_manifest(snapshot: Snapshot, digest: Digest) -> tuple[str, int] | None:

@@ -1,0 +1,76 @@
+"""The cost of a commit in PostgreSQL, counted: each round trip is one on every machine, whatever the network between."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from catalog.catalog import Catalog, open_catalog
+from catalog.settings import read_settings
+from catalog.versions.changes import AddManifest, Commit, SetTag
+from oci.digest import Digest
+from oci.memory import MemoryStore
+from oci.pack import pack_image
+
+pytestmark = pytest.mark.usefixtures("postgres")
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    with open_catalog(read_settings(home=tmp_path / "home")) as opened:
+        for number in range(6):  # until the tables are known, and their statements prepared
+            _stage(opened, f"warm{number}", 1)()
+        yield opened
+
+
+@pytest.fixture
+def trips(monkeypatch: pytest.MonkeyPatch) -> "Counter[str]":
+    """Counts what this thread waits for from now on: statements of their own, and batches of several."""
+    counts: Counter[str] = Counter()
+    this, execute, pipeline = threading.get_ident(), psycopg.Cursor.execute, psycopg.Connection.pipeline
+
+    def counting(self: "psycopg.Cursor[Any]", query: Any, *arguments: Any, **options: Any) -> Any:
+        if threading.get_ident() == this and self.connection.info.pipeline_status == 0:
+            counts["statements"] += 1
+        return execute(self, query, *arguments, **options)
+
+    @contextmanager
+    def batch(self: "psycopg.Connection[Any]") -> Iterator[Any]:
+        counts["batches"] += threading.get_ident() == this
+        with pipeline(self) as entered:
+            yield entered
+
+    monkeypatch.setattr(psycopg.Cursor, "execute", counting)
+    monkeypatch.setattr(psycopg.Connection, "pipeline", batch)
+    return counts
+
+
+def _stage(catalog: Catalog, tag: str, layers: int) -> Callable[[], object]:
+    """Stage an image as a push does; return what commits it."""
+    store = MemoryStore()
+    image = pack_image(store, [{f"{tag}-{number}": "layer"} for number in range(layers)])
+    for data in store.blobs.values():
+        catalog.content.put(data, Digest.of(data), "team/app")
+    catalog.content.put(image.raw, image.digest, "team/app", image.media_type)
+    catalog.manifests.keep(image)
+    changes = AddManifest(image.descriptor), SetTag(tag, image.digest)
+    commit = Commit("team/app", "push", changes, tag, "somebody", datetime.now(UTC))
+    return lambda: catalog.commits.commit(commit)
+
+
+@pytest.mark.parametrize("layers", [1, 30])
+def test_a_commit_waits_for_the_database_four_times_whatever_it_holds(
+    catalog: Catalog, trips: "Counter[str]", layers: int
+) -> None:
+    """For the lock with the newest snapshot; for which parts are held; for the state of the tables; for the commit."""
+    commit = _stage(catalog, "next", layers)
+    trips.clear()
+    commit()
+    assert trips == {"batches": 3, "statements": 1}
+    assert catalog.commits.ways["direct"] == 7
