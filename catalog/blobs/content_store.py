@@ -103,10 +103,10 @@ class ContentStore:
             return False
         return self._lease_anew(link, repository, digest, media_type)
 
-    def renew(self, repository: str, digest: Digest) -> bool:
-        """Make sure that the repository's lease is of recent date; False when it has none, or the blob is not held."""
-        link = self._blob_index.link(repository, digest)
-        return link is not None and self._lease_anew(link, repository, digest, "")
+    def renew(self, repository: str, digests: Iterable[Digest]) -> set[Digest]:
+        """Make sure that the repository's leases on blobs are of recent date; return those that it has."""
+        found = self._blob_index.leases(repository, digests)
+        return {digest for digest, link in found.items() if self._lease_anew(link, repository, digest, "")}
 
     def _lease_anew(self, link: Link | None, repository: str, digest: Digest, media_type: str) -> bool:
         now = self._clock()

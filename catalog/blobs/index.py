@@ -110,6 +110,18 @@ class BlobIndex:
         )
         return Link(repository, Digest(digest), *rows[0]) if rows else None
 
+    def leases(self, repository: str, digests: Iterable[str]) -> dict[Digest, Link]:
+        """The repository's leases on those of the blobs that are held; one question for them all."""
+        found: dict[Digest, Link] = {}
+        for some in _steps(digests):
+            rows = self.database.rows(
+                "SELECT digest, media_type, linked_at FROM links "
+                f"WHERE repository = ? AND digest IN ({placeholders(some)})",
+                (repository, *some),
+            )
+            found.update((Digest(digest), Link(repository, Digest(digest), *rest)) for digest, *rest in rows)
+        return found
+
     def origins(self, digest: str) -> frozenset[str]:
         """The registries that have sent a blob whole."""
         return frozenset(

@@ -15,7 +15,7 @@ from catalog.commits.commit_stats import CommitStats
 from catalog.distributions.records import Distribution, Distributions, distribution_row
 from catalog.lake.connection import Lake
 from catalog.quotas.quotas import Quotas
-from catalog.versions.changes import AddManifest, Commit, CommitResult, Lookups, plan_effect
+from catalog.versions.changes import AddManifest, Commit, CommitResult, Effect, Lookups, plan_effect
 from catalog.versions.history import find_operation, operations_made
 from catalog.versions.manifests import RawCache
 from catalog.versions.rows import Record, effect_records, first_distribution, fit_records
@@ -285,24 +285,22 @@ class Committer:
         for digest in effect.leased if lease else ():  # one that no version comes of goes with time
             self._content.lease(name, digest)
             leases.pop(name, None)
-        received = effect.delta.blobs_added.keys() - snapshot.deferred.keys()
-        configs = {
-            manifest.digest: self._read_config(snapshot, manifest.config, received) for manifest in effect.manifests
-        }
+        configs = {one.digest: self._read_config(snapshot, effect, one.config) for one in effect.manifests}
         records = effect_records(commit, base, snapshot, effect, configs)
         sources = source_records(name, snapshot.version, effect.deferred, commit.created_at)
         return CommitResult(name, snapshot.version, changed=True, snapshot=snapshot), records, sources
 
-    def _read_config(self, version: Snapshot, config: Descriptor | None, received: Collection[Digest]) -> ImageConfig:
-        """Read what the catalogue says of an image; `received` are blobs that were found usable just now."""
-        if config is None or not _is_readable(config, config.size):
+    def _read_config(self, version: Snapshot, effect: Effect, config: Descriptor | None) -> ImageConfig:
+        """Read what the catalogue says of an image."""
+        found = effect.held.get(config.digest) if config else None
+        if config is None or found is None or not _is_readable(config, max(config.size, found.size)):
             return ImageConfig()
         digest = config.digest
-        size = version.blobs[digest] if digest in received else self._rights.usable_size(version, digest)
-        if size is None or not _is_readable(config, size):  # absent: what others hold is not looked into
+        is_received = digest in version.blobs and digest not in version.deferred
+        if not (found.is_usable or is_received or digest in effect.leased):  # what others hold is not looked into
             return ImageConfig()
         raw = self._configs.get(digest)
-        return parse_config(self._content.read(digest, size=size) if raw is None else raw)
+        return parse_config(self._content.read(digest, size=found.size) if raw is None else raw)
 
 
 def _is_readable(config: Descriptor, size: int) -> bool:

@@ -152,12 +152,13 @@ class Lookups:
 @dataclass(frozen=True, slots=True)
 class Effect:
     """What a commit comes to on its base; `manifests` are those it brings, `deferred` blobs left upstream, `leased` blobs that
-    donors have received of those."""
+    donors have received of those. `held` has what was found of the manifests, their configs, and blobs that were questionable."""
 
     delta: Delta
     manifests: tuple[Manifest, ...]
     deferred: tuple[Deferred, ...]
     leased: tuple[Digest, ...]
+    held: Mapping[Digest, HeldBlob]
 
 
 def plan_effect(base: Snapshot, commit: Commit, lookups: Lookups) -> Effect:
@@ -181,7 +182,8 @@ def plan_effect(base: Snapshot, commit: Commit, lookups: Lookups) -> Effect:
     looked_at = manifests
     if commit.allow_absent:  # parts that were absent may have come since
         looked_at += tuple(lookups.manifest(found) for digest, found in added.items() if digest in base.manifests)
-    held = lookups.held(base, {manifest.digest for manifest in manifests} | questionable(base, looked_at))
+    asked = {part.digest for one in manifests for part in (one, one.config) if part is not None}
+    held = lookups.held(base, asked | questionable(base, looked_at))
     for manifest in manifests:  # memory may have the bytes of one that is not held any longer
         if manifest.digest not in held:
             raise ManifestUnknown(f"manifest {manifest.digest} is not held here")
@@ -209,7 +211,7 @@ def plan_effect(base: Snapshot, commit: Commit, lookups: Lookups) -> Effect:
         blobs_removed=_blobs_freed(base, removed, parts.needed, lookups) if removed else {},
         deferred=parts.claims,
     )
-    return Effect(delta, manifests, tuple(parts.deferred), tuple(parts.leased))
+    return Effect(delta, manifests, tuple(parts.deferred), tuple(parts.leased), held)
 
 
 def entry_of(manifest: Manifest) -> ManifestEntry:
