@@ -33,8 +33,10 @@ nightly: setup tools ## thousands of kills, and every answer after 300 commits o
 chaos: setup tools ## three replicas over PostgreSQL and S3, whose parts are killed, paused and cut off in turn: twenty minutes
 	TEST_CHAOS_ROUNDS=2 TEST_CHAOS_PAUSE=15 $(BIN)/python -m pytest --timeout=0 -s tests/chaos $(ARGS)
 
-postgresql: setup tools ## the tests of API, races and crashes on PostgreSQL: half an hour
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --on-postgresql tests/api tests/races tests/crash tests/unit/catalog $(ARGS)
+postgresql: setup tools ## the tests of API, races, crashes and conformance on PostgreSQL and S3: three quarters of an hour
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --on-postgresql --on-s3 \
+		tests/api tests/races tests/crash tests/interop/test_conformance.py $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --on-postgresql tests/unit/catalog $(ARGS)
 
 check: setup ## lint, types and the fast tests
 	$(BIN)/ruff check .

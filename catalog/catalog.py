@@ -222,7 +222,7 @@ class Catalog:
 
         self._read_records()
         lookups = Lookups(
-            self.manifests.read_descriptor, self.rights.usable_size, self.offers.blobs, self.history.children
+            self.manifests.read_descriptor, self.rights.find_held, self.offers.blobs, self.history.children
         )
         return Committer(
             self._lake, self.snapshots, self.distributions, self.content, lookups, self.quotas, self.rights

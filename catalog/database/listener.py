@@ -107,10 +107,19 @@ class Listener:
             self._has_heard, begun = False, time.monotonic()
             for look in list(self._looks):
                 look(rows, is_new)
-            connection.execute(b"SELECT 1")  # raises when the connection is lost, and takes in what has been notified
+            self._take_in(connection)
             self._looked_at, is_new = max(begun, self._looked_at), False
             if not self._has_heard:
                 self._wait(connection.fileno())
+                self._take_in(
+                    connection
+                )  # before the next look, which covers it: else there would be one more after that
+
+    def _take_in(self, connection: "psycopg.Connection[Row]") -> None:
+        """Hear what has been notified; asks nothing. Raise psycopg.OperationalError where the connection is lost."""
+        connection.pgconn.consume_input()
+        while connection.pgconn.notifies() is not None:
+            self._hear()
 
     def _hear(self) -> None:
         self._has_heard = True

@@ -181,8 +181,12 @@ class Lake:
         return self.metadata.is_shared
 
     def confirm(self) -> None:
-        """Make `sequence` cover all that was committed before, as it always does on one machine; raise CatalogUnavailable."""
-        self.metadata.confirm()
+        """Make `sequence` cover all that was committed before, as it always does on one machine; raise CatalogUnavailable.
+
+        It covers all for whoever holds the lock: nobody else commits, and what is planned after a lost lock is refused.
+        """
+        if self._writer != threading.get_ident():
+            self.metadata.confirm()
 
     async def confirm_on_loop(self) -> None:
         """Do the same on the one event loop of this process, one call at a time."""
@@ -200,12 +204,13 @@ class Lake:
     def write(self) -> Iterator[Writer]:
         """Hold the lock for one write: made and durable on leaving, undone when an error leaves it."""
         with self._locked():
-            before = self.metadata.begin()
+            before, way = self.metadata.begin(), ""
             writer = Writer(self._begin, before)
             try:
                 yield writer
                 if writer.wrote:
-                    self.commit_counts[self._commit(writer)] += 1
+                    way = self._commit(writer)
+                    self.commit_counts[way] += 1
             except BaseException as error:
                 writer.roll_back()
                 if isinstance(error, duckdb.Error):
@@ -213,7 +218,7 @@ class Lake:
                 raise
             finally:  # a COMMIT that failed may have landed all the same: the others look
                 if writer.wrote:
-                    writer.after = self.metadata.finish()
+                    writer.after = self.metadata.finish(is_direct=way == DIRECT)
                 else:
                     self.metadata.cancel(before)
 
@@ -337,10 +342,7 @@ class Lake:
         with self._writing:
             self._writer = threading.get_ident()
             try:
-                with self.metadata.lock():
-                    if changes:
-                        self.metadata.hold()
-                        self.metadata.check_mark()
+                with self.metadata.lock(changes=changes):
                     yield
             finally:
                 self._writer = 0

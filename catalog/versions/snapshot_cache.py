@@ -199,6 +199,10 @@ class Snapshots:
         """Return whether memory knows a repository; no I/O."""
         return name in self._latest
 
+    def peek(self, name: str) -> Snapshot | None:
+        """Return the latest version of a repository if memory has it, current or not; no I/O."""
+        return self._kept.get((name, self._latest.get(name, 0)))
+
     def names(self) -> Sequence[str]:
         """All repositories' names in ASCII order."""
         self._read_feed()
@@ -212,9 +216,12 @@ class Snapshots:
         """The number of the version that a distribution serves, as far as memory knows; 0 for none."""
         return self._latest.get(found.repository, 0) if found.version is None else found.version
 
-    def find(self, name: str) -> Snapshot | None:
-        """The latest version, None when there is no such repository."""
-        self._read_feed()
+    def find(self, name: str, *, is_confirmed: bool = False) -> Snapshot | None:
+        """The latest version, None when there is no such repository; `is_confirmed`: what memory knows was confirmed just now."""
+        if is_confirmed:
+            self._read_news()
+        else:
+            self._read_feed()
         return self._load_latest(name)
 
     def _load_latest(self, name: str) -> Snapshot | None:

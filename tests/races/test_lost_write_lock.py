@@ -101,11 +101,11 @@ def test_what_another_has_written_before_the_end_of_a_write_is_not_taken_as_read
     feed = ChangeFeed(ours)
     finish = ours.metadata.finish
 
-    def late() -> int:
+    def late(*, is_direct: bool) -> int:
         monkeypatch.setattr(ours.metadata, "finish", finish)
         loses(ours)
         put(other, "other")
-        return finish()
+        return finish(is_direct=is_direct)
 
     ours.confirm()
     feed.acknowledge(feed.read())

@@ -35,10 +35,13 @@ log = logging.getLogger("catalog")
 RENEWED_EVERY = 30.0
 """Seconds in which credentials for S3 are looked at once at most; boto3 renews those of a role ten minutes before they end."""
 _LOCK = lock_key("catalogue")
+_UNLOCK = f"SELECT pg_advisory_unlock({_LOCK})"
 _KEEPALIVE = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
 """The server gives up the lock of a machine that was cut off after some 25 seconds."""
 _MAY_WRITE = f"SELECT ({MARK_SQL}), (SELECT number FROM {SCHEMA}.schema_versions WHERE name = 'lake')"
 """Asks for the mark, and for the number of the lake's schema that a process must know to write; none: any."""
+_BASE = f"{_MAY_WRITE}, ({NEWEST})"
+"""Asks for the newest snapshot besides."""
 _REFUSE_OLDER = f"""INSERT INTO {SCHEMA}.schema_versions VALUES ('lake', %s)
 ON CONFLICT (name) DO UPDATE SET number = greatest(schema_versions.number, excluded.number)"""
 _TRIGGER = f"""
@@ -64,6 +67,7 @@ class PostgresMetadata:
         self.extensions = (*POSTGRES, *data.extensions)
         self._connection: psycopg.Connection[Any] | None = None
         self._base, self._schema = 0, 0
+        self._is_locked = False
         self.sequence = SnapshotPosition()
         self.worker = _DirectWriter(self)
         self._loop_connection = LoopConnection(self.address, self.sequence)
@@ -102,19 +106,25 @@ class PostgresMetadata:
             self._renewing.release()
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        connection = self._take_lock()
+    def lock(self, *, changes: bool = False) -> Iterator[None]:
+        connection, base = self._take_lock(changes)
+        self._is_locked = True
         try:
+            if base is not None:
+                self._check_mark(*base[:2])
+                self._build_on(base[2])
             yield
         finally:
             try:
-                connection.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
+                if self._is_locked:
+                    connection.execute(_UNLOCK)
             except psycopg.Error:
                 connection.close()
 
-    def _take_lock(self) -> "psycopg.Connection[Any]":
+    def _take_lock(self, changes: bool) -> "tuple[psycopg.Connection[Any], Any]":
+        """Return the session that holds the lock; with `changes`, what `_BASE` says."""
         try:
-            return self._locked_connection()
+            return self._locked_connection(changes)
         except psycopg.errors.LockNotAvailable:
             raise CatalogBusy(
                 f"another process has held the write lock of {self.place} for {self._lock_timeout:g} s; "
@@ -123,30 +133,39 @@ class PostgresMetadata:
         except psycopg.OperationalError as error:
             raise connection_error(self.address, error) from error
 
-    def _locked_connection(self) -> "psycopg.Connection[Any]":
+    def _locked_connection(self, changes: bool) -> "tuple[psycopg.Connection[Any], Any]":
         if self._connection is not None and not self._connection.closed:
             try:
-                self._wait_for_lock(self._connection)
+                return self._connection, self._wait_for_lock(self._connection, changes)
             except psycopg.errors.LockNotAvailable:
                 raise
             except psycopg.OperationalError:  # the server has ended it since
                 self._connection.close()
-            else:
-                return self._connection
         milliseconds = str(int(self._lock_timeout * 1000))
         self._connection = connect_postgres(self.address, purpose="writer", lock_timeout=milliseconds, **_KEEPALIVE)
         self.worker.forget()
-        self._wait_for_lock(self._connection)
-        return self._connection
+        return self._connection, self._wait_for_lock(self._connection, changes)
 
-    def _wait_for_lock(self, connection: "psycopg.Connection[Any]") -> None:
-        """Take the lock; raise LockNotAvailable after the timeout. The server takes one of 0 ms for none at all."""
-        if self._lock_timeout >= 0.001:
-            connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
-            return
-        row = connection.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,)).fetchone()
-        if not (row and row[0]):
-            raise psycopg.errors.LockNotAvailable
+    def _wait_for_lock(self, connection: "psycopg.Connection[Any]", changes: bool) -> Any:
+        """Take the lock, and ask `_BASE` where there are to be changes; raise LockNotAvailable after the timeout.
+
+        The server takes a timeout of 0 ms for none at all. The question travels with the wish for the lock, and is answered when
+        the lock is there. Who fails gives the session up, and a lock with it.
+        """
+        if self._lock_timeout < 0.001:
+            row = connection.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,)).fetchone()
+            if not (row and row[0]):
+                raise psycopg.errors.LockNotAvailable
+            return connection.execute(_BASE).fetchone() if changes else None
+        try:
+            with connection.pipeline():
+                answer = connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+                if changes:
+                    answer = connection.execute(_BASE)
+            return answer.fetchone() if changes else None
+        except BaseException:
+            connection.close()
+            raise
 
     def _look(self, rows: Rows, is_new: bool) -> None:  # noqa: ARG002  # what is known only grows
         """Learn of commits, on the listener's thread."""
@@ -154,7 +173,9 @@ class PostgresMetadata:
 
     def check_mark(self) -> None:
         row = self.lock_connection.execute(_MAY_WRITE).fetchone()
-        text, needed = row or (None, None)
+        self._check_mark(*(row or (None, None)))
+
+    def _check_mark(self, text: str | None, needed: int | None) -> None:
         mark = parse_mark(text, self.place)
         if mark is not None and (mark.state == "moved" or not self._database.is_arriving):
             mark.check(self.place)
@@ -168,11 +189,13 @@ class PostgresMetadata:
         self.lock_connection.execute(_REFUSE_OLDER, (number,))
 
     def begin(self) -> int:
-        self.hold()
-        return self.sequence.value
+        return self._base * 2
 
     def hold(self) -> None:
-        self._base = self._ask_newest()
+        self._build_on(self._ask_newest())
+
+    def _build_on(self, newest: int | None) -> None:
+        self._base = newest or 0
         self.sequence.advance(self._base)
 
     def check_held(self) -> None:
@@ -195,7 +218,10 @@ class PostgresMetadata:
     def cancel(self, before: int) -> None:
         """Do nothing: nobody was told that a write begins."""
 
-    def finish(self) -> int:
+    def finish(self, *, is_direct: bool) -> int:
+        if is_direct:
+            self.sequence.advance(self._base + 1)
+            return (self._base + 1) * 2
         with suppress(CatalogUnavailable):  # then the listener tells
             self.sequence.advance(self._ask_newest())
         return min(self.sequence.value, (self._base + 1) * 2)  # others wrote more where the lock was lost
@@ -242,6 +268,10 @@ class PostgresMetadata:
         if self._connection is not None:
             self._connection.close()
 
+    def note_unlocked(self) -> None:
+        """Know that a direct commit has given the lock back: it was the last of its write."""
+        self._is_locked = False
+
     @property
     def lock_connection(self) -> "psycopg.Connection[Any]":
         """Return the session that holds the lock."""
@@ -276,14 +306,16 @@ class _DirectWriter:
                 raise self._metadata.overtaken()
 
         if self._bookkeeping is None:
-            self._bookkeeping = Bookkeeping(PostgresSession(self._metadata.lock_connection))
+            self._bookkeeping = Bookkeeping(PostgresSession(self._metadata.lock_connection, after_commit=_UNLOCK))
         try:
-            return self._bookkeeping.commit(DirectCommit(appends, author, text, note), before=check)
+            made = self._bookkeeping.commit(DirectCommit(appends, author, text, note), before=check)
         except psycopg.errors.ReadOnlySqlTransaction as error:  # the server has become a standby
             self._metadata.lock_connection.close()
             raise connection_error(self._metadata.address, error) from error
         except psycopg.Error as error:
             raise WorkerDied(base + 1) from error
+        self._metadata.note_unlocked()
+        return made
 
     def stop(self, *, now: bool = False) -> None:  # noqa: ARG002
         self.forget()
