@@ -10,6 +10,7 @@ import typer
 
 from cli import completion, exit_codes, serve, up, worker
 from cli.administration import access, audit_event, hook, quota, remote, retention, subscription, token, user
+from cli.configuration import apply, export_config
 from cli.content import distribution, inspect, query, repository, tag, version
 from cli.forms.command import FormCommand
 from cli.help_panels import ACCESS, ASK, CONTENT, OPERATE, STORAGE, PanelGroup
@@ -43,6 +44,8 @@ app.add_typer(version.group, name="version", rich_help_panel=CONTENT)
 app.add_typer(tag.group, name="tag", rich_help_panel=CONTENT)
 app.command(rich_help_panel=CONTENT)(inspect.inspect)
 app.add_typer(distribution.group, name="distribution", rich_help_panel=CONTENT)
+app.command(rich_help_panel=OPERATE)(apply.apply)
+app.command("export-config", rich_help_panel=OPERATE)(export_config.export_config)
 app.add_typer(remote.group, name="remote", rich_help_panel=OPERATE)
 app.add_typer(user.group, name="user", rich_help_panel=ACCESS)
 app.add_typer(user.groups, name="group", rich_help_panel=ACCESS)

@@ -21,6 +21,7 @@ from catalog.migration.row_copy import Fingerprint, fingerprint_of
 from catalog.settings import Settings
 from catalog.state.private_file import write_private
 from catalog.webhooks.queue import QUEUE_SCHEMA, events_file
+from catalog.wished_state.ledger import LEDGER, ledger_file
 from oci.errors import CatalogBusy, CatalogUnusable
 
 
@@ -109,13 +110,17 @@ class Files:
 def files_of(settings: Settings) -> Files:
     """Return the files in use."""
     root, catalog = settings.root, settings.catalog_file
-    documents = {"access": access_file(settings), "event-records": root / "event-records.json"}
+    documents = {
+        "access": access_file(settings),
+        "event-records": root / "event-records.json",
+        LEDGER: ledger_file(settings),
+    }
     return Files(catalog, catalog.parent / "holdings.sqlite", events_file(settings), documents, root / "upstreams")
 
 
 def files_in(folder: Path) -> Files:
     """Return the same files of an installation that arrives, all in one folder."""
-    documents = {name: folder / f"{name}.json" for name in ("access", "event-records")}
+    documents = {name: folder / f"{name}.json" for name in ("access", "event-records", LEDGER)}
     return Files(
         folder / "catalog.sqlite", folder / "holdings.sqlite", folder / "events.sqlite", documents, folder / "upstreams"
     )
