@@ -14,6 +14,7 @@ from cli.configuration import apply, export_config
 from cli.content import distribution, inspect, query, repository, tag, version
 from cli.forms.command import FormCommand
 from cli.help_panels import ACCESS, ASK, CONTENT, OPERATE, STORAGE, PanelGroup
+from cli.imports import import_config
 from cli.operations import build, bundles, curate, promote, push, replicate, sign, sync, sync_many
 from cli.output import print_line, say
 from cli.storage import catalog, evict, gc, maintain, prefetch, reclaim, scrub
@@ -46,6 +47,7 @@ app.command(rich_help_panel=CONTENT)(inspect.inspect)
 app.add_typer(distribution.group, name="distribution", rich_help_panel=CONTENT)
 app.command(rich_help_panel=OPERATE)(apply.apply)
 app.command("export-config", rich_help_panel=OPERATE)(export_config.export_config)
+app.command("import-config", rich_help_panel=OPERATE)(import_config.import_config)
 app.add_typer(remote.group, name="remote", rich_help_panel=OPERATE)
 app.add_typer(user.group, name="user", rich_help_panel=ACCESS)
 app.add_typer(user.groups, name="group", rich_help_panel=ACCESS)

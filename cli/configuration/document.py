@@ -64,17 +64,30 @@ def show_place(place: Sequence[int | str]) -> str:
 
 
 def read_config_file(file: Path) -> ConfigDocument:
-    """Read a file of YAML; raise InvalidInput for one that cannot be read at all."""
+    """Read a file that is one document of YAML; raise InvalidInput for one that cannot be read at all."""
+    return parse_document_text(read_bounded(file), str(file))
+
+
+def read_bounded(file: Path) -> bytes:
+    """Return the bytes of a file, one more than may be; raise InvalidInput."""
     try:
         with file.open("rb") as opened:
-            raw = opened.read(MAX_BYTES + 1)
+            return opened.read(MAX_BYTES + 1)
     except OSError as error:
         raise InvalidInput(f"{file} cannot be read: {error.strerror}") from None
-    return parse_document_text(raw, str(file))
 
 
 def parse_document_text(raw: bytes, name: str) -> ConfigDocument:
-    """Read YAML; raise InvalidInput, which names the line, for what is no YAML, too large, or too deep."""
+    """Read one document; raise InvalidInput, which names the line, for what is no YAML, too large, or too deep."""
+    found = parse_documents(raw, name)
+    if len(found) > 1:
+        line = found[1].positions.get((), (1, 1))[0]
+        raise InvalidInput(f"{name}:{line}: a second document begins; write one document, without `---`")
+    return found[0] if found else ConfigDocument({})
+
+
+def parse_documents(raw: bytes, name: str) -> list[ConfigDocument]:
+    """Read all documents of a text, those that `---` parts; raise InvalidInput as `parse_document_text` does."""
     if len(raw) > MAX_BYTES:
         raise InvalidInput(f"{name} is larger than {MAX_BYTES // 1024 // 1024} MiB; split it")
     try:
@@ -83,15 +96,17 @@ def parse_document_text(raw: bytes, name: str) -> ConfigDocument:
         raise InvalidInput(f"{name} is not UTF-8: {error.reason} at byte {error.start}") from None
     try:
         _check_bounds(text, name)
-        root = yaml.compose(text, _LOADER)
+        roots = list(yaml.compose_all(text, _LOADER))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         raise InvalidInput(f"{name}{line}: {getattr(error, 'problem', None) or 'is not YAML'}") from None
-    document = ConfigDocument({})
-    if root is not None:
+    documents = []
+    for root in roots:
+        document = ConfigDocument({})
         document.value = _Reader(document, name).read(root, (), ())
-    return document
+        documents.append(document)
+    return documents
 
 
 def _check_bounds(text: str, name: str) -> None:
