@@ -275,7 +275,7 @@ class Committer:
             done = self._snapshots.get(name, number) if number else base
             return CommitResult(name, number, changed=False, snapshot=done), [], []
         effect = plan_effect(base, commit, self._lookups)
-        if not effect.delta:
+        if not effect.delta and not (commit.founds and not base.version):
             return CommitResult(name, base.version, changed=False, snapshot=base), [], []
         snapshot = base.forward(self._snapshots.number_after(base), effect.delta)
         if snapshot.deferred:

@@ -106,7 +106,7 @@ class Commit:
     by manifest, those of manifests that came from elsewhere. `donors` are repositories here whose blobs the operation may use,
     since whoever asked for it may read them: versions of any age count. `version_origins` are all
     places that the content comes from; `message` is for people, and nothing reads it. `serve` says who may pull the repository
-    from its own path if this is its first version.
+    from its own path if this is its first version. `founds` makes a first version even where it holds nothing.
     """
 
     repository: str
@@ -126,6 +126,7 @@ class Commit:
     donors: tuple[str, ...] = ()
     version_origins: tuple[VersionOrigin, ...] = ()
     serve: Literal["public", "private", "nobody"] = "public"
+    founds: bool = False
 
 
 @dataclass(frozen=True, slots=True)
