@@ -12,6 +12,7 @@ from catalog.blobs.origins import source_records
 from catalog.commits.blob_rights import Rights, proven_bytes
 from catalog.commits.commit_log import CommitLog
 from catalog.commits.commit_stats import CommitStats
+from catalog.distributions.openings import note_openings
 from catalog.distributions.records import Distribution, Distributions, distribution_row
 from catalog.lake.connection import Lake
 from catalog.quotas.quotas import Quotas
@@ -212,7 +213,7 @@ class Committer:
         with self._lake.write() as writer:
             self._snapshots.refresh()
             fitting = self._quotas.begin()
-            done_before = self._done_before([one for one in group if one.planner is None], is_repeated=is_repeated)
+            done_before = self._done_before(self._doubtful(group, is_repeated), is_repeated=is_repeated)
             for waiting in group:
                 try:
                     if waiting.planner is not None:
@@ -243,12 +244,25 @@ class Committer:
                 actors, operations = _description([waiting.commit for waiting, _ in results])
                 paths = {one.path: "set" for one in served}
                 writer.describe(
-                    actors, operations, versions=_numbers(results), distributions=paths, totals=fitting.made
+                    actors,
+                    operations,
+                    versions=_numbers(results),
+                    distributions=paths,
+                    totals=fitting.made,
+                    opened=note_openings(served),
                 )
-        for one in served:
-            self._distributions.keep(one)
+        self._distributions.open(served)
         self._snapshots.keep(made.values(), before=writer.before, after=writer.after)
         return results, refusals
+
+    def _doubtful(self, group: Sequence[_Waiting], is_repeated: bool) -> Sequence[_Waiting]:
+        """Return the planned commits that may have been made already: not those whose repositories have had no version since
+        somebody looked. The lock is held, and memory knows all that was committed."""
+        planned = [one for one in group if one.planner is None]
+        if is_repeated:
+            return planned
+        number_of = self._snapshots.last_number
+        return [one for one in planned if number_of(one.commit.repository) > one.commit.checked_until]
 
     def _done_before(self, group: Sequence[_Waiting], *, is_repeated: bool = False) -> frozenset[tuple[str, str]]:
         """Return the repositories, with operation ids, of commits that have been made already, where that is asked at all."""

@@ -146,10 +146,10 @@ def read_distribution(row: Row) -> Distribution:
 class Distributions(ReadAtFirstUse):
     """All distributions in memory; usable from any thread."""
 
-    _by_path: Mapping[str, Distribution]
+    _by_path: dict[str, Distribution]
     _caches: Mapping[str, Distribution]
     _immutable: Mapping[str, tuple[str, ...]]
-    _serving: Mapping[str, list[Distribution]]
+    _serving: dict[str, list[Distribution]]
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
@@ -163,7 +163,7 @@ class Distributions(ReadAtFirstUse):
         with self._guard:
             self._take({one.path: one for one in found})
 
-    def _take(self, by_path: Mapping[str, Distribution]) -> None:
+    def _take(self, by_path: dict[str, Distribution]) -> None:
         self.changes += 1
         self._by_path = by_path
         self._caches = {path: one for path, one in by_path.items() if one.remote}
@@ -220,10 +220,17 @@ class Distributions(ReadAtFirstUse):
         by_path = self._by_path
         return [by_path[path] for path in sorted(by_path)]
 
-    def keep(self, made: Distribution) -> None:
-        """Remember one that a commit has just written."""
+    def open(self, made: Iterable[Distribution]) -> None:
+        """Remember what commits have written for new repositories, whose paths have served nothing; the cost is that of `made`.
+
+        Such a distribution is no cache, and keeps no tag from being moved.
+        """
         with self._guard:
-            self._take({**self._by_path, made.path: made})
+            for one in made:
+                if one.path not in self._by_path:
+                    self.changes += 1
+                    self._by_path[one.path] = one
+                    self._serving[one.repository] = [one, *self._serving.get(one.repository, ())]
 
     def put(self, made: Distribution, *, actor: str, history_from: int | None = None) -> Distribution:
         """Write a distribution, in place of the one at its path; durable on return. Return it as it was written.
@@ -254,8 +261,8 @@ class Distributions(ReadAtFirstUse):
         with self._lake.write() as writer:
             self._check_versions(made)
             made = self._with_history(made, opened or {})
-            for path in (*gone, *(one.path for one in made)):
-                writer.delete("distributions", "path", path)
+            paths = listed((*gone, *(one.path for one in made)))
+            writer.execute("DELETE FROM distributions WHERE path IN (SELECT unnest(string_split(?, ' ')))", [paths])
             writer.insert("distributions", [distribution_row(one) for one in made])
             names = ", ".join([*(one.path for one in made), *(f"{path} deleted" for path in gone)])
             changed = {**dict.fromkeys(gone, "deleted"), **{one.path: "set" for one in made}}

@@ -3,6 +3,7 @@
 Source: DuckLake specification 1.0. `metadata` is where the bookkeeping lies; the rows are Parquet, or inlined in it.
 """
 
+import logging
 import threading
 import time
 import weakref
@@ -25,6 +26,7 @@ from catalog.lake.schema import BREAKING, MIGRATIONS, SCHEMA_VERSION, TEXTS_SINC
 from catalog.lake.writer import Writer, roll_back
 from oci.errors import CatalogUnavailable, CatalogUnusable, LocalError
 
+log = logging.getLogger("catalog")
 _RENEWED_EVERY = 60.0
 """Seconds in which readers of one process renew the schema once at most."""
 _PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4)
@@ -69,8 +71,8 @@ class Lake:
         self._writer = 0
         self._local, self._cursors = threading.local(), weakref.WeakSet[duckdb.DuckDBPyConnection]()
         self._renew_after = 0.0
-        self._root = open_duckdb(memory=memory, threads=threads)
-        load_extensions(self._root, self.metadata.extensions)
+        self._memory, self._threads, self._reopening = memory, threads, threading.Lock()
+        self._root = self._open_duckdb()
         self._release = duckdb.__version__, _extension_version(self._root)
         self.commit_counts = Counter[str]()  # `direct`, or the reason why DuckDB wrote them
         self._direct_commits, self._worker_after = direct_commits, worker_after
@@ -86,6 +88,30 @@ class Lake:
             if room is not None and room.is_full():
                 raise no_room(file.parent) from error
             raise self._failure("open", error) from error
+
+    def _open_duckdb(self) -> duckdb.DuckDBPyConnection:
+        root = open_duckdb(memory=self._memory, threads=self._threads)
+        load_extensions(root, self.metadata.extensions)
+        return root
+
+    def _reopen(self) -> bool:
+        """Open DuckDB anew after a fatal error, which leaves an instance of no more use; return False where that fails too.
+
+        DuckDB has such an error where the server ends its sessions in a bad moment.
+        """
+        with self._reopening:
+            if getattr(self._local, "root", None) is not self._root:
+                return True  # another thread has done so
+            root = self._open_duckdb()
+            try:
+                self.metadata.attach_anew(root, inlined_rows=INLINED_ROWS)
+            except duckdb.Error:  # the database is away: the next who asks tries again
+                root.close()
+                return False
+            root.execute("USE lake")
+            log.warning("DuckDB has failed for good and was opened anew")
+            self._root = root
+            return True
 
     @property
     def place(self) -> str:
@@ -134,12 +160,13 @@ class Lake:
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """The calling thread's cursor."""
         cursor: duckdb.DuckDBPyConnection | None = getattr(self._local, "cursor", None)
-        if cursor is None:
-            cursor = self._root.cursor()
+        root = self._root
+        if cursor is None or self._local.root is not root:
+            cursor = root.cursor()
             cursor.execute("USE lake")
-            self._local.cursor = cursor
+            self._local.cursor, self._local.root = cursor, root
             self._cursors.add(cursor)
-        self.metadata.renew(self._root)
+        self.metadata.renew(root)
         return cursor
 
     def read(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
@@ -149,16 +176,23 @@ class Lake:
         fails, that process was killed before the schema was new: then it is made new here.
         """
         try:
-            return self._read(sql, parameters)
+            try:
+                return self._read(sql, parameters)
+            except duckdb.FatalException:
+                if self._writer == threading.get_ident() or not self._reopen():  # a transaction is not begun anew
+                    raise
+                return self._read(sql, parameters)
         except duckdb.Error as error:
             raise self._failure("read", error) from error
 
     def _failure(self, verb: str, error: duckdb.Error) -> CatalogUnusable:
         """Return what an error of DuckDB's is told as: what another machine does not answer may pass by itself."""
         is_away = self.is_shared and (
-            isinstance(error, duckdb.IOException | duckdb.TransactionException)
+            isinstance(error, duckdb.IOException | duckdb.TransactionException | duckdb.FatalException)
             or any(words in str(error) for words in _PASSING)
         )
+        if isinstance(error, duckdb.FatalException):
+            self._reopen()
         kind = CatalogUnavailable if is_away else CatalogUnusable
         return kind(f"cannot {verb} the catalogue {self.place}: {_first_line(error)}")
 

@@ -2,9 +2,11 @@
 
 import json
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from catalog.distributions.openings import read_openings
+from catalog.distributions.records import Distribution
 from catalog.lake.connection import Lake
 from catalog.quotas.totals import Total
 
@@ -17,7 +19,7 @@ _AT_MOST = 1000
 @dataclass(frozen=True, slots=True)
 class CommittedChanges:
     """What was committed since the last acknowledged read: the newest version of each repository changed, and whether
-    distributions or remotes were.
+    distributions or remotes were. `opened` are distributions of new repositories, of which there is nothing more to read.
 
     `squashed` are versions that are no more; `ended` repositories that are no more, with the last number they had.
 
@@ -37,6 +39,7 @@ class CommittedChanges:
     ended: Mapping[str, int] = field(default_factory=dict)
     totals: Mapping[str, Total | None] = field(default_factory=dict)
     quotas: bool = False
+    opened: Sequence[Distribution] = ()
 
 
 class ChangeFeed:
@@ -85,6 +88,7 @@ class ChangeFeed:
         squashed: dict[str, set[int]] = {}
         ended: dict[str, int] = {}
         totals: dict[str, Total | None] = {}
+        opened: dict[str, Distribution] = {}
         distributions = remotes = quotas = False
         for _, text in reversed(rows):
             note = json.loads(str(text)) if text else {}
@@ -96,10 +100,23 @@ class ChangeFeed:
             ended.update(note.get("ended", {}))
             for name, gone in note.get("squashed", {}).items():
                 squashed.setdefault(name, set()).update(gone)
-            distributions = distributions or bool(note.get("distributions"))
+            noted = note.get("opened", {})
+            opened.update({one.path: one for one in read_openings(noted)})
+            is_told = "opened" in note or not made  # a former release may have made any with its versions
+            distributions = distributions or not is_told or not note.get("distributions", {}).keys() <= noted.keys()
             remotes = remotes or bool(note.get("remotes"))
         return CommittedChanges(
-            value, numbers[0], versions, distributions, remotes, complete, squashed, ended, totals=totals, quotas=quotas
+            value,
+            numbers[0],
+            versions,
+            distributions,
+            remotes,
+            complete,
+            squashed,
+            ended,
+            totals=totals,
+            quotas=quotas,
+            opened=tuple(opened.values()),
         )
 
     def acknowledge(self, changes: CommittedChanges) -> None:

@@ -100,13 +100,14 @@ Requirement = LatestIs | TagsStay
 class Commit:
     """One operation on one repository, which makes one version at most.
 
-    `operation_id` is fixed before the first try; with `resumable`, a version made under it before is returned instead of
-    made again. `allow_sparse` lets an index in whose children are not all here, `allow_absent` any manifest whose blobs are
-    not: they are no part of the version then; `origin` layers that are fetched from there when they are asked for, `origins`,
-    by manifest, those of manifests that came from elsewhere. `donors` are repositories here whose blobs the operation may use,
-    since whoever asked for it may read them: versions of any age count. `version_origins` are all
-    places that the content comes from; `message` is for people, and nothing reads it. `serve` says who may pull the repository
-    from its own path if this is its first version. `founds` makes a first version even where it holds nothing.
+    `operation_id` is fixed before the first try; with `resumable`, a version made under it before is returned instead of made
+    again. Up to version `checked_until` it is known to have made none. `allow_sparse` lets an index in whose children are not
+    all here, `allow_absent` any manifest whose blobs are not: they are no part of the version then; `origin` layers that are
+    fetched from there when they are asked for, `origins`, by manifest, those of manifests that came from elsewhere. `donors`
+    are repositories here whose blobs the operation may use, since whoever asked for it may read them: versions of any age
+    count. `version_origins` are all places that the content comes from; `message` is for people, and nothing reads it.
+    `serve` says who may pull the repository from its own path if this is its first version. `founds`
+    makes a first version even where it holds nothing.
     """
 
     repository: str
@@ -119,6 +120,7 @@ class Commit:
     flow_run_id: str = ""
     message: str = ""
     resumable: bool = False
+    checked_until: int = 0
     allow_sparse: bool = False
     allow_absent: bool = False
     origin: Origin | None = None

@@ -117,9 +117,19 @@ class History:
             f"WHERE repository = ? AND kind = 'manifest' AND action = 'add' {where}",
             parameters,
         )
-        return {
-            Digest(parent): tuple(dict.fromkeys(map(Digest, cast("list[str]", children)))) for parent, children in rows
-        }
+        return {Digest(parent): _distinct(children) for parent, children in rows}
+
+    def children_of_many(self, names: Iterable[str]) -> dict[str, dict[Digest, tuple[Digest, ...]]]:
+        """Return the same of all manifests, by repository."""
+        rows = self._lake.read(
+            f"SELECT repository, digest, list_transform({_CHILDREN}, lambda child: child.digest) FROM records "
+            "WHERE kind = 'manifest' AND action = 'add' AND repository IN (SELECT unnest(string_split(?, ' ')))",
+            [listed(names)],
+        )
+        found: dict[str, dict[Digest, tuple[Digest, ...]]] = {}
+        for name, parent, children in rows:
+            found.setdefault(str(name), {})[Digest(parent)] = _distinct(children)
+        return found
 
     def labels(self, name: str, digests: Iterable[Digest]) -> dict[Digest, dict[str, str]]:
         """Manifest to the labels of its config, of the manifests named."""
@@ -167,6 +177,10 @@ def find_operation(lake: Lake, name: str, operation_id: str) -> int | None:
         return number
     later = lake.read("SELECT min(number) FROM versions WHERE repository = ? AND number > ?", [name, number])
     return int(str(later[0][0] or 0))
+
+
+def _distinct(children: object) -> tuple[Digest, ...]:
+    return tuple(dict.fromkeys(map(Digest, cast("list[str]", children))))
 
 
 def _repository(row: tuple[object, ...]) -> RepositoryRow:

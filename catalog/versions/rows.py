@@ -160,3 +160,29 @@ def fit_records(records: Iterable[Record]) -> list[Record]:
     What a manifest or its config says may be any JSON. Its bytes stay as they are.
     """
     return [{name: _fit(name, value) for name, value in record.items()} for record in records]
+
+
+def claims_of(rows: Iterable[tuple[object, ...]]) -> dict[Digest, int]:
+    """Return the blobs that came without their bytes, and the sizes that manifests claim."""
+    return {Digest(row[2]): int(str(row[3])) for row in rows if row[0] == "deferred"}
+
+
+def sort_members(
+    rows: Iterable[tuple[object, ...]],
+) -> tuple[dict[str, Digest], dict[Digest, ManifestEntry], dict[Digest, int]]:
+    """Return the tags, manifests and blobs that rows of a version name."""
+    tags: dict[str, Digest] = {}
+    manifests: dict[Digest, ManifestEntry] = {}
+    blobs: dict[Digest, int] = {}
+    for kind, tag, digest_text, size, media_type, artifact_type, subject, *_ in rows:
+        if kind in ("version", "deferred"):
+            continue
+        digest = Digest(digest_text)
+        if kind == "tag":
+            tags[str(tag)] = digest
+        elif kind == "blob":
+            blobs[digest] = int(str(size))
+        else:
+            named = Digest(subject) if subject else None
+            manifests[digest] = ManifestEntry(str(media_type), int(str(size)), str(artifact_type), named)
+    return tags, manifests, blobs

@@ -2,18 +2,18 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from catalog.distributions.records import Distribution, Distributions
-from catalog.lake.connection import Lake
+from catalog.lake.connection import Lake, listed
 from catalog.quotas.quotas import Quotas
 from catalog.quotas.totals import Total
 from catalog.remotes.records import Remotes
 from catalog.versions.change_feed import ChangeFeed
-from catalog.versions.snapshot import Delta, ManifestEntry, Snapshot, total_of, version_unknown
+from catalog.versions.rows import claims_of, sort_members
+from catalog.versions.snapshot import Delta, Snapshot, total_of, version_unknown
 from catalog.versions.timeline import Timeline, Timelines
-from oci.digest import Digest
 from oci.errors import CatalogUnavailable, Conflict, NameUnknown, VersionUnknown
 
 _TRIES = 10
@@ -37,6 +37,17 @@ GROUP BY kind, tag, digest HAVING net <> 0
 UNION ALL
 SELECT 'deferred', '', digest, CASE WHEN min(size) = max(size) THEN min(size) ELSE -1 END, '', '', '', 1
 FROM sources WHERE repository = ? AND version > ? AND version <= ? GROUP BY digest"""
+
+_STATES = """
+WITH wanted AS (SELECT unnest(string_split(?, ' ')) AS repository, unnest(string_split(?, ' '))::BIGINT AS number)
+SELECT kind, tag, digest, any_value(size), any_value(media_type), any_value(artifact_type), any_value(subject), repository
+FROM records JOIN wanted USING (repository)
+WHERE kind IN ('tag', 'manifest', 'blob') AND version <= number OR kind = 'version' AND version = number
+GROUP BY repository, kind, tag, digest HAVING sum(CASE action WHEN 'add' THEN 1 ELSE -1 END) > 0
+UNION ALL
+SELECT 'deferred', '', digest, CASE WHEN min(size) = max(size) THEN min(size) ELSE -1 END, '', '', '', repository
+FROM sources JOIN wanted USING (repository) WHERE version <= number GROUP BY repository, digest"""
+"""The same of many repositories: one question costs hardly more than that of one while rows lie in the bookkeeping."""
 
 _OVERHEAD = 10
 """Entries that a snapshot of nothing counts for."""
@@ -100,8 +111,10 @@ class Snapshots:
                 return
             changes = self._feed.read()
             is_new = not changes.versions.keys() <= self._latest.keys()
-            if is_new or changes.distributions or not changes.complete:
+            if changes.distributions or not changes.complete:
                 self._distributions.reload()
+            else:
+                self._distributions.open(changes.opened)
             if changes.remotes or not changes.complete:
                 self._remotes.reload()
             if changes.quotas or not changes.complete:
@@ -202,6 +215,10 @@ class Snapshots:
     def peek(self, name: str) -> Snapshot | None:
         """Return the latest version of a repository if memory has it, current or not; no I/O."""
         return self._kept.get((name, self._latest.get(name, 0)))
+
+    def last_number(self, name: str) -> int:
+        """Return the highest number that a version of a repository of that name has had, as far as memory knows; no I/O."""
+        return max(self._latest.get(name, 0), self._ended.get(name, 0))
 
     def names(self) -> Sequence[str]:
         """All repositories' names in ASCII order."""
@@ -343,11 +360,32 @@ class Snapshots:
                 self._remember(made)
         return made
 
+    def preload(self, names: Iterable[str]) -> dict[str, int]:
+        """Have memory hold the latest versions of repositories, by one question; return the numbers of those that exist."""
+        self._read_feed()
+        with self._guard:
+            latest = {name: self._latest[name] for name in names if name in self._latest}
+            wanted = {name: number for name, number in latest.items() if (name, number) not in self._kept}
+            drops = self._drops
+        for made in self._read_many(wanted) if wanted else ():
+            with self._guard:
+                if self._drops == drops:
+                    self._remember(made)
+        return latest
+
+    def _read_many(self, wanted: Mapping[str, int]) -> list[Snapshot]:
+        """Return versions by names and numbers, without those that are no more."""
+        found: dict[str, list[tuple[object, ...]]] = {}
+        for *row, name in self._lake.read(_STATES, [listed(wanted), listed(map(str, wanted.values()))]):
+            found.setdefault(str(name), []).append(tuple(row))
+        whole = {name: rows for name, rows in found.items() if any(row[0] == "version" for row in rows)}
+        return [Snapshot(name, wanted[name], *sort_members(rows), claims_of(rows)) for name, rows in whole.items()]
+
     def _read(self, name: str, version: int) -> Snapshot:
         rows = self._lake.read(_STATE, [name, version, version, name, version])
         if not any(row[0] == "version" for row in rows):
             raise version_unknown(name, version, self._latest.get(name, 0))
-        return Snapshot(name, version, *_sort_out(rows), _claims(rows))
+        return Snapshot(name, version, *sort_members(rows), claims_of(rows))
 
     def _forward(self, base: Snapshot, version: int) -> Snapshot | None:
         """Return what the changes since make of an earlier version; None when one of the two is no more: then they are others."""
@@ -355,37 +393,12 @@ class Snapshots:
         rows = self._lake.read(_STEP, [name, former, version, former, version, name, former, version])
         if not any(row[0] == "version" and row[7] == 2 for row in rows):
             return None
-        claims = _claims(rows)
-        tags, manifests, blobs = _sort_out([row for row in rows if int(str(row[7])) > 0])
-        lost_tags, lost_manifests, lost_blobs = _sort_out([row for row in rows if int(str(row[7])) < 0])
+        claims = claims_of(rows)
+        tags, manifests, blobs = sort_members([row for row in rows if int(str(row[7])) > 0])
+        lost_tags, lost_manifests, lost_blobs = sort_members([row for row in rows if int(str(row[7])) < 0])
         return base.forward(version, Delta(tags, lost_tags, manifests, lost_manifests, blobs, lost_blobs, claims))
-
-
-def _claims(rows: Iterable[tuple[object, ...]]) -> dict[Digest, int]:
-    """The blobs that came without their bytes, and the sizes that manifests claim."""
-    return {Digest(row[2]): int(str(row[3])) for row in rows if row[0] == "deferred"}
 
 
 def _weight(snapshot: Snapshot) -> int:
     """Entries that a snapshot counts for; what it shares with another version is counted with both."""
     return len(snapshot.tags) + len(snapshot.manifests) + len(snapshot.blobs) + len(snapshot.deferred) + _OVERHEAD
-
-
-def _sort_out(
-    rows: Iterable[tuple[object, ...]],
-) -> tuple[dict[str, Digest], dict[Digest, ManifestEntry], dict[Digest, int]]:
-    tags: dict[str, Digest] = {}
-    manifests: dict[Digest, ManifestEntry] = {}
-    blobs: dict[Digest, int] = {}
-    for kind, tag, digest_text, size, media_type, artifact_type, subject, *_ in rows:
-        if kind in ("version", "deferred"):
-            continue
-        digest = Digest(digest_text)
-        if kind == "tag":
-            tags[str(tag)] = digest
-        elif kind == "blob":
-            blobs[digest] = int(str(size))
-        else:
-            named = Digest(subject) if subject else None
-            manifests[digest] = ManifestEntry(str(media_type), int(str(size)), str(artifact_type), named)
-    return tags, manifests, blobs

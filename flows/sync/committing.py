@@ -121,6 +121,7 @@ def commit_of(context: SyncContext, copied: Copied, base: Snapshot, children: Ch
         message=f"{mode} sync of {remotes}"[:1000],
         created_at=context.clock(),
         resumable=True,
+        checked_until=context.checked_until,
         allow_sparse=bool(context.platforms.wanted or resolved.left_out),
         origin=context.origin_of(request),
         origins=layer_origins(context, staged),

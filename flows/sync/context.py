@@ -1,6 +1,6 @@
 """The context of one sync: what was asked, both ends of the copy, and where remarks and progress go."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
@@ -32,7 +32,8 @@ class SyncContext:
 
     `now` is the moment from which ages are counted. `reader` reads the sources, through a cache where content decides. With
     `may_misstate`, indexes are accepted that misstate the size of a child. `log` counts by tag. With `is_first_try`, no earlier
-    try of this operation is known to have made a version; the commit looks again.
+    try of this operation is known to have made a version, up to number `checked_until`; the commit looks at later ones.
+    `children_known` are the parts of manifests of versions that were read before.
     """
 
     request: SyncRequest
@@ -51,6 +52,8 @@ class SyncContext:
     serve: Literal["public", "nobody"]
     log: RunLog[str] = field(default_factory=RunLog)
     is_first_try: bool = False
+    checked_until: int = 0
+    children_known: Mapping[int, Mapping[Digest, tuple[Digest, ...]]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -65,6 +68,8 @@ class SyncContext:
         progress: Progress | None = None,
         serve: Literal["public", "nobody"] = "public",
         is_first_try: bool = False,
+        checked_until: int = 0,
+        children_known: Mapping[int, Mapping[Digest, tuple[Digest, ...]]] | None = None,
     ) -> "SyncContext":
         """Make the context of a request."""
         reader: MultipleSources | CachedReader = sources
@@ -87,6 +92,8 @@ class SyncContext:
             progress=progress or Progress(),
             serve=serve,
             is_first_try=is_first_try,
+            checked_until=checked_until,
+            children_known=children_known or {},
         )
 
     @property

@@ -149,7 +149,12 @@ def _plan_tag(base: Snapshot, tag: str, root: Descriptor, incomplete: Collection
 
 
 def children_of(context: SyncContext, base: Snapshot) -> Children:
-    """Return the parts of each manifest of a version, by one query. It may take a while, so call it on a thread."""
+    """Return the parts of each manifest of a version, by one query where they are not known.
+
+    It may take a while, so call it on a thread.
+    """
+    if base.version in context.children_known:
+        return context.children_known[base.version]
     return context.catalog.history.children(context.target) if base.manifests else {}
 
 

@@ -1,7 +1,7 @@
 """The repositories of one chunk, several at once; the failure of one is that of no other. It knows nothing of Prefect."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
@@ -16,6 +16,7 @@ from flows.sync.request import SyncRequest
 from flows.sync.selection import NothingSelected
 from flows.sync.sources import MultipleSources
 from flows.sync_many.patience import PATIENT
+from flows.sync_many.read_ahead import ReadAhead
 from flows.sync_many.report import RepositoryOutcome
 from oci.errors import EntrepotError, LocalError, RemoteUnavailable
 
@@ -56,6 +57,9 @@ class ChunkJob:
         self.serve, self.steps = serve, steps
         self.earlier: frozenset[str] = frozenset()
         """Repositories in which an earlier try has made a version: asked for once for all, since each question takes 20 ms."""
+        self.checked_until: Mapping[str, int] = {}
+        """The last version of each other repository before that question: only later ones can be of this operation."""
+        self.ahead = ReadAhead(catalog, ())
         progress.waits = upstreams.waiting
 
 
@@ -75,6 +79,8 @@ async def sync_one(job: ChunkJob, request: SyncRequest) -> RepositoryOutcome:
         progress=PartProgress(whole=job.progress),
         serve=job.serve,
         is_first_try=request.target not in job.earlier,
+        checked_until=job.checked_until.get(request.target, 0),
+        children_known=await job.ahead.read(request.target),
     )
     try:
         return RepositoryOutcome.of(await run_sync(context, job.steps))
@@ -110,7 +116,7 @@ async def sync_repositories(
     After a failure of this installation, such as a full disk, no other is begun; nor one of a host that does not respond.
     """
     course, places = _Course(), asyncio.Semaphore(at_once)
-    job.earlier = await asyncio.to_thread(job.catalog.history.repositories_of, job.operation)
+    await asyncio.to_thread(_find_earlier, job, [one.target for one in syncs])
 
     async def guarded(request: SyncRequest) -> RepositoryOutcome:
         async with places:
@@ -120,6 +126,16 @@ async def sync_repositories(
         return outcome
 
     return await asyncio.gather(*map(guarded, syncs))
+
+
+def _find_earlier(job: ChunkJob, targets: Sequence[str]) -> None:
+    """Find out where an earlier try of the operation has made versions: one question for all, after the numbers were read."""
+    snapshots = job.catalog.snapshots
+    snapshots.refresh()
+    numbers = {target: snapshots.last_number(target) for target in targets}
+    job.ahead = ReadAhead(job.catalog, targets)
+    job.earlier = job.catalog.history.repositories_of(job.operation)
+    job.checked_until = {target: number for target, number in numbers.items() if target not in job.earlier}
 
 
 async def _sync(job: ChunkJob, request: SyncRequest, sync: SyncOne, course: _Course) -> RepositoryOutcome:

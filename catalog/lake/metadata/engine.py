@@ -70,6 +70,9 @@ class Metadata(Protocol):
     def attach(self, connection: duckdb.DuckDBPyConnection, *, inlined_rows: int, schema: int) -> None:
         """Attach the lake as `lake`; the lock is held. `schema` is the number of the schema that this process knows."""
 
+    def attach_anew(self, connection: duckdb.DuckDBPyConnection, *, inlined_rows: int) -> None:
+        """Attach the lake to a further connection of this process; raise duckdb.Error."""
+
     def renew(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Have DuckDB, by a connection of its instance, read rows by a secret that has not expired; cheap where none is due."""
 

@@ -81,7 +81,7 @@ class PostgresMetadata:
 
     def attach(self, connection: duckdb.DuckDBPyConnection, *, inlined_rows: int, schema: int) -> None:
         self._schema = schema
-        attach_postgres(connection, self.address, self.data, options=f", DATA_INLINING_ROW_LIMIT {inlined_rows}")
+        self.attach_anew(connection, inlined_rows=inlined_rows)
         with self._database.transaction() as transaction:
             found = transaction.execute("SELECT 1 FROM pg_trigger WHERE tgname = 'tell_of_snapshot'").fetchone()
             if found is None:
@@ -89,6 +89,9 @@ class PostgresMetadata:
         self.confirm()
         if self._listener is not None:
             self._listener.watch(self._look)
+
+    def attach_anew(self, connection: duckdb.DuckDBPyConnection, *, inlined_rows: int) -> None:
+        attach_postgres(connection, self.address, self.data, options=f", DATA_INLINING_ROW_LIMIT {inlined_rows}")
 
     def renew(self, connection: duckdb.DuckDBPyConnection) -> None:
         if self.data.renew is None or time.monotonic() < self._renew_at or not self._renewing.acquire(blocking=False):

@@ -40,12 +40,15 @@ class SqliteMetadata:
     def attach(self, connection: duckdb.DuckDBPyConnection, *, inlined_rows: int, schema: int) -> None:  # noqa: ARG002
         if not self._file.exists():
             self._mark.check()  # else there would be a new catalogue in the place of one that arrives
+        self.attach_anew(connection, inlined_rows=inlined_rows)
+        self._note_place(connection)
+
+    def attach_anew(self, connection: duckdb.DuckDBPyConnection, *, inlined_rows: int) -> None:
         options = (
             f", META_JOURNAL_MODE 'WAL', META_BUSY_TIMEOUT {int(self._lock_timeout * 1000)}, "
             f"DATA_INLINING_ROW_LIMIT {inlined_rows}"
         )
         connection.execute(sqlite_statement(self._file, self._data, options=options))
-        self._note_place(connection)
 
     def _note_place(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Say in the bookkeeping where the rows are now, for other programs that read the lake after its folder was moved."""

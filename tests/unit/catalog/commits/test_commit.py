@@ -210,6 +210,58 @@ def test_operations_that_have_landed_are_found_for_a_whole_group_with_one_questi
     assert len([text for text in asked if "operation_id" in text]) == 2  # for all, and for the one that had landed
 
 
+def questions_of(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list to which the text of each question to the lake is added from now on."""
+    asked: list[str] = []
+    lake = catalog.commits._lake
+    read = lake.read
+
+    def noted(text: str, *rest: Any) -> Any:
+        asked.append(text)
+        return read(text, *rest)
+
+    monkeypatch.setattr(lake, "read", noted)
+    return asked
+
+
+def test_first_versions_of_repositories_cost_no_question_whatever_is_there(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push_image(catalog, "team/app", "a", "one")
+    staged = {name: stage_image(catalog, name, name) for name in ("team/new-1", "team/new-2")}
+    asked = questions_of(catalog, monkeypatch)
+    for name, descriptor in staged.items():
+        changes = (AddManifest(descriptor), SetTag("a", descriptor.digest))
+        assert commit_to(catalog, name, *changes, operation_id="run", resumable=True).version == 1
+    assert asked == []
+
+
+def test_only_versions_are_asked_for_that_nobody_has_looked_at(
+    catalog: Catalog, open_again: Callable[..., Catalog], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push_image(catalog, "team/app", "a", "one")
+    descriptor = stage_image(catalog, "team/app", "two")
+    changes = (AddManifest(descriptor), SetTag("a", descriptor.digest))
+    asked = questions_of(catalog, monkeypatch)
+    made = commit_to(catalog, "team/app", *changes, operation_id="run", resumable=True, checked_until=1)
+    assert (made.version, asked) == (2, [])
+    late = SetTag("b", descriptor.digest)
+    again = commit_to(open_again(), "team/app", late, operation_id="run", resumable=True, checked_until=1)
+    assert (again.version, again.changed) == (2, False)  # another process of the operation has made it meanwhile
+
+
+def test_an_operation_whose_repository_was_deleted_since_is_not_done_again(
+    catalog: Catalog, open_again: Callable[..., Catalog]
+) -> None:
+    descriptor = stage_image(catalog, "team/app", "one")
+    changes = (AddManifest(descriptor), SetTag("a", descriptor.digest))
+    commit_to(catalog, "team/app", *changes, operation_id="run", resumable=True)
+    catalog.deletion.delete_repository("team/app", actor="tester", now=datetime.now(UTC))
+    for reader in (catalog, open_again()):
+        again = commit_to(reader, "team/app", *changes, operation_id="run", resumable=True)
+        assert (again.version, again.changed) == (0, False)
+
+
 def test_versions_out_of_range_are_unknown(catalog: Catalog) -> None:
     push_image(catalog, "team/app", "a", "one")
     assert catalog.snapshots.get("team/app", 0).tags == {}

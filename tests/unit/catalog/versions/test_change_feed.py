@@ -3,17 +3,20 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from catalog.catalog import Catalog
 from catalog.lake.connection import Lake
+from catalog.lake.writer import Writer
 from catalog.versions.change_feed import ChangeFeed, CommittedChanges
-from catalog.versions.changes import RemoveTag
+from catalog.versions.changes import AddManifest, RemoveTag, SetTag
 from oci.errors import CatalogUnusable, EntrepotError
 from tests.crash.direct_commits import sqlite_of
-from tests.unit.catalog.conftest import commit_to, push_image
+from tests.unit.catalog.conftest import commit_to, push_image, stage_image
 
 
 def test_own_commits_stay_in_memory_and_cost_no_query(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,6 +44,53 @@ def test_another_process_is_seen_at_the_next_look(catalog: Catalog, open_again: 
     assert catalog.serving.cached("team/app") is None
     assert catalog.snapshots.find("team/app") == second
     assert catalog.snapshots.names() == ("team/app", "team/new")
+
+
+def test_paths_of_new_repositories_come_with_the_news_and_cost_no_question(
+    catalog: Catalog, open_again: Callable[..., Catalog], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = open_again()
+    reloads: list[int] = []
+    monkeypatch.setattr(catalog.distributions, "reload", lambda: reloads.append(1))
+    for serve in ("public", "private", "nobody"):
+        name = f"team/{serve}"
+        descriptor = stage_image(other, name, name)
+        commit_to(other, name, AddManifest(descriptor), SetTag("a", descriptor.digest), serve=serve)
+    assert catalog.snapshots.names() == ("team/nobody", "team/private", "team/public")
+    assert reloads == []
+    told, read = catalog.distributions, open_again().distributions
+    assert [one.path for one in told.all()] == ["team/private", "team/public"]
+    for path in ("team/public", "team/private"):
+        assert told.get(path) == read.get(path) == other.distributions.get(path)
+        assert told.serving(path) == [told.get(path)]
+
+
+def test_paths_that_were_opened_and_then_changed_are_read_anew(
+    catalog: Catalog, open_again: Callable[..., Catalog]
+) -> None:
+    other = open_again()
+    push_image(other, "team/app", "a", "one")
+    push_image(other, "team/gone", "a", "one")
+    other.distributions.put(replace(other.distributions.get("team/app"), private=True), actor="tester")
+    other.distributions.delete("team/gone", actor="tester")
+    catalog.snapshots.refresh()
+    assert [(one.path, one.private) for one in catalog.distributions.all()] == [("team/app", True)]
+
+
+def test_the_note_of_a_release_that_does_not_tell_of_paths_has_them_read(
+    catalog: Catalog, open_again: Callable[..., Catalog], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    describe = Writer.describe
+
+    def describe_as_before(*some: Any, opened: object = None, distributions: object = None, **more: Any) -> None:
+        assert opened is not None
+        assert distributions is not None
+        describe(*some, **more)
+
+    monkeypatch.setattr(Writer, "describe", describe_as_before)
+    push_image(open_again(), "team/app", "a", "one")
+    catalog.snapshots.refresh()
+    assert catalog.distributions.find("team/app") is not None
 
 
 def test_nobody_is_told_of_an_older_version_while_news_are_read(

@@ -1,13 +1,15 @@
 """The memory of versions is bounded by what they hold, not by how many there are."""
 
 from pathlib import Path
+from unittest.mock import Mock, patch
 
 import pytest
 
 from catalog.catalog import Catalog
 from catalog.settings import read_settings
+from catalog.versions.changes import RemoveTag
 from tests.homes import new_home
-from tests.unit.catalog.conftest import push_image
+from tests.unit.catalog.conftest import commit_to, push_image
 
 
 def kept(catalog: Catalog) -> list[str]:
@@ -43,3 +45,22 @@ def test_a_version_that_is_remembered_again_is_counted_once(home: Path) -> None:
             catalog.snapshots._remember(snapshot)
         held = len(snapshot.tags) + len(snapshot.manifests) + len(snapshot.blobs)
         assert held <= catalog.snapshots._held < 2 * held
+
+
+def test_versions_that_are_read_together_equal_those_read_one_by_one(home: Path) -> None:
+    with Catalog(read_settings(home=home)) as catalog:
+        commit_to(catalog, "small/a", RemoveTag("v1"))
+        push_image(catalog, "small/b", "v1", "another")
+        names = ("small/a", "small/b", "large/one", "small/none")
+        numbers = {"small/a": 2, "small/b": 2, "large/one": 20}
+        with Catalog(read_settings(home=home)) as other:
+            assert other.snapshots.preload(names) == numbers
+            assert set(kept(other)) == numbers.keys()
+            read = Mock(side_effect=AssertionError("a query was made"))
+            with patch.object(other._lake, "read", read):
+                found = {name: other.snapshots.get(name) for name in numbers}
+                assert other.snapshots.preload(names) == numbers
+            assert found == {name: catalog.snapshots.get(name) for name in numbers}
+            assert other.snapshots._read_many({"small/a": 7, "small/none": 1}) == []
+            children = {name: other.history.children(name) for name in numbers}
+            assert other.history.children_of_many(names) == children
