@@ -44,10 +44,14 @@ _BASE = f"{_MAY_WRITE}, ({NEWEST})"
 """Asks for the newest snapshot besides."""
 _REFUSE_OLDER = f"""INSERT INTO {SCHEMA}.schema_versions VALUES ('lake', %s)
 ON CONFLICT (name) DO UPDATE SET number = greatest(schema_versions.number, excluded.number)"""
+_NEXT = "snapshot "
+"""What a notification of a snapshot begins with; its number follows. Earlier releases say nothing, and ask for it."""
+_TELLS = f"""SELECT 1 FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
+WHERE tgname = 'tell_of_snapshot' AND prosrc LIKE '%{_NEXT}%'"""
 _TRIGGER = f"""
 CREATE OR REPLACE FUNCTION {SCHEMA}.tell_of_snapshot() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM pg_notify('{CHANNEL}', '');
+    PERFORM pg_notify('{CHANNEL}', '{_NEXT}' || NEW.snapshot_id);
     RETURN NULL;
 END $$;
 CREATE OR REPLACE TRIGGER tell_of_snapshot AFTER INSERT ON public.ducklake_snapshot
@@ -83,12 +87,11 @@ class PostgresMetadata:
         self._schema = schema
         self.attach_anew(connection, inlined_rows=inlined_rows)
         with self._database.transaction() as transaction:
-            found = transaction.execute("SELECT 1 FROM pg_trigger WHERE tgname = 'tell_of_snapshot'").fetchone()
-            if found is None:
+            if transaction.execute(_TELLS).fetchone() is None:
                 transaction.execute(_TRIGGER)
         self.confirm()
         if self._listener is not None:
-            self._listener.watch(self._look)
+            self._listener.watch(self._look, take=self._take)
 
     def attach_anew(self, connection: duckdb.DuckDBPyConnection, *, inlined_rows: int) -> None:
         attach_postgres(connection, self.address, self.data, options=f", DATA_INLINING_ROW_LIMIT {inlined_rows}")
@@ -173,6 +176,14 @@ class PostgresMetadata:
     def _look(self, rows: Rows, is_new: bool) -> None:  # noqa: ARG002  # what is known only grows
         """Learn of commits, on the listener's thread."""
         self.sequence.advance(int(rows(NEWEST, ())[0][0] or 0))
+
+    def _take(self, payload: str) -> bool:
+        """Learn of a commit by its notification, on the listener's thread."""
+        number = payload.removeprefix(_NEXT)
+        if number == payload or not number.isdecimal():
+            return False
+        self.sequence.advance(int(number))
+        return True
 
     def check_mark(self) -> None:
         row = self.lock_connection.execute(_MAY_WRITE).fetchone()
