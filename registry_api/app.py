@@ -42,8 +42,8 @@ from registry_api.metrics import routes as metrics
 from registry_api.metrics.observer import Observer
 from registry_api.metrics.scrape import Scrape
 from registry_api.on_demand import Fetches
+from registry_api.pages.framework.visits import Site
 from registry_api.pages.routers import PAGES
-from registry_api.pages.site import Site
 from registry_api.pull_through.caches import Caches
 from registry_api.pull_through.missing_children import MissingChildren
 from registry_api.token_endpoint import prepare_key

@@ -9,8 +9,8 @@ from pydantic import BaseModel
 
 from catalog.browse.recency import RepositoryHead
 from catalog.versions.rows import VersionRow
-from registry_api.pages.site import CurrentVisit, PageRoute, Visit
-from registry_api.pages.visible_paths import VisiblePaths
+from registry_api.pages.framework.visible_paths import VisiblePaths
+from registry_api.pages.framework.visits import CurrentVisit, PageRoute, Visit
 
 _SHOWN = 20
 _DAYS = 30
@@ -71,7 +71,7 @@ async def show_home(visit: CurrentVisit) -> Response:
 
 def read_home(visit: Visit, held: tuple[int | None, int | None]) -> HomePage:
     """Return the view model; one query where something was committed since the last page."""
-    recent, places = visit.recent(), visit.places
+    recent, places = visit.recent(), visit.paths
     totals = [visit.catalog.quotas.totals.of(name) for name in places.by_repository]
     return HomePage(
         repositories=len(places.by_repository),

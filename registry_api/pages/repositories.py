@@ -9,8 +9,8 @@ from pydantic import BaseModel
 
 from catalog.browse.recency import RepositoryHead
 from catalog.quotas.totals import Total
-from registry_api.pages.site import CurrentVisit, PageRoute, Visit
-from registry_api.pages.visible_paths import VisiblePath
+from registry_api.pages.framework.visible_paths import VisiblePath
+from registry_api.pages.framework.visits import CurrentVisit, PageRoute, Visit
 
 _PAGE = 50
 
@@ -55,7 +55,7 @@ async def show_repositories(
 
 def read_repositories(visit: Visit, text: str, last: str) -> RepositoriesPage:
     """Return the view model; one query where something was committed since the last page."""
-    heads, places = visit.recent().heads, visit.places
+    heads, places = visit.recent().heads, visit.paths
     shown = list(islice(places.after(last, text), _PAGE + 1))
     total = sum(text in name for name in places.names) if text else len(places.all)
     return RepositoriesPage(

@@ -1,4 +1,4 @@
-"""VisiblePaths: the names under which a caller sees content. Whether they may is asked of the rules that pulls ask."""
+"""Visible paths: the names under which a caller sees content. Whether they may is asked of the rules that pulls ask."""
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
