@@ -51,29 +51,34 @@ def parse_term(text: str) -> SearchTerm:
     return SearchTerm("text", text)
 
 
-_HELD = """
+_WITHIN = """
 WITH within AS (
     SELECT unnest(string_split($names, ' ')) AS repository, unnest(string_split($versions, ' '))::BIGINT AS upto
-), hits AS (SELECT records.* FROM records JOIN within USING (repository) WHERE version <= upto AND {where})
-SELECT repository, kind, coalesce(tag, ''), digest, {value} FROM hits WHERE action = 'add'
-    AND NOT EXISTS (SELECT 1 FROM records gone JOIN within USING (repository) WHERE gone.repository = hits.repository
-        AND gone.kind = hits.kind AND coalesce(gone.tag, '') = coalesce(hits.tag, '') AND gone.digest = hits.digest
-        AND gone.action = 'remove' AND gone.version > hits.version AND gone.version <= upto)
-ORDER BY {order} repository, kind DESC, tag LIMIT $limit"""
+)"""
+_SUMMED = f"""{_WITHIN}
+SELECT repository, kind, coalesce(tag, ''), digest, '' FROM records JOIN within USING (repository)
+WHERE version <= upto AND {{where}} GROUP BY repository, kind, tag, digest
+HAVING sum(CASE action WHEN 'add' THEN 1 ELSE -1 END) > 0 ORDER BY {{order}} repository, kind DESC, tag LIMIT $limit"""
+"""Rows that remove something name it as those that added it do: what is held is their sum, in one look at the rows."""
+_LABELLED = f"""{_WITHIN}, hits AS (
+    SELECT records.* FROM records JOIN within USING (repository) WHERE version <= upto AND {{where}})
+SELECT repository, kind, '', digest, {{value}} FROM hits WHERE NOT EXISTS (
+    SELECT 1 FROM records gone JOIN within USING (repository) WHERE gone.repository = hits.repository
+        AND gone.kind = 'manifest' AND gone.digest = hits.digest AND gone.action = 'remove'
+        AND gone.version > hits.version AND gone.version <= upto)
+ORDER BY repository, digest LIMIT $limit"""
+"""Rows that remove a manifest have no labels."""
 _MAPS = f"map_concat({as_nested('records', 'labels')}, {as_nested('records', 'annotations')})"
 _SQL = {
-    "text": _HELD.format(where="kind = 'tag' AND contains(lower(tag), $text)", value="''", order="tag <> $text,"),
-    "digest": _HELD.format(
-        where="kind IN ('tag', 'manifest', 'blob') AND starts_with(digest[8:], $text)", value="''", order=""
-    ),
+    "text": _SUMMED.format(where="kind = 'tag' AND contains(lower(tag), $text)", order="tag <> $text,"),
+    "digest": _SUMMED.format(where="kind IN ('tag', 'manifest', 'blob') AND starts_with(digest[8:], $text)", order=""),
     # What the text holds is looked at before it is read as JSON, which takes longer.
-    "label": _HELD.format(
+    "label": _LABELLED.format(
         where="kind = 'manifest' AND action = 'add' AND (labels_json IS NULL OR contains(labels_json, $raw) AND "
         "contains(lower(labels_json), $raw_text) OR contains(annotations_json, $raw) AND "
         f"contains(lower(annotations_json), $raw_text)) AND {_MAPS}[$key] IS NOT NULL "
         f"AND contains(lower({_MAPS}[$key]), $text)",
         value=f"coalesce({_MAPS.replace('records', 'hits')}[$key], '')",
-        order="",
     ),
 }
 

@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
+from heapq import nsmallest
+from operator import itemgetter
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
@@ -71,29 +73,29 @@ async def show_home(visit: CurrentVisit) -> Response:
 
 def read_home(visit: Visit, held: tuple[int | None, int | None]) -> HomePage:
     """Return the view model; one query where something was committed since the last page."""
-    recent, places = visit.recent(), visit.paths
-    totals = [visit.catalog.quotas.totals.of(name) for name in places.by_repository]
+    recent, paths = visit.recent(), visit.paths
+    totals = [visit.catalog.quotas.totals.of(name) for name in paths.by_repository]
     return HomePage(
-        repositories=len(places.by_repository),
+        repositories=len(paths.by_repository),
         tags=sum(total.tags for total in totals),
         content_bytes=sum(total.bytes for total in totals),
         held_blobs=held[0],
         held_bytes=held[1],
-        arrivals=list(list_arrivals(recent.latest, recent.heads, places))[:_SHOWN],
-        mirrors=list_mirrors(recent.heads, places),
-        days=count_days(recent.latest, places, visit.registry.now().date()),
+        arrivals=list(list_arrivals(recent.latest, recent.heads, paths))[:_SHOWN],
+        mirrors=list_mirrors(recent.heads, paths),
+        days=count_days(recent.latest, paths, visit.registry.now().date()),
     )
 
 
 def list_arrivals(
-    latest: Iterable[VersionRow], heads: Mapping[str, RepositoryHead], places: VisiblePaths
+    latest: Iterable[VersionRow], heads: Mapping[str, RepositoryHead], paths: VisiblePaths
 ) -> Iterator[ArrivalOut]:
     """Give the versions made last that the caller may see, the newest first. Pure.
 
     Of a repository whose history is not the caller's to know, only the latest version counts, where a path serves it.
     """
     for version in latest:
-        for place in places.by_repository.get(version.repository, ())[:1]:
+        for place in paths.by_repository.get(version.repository, ())[:1]:
             if place.has_history:
                 yield ArrivalOut(
                     name=place.name,
@@ -110,22 +112,26 @@ def list_arrivals(
                 yield ArrivalOut(name=place.name, created_at=version.created_at)
 
 
-def list_mirrors(heads: Mapping[str, RepositoryHead], places: VisiblePaths) -> list[MirrorOut]:
+def list_mirrors(heads: Mapping[str, RepositoryHead], paths: VisiblePaths) -> list[MirrorOut]:
     """Return what is synced from upstream, what has not changed for longest first; for who may know its history. Pure."""
-    found = [
-        MirrorOut(name=shown[0].name, upstreams=[origin.name for origin in head.origins], changed_at=head.synced_at)
-        for repository, shown in places.by_repository.items()
+    found = (
+        (head.synced_at, shown[0].name, head)
+        for repository, shown in paths.by_repository.items()
         if shown[0].has_history and (head := heads.get(repository)) is not None and head.synced_at is not None
+    )
+    longest = nsmallest(_SHOWN, found, key=itemgetter(0, 1))
+    return [
+        MirrorOut(name=name, upstreams=[origin.name for origin in head.origins], changed_at=changed_at)
+        for changed_at, name, head in longest
     ]
-    return sorted(found, key=lambda mirror: (mirror.changed_at, mirror.name))[:_SHOWN]
 
 
-def count_days(latest: Iterable[VersionRow], places: VisiblePaths, today: date) -> list[DayOut]:
+def count_days(latest: Iterable[VersionRow], paths: VisiblePaths, today: date) -> list[DayOut]:
     """Return how many versions whose history the caller may know were made on each of the last days. Pure."""
     counts = Counter(
         version.created_at.date()
         for version in latest
-        if (shown := places.by_repository.get(version.repository)) and shown[0].has_history
+        if (shown := paths.by_repository.get(version.repository)) and shown[0].has_history
     )
     days = [today - timedelta(days=ago) for ago in reversed(range(_DAYS))]
     return [DayOut(day=day, versions=counts[day]) for day in days]

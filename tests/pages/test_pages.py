@@ -238,10 +238,10 @@ def test_what_anybody_sees_is_validated_and_what_one_sees_is_not_stored(shown: S
 def test_the_json_of_a_page_has_what_the_page_shows(shown: Shown) -> None:
     client = shown.administrator()
     page, model = client.get("/repositories").text, client.get("/repositories.json").json()
-    names = [place["name"] for place in model["places"]]
+    names = [place["name"] for place in model["paths"]]
     assert names == sorted(names)
     assert len(names) == model["total"] == 11
-    for place in model["places"]:
+    for place in model["paths"]:
         assert f'<a href="/repository/{place["name"]}">' in page
 
 
@@ -269,16 +269,16 @@ def test_repositories_are_filtered_and_paged(shown: Shown, monkeypatch: pytest.M
     last = ""
     for _ in range(3):
         model = client.get("/repositories.json", params={"last": last}).json()
-        names += [place["name"] for place in model["places"]]
+        names += [place["name"] for place in model["paths"]]
         last = model["next"]
     assert last == ""
     assert (
         names
-        == [place["name"] for place in client.get("/repositories.json", params={"q": ""}).json()["places"]] + names[4:]
+        == [place["name"] for place in client.get("/repositories.json", params={"q": ""}).json()["paths"]] + names[4:]
     )
     assert len(names) == 10
     found = client.get("/repositories.json", params={"q": "ALP"}).json()
-    assert [place["name"] for place in found["places"]] == ["library/alpine", "stable/alpine"]
+    assert [place["name"] for place in found["paths"]] == ["library/alpine", "stable/alpine"]
 
 
 def test_a_script_gets_the_list_alone(shown: Shown) -> None:
