@@ -150,6 +150,8 @@ def _create_management(
     webhooks: Webhooks,
     scrape: Scrape,
 ) -> FastAPI:
+    site = Site(registry.catalog.settings, registry.catalog.state)
+
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await registry.threads.run(prepare_key, registry)
@@ -157,6 +159,7 @@ def _create_management(
             async with background_tasks(registry, webhooks, scrape):
                 yield
         finally:
+            await site.flows.close()
             await caches.close()
             await missing.close()
             await registry.fetches.close()
@@ -168,7 +171,7 @@ def _create_management(
     app = FastAPI(title="Entrepôt", version="1", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.add_route("/openapi.json", _describe_api, include_in_schema=False)
     app.state.registry, app.state.webhooks, app.state.scrape = registry, webhooks, scrape
-    app.state.site = Site(registry.catalog.settings, registry.catalog.state)
+    app.state.site = site
     app.add_exception_handler(RequestValidationError, respond_invalid)
     app.add_exception_handler(HTTPException, respond_unrouted)
     for router in (*_ROUTERS, *(PAGES if registry.catalog.settings.pages else ())):

@@ -109,7 +109,7 @@ PACKAGE_ARROWS: dict[str, set[str]] = {
     "registry_api/fetch_locks": {"http"},
     "registry_api/on_demand": {"fetch_locks", "http"},
     "registry_api/pages": {"auth", "context", "http", "pages/framework", "token_endpoint"},
-    "registry_api/pages/framework": {"auth", "context", "http", "management"},
+    "registry_api/pages/framework": {"auth", "context", "http", "management", "metrics"},
     "registry_api/pull_through": {"context", "http"},
     "registry_api/server": {"app", "connections", "metrics"},
     "registry_api/token_endpoint": {"auth", "context", "http"},

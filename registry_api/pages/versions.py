@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from catalog.browse.version_pages import ListedVersion
 from catalog.content.diff import diff_versions
 from oci.reference import VersionReference
+from registry_api.pages.framework.formats import prefect_page
 from registry_api.pages.framework.visits import CurrentVisit, PageRoute, Visit
 
 _PAGE = 50
@@ -96,7 +97,7 @@ def read_version_list(visit: Visit, name: str, before: int) -> VersionsPage:
     path = visit.paths.find(name)
     visit.check_history(path)
     listed = visit.catalog.browse.versions(path.repository, before=before, limit=_PAGE + 1)
-    ui = visit.catalog.settings.prefect_api_url.rstrip("/").removesuffix("/api")
+    ui = prefect_page(visit.catalog.settings)
     return VersionsPage(
         name=name,
         repository=path.repository,
@@ -109,14 +110,14 @@ def read_version_list(visit: Visit, name: str, before: int) -> VersionsPage:
 
 def _listed_out(listed: ListedVersion, ui: str) -> ListedVersionOut:
     row = listed.row
-    is_run = _FLOW_RUN.fullmatch(row.flow_run_id or "") is not None and ui.startswith(("http://", "https://"))
+    is_run = _FLOW_RUN.fullmatch(row.flow_run_id or "") is not None
     return ListedVersionOut(
         number=row.number,
         operation=row.operation,
         actor=row.actor,
         message=row.message,
         flow_run_id=row.flow_run_id,
-        flow_run_url=f"{ui}/runs/flow-run/{row.flow_run_id}" if is_run else "",
+        flow_run_url=f"{ui}/runs/flow-run/{row.flow_run_id}" if is_run and ui else "",
         origins=[str(origin) for origin in row.origins],
         created_at=row.created_at,
         tags=row.tags,

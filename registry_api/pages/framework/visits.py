@@ -30,6 +30,8 @@ from registry_api.http.exchange import exchange_of
 from registry_api.http.fastapi_errors import fastapi_error_response
 from registry_api.http.messages import find_header
 from registry_api.management.dependencies import RequestContext, check_url
+from registry_api.metrics.flow_runs import flow_figures
+from registry_api.pages.framework.flow_watch import FlowWatch
 from registry_api.pages.framework.responses import HTML, JSON, page_response
 from registry_api.pages.framework.sessions import Sessions, form_token
 from registry_api.pages.framework.visible_paths import VisiblePath, VisiblePaths, read_visible_paths
@@ -45,6 +47,7 @@ class Site:
 
     def __init__(self, settings: Settings, state: SharedState | None) -> None:
         self.sessions = Sessions(settings, SessionEnds(settings, state))
+        self.flows = FlowWatch(lambda: flow_figures(settings))
 
     @cached_property
     def renderer(self) -> "Renderer":
