@@ -8,7 +8,7 @@ import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -169,8 +169,8 @@ class Lake:
         self.metadata.renew(root)
         return cursor
 
-    def read(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
-        """Return all rows of a question; raise CatalogUnusable.
+    def read(self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> list[Row]:
+        """Return all rows of a question, with its parameters by place (`?`) or by name (`$name`); raise CatalogUnusable.
 
         A question that a flush of another process overtakes looks for what is gone (`flush`): it is asked again. If it still
         fails, that process was killed before the schema was new: then it is made new here.
@@ -196,7 +196,7 @@ class Lake:
         kind = CatalogUnavailable if is_away else CatalogUnusable
         return kind(f"cannot {verb} the catalogue {self.place}: {_first_line(error)}")
 
-    def _read(self, sql: str, parameters: Sequence[object]) -> list[Row]:
+    def _read(self, sql: str, parameters: Sequence[object] | Mapping[str, object]) -> list[Row]:
         if self._writer == threading.get_ident():  # nobody flushes meanwhile
             return self.cursor().execute(sql, parameters).fetchall()
         for pause in _PAUSES:

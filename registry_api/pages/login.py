@@ -11,10 +11,10 @@ from registry_api.auth.access_controller import Credentials
 from registry_api.context import Registry
 from registry_api.http.bodies import read_whole
 from registry_api.http.messages import announced_length
-from registry_api.pages.formats import is_local_path
-from registry_api.pages.responses import page_response, redirect_response
-from registry_api.pages.sessions import form_token, is_own_form, make_form_id
-from registry_api.pages.site import CurrentVisit, PageRoute, Visit
+from registry_api.pages.framework.formats import is_local_path
+from registry_api.pages.framework.responses import page_response, redirect_response
+from registry_api.pages.framework.sessions import form_token, is_own_form, make_form_id
+from registry_api.pages.framework.visits import CurrentVisit, PageRoute, Visit
 from registry_api.token_endpoint import renew_key
 
 _LARGEST_FORM = 16 * 1024

@@ -9,13 +9,13 @@ from pydantic import BaseModel
 
 from catalog.browse.recency import RepositoryHead
 from catalog.quotas.totals import Total
-from registry_api.pages.site import CurrentVisit, PageRoute, Visit
-from registry_api.pages.visible_paths import VisiblePath
+from registry_api.pages.framework.visible_paths import VisiblePath
+from registry_api.pages.framework.visits import CurrentVisit, PageRoute, Visit
 
 _PAGE = 50
 
 
-class PlaceOut(BaseModel):
+class ListedPath(BaseModel):
     """A path or repository; sizes in bytes. Of one that serves a fixed version, what it holds is not counted here."""
 
     name: str
@@ -34,7 +34,7 @@ class RepositoriesPage(BaseModel):
     text: str
     last: str
     total: int
-    places: list[PlaceOut]
+    paths: list[ListedPath]
     next: str
 
 
@@ -55,24 +55,24 @@ async def show_repositories(
 
 def read_repositories(visit: Visit, text: str, last: str) -> RepositoriesPage:
     """Return the view model; one query where something was committed since the last page."""
-    heads, places = visit.recent().heads, visit.places
-    shown = list(islice(places.after(last, text), _PAGE + 1))
-    total = sum(text in name for name in places.names) if text else len(places.all)
+    heads, paths = visit.recent().heads, visit.paths
+    shown = list(islice(paths.after(last, text), _PAGE + 1))
+    total = sum(text in name for name in paths.names) if text else len(paths.all)
     return RepositoriesPage(
         text=text,
         last=last,
         total=total,
-        places=[
-            _place_out(place, heads.get(place.repository), visit.catalog.quotas.totals.of(place.repository))
+        paths=[
+            _path_out(place, heads.get(place.repository), visit.catalog.quotas.totals.of(place.repository))
             for place in shown[:_PAGE]
         ],
         next=shown[_PAGE - 1].name if len(shown) > _PAGE else "",
     )
 
 
-def _place_out(place: VisiblePath, head: RepositoryHead | None, total: Total) -> PlaceOut:
+def _path_out(place: VisiblePath, head: RepositoryHead | None, total: Total) -> ListedPath:
     is_latest = place.version is None
-    return PlaceOut(
+    return ListedPath(
         name=place.name,
         description=place.description,
         is_private=place.is_private,

@@ -1,5 +1,27 @@
 """The routers of all pages."""
 
-from registry_api.pages import home, login, repositories, static_files
+from registry_api.pages import (
+    activity,
+    home,
+    image,
+    login,
+    paths,
+    repositories,
+    repository,
+    search,
+    versions,
+)
+from registry_api.pages.framework import static_files
 
-PAGES = (home.router, repositories.router, login.router, static_files.router)
+PAGES = (
+    home.router,
+    repositories.router,
+    repository.router,
+    versions.router,
+    image.router,
+    search.router,
+    paths.router,
+    activity.router,
+    login.router,
+    static_files.router,
+)

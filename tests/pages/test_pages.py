@@ -1,5 +1,6 @@
 """Pages as any visitor gets them: rights, escaping, headers, and one view model for the page and its JSON."""
 
+import re
 from collections.abc import Callable
 
 import httpx
@@ -7,11 +8,35 @@ import pytest
 
 from tests.api.conftest import codes
 from tests.pages.conftest import BROWSER, Shown
-from tests.pages.content import EVIL
+from tests.pages.content import EVIL, STEPS
 
 HIDDEN = "nightjar"
-PAGES = ["/", "/repositories"]
-JSON = {"/": "/home.json", "/repositories": "/repositories.json"}
+PAGES = [
+    "/",
+    "/repositories",
+    "/repository/team/server",
+    "/repository/stable/alpine",
+    "/image/team/server:v1.1",
+    "/image/odd/names:v1",
+    "/image/library/alpine:latest",
+    "/search?q=v",
+    "/search?q=evil=",
+    "/search?q=org.opencontainers.image.title=script",
+    "/search?q=nightjar",
+    "/search?q=codename=night",
+    "/paths",
+]
+"""Pages that anybody may open."""
+
+OWN = ["/versions/library/alpine", "/diff/library/alpine?old=1&new=4", "/activity"]
+"""Pages that show more, or anything at all, to whom rules let pull, here to administrators."""
+
+
+def json_of(page: str) -> str:
+    """The path of a page's JSON."""
+    path, mark, query = page.partition("?")
+    first, slash, rest = path.strip("/").partition("/")
+    return f"/{first or 'home'}.json{slash}{rest}{mark}{query}"
 
 
 def test_other_clients_get_at_the_root_what_they_got(shown: Shown) -> None:
@@ -24,20 +49,79 @@ def test_other_clients_get_at_the_root_what_they_got(shown: Shown) -> None:
     assert codes(httpx.get(f"{shown.api.url}/nothing", headers=BROWSER, trust_env=False)) == ["UNSUPPORTED"]
 
 
-@pytest.mark.parametrize("path", [*PAGES, *JSON.values()])
-def test_private_content_is_on_no_page_of_who_may_not_see_it(shown: Shown, path: str) -> None:
-    assert HIDDEN not in shown.visitor().get(path).text
-    assert HIDDEN not in shown.logged_in("bob").get(path).text
+@pytest.mark.parametrize("page", [page for page in (*PAGES, *OWN) if "?q=" not in page or "night" not in page])
+def test_private_content_is_on_no_page_of_who_may_not_see_it(shown: Shown, page: str) -> None:
+    for path in (page, json_of(page)):
+        assert HIDDEN not in shown.visitor().get(path).text
+        assert HIDDEN not in shown.logged_in("bob").get(path).text
+
+
+@pytest.mark.parametrize("path", ["/home.json", "/repositories.json", "/paths.json", "/activity.json"])
+def test_lists_show_private_content_to_whom_rules_let_pull(shown: Shown, path: str) -> None:
     assert HIDDEN in shown.administrator().get(path).text
 
 
-@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("text", ["nightjar", "v9", "codename=night", "codename=", "DIGEST"])
+def test_search_finds_private_content_for_whom_rules_let_pull(shown: Shown, text: str) -> None:
+    text = shown.digests["secret"][:20] if text == "DIGEST" else text
+
+    def found(client: httpx.Client) -> list[str]:
+        model = client.get("/search.json", params={"q": text}).json()
+        return sorted({*model["names"], *(one["name"] for one in model["content"])})
+
+    assert found(shown.visitor()) == found(shown.logged_in("bob")) == []
+    assert found(shown.administrator()) == ["private/nightjar"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/repository/{}", "/image/{}:v9", "/image/{}@{digest}", "/versions/{}", "/diff/{}?old=0&new=1"]
+)
+def test_hidden_content_answers_as_what_does_not_exist(shown: Shown, path: str) -> None:
+    digest = shown.digests["secret"]
+    for form in (str, json_of):
+        hidden, absent = (form(path.format(name, digest=digest)) for name in ("private/nightjar", "private/nothing1"))
+        for client in (shown.visitor(), shown.logged_in("bob")):
+            one, other = client.get(hidden), client.get(absent)
+            assert one.status_code == other.status_code == 404
+            assert one.text.replace("nightjar", "nothing1") == other.text
+        assert shown.administrator().get(hidden).status_code == 200
+
+
+def test_a_digest_is_no_right_to_it(shown: Shown) -> None:
+    """What a repository does not hold is not shown there, whoever knows its digest."""
+    for client in (shown.visitor(), shown.administrator()):
+        assert client.get(f"/image/team/server@{shown.digests['secret']}").status_code == 404
+
+
+def test_a_path_that_serves_one_version_shows_that_one(shown: Shown) -> None:
+    for client in (shown.visitor(), shown.administrator()):
+        model = client.get("/repository.json/stable/alpine").json()
+        assert [tag["name"] for tag in model["shown"]] == ["latest", "3.20", "3.19"]
+        assert client.get("/image/stable/alpine:3.22").status_code == 404
+        assert client.get(f"/image/stable/alpine@{shown.digests['alpine:3.22']}").status_code == 404
+    assert shown.visitor().get("/repository.json/stable/alpine").json()["repository"] == ""
+    assert shown.administrator().get("/repository.json/stable/alpine").json()["repository"] == "library/alpine"
+
+
+def test_history_is_for_whom_rules_let_pull(shown: Shown) -> None:
+    """As under /api/v1: that a path is public shows what it serves, not who made it."""
+    for page in ("/versions/library/alpine", "/diff/library/alpine?old=1&new=4"):
+        assert shown.visitor().get(page).status_code == 404
+        assert shown.logged_in("bob").get(page).status_code == 404
+        assert shown.administrator().get(page).status_code == 200
+    assert shown.logged_in("bob").get("/versions/team/server").status_code == 200
+    assert "/versions/" not in shown.visitor().get("/repository/library/alpine").text
+    assert shown.logged_in("bob").get("/activity.json").json()["events"] is None
+
+
+@pytest.mark.parametrize("path", [*PAGES, *OWN])
 def test_a_page_holds_nothing_inline_and_names_no_other_host(shown: Shown, path: str) -> None:
     for client in (shown.visitor(), shown.administrator()):
         page = client.get(path)
         assert page.headers["content-type"] == "text/html; charset=utf-8"
-        for part in ("<style", " style=", "onclick", "javascript:", "<script>", 'src="http', 'href="http'):
+        for part in ("<style", " style=", "onclick", "javascript:", "<script>", 'src="http'):
             assert part not in page.text
+        assert re.search(r"<link[^>]*https?:", page.text) is None
         policy = page.headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
@@ -47,7 +131,7 @@ def test_a_page_holds_nothing_inline_and_names_no_other_host(shown: Shown, path:
         assert page.headers["referrer-policy"] == "same-origin"
 
 
-@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("path", [*PAGES, *OWN])
 def test_what_strangers_wrote_is_text(shown: Shown, path: str) -> None:
     page = shown.administrator().get(path).text
     assert EVIL not in page
@@ -55,13 +139,85 @@ def test_what_strangers_wrote_is_text(shown: Shown, path: str) -> None:
     assert "<img src=x" not in page
 
 
-def test_descriptions_are_shown_as_text(shown: Shown) -> None:
-    assert "&lt;script&gt;alert(1)" in shown.visitor().get("/repositories").text
+@pytest.mark.parametrize("path", ["/repositories", "/image/team/server:v1.1", "/image/odd/names:v1", "/search?q=evil="])
+def test_descriptions_labels_and_annotations_are_shown_as_text(shown: Shown, path: str) -> None:
+    assert "&lt;script&gt;alert(1)" in shown.visitor().get(path).text
 
 
-@pytest.mark.parametrize("path", PAGES)
+def test_what_is_asked_for_is_shown_as_text(shown: Shown) -> None:
+    for page in ("/repositories", "/repository/team/server", "/search", "/paths", "/activity"):
+        assert "<script>alert" not in shown.administrator().get(page, params={"q": EVIL, "actor": EVIL}).text
+    for page in (f"/repository/{EVIL}", f"/image/{EVIL}", f"/login?next=/{EVIL}"):
+        assert "<script>alert" not in shown.visitor().get(page).text
+
+
+def test_an_image_tells_what_it_is_made_of(shown: Shown) -> None:
+    model = shown.visitor().get("/image.json/team/server:v1.1").json()
+    assert [part["command"] for part in model["parts"]] == list(STEPS)
+    config = {one["name"]: one["value"] for one in model["config"]}
+    assert (config["user"], config["cmd"], config["ports"]) == ("65532", "--listen\n:8080", "8080/tcp")
+    attached = {one["kind"]: one for one in model["attached"]}
+    assert sorted(attached) == ["cosign-signature", "sbom"]
+    assert [one["kind"] for one in attached["sbom"]["attached"]] == ["cosign-signature"]
+    assert (model["signatures"], model["served_at"], model["since"]) == (1, ["team/server"], None)
+    assert shown.logged_in("bob").get("/image.json/team/server:v1.1").json()["since"] is not None
+    index = shown.visitor().get("/image.json/library/alpine:latest").json()
+    assert [part["platform"] for part in index["parts"]] == ["linux/amd64", "linux/arm64/v8"]
+
+
+def test_pull_lines_are_for_the_client_that_pulls_such_content(shown: Shown) -> None:
+    host = f"127.0.0.1:{shown.api.port}"
+
+    def lines(path: str) -> dict[str, str]:
+        return {one["client"]: one["command"] for one in shown.visitor().get(path).json()["pull"]}
+
+    assert lines("/repository.json/library/alpine") == {
+        "podman": f"podman pull --tls-verify=false {host}/library/alpine:latest",
+        "docker": f"docker pull {host}/library/alpine:latest",
+    }
+    assert lines("/repository.json/charts/gateway") == {
+        "helm": f"helm pull --plain-http oci://{host}/charts/gateway --version 1.4.2"
+    }
+    assert lines("/image.json/models/tiny:2026-05") == {"oras": f"oras pull --plain-http {host}/models/tiny:2026-05"}
+    assert list(lines("/repository.json/apps/editor")) == ["flatpak"]
+
+
+def test_tags_are_counted_described_and_filtered(shown: Shown) -> None:
+    assert shown.api.anybody.get("/v2/library/alpine/manifests/3.22").status_code == 200
+    model = shown.visitor().get("/repository.json/library/alpine?q=3.2").json()
+    assert [tag["name"] for tag in model["shown"]] == ["3.22", "3.21", "3.20"]
+    assert model["shown"][0]["kind"] == "index"
+    assert model["shown"][0]["platforms"] == ["linux/amd64", "linux/arm64/v8"]
+    assert model["shown"][0]["digest"] == shown.digests["alpine:3.22"]
+    assert model["shown"][0]["size_bytes"] > 3000
+
+
+def test_versions_tell_their_making_and_any_two_are_compared(shown: Shown) -> None:
+    client = shown.administrator()
+    versions = client.get("/versions.json/library/alpine").json()["versions"]
+    assert [version["number"] for version in versions] == [4, 3, 2, 1]
+    assert versions[0]["origins"] == ["remote docker.io/library/alpine"]
+    assert versions[0]["flow_run_url"].endswith("/runs/flow-run/0a6c4f9e-6a44-4d7c-9f0c-0f7a52c9a1d2")
+    found = client.get("/diff.json/library/alpine?old=1&new=4").json()
+    assert (found["added"], found["moved"], found["removed"]) == (3, 1, 1)
+    assert [one["tag"] for one in found["changes"]] == ["3.19", "3.20", "3.21", "3.22", "latest"]
+    assert client.get("/diff/library/alpine?old=1&new=99").status_code == 404
+    assert client.get("/versions.json/library/alpine?before=3").json()["versions"][0]["number"] == 2
+
+
+def test_activity_is_filtered(shown: Shown) -> None:
+    client = shown.administrator()
+    events = client.get("/activity.json?days=30&action=sync").json()["events"]
+    assert {event["action"] for event in events} == {"sync"}
+    assert client.get("/activity.json?days=30&action=sync&refused=true").json()["events"] == []
+    assert {event["name"] for event in client.get("/activity.json?days=1").json()["events"]} >= {"private/nightjar"}
+    assert "library/debian" not in client.get("/activity.json?days=7").text
+
+
+@pytest.mark.parametrize("path", [*PAGES, *OWN])
 def test_a_page_takes_one_query_at_most(shown: Shown, path: str, count_queries: Callable[[], int]) -> None:
     client = shown.administrator()
+    client.get(path)  # versions that it compares are in memory then
     for _ in range(2):
         before = count_queries()
         assert client.get(path).status_code == 200
@@ -82,10 +238,10 @@ def test_what_anybody_sees_is_validated_and_what_one_sees_is_not_stored(shown: S
 def test_the_json_of_a_page_has_what_the_page_shows(shown: Shown) -> None:
     client = shown.administrator()
     page, model = client.get("/repositories").text, client.get("/repositories.json").json()
-    names = [place["name"] for place in model["places"]]
+    names = [place["name"] for place in model["paths"]]
     assert names == sorted(names)
     assert len(names) == model["total"] == 11
-    for place in model["places"]:
+    for place in model["paths"]:
         assert f'<a href="/repository/{place["name"]}">' in page
 
 
@@ -113,16 +269,16 @@ def test_repositories_are_filtered_and_paged(shown: Shown, monkeypatch: pytest.M
     last = ""
     for _ in range(3):
         model = client.get("/repositories.json", params={"last": last}).json()
-        names += [place["name"] for place in model["places"]]
+        names += [place["name"] for place in model["paths"]]
         last = model["next"]
     assert last == ""
     assert (
         names
-        == [place["name"] for place in client.get("/repositories.json", params={"q": ""}).json()["places"]] + names[4:]
+        == [place["name"] for place in client.get("/repositories.json", params={"q": ""}).json()["paths"]] + names[4:]
     )
     assert len(names) == 10
     found = client.get("/repositories.json", params={"q": "ALP"}).json()
-    assert [place["name"] for place in found["places"]] == ["library/alpine", "stable/alpine"]
+    assert [place["name"] for place in found["paths"]] == ["library/alpine", "stable/alpine"]
 
 
 def test_a_script_gets_the_list_alone(shown: Shown) -> None:

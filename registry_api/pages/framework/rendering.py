@@ -7,11 +7,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2_fragments import render_block
 
-from registry_api.pages import formats
-from registry_api.pages.charts import draw_bars
-from registry_api.pages.static_files import static_path
+from registry_api.pages.framework import formats
+from registry_api.pages.framework.charts import draw_bars
+from registry_api.pages.framework.static_files import static_path
 
-_FOLDER = Path(__file__).with_name("templates")
+_FOLDER = Path(__file__).parent.with_name("templates")
 
 
 class Renderer:

@@ -19,7 +19,8 @@ from catalog.access.policy import Caller
 from catalog.browse.recency import RecentVersions
 from catalog.settings import Settings
 from catalog.state.shared_state import SharedState
-from oci.errors import EntrepotError, InvalidInput
+from catalog.versions.snapshot import Snapshot
+from oci.errors import EntrepotError, InvalidInput, NameUnknown, NotFound
 from registry_api.auth.access_controller import LoginNeeded, address_of, is_administrator
 from registry_api.auth.challenges import BASIC
 from registry_api.context import Registry, registry_of
@@ -29,12 +30,14 @@ from registry_api.http.exchange import exchange_of
 from registry_api.http.fastapi_errors import fastapi_error_response
 from registry_api.http.messages import find_header
 from registry_api.management.dependencies import RequestContext, check_url
-from registry_api.pages.responses import HTML, JSON, page_response
-from registry_api.pages.sessions import Sessions, form_token
-from registry_api.pages.visible_paths import VisiblePaths, read_visible_paths
+from registry_api.metrics.flow_runs import flow_figures
+from registry_api.pages.framework.flow_watch import FlowWatch
+from registry_api.pages.framework.responses import HTML, JSON, page_response
+from registry_api.pages.framework.sessions import Sessions, form_token
+from registry_api.pages.framework.visible_paths import VisiblePath, VisiblePaths, read_visible_paths
 
 if TYPE_CHECKING:
-    from registry_api.pages.rendering import Renderer
+    from registry_api.pages.framework.rendering import Renderer
 
 _T = TypeVar("_T", bound=BaseModel)
 
@@ -44,11 +47,12 @@ class Site:
 
     def __init__(self, settings: Settings, state: SharedState | None) -> None:
         self.sessions = Sessions(settings, SessionEnds(settings, state))
+        self.flows = FlowWatch(lambda: flow_figures(settings))
 
     @cached_property
     def renderer(self) -> "Renderer":
         """Return what renders templates; loaded by the first page, on a thread, since pulls need none of it."""
-        from registry_api.pages.rendering import Renderer
+        from registry_api.pages.framework.rendering import Renderer
 
         return Renderer()
 
@@ -104,7 +108,7 @@ class Visit(RequestContext):
         super().__init__(registry, caller, address_of(request.scope))
         self.request, self.session = request, session
         self.site: Site = request.app.state.site
-        self.places = VisiblePaths(())
+        self.paths = VisiblePaths(())
 
     @property
     def is_administrator(self) -> bool:
@@ -121,12 +125,26 @@ class Visit(RequestContext):
         catalog = self.catalog
         return catalog.browse.recency.read(state=catalog.serving.state, drops=catalog.snapshots.drops)
 
+    def snapshot_of(self, path: VisiblePath, version: int | None = None) -> Snapshot:
+        """Return the version that a path serves, or with the right to its history another one; raise NameUnknown."""
+        if version is not None and version != path.version:
+            self.check_history(path)
+        try:
+            return self.catalog.snapshots.get(path.repository, path.version if version is None else version)
+        except NotFound:  # its message names the repository, which the caller may not know
+            raise NameUnknown(f"{path.name} has no such content") from None
+
+    def check_history(self, path: VisiblePath) -> None:
+        """Raise NameUnknown unless the caller may know the repository's versions, in the words for one that does not exist."""
+        if not path.has_history:
+            raise NameUnknown(f"no versions of {path.name} here, or you may not see them")
+
     async def respond(self, template: str, read: Callable[["Visit"], _T], *, block: str = "") -> Response:
         """Return a page: `read` gives its view model on a thread, a template or JSON renders it.
 
         `block` is the part of the template that a script asks for alone.
         """
-        self.places = await read_visible_paths(self)
+        self.paths = await read_visible_paths(self)
         return await self.threads.run(self._render, template, read, block)
 
     def _render(self, template: str, read: Callable[["Visit"], BaseModel], block: str) -> Response:

@@ -6,6 +6,7 @@ from urllib.parse import quote, urlencode
 
 from markupsafe import Markup
 
+from catalog.settings import Settings
 from catalog.units import format_size, format_time
 
 _STEPS = ((60, "s"), (3600, "min"), (86400, "h"), (86400 * 60, "d"), (86400 * 365 * 2, "months"))
@@ -77,3 +78,9 @@ def link_to(page: str, name: str = "", *, query: Mapping[str, object] | None = N
 def is_local_path(text: str) -> bool:
     """Return whether a text is a path of this site, so that a redirect to it leads to no other host. Pure."""
     return text.startswith("/") and not text.startswith(("//", "/\\")) and text.isprintable() and len(text) < 2000
+
+
+def prefect_page(settings: Settings) -> str:
+    """Return the address of Prefect's pages, empty for none that a browser opens. Pure."""
+    address = settings.prefect_api_url.rstrip("/").removesuffix("/api")
+    return address if address.startswith(("http://", "https://")) else ""

@@ -1,4 +1,4 @@
-"""VisiblePaths: the names under which a caller sees content. Whether they may is asked of the rules that pulls ask."""
+"""Visible paths: the names under which a caller sees content. Whether they may is asked of the rules that pulls ask."""
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -27,10 +27,10 @@ class VisiblePath:
 
 
 class VisiblePaths:
-    """All places of one caller, by name."""
+    """All that one caller may see, by name."""
 
-    def __init__(self, places: Sequence[VisiblePath]) -> None:
-        self.all = places
+    def __init__(self, paths: Sequence[VisiblePath]) -> None:
+        self.all = paths
 
     @cached_property
     def by_name(self) -> dict[str, VisiblePath]:
@@ -64,7 +64,7 @@ class VisiblePaths:
 
 
 async def read_visible_paths(context: RequestContext) -> VisiblePaths:
-    """Return the caller's places, from memory as long as versions, distributions and rules are the same."""
+    """Return what the caller may see, from memory as long as versions, distributions and rules are the same."""
 
     async def make() -> VisiblePaths:
         return await context.threads.make(list_visible_paths, context)
@@ -72,7 +72,7 @@ async def read_visible_paths(context: RequestContext) -> VisiblePaths:
     registry = context.registry
     state = await registry.state(context.caller)
     return await registry.responses.get(
-        ("places", context.caller), state, context.cost_key, make, lambda places: 400 * len(places.all)
+        ("visible paths", context.caller), state, context.cost_key, make, lambda paths: 400 * len(paths.all)
     )
 
 

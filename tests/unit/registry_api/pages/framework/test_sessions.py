@@ -6,7 +6,7 @@ import pytest
 
 from catalog.access.bearer_tokens import make_key
 from catalog.access.policy import Policy
-from registry_api.pages.sessions import form_token, is_own_form, is_secure, read_cookies
+from registry_api.pages.framework.sessions import form_token, is_own_form, is_secure, read_cookies
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
 

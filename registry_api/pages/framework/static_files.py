@@ -8,9 +8,9 @@ from fastapi import APIRouter, Response
 
 from registry_api.http.errors import RouteUnknown
 from registry_api.http.fastapi_errors import fastapi_error_response
-from registry_api.pages.responses import GUARDS
+from registry_api.pages.framework.responses import GUARDS
 
-_FOLDER = Path(__file__).with_name("static")
+_FOLDER = Path(__file__).parent.with_name("static")
 MEDIA_TYPES = {
     "style.css": "text/css; charset=utf-8",
     "htmx.min.js": "text/javascript; charset=utf-8",
