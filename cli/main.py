@@ -12,6 +12,7 @@ from cli import completion, exit_codes, serve, up, worker
 from cli.administration import access, audit_event, hook, quota, remote, retention, subscription, token, user
 from cli.configuration import apply, export_config
 from cli.content import distribution, inspect, query, repository, tag, version
+from cli.doctor import doctor
 from cli.forms.command import FormCommand
 from cli.help_panels import ACCESS, ASK, CONTENT, OPERATE, STORAGE, PanelGroup
 from cli.imports import import_config
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.command(cls=FormCommand, rich_help_panel=OPERATE)(up.up)
 app.command(rich_help_panel=OPERATE)(serve.serve)
 app.command(rich_help_panel=OPERATE)(worker.worker)
+app.command(rich_help_panel=OPERATE)(doctor.doctor)
 app.command(cls=FormCommand, rich_help_panel=CONTENT)(sync.sync)
 app.command("sync-many", cls=FormCommand, rich_help_panel=CONTENT)(sync_many.sync_many)
 app.command(cls=FormCommand, rich_help_panel=CONTENT)(replicate.replicate)

@@ -44,7 +44,7 @@ BOMB = "a: &a [1,1,1,1,1,1,1,1,1]\n" + "".join(
     ("raw", "message"),
     [
         (b"a: [", "did not find expected node content"),
-        (b"a: 1\n--- \nb: 2", "f:3:1: a second document begins"),
+        (b"a: 1\n--- \nb: 2", "f:3: a second document begins"),
         (b"a: \xff", "is not UTF-8"),
         (b"[" * 100_000, "nested deeper than 30 levels"),
         (b"[" * 31 + b"]" * 31, "nested deeper than 30 levels"),
