@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, Command] = {
     "up": Command("cli.up", "up", OPERATE, has_form=True),
     "serve": Command("cli.serve", "serve", OPERATE),
     "worker": Command("cli.worker", "worker", OPERATE),
+    "doctor": Command("cli.doctor.doctor", "doctor", OPERATE),
     "apply": Command("cli.configuration.apply", "apply", OPERATE),
     "export-config": Command("cli.configuration.export_config", "export_config", OPERATE),
     "import-config": Command("cli.imports.import_config", "import_config", OPERATE),

@@ -162,6 +162,7 @@ PACKAGE_ARROWS: dict[str, set[str]] = {
     "cli/administration": {"forms"},
     "cli/configuration": {"administration", "content"},
     "cli/content": {"forms"},
+    "cli/doctor": set(),
     "cli/forms": set(),
     "cli/commands": {"forms"},
     "cli/imports": {"configuration"},

@@ -67,7 +67,8 @@ def _read_image(made: ImportedList, number: int, entry: dict[str, Any], notes: d
     place = ("spec", "images", number)
     text = str(entry.get("name", ""))
     registry = notes.get(f"{_PREFIX}registry")
-    if registry and "." not in text.partition("/")[0] and ":" not in text.partition("/")[0]:
+    host, slash, _ = text.partition("/")
+    if registry and not (slash and (set(".:") & set(host) or host == "localhost")):
         text = f"{registry}/{text}"
     source = made.source((*place, "name"), text)
     if source is None:

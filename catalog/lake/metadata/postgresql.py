@@ -36,6 +36,9 @@ RENEWED_EVERY = 30.0
 """Seconds in which credentials for S3 are looked at once at most; boto3 renews those of a role ten minutes before they end."""
 _LOCK = lock_key("catalogue")
 _UNLOCK = f"SELECT pg_advisory_unlock({_LOCK})"
+_HOLDERS = """SELECT pid, coalesce(application_name, ''), coalesce(host(client_addr), 'this machine')
+FROM pg_locks JOIN pg_stat_activity USING (pid)
+WHERE locktype = 'advisory' AND granted AND ((classid::bigint << 32) | objid::bigint) = ?"""
 _KEEPALIVE = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
 """The server gives up the lock of a machine that was cut off after some 25 seconds."""
 _MAY_WRITE = f"SELECT ({MARK_SQL}), (SELECT number FROM {SCHEMA}.schema_versions WHERE name = 'lake')"
@@ -56,6 +59,11 @@ BEGIN
 END $$;
 CREATE OR REPLACE TRIGGER tell_of_snapshot AFTER INSERT ON public.ducklake_snapshot
 FOR EACH ROW EXECUTE FUNCTION {SCHEMA}.tell_of_snapshot()"""
+
+
+def write_lock_holders(database: PostgresDatabase) -> list[str]:
+    """Return who holds the write lock, in words; one query."""
+    return [f"session {pid} ({name} of {host})" for pid, name, host in database.rows(_HOLDERS, [_LOCK])]
 
 
 class PostgresMetadata:
