@@ -34,7 +34,7 @@ chaos: setup tools ## three replicas over PostgreSQL and S3, whose parts are kil
 	TEST_CHAOS_ROUNDS=2 TEST_CHAOS_PAUSE=15 $(BIN)/python -m pytest --timeout=0 -s tests/chaos $(ARGS)
 
 postgresql: setup tools ## the tests of API, races, crashes and conformance on PostgreSQL and S3: three quarters of an hour
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --on-postgresql --on-s3 \
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --timeout=1800 --on-postgresql --on-s3 \
 		tests/api tests/races tests/crash tests/interop/test_conformance.py $(ARGS)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --on-postgresql tests/unit/catalog $(ARGS)
 

@@ -1,6 +1,7 @@
 """A writer whose session the server ends, so that another process writes in the midst of its write."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from catalog.postgres_address import parse_address
 from catalog.versions.change_feed import ChangeFeed
 from oci.errors import CatalogUnavailable, CatalogUnusable
 from tests.postgresql import PostgresServer
+from tests.servers import wait_until
 
 Loses = Callable[[Lake], None]
 
@@ -229,3 +231,22 @@ def test_a_step_of_the_schema_is_made_once(
     lake.close()
     for database in databases:
         database.close()
+
+
+def test_who_gets_the_lock_builds_on_what_was_committed_while_it_waited(
+    lakes: tuple[Lake, Lake], loses: Loses, postgres_server: PostgresServer
+) -> None:
+    """Also where transactions of the database see by default what there was when they began."""
+    ours, other = lakes
+    assert isinstance(ours.metadata, PostgresMetadata)
+    database = ours.metadata.address.database
+    postgres_server.execute(f"ALTER DATABASE {database} SET default_transaction_isolation = 'repeatable read'")
+    loses(ours)
+    waits = f"SELECT 1 FROM pg_stat_activity WHERE datname = '{database}' AND wait_event = 'advisory'"
+    with ThreadPoolExecutor(1) as threads:
+        with other.write() as writer:
+            waiting = threads.submit(put, ours, "later")
+            wait_until(lambda: bool(postgres_server.execute(waits)), 10, "ours waits for the lock")
+            writer.insert("pulls", [("team/app", "", "sooner", date(2026, 1, 1), 1, datetime.now(UTC))])
+        assert waiting.result(timeout=30) == (writer.after, writer.after + 2)
+    assert digests(ours) == {"first", "second", "sooner", "later"}

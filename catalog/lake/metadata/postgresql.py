@@ -39,8 +39,14 @@ _UNLOCK = f"SELECT pg_advisory_unlock({_LOCK})"
 _HOLDERS = """SELECT pid, coalesce(application_name, ''), coalesce(host(client_addr), 'this machine')
 FROM pg_locks JOIN pg_stat_activity USING (pid)
 WHERE locktype = 'advisory' AND granted AND ((classid::bigint << 32) | objid::bigint) = ?"""
-_KEEPALIVE = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
-"""The server gives up the lock of a machine that was cut off after some 25 seconds."""
+_SESSION = {
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "default_transaction_isolation": r"read\ committed",
+}
+"""The server gives up the lock of a machine that was cut off after some 25 seconds. What travels with the wish for the lock sees
+what was committed before the lock was given, whatever the database has as its default."""
 _MAY_WRITE = f"SELECT ({MARK_SQL}), (SELECT number FROM {SCHEMA}.schema_versions WHERE name = 'lake')"
 """Asks for the mark, and for the number of the lake's schema that a process must know to write; none: any."""
 _BASE = f"{_MAY_WRITE}, ({NEWEST})"
@@ -156,7 +162,7 @@ class PostgresMetadata:
             except psycopg.OperationalError:  # the server has ended it since
                 self._connection.close()
         milliseconds = str(int(self._lock_timeout * 1000))
-        self._connection = connect_postgres(self.address, purpose="writer", lock_timeout=milliseconds, **_KEEPALIVE)
+        self._connection = connect_postgres(self.address, purpose="writer", lock_timeout=milliseconds, **_SESSION)
         self.worker.forget()
         return self._connection, self._wait_for_lock(self._connection, changes)
 

@@ -107,3 +107,9 @@ def test_what_memory_has_of_a_manifest_that_is_not_held_is_no_manifest(catalog: 
     assert catalog._blob_index.give_up([BlobRecord(image, 1)], since=time.time() + 1)
     with pytest.raises(ManifestUnknown):
         commit()
+
+
+def test_a_blob_that_comes_in_waits_for_the_database_five_times(catalog: Catalog, trips: "Counter[str]") -> None:
+    """For whether it is leased already, twice; for the transaction; for its lock; for the rows with the COMMIT."""
+    catalog.content.put(b"blob", Digest.of(b"blob"), "team/app")
+    assert trips == {"batches": 1, "statements": 4}
