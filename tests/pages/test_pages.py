@@ -28,7 +28,13 @@ PAGES = [
 ]
 """Pages that anybody may open."""
 
-OWN = ["/versions/library/alpine", "/diff/library/alpine?old=1&new=4", "/activity"]
+OWN = [
+    "/versions/library/alpine",
+    "/diff/library/alpine?old=1&new=4",
+    "/activity",
+    "/ask",
+    "/access?path=private/nightly",
+]
 """Pages that show more, or anything at all, to whom rules let pull, here to administrators."""
 
 
@@ -260,6 +266,45 @@ def test_home_tells_what_came_in_to_whom_may_know_it(shown: Shown) -> None:
     assert sum(day["versions"] for day in public["days"]) == 0
     own = shown.logged_in("bob").get("/home.json").json()
     assert {one["name"] for one in own["arrivals"] if one["version"]} == {"team/server"}
+
+
+def test_questions_are_answered_as_a_table_and_as_files(shown: Shown) -> None:
+    client = shown.administrator()
+    sql = f"SELECT tag, '{EVIL}' AS text, 7 AS number FROM tags WHERE repository = 'private/nightjar'"
+    model = client.get("/ask.json", params={"sql": sql}).json()
+    assert (model["columns"], model["rows"], model["error"]) == (["tag", "text", "number"], [["v9", EVIL, 7]], "")
+    page = client.get("/ask", params={"sql": sql})
+    assert "<script>alert" not in page.text
+    assert client.get("/ask.csv", params={"sql": sql}).text.splitlines()[0] == "tag,text,number"
+    wrong = client.get("/ask", params={"sql": "SELECT nothing"})
+    assert wrong.status_code == 400
+    assert 'role="alert"' in wrong.text
+
+
+def test_a_link_of_another_site_asks_nothing_by_itself(shown: Shown) -> None:
+    client = shown.administrator()
+    led = {"Sec-Fetch-Site": "cross-site"}
+    model = client.get("/ask.json", params={"named": "kinds"}, headers=led).json()
+    assert (model["is_waiting"], model["rows"]) == (True, [])
+    assert client.get("/ask.csv", params={"named": "kinds"}, headers=led).status_code == 403
+
+
+@pytest.mark.parametrize("path", ["/ask", "/ask.json", "/ask.csv?named=kinds", "/access", "/access.json"])
+def test_questions_and_rules_are_for_administrators(shown: Shown, path: str) -> None:
+    assert shown.visitor().get(path).status_code in {401, 404}
+    assert shown.logged_in("bob").get(path).status_code == 403
+
+
+def test_access_tells_who_may_do_what_and_by_which_rule(shown: Shown) -> None:
+    client = shown.administrator()
+    model = client.get("/access.json?path=team/server").json()
+    rights = {one["account"]: one["actions"] for one in model["rights"]}
+    assert rights == {"admin": ["pull", "push", "delete", "admin"], "bob": ["pull"]}
+    assert model["is_public"]
+    assert "team/**" in model["rights"][1]["reason"]
+    page = client.get("/access").text
+    for word in ("argon2", "BEGIN", "stamp"):
+        assert word not in page
 
 
 def test_repositories_are_filtered_and_paged(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
