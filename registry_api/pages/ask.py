@@ -66,7 +66,7 @@ async def show_ask(request: Request, visit: CurrentVisit, sql: Sql = "", named: 
         try:
             query = _query(sql, named, at, max_rows=_ROWS + 1, timeout=_SECONDS)
             answer = await answer_query(request, visit, query, "json")
-            table = await visit.threads.run(read_table, answer)
+            table = await visit.threads.run(read_answer, answer)
         except TooManyRequests:
             raise
         except EntrepotError as refusal:
@@ -108,7 +108,7 @@ def _query(sql: str, named: str, at: str, *, max_rows: int | None = None, timeou
     return QueryIn(sql=sql, named=named, at=at.strip(), version="", format=None, max_rows=max_rows, timeout=timeout)
 
 
-def read_table(answer: Answer) -> tuple[list[str], list[list[Cell]]]:
+def read_answer(answer: Answer) -> tuple[list[str], list[list[Cell]]]:
     """Return the columns and rows of an answer in JSON, and close it."""
     with answer.file as file:
         found: list[Mapping[str, Any]] = json.load(file)
