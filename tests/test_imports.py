@@ -120,7 +120,7 @@ PACKAGE_ARROWS: dict[str, set[str]] = {
     "registry_api/metrics": {"auth", "context", "freshness", "http", "management", "webhooks"},
     "registry_api/fetch_locks": {"http"},
     "registry_api/on_demand": {"fetch_locks", "http"},
-    "registry_api/pages": {"auth", "context", "http", "pages/framework", "token_endpoint"},
+    "registry_api/pages": {"auth", "context", "http", "management", "pages/framework", "token_endpoint"},
     "registry_api/pages/framework": {"auth", "context", "http", "management", "metrics"},
     "registry_api/pull_through": {"context", "http"},
     "registry_api/server": {"app", "connections", "metrics"},

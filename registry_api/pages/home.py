@@ -97,7 +97,9 @@ async def show_home(visit: CurrentVisit) -> Response:
 def read_home(visit: Visit, held: tuple[int | None, int | None], states: FlowStates | None) -> HomePage:
     """Return the view model; one query where something was committed since the last page."""
     recent, paths = visit.recent(), visit.paths
-    totals = [visit.catalog.quotas.totals.of(name) for name in paths.by_repository]
+    # Who sees nothing but earlier versions of a repository may not know what the latest one holds.
+    latest = [name for name, shown in paths.by_repository.items() if any(path.version is None for path in shown)]
+    totals = [visit.catalog.quotas.totals.of(name) for name in latest]
     return HomePage(
         repositories=len(paths.by_repository),
         tags=sum(total.tags for total in totals),

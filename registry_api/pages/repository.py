@@ -118,11 +118,14 @@ def read_repository(visit: Visit, name: str, text: str, number: int, *, companio
 
 
 def _list_tags(visit: Visit, path: VisiblePath, snapshot: Snapshot, tags: list[str]) -> tuple[list[ListedTag], int]:
+    knows_all = path.version is None or path.has_history
     found = visit.catalog.browse.summaries(path.repository, [snapshot.tags[tag] for tag in tags])
     listed = []
     for tag in tags:
         digest = snapshot.tags[tag]
-        summary, pulled = found.by_digest.get(digest), found.pulls.of_tag(tag, digest)
+        summary = found.by_digest.get(digest)
+        # A tag's count is of all that it ever pointed to, which who sees one version only may not know.
+        pulled = found.pulls.of_tag(tag, digest) if knows_all else found.pulls.manifests.get(digest)
         listed.append(
             ListedTag(
                 name=tag,
@@ -135,8 +138,8 @@ def _list_tags(visit: Visit, path: VisiblePath, snapshot: Snapshot, tags: list[s
                 last_pulled_at=pulled.last_pulled_at if pulled else None,
             )
         )
-    counts = [*found.pulls.tags.values(), *found.pulls.by_digest.values()]
-    untold = found.pulls.untold.pulls if found.pulls.untold else 0
+    counts = [count for digest, count in found.pulls.manifests.items() if knows_all or digest in snapshot.manifests]
+    untold = found.pulls.untold.pulls if found.pulls.untold and knows_all else 0
     return listed, sum(count.pulls for count in counts) + untold
 
 

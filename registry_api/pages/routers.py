@@ -1,7 +1,9 @@
 """The routers of all pages."""
 
 from registry_api.pages import (
+    access,
     activity,
+    ask,
     home,
     image,
     login,
@@ -22,6 +24,8 @@ PAGES = (
     search.router,
     paths.router,
     activity.router,
+    ask.router,
+    access.router,
     login.router,
     static_files.router,
 )

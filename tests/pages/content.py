@@ -184,8 +184,14 @@ def fill_registry(catalog: Catalog, now: datetime) -> dict[str, Digest]:
     evil = pack_artifact(store, "application/vnd.example.evil", annotations={"org.opencontainers.image.title": EVIL})
     filler.commit("odd/names", store, {"v1": evil}, ago=timedelta(hours=8))
     found["evil"] = evil.digest
+    for number, tag in enumerate(("v1", "unreleased")):
+        made = make_image(store, f"heron {tag}", AMD64, {"release": tag})
+        found[f"heron:{tag}"] = made.digest
+        filler.commit("private/heron", store, {tag: made}, ago=timedelta(hours=40 - number), private=True)
     now = filler.now
     stable = Distribution("stable/alpine", "library/alpine", now, now, version=2, description=EVIL)
     catalog.distributions.put(stable, actor="admin")
+    released = Distribution("released/heron", "private/heron", now, now, version=1)
+    catalog.distributions.put(released, actor="admin")
     add_account(catalog, "bob", "pull:team/**")
     return found

@@ -173,7 +173,7 @@ def test_a_filter_shows_what_is_typed_at_once(context: BrowserContext, shown: Sh
     expect(rows).to_have_count(2)
     assert watched.page.url.endswith("?q=alp")
     watched.page.go_back()
-    expect(rows).to_have_count(10)
+    expect(rows).to_have_count(11)
     assert watched.faults == []
 
 

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import httpx
 import pytest
 
+from catalog.pull_counts import PullCount, Pulled
 from tests.api.conftest import codes
 from tests.pages.conftest import BROWSER, Shown
 from tests.pages.content import EVIL, STEPS
@@ -28,7 +30,13 @@ PAGES = [
 ]
 """Pages that anybody may open."""
 
-OWN = ["/versions/library/alpine", "/diff/library/alpine?old=1&new=4", "/activity"]
+OWN = [
+    "/versions/library/alpine",
+    "/diff/library/alpine?old=1&new=4",
+    "/activity",
+    "/ask",
+    "/access?path=private/nightly",
+]
 """Pages that show more, or anything at all, to whom rules let pull, here to administrators."""
 
 
@@ -101,6 +109,58 @@ def test_a_path_that_serves_one_version_shows_that_one(shown: Shown) -> None:
         assert client.get(f"/image/stable/alpine@{shown.digests['alpine:3.22']}").status_code == 404
     assert shown.visitor().get("/repository.json/stable/alpine").json()["repository"] == ""
     assert shown.administrator().get("/repository.json/stable/alpine").json()["repository"] == "library/alpine"
+
+
+def test_a_public_path_of_a_private_repository_shows_its_version_and_neither_name_nor_rest(shown: Shown) -> None:
+    later = shown.digests["heron:unreleased"]
+    for client in (shown.visitor(), shown.logged_in("bob")):
+        for text in ("unreleased", "release=unreleased", later[:20]):
+            assert client.get("/search.json", params={"q": text}).json()["content"] == []
+        found = client.get("/search.json", params={"q": "release=v1"}).json()["content"]
+        assert [(one["name"], one["value"]) for one in found] == [("released/heron", "v1")]
+        assert client.get("/image/released/heron:unreleased").status_code == 404
+        assert client.get(f"/image.json/released/heron@{later}").status_code == 404
+        for page in (
+            "/",
+            "/repositories",
+            "/paths",
+            "/repository/released/heron",
+            "/image/released/heron:v1",
+            "/search?q=heron",
+        ):
+            for path in (page, json_of(page)):
+                answer = client.get(path)
+                assert answer.status_code == 200
+                assert "private/heron" not in answer.text
+        for path in (
+            "/image.json/released/heron:v9",
+            "/versions.json/released/heron",
+            "/diff.json/released/heron?old=0&new=1",
+        ):
+            assert "private/heron" not in client.get(path).text
+    content = shown.administrator().get("/search.json?q=unreleased").json()["content"]
+    assert [one["name"] for one in content] == ["private/heron"]
+
+
+def test_figures_of_a_public_path_count_nothing_of_later_versions(shown: Shown) -> None:
+    now = datetime.now(UTC)
+    digests = shown.digests
+    pulled = {
+        Pulled("private/heron", "v1", digests["heron:v1"]): PullCount(2, now),
+        Pulled("private/heron", "v1", digests["heron:unreleased"]): PullCount(30, now),
+        Pulled("private/heron", "unreleased", digests["heron:unreleased"]): PullCount(500, now),
+    }
+    shown.api.catalog.pulls.record(pulled)
+    model = shown.visitor().get("/repository.json/released/heron").json()
+    assert (model["pulls"], model["shown"][0]["pulls"], model["tags"]) == (2, 2, 1)
+    model = shown.administrator().get("/repository.json/private/heron").json()
+    assert (model["pulls"], {tag["name"]: tag["pulls"] for tag in model["shown"]}) == (
+        532,
+        {"v1": 32, "unreleased": 500},
+    )
+    home = shown.visitor().get("/home.json").json()
+    listed = shown.visitor().get("/repositories.json").json()["paths"]
+    assert home["tags"] == sum(path["tags"] or 0 for path in listed)
 
 
 def test_history_is_for_whom_rules_let_pull(shown: Shown) -> None:
@@ -240,7 +300,7 @@ def test_the_json_of_a_page_has_what_the_page_shows(shown: Shown) -> None:
     page, model = client.get("/repositories").text, client.get("/repositories.json").json()
     names = [place["name"] for place in model["paths"]]
     assert names == sorted(names)
-    assert len(names) == model["total"] == 11
+    assert len(names) == model["total"] == 13
     for place in model["paths"]:
         assert f'<a href="/repository/{place["name"]}">' in page
 
@@ -252,7 +312,7 @@ def test_home_tells_what_came_in_to_whom_may_know_it(shown: Shown) -> None:
     assert arrival["origins"] == ["remote docker.io/library/alpine"]
     assert everything["mirrors"][0]["name"] == "library/debian"
     assert everything["held_bytes"] > 0
-    assert sum(day["versions"] for day in everything["days"]) == 15
+    assert sum(day["versions"] for day in everything["days"]) == 17
     public = shown.visitor().get("/home.json").json()
     assert [one for one in public["arrivals"] if one["version"] or one["actor"] or one["origins"]] == []
     assert public["mirrors"] == []
@@ -260,6 +320,45 @@ def test_home_tells_what_came_in_to_whom_may_know_it(shown: Shown) -> None:
     assert sum(day["versions"] for day in public["days"]) == 0
     own = shown.logged_in("bob").get("/home.json").json()
     assert {one["name"] for one in own["arrivals"] if one["version"]} == {"team/server"}
+
+
+def test_questions_are_answered_as_a_table_and_as_files(shown: Shown) -> None:
+    client = shown.administrator()
+    sql = f"SELECT tag, '{EVIL}' AS text, 7 AS number FROM tags WHERE repository = 'private/nightjar'"
+    model = client.get("/ask.json", params={"sql": sql}).json()
+    assert (model["columns"], model["rows"], model["error"]) == (["tag", "text", "number"], [["v9", EVIL, 7]], "")
+    page = client.get("/ask", params={"sql": sql})
+    assert "<script>alert" not in page.text
+    assert client.get("/ask.csv", params={"sql": sql}).text.splitlines()[0] == "tag,text,number"
+    wrong = client.get("/ask", params={"sql": "SELECT nothing"})
+    assert wrong.status_code == 400
+    assert 'role="alert"' in wrong.text
+
+
+def test_a_link_of_another_site_asks_nothing_by_itself(shown: Shown) -> None:
+    client = shown.administrator()
+    led = {"Sec-Fetch-Site": "cross-site"}
+    model = client.get("/ask.json", params={"named": "kinds"}, headers=led).json()
+    assert (model["is_waiting"], model["rows"]) == (True, [])
+    assert client.get("/ask.csv", params={"named": "kinds"}, headers=led).status_code == 403
+
+
+@pytest.mark.parametrize("path", ["/ask", "/ask.json", "/ask.csv?named=kinds", "/access", "/access.json"])
+def test_questions_and_rules_are_for_administrators(shown: Shown, path: str) -> None:
+    assert shown.visitor().get(path).status_code in {401, 404}
+    assert shown.logged_in("bob").get(path).status_code == 403
+
+
+def test_access_tells_who_may_do_what_and_by_which_rule(shown: Shown) -> None:
+    client = shown.administrator()
+    model = client.get("/access.json?path=team/server").json()
+    rights = {one["account"]: one["actions"] for one in model["rights"]}
+    assert rights == {"admin": ["pull", "push", "delete", "admin"], "bob": ["pull"]}
+    assert model["is_public"]
+    assert "team/**" in model["rights"][1]["reason"]
+    page = client.get("/access").text
+    for word in ("argon2", "BEGIN", "stamp"):
+        assert word not in page
 
 
 def test_repositories_are_filtered_and_paged(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,7 +375,7 @@ def test_repositories_are_filtered_and_paged(shown: Shown, monkeypatch: pytest.M
         names
         == [place["name"] for place in client.get("/repositories.json", params={"q": ""}).json()["paths"]] + names[4:]
     )
-    assert len(names) == 10
+    assert len(names) == 11
     found = client.get("/repositories.json", params={"q": "ALP"}).json()
     assert [place["name"] for place in found["paths"]] == ["library/alpine", "stable/alpine"]
 

@@ -139,15 +139,17 @@ class Visit(RequestContext):
         if not path.has_history:
             raise NameUnknown(f"no versions of {path.name} here, or you may not see them")
 
-    async def respond(self, template: str, read: Callable[["Visit"], _T], *, block: str = "") -> Response:
+    async def respond(
+        self, template: str, read: Callable[["Visit"], _T], *, block: str = "", status: int = 200
+    ) -> Response:
         """Return a page: `read` gives its view model on a thread, a template or JSON renders it.
 
         `block` is the part of the template that a script asks for alone.
         """
         self.paths = await read_visible_paths(self)
-        return await self.threads.run(self._render, template, read, block)
+        return await self.threads.run(self._render, template, read, block, status)
 
-    def _render(self, template: str, read: Callable[["Visit"], BaseModel], block: str) -> Response:
+    def _render(self, template: str, read: Callable[["Visit"], BaseModel], block: str, status: int) -> Response:
         model = read(self)
         headers, media_type = self.request.headers, HTML
         if is_json(self.request.scope):
@@ -156,7 +158,9 @@ class Visit(RequestContext):
             is_part = headers.get("hx-request") == "true" and headers.get("hx-target", "").endswith(f"#{block}")
             body = self.render(template, self.variables(page=model), block if block and is_part else "")
         known = headers.get("if-none-match", "")
-        return page_response(body, media_type=media_type, is_private=bool(self.account), if_none_match=known)
+        return page_response(
+            body, media_type=media_type, status=status, is_private=bool(self.account), if_none_match=known
+        )
 
     def render(self, template: str, variables: Mapping[str, Any], block: str = "") -> str:
         """Return a template, or one block of it, as HTML; on a thread."""
