@@ -65,10 +65,10 @@ def show_place(place: Sequence[int | str]) -> str:
 
 def read_config_file(file: Path) -> ConfigDocument:
     """Read a file that is one document of YAML; raise InvalidInput for one that cannot be read at all."""
-    return parse_document_text(read_bounded(file), str(file))
+    return parse_document_text(read_config_bytes(file), str(file))
 
 
-def read_bounded(file: Path) -> bytes:
+def read_config_bytes(file: Path) -> bytes:
     """Return the bytes of a file, one more than may be; raise InvalidInput."""
     try:
         with file.open("rb") as opened:

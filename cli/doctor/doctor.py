@@ -44,7 +44,7 @@ def doctor(
             DoctorCheck("settings", partial(machine.check_settings, settings, dict(os.environ))),
             DoctorCheck("home", partial(machine.check_home, settings)),
             DoctorCheck("disk", partial(machine.check_disks, settings)),
-            DoctorCheck("catalogue", partial(stores.check_catalog, settings)),
+            DoctorCheck("catalogue", partial(stores.check_catalog_opens, settings)),
             DoctorCheck("lock", partial(stores.check_write_lock, settings)),
             DoctorCheck("storage", partial(stores.check_storage, settings)),
             DoctorCheck("clock", partial(stores.check_database_clock, settings)),

@@ -16,7 +16,7 @@ _HELD_SECONDS = 5.0
 _APART, _FAR_APART = timedelta(seconds=5), timedelta(minutes=5)
 
 
-def check_catalog(settings: "Settings") -> Iterator[Finding]:
+def check_catalog_opens(settings: "Settings") -> Iterator[Finding]:
     """Open the catalogue as any command does, and ask it something."""
     from catalog.catalog import open_catalog
     from catalog.lake.schema import MIGRATIONS

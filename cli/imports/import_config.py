@@ -32,10 +32,10 @@ def import_config(
 
     Example: entrepot import-config regsync regsync.yaml
     """
-    from cli.configuration.document import parse_documents, read_bounded
+    from cli.configuration.document import parse_documents, read_config_bytes
     from cli.configuration.export_config import to_yaml
 
-    documents = parse_documents(read_bounded(file), str(file))
+    documents = parse_documents(read_config_bytes(file), str(file))
     read = _reader(tool)
     made = [read(document) for document in documents]
     value = merge([one.configuration() for one in made])

@@ -97,8 +97,12 @@ def test_a_port_that_somebody_else_has_is_told(tmp_path: Path) -> None:
     assert states(machine.check_port(settings_of(tmp_path, listen=f"127.0.0.1:{free_port()}"))) == ["ok"]
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        closing = threading.Thread(target=lambda: [other.accept()[0].close() for _ in range(2)], daemon=True)
-        closing.start()
+
+        def close_two() -> None:
+            for _ in range(2):
+                other.accept()[0].close()
+
+        threading.Thread(target=close_two, daemon=True).start()
         (found,) = machine.check_port(settings_of(tmp_path, listen=f"127.0.0.1:{port}"))
     assert found.state == "failure"
     assert "is taken by what is no registry of ours" in found.found
