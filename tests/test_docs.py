@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml  # type: ignore[import-untyped]  # it carries no types
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it carries no types
 from packaging.requirements import Requirement
 from typer.core import TyperGroup
 

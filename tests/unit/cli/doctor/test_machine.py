@@ -58,6 +58,7 @@ def test_a_check_that_hangs_or_breaks_keeps_no_other_from_its_finding(monkeypatc
         ("hangs", "failure"), ("refuses", "failure"), ("breaks", "failure"), ("well", "ok"),
     ]  # fmt: skip
     assert "no answer within 0.5 s" in found[0].found
+    assert found[1].found == "S3 bucket x cannot be used"
     assert "hunter2" not in str(found)
     assert left == [1]  # the process ends without waiting for it
 
