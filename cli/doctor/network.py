@@ -79,9 +79,7 @@ async def _ask(upstreams: Any, settings: "Settings", key: str) -> list[Finding]:
     except TimeoutError:
         text = f"{key}: no answer within {_ONE_SECONDS:g} s"
         return [Finding("upstreams", "failure", text, "look at the network, the proxy and the registry itself")]
-    how = (
-        f"takes the login of {login.username or 'an identity token'}" if login else "answers; there is no login for it"
-    )
+    how = "takes the login that there is for it" if login else "answers; there is no login for it"
     found = [ok("upstreams", f"{key} {how}")]
     if date := response.headers.get("date"):
         try:

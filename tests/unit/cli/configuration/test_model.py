@@ -1,7 +1,11 @@
 """Faults of a file against the model: all in one go, each at its line, none repeating what may be a secret."""
 
+import subprocess
+import sys
+
 from cli.configuration.document import parse_document_text
 from cli.configuration.model import configuration_schema, deployments_of, read_entries
+from tests.servers import ROOT
 
 TEXT = """\
 remots: {}
@@ -39,6 +43,18 @@ def test_every_fault_is_told_with_its_line_and_no_secret() -> None:
     assert "invalid cron" in shown[9]
     assert list(entries.remotes) == ["quay.io"]  # what is right is still there to be checked
     assert deployments_of(entries) == {}
+
+
+def test_reading_a_file_imports_no_prefect() -> None:
+    """Prefect reads where its server is when it is imported: what comes before that would be asked elsewhere."""
+    code = (
+        "import sys; from cli.configuration.document import parse_document_text as parse\n"
+        "from cli.configuration.model import read_entries; from cli.configuration.wishes import wishes_of\n"
+        "text = b'deployments: {a: {flow: collect-garbage, schedules: [{cron: 1 2 * * *}]}}'\n"
+        "entries, faults = read_entries(parse(text, 'f')); assert not faults and list(wishes_of(entries))\n"
+        "assert 'prefect' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 def test_a_file_that_is_no_mapping_is_told_so() -> None:

@@ -58,6 +58,7 @@ def test_a_check_that_hangs_or_breaks_keeps_no_other_from_its_finding(monkeypatc
         ("hangs", "failure"), ("refuses", "failure"), ("breaks", "failure"), ("well", "ok"),
     ]  # fmt: skip
     assert "no answer within 0.5 s" in found[0].found
+    assert found[1].found == "S3 bucket x cannot be used"
     assert "hunter2" not in str(found)
     assert left == [1]  # the process ends without waiting for it
 
@@ -98,12 +99,11 @@ def test_a_port_that_somebody_else_has_is_told(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
 
-        def hang_up() -> None:
+        def close_two() -> None:
             for _ in range(2):
                 other.accept()[0].close()
 
-        closing = threading.Thread(target=hang_up, daemon=True)
-        closing.start()
+        threading.Thread(target=close_two, daemon=True).start()
         (found,) = machine.check_port(settings_of(tmp_path, listen=f"127.0.0.1:{port}"))
     assert found.state == "failure"
     assert "is taken by what is no registry of ours" in found.found
