@@ -64,14 +64,20 @@ def _warm_up(catalog: Catalog, direct: bool) -> None:
 
 def _time_commit(catalog: Catalog, image: Image) -> float:
     """Milliseconds of one commit, its content staged before."""
-    for blob in image.blobs:
-        catalog.content.put(blob.data, Digest(blob.digest), _REPOSITORY)
-    digest = Digest(image.digest)
-    catalog.content.put(image.manifest, digest, _REPOSITORY, MANIFEST)
-    changes = AddManifest(Descriptor(MANIFEST, digest, len(image.manifest))), SetTag(image.tag, digest)
+    commit = stage_commit(catalog, _REPOSITORY, image)
     begun = time.perf_counter()
-    catalog.commits.commit(Commit(_REPOSITORY, "push", changes, image.tag, "bench", datetime.now(UTC)))
+    catalog.commits.commit(commit)
     return (time.perf_counter() - begun) * 1000
+
+
+def stage_commit(catalog: Catalog, repository: str, image: Image) -> Commit:
+    """Put an image into the store; return the commit that makes a version of it."""
+    for blob in image.blobs:
+        catalog.content.put(blob.data, Digest(blob.digest), repository)
+    digest = Digest(image.digest)
+    catalog.content.put(image.manifest, digest, repository, MANIFEST)
+    changes = AddManifest(Descriptor(MANIFEST, digest, len(image.manifest))), SetTag(image.tag, digest)
+    return Commit(repository, "push", changes, image.tag, "bench", datetime.now(UTC))
 
 
 def _quantile(values: list[float], share: float) -> float:

@@ -12,6 +12,7 @@ import httpx
 
 from benchmarks.wire import Server
 from tests.servers import (
+    Child,
     Children,
     Client,
     DockerRegistry,
@@ -59,7 +60,7 @@ class Stage:
         child = self.children.start("prefect-server", command, env=env)
         url = f"http://127.0.0.1:{port}/api"
         child.wait_ready(lambda: answers(f"{url}/health"), seconds=120)
-        return Prefect(url)
+        return Prefect(url, child)
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Prefect:
     """A running Prefect server."""
 
     url: str
+    child: Child
 
     def last_run_seconds(self) -> float:
         """How long the last flow run ran, from its start to its end, as Prefect recorded it."""

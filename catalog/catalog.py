@@ -19,6 +19,7 @@ from catalog.quotas.quotas import Quotas
 from catalog.remotes.records import Remotes
 from catalog.settings import Settings
 from catalog.state.shared_state import open_state
+from catalog.versions.change_feed import ChangeFeed
 from catalog.versions.snapshot_cache import Snapshots
 
 if TYPE_CHECKING:
@@ -98,10 +99,13 @@ class Catalog:
         )
         opened.callback(self._blob_index.database.close)
         room.take_on()
+        feed = ChangeFeed(lake)  # before what it keeps current is read, so that nothing falls between the two
         self.distributions = Distributions(lake)
         self.remotes = Remotes(lake, self.state)
         self.quotas = Quotas(lake)
-        self.snapshots = Snapshots(lake, self.distributions, self.remotes, self.quotas, limit=settings.snapshot_entries)
+        self.snapshots = Snapshots(
+            lake, feed, self.distributions, self.remotes, self.quotas, limit=settings.snapshot_entries
+        )
         grant_rights_of_older_releases(lake, self._blob_index, self.distributions)
 
     def make_all(self) -> None:

@@ -71,7 +71,7 @@ class Committer:
         self._lake, self._snapshots, self._content, self._lookups = lake, snapshots, content, lookups
         self._distributions, self._quotas, self._rights = distributions, quotas, rights
         self._queue: list[_Waiting] = []
-        self._guard, self._leading = threading.Lock(), threading.Lock()
+        self._guard = threading.Condition(threading.Lock())
         self._leader = 0
         self._configs = RawCache(_CONFIGS)
         self.stats = CommitStats()
@@ -135,21 +135,31 @@ class Committer:
         began = time.monotonic()
         with self._guard:
             self._queue.append(waiting)
-        while not waiting.is_done():
-            with self._leading:
-                if waiting.is_done():
-                    break
-                self._leader = threading.get_ident()
-                try:
-                    self._commit_next()
-                finally:
+        while self._begin_to_lead(waiting):
+            try:
+                self._commit_next()
+            finally:
+                with self._guard:
                     self._leader = 0
+                    self._guard.notify_all()
         with self._guard:
             self.stats.waited += time.monotonic() - began
         if waiting.error is not None:
             raise waiting.error
         assert waiting.result is not None
         return waiting.result
+
+    def _begin_to_lead(self, waiting: _Waiting) -> bool:
+        """Wait until a commit is done (False), or nobody leads: then this thread does.
+
+        Whoever is done goes on beside the next leader, so that its next commit is in the group after.
+        """
+        with self._guard:
+            self._guard.wait_for(lambda: waiting.is_done() or not self._leader)
+            if waiting.is_done():
+                return False
+            self._leader = threading.get_ident()
+            return True
 
     def _commit_next(self) -> None:
         """Commit what waits, as much as one group takes."""

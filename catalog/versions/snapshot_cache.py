@@ -26,9 +26,16 @@ class Snapshots:
     """Keeps snapshots of up to `limit` entries in all, usable from any thread. Other processes' commits show at the next look."""
 
     def __init__(
-        self, lake: Lake, distributions: Distributions, remotes: Remotes, quotas: Quotas, *, limit: int
+        self,
+        lake: Lake,
+        feed: ChangeFeed,
+        distributions: Distributions,
+        remotes: Remotes,
+        quotas: Quotas,
+        *,
+        limit: int,
     ) -> None:
-        self._lake, self._distributions, self._limit = lake, distributions, limit
+        self._lake, self._feed, self._distributions, self._limit = lake, feed, distributions, limit
         self._remotes, self._quotas = remotes, quotas
         self._kept: OrderedDict[tuple[str, int], Snapshot] = OrderedDict()
         self._held = 0
@@ -42,7 +49,6 @@ class Snapshots:
         self.is_cut_off = False
         """Whether the database does not answer, so that what memory has counts as current."""
         self._timelines = Timelines(lake)
-        self._feed = ChangeFeed(lake)
         self._read_latest()
 
     def _read_latest(self) -> None:

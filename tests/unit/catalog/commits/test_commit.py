@@ -373,13 +373,37 @@ def test_when_the_thread_that_writes_for_others_is_ended_another_goes_on(catalog
 
     committer = catalog.commits
     threads = [threading.Thread(target=act, args=(name,), daemon=True) for name in names]
-    with committer._leading:
-        committer._queue.append(_Waiting(Commit("team/ended", "", (), "", "", datetime.now(UTC)), end))
-        for thread in threads:
-            thread.start()
-        wait_until(lambda: len(committer._queue) == 3, 20, "both wait")
+    committer._leader = -1  # another thread leads
+    committer._queue.append(_Waiting(Commit("team/ended", "", (), "", "", datetime.now(UTC)), end))
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(committer._queue) == 3, 20, "both wait")
+    with committer._guard:
+        committer._leader = 0
+        committer._guard.notify_all()
     for thread in threads:
         thread.join(20)
     assert not any(thread.is_alive() for thread in threads)
     assert len(ended) == 1
     assert all(catalog.snapshots.get(name).version == 1 for name in names)
+
+
+def test_writers_that_commit_again_and_again_share_transactions(catalog: Catalog) -> None:
+    writers, each = 8, 6
+    staged = [
+        [stage_image(catalog, f"team/app-{writer}", f"{writer} {number}") for number in range(each)]
+        for writer in range(writers)
+    ]
+    before = sum(catalog.commits.ways.values())
+
+    def write(writer: int) -> None:
+        for descriptor in staged[writer]:
+            commit_to(catalog, f"team/app-{writer}", AddManifest(descriptor))
+
+    threads = [threading.Thread(target=write, args=(writer,)) for writer in range(writers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [catalog.snapshots.get(f"team/app-{writer}").version for writer in range(writers)] == [each] * writers
+    assert sum(catalog.commits.ways.values()) - before <= writers * each / 2

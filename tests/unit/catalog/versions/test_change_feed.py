@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from catalog import catalog as catalog_module
 from catalog.catalog import Catalog
 from catalog.lake.connection import Lake
 from catalog.lake.writer import Writer
@@ -63,6 +64,23 @@ def test_paths_of_new_repositories_come_with_the_news_and_cost_no_question(
     for path in ("team/public", "team/private"):
         assert told.get(path) == read.get(path) == other.distributions.get(path)
         assert told.serving(path) == [told.get(path)]
+
+
+@pytest.mark.parametrize("part", ["Quotas", "Snapshots"])
+def test_what_others_commit_while_a_catalogue_is_opened_is_known(
+    catalog: Catalog, open_again: Callable[..., Catalog], monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    made = getattr(catalog_module, part)
+
+    def make_late(*some: Any, **more: Any) -> Any:
+        push_image(catalog, "team/app", "a", "one")
+        return made(*some, **more)
+
+    monkeypatch.setattr(catalog_module, part, make_late)
+    opened = open_again()
+    assert opened.snapshots.names() == ("team/app",)
+    assert opened.distributions.find("team/app") == catalog.distributions.find("team/app")
+    assert opened.quotas.totals.of("team/app").tags == 1
 
 
 def test_paths_that_were_opened_and_then_changed_are_read_anew(
