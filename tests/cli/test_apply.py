@@ -12,6 +12,7 @@ from catalog.access.store import AccessStore, is_password_of
 from catalog.catalog import Catalog, open_catalog
 from catalog.settings import read_settings
 from cli.administration import quota
+from cli.content import distribution
 from cli.exit_codes import DONE, FAILED, USAGE, WOULD_CHANGE
 from cli.main import run
 from oci.errors import CatalogBusy
@@ -148,13 +149,17 @@ def test_without_a_terminal_and_without_yes_nothing_is_done(applier: Applier) ->
     assert applier.look(lambda catalog: catalog.remotes.all()) == []
 
 
-def test_a_new_repository_whose_path_is_private_was_never_public(applied: Applier) -> None:
-    applier = applied
-    paths = applier.look(lambda catalog: {one.path: one for one in catalog.distributions.all()})
-    assert paths["team/app"].private
-    assert not paths["team/base"].private
-    events = json.loads(applier("event", "list", "--json").out)
-    assert [one["action"] for one in events if one["name"] == "team/app"] == ["set-distribution", "create"]
+def test_a_new_repository_whose_path_is_private_was_never_public(
+    applier: Applier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise CatalogBusy("somebody else is writing")
+
+    monkeypatch.setattr(distribution, "write_distribution", refuse)
+    text = "repositories: [team/app, team/base]\ndistributions: {team/app: {private: true}}\n"
+    assert applier.apply(text, "--yes").code == FAILED
+    paths = applier.look(lambda catalog: {one.path: one.private for one in catalog.distributions.all()})
+    assert paths == {"team/base": False}  # and nothing serves the other one until its path is written
 
 
 def test_every_kind_can_change(applied: Applier, monkeypatch: pytest.MonkeyPatch) -> None:
