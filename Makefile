@@ -19,6 +19,7 @@ setup: ## make .venv with the entrepot command in it (quick when nothing changed
 	@scripts/setup
 
 run: setup ## start everything, mirror one repository (UPSTREAM=registry.example/team/app), serve until Ctrl-C
+	@scripts/install-buildah
 	@exec $(BIN)/entrepot up $(if $(UPSTREAM),--upstream "$(UPSTREAM)",--demo) $(ARGS)
 
 test: setup tools ## run all tests, with the real clients and servers that can be installed
@@ -32,8 +33,10 @@ nightly: setup tools ## thousands of kills, and every answer after 300 commits o
 chaos: setup tools ## three replicas and two workers over PostgreSQL and S3; parts are killed, paused, cut off: half an hour
 	TEST_CHAOS_ROUNDS=2 TEST_CHAOS_PAUSE=15 $(BIN)/python -m pytest --timeout=0 -s tests/chaos $(ARGS)
 
-postgresql: setup tools ## the tests of API, races and crashes on PostgreSQL: half an hour
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --on-postgresql tests/api tests/races tests/crash tests/unit/catalog $(ARGS)
+postgresql: setup tools ## the tests of API, races, crashes and conformance on PostgreSQL and S3: three quarters of an hour
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --timeout=1800 --on-postgresql --on-s3 \
+		tests/api tests/races tests/crash tests/interop/test_conformance.py $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --on-postgresql tests/unit/catalog $(ARGS)
 
 check: setup ## lint, types and the fast tests
 	$(BIN)/ruff check .

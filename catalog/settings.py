@@ -72,6 +72,10 @@ class Settings(Locations):
         description="How clients log in: by the token service, or by HTTP Basic alone. Basic is taken in both.",
     )
     token_lifetime: Seconds = Field(300.0, ge=60, description="How long a bearer token is good; a minute at least.")
+    pages: bool = Field(default=True, description="Show web pages at `/` to browsers.")
+    session_lifetime: Seconds = Field(
+        12 * 3600.0, ge=60, description="How long a login on the web pages lasts at most; a minute at least."
+    )
     new_repositories: Literal["public", "private"] = Field(
         "public", description="Who may pull what a push to a new name makes."
     )

@@ -10,7 +10,7 @@ from types import FrameType
 from catalog.disk_reserve import FULL, WHAT_FREES
 from oci.errors import EntrepotError, InvalidInput, QueryInvalid, SettingsInvalid, StorageFull, Unsupported
 
-DONE, FAILED, USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+DONE, FAILED, USAGE, WOULD_CHANGE, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
 
 EXIT_CODES: tuple[tuple[type[EntrepotError], int], ...] = (
     (InvalidInput, USAGE),

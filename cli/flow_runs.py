@@ -63,9 +63,9 @@ async def run_flow_here(
 
 
 def _show() -> "Show":
-    from cli.progress_bar import show_progress, tell_waits
+    from cli.progress_bar import show_progress, tell_progress
 
-    return show_progress if sys.stderr.isatty() else tell_waits
+    return show_progress if sys.stderr.isatty() else tell_progress
 
 
 class Result(Protocol):

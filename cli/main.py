@@ -3,68 +3,32 @@
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 import typer
 
-from cli import completion, exit_codes, serve, up, worker
-from cli.administration import access, audit_event, hook, quota, remote, retention, subscription, token, user
-from cli.content import distribution, inspect, query, repository, tag, version
-from cli.forms.command import FormCommand
-from cli.help_panels import ACCESS, ASK, CONTENT, OPERATE, STORAGE, PanelGroup
-from cli.operations import build, bundles, curate, promote, push, replicate, sign, sync, sync_many
+from cli import completion, exit_codes
+from cli.commands import COMMANDS, names_for
+from cli.help_panels import PanelGroup
 from cli.output import print_line, say
-from cli.storage import catalog, evict, gc, maintain, prefetch, reclaim, scrub
 from oci.errors import EntrepotError, LocalError
 
-app = typer.Typer(
-    name="entrepot",
-    cls=PanelGroup,
-    help="A content pipeline and registry for containers and other OCI artifacts.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command(cls=FormCommand, rich_help_panel=OPERATE)(up.up)
-app.command(rich_help_panel=OPERATE)(serve.serve)
-app.command(rich_help_panel=OPERATE)(worker.worker)
-app.command(cls=FormCommand, rich_help_panel=CONTENT)(sync.sync)
-app.command("sync-many", cls=FormCommand, rich_help_panel=CONTENT)(sync_many.sync_many)
-app.command(cls=FormCommand, rich_help_panel=CONTENT)(replicate.replicate)
-app.command(cls=FormCommand, rich_help_panel=CONTENT)(push.push)
-app.command(cls=FormCommand, rich_help_panel=CONTENT)(build.build)
-app.command(cls=FormCommand, rich_help_panel=CONTENT)(curate.curate)
-app.command(cls=FormCommand, rich_help_panel=CONTENT)(promote.promote)
-app.command(cls=FormCommand, rich_help_panel=CONTENT)(bundles.export)
-app.command("import", cls=FormCommand, rich_help_panel=CONTENT)(bundles.import_)
-app.add_typer(repository.group, name="repository", rich_help_panel=CONTENT)
-app.add_typer(version.group, name="version", rich_help_panel=CONTENT)
-app.add_typer(tag.group, name="tag", rich_help_panel=CONTENT)
-app.command(rich_help_panel=CONTENT)(inspect.inspect)
-app.add_typer(distribution.group, name="distribution", rich_help_panel=CONTENT)
-app.add_typer(remote.group, name="remote", rich_help_panel=OPERATE)
-app.add_typer(user.group, name="user", rich_help_panel=ACCESS)
-app.add_typer(user.groups, name="group", rich_help_panel=ACCESS)
-app.add_typer(token.group, name="token", rich_help_panel=ACCESS)
-app.add_typer(access.group, name="access", rich_help_panel=ACCESS)
-app.add_typer(quota.group, name="quota", rich_help_panel=STORAGE)
-app.add_typer(retention.group, name="retention", rich_help_panel=STORAGE)
-app.add_typer(audit_event.group, name="event", rich_help_panel=ASK)
-app.add_typer(hook.group, name="hook", rich_help_panel=OPERATE)
-app.add_typer(subscription.group, name="subscription", rich_help_panel=OPERATE)
-app.command(cls=FormCommand, rich_help_panel=CONTENT)(sign.sign)
-app.command(cls=FormCommand, rich_help_panel=CONTENT)(sign.attest)
-app.command(cls=FormCommand, rich_help_panel=CONTENT)(sign.verify)
-app.add_typer(catalog.group, name="catalog", rich_help_panel=STORAGE)
-app.command(rich_help_panel=STORAGE)(gc.usage)
-app.command(cls=FormCommand, rich_help_panel=STORAGE)(gc.gc)
-app.command(cls=FormCommand, rich_help_panel=STORAGE)(scrub.scrub)
-app.command(cls=FormCommand, rich_help_panel=STORAGE)(maintain.maintain)
-app.command(cls=FormCommand, rich_help_panel=STORAGE)(prefetch.prefetch)
-app.command(cls=FormCommand, rich_help_panel=STORAGE)(reclaim.reclaim)
-app.command(cls=FormCommand, rich_help_panel=STORAGE)(evict.evict)
-app.command(rich_help_panel=ASK)(query.query)
+
+def new_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """Return `entrepot` with the commands of these names, in the order in which help lists them."""
+    app = typer.Typer(
+        name="entrepot",
+        cls=PanelGroup,
+        help="A content pipeline and registry for containers and other OCI artifacts.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        callback=_read_options,
+    )
+    for name in names:
+        COMMANDS[name].add_to(app, name)
+    return app
 
 
 def _print_version(wanted: bool) -> None:
@@ -79,8 +43,7 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
-def options(
+def _read_options(
     context: typer.Context,
     *,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and Prefect's log.")] = False,
@@ -100,7 +63,7 @@ def options(
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; return its exit code. With --debug errors come with a traceback."""
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(new_app(names_for(arguments)))
     try:
         with completion.words_of_bash():
             command.main(args=list(arguments), prog_name="entrepot")

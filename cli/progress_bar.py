@@ -1,6 +1,10 @@
 """A progress bar on the terminal, on standard error."""
 
 import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import (
@@ -13,13 +17,42 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from catalog.units import format_size
+from catalog.units import format_duration, format_size
 from cli.output import say
 from flows.runs import progress
 
 _INTERVAL = 0.2
 LINE_EVERY = 10.0
 """Seconds between two lines where there is no terminal."""
+_WINDOW = 15.0
+"""Seconds over which a rate is taken."""
+
+
+class Speedometer:
+    """How fast a phase goes, by its last seconds: bytes a second, and the time that what is left will take."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._phase = clock, ""
+        self._seen = deque[tuple[float, int, int]]()
+
+    def describe(self, shown: progress.Progress) -> str:
+        """Look at a progress; return its rate and the time left, as far as they are known."""
+        now = self._clock()
+        if shown.phase != self._phase:
+            self._phase = shown.phase
+            self._seen.clear()
+        self._seen.append((now, shown.done, shown.received))
+        while len(self._seen) > 2 and now - self._seen[1][0] >= _WINDOW:
+            self._seen.popleft()
+        begun, done, received = self._seen[0]
+        seconds, moved = now - begun, shown.done - done
+        parts = []
+        if seconds > 0 and shown.received > received:
+            parts.append(f"{format_size((shown.received - received) / seconds)}/s")
+        if seconds > 0 and moved > 0 and shown.total > shown.done:
+            left = timedelta(seconds=round(seconds * (shown.total - shown.done) / moved))
+            parts.append(f"about {format_duration(left)} left")
+        return ", ".join(parts)
 
 
 def make_bar() -> Progress:
@@ -51,19 +84,20 @@ def make_percent_bar() -> Progress:
 
 async def show_progress(shown: progress.Progress) -> None:
     """Show a progress until cancelled."""
+    speed = Speedometer()
     with make_bar() as bar:
         task = bar.add_task("starting", total=None, received="")
         while True:
-            received = shown.waits() or (format_size(shown.received) if shown.received else "")
-            bar.update(
-                task, description=shown.phase, completed=shown.done, total=shown.total or None, received=received
-            )
+            received = format_size(shown.received) if shown.received else ""
+            told = shown.waits() or ", ".join(filter(None, (received, speed.describe(shown))))
+            bar.update(task, description=shown.phase, completed=shown.done, total=shown.total or None, received=told)
             await asyncio.sleep(_INTERVAL)
 
 
-async def tell_waits(shown: progress.Progress) -> None:
-    """Say now and then for whom a flow waits, until cancelled; nothing while bytes come."""
+async def tell_progress(shown: progress.Progress) -> None:
+    """Say now and then how far a flow is, how fast it goes and for whom it waits, until cancelled."""
+    speed = Speedometer()
+    speed.describe(shown)
     while True:
         await asyncio.sleep(LINE_EVERY)
-        if shown.waits():
-            say(shown.describe())
+        say(", ".join(filter(None, (shown.describe(), speed.describe(shown)))))

@@ -42,6 +42,8 @@ from registry_api.metrics import routes as metrics
 from registry_api.metrics.observer import Observer
 from registry_api.metrics.scrape import Scrape
 from registry_api.on_demand import Fetches
+from registry_api.pages.framework.visits import Site
+from registry_api.pages.routers import PAGES
 from registry_api.pull_through.caches import Caches
 from registry_api.pull_through.missing_children import MissingChildren
 from registry_api.token_endpoint import prepare_key
@@ -80,6 +82,7 @@ def _make_id() -> str:
 
 def create_app(catalog: Catalog, *, now: Now = _now, make_id: Callable[[], str] = _make_id) -> "Application":
     """Return the application over an open catalogue; the caller closes the catalogue after the application has ended."""
+    catalog.make_all()
     threads = Threads()
     settings = catalog.settings
     upstreams = Upstreams(settings, catalog.remotes, interactive=True)
@@ -148,6 +151,8 @@ def _create_management(
     webhooks: Webhooks,
     scrape: Scrape,
 ) -> FastAPI:
+    site = Site(registry.catalog.settings, registry.catalog.state)
+
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await registry.threads.run(prepare_key, registry)
@@ -155,6 +160,7 @@ def _create_management(
             async with background_tasks(registry, webhooks, scrape):
                 yield
         finally:
+            await site.flows.close()
             await caches.close()
             await missing.close()
             await registry.fetches.close()
@@ -166,9 +172,10 @@ def _create_management(
     app = FastAPI(title="Entrepôt", version="1", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.add_route("/openapi.json", _describe_api, include_in_schema=False)
     app.state.registry, app.state.webhooks, app.state.scrape = registry, webhooks, scrape
+    app.state.site = site
     app.add_exception_handler(RequestValidationError, respond_invalid)
     app.add_exception_handler(HTTPException, respond_unrouted)
-    for router in _ROUTERS:
+    for router in (*_ROUTERS, *(PAGES if registry.catalog.settings.pages else ())):
         app.include_router(router)
     return app
 

@@ -1,6 +1,7 @@
 """Write the tables of docs/ that follow from the code: `make docs`. tests/test_docs.py compares them with the code."""
 
 import inspect
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -17,8 +18,9 @@ from catalog.query.named import named_questions
 from catalog.query.view_columns import COLUMNS, MEANINGS
 from catalog.settings import Settings
 from catalog.unit_fields import READS_DURATION, READS_SIZE
+from cli.configuration.model import configuration_schema
 from cli.exit_codes import EXIT_CODES
-from cli.main import app
+from cli.main import new_app
 from oci import errors
 from oci.errors import EntrepotError
 from registry_api.http.errors import row_of
@@ -130,7 +132,7 @@ def commands() -> dict[tuple[str, ...], Command]:
         elif isinstance(command, TyperCommand) and not command.hidden:
             yield words, command
 
-    return dict(walk(("entrepot",), get_command(app)))
+    return dict(walk(("entrepot",), get_command(new_app())))
 
 
 def option_names(command: Command) -> set[str]:
@@ -241,6 +243,15 @@ GENERATED: Mapping[str, Mapping[str, Callable[[], str]]] = {
 }
 
 
+def schema_text() -> str:
+    """Return the JSON Schema of a configuration file, as it is kept beside the pages."""
+    return json.dumps(configuration_schema(), indent=1, ensure_ascii=False) + "\n"
+
+
+WRITTEN: Mapping[str, Callable[[], str]] = {"docs/entrepot.schema.json": schema_text}
+"""Files that follow whole from the code."""
+
+
 def replace_tables(text: str, tables: Mapping[str, Callable[[], str]]) -> str:
     """Return `text` with the parts between its `generated: NAME` markers made anew."""
     for name, make in tables.items():
@@ -257,6 +268,9 @@ def main() -> int:
         path = ROOT / name
         path.write_text(replace_tables(path.read_text(), tables))
         print(f"{name}: {', '.join(tables)}")  # noqa: T201  # a command of developers: its output is its purpose
+    for name, make in WRITTEN.items():
+        (ROOT / name).write_text(make())
+        print(f"{name}: whole")  # noqa: T201  # as above
     return 0
 
 

@@ -46,15 +46,21 @@ def pytest_configure(config: pytest.Config) -> None:
     servers.isolate(os.environ, scratch)
     sys.dont_write_bytecode = False
     config.stash[_FORKED] = contextlib.ExitStack()
-    if config.getoption("on_postgresql"):
-        config.stash[_FORKED].enter_context(on_postgresql.running(scratch))
+    if config.getoption("on_postgresql") and _runs_tests(config):
+        config.stash[_FORKED].enter_context(on_postgresql.running(scratch, on_s3=config.getoption("on_s3")))
     config.stash[_FORKED].enter_context(servers.forked_from(ForkServer(scratch / "fork-server.log")))
     if config.getoption("record_durations") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Recorder())
 
 
+def _runs_tests(config: pytest.Config) -> bool:
+    """Return whether this process runs tests, and does not only hand them out."""
+    return hasattr(config, "workerinput") or config.getoption("dist", "no") == "no"
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--on-postgresql", action="store_true", help="keep every catalogue in PostgreSQL")
+    parser.addoption("--on-s3", action="store_true", help="with --on-postgresql: keep all blobs in S3 besides")
     parser.addoption("--record-durations", action="store_true", help="write tests/durations.txt again")
 
 
@@ -64,6 +70,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("embedded"):
                 item.add_marker(pytest.mark.skip(reason="of the embedded default alone"))
+            elif config.getoption("on_s3") and (found := item.get_closest_marker("local_blobs")):
+                item.add_marker(pytest.mark.skip(reason=f"of blobs in a folder: {found.args[0]}"))
     if hasattr(config, "workerinput"):
         items[:] = [items[place] for place in longest_first([item.nodeid for item in items], read_durations())]
 

@@ -1,5 +1,6 @@
 """The documentation is true: tables equal the code, commands, options, targets, settings and links exist."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -9,11 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml  # type: ignore[import-untyped]  # it carries no types
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it carries no types
 from packaging.requirements import Requirement
 from typer.core import TyperGroup
 
 from catalog.settings import Settings
-from scripts.docs import GENERATED, commands, replace_tables
+from cli.configuration.document import read_config_file
+from cli.configuration.model import read_entries
+from scripts.docs import GENERATED, WRITTEN, commands, replace_tables
 from tests.servers import ROOT
 from tests.test_imports import ARROWS
 
@@ -93,6 +98,19 @@ def tracked_files() -> list[Path]:
 def test_generated_tables_equal_the_code(page: str) -> None:
     text = (ROOT / page).read_text()
     assert replace_tables(text, GENERATED[page]) == text, f"{page} is not what the code says: run `make docs`"
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_generated_files_equal_the_code(name: str) -> None:
+    assert (ROOT / name).read_text() == WRITTEN[name](), f"{name} is not what the code says: run `make docs`"
+
+
+def test_the_example_of_a_configuration_fits_its_model_and_its_schema() -> None:
+    entries, faults = read_entries(read_config_file(ROOT / "docs" / "entrepot.yaml"))
+    assert faults == []
+    assert [name for name in type(entries).model_fields if not getattr(entries, name)] == []  # every section is shown
+    document = yaml.safe_load((ROOT / "docs" / "entrepot.yaml").read_text())
+    Draft202012Validator(json.loads((ROOT / "docs" / "entrepot.schema.json").read_text())).validate(document)
 
 
 def test_every_setting_is_described() -> None:

@@ -43,15 +43,16 @@ class Administration:
 
     # --- users and robots ---
 
-    def add_account(self, name: str, *, password: str | None, certificate: str = "") -> Account:
+    def add_account(self, name: str, *, password: str | None, certificate: str = "", disabled: bool = False) -> Account:
         """Make a user, or a robot when there is no password; raise Conflict for a name that exists."""
-        hashed = hash_password(_checked_password(password)) if password is not None else ""
+        hashed = hash_password(check_password(password)) if password is not None else ""
         made = Account(
             name=name,
             robot=password is None,
             password=hashed,
             stamp=make_secret(),
             certificate=certificate,
+            disabled=disabled,
             created_at=self._now(),
         )
 
@@ -73,7 +74,7 @@ class Administration:
         disabled: bool | None = None,
     ) -> Account:
         """Change an account; a new password or being disabled ends its logins. Raise AccountUnknown."""
-        hashed = hash_password(_checked_password(password)) if password is not None else None
+        hashed = hash_password(check_password(password)) if password is not None else None
 
         def change(policy: Policy) -> Policy:
             account = find_account(policy, name)
@@ -133,15 +134,35 @@ class Administration:
 
     # --- rules ---
 
-    def add_rule(self, subjects: Sequence[str], grant: Grant) -> Rule:
-        """Grant something to subjects; raise AccountUnknown for an unknown user, robot or group."""
-        made = Rule(id=secrets.token_hex(4), subjects=tuple(subjects), grant=grant)
+    def add_rule(self, subjects: Sequence[str], grant: Grant, *, rule_id: str = "") -> Rule:
+        """Grant something to subjects, by default under a random id.
+
+        Raises AccountUnknown for an unknown user, robot or group, Conflict for an id that is taken.
+        """
+        made = Rule(id=rule_id or secrets.token_hex(4), subjects=tuple(subjects), grant=grant)
 
         def change(policy: Policy) -> Policy:
             _check_subjects(policy, made.subjects)
+            if any(rule.id == made.id for rule in policy.rules):
+                raise Conflict(f"there is a rule {made.id} already")
             return policy.model_copy(update={"rules": (*policy.rules, made)})
 
         self._apply("add-rule", made.id, change, subjects=list(subjects), grant=str(grant))
+        return made
+
+    def change_rule(self, rule_id: str, subjects: Sequence[str], grant: Grant) -> Rule:
+        """Put another rule in the place of the one of that id, at one moment; raise AccountUnknown."""
+        made = Rule(id=rule_id, subjects=tuple(subjects), grant=grant)
+
+        def change(policy: Policy) -> Policy:
+            _check_subjects(policy, made.subjects)
+            if all(rule.id != rule_id for rule in policy.rules):
+                raise AccountUnknown(f"there is no rule {rule_id}")
+            return policy.model_copy(
+                update={"rules": tuple(made if rule.id == rule_id else rule for rule in policy.rules)}
+            )
+
+        self._apply("change-rule", rule_id, change, subjects=list(subjects), grant=str(grant))
         return made
 
     def remove_rule(self, rule_id: str) -> None:
@@ -203,6 +224,18 @@ class Administration:
 
         self._apply("add-trust", made.name, change, issuer=made.issuer, account=made.account)
 
+    def change_trust(self, made: Trust) -> None:
+        """Put a trust in the place of the one of its name, at one moment; raise AccountUnknown."""
+
+        def change(policy: Policy) -> Policy:
+            if all(trust.name != made.name for trust in policy.trusts):
+                raise AccountUnknown(f"there is no trust {made.name}")
+            find_account(policy, made.account)
+            trusts = tuple(made if trust.name == made.name else trust for trust in policy.trusts)
+            return policy.model_copy(update={"trusts": trusts})
+
+        self._apply("change-trust", made.name, change, issuer=made.issuer, account=made.account)
+
     def remove_trust(self, name: str) -> None:
         """Remove a trust; raise AccountUnknown."""
 
@@ -256,7 +289,8 @@ def find_account(policy: Policy, name: str) -> Account:
     return account
 
 
-def _checked_password(password: str) -> str:
+def check_password(password: str) -> str:
+    """Return a password that an account may have; raise InvalidInput, which does not repeat it."""
     if len(password) < _SHORTEST:
         raise InvalidInput(f"the password has {len(password)} characters; {_SHORTEST} at least")
     if password.startswith(TOKEN_PREFIX):

@@ -124,6 +124,11 @@ def sign_refresh_token(key: SigningKey, subject: Subject, *, now: datetime) -> s
     return _sign(key, subject, {"use": "refresh", "bounds": _bounds_json(subject)}, now=now, lifetime=REFRESH_AGE)
 
 
+def sign_session(key: SigningKey, subject: Subject, *, now: datetime, lifetime: timedelta) -> str:
+    """Return a token that is good for the web pages only, until it expires or the password changes."""
+    return _sign(key, subject, {"use": "session", "bounds": _bounds_json(subject)}, now=now, lifetime=lifetime)
+
+
 def _bounds_json(subject: Subject) -> list[object] | None:
     return [grant.model_dump(mode="json") for grant in subject.grants] if subject.grants else None
 
@@ -152,6 +157,8 @@ def _sign(key: SigningKey, subject: Subject, more: Mapping[str, object], *, now:
 def read_token(policy: Policy, text: str, *, now: datetime) -> Bearer:
     """Verify a bearer token; raise Unauthorized. Some 100 microseconds, so remember what came of it."""
     claims, key = _read(policy, text, now)
+    if claims.get("use") == "session":
+        raise Unauthorized("invalid token: a session is good for the web pages only")
     if claims.get("use"):
         raise Unauthorized("invalid token: a refresh token is accepted at /token only")
     entries = claims.get("access", [])
@@ -174,6 +181,32 @@ def read_refresh_token(policy: Policy, text: str, *, now: datetime) -> tuple[Bea
     grants = _bounds(claims)
     bearer = Bearer(Caller(claims["sub"], grants), float(claims["exp"]), claims["stamp"], claims["tok"], key)
     return bearer, Subject(claims["sub"], claims["stamp"], claims["tok"], grants)
+
+
+class PageSession(NamedTuple):
+    """A login on the web pages: who it is, its own id, and since when it lasts, in seconds since 1970."""
+
+    bearer: Bearer
+    id: str
+    began: float
+
+    @property
+    def caller(self) -> Caller:
+        """Return the caller."""
+        return self.bearer.caller
+
+
+def read_session(policy: Policy, text: str, *, now: datetime) -> PageSession:
+    """Verify a session's token; raise Unauthorized, also once its account or its login has changed."""
+    claims, key = _read(policy, text, now)
+    if claims.get("use") != "session":
+        raise Unauthorized("this is no session")
+    grants = _bounds(claims)
+    caller = Caller(claims["sub"], grants, grants)
+    bearer = Bearer(caller, float(claims["exp"]), claims["stamp"], claims["tok"], key)
+    if not caller.account or not bearer.is_valid(policy, now):
+        raise Unauthorized("the session is no longer valid: its account or its login has changed")
+    return PageSession(bearer, str(claims["jti"]), float(claims["iat"]))
 
 
 def _read(policy: Policy, text: str, now: datetime) -> tuple[dict[str, Any], str]:

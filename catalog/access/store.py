@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
 
 from catalog.access.bearer_tokens import with_key
 from catalog.access.policy import Account, Grant, Policy, Rule
@@ -35,9 +36,23 @@ def access_file(settings: Settings) -> Path:
     return settings.root / "access.json"
 
 
+def administrators_policy() -> Policy:
+    """Return what a first start makes, as far as one sees it: the administrator without a password, and the rule."""
+    made = Account(name=ADMINISTRATOR, created_at=datetime.fromtimestamp(0, UTC))
+    return Policy(accounts={ADMINISTRATOR: made}, rules=(_RULE,))
+
+
 def hash_password(password: str) -> str:
     """Return an argon2id hash; some 50 ms and 64 MiB."""
     return PasswordHasher().hash(password)
+
+
+def is_password_of(account: Account, password: str) -> bool:
+    """Return whether an account has this password, disabled or not; some 50 ms."""
+    try:
+        return PasswordHasher().verify(account.password, password)
+    except (VerificationError, InvalidHashError):
+        return False
 
 
 def make_secret() -> str:

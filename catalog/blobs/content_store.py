@@ -42,6 +42,11 @@ class ContentStore:
         return self._store.open(digest, size)
 
     @property
+    def is_remote(self) -> bool:
+        """Return whether each look at a blob's bytes is a request over the network."""
+        return self._store.is_remote
+
+    @property
     def redirects(self) -> bool:
         """Return whether clients may get blobs from the store itself."""
         return self._store.redirects
@@ -54,9 +59,9 @@ class ContentStore:
         """Return how many blobs are held, and their bytes; it counts them all."""
         return self._blob_index.totals()
 
-    def read(self, digest: Digest) -> bytes:
-        """Return a small blob whole."""
-        with self.open(digest) as reader:
+    def read(self, digest: Digest, *, size: int | None = None) -> bytes:
+        """Return a small blob whole; `size` is that of one which was found held just now, as `reopen` takes it."""
+        with self.open(digest) if size is None else self.reopen(digest, size) as reader:
             return reader.read_at(0, reader.size)
 
     def put(self, data: bytes, digest: Digest, repository: str, media_type: str = "") -> None:
@@ -98,10 +103,10 @@ class ContentStore:
             return False
         return self._lease_anew(link, repository, digest, media_type)
 
-    def renew(self, repository: str, digest: Digest) -> bool:
-        """Make sure that the repository's lease is of recent date; False when it has none, or the blob is not held."""
-        link = self._blob_index.link(repository, digest)
-        return link is not None and self._lease_anew(link, repository, digest, "")
+    def renew(self, repository: str, digests: Iterable[Digest]) -> set[Digest]:
+        """Make sure that the repository's leases on blobs are of recent date; return those that it has."""
+        found = self._blob_index.leases(repository, digests)
+        return {digest for digest, link in found.items() if self._lease_anew(link, repository, digest, "")}
 
     def _lease_anew(self, link: Link | None, repository: str, digest: Digest, media_type: str) -> bool:
         now = self._clock()

@@ -85,6 +85,19 @@ class BlobIndex:
             found.update((Digest(digest), size) for digest, size in rows)
         return found
 
+    def held_for(self, repository: str, digests: Iterable[str]) -> dict[Digest, tuple[int, bool]]:
+        """Bytes of those of the blobs that are held, and whether the repository has a lease on them."""
+        found: dict[Digest, tuple[int, bool]] = {}
+        for some in _steps(digests):
+            rows = self.database.rows(
+                "SELECT blobs.digest, size, links.digest IS NOT NULL FROM blobs "
+                "LEFT JOIN links ON links.digest = blobs.digest AND links.repository = ? "
+                f"WHERE blobs.digest IN ({placeholders(some)})",
+                (repository, *some),
+            )
+            found.update((Digest(digest), (size, bool(is_leased))) for digest, size, is_leased in rows)
+        return found
+
     def ingested(self, digest: str) -> tuple[int, float] | None:
         """Bytes of a blob that is held, and since when in Unix seconds; None for one that is not."""
         rows = self.database.rows("SELECT size, ingested_at FROM blobs WHERE digest = ?", (digest,))
@@ -96,6 +109,18 @@ class BlobIndex:
             "SELECT media_type, linked_at FROM links WHERE repository = ? AND digest = ?", (repository, digest)
         )
         return Link(repository, Digest(digest), *rows[0]) if rows else None
+
+    def leases(self, repository: str, digests: Iterable[str]) -> dict[Digest, Link]:
+        """The repository's leases on those of the blobs that are held; one question for them all."""
+        found: dict[Digest, Link] = {}
+        for some in _steps(digests):
+            rows = self.database.rows(
+                "SELECT digest, media_type, linked_at FROM links "
+                f"WHERE repository = ? AND digest IN ({placeholders(some)})",
+                (repository, *some),
+            )
+            found.update((Digest(digest), Link(repository, Digest(digest), *rest)) for digest, *rest in rows)
+        return found
 
     def origins(self, digest: str) -> frozenset[str]:
         """The registries that have sent a blob whole."""

@@ -59,21 +59,19 @@ def _write_at_once(transaction: Transaction, ingests: Sequence[Ingest]) -> None:
         links[key] = one.media_type or links.get(key, ("", 0.0))[0], one.now
     delivered = sorted({(one.digest, one.origin) for one in ingests if one.origin})
     ordered = sorted(links)  # rows are locked in the order of their key
-    transaction.execute(
-        _AT_ONCE,
-        (
-            list(blobs),
-            [one.size for one in blobs.values()],
-            [one.repository for one in blobs.values()],
-            [one.now for one in blobs.values()],
-            [digest for digest, _ in delivered],
-            [origin for _, origin in delivered],
-            [repository for repository, _ in ordered],
-            [digest for _, digest in ordered],
-            [links[key][0] for key in ordered],
-            [links[key][1] for key in ordered],
-        ),
+    values = (
+        list(blobs),
+        [one.size for one in blobs.values()],
+        [one.repository for one in blobs.values()],
+        [one.now for one in blobs.values()],
+        [digest for digest, _ in delivered],
+        [origin for _, origin in delivered],
+        [repository for repository, _ in ordered],
+        [digest for _, digest in ordered],
+        [links[key][0] for key in ordered],
+        [links[key][1] for key in ordered],
     )
+    transaction.executemany(_AT_ONCE, [values])  # nobody waits for it but with the COMMIT
 
 
 def write_loss(transaction: Transaction, digest: Digest, size: int, reason: str, now: float) -> None:

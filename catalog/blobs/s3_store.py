@@ -5,7 +5,9 @@ Credentials and region come from where every AWS tool looks: the environment, `~
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -325,6 +327,26 @@ def _client(session: Any, place: S3Place, patience: S3Patience) -> Any:
         max_pool_connections=64,
     )
     return session.client("s3", endpoint_url=place.endpoint or None, config=config)
+
+
+def probe_bucket(place: S3Place, name: str) -> datetime | None:
+    """Put, read and delete a small object below `doctor/`; return the store's clock, where it tells it.
+
+    Raises StorageUnavailable, and StorageCorrupt for other bytes than were put.
+    """
+    key = "/".join(part for part in (place.prefix, "doctor", name) if part)
+    with s3_errors(place.bucket):
+        client = _client(boto3.session.Session(), place, replace(QUICK, tries=1))
+        client.put_object(Bucket=place.bucket, Key=key, Body=name.encode())
+        try:
+            found = client.get_object(Bucket=place.bucket, Key=key)
+            body = found["Body"].read(len(name) + 1)
+        finally:
+            client.delete_object(Bucket=place.bucket, Key=key)
+    if body != name.encode():
+        raise StorageCorrupt(f"S3 bucket {place.bucket} gave back other bytes than were put")
+    date = found["ResponseMetadata"]["HTTPHeaders"].get("date", "")
+    return parsedate_to_datetime(date) if date else None
 
 
 def error_code(error: ClientError) -> str:

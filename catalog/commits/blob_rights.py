@@ -12,11 +12,12 @@ Holding a blob is no right to it: all content is kept once, and a digest is no s
 without their bytes (`Snapshot.deferred`): such a one is the repository's only by a lease, which stays for as long.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from catalog.blobs.content_store import ContentStore
 from catalog.blobs.index import BlobIndex
 from catalog.distributions.records import Distributions
+from catalog.versions.needed_blobs import HeldBlob
 from catalog.versions.snapshot import Snapshot
 from catalog.versions.snapshot_cache import Snapshots
 from oci.digest import Digest
@@ -42,6 +43,15 @@ class Rights:
     def usable_size(self, version: Snapshot, digest: Digest) -> int | None:
         """Bytes of a blob that is held and that a version's repository may use; None for any other, whoever has it."""
         return self._content.size(digest) if self.has_received(version, digest) else None
+
+    def find_held(self, version: Snapshot, digests: Collection[Digest]) -> Mapping[Digest, HeldBlob]:
+        """Return those of the blobs that are held, and whether a version's repository may use them; at most one look-up."""
+        if not digests:
+            return {}
+        return {
+            digest: HeldBlob(size, is_leased or (digest in version.blobs and digest not in version.deferred))
+            for digest, (size, is_leased) in self._blob_index.held_for(version.repository, sorted(digests)).items()
+        }
 
     def read(self, version: Snapshot, digest: Digest) -> bytes:
         """Return a small blob that a version's repository may use, whole; raise BlobUnknown for any other, whoever holds it."""

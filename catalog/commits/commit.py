@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -15,15 +16,16 @@ from catalog.distributions.openings import note_openings
 from catalog.distributions.records import Distribution, Distributions, distribution_row
 from catalog.lake.connection import Lake
 from catalog.quotas.quotas import Quotas
-from catalog.versions.changes import Commit, CommitResult, Lookups, plan_effect
+from catalog.versions.changes import AddManifest, Commit, CommitResult, Effect, Lookups, plan_effect
 from catalog.versions.history import find_operation, operations_made
+from catalog.versions.manifests import RawCache
 from catalog.versions.rows import Record, effect_records, first_distribution, fit_records
 from catalog.versions.snapshot import Snapshot, total_of
 from catalog.versions.snapshot_cache import Snapshots
+from oci.descriptor import Descriptor
 from oci.digest import Digest
-from oci.errors import CatalogBusy, CatalogUnavailable, CatalogUnusable, StorageFull
+from oci.errors import CatalogBusy, CatalogUnavailable, CatalogUnusable, EntrepotError, StorageFull
 from oci.image_config import CONFIGS, MAX_CONFIG, ImageConfig, parse_config
-from oci.manifest import Manifest
 
 _GROUP = 256
 """How many commits one transaction takes at most."""
@@ -32,6 +34,11 @@ _GROUP = 256
 Planner = Callable[[Snapshot], Commit]
 """Makes the commit for the version of a repository that is its latest; it may read the catalogue, and neither write nor wait."""
 
+
+_READ_AHEAD = 16
+"""New manifests of a commit that are read before it waits for the lock: those of a push. A sync has just had many in hand."""
+_CONFIGS = 4 * 1024 * 1024
+"""Bytes of image configs that are kept for the commits under way."""
 
 _Leases = dict[str, Mapping[Digest, int]]
 """By repository its leases with their sizes, as one transaction has read them: once, however many commits it takes."""
@@ -66,6 +73,7 @@ class Committer:
         self._queue: list[_Waiting] = []
         self._guard = threading.Condition(threading.Lock())
         self._leader = 0
+        self._configs = RawCache(_CONFIGS)
         self.stats = CommitStats()
 
     @property
@@ -80,6 +88,7 @@ class Committer:
         Raises Conflict when a requirement fails, ManifestUnknown or ManifestBlobUnknown when parts are missing,
         ManifestInvalid when a manifest misstates a size, CatalogUnusable when the lock cannot be had.
         """
+        self._read_ahead(commit)
         return self._wait(_Waiting(commit))
 
     def commit_latest(self, repository: str, planner: Planner) -> CommitResult:
@@ -89,6 +98,32 @@ class Committer:
         raise.
         """
         return self._wait(_Waiting(Commit(repository, "", (), "", "", datetime.fromtimestamp(0, UTC)), planner))
+
+    def _read_ahead(self, commit: Commit) -> None:
+        """Read from a store over the network what the commit will look into: who waits for the lock does not wait for that.
+
+        What is missing or damaged counts when the commit is planned.
+        """
+        if not self._content.is_remote:
+            return
+        base = self._snapshots.peek(commit.repository)
+        added = [
+            change.descriptor
+            for change in commit.changes
+            if isinstance(change, AddManifest) and (base is None or change.descriptor.digest not in base.manifests)
+        ]
+        if len(added) > _READ_AHEAD:
+            return
+        for descriptor in added:
+            with suppress(EntrepotError):
+                self._keep_config(base or Snapshot(commit.repository, 0), self._lookups.manifest(descriptor).config)
+
+    def _keep_config(self, base: Snapshot, config: Descriptor | None) -> None:
+        if config is None or not _is_readable(config, config.size) or self._configs.get(config.digest) is not None:
+            return
+        found = self._rights.find_held(base, {config.digest}).get(config.digest)
+        if found is not None and found.is_usable and _is_readable(config, found.size):
+            self._configs.keep(config.digest, self._content.read(config.digest))
 
     def log(self) -> CommitLog:
         """Return a reader of the record of commits, for one who follows it; two queries."""
@@ -264,7 +299,7 @@ class Committer:
             done = self._snapshots.get(name, number) if number else base
             return CommitResult(name, number, changed=False, snapshot=done), [], []
         effect = plan_effect(base, commit, self._lookups)
-        if not effect.delta:
+        if not effect.delta and not (commit.founds and not base.version):
             return CommitResult(name, base.version, changed=False, snapshot=base), [], []
         snapshot = base.forward(self._snapshots.number_after(base), effect.delta)
         if snapshot.deferred:
@@ -274,19 +309,26 @@ class Committer:
         for digest in effect.leased if lease else ():  # one that no version comes of goes with time
             self._content.lease(name, digest)
             leases.pop(name, None)
-        configs = {manifest.digest: self._read_config(snapshot, manifest) for manifest in effect.manifests}
+        configs = {one.digest: self._read_config(snapshot, effect, one.config) for one in effect.manifests}
         records = effect_records(commit, base, snapshot, effect, configs)
         sources = source_records(name, snapshot.version, effect.deferred, commit.created_at)
         return CommitResult(name, snapshot.version, changed=True, snapshot=snapshot), records, sources
 
-    def _read_config(self, version: Snapshot, manifest: Manifest) -> ImageConfig:
-        config = manifest.config
-        if config is None or config.media_type not in CONFIGS or config.size > MAX_CONFIG:
+    def _read_config(self, version: Snapshot, effect: Effect, config: Descriptor | None) -> ImageConfig:
+        """Read what the catalogue says of an image."""
+        found = effect.held.get(config.digest) if config else None
+        if config is None or found is None or not _is_readable(config, max(config.size, found.size)):
             return ImageConfig()
-        size = self._rights.usable_size(version, config.digest)
-        if size is None or size > MAX_CONFIG:  # absent: what others hold is not looked into
+        digest = config.digest
+        is_received = digest in version.blobs and digest not in version.deferred
+        if not (found.is_usable or is_received or digest in effect.leased):  # what others hold is not looked into
             return ImageConfig()
-        return parse_config(self._content.read(config.digest))
+        raw = self._configs.get(digest)
+        return parse_config(self._content.read(digest, size=found.size) if raw is None else raw)
+
+
+def _is_readable(config: Descriptor, size: int) -> bool:
+    return config.media_type in CONFIGS and size <= MAX_CONFIG
 
 
 def _description(commits: Iterable[Commit]) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import Any
 
 from catalog.catalog import Catalog
@@ -71,10 +72,13 @@ class Inspection:
         return {**asdict(self), "total_size": self.total_size}
 
 
-def inspect_content(catalog: Catalog, wanted: ContentReference, version: int | None = None) -> Inspection:
+def inspect_content(
+    catalog: Catalog, wanted: ContentReference, version: int | None = None, *, most_attached: int | None = None
+) -> Inspection:
     """Look at one manifest of a repository's version, the latest by default; raise ManifestUnknown, NameUnknown or InvalidInput.
 
-    A reference without tag and digest means the tag `latest`, or the repository's only tag.
+    A reference without tag and digest means the tag `latest`, or the repository's only tag. Of what is attached, `most_attached`
+    manifests are read at most.
     """
     snapshot = catalog.snapshots.get(wanted.repository, version)
     if wanted.tag and wanted.digest and snapshot.tags.get(wanted.tag) != wanted.digest:
@@ -102,7 +106,7 @@ def inspect_content(catalog: Catalog, wanted: ContentReference, version: int | N
         _platform(document),
         told,
         tuple(_parts(snapshot, manifest, document)),
-        tuple(_attached(catalog, snapshot, digest)),
+        tuple(islice(list_attached(catalog, snapshot, digest), most_attached)),
     )
 
 
@@ -170,7 +174,8 @@ def _parts(snapshot: Snapshot, manifest: Manifest, document: Mapping[str, Any]) 
         yield InspectedPart(layer.digest, layer.media_type, layer.size, command=command, is_here=is_here)
 
 
-def _attached(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> Iterator[Attached]:
+def list_attached(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> Iterator[Attached]:
+    """Give what refers to a manifest of a version, one after the other; each is read when it is asked for."""
     by_tag = [snapshot.tags[tag] for tag in CompanionFilter().tags_of(digest) if tag in snapshot.tags]
     for found in dict.fromkeys((*snapshot.referrers.get(digest, ()), *by_tag)):
         entry = snapshot.manifests[found]

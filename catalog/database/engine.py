@@ -29,7 +29,8 @@ class Transaction(Protocol):
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> StatementResult: ...
 
-    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> object: ...
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> object:
+        """Run one statement for each row. PostgreSQL may get them with the next statement or the COMMIT, and fail only then."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,8 @@ TRUSTED_FOR = 900.0
 Rows = Callable[[str, Sequence[Any]], list[Row]]
 Look = Callable[[Rows, bool], None]
 """Looks at what it knows by the given connection; True after the connection was lost: then nothing that is known counts."""
+Take = Callable[[str], bool]
+"""Takes a notification that says itself what has changed; returns False for any other, after which everybody looks."""
 
 
 def notify(connection: Transaction) -> None:
@@ -38,7 +40,7 @@ def notify(connection: Transaction) -> None:
 
 
 class Listener:
-    """Calls those that `watch` after each notification, each second, and after the connection was lost.
+    """Calls those that `watch` after each notification that nobody takes, each second, and after the connection was lost.
 
     The thread begins with the first of them.
     """
@@ -46,16 +48,22 @@ class Listener:
     def __init__(self, address: PostgresAddress, *, every: float = _EVERY, trusted_for: float = TRUSTED_FOR) -> None:
         self._address, self._every, self._trusted_for = address, every, trusted_for
         self._looks: list[Look] = []
+        self._takes: list[Take] = []
         self._guard = threading.Lock()
         self._thread: threading.Thread | None = None
         self._is_ended = self._has_heard = False
         self._wake, self._waker = os.pipe()
         self._looked_at = 0.0
 
-    def watch(self, look: Look) -> None:
-        """Call `look` from now on, on the listener's thread; the first call by the caller itself is up to the caller."""
+    def watch(self, look: Look, *, take: Take | None = None) -> None:
+        """Call `look` from now on, on the listener's thread; the first call by the caller itself is up to the caller.
+
+        `take` is given each notification first.
+        """
         with self._guard:
             self._looks.append(look)
+            if take is not None:
+                self._takes.append(take)
             if self._thread is None:
                 self._looked_at = time.monotonic()
                 self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
@@ -96,7 +104,7 @@ class Listener:
 
     def _follow(self, connection: "psycopg.Connection[Row]") -> None:
         """Look until the connection is lost or `close` is called; raise psycopg.Error."""
-        connection.add_notify_handler(lambda _: self._hear())
+        connection.add_notify_handler(lambda told: self._hear(told.payload))
         connection.execute(f"LISTEN {CHANNEL}".encode())
 
         def rows(sql: str, parameters: Sequence[Any]) -> list[Row]:
@@ -107,19 +115,28 @@ class Listener:
             self._has_heard, begun = False, time.monotonic()
             for look in list(self._looks):
                 look(rows, is_new)
-            connection.execute(b"SELECT 1")  # raises when the connection is lost, and takes in what has been notified
+            self._take_in(connection)
             self._looked_at, is_new = max(begun, self._looked_at), False
-            if not self._has_heard:
-                self._wait(connection.fileno())
+            until = begun + self._every
+            while not (self._has_heard or self._is_ended) and (left := until - time.monotonic()) > 0:
+                self._wait(connection.fileno(), left)
+                self._take_in(connection)  # what it hears is covered by the look that follows
 
-    def _hear(self) -> None:
-        self._has_heard = True
+    def _take_in(self, connection: "psycopg.Connection[Row]") -> None:
+        """Hear what has been notified; asks nothing. Raise psycopg.OperationalError where the connection is lost."""
+        connection.pgconn.consume_input()
+        while (told := connection.pgconn.notifies()) is not None:
+            self._hear(told.extra.decode())
 
-    def _wait(self, descriptor: int) -> None:
+    def _hear(self, payload: str) -> None:
+        if not any(take(payload) for take in list(self._takes)):
+            self._has_heard = True
+
+    def _wait(self, descriptor: int, seconds: float) -> None:
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
-        poll.poll(self._every * 1000)
+        poll.poll(seconds * 1000)
 
     def _pause(self, seconds: float) -> None:
         poll = select.poll()

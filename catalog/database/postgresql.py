@@ -20,7 +20,7 @@ from catalog.database.migration_mark import MARK_SQL, parse_mark
 from catalog.postgres_address import PostgresAddress
 from oci.errors import CatalogMoved, CatalogUnavailable, CatalogUnusable
 
-logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # whoever asks gets an error, and tells of it
+logging.getLogger("psycopg").setLevel(logging.ERROR)  # whoever asks gets an error, and tells of it
 
 SCHEMA = "entrepot"
 _CONNECTIONS = 8
@@ -94,15 +94,32 @@ class _Transaction:
 
     def __init__(self, cursor: "psycopg.Cursor[Row]") -> None:
         self._cursor = cursor
+        self._unsent: list[tuple[bytes, Sequence[Sequence[Any]]]] = []
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> "psycopg.Cursor[Row]":
+        self._send()
         return self._cursor.execute(translate(sql), parameters)
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        self._cursor.executemany(translate(sql), rows)
+        self._unsent.append((translate(sql), list(rows)))
+
+    def commit(self) -> None:
+        """Commit; what was not sent yet travels with it."""
+        if not self._unsent:
+            self._cursor.execute("COMMIT")
+            return
+        with self._cursor.connection.pipeline():
+            self._send()
+            self._cursor.execute("COMMIT")
+
+    def _send(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        for sql, rows in unsent:
+            self._cursor.executemany(sql, rows)
 
     def copy(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Write many rows by `COPY … FROM STDIN`."""
+        self._send()
         with self._cursor.copy(sql.encode()) as copying:
             for row in rows:
                 copying.write_row(row)
@@ -182,8 +199,9 @@ class PostgresDatabase:
             try:
                 if keys:
                     cursor.execute("SELECT pg_advisory_xact_lock(key) FROM unnest(%s::bigint[]) key", (keys,))
-                yield _Transaction(cursor)
-                cursor.execute("COMMIT")
+                transaction = _Transaction(cursor)
+                yield transaction
+                transaction.commit()
             except BaseException:
                 with suppress(psycopg.OperationalError):  # the connection is gone, and the transaction with it
                     connection.execute("ROLLBACK")

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from catalog.distributions.cache_rules import CacheRules
 from catalog.lake.connection import Lake, listed
+from catalog.lake.first_use import ReadAtFirstUse
 from catalog.lake.nested_values import as_nested, to_text
 from catalog.lake.writer import check_fit
 from oci.errors import DistributionUnknown, VersionUnknown
@@ -142,19 +143,19 @@ def read_distribution(row: Row) -> Distribution:
     )
 
 
-class Distributions:
+class Distributions(ReadAtFirstUse):
     """All distributions in memory; usable from any thread."""
+
+    _by_path: dict[str, Distribution]
+    _caches: Mapping[str, Distribution]
+    _immutable: Mapping[str, tuple[str, ...]]
+    _serving: dict[str, list[Distribution]]
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
-        self._guard = threading.Lock()
-        self._by_path: dict[str, Distribution] = {}
-        self._caches: Mapping[str, Distribution] = {}
-        self._immutable: Mapping[str, tuple[str, ...]] = {}
-        self._serving: dict[str, list[Distribution]] = {}
+        self._guard = threading.RLock()
         self.changes = 0
         """Another number as soon as any distribution is another one."""
-        self.reload()
 
     def reload(self) -> None:
         """Read them again, in one query."""
@@ -256,6 +257,7 @@ class Distributions:
             return
         for text in (text for one in made for pair in one.labels.items() for text in pair):
             check_fit(text)
+        self.ensure_read()
         with self._lake.write() as writer:
             self._check_versions(made)
             made = self._with_history(made, opened or {})

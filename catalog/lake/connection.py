@@ -8,7 +8,7 @@ import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -169,8 +169,8 @@ class Lake:
         self.metadata.renew(root)
         return cursor
 
-    def read(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
-        """Return all rows of a question; raise CatalogUnusable.
+    def read(self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> list[Row]:
+        """Return all rows of a question, with its parameters by place (`?`) or by name (`$name`); raise CatalogUnusable.
 
         A question that a flush of another process overtakes looks for what is gone (`flush`): it is asked again. If it still
         fails, that process was killed before the schema was new: then it is made new here.
@@ -196,7 +196,7 @@ class Lake:
         kind = CatalogUnavailable if is_away else CatalogUnusable
         return kind(f"cannot {verb} the catalogue {self.place}: {_first_line(error)}")
 
-    def _read(self, sql: str, parameters: Sequence[object]) -> list[Row]:
+    def _read(self, sql: str, parameters: Sequence[object] | Mapping[str, object]) -> list[Row]:
         if self._writer == threading.get_ident():  # nobody flushes meanwhile
             return self.cursor().execute(sql, parameters).fetchall()
         for pause in _PAUSES:
@@ -215,8 +215,12 @@ class Lake:
         return self.metadata.is_shared
 
     def confirm(self) -> None:
-        """Make `sequence` cover all that was committed before, as it always does on one machine; raise CatalogUnavailable."""
-        self.metadata.confirm()
+        """Make `sequence` cover all that was committed before, as it always does on one machine; raise CatalogUnavailable.
+
+        It covers all for whoever holds the lock: nobody else commits, and what is planned after a lost lock is refused.
+        """
+        if self._writer != threading.get_ident():
+            self.metadata.confirm()
 
     async def confirm_on_loop(self) -> None:
         """Do the same on the one event loop of this process, one call at a time."""
@@ -234,12 +238,13 @@ class Lake:
     def write(self) -> Iterator[Writer]:
         """Hold the lock for one write: made and durable on leaving, undone when an error leaves it."""
         with self._locked():
-            before = self.metadata.begin()
+            before, way = self.metadata.begin(), ""
             writer = Writer(self._begin, before)
             try:
                 yield writer
                 if writer.wrote:
-                    self.commit_counts[self._commit(writer)] += 1
+                    way = self._commit(writer)
+                    self.commit_counts[way] += 1
             except BaseException as error:
                 writer.roll_back()
                 if isinstance(error, duckdb.Error):
@@ -247,7 +252,7 @@ class Lake:
                 raise
             finally:  # a COMMIT that failed may have landed all the same: the others look
                 if writer.wrote:
-                    writer.after = self.metadata.finish()
+                    writer.after = self.metadata.finish(is_direct=way == DIRECT)
                 else:
                     self.metadata.cancel(before)
 
@@ -371,10 +376,7 @@ class Lake:
         with self._writing:
             self._writer = threading.get_ident()
             try:
-                with self.metadata.lock():
-                    if changes:
-                        self.metadata.hold()
-                        self.metadata.check_mark()
+                with self.metadata.lock(changes=changes):
                     yield
             finally:
                 self._writer = 0

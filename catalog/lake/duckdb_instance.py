@@ -23,7 +23,7 @@ to hash, each time a catalogue is opened. No other is loaded by itself, and `loa
 
 def open_duckdb(*, memory: str, threads: int) -> duckdb.DuckDBPyConnection:
     """Return an instance without a file, which may use so much memory and so many threads."""
-    return duckdb.connect(
+    connection = duckdb.connect(
         ":memory:",
         config={
             "memory_limit": f"{parse_size(memory)}B",
@@ -33,6 +33,9 @@ def open_duckdb(*, memory: str, threads: int) -> duckdb.DuckDBPyConnection:
             "allocator_background_threads": True,
         },
     )
+    # A session in any other zone looks through pytz's 600 files of zones for its first time.
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")
+    return connection
 
 
 def load_extensions(connection: duckdb.DuckDBPyConnection, names: Iterable[str]) -> None:

@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote
 
 from filelock import FileLock, Timeout
 
+from catalog.access.ended_sessions import ended_sessions_file
 from catalog.access.store import access_file
 from catalog.blobs.schema import SCHEMA as HOLDINGS_SCHEMA
 from catalog.database.engine import Database
@@ -21,6 +22,7 @@ from catalog.migration.row_copy import Fingerprint, fingerprint_of
 from catalog.settings import Settings
 from catalog.state.private_file import write_private
 from catalog.webhooks.queue import QUEUE_SCHEMA, events_file
+from catalog.wished_state.ledger import LEDGER, ledger_file
 from oci.errors import CatalogBusy, CatalogUnusable
 
 
@@ -109,13 +111,18 @@ class Files:
 def files_of(settings: Settings) -> Files:
     """Return the files in use."""
     root, catalog = settings.root, settings.catalog_file
-    documents = {"access": access_file(settings), "event-records": root / "event-records.json"}
+    documents = {
+        "access": access_file(settings),
+        "event-records": root / "event-records.json",
+        "ended-sessions": ended_sessions_file(settings),
+        LEDGER: ledger_file(settings),
+    }
     return Files(catalog, catalog.parent / "holdings.sqlite", events_file(settings), documents, root / "upstreams")
 
 
 def files_in(folder: Path) -> Files:
     """Return the same files of an installation that arrives, all in one folder."""
-    documents = {name: folder / f"{name}.json" for name in ("access", "event-records")}
+    documents = {name: folder / f"{name}.json" for name in ("access", "event-records", "ended-sessions", LEDGER)}
     return Files(
         folder / "catalog.sqlite", folder / "holdings.sqlite", folder / "events.sqlite", documents, folder / "upstreams"
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from catalog.lake.connection import Lake
+from catalog.lake.first_use import ReadAtFirstUse
 from catalog.lake.insertion import Row
 from catalog.path_patterns import matches, parse_path_pattern
 from catalog.quotas.totals import Total, Totals
@@ -73,14 +74,14 @@ def judge_warning(quota: Quota, used: Total) -> str:
     return ""
 
 
-class Quotas:
+class Quotas(ReadAtFirstUse):
     """All quotas and what is used of them, in memory; usable from any thread."""
+
+    _quotas: Mapping[str, Quota]
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
         self.totals = Totals()
-        self._quotas: Mapping[str, Quota] = {}
-        self.reload()
 
     def reload(self) -> None:
         """Read them again, in one query."""
@@ -90,13 +91,14 @@ class Quotas:
         self._take({str(row[0]): Quota(*row) for row in rows})  # type: ignore[arg-type]  # the columns are chosen for it
 
     def _take(self, quotas: Mapping[str, Quota]) -> None:
-        if quotas.keys() != self._quotas.keys():
+        if quotas.keys() != vars(self).get("_quotas", {}).keys():
             self.totals.watch(quotas)
         self._quotas = quotas
 
     def put(self, quota: Quota, *, actor: str) -> None:
         """Write a quota, in place of the one of its pattern; durable on return."""
         check_quota(quota)
+        self.ensure_read()
         self._switch(quota.pattern, [quota], actor)
 
     def delete(self, pattern: str, *, actor: str) -> None:

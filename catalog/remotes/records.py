@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 from catalog.blobs.origins import Policy
 from catalog.lake.connection import Lake
+from catalog.lake.first_use import ReadAtFirstUse
 from catalog.lake.nested_values import as_nested, to_text
 from catalog.state.shared_state import SharedState
 from oci.errors import InvalidInput, RemoteUnknown
@@ -124,14 +125,14 @@ def select_record(records: Mapping[str, RemoteRecord], reference: Reference) -> 
     return None
 
 
-class Remotes:
+class Remotes(ReadAtFirstUse):
     """All records in memory; usable from any thread. `state` has what machines share beside the records: budgets."""
+
+    _by_key: Mapping[str, RemoteRecord]
 
     def __init__(self, lake: Lake, state: SharedState | None = None) -> None:
         self._lake, self.state = lake, state
-        self._guard = threading.Lock()
-        self._by_key: Mapping[str, RemoteRecord] = {}
-        self.reload()
+        self._guard = threading.RLock()
 
     def reload(self) -> None:
         """Read them again, in one query."""
@@ -162,6 +163,7 @@ class Remotes:
     def put(self, made: RemoteRecord, *, actor: str) -> None:
         """Write a record, in place of the one of its key; durable on return. Raise InvalidInput."""
         check_record(made)
+        self.ensure_read()
         with self._lake.write() as writer:
             writer.delete("remotes", "key", made.key)
             writer.insert("remotes", [_row(made)])

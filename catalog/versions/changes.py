@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 from catalog.blobs.origins import Deferred, Origin
-from catalog.versions.needed_blobs import Offer, find_needed
+from catalog.versions.needed_blobs import HeldBlob, Offer, find_needed, questionable
 from catalog.versions.snapshot import Delta, ManifestEntry, Snapshot
 from catalog.versions.version_origins import VersionOrigin
 from oci import mediatypes
@@ -106,7 +106,8 @@ class Commit:
     fetched from there when they are asked for, `origins`, by manifest, those of manifests that came from elsewhere. `donors`
     are repositories here whose blobs the operation may use, since whoever asked for it may read them: versions of any age
     count. `version_origins` are all places that the content comes from; `message` is for people, and nothing reads it.
-    `serve` says who may pull the repository from its own path if this is its first version.
+    `serve` says who may pull the repository from its own path if this is its first version. `founds`
+    makes a first version even where it holds nothing.
     """
 
     repository: str
@@ -127,6 +128,7 @@ class Commit:
     donors: tuple[str, ...] = ()
     version_origins: tuple[VersionOrigin, ...] = ()
     serve: Literal["public", "private", "nobody"] = "public"
+    founds: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +143,11 @@ class CommitResult:
 
 @dataclass(frozen=True, slots=True)
 class Lookups:
-    """What the rule asks of the stores: a manifest by descriptor; the size of a blob that is held and that a version's repository
-    may use; what repositories here have of blobs; manifests' children."""
+    """What the rule asks of the stores: a manifest by descriptor; which of some blobs are held, and usable for a version's
+    repository; what repositories here have of blobs; manifests' children."""
 
     manifest: Callable[[Descriptor], Manifest]
-    usable_size: Callable[[Snapshot, Digest], int | None]
+    held: Callable[[Snapshot, Collection[Digest]], Mapping[Digest, HeldBlob]]
     offered: Callable[[Collection[str], Collection[Digest]], Mapping[Digest, Offer]]
     children: Callable[[str, Iterable[Digest]], Mapping[Digest, tuple[Digest, ...]]]
 
@@ -153,12 +155,13 @@ class Lookups:
 @dataclass(frozen=True, slots=True)
 class Effect:
     """What a commit comes to on its base; `manifests` are those it brings, `deferred` blobs left upstream, `leased` blobs that
-    donors have received of those."""
+    donors have received of those. `held` has what was found of the manifests, their configs, and blobs that were questionable."""
 
     delta: Delta
     manifests: tuple[Manifest, ...]
     deferred: tuple[Deferred, ...]
     leased: tuple[Digest, ...]
+    held: Mapping[Digest, HeldBlob]
 
 
 def plan_effect(base: Snapshot, commit: Commit, lookups: Lookups) -> Effect:
@@ -182,11 +185,16 @@ def plan_effect(base: Snapshot, commit: Commit, lookups: Lookups) -> Effect:
     looked_at = manifests
     if commit.allow_absent:  # parts that were absent may have come since
         looked_at += tuple(lookups.manifest(found) for digest, found in added.items() if digest in base.manifests)
+    asked = {part.digest for one in manifests for part in (one, one.config) if part is not None}
+    held = lookups.held(base, asked | questionable(base, looked_at))
+    for manifest in manifests:  # memory may have the bytes of one that is not held any longer
+        if manifest.digest not in held:
+            raise ManifestUnknown(f"manifest {manifest.digest} is not held here")
     parts = find_needed(
         base,
         looked_at,
         origin_of=lambda digest: commit.origins.get(digest, commit.origin),
-        usable_size=lookups.usable_size,
+        held=held,
         offered=lookups.offered,
         donors=commit.donors,
     )
@@ -206,7 +214,7 @@ def plan_effect(base: Snapshot, commit: Commit, lookups: Lookups) -> Effect:
         blobs_removed=_blobs_freed(base, removed, parts.needed, lookups) if removed else {},
         deferred=parts.claims,
     )
-    return Effect(delta, manifests, tuple(parts.deferred), tuple(parts.leased))
+    return Effect(delta, manifests, tuple(parts.deferred), tuple(parts.leased), held)
 
 
 def entry_of(manifest: Manifest) -> ManifestEntry:

@@ -19,7 +19,7 @@ from catalog.lake.writer import Writer
 from catalog.versions.pins import Pins
 from catalog.versions.snapshot_cache import Snapshots
 from catalog.versions.timeline import SquashPlan, Timeline, plan_squash, read_timeline
-from oci.errors import InUse, NameUnknown
+from oci.errors import Conflict, InUse, NameUnknown
 
 _MEMBERS = "kind IN ('tag', 'manifest', 'blob')"
 _OF_NAME = f"repository = ? AND {_MEMBERS}"
@@ -138,11 +138,19 @@ class Squasher:
         return SquashReport(name, plan.targets)
 
     def delete_repository(
-        self, name: str, *, actor: str, now: datetime, address: str = "", dry_run: bool = False
+        self,
+        name: str,
+        *,
+        actor: str,
+        now: datetime,
+        address: str = "",
+        dry_run: bool = False,
+        latest: int | None = None,
     ) -> SquashReport:
         """Delete a repository with all its versions and its own path; durable on return. Its numbers are never used again.
 
-        Raises NameUnknown, and InUse when another path serves it or a version of it is pinned.
+        Raises NameUnknown, InUse when another path serves it or a version of it is pinned, and Conflict when its latest version
+        is not the one that `latest` says.
         """
         if dry_run:
             merged = dict.fromkeys(self._check_repository(name).existing, 0)
@@ -153,6 +161,10 @@ class Squasher:
             return SquashReport(name, merged, True, *self._forecast())
         with self._lake.write() as writer:
             found = self._check_repository(name)
+            if latest is not None and found.latest != latest:
+                raise Conflict(
+                    f"{name} has a version {found.latest} by now; the latest was {latest} when this was planned"
+                )
             writer.execute(f"DELETE FROM records WHERE {_OF_NAME}", [name])
             writer.execute(
                 "UPDATE records SET kind = 'deleted' WHERE repository = ? AND kind IN ('version', 'squashed')", [name]

@@ -9,15 +9,16 @@ from catalog.lake.connection import Lake, listed
 from catalog.lake.nested_values import as_nested
 from catalog.versions.manifest_facts import read_facts
 from catalog.versions.rows import ChangeRow, RepositoryRow, VersionRow
-from catalog.versions.snapshot import Snapshot
+from catalog.versions.snapshot import Snapshot, version_unknown
 from catalog.versions.version_origins import parse_origins
 from oci.digest import Digest
-from oci.errors import NameUnknown, VersionUnknown
+from oci.errors import NameUnknown
 
-_VERSION_COLUMNS = (
+VERSION_COLUMNS = (
     "repository, number, base, operation, operation_id, actor, flow_run_id, message, created_at, "
     "tags, manifests, blobs, size_bytes, added, removed, origins"
 )
+"""The columns of the view `versions` that `version_of` reads."""
 _REPOSITORIES = """
 SELECT repository, max(version), arg_max(tags, version), arg_max(manifests, version), arg_max(blobs, version),
     arg_max(size_bytes, version), min(created_at), max(created_at)
@@ -48,20 +49,20 @@ class History:
     def versions(self, name: str) -> list[VersionRow]:
         """A repository's versions, newest first; raise NameUnknown."""
         rows = self._lake.read(
-            f"SELECT {_VERSION_COLUMNS} FROM versions WHERE repository = ? ORDER BY number DESC", [name]
+            f"SELECT {VERSION_COLUMNS} FROM versions WHERE repository = ? ORDER BY number DESC", [name]
         )
         if not rows:
             raise NameUnknown(f"no repository {name!r} here")
-        return [_version(row) for row in rows]
+        return [version_of(row) for row in rows]
 
     def version(self, name: str, number: int) -> VersionRow:
         """One version; raise NameUnknown or VersionUnknown."""
         rows = self._lake.read(
-            f"SELECT {_VERSION_COLUMNS} FROM versions WHERE repository = ? AND number = ?", [name, number]
+            f"SELECT {VERSION_COLUMNS} FROM versions WHERE repository = ? AND number = ?", [name, number]
         )
         if not rows:
             raise version_unknown(name, number, self.repository(name).version)
-        return _version(rows[0])
+        return version_of(rows[0])
 
     def find_operation(self, name: str, operation_id: str) -> VersionRow | None:
         """Return the version that an operation has made in a repository, or that has its changes now; None for none."""
@@ -182,16 +183,11 @@ def _distinct(children: object) -> tuple[Digest, ...]:
     return tuple(dict.fromkeys(map(Digest, cast("list[str]", children))))
 
 
-def version_unknown(name: str, number: int, latest: int) -> VersionUnknown:
-    """The error that says why there is no such version."""
-    was = ", it was deleted" if 0 < number < latest else ""
-    return VersionUnknown(f"{name} has no version {number}{was}; its latest is {latest}")
-
-
 def _repository(row: tuple[object, ...]) -> RepositoryRow:
     return RepositoryRow(*row)  # type: ignore[arg-type]  # the columns are chosen for it
 
 
-def _version(row: tuple[object, ...]) -> VersionRow:
+def version_of(row: tuple[object, ...]) -> VersionRow:
+    """Return the version of a row of VERSION_COLUMNS."""
     *columns, origins = row
     return VersionRow(*columns, parse_origins(origins))  # type: ignore[arg-type,call-arg]  # the columns are chosen for it

@@ -61,6 +61,10 @@ class Manifests:
             self._cache.keep(digest, raw)
         return raw
 
+    def keep(self, manifest: Manifest) -> None:
+        """Keep the bytes of a manifest that has just been stored."""
+        self._cache.keep(manifest.digest, manifest.raw)
+
     def read(self, digest: Digest, media_type: str) -> Manifest:
         """Return a manifest parsed; raise what `raw` raises, or ManifestInvalid."""
         return parse_manifest(self.raw(digest), media_type, algorithm=digest.algorithm)

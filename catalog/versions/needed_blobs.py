@@ -21,6 +21,14 @@ class Offer:
     origins: tuple[Origin, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class HeldBlob:
+    """A blob that is held; whether a version's repository may use it."""
+
+    size: int
+    is_usable: bool
+
+
 @dataclass(slots=True)
 class NeededBlobs:
     """`needed`: all that the version is to hold, with sizes; `deferred`: what of it is left upstream; `leased`: what of that
@@ -59,13 +67,13 @@ def find_needed(
     manifests: Iterable[Manifest],
     *,
     origin_of: Callable[[Digest], Origin | None],
-    usable_size: Callable[[Snapshot, Digest], int | None],
+    held: Mapping[Digest, HeldBlob],
     offered: Callable[[Collection[str], Collection[Digest]], Mapping[Digest, Offer]],
     donors: Collection[str],
 ) -> NeededBlobs:
     """Look for what manifests are made of: in the repository, then at a manifest's origin (its layers), then at the donors.
 
-    That others hold a blob counts for nothing.
+    `held` has what is held of `questionable`. That others hold a blob counts for nothing.
     """
     found = NeededBlobs(base)
     waiting: list[tuple[Manifest, Descriptor]] = []
@@ -73,7 +81,7 @@ def find_needed(
         origin = origin_of(manifest.digest)
         layers = {layer.digest for layer in manifest.layers if layer.size != UNKNOWN_SIZE} if origin else ()
         for blob in required_blobs(manifest):
-            size = _received_size(base, blob.digest, usable_size)
+            size = _received_size(base, blob.digest, held)
             if size is not None:
                 found.take(manifest, blob, size)
             elif origin and blob.digest in layers:
@@ -90,10 +98,22 @@ def contradicts(claimed: int, size: int) -> bool:
     return claimed not in (UNKNOWN_SIZE, size)
 
 
-def _received_size(base: Snapshot, digest: Digest, usable_size: Callable[[Snapshot, Digest], int | None]) -> int | None:
+def questionable(base: Snapshot, manifests: Iterable[Manifest]) -> set[Digest]:
+    """Return the blobs of manifests of which the version does not say that its repository has received them."""
+    return {
+        blob.digest
+        for manifest in manifests
+        for blob in required_blobs(manifest)
+        if blob.digest not in base.blobs or blob.digest in base.deferred
+    }
+
+
+def _received_size(base: Snapshot, digest: Digest, held: Mapping[Digest, HeldBlob]) -> int | None:
     """Bytes of a blob that the repository has received."""
-    size = base.blobs.get(digest)
-    return usable_size(base, digest) if size is None or digest in base.deferred else size
+    if digest in base.blobs and digest not in base.deferred:
+        return base.blobs[digest]
+    found = held.get(digest)
+    return found.size if found and found.is_usable else None
 
 
 def _ask_donors(

@@ -4,18 +4,20 @@ from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from catalog.distributions.records import Distribution
 from catalog.lake.nested_values import fit_number, to_text
-from catalog.versions.changes import Commit, Effect
 from catalog.versions.snapshot import Delta, ManifestEntry, Snapshot
 from catalog.versions.version_origins import VersionOrigin, render_origins
 from oci.digest import Digest
 from oci.image_config import ImageConfig
 from oci.kinds import kind_of
-from oci.manifest import Manifest
 from oci.unicode import fit_text
+
+if TYPE_CHECKING:
+    from catalog.versions.changes import Commit, Effect
+    from oci.manifest import Manifest
 
 Row = tuple[object, ...]
 Record = dict[str, object]
@@ -69,7 +71,7 @@ class ChangeRow:
     size: int
 
 
-def version_record(commit: Commit, base: Snapshot, snapshot: Snapshot, delta: Delta) -> Record:
+def version_record(commit: "Commit", base: Snapshot, snapshot: Snapshot, delta: Delta) -> Record:
     """The record of the version itself."""
     return {
         "repository": commit.repository, "version": snapshot.version, "base": base.version, "action": "add", "kind": "version",
@@ -107,7 +109,7 @@ def change_records(
             yield change(action, "blob", "", digest, size, None)
 
 
-def manifest_details(manifest: Manifest, config: ImageConfig) -> Record:
+def manifest_details(manifest: "Manifest", config: ImageConfig) -> Record:
     """Return what the record of a manifest that comes holds beyond the change."""
     labels = dict(config.labels or {})
     return {
@@ -122,14 +124,14 @@ def manifest_details(manifest: Manifest, config: ImageConfig) -> Record:
     }  # fmt: skip
 
 
-def first_distribution(commit: Commit, version: int) -> Distribution:
+def first_distribution(commit: "Commit", version: int) -> Distribution:
     """Return what serves a repository from its first version on, which has that number."""
     now, private = commit.created_at, commit.serve == "private"
     return Distribution(commit.repository, commit.repository, now, now, private=private, history_from=version)
 
 
 def effect_records(
-    commit: Commit, base: Snapshot, snapshot: Snapshot, effect: Effect, configs: Mapping[Digest, ImageConfig]
+    commit: "Commit", base: Snapshot, snapshot: Snapshot, effect: "Effect", configs: Mapping[Digest, ImageConfig]
 ) -> list[Record]:
     """All records that one version adds."""
     known = ChainMap(dict(effect.delta.manifests_added), cast("dict[Digest, ManifestEntry]", base.manifests))
@@ -165,6 +167,38 @@ def fit_records(records: Iterable[Record]) -> list[Record]:
 def claims_of(rows: Iterable[tuple[object, ...]]) -> dict[Digest, int]:
     """Return the blobs that came without their bytes, and the sizes that manifests claim."""
     return {Digest(row[2]): int(str(row[3])) for row in rows if row[0] == "deferred"}
+
+
+STATE_OF_ONE = """
+SELECT kind, tag, digest, any_value(size), any_value(media_type), any_value(artifact_type), any_value(subject)
+FROM records
+WHERE repository = ? AND (kind IN ('tag', 'manifest', 'blob') AND version <= ? OR kind = 'version' AND version = ?)
+GROUP BY kind, tag, digest HAVING sum(CASE action WHEN 'add' THEN 1 ELSE -1 END) > 0
+UNION ALL
+SELECT 'deferred', '', digest, CASE WHEN min(size) = max(size) THEN min(size) ELSE -1 END, '', '', ''
+FROM sources WHERE repository = ? AND version <= ? GROUP BY digest"""
+"""The version's own row comes along: in one look at the lake, so that nobody deletes the version between two."""
+
+STEP_OF_ONE = """
+SELECT kind, tag, digest, any_value(size), any_value(media_type), any_value(artifact_type), any_value(subject),
+    sum(CASE action WHEN 'add' THEN 1 ELSE -1 END) AS net
+FROM records WHERE repository = ?
+    AND (kind IN ('tag', 'manifest', 'blob') AND version > ? AND version <= ? OR kind = 'version' AND version IN (?, ?))
+GROUP BY kind, tag, digest HAVING net <> 0
+UNION ALL
+SELECT 'deferred', '', digest, CASE WHEN min(size) = max(size) THEN min(size) ELSE -1 END, '', '', '', 1
+FROM sources WHERE repository = ? AND version > ? AND version <= ? GROUP BY digest"""
+
+STATES_OF_MANY = """
+WITH wanted AS (SELECT unnest(string_split(?, ' ')) AS repository, unnest(string_split(?, ' '))::BIGINT AS number)
+SELECT kind, tag, digest, any_value(size), any_value(media_type), any_value(artifact_type), any_value(subject), repository
+FROM records JOIN wanted USING (repository)
+WHERE kind IN ('tag', 'manifest', 'blob') AND version <= number OR kind = 'version' AND version = number
+GROUP BY repository, kind, tag, digest HAVING sum(CASE action WHEN 'add' THEN 1 ELSE -1 END) > 0
+UNION ALL
+SELECT 'deferred', '', digest, CASE WHEN min(size) = max(size) THEN min(size) ELSE -1 END, '', '', '', repository
+FROM sources JOIN wanted USING (repository) WHERE version <= number GROUP BY repository, digest"""
+"""The same of many repositories: one question costs hardly more than that of one while rows lie in the bookkeeping."""
 
 
 def sort_members(

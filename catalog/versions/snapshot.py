@@ -9,7 +9,7 @@ from typing import TypeVar
 from catalog.quotas.totals import Total
 from oci.descriptor import UNKNOWN_SIZE
 from oci.digest import Digest
-from oci.errors import ManifestUnknown
+from oci.errors import ManifestUnknown, VersionUnknown
 from oci.reference import is_tag
 
 
@@ -172,3 +172,9 @@ def total_of(snapshot: Snapshot) -> Total:
     """Return what a version counts for: what was received; a size that a manifest claims for a blob left upstream counts
     for nothing."""
     return Total(len(snapshot.tags), snapshot.size_bytes + snapshot.proven_bytes)
+
+
+def version_unknown(name: str, number: int, latest: int) -> VersionUnknown:
+    """The error that says why there is no such version."""
+    was = ", it was deleted" if 0 < number < latest else ""
+    return VersionUnknown(f"{name} has no version {number}{was}; its latest is {latest}")

@@ -11,44 +11,12 @@ from catalog.quotas.quotas import Quotas
 from catalog.quotas.totals import Total
 from catalog.remotes.records import Remotes
 from catalog.versions.change_feed import ChangeFeed
-from catalog.versions.history import version_unknown
-from catalog.versions.rows import claims_of, sort_members
-from catalog.versions.snapshot import Delta, Snapshot, total_of
+from catalog.versions.rows import STATE_OF_ONE, STATES_OF_MANY, STEP_OF_ONE, claims_of, sort_members
+from catalog.versions.snapshot import Delta, Snapshot, total_of, version_unknown
 from catalog.versions.timeline import Timeline, Timelines
 from oci.errors import CatalogUnavailable, Conflict, NameUnknown, VersionUnknown
 
 _TRIES = 10
-
-_STATE = """
-SELECT kind, tag, digest, any_value(size), any_value(media_type), any_value(artifact_type), any_value(subject)
-FROM records
-WHERE repository = ? AND (kind IN ('tag', 'manifest', 'blob') AND version <= ? OR kind = 'version' AND version = ?)
-GROUP BY kind, tag, digest HAVING sum(CASE action WHEN 'add' THEN 1 ELSE -1 END) > 0
-UNION ALL
-SELECT 'deferred', '', digest, CASE WHEN min(size) = max(size) THEN min(size) ELSE -1 END, '', '', ''
-FROM sources WHERE repository = ? AND version <= ? GROUP BY digest"""
-"""The version's own row comes along: in one look at the lake, so that nobody deletes the version between two."""
-
-_STEP = """
-SELECT kind, tag, digest, any_value(size), any_value(media_type), any_value(artifact_type), any_value(subject),
-    sum(CASE action WHEN 'add' THEN 1 ELSE -1 END) AS net
-FROM records WHERE repository = ?
-    AND (kind IN ('tag', 'manifest', 'blob') AND version > ? AND version <= ? OR kind = 'version' AND version IN (?, ?))
-GROUP BY kind, tag, digest HAVING net <> 0
-UNION ALL
-SELECT 'deferred', '', digest, CASE WHEN min(size) = max(size) THEN min(size) ELSE -1 END, '', '', '', 1
-FROM sources WHERE repository = ? AND version > ? AND version <= ? GROUP BY digest"""
-
-_STATES = """
-WITH wanted AS (SELECT unnest(string_split(?, ' ')) AS repository, unnest(string_split(?, ' '))::BIGINT AS number)
-SELECT kind, tag, digest, any_value(size), any_value(media_type), any_value(artifact_type), any_value(subject), repository
-FROM records JOIN wanted USING (repository)
-WHERE kind IN ('tag', 'manifest', 'blob') AND version <= number OR kind = 'version' AND version = number
-GROUP BY repository, kind, tag, digest HAVING sum(CASE action WHEN 'add' THEN 1 ELSE -1 END) > 0
-UNION ALL
-SELECT 'deferred', '', digest, CASE WHEN min(size) = max(size) THEN min(size) ELSE -1 END, '', '', '', repository
-FROM sources JOIN wanted USING (repository) WHERE version <= number GROUP BY repository, digest"""
-"""The same of many repositories: one question costs hardly more than that of one while rows lie in the bookkeeping."""
 
 _OVERHEAD = 10
 """Entries that a snapshot of nothing counts for."""
@@ -206,6 +174,11 @@ class Snapshots:
         return self._held
 
     @property
+    def drops(self) -> int:
+        """Return another number as soon as versions or repositories are known to be no more; no I/O."""
+        return self._drops
+
+    @property
     def count(self) -> int:
         """Return how many repositories memory knows; no I/O."""
         return len(self._latest)
@@ -213,6 +186,10 @@ class Snapshots:
     def has(self, name: str) -> bool:
         """Return whether memory knows a repository; no I/O."""
         return name in self._latest
+
+    def peek(self, name: str) -> Snapshot | None:
+        """Return the latest version of a repository if memory has it, current or not; no I/O."""
+        return self._kept.get((name, self._latest.get(name, 0)))
 
     def last_number(self, name: str) -> int:
         """Return the highest number that a version of a repository of that name has had, as far as memory knows; no I/O."""
@@ -231,9 +208,12 @@ class Snapshots:
         """The number of the version that a distribution serves, as far as memory knows; 0 for none."""
         return self._latest.get(found.repository, 0) if found.version is None else found.version
 
-    def find(self, name: str) -> Snapshot | None:
-        """The latest version, None when there is no such repository."""
-        self._read_feed()
+    def find(self, name: str, *, is_confirmed: bool = False) -> Snapshot | None:
+        """The latest version, None when there is no such repository; `is_confirmed`: what memory knows was confirmed just now."""
+        if is_confirmed:
+            self._read_news()
+        else:
+            self._read_feed()
         return self._load_latest(name)
 
     def _load_latest(self, name: str) -> Snapshot | None:
@@ -371,13 +351,13 @@ class Snapshots:
     def _read_many(self, wanted: Mapping[str, int]) -> list[Snapshot]:
         """Return versions by names and numbers, without those that are no more."""
         found: dict[str, list[tuple[object, ...]]] = {}
-        for *row, name in self._lake.read(_STATES, [listed(wanted), listed(map(str, wanted.values()))]):
+        for *row, name in self._lake.read(STATES_OF_MANY, [listed(wanted), listed(map(str, wanted.values()))]):
             found.setdefault(str(name), []).append(tuple(row))
         whole = {name: rows for name, rows in found.items() if any(row[0] == "version" for row in rows)}
         return [Snapshot(name, wanted[name], *sort_members(rows), claims_of(rows)) for name, rows in whole.items()]
 
     def _read(self, name: str, version: int) -> Snapshot:
-        rows = self._lake.read(_STATE, [name, version, version, name, version])
+        rows = self._lake.read(STATE_OF_ONE, [name, version, version, name, version])
         if not any(row[0] == "version" for row in rows):
             raise version_unknown(name, version, self._latest.get(name, 0))
         return Snapshot(name, version, *sort_members(rows), claims_of(rows))
@@ -385,7 +365,7 @@ class Snapshots:
     def _forward(self, base: Snapshot, version: int) -> Snapshot | None:
         """Return what the changes since make of an earlier version; None when one of the two is no more: then they are others."""
         name, former = base.repository, base.version
-        rows = self._lake.read(_STEP, [name, former, version, former, version, name, former, version])
+        rows = self._lake.read(STEP_OF_ONE, [name, former, version, former, version, name, former, version])
         if not any(row[0] == "version" and row[7] == 2 for row in rows):
             return None
         claims = claims_of(rows)

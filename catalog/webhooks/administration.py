@@ -10,7 +10,7 @@ from catalog.audit import Event, Events
 from catalog.state.documents import StateDocument
 from catalog.webhooks.queue import Cursor, EventQueue
 from catalog.webhooks.records import EventRecords, Hook, Subscription, read_record, without_query
-from oci.errors import Conflict, RecordUnknown
+from oci.errors import Conflict, InvalidInput, RecordUnknown
 
 _T = TypeVar("_T")
 
@@ -63,10 +63,10 @@ class WebhookAdministration:
         """Return how far deliveries to a subscriber have come."""
         return self._queue.cursor(key)
 
-    def add_hook(self, **fields: Any) -> MadeHook:
-        """Make a hook with a new secret; raise InvalidInput, Conflict for a name that is taken."""
-        secret = f"enthook_{secrets.token_urlsafe(32)}"
-        kept = secret if fields.get("proof") == "hmac" else hash_secret(secret)
+    def add_hook(self, *, secret: str = "", **fields: Any) -> MadeHook:
+        """Make a hook with a secret, by default a new one; raise InvalidInput, Conflict for a name that is taken."""
+        secret = secret or f"enthook_{secrets.token_urlsafe(32)}"
+        kept = kept_secret(secret, fields.get("proof", ""))
         made = read_record(Hook, {**fields, "secret": kept, "created_at": self._now()})
 
         def change(records: EventRecords) -> EventRecords:
@@ -76,6 +76,28 @@ class WebhookAdministration:
 
         self._apply("create-hook", made.name, change, upstream=made.upstream, deployment=made.deployment)
         return MadeHook(made, secret)
+
+    def change_hook(self, name: str, *, secret: str = "", **fields: Any) -> Hook:
+        """Change a hook; it keeps its secret unless another is given. Raise InvalidInput, RecordUnknown.
+
+        A secret that is kept as a hash cannot sign, so that another proof may need it anew.
+        """
+
+        def renew(old: Hook) -> Hook:
+            proof = fields.get("proof", old.proof)
+            if not secret and (proof == "hmac") != (old.proof == "hmac"):
+                raise InvalidInput(
+                    f"the hook {name} cannot prove by {proof} with the secret that is kept; give its secret"
+                )
+            kept = kept_secret(secret, proof) if secret else old.secret
+            return read_record(Hook, {**old.model_dump(), **fields, "secret": kept})
+
+        def change(records: EventRecords) -> EventRecords:
+            made = renew(_found(records.hooks, name, "hook"))
+            return records.model_copy(update={"hooks": {**records.hooks, name: made}})
+
+        self._apply("change-hook", name, change, changed=sorted([*fields, *(["secret"] if secret else [])]))
+        return self.hook(name)
 
     def remove_hook(self, name: str) -> None:
         """Remove a hook, with what it has waiting; raise RecordUnknown."""
@@ -87,16 +109,35 @@ class WebhookAdministration:
         self._apply("delete-hook", name, change)
         self._queue.forget_hook(name)
 
-    def add_subscription(self, *, position: int, **fields: Any) -> Subscription:
-        """Subscribe a URL to what is committed after `position`; raise InvalidInput."""
-        made = read_record(Subscription, {**fields, "id": secrets.token_hex(6), "created_at": self._now()})
+    def add_subscription(self, *, position: int, key: str = "", **fields: Any) -> Subscription:
+        """Subscribe a URL to what is committed after `position`, by default under a random id.
+
+        Raises InvalidInput, Conflict for an id that is taken.
+        """
+        key = key or secrets.token_hex(6)
+        made = read_record(Subscription, {**fields, "id": key, "created_at": self._now()})
+        if key in self.records.subscriptions:
+            raise Conflict(f"there is a subscription {key} already")
         self._queue.begin(made.id, position, made.created_at)
 
         def change(records: EventRecords) -> EventRecords:
+            if key in records.subscriptions:
+                raise Conflict(f"there is a subscription {key} already")
             return records.model_copy(update={"subscriptions": {**records.subscriptions, made.id: made}})
 
         self._apply("create-subscription", made.id, change, url=without_query(made.url), events=list(made.events))
         return made
+
+    def change_subscription(self, key: str, **fields: Any) -> Subscription:
+        """Change a subscription; what it has been sent stays sent. Raise InvalidInput, RecordUnknown."""
+
+        def change(records: EventRecords) -> EventRecords:
+            old = _found(records.subscriptions, key, "subscription")
+            made = read_record(Subscription, {**old.model_dump(), **fields})
+            return records.model_copy(update={"subscriptions": {**records.subscriptions, key: made}})
+
+        self._apply("change-subscription", key, change, changed=sorted(fields))
+        return self.subscription(key)
 
     def remove_subscription(self, key: str) -> None:
         """Remove a subscription; raise RecordUnknown."""
@@ -107,6 +148,11 @@ class WebhookAdministration:
 
         self._apply("delete-subscription", key, change)
         self._queue.end(key)
+
+
+def kept_secret(secret: str, proof: str) -> str:
+    """Return what is kept of a hook's secret: itself where it signs, else its hash."""
+    return secret if proof == "hmac" else hash_secret(secret)
 
 
 def _found(records: Mapping[str, _T], key: str, what: str) -> _T:

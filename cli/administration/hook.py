@@ -1,6 +1,7 @@
 """`entrepot hook`: webhooks of upstreams and the deployments they start."""
 
 import json
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -78,7 +79,7 @@ def create_hook(
         "request": _read_request(request), "repositories": tuple(repositories or ()), "tags": tuple(tags or ()),
         "whole": whole, "quiet_seconds": parse_duration(quiet).total_seconds(), "proof": proof,
     }  # fmt: skip
-    _check_request(deployment, fields["request"])
+    check_hook_request(deployment, fields["request"])
     with administering_webhooks(home) as (admin, catalog):
         made = admin.add_hook(**fields)
         settings = catalog.settings
@@ -172,7 +173,7 @@ def _read_request(text: str) -> dict[str, Any]:
     return document
 
 
-def _check_request(deployment: str, request: dict[str, Any]) -> None:
+def check_hook_request(deployment: str, request: Mapping[str, Any]) -> None:
     """Raise InvalidInput for a request that the sync would refuse; other deployments judge for themselves."""
     from pydantic import ValidationError
 

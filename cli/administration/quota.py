@@ -12,7 +12,8 @@ from cli.options import Home, Json, new_group
 from cli.output import print_fields, print_json, print_line, print_table
 
 if TYPE_CHECKING:
-    from catalog.quotas.quotas import QuotaUse
+    from catalog.catalog import Catalog
+    from catalog.quotas.quotas import Quota, QuotaUse
 
 group = new_group("Limit the bytes and tags of a namespace's repositories.")
 PatternArgument = Annotated[
@@ -40,17 +41,13 @@ def set_quota(
 
     Example: entrepot quota set 'team/**' --bytes 500GB --tags 10000
     """
-    from catalog.audit import Event
     from catalog.quotas.quotas import Quota
     from catalog.units import parse_size
 
     sizes = [None if text is None else parse_size(text) for text in (max_bytes, warn_bytes)]
     quota = Quota(pattern, sizes[0], max_tags, sizes[1], warn_tags)
     with opened(home, may_be_new=True) as catalog:
-        catalog.quotas.put(quota, actor=ACTOR)
-        use = catalog.quotas.get(pattern)
-        catalog.events.record([Event(datetime.now(UTC), ACTOR, "set-quota", pattern, detail=_json(use))])
-        _show(use, as_json=as_json)
+        _show(write_quota(catalog, quota), as_json=as_json)
 
 
 @group.command("list")
@@ -88,15 +85,30 @@ def delete_quota(pattern: PatternArgument, *, home: Home = None, as_json: Json =
 
     Example: entrepot quota delete 'team/**'
     """
-    from catalog.audit import Event
-
     with opened(home) as catalog:
-        catalog.quotas.delete(pattern, actor=ACTOR)
-        catalog.events.record([Event(datetime.now(UTC), ACTOR, "delete-quota", pattern)])
+        drop_quota(catalog, pattern)
     if as_json:
         print_json({"deleted": pattern})
     else:
         print_line(f"deleted the quota of {pattern}")
+
+
+def write_quota(catalog: "Catalog", quota: "Quota") -> "QuotaUse":
+    """Write a quota with its audit event; return it with its use. Raise InvalidInput."""
+    from catalog.audit import Event
+
+    catalog.quotas.put(quota, actor=ACTOR)
+    use = catalog.quotas.get(quota.pattern)
+    catalog.events.record([Event(datetime.now(UTC), ACTOR, "set-quota", quota.pattern, detail=_json(use))])
+    return use
+
+
+def drop_quota(catalog: "Catalog", pattern: str) -> None:
+    """Delete a quota with its audit event; raise QuotaUnknown."""
+    from catalog.audit import Event
+
+    catalog.quotas.delete(pattern, actor=ACTOR)
+    catalog.events.record([Event(datetime.now(UTC), ACTOR, "delete-quota", pattern)])
 
 
 def _show(use: "QuotaUse", *, as_json: bool) -> None:

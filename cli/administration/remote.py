@@ -151,7 +151,7 @@ def set_remote(
     with opened(home, may_be_new=True) as catalog:
         old = catalog.remotes.find(parse_key(key))
         made = replace(old or RemoteRecord(parse_key(key), now, now), **given, updated_at=now)  # type: ignore[arg-type]
-        _put(catalog, check_record(made))
+        write_remote(catalog, check_record(made))
     if as_json:
         print_json(_json(made))
     else:
@@ -168,17 +168,23 @@ def delete_remote(key: Key, *, home: Home = None, as_json: Json = False) -> None
 
     with opened(home) as catalog:
         found = catalog.remotes.get(parse_key(key))
-        catalog.remotes.delete(found.key, actor=ACTOR)
-        _record(catalog, "delete-remote", found.key)
+        drop_remote(catalog, found.key)
     print_json(_json(found)) if as_json else print_line(f"deleted: {found.key}")
 
 
-def _put(catalog: "Catalog", made: "RemoteRecord") -> None:
+def write_remote(catalog: "Catalog", made: "RemoteRecord") -> None:
+    """Write a record with its audit event; raise InvalidInput, also for a file that it names and that is of no use."""
     from catalog.remotes.options import check_files
 
     check_files(made)
     catalog.remotes.put(made, actor=ACTOR)
     _record(catalog, "set-remote", made.key)
+
+
+def drop_remote(catalog: "Catalog", key: str) -> None:
+    """Delete a record with its audit event; raise RemoteUnknown."""
+    catalog.remotes.delete(key, actor=ACTOR)
+    _record(catalog, "delete-remote", key)
 
 
 def _record(catalog: "Catalog", action: str, key: str) -> None:

@@ -1,5 +1,6 @@
 """`entrepot distribution`: the paths that clients pull from and push to."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
@@ -83,7 +84,7 @@ def show_distribution(path: DistributionPath, *, home: Home = None, as_json: Jso
     """
     with opened(home) as catalog:
         found = catalog.distributions.get(path)
-        login = _login_of(catalog, found.remote) if found.remote and not as_json else ""
+        login = login_of_cache(catalog, found.remote) if found.remote and not as_json else ""
     if as_json:
         print_json(row_json(found))
         return
@@ -150,7 +151,7 @@ def create_distribution(
         raise InvalidInput(f"{cache_rules.OPTIONS} go with --remote")
     now = datetime.now(UTC)
     with opened(home, may_be_new=bool(remote)) as catalog:
-        login = _login_of(catalog, remote) if remote and private is None else ""
+        login = login_of_cache(catalog, remote) if remote and private is None else ""
         made = Distribution(
             parse_name(path),
             repository,
@@ -169,10 +170,9 @@ def create_distribution(
         catalog.snapshots.refresh()
         if catalog.distributions.find(path) is not None:
             raise Conflict(f"{path} is a distribution already; `entrepot distribution set` changes it")
-        below = [one.path for one in catalog.distributions.all() if remote and one.path.startswith(f"{path}/")]
-        if below:
-            raise Conflict(f"{below[0]} lies below {path}; a cache needs a path for itself")
-        made = _put(catalog, made, history_from)
+        if remote:
+            check_cache_path(path, [one.path for one in catalog.distributions.all()])
+        made = write_distribution(catalog, made, history_from)
     _tell(made, "created", as_json=as_json)
     if login:
         say(
@@ -225,7 +225,7 @@ def set_distribution(
             cache=replace(found.cache, **said.rules()).check(),
             updated_at=datetime.now(UTC),
         )
-        made = _put(catalog, made, history_from)
+        made = write_distribution(catalog, made, history_from)
     _tell(made, "changed", as_json=as_json)
 
 
@@ -237,13 +237,21 @@ def delete_distribution(path: DistributionPath, *, home: Home = None, as_json: J
     """
     with opened(home) as catalog:
         found = catalog.distributions.get(path)
-        catalog.distributions.delete(path, actor=ACTOR)
-        _record(catalog, "delete-distribution", path)
+        drop_distribution(catalog, path)
     _tell(found, "deleted", as_json=as_json)
 
 
-def _put(catalog: "Catalog", made: "Distribution", history_from: int | None) -> "Distribution":
-    """Write it; raise NameUnknown or VersionUnknown for what could not be served."""
+def check_cache_path(path: str, others: Iterable[str]) -> None:
+    """Raise Conflict where another path lies below that of a cache."""
+    from oci.errors import Conflict
+
+    for other in others:
+        if other.startswith(f"{path}/"):
+            raise Conflict(f"{other} lies below {path}; a cache needs a path for itself")
+
+
+def write_distribution(catalog: "Catalog", made: "Distribution", history_from: int | None) -> "Distribution":
+    """Write it with its audit event; raise NameUnknown or VersionUnknown for what could not be served."""
     old = catalog.distributions.find(made.path)
     is_other = old is None or (old.repository, old.version) != (made.repository, made.version)
     if not made.remote and is_other:
@@ -251,6 +259,12 @@ def _put(catalog: "Catalog", made: "Distribution", history_from: int | None) -> 
     written = catalog.distributions.put(made, actor=ACTOR, history_from=history_from)
     _record(catalog, "set-distribution", made.path)
     return written
+
+
+def drop_distribution(catalog: "Catalog", path: str) -> None:
+    """Delete it with its audit event; raise DistributionUnknown."""
+    catalog.distributions.delete(path, actor=ACTOR)
+    _record(catalog, "delete-distribution", path)
 
 
 def _record(catalog: "Catalog", action: str, path: str) -> None:
@@ -282,7 +296,7 @@ def _history_fields(found: "Distribution") -> dict[str, str]:
     return {"history": f"open from version {found.history_from} on"}
 
 
-def _login_of(catalog: "Catalog", remote: str) -> str:
+def login_of_cache(catalog: "Catalog", remote: str) -> str:
     """Return the login that the cache of a registry would use, as words; empty for none."""
     from catalog.remotes.cache_logins import login_of
     from catalog.remotes.clients import make_keychain

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from catalog.catalog import open_catalog
 from catalog.settings import Settings
+from flows.forms.run_tags import run_tags
 from flows.orchestration.ad_hoc import Say, UsedApi
 from flows.recovery.reaper import TAG
 from flows.recovery.run_locks import forget_run, hold_run, locks_folder
@@ -35,6 +36,8 @@ class Course:
     """How far a run has come, whatever Prefect knows of it: its id, and what it gave once its work was done."""
 
     run_id: str = ""
+    url: str = ""
+    """Where people see it; empty where that ends with the command."""
     is_done: bool = False
     given: Any = None
 
@@ -81,6 +84,7 @@ async def run_flow(
     Tasks of Prefect's are left behind then: end the process without waiting for them.
     """
     from prefect import tags
+    from prefect.utilities.urls import url_for
 
     progress, course, locks = Progress(on_word=say), Course(), locks_folder(settings)
     watched.set(progress)
@@ -88,9 +92,12 @@ async def run_flow(
     def begin(run_id: str) -> None:
         hold_run(locks, run_id)
         on_begin()
+        if api.server is None:  # one that goes on after the command
+            course.url = url_for("flow-run", obj_id=run_id, url_type="ui") or ""
+            say(f"flow run {course.url or run_id}")
 
     followed = observed(cast("Flow[..., Any]", flow), course, begin)
-    with tags(TAG):
+    with tags(TAG, *run_tags(request.model_dump(mode="json"))):
         running = asyncio.ensure_future(cast("Awaitable[ResultT]", followed(request)))
     watching = asyncio.create_task(api.lost())
     shown = asyncio.create_task(show(progress)) if show else None
@@ -99,6 +106,10 @@ async def run_flow(
         if not running.done() or (running.exception() is not None and not await _answers(api)):
             return cast("ResultT", _without_prefect(course, settings, api, say))
         return running.result()
+    except BaseException:
+        if course.url:
+            say(f"its log: {course.url}")
+        raise
     finally:
         for task in filter(None, (watching, shown)):
             task.cancel()

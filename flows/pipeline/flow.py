@@ -23,6 +23,8 @@ from flows.curate.request import CurateRequest
 from flows.image_build.flow import BASE_DIGEST, build_image
 from flows.image_build.request import BuildRequest
 from flows.pipeline.request import PipelineRequest, PipelineResult, Step
+from flows.promote.flow import promote_content
+from flows.promote.request import PromoteRequest
 from flows.runs.catalog import opened_catalog
 from flows.runs.operation import OperationResult
 from flows.runs.pull_command import registry_url
@@ -78,14 +80,14 @@ async def _run(request: PipelineRequest, catalog: Catalog) -> PipelineResult:
     )
     note("filter", f"the newest {request.newest} of {mirrored.repository}: {curated.summary()}")
     # 3. build
-    await _build(catalog, request, note)
+    tag = await _build(catalog, request, note)
     built = await asyncio.to_thread(catalog.snapshots.find, request.built)
-    if built is not None and TAG in built.tags:
-        await _vouch(catalog, request, built.tags[TAG], note)
+    if built is not None and tag in built.tags:
+        await _vouch(catalog, request, built.tags[tag], note)
         # 6. export
         await _export(catalog, request, note)
         # 7. pull
-        note("pull", await pull_back(catalog.settings, request.built))
+        note("pull", await pull_back(catalog.settings, request.built, tag))
     return PipelineResult(tuple(steps))
 
 
@@ -97,17 +99,19 @@ async def _result_of(run: Awaitable[Any]) -> Any:
     return await run
 
 
-async def _build(catalog: Catalog, request: PipelineRequest, note: Note) -> None:
-    """Build on the newest curated image, unless what is there was built on it."""
+async def _build(catalog: Catalog, request: PipelineRequest, note: Note) -> str:
+    """Build on the newest curated image, unless what is there was built on it; return the tag for the next steps.
+
+    Without buildah that is the curated image itself, promoted.
+    """
     if request.context is None:
-        return
+        return TAG
     if shutil.which("buildah") is None:
-        note("build", "left out, for buildah is not installed (`apt-get install buildah` on Debian and Ubuntu)")
-        return
+        return await _promote_unbuilt(catalog, request, note)
     tag, digest = await asyncio.to_thread(_newest, catalog, request.curated)
     if await asyncio.to_thread(_is_built_on, catalog, request, digest):
         note("build", f"{request.built}:{TAG} is built on {request.curated}:{tag} already")
-        return
+        return TAG
     host = registry_url(catalog.settings).partition("://")[2]
     base = f"{host}/{request.curated}@{digest}"
     result: OperationResult = await _result_of(
@@ -118,6 +122,22 @@ async def _build(catalog: Catalog, request: PipelineRequest, note: Note) -> None
         )
     )
     note("build", f"on {request.curated}:{tag}: {result.summary()}")
+    return TAG
+
+
+async def _promote_unbuilt(catalog: Catalog, request: PipelineRequest, note: Note) -> str:
+    """Promote the newest curated image to the place of the one that nothing here can build; return its tag."""
+    tag, digest = await asyncio.to_thread(_newest, catalog, request.curated)
+    note("build", "left out, for buildah is not installed (`apt-get install buildah` on Debian and Ubuntu)")
+    built = await asyncio.to_thread(catalog.snapshots.find, request.built)
+    if built is not None and built.tags.get(tag) == digest:
+        note("promote", f"{request.built}:{tag} is {request.curated}:{tag} already")
+        return tag
+    promoted: OperationResult = await _result_of(
+        promote_content(PromoteRequest(source=request.curated, repository=request.built, tags=(tag,)))
+    )
+    note("promote", f"{request.curated}:{tag} in its place: {promoted.summary()}")
+    return tag
 
 
 def _newest(catalog: Catalog, repository: str) -> tuple[str, Digest]:
@@ -155,7 +175,7 @@ async def _vouch(catalog: Catalog, request: PipelineRequest, digest: Digest, not
     built = await asyncio.to_thread(catalog.snapshots.get, request.built)
     checked = await asyncio.to_thread(check_signatures, catalog, built, digest, verifier)
     if PREDICATE_TYPES[_PREDICATE] in checked.predicate_types:
-        note("attest", f"{request.built}:{TAG} has the attestation already")
+        note("attest", f"{source} has the attestation already")
         return
     attested: OperationResult = await _result_of(
         attest_content(AttestRequest(source=source, document=request.document, type=_PREDICATE, key=request.key))
@@ -180,7 +200,7 @@ async def _export(catalog: Catalog, request: PipelineRequest, note: Note) -> Non
 
 
 @task(name="pull-back", **RETRIED)
-async def pull_back(settings: Settings, repository: str) -> str:
+async def pull_back(settings: Settings, repository: str, tag: str) -> str:
     """Pull the result through the registry, as a client would, every byte verified."""
     remote = parse_remote(f"{registry_url(settings)}/{repository}")
     file = password_file(settings)
@@ -190,8 +210,8 @@ async def pull_back(settings: Settings, repository: str) -> str:
         remote.host, scheme=remote.scheme, options=options, find_credential=lambda: login
     ) as transport:
         source = RemoteRepository(transport, repository)
-        root = await source.resolve(TAG)
+        root = await source.resolve(tag)
         report = await copy_graph(source, MemoryStore(repository), root)
         referrers = await source.referrers(root.digest)
     size = format_size(report.moved_bytes)
-    return f"{remote.host}/{repository}:{TAG}, {report.moved} items, {size} verified, {len(referrers)} referrers"
+    return f"{remote.host}/{repository}:{tag}, {report.moved} items, {size} verified, {len(referrers)} referrers"

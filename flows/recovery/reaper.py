@@ -56,8 +56,7 @@ class Reaper:
         """End the orphans that are there; return what was done with which run."""
         done: dict[str, Fate] = {}
         open_runs = await self._runs({"state": {"type": {"any_": _OPEN}}})
-        others = [*await self._crashed(open_runs), *await self._scheduled_children()]
-        runs = [await self._known(found) for found in [*open_runs, *others]]
+        runs = await self._candidates(open_runs)
         for run in runs:
             fate = judge(run, self._clock(), listening_since=self._listening_since)
             if fate is not None and run.id not in done and await self._is_still(run):
@@ -66,6 +65,16 @@ class Reaper:
                 done[run.id] = fate
         self._tidy({found["id"] for found in open_runs})
         return done
+
+    async def orphans(self) -> list[OpenRun]:
+        """Return the runs whose process is gone, and end none of them; one without a lock counts by what its server has heard."""
+        runs = await self._candidates(await self._runs({"state": {"type": {"any_": _OPEN}}}))
+        long_ago = datetime.fromtimestamp(0, UTC)
+        return [run for run in runs if judge(run, self._clock(), listening_since=long_ago) is not None]
+
+    async def _candidates(self, open_runs: list[Mapping[str, Any]]) -> list[OpenRun]:
+        others = [*await self._crashed(open_runs), *await self._scheduled_children()]
+        return [await self._known(found) for found in [*open_runs, *others]]
 
     async def _crashed(self, open_runs: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """Runs that a worker has seen crash, since a look was last taken: those with a lock still."""

@@ -28,12 +28,18 @@ def artifact_key(kind: str, repository: str) -> str:
 
 @asynccontextmanager
 async def progress_artifact(kind: str, name: str, progress: Progress) -> AsyncIterator[None]:
-    """Show a flow's progress while it runs, from INTERVAL on; a shorter flow leaves its end. A flow does not fail for that."""
+    """Show a flow's progress while it runs, from INTERVAL on; a shorter flow leaves its end: done, or in which phase it failed.
+
+    A flow does not fail for that.
+    """
     shown = _ShownProgress(artifact_key(f"{kind}-progress", name), progress)
     updates = asyncio.create_task(shown.update())
     try:
         yield
         progress.phase = "done"
+    except BaseException:
+        progress.phase = f"failed while {progress.phase}"
+        raise
     finally:
         updates.cancel()
         with suppress(asyncio.CancelledError):

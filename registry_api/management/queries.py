@@ -78,9 +78,16 @@ router = APIRouter(prefix="/api/v1", tags=["questions"], route_class=UnqueuedRou
 
 
 async def _respond(request: Request, context: RequestContext, query: QueryIn) -> Response:
-    """Run a query in one of this process's slots; raise TooManyRequests when none is free, and what the query fails with."""
-    context.check_administrator()
     form = query.format or choose_format(request.headers.get("accept", ""))
+    return answer_response(context, await answer_query(request, context, query, form), form)
+
+
+async def answer_query(request: Request, context: RequestContext, query: QueryIn, form: Format) -> Answer:
+    """Run a query of an administrator in one of this process's slots, and note it as an audit event.
+
+    Raises TooManyRequests when no slot is free, and what the query fails with.
+    """
+    context.check_administrator()
     question = read_question(query)
     settings = context.catalog.settings
     limits = limits_of(settings).lowered(rows=query.max_rows, timeout=query.timeout)
@@ -97,6 +104,11 @@ async def _respond(request: Request, context: RequestContext, query: QueryIn) ->
         context.note("query", query.named, outcome="refused", reason=error.message[:500], detail=detail)
         raise
     context.note("query", query.named, detail={**detail, "rows": result.rows, "bytes": result.size})
+    return result
+
+
+def answer_response(context: RequestContext, result: Answer, form: Format) -> Response:
+    """Return the response that sends a result."""
     headers = {"content-length": str(result.size), "entrepot-rows": str(result.rows), "cache-control": "no-store"}
     return StreamingResponse(_pieces(context.threads, result.file), media_type=MEDIA_TYPES[form], headers=headers)
 

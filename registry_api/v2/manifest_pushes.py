@@ -83,9 +83,11 @@ def parse_pushed(raw: bytes, content_type: str, algorithm: str) -> Manifest:
 
 def _store(registry: Registry, manifest: Manifest, name: str) -> None:
     """Check that the repository holds the manifest's parts, and store its bytes; on a thread."""
-    snapshot = registry.catalog.snapshots.find(name) or Snapshot(name, 0)
+    snapshot = registry.catalog.snapshots.find(name, is_confirmed=True) or Snapshot(name, 0)  # as each request is
     missing = [child.digest for child in manifest.manifests if _is_missing_child(snapshot, child)]
-    missing += [blob.digest for blob in required_blobs(manifest) if not _is_usable(registry, snapshot, blob.digest)]
+    parts = dict.fromkeys(blob.digest for blob in required_blobs(manifest) if blob.digest not in snapshot.blobs)
+    usable = registry.catalog.content.renew(name, parts)  # so that their leases outlast the commit
+    missing += [digest for digest in parts if digest not in usable]
     if missing and not registry.catalog.settings.is_sparse(name):
         raise ManifestBlobUnknown(
             f"{name} does not hold {len(missing)} part(s) of the manifest: push these first: {', '.join(missing[:5])}",
@@ -97,6 +99,7 @@ def _store(registry: Registry, manifest: Manifest, name: str) -> None:
         check_nesting(manifest, partial(_read_held, registry, snapshot))
     if manifest.digest not in snapshot.manifests or registry.catalog.content.size(manifest.digest) is None:
         registry.catalog.content.put(manifest.raw, manifest.digest, name, manifest.media_type)
+        registry.catalog.manifests.keep(manifest)
 
 
 def _held_manifest(snapshot: Snapshot, digest: Digest) -> tuple[str, int] | None:
@@ -110,13 +113,6 @@ def _read_held(registry: Registry, snapshot: Snapshot, digest: Digest, media_typ
 
 def _is_missing_child(snapshot: Snapshot, child: Descriptor) -> bool:
     return child.media_type in mediatypes.MANIFESTS and child.digest not in snapshot.manifests
-
-
-def _is_usable(registry: Registry, snapshot: Snapshot, digest: Digest) -> bool:
-    """Return whether the repository has a blob, or can fetch it; renews its lease, so that it outlasts the commit."""
-    if digest in snapshot.blobs:
-        return True
-    return registry.catalog.content.renew(snapshot.repository, digest)
 
 
 def _created(name: str, manifest: Manifest, tags: Sequence[str], warnings: Sequence[str]) -> WholeResponse:

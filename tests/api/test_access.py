@@ -16,6 +16,7 @@ from catalog.access.store import AccessStore
 from catalog.distributions.records import Distribution
 from oci.digest import Digest
 from tests.api.conftest import Api, codes, random_blob, serve, simple_manifest
+from tests.on_postgresql import staging_folder
 
 PASSWORD = "correct horse"
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -416,7 +417,7 @@ def test_blobs_above_the_limit_are_refused_and_leave_nothing(tmp_path: Path) -> 
         assert streamed.status_code == 413
         assert api.admin.get(location).status_code == 404
         assert api.push_blob("a", b"x" * 1000)
-        assert list((tmp_path / "home" / "blobs" / "staging").iterdir()) == []
+        assert list(staging_folder(tmp_path / "home").iterdir()) == []
 
 
 def test_so_many_uploads_may_be_open(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from oci.digest import Digest
 from tests.api.conftest import Api, codes, random_blob
+from tests.on_postgresql import blob_folder
 from tests.servers import wait_until
 
 DATA = bytes(range(256)) * 40
@@ -152,8 +153,7 @@ def test_a_client_that_goes_away_leaves_no_file_open(api: Api, name: str) -> Non
 
 def test_a_blob_whose_file_is_lost_is_an_error_of_ours_without_our_paths(api: Api, name: str) -> None:
     digest = api.push_blob(name, random_blob())
-    folder = api.catalog.settings.storage_folder
-    assert folder is not None
+    folder = blob_folder(api.catalog.settings.root)
     next(folder.rglob(digest.encoded)).unlink()
     answer = api.admin.get(f"/v2/{name}/blobs/{digest}")
     assert answer.status_code == 500
@@ -209,6 +209,7 @@ def test_requests_that_come_at_once_are_answered_in_turn(api: Api, name: str) ->
             assert _read_answer(stream) == data
 
 
+@pytest.mark.local_blobs("of the system's memory of files")
 def test_a_blob_that_has_left_the_memory_comes_from_disk(api: Api, name: str) -> None:
     data = random_blob(3_000_000)
     digest = api.push_blob(name, data)
@@ -219,6 +220,7 @@ def test_a_blob_that_has_left_the_memory_comes_from_disk(api: Api, name: str) ->
         assert api.admin.get(f"/v2/{name}/blobs/{digest}").content == data
 
 
+@pytest.mark.local_blobs("a file is cut short under our hands")
 def test_a_file_that_is_cut_short_while_it_is_sent_breaks_the_answer_off(api: Api, name: str) -> None:
     """Too late for another status: an answer that ends too early says it, and never one that looks complete."""
     data = random_blob(3_900_000)
@@ -242,6 +244,6 @@ def test_a_blob_that_was_opened_before_and_lost_since_is_an_error(api: Api, name
     data = random_blob()
     digest = api.push_blob(name, data)
     assert api.admin.get(f"/v2/{name}/blobs/{digest}").content == data
-    (path,) = (api.catalog.settings.root / "blobs").rglob(digest.encoded)
+    (path,) = blob_folder(api.catalog.settings.root).rglob(digest.encoded)
     path.unlink()
     assert api.admin.get(f"/v2/{name}/blobs/{digest}").status_code == 500

@@ -3,6 +3,7 @@
 import shutil
 
 import httpx
+import pytest
 
 from tests.api.conftest import Api
 
@@ -17,6 +18,7 @@ def test_readyz_is_200_when_it_can_serve(api: Api) -> None:
     assert (answer.status_code, answer.json()) == (200, {"status": "ok", "reasons": []})
 
 
+@pytest.mark.local_blobs("the folder is removed")
 def test_readyz_is_503_with_reasons_when_the_storage_cannot_be_written(own_api: Api) -> None:
     folder = own_api.catalog.settings.storage_folder
     assert folder is not None

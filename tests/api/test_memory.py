@@ -20,6 +20,7 @@ from oci.descriptor import Descriptor
 from oci.digest import Digest
 from tests.conftest import EntrepotFactory
 from tests.homes import new_home
+from tests.on_postgresql import blob_folder
 from tests.servers import wait_until
 
 SIZE = 1024 * 1024 * 1024
@@ -58,7 +59,7 @@ ZEROS = Digest("sha256:49bc20df15e412a64472421e13fe86ff1c5165e18b2afccf160d4dc19
 def _hold_zeros(home: Path) -> None:
     """Make a registry that has an image with a layer of SIZE bytes, in a file that is all hole."""
     with open_catalog(read_settings(home=new_home(home))) as catalog:
-        now, file = datetime.now(UTC), home / "blobs" / "sha256" / ZEROS.encoded[:2] / ZEROS.encoded
+        now, file = datetime.now(UTC), blob_folder(home) / "sha256" / ZEROS.encoded[:2] / ZEROS.encoded
 
         def place() -> None:
             file.parent.mkdir(parents=True)

@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.api.conftest import Api, codes, random_blob, serve, simple_manifest
 from tests.conftest import EntrepotFactory
+from tests.on_postgresql import blob_folder
 from tests.servers import wait_until
 
 TOKEN = "scrape-me"  # of this test
@@ -51,7 +52,7 @@ def test_a_failure_is_told_by_the_client_s_own_id(own_api: Api) -> None:
     raw = simple_manifest(own_api, "team/app")
     assert own_api.put_manifest("team/app", "v1", raw).status_code == 201
     blob = json.loads(raw)["layers"][0]["digest"]
-    for file in (own_api.catalog.settings.root / "blobs" / "sha256").rglob("*"):
+    for file in (blob_folder(own_api.catalog.settings.root) / "sha256").rglob("*"):
         if file.is_file():
             file.unlink()
     answer = own_api.anybody.get(f"/v2/team/app/blobs/{blob}", headers={"X-Request-Id": "mine-1"})
@@ -163,6 +164,7 @@ def test_each_request_has_its_line(entrepot_server: EntrepotFactory, form: str) 
     assert len(lines) == 2
 
 
+@pytest.mark.local_blobs("a file stands in the place of the folder")
 def test_the_log_of_events_is_json_where_asked_for(tmp_path: Path, entrepot_server: EntrepotFactory) -> None:
     server = entrepot_server(env={"ENTREPOT_LOG_FORMAT": "json"})
     folder = server.home / "blobs"

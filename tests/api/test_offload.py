@@ -17,6 +17,9 @@ PATH = f"/in/blobs/{name_of_digest(DIGEST)}"
 ASKS = {"X-Sendfile-Type": "X-Accel-Redirect"}
 
 
+pytestmark = pytest.mark.local_blobs("a proxy sends the files")
+
+
 @pytest.fixture(scope="module")
 def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """A registry that trusts this machine's proxies to send blobs."""

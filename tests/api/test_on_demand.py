@@ -23,6 +23,7 @@ from oci.pack import pack_artifact, pack_image
 from tests.api.conftest import Api, codes, serve
 from tests.conftest import EntrepotFactory
 from tests.mirror import mirror
+from tests.on_postgresql import staging_folder
 from tests.servers import wait_until
 from tests.upstream import Reply, Seen, Upstream
 
@@ -63,7 +64,7 @@ def get(api: Api, data: bytes, **headers: str) -> httpx.Response:
 
 
 def staged(tmp_path: Path) -> list[Path]:
-    return list((tmp_path / "entrepot" / "blobs" / "staging").iterdir())
+    return list(staging_folder(tmp_path / "entrepot").iterdir())
 
 
 def test_the_first_pull_fetches_and_keeps_it(tmp_path: Path, upstream: Upstream) -> None:

@@ -111,6 +111,7 @@ def _push_layer(api: Api, name: str, data: bytes, push: Callable[..., Digest]) -
     return f"/v2/{name}/blobs/{digest}"
 
 
+@pytest.mark.local_blobs("of calls of the system for a file")
 @pytest.mark.parametrize("size", [10_000, 100_000])
 def test_a_small_blob_is_opened_and_read_once(
     api: Api, name: str, push_simple: Callable[..., Digest], calls: Counter[str], size: int
@@ -119,6 +120,7 @@ def test_a_small_blob_is_opened_and_read_once(
     assert _pull(api, calls, "GET", path, 200) == {"open": 1, "preadv": 1}
 
 
+@pytest.mark.local_blobs("of calls of the system for a file")
 def test_a_blob_of_a_megabyte_is_sent_by_the_system(
     api: Api, name: str, push_simple: Callable[..., Digest], calls: Counter[str]
 ) -> None:

@@ -79,6 +79,7 @@ def test_a_manifest_takes_one_thread(own_api: Api, counted: "Counter[str]") -> N
     assert counted["syncs"] <= 3  # the third is the commit's, where it is written directly
 
 
+@pytest.mark.local_blobs("of folders and their syncs")
 def test_all_folders_of_an_algorithm_are_made_with_the_first_blob(own_api: Api, counted: "Counter[str]") -> None:
     """Each is synced once at most, not with the first blob of each."""
     folder = own_api.catalog.settings.root / "blobs" / "sha512"

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from catalog.catalog import open_catalog
 from catalog.settings import read_settings
 from cli.completion import join_words
-from cli.main import app
+from cli.main import new_app
 from tests.servers import ROOT
 from tests.unit.catalog.conftest import push_image
 
@@ -38,7 +38,7 @@ def complete(home: Path, line: str) -> list[str]:
         "COMP_CWORD": str(len(words) - 1),
         "ENTREPOT_HOME": str(home),
     }
-    ended = CliRunner().invoke(app, [], prog_name="entrepot", env=env)
+    ended = CliRunner().invoke(new_app(), [], prog_name="entrepot", env=env)
     assert ended.stderr == ""
     return ended.stdout.split()
 

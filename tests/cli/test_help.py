@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 from typer.testing import CliRunner
 
 from cli.help_panels import PANELS, panel_of
-from cli.main import app
+from cli.main import new_app
 from scripts.docs import commands, option_names
 
 LEAVES = {words: command for words, command in commands().items() if not isinstance(command, TyperGroup)}
@@ -29,7 +29,7 @@ def test_first_line_is_at_most_60_characters(words: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("words", LEAVES, ids=" ".join)
 def test_example_is_of_the_command_and_stays_on_one_line(words: tuple[str, ...]) -> None:
-    shown = CliRunner().invoke(app, [*words[1:], "--help"], env={"COLUMNS": "80"}).stdout
+    shown = CliRunner().invoke(new_app(), [*words[1:], "--help"], env={"COLUMNS": "80"}).stdout
     (example,) = [line.strip() for line in shown.splitlines() if line.strip().startswith("Example: ")]
     given = shlex.split(example.removeprefix("Example: "))
     assert tuple(given[: len(words)]) == words
@@ -38,10 +38,10 @@ def test_example_is_of_the_command_and_stays_on_one_line(words: tuple[str, ...])
 
 
 def test_help_shows_each_first_line_whole_under_its_panel() -> None:
-    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80"}).stdout
+    shown = CliRunner().invoke(new_app(), ["--help"], env={"COLUMNS": "80"}).stdout
     assert [line[:-1] for line in shown.splitlines() if line[:-1] in PANELS] == list(PANELS)
     assert "..." not in shown.partition("Operate:")[2]
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(new_app())
     assert isinstance(group, TyperGroup)
     flat = " ".join(shown.split())
     assert [c.help for c in group.commands.values() if (c.help or "").partition("\n")[0] not in flat] == []

@@ -19,7 +19,7 @@ def test_waits_are_told_in_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     shown = Progress(phase="copying", waits=waits)
 
     async def main() -> None:
-        telling = asyncio.create_task(progress_bar.tell_waits(shown))
+        telling = asyncio.create_task(progress_bar.tell_progress(shown))
         await told.wait()
         await asyncio.sleep(0)
         telling.cancel()

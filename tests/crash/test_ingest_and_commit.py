@@ -13,6 +13,7 @@ from oci.digest import Digest
 from tests.crash.acts import push_two
 from tests.crash.killing import RECORD, run_killed
 from tests.homes import new_home
+from tests.on_postgresql import staging_folder
 from tests.unit.catalog.conftest import push_image
 
 ROOMS = (
@@ -33,7 +34,7 @@ def check_nothing_is_half_there(home: Path) -> set[str]:
         tags = set(snapshot.tags)
         assert push_image(catalog, "team/app", "new", "new").snapshot.tags.keys() == {"stable", "new"}
         catalog.uploads.sweep(now=2**40)
-    assert not list((home / "blobs" / "staging").iterdir())
+    assert not list(staging_folder(home).iterdir())
     return tags
 
 

@@ -14,6 +14,7 @@ from oci.memory import MemoryStore
 from oci.pack import pack_image
 from tests.api.conftest import random_blob
 from tests.conftest import EntrepotFactory
+from tests.on_postgresql import staging_folder
 from tests.servers import EntrepotServer, wait_until
 
 
@@ -34,7 +35,7 @@ def test_kill_in_mid_upload(entrepot_server: EntrepotFactory) -> None:
     with socket.create_connection(("127.0.0.1", server.port)) as sock:
         head = f"PATCH {location} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {token}\r\nContent-Length: {len(data)}\r\n\r\n"
         sock.sendall(head.encode() + data[:3_000_000])
-        staging = server.home / "blobs" / "staging"
+        staging = staging_folder(server.home)
         wait_until(lambda: any(path.stat().st_size > 1_000_000 for path in staging.iterdir()), 10, "some is written")
         server.child.kill()
     server.restart()

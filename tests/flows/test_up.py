@@ -66,6 +66,8 @@ def test_from_nothing_to_a_pull_and_again(entrepot: Entrepot, podman: Client, to
     step = prefect(entrepot, ports["prefect"], f"task_runs/{run['parent_task_run_id']}")
     parent = prefect(entrepot, ports["prefect"], f"flow_runs/{step['flow_run_id']}")
     assert (parent["state_type"], bool(parent["deployment_id"])) == ("COMPLETED", True)
+    upstream = f"127.0.0.1:{ports['demo']}/demo/hello"
+    assert {"repo:demo/hello", "repo:demo/app", f"upstream:{upstream}"} <= set(parent["tags"])
     lines = dict(re.findall(r"^(sync|filter|build|sign|attest|export|pull) +(.*)$", shown, re.MULTILINE))
     assert list(lines) == ["sync", "filter", "build", "sign", "attest", "export", "pull"]
     assert "3 referrers" in lines["pull"]
@@ -77,9 +79,16 @@ def test_from_nothing_to_a_pull_and_again(entrepot: Entrepot, podman: Client, to
     refused = entrepot("up", "--demo")
     assert refused.returncode == 1
     assert f"as process {child.pid}" in refused.stderr
-    found = entrepot.json("sync", f"127.0.0.1:{ports['demo']}/demo/hello")  # on the server that is up
+    synced = entrepot("sync", upstream, "--json")  # on the server that is up
+    found = json.loads(synced.stdout)
     assert (found["version"], found["changed"]) == (1, False)
-    assert prefect(entrepot, ports["prefect"], f"flow_runs/{found['flow_run_id']}")["id"] == found["flow_run_id"]
+    run_id = found["flow_run_id"]
+    assert f"flow run http://127.0.0.1:{ports['prefect']}/runs/flow-run/{run_id}\n" in synced.stderr
+    run = prefect(entrepot, ports["prefect"], f"flow_runs/{run_id}")
+    assert {"repo:demo/hello", f"upstream:{upstream}"} <= set(run["tags"])
+    failed = entrepot("sync", f"127.0.0.1:{ports['demo']}/demo/none")
+    (url,) = re.findall(r"^flow run (\S+)$", failed.stderr, re.MULTILINE)
+    assert (failed.returncode, f"its log: {url}\n" in failed.stderr) == (1, True)
     stop(entrepot, child)
 
     child, _ = start(entrepot, "--json")
@@ -95,9 +104,17 @@ def test_from_nothing_to_a_pull_and_again(entrepot: Entrepot, podman: Client, to
     stop(entrepot, child)
 
 
-def test_when_a_part_dies_the_whole_ends_and_says_which(entrepot: Entrepot, prefect_database: Path) -> None:
+def test_without_buildah_the_rest_runs_and_when_a_part_dies_the_whole_ends(
+    entrepot: Entrepot, prefect_database: Path, tmp_path: Path
+) -> None:
     give_prefect_database(entrepot.home, prefect_database)
+    entrepot.env["PATH"] = without_buildah(tmp_path / "bin")
     child, _ = start(entrepot)
+    lines = dict(re.findall(r"^([a-z]+)  +(.*)$", child.output().partition("Flow run")[2], re.MULTILINE))
+    assert list(lines) == ["sync", "filter", "build", "promote", "sign", "attest", "export", "pull"]
+    assert "buildah is not installed" in lines["build"]
+    assert "demo/app:1.1.0" in lines["pull"]
+    assert "3 referrers" in lines["pull"]
     (registry,) = [
         int(folder.name)
         for folder in Path("/proc").iterdir()
@@ -108,6 +125,16 @@ def test_when_a_part_dies_the_whole_ends_and_says_which(entrepot: Entrepot, pref
     assert "registry ended" in child.output()
     assert "Traceback" not in child.output()
     assert processes_of(entrepot.home) == []
+
+
+def without_buildah(folder: Path) -> str:
+    """Return a PATH with all that is installed but buildah."""
+    folder.mkdir()
+    for place in os.environ["PATH"].split(os.pathsep):
+        for program in Path(place).iterdir() if Path(place).is_dir() else ():
+            if program.name != "buildah" and not (folder / program.name).is_symlink():
+                (folder / program.name).symlink_to(program)
+    return str(folder)
 
 
 def is_registry(folder: Path, home: Path) -> bool:

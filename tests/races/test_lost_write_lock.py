@@ -1,6 +1,7 @@
 """A writer whose session the server ends, so that another process writes in the midst of its write."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from catalog.postgres_address import parse_address
 from catalog.versions.change_feed import ChangeFeed
 from oci.errors import CatalogUnavailable, CatalogUnusable
 from tests.postgresql import PostgresServer
+from tests.servers import wait_until
 
 Loses = Callable[[Lake], None]
 
@@ -101,11 +103,11 @@ def test_what_another_has_written_before_the_end_of_a_write_is_not_taken_as_read
     feed = ChangeFeed(ours)
     finish = ours.metadata.finish
 
-    def late() -> int:
+    def late(*, is_direct: bool) -> int:
         monkeypatch.setattr(ours.metadata, "finish", finish)
         loses(ours)
         put(other, "other")
-        return finish()
+        return finish(is_direct=is_direct)
 
     ours.confirm()
     feed.acknowledge(feed.read())
@@ -229,3 +231,22 @@ def test_a_step_of_the_schema_is_made_once(
     lake.close()
     for database in databases:
         database.close()
+
+
+def test_who_gets_the_lock_builds_on_what_was_committed_while_it_waited(
+    lakes: tuple[Lake, Lake], loses: Loses, postgres_server: PostgresServer
+) -> None:
+    """Also where transactions of the database see by default what there was when they began."""
+    ours, other = lakes
+    assert isinstance(ours.metadata, PostgresMetadata)
+    database = ours.metadata.address.database
+    postgres_server.execute(f"ALTER DATABASE {database} SET default_transaction_isolation = 'repeatable read'")
+    loses(ours)
+    waits = f"SELECT 1 FROM pg_stat_activity WHERE datname = '{database}' AND wait_event = 'advisory'"
+    with ThreadPoolExecutor(1) as threads:
+        with other.write() as writer:
+            waiting = threads.submit(put, ours, "later")
+            wait_until(lambda: bool(postgres_server.execute(waits)), 10, "ours waits for the lock")
+            writer.insert("pulls", [("team/app", "", "sooner", date(2026, 1, 1), 1, datetime.now(UTC))])
+        assert waiting.result(timeout=30) == (writer.after, writer.after + 2)
+    assert digests(ours) == {"first", "second", "sooner", "later"}

@@ -1,4 +1,4 @@
-"""A session on DuckLake's tables in PostgreSQL; what it writes travels in one pipeline.
+"""A session on DuckLake's tables in PostgreSQL; what it reads travels in one pipeline, and what it writes in another.
 
 DuckLake keeps inlined texts as bytes there, and times and nested values as text.
 """
@@ -20,34 +20,43 @@ _NAMES = (
 
 
 class PostgresSession:
-    """See `transaction.Session`. The connection is whoever's holds the write lock: without the lock there is no commit."""
+    """See `transaction.Session`. The connection is whoever's holds the write lock: without the lock there is no commit.
 
-    def __init__(self, connection: "psycopg.Connection[Any]") -> None:
-        self._connection = connection
-        self._cursor = connection.cursor()
+    `after_commit` is a statement that travels with COMMIT, and is run when that has succeeded.
+    """
+
+    def __init__(self, connection: "psycopg.Connection[Any]", *, after_commit: str) -> None:
+        self._connection, self._after_commit = connection, after_commit
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        self._cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         try:
-            with self._connection.pipeline():
-                yield
+            yield
         except BaseException:
             with suppress(psycopg.OperationalError):
                 self._connection.execute("ROLLBACK")
             raise
 
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        with self._connection.pipeline():
+            yield
+
+    def begin(self) -> None:
+        self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+
     def commit(self) -> None:
-        self._cursor.execute("COMMIT")
+        self._connection.execute("COMMIT")
+        self._connection.execute(self._after_commit)
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> "psycopg.Cursor[Any]":
-        return self._cursor.execute(translate(sql), parameters)
+        return self._connection.execute(translate(sql), parameters)
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        self._cursor.executemany(translate(sql), rows)
+        self._connection.cursor().executemany(translate(sql), rows)
 
     def names(self, table: str) -> list[str]:
-        return [row[0] for row in self._cursor.execute(_NAMES, (f'"{table}"',))]
+        return [row[0] for row in self._connection.execute(_NAMES, (f'"{table}"',))]
 
     def encode(self, columns: Sequence[LakeColumn], rows: Sequence[tuple[Cell, ...]]) -> Sequence[Sequence[Any]]:
         texts = [place for place, column in enumerate(columns, _SYSTEM) if column.type == "varchar"]
@@ -63,4 +72,4 @@ class PostgresSession:
         return encoded
 
     def close(self) -> None:
-        self._cursor.close()
+        """Do nothing: the connection is the lock's."""

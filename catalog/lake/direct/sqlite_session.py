@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,18 @@ class SqliteSession:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        self.execute("BEGIN IMMEDIATE")
         try:
             yield
         except BaseException:
             with suppress(sqlite3.OperationalError):  # a failed COMMIT may have ended the transaction
                 self.execute("ROLLBACK")
             raise
+
+    def batch(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def begin(self) -> None:
+        self.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
         self.execute("COMMIT")

@@ -24,9 +24,10 @@ FORMAT = "1.0"
 """The version of DuckLake's format that is written."""
 _SYSTEM = ("row_id", "begin_snapshot", "end_snapshot")
 
-_OPTIONS = "SELECT key, value FROM ducklake_metadata WHERE scope IS NULL AND key IN ('version', 'encrypted')"
-_NEWEST = """SELECT snapshot_id, schema_version, next_catalog_id, next_file_id FROM ducklake_snapshot
-ORDER BY snapshot_id DESC LIMIT 1"""
+_NEWEST = """SELECT snapshot_id, schema_version, next_catalog_id, next_file_id,
+(SELECT max(value) FROM ducklake_metadata WHERE scope IS NULL AND key = 'version'),
+(SELECT max(value) FROM ducklake_metadata WHERE scope IS NULL AND key = 'encrypted')
+FROM ducklake_snapshot ORDER BY snapshot_id DESC LIMIT 1"""
 _TABLE = """SELECT t.table_id FROM ducklake_table t JOIN ducklake_schema s ON s.schema_id = t.schema_id
 WHERE t.table_name = ? AND s.schema_name = 'main' AND t.end_snapshot IS NULL AND s.end_snapshot IS NULL"""
 _COLUMNS = """SELECT column_id, column_name, column_type, nulls_allowed, parent_column FROM ducklake_column
@@ -56,17 +57,35 @@ class _Shape:
     columns: tuple[LakeColumn, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Newest:
+    """The newest snapshot, and what the lake says of all."""
+
+    snapshot_id: int
+    schema_version: int
+    next_catalog_id: int
+    next_file_id: int
+    format: str | None
+    encrypted: str | None
+
+
 class Session(Protocol):
     """One thread's connection to the database. Statements have `?` for parameters."""
 
     def transaction(self) -> AbstractContextManager[None]:
-        """Begin; undo all when an error leaves it, and do not commit."""
+        """Undo all when an error leaves it, and do not commit."""
+
+    def batch(self) -> AbstractContextManager[None]:
+        """Let statements of the context travel together: their rows are read after it, and what fails is raised by its end."""
+
+    def begin(self) -> None:
+        """Begin the transaction."""
 
     def commit(self) -> None:
-        """Commit; durable on return."""
+        """Commit; durable on return, or at the end of the batch."""
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
-        """Return a cursor."""
+        """Return a cursor of its own."""
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> object:
         """Run one statement for each row."""
@@ -93,40 +112,61 @@ class Bookkeeping:
     def commit(self, commit: DirectCommit, *, before: Callable[[int], None]) -> int:
         """Write a commit; return its snapshot's number. Durable on return.
 
-        `before` is called with this number when nothing is left but to commit; what it raises undoes all. Raises NotDirect, or
-        an error of the database; nothing is written then, unless it was the commit that failed.
+        `before` is called with this number when nothing is left but to write and commit; what it raises undoes all. Raises
+        NotDirect, or an error of the database; nothing is written then, unless it was the commit that failed.
         """
         try:
             with self._session.transaction():
-                snapshot_id = self._write(commit)
+                newest, states = self._read(commit)
+                snapshot_id = newest.snapshot_id + 1
+                plans = [
+                    (state, plan_append(state, append, snapshot_id))
+                    for state, append in zip(states, commit.appends, strict=True)
+                ]
                 before(snapshot_id)
-                self._session.commit()
+                with self._session.batch():
+                    self._write(commit, newest, plans)
+                    self._session.commit()
         except BaseException:
             self._shapes.clear()
             raise
         return snapshot_id
 
-    def _write(self, commit: DirectCommit) -> int:
-        execute = self._session.execute
-        if dict(execute(_OPTIONS).fetchall()) not in ({"version": FORMAT, "encrypted": "false"}, {"version": FORMAT}):
+    def _read(self, commit: DirectCommit) -> tuple[_Newest, list[TableState]]:
+        """Begin, and read what the commit builds on: in one batch, as long as the shapes of the tables are known."""
+        session, tables = self._session, [append.table for append in commit.appends]
+        known = [self._shapes[table] for table in tables if table in self._shapes]
+        with session.batch():
+            session.begin()
+            found = session.execute(_NEWEST)
+            asked = [self._ask_state(shape) for shape in known]
+        newest = _Newest(*found.fetchone())
+        if newest.format != FORMAT or newest.encrypted not in (None, "false"):
             raise NotDirect("another version of DuckLake's format, or encryption")
-        newest, schema_version, next_catalog_id, next_file_id = execute(_NEWEST).fetchone()
-        if schema_version != self._schema_version:
+        if newest.schema_version == self._schema_version and len(known) == len(tables):
+            return newest, [_state_of(shape, *cursors) for shape, cursors in zip(known, asked, strict=True)]
+        if newest.schema_version != self._schema_version:
             self._shapes.clear()
-            self._schema_version = schema_version
-        snapshot_id = newest + 1
+            self._schema_version = newest.schema_version
+        shapes = [self._shapes.get(table) or self._read_shape(table) for table in tables]
+        return newest, [_state_of(shape, *self._ask_state(shape)) for shape in shapes]
+
+    def _ask_state(self, shape: _Shape) -> tuple[Any, Any, Any]:
+        return tuple(self._session.execute(sql, (shape.id,)) for sql in (_INLINED, _COUNTS, _STATISTICS))
+
+    def _write(self, commit: DirectCommit, newest: _Newest, plans: Iterable[tuple[TableState, TablePlan]]) -> None:
+        execute, snapshot_id = self._session.execute, newest.snapshot_id + 1
         execute(
             "INSERT INTO ducklake_snapshot (snapshot_id, snapshot_time, schema_version, next_catalog_id, next_file_id) "
             "VALUES (?, ?, ?, ?, ?)",
             (
-                snapshot_id, lake_time(datetime.now(UTC)), schema_version,
-                next_catalog_id, next_file_id + len(commit.appends),
+                snapshot_id, lake_time(datetime.now(UTC)), newest.schema_version,
+                newest.next_catalog_id, newest.next_file_id + len(commit.appends),
             ),
         )  # fmt: skip
         tables = []
-        for append in commit.appends:
-            state = self._read_state(append.table)
-            self._apply(state, plan_append(state, append, snapshot_id))
+        for state, plan in plans:
+            self._apply(state, plan)
             tables.append(state.id)
         changes = ",".join(f"inlined_insert:{number}" for number in sorted(tables))
         execute(
@@ -134,18 +174,6 @@ class Bookkeeping:
             "(snapshot_id, changes_made, author, commit_message, commit_extra_info) VALUES (?, ?, ?, ?, ?)",
             (snapshot_id, changes, commit.author, commit.message, commit.note),
         )
-        return int(snapshot_id)
-
-    def _read_state(self, table: str) -> TableState:
-        execute = self._session.execute
-        shape = self._shapes.get(table) or self._read_shape(table)
-        inlined = self._inlined(shape.id)
-        counts = execute(_COUNTS, (shape.id,)).fetchone()
-        statistics = {
-            number: Bounds(None if has_null is None else bool(has_null), least, greatest)
-            for number, has_null, least, greatest in execute(_STATISTICS, (shape.id,))
-        }
-        return TableState(shape.id, shape.columns, inlined, counts, statistics)
 
     def _read_shape(self, table: str) -> _Shape:
         """Read and keep what the schema says of a table; raise NotDirect where its inlined rows have another shape."""
@@ -155,7 +183,7 @@ class Bookkeeping:
             raise NotDirect("no such table")
         number = int(found[0][0])
         columns = build_columns(execute(_COLUMNS, (number,)).fetchall())
-        inlined = self._inlined(number)
+        inlined = _inlined(execute(_INLINED, (number,)))
         names = self._session.names(inlined)
         if names != [*_SYSTEM, *(column.name for column in columns)]:
             raise NotDirect("inlined rows of a former shape")
@@ -163,13 +191,6 @@ class Bookkeeping:
         self._inserts[inlined] = f'INSERT INTO "{inlined}" ({listed}) VALUES ({", ".join("?" * len(names))})'
         self._shapes[table] = _Shape(number, columns)
         return self._shapes[table]
-
-    def _inlined(self, table_id: int) -> str:
-        """Return where new rows of a table go; raise NotDirect where none were inlined yet."""
-        row = self._session.execute(_INLINED, (table_id,)).fetchone()
-        if row is None:
-            raise NotDirect("no inlined rows yet")
-        return str(row[0])
 
     def _apply(self, state: TableState, plan: TablePlan) -> None:
         session = self._session
@@ -202,3 +223,19 @@ class Bookkeeping:
     def close(self) -> None:
         """Close the session."""
         self._session.close()
+
+
+def _inlined(found: Any) -> str:
+    """Return where new rows of a table go; raise NotDirect where none were inlined yet."""
+    row = found.fetchone()
+    if row is None:
+        raise NotDirect("no inlined rows yet")
+    return str(row[0])
+
+
+def _state_of(shape: _Shape, inlined: Any, counts: Any, statistics: Any) -> TableState:
+    bounds = {
+        number: Bounds(None if has_null is None else bool(has_null), least, greatest)
+        for number, has_null, least, greatest in statistics
+    }
+    return TableState(shape.id, shape.columns, _inlined(inlined), counts.fetchone(), bounds)

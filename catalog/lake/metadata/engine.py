@@ -76,8 +76,11 @@ class Metadata(Protocol):
     def renew(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Have DuckDB, by a connection of its instance, read rows by a secret that has not expired; cheap where none is due."""
 
-    def lock(self) -> AbstractContextManager[None]:
-        """Be the one writer of all processes that use it; raise CatalogBusy, CatalogUnavailable."""
+    def lock(self, *, changes: bool = False) -> AbstractContextManager[None]:
+        """Be the one writer of all processes that use it; raise CatalogBusy, CatalogUnavailable.
+
+        With `changes`, know the newest snapshot, as `hold` does, and raise what `check_mark` raises.
+        """
 
     def check_mark(self) -> None:
         """Raise CatalogMoved where nothing may be written, CatalogNewer where not by this process; the lock is held."""
@@ -103,8 +106,11 @@ class Metadata(Protocol):
     def cancel(self, before: int) -> None:
         """End a write that has written nothing."""
 
-    def finish(self) -> int:
-        """End a write; return the position after it. Others learn of it."""
+    def finish(self, *, is_direct: bool) -> int:
+        """End a write; return the position after it. Others learn of it.
+
+        One that `is_direct` is known to be the next snapshot. DuckDB makes none where nothing changes.
+        """
 
     def heal(self) -> bool:
         """End the commit of a writer that died in it; return False when a writer is alive."""

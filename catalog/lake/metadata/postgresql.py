@@ -35,20 +35,41 @@ log = logging.getLogger("catalog")
 RENEWED_EVERY = 30.0
 """Seconds in which credentials for S3 are looked at once at most; boto3 renews those of a role ten minutes before they end."""
 _LOCK = lock_key("catalogue")
-_KEEPALIVE = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
-"""The server gives up the lock of a machine that was cut off after some 25 seconds."""
+_UNLOCK = f"SELECT pg_advisory_unlock({_LOCK})"
+_HOLDERS = """SELECT pid, coalesce(application_name, ''), coalesce(host(client_addr), 'this machine')
+FROM pg_locks JOIN pg_stat_activity USING (pid)
+WHERE locktype = 'advisory' AND granted AND ((classid::bigint << 32) | objid::bigint) = ?"""
+_SESSION = {
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "default_transaction_isolation": r"read\ committed",
+}
+"""The server gives up the lock of a machine that was cut off after some 25 seconds. What travels with the wish for the lock sees
+what was committed before the lock was given, whatever the database has as its default."""
 _MAY_WRITE = f"SELECT ({MARK_SQL}), (SELECT number FROM {SCHEMA}.schema_versions WHERE name = 'lake')"
 """Asks for the mark, and for the number of the lake's schema that a process must know to write; none: any."""
+_BASE = f"{_MAY_WRITE}, ({NEWEST})"
+"""Asks for the newest snapshot besides."""
 _REFUSE_OLDER = f"""INSERT INTO {SCHEMA}.schema_versions VALUES ('lake', %s)
 ON CONFLICT (name) DO UPDATE SET number = greatest(schema_versions.number, excluded.number)"""
+_NEXT = "snapshot "
+"""What a notification of a snapshot begins with; its number follows. Earlier releases say nothing, and ask for it."""
+_TELLS = f"""SELECT 1 FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
+WHERE tgname = 'tell_of_snapshot' AND prosrc LIKE '%{_NEXT}%'"""
 _TRIGGER = f"""
 CREATE OR REPLACE FUNCTION {SCHEMA}.tell_of_snapshot() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM pg_notify('{CHANNEL}', '');
+    PERFORM pg_notify('{CHANNEL}', '{_NEXT}' || NEW.snapshot_id);
     RETURN NULL;
 END $$;
 CREATE OR REPLACE TRIGGER tell_of_snapshot AFTER INSERT ON public.ducklake_snapshot
 FOR EACH ROW EXECUTE FUNCTION {SCHEMA}.tell_of_snapshot()"""
+
+
+def write_lock_holders(database: PostgresDatabase) -> list[str]:
+    """Return who holds the write lock, in words; one query."""
+    return [f"session {pid} ({name} of {host})" for pid, name, host in database.rows(_HOLDERS, [_LOCK])]
 
 
 class PostgresMetadata:
@@ -64,6 +85,7 @@ class PostgresMetadata:
         self.extensions = (*POSTGRES, *data.extensions)
         self._connection: psycopg.Connection[Any] | None = None
         self._base, self._schema = 0, 0
+        self._is_locked = False
         self.sequence = SnapshotPosition()
         self.worker = _DirectWriter(self)
         self._loop_connection = LoopConnection(self.address, self.sequence)
@@ -79,12 +101,11 @@ class PostgresMetadata:
         self._schema = schema
         self.attach_anew(connection, inlined_rows=inlined_rows)
         with self._database.transaction() as transaction:
-            found = transaction.execute("SELECT 1 FROM pg_trigger WHERE tgname = 'tell_of_snapshot'").fetchone()
-            if found is None:
+            if transaction.execute(_TELLS).fetchone() is None:
                 transaction.execute(_TRIGGER)
         self.confirm()
         if self._listener is not None:
-            self._listener.watch(self._look)
+            self._listener.watch(self._look, take=self._take)
 
     def attach_anew(self, connection: duckdb.DuckDBPyConnection, *, inlined_rows: int) -> None:
         attach_postgres(connection, self.address, self.data, options=f", DATA_INLINING_ROW_LIMIT {inlined_rows}")
@@ -105,19 +126,25 @@ class PostgresMetadata:
             self._renewing.release()
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        connection = self._take_lock()
+    def lock(self, *, changes: bool = False) -> Iterator[None]:
+        connection, base = self._take_lock(changes)
+        self._is_locked = True
         try:
+            if base is not None:
+                self._check_mark(*base[:2])
+                self._build_on(base[2])
             yield
         finally:
             try:
-                connection.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
+                if self._is_locked:
+                    connection.execute(_UNLOCK)
             except psycopg.Error:
                 connection.close()
 
-    def _take_lock(self) -> "psycopg.Connection[Any]":
+    def _take_lock(self, changes: bool) -> "tuple[psycopg.Connection[Any], Any]":
+        """Return the session that holds the lock; with `changes`, what `_BASE` says."""
         try:
-            return self._locked_connection()
+            return self._locked_connection(changes)
         except psycopg.errors.LockNotAvailable:
             raise CatalogBusy(
                 f"another process has held the write lock of {self.place} for {self._lock_timeout:g} s; "
@@ -126,38 +153,57 @@ class PostgresMetadata:
         except psycopg.OperationalError as error:
             raise connection_error(self.address, error) from error
 
-    def _locked_connection(self) -> "psycopg.Connection[Any]":
+    def _locked_connection(self, changes: bool) -> "tuple[psycopg.Connection[Any], Any]":
         if self._connection is not None and not self._connection.closed:
             try:
-                self._wait_for_lock(self._connection)
+                return self._connection, self._wait_for_lock(self._connection, changes)
             except psycopg.errors.LockNotAvailable:
                 raise
             except psycopg.OperationalError:  # the server has ended it since
                 self._connection.close()
-            else:
-                return self._connection
         milliseconds = str(int(self._lock_timeout * 1000))
-        self._connection = connect_postgres(self.address, purpose="writer", lock_timeout=milliseconds, **_KEEPALIVE)
+        self._connection = connect_postgres(self.address, purpose="writer", lock_timeout=milliseconds, **_SESSION)
         self.worker.forget()
-        self._wait_for_lock(self._connection)
-        return self._connection
+        return self._connection, self._wait_for_lock(self._connection, changes)
 
-    def _wait_for_lock(self, connection: "psycopg.Connection[Any]") -> None:
-        """Take the lock; raise LockNotAvailable after the timeout. The server takes one of 0 ms for none at all."""
-        if self._lock_timeout >= 0.001:
-            connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
-            return
-        row = connection.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,)).fetchone()
-        if not (row and row[0]):
-            raise psycopg.errors.LockNotAvailable
+    def _wait_for_lock(self, connection: "psycopg.Connection[Any]", changes: bool) -> Any:
+        """Take the lock, and ask `_BASE` where there are to be changes; raise LockNotAvailable after the timeout.
+
+        The server takes a timeout of 0 ms for none at all. The question travels with the wish for the lock, and is answered when
+        the lock is there. Who fails gives the session up, and a lock with it.
+        """
+        if self._lock_timeout < 0.001:
+            row = connection.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,)).fetchone()
+            if not (row and row[0]):
+                raise psycopg.errors.LockNotAvailable
+            return connection.execute(_BASE).fetchone() if changes else None
+        try:
+            with connection.pipeline():
+                answer = connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+                if changes:
+                    answer = connection.execute(_BASE)
+            return answer.fetchone() if changes else None
+        except BaseException:
+            connection.close()
+            raise
 
     def _look(self, rows: Rows, is_new: bool) -> None:  # noqa: ARG002  # what is known only grows
         """Learn of commits, on the listener's thread."""
         self.sequence.advance(int(rows(NEWEST, ())[0][0] or 0))
 
+    def _take(self, payload: str) -> bool:
+        """Learn of a commit by its notification, on the listener's thread."""
+        number = payload.removeprefix(_NEXT)
+        if number == payload or not number.isdecimal():
+            return False
+        self.sequence.advance(int(number))
+        return True
+
     def check_mark(self) -> None:
         row = self.lock_connection.execute(_MAY_WRITE).fetchone()
-        text, needed = row or (None, None)
+        self._check_mark(*(row or (None, None)))
+
+    def _check_mark(self, text: str | None, needed: int | None) -> None:
         mark = parse_mark(text, self.place)
         if mark is not None and (mark.state == "moved" or not self._database.is_arriving):
             mark.check(self.place)
@@ -171,11 +217,13 @@ class PostgresMetadata:
         self.lock_connection.execute(_REFUSE_OLDER, (number,))
 
     def begin(self) -> int:
-        self.hold()
-        return self.sequence.value
+        return self._base * 2
 
     def hold(self) -> None:
-        self._base = self._ask_newest()
+        self._build_on(self._ask_newest())
+
+    def _build_on(self, newest: int | None) -> None:
+        self._base = newest or 0
         self.sequence.advance(self._base)
 
     def check_held(self) -> None:
@@ -198,7 +246,10 @@ class PostgresMetadata:
     def cancel(self, before: int) -> None:
         """Do nothing: nobody was told that a write begins."""
 
-    def finish(self) -> int:
+    def finish(self, *, is_direct: bool) -> int:
+        if is_direct:
+            self.sequence.advance(self._base + 1)
+            return (self._base + 1) * 2
         with suppress(CatalogUnavailable):  # then the listener tells
             self.sequence.advance(self._ask_newest())
         return min(self.sequence.value, (self._base + 1) * 2)  # others wrote more where the lock was lost
@@ -245,6 +296,10 @@ class PostgresMetadata:
         if self._connection is not None:
             self._connection.close()
 
+    def note_unlocked(self) -> None:
+        """Know that a direct commit has given the lock back: it was the last of its write."""
+        self._is_locked = False
+
     @property
     def lock_connection(self) -> "psycopg.Connection[Any]":
         """Return the session that holds the lock."""
@@ -279,14 +334,16 @@ class _DirectWriter:
                 raise self._metadata.overtaken()
 
         if self._bookkeeping is None:
-            self._bookkeeping = Bookkeeping(PostgresSession(self._metadata.lock_connection))
+            self._bookkeeping = Bookkeeping(PostgresSession(self._metadata.lock_connection, after_commit=_UNLOCK))
         try:
-            return self._bookkeeping.commit(DirectCommit(appends, author, text, note), before=check)
+            made = self._bookkeeping.commit(DirectCommit(appends, author, text, note), before=check)
         except psycopg.errors.ReadOnlySqlTransaction as error:  # the server has become a standby
             self._metadata.lock_connection.close()
             raise connection_error(self._metadata.address, error) from error
         except psycopg.Error as error:
             raise WorkerDied(base + 1) from error
+        self._metadata.note_unlocked()
+        return made
 
     def stop(self, *, now: bool = False) -> None:  # noqa: ARG002
         self.forget()

@@ -61,7 +61,7 @@ class SqliteMetadata:
         """Do nothing: the rows are files."""
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, *, changes: bool = False) -> Iterator[None]:
         """Be the one writer on this machine, by a lock on a file beside the catalogue."""
         try:
             self._lock.acquire()
@@ -72,6 +72,8 @@ class SqliteMetadata:
             ) from None
         try:
             self._end_dead_commit()
+            if changes:
+                self._mark.check()
             yield
         finally:
             self._lock.release()
@@ -100,7 +102,7 @@ class SqliteMetadata:
     def cancel(self, before: int) -> None:
         self.sequence.restore(before)
 
-    def finish(self) -> int:
+    def finish(self, *, is_direct: bool) -> int:  # noqa: ARG002  # the counter is looked at by all who read
         return self.sequence.finish()
 
     def heal(self) -> bool:

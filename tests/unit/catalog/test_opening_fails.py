@@ -31,9 +31,7 @@ def fail(*_: object, **__: object) -> None:
     raise CatalogUnusable("a fault of the test")
 
 
-@pytest.mark.parametrize(
-    "step", ["open_lake", "_migrate", "open_index", "open_uploads", "grant_rights_of_older_releases"]
-)
+@pytest.mark.parametrize("step", ["open_lake", "_migrate", "open_index", "grant_rights_of_older_releases"])
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
 def test_what_was_opened_is_closed(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str, step: str

@@ -1,0 +1,30 @@
+"""What people look through, by noun: the catalogue hands this out."""
+
+from collections.abc import Iterable
+
+from catalog.browse.manifest_summaries import ManifestSummaries, read_summaries
+from catalog.browse.recency import Recency
+from catalog.browse.search import Found, SearchTerm, Within, search_content
+from catalog.browse.version_pages import ListedVersion, read_versions
+from catalog.lake.connection import Lake
+from oci.digest import Digest
+
+
+class Browse:
+    """Reads what pages show; usable from any thread, and each method is one query."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+        self.recency = Recency(lake)
+
+    def summaries(self, repository: str, digests: Iterable[Digest]) -> ManifestSummaries:
+        """Return summaries of some manifests of a repository, and its pulls."""
+        return read_summaries(self._lake, repository, digests)
+
+    def versions(self, repository: str, *, before: int, limit: int) -> list[ListedVersion]:
+        """Return versions with numbers below `before`, newest first; none for a repository that is not there."""
+        return read_versions(self._lake, repository, before=before, limit=limit)
+
+    def search(self, term: SearchTerm, within: Iterable[Within], *, limit: int) -> list[Found]:
+        """Return what a term finds in versions of some repositories."""
+        return search_content(self._lake, term, within, limit=limit)

@@ -1,0 +1,103 @@
+"""Search in what repositories hold: by tag, by digest, and by labels and annotations; within the versions one may see."""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from catalog.lake.connection import Lake, listed
+from catalog.lake.nested_values import MAX_NUMBER, as_nested
+from oci.digest import Digest
+
+TermKind = Literal["text", "digest", "label"]
+_DIGEST = re.compile(r"(?:sha(?:256|512):)?([0-9a-f]{7,128})")
+_LABEL = re.compile(r"([^=\s]{1,200})=(.{0,300})")
+
+
+class SearchTerm(NamedTuple):
+    """What is looked for: the text of a tag, the beginning of a digest, or a label or annotation `key` with a value."""
+
+    kind: TermKind
+    text: str
+    key: str = ""
+
+
+class Within(NamedTuple):
+    """A repository to look in, as of one of its versions; None is the latest."""
+
+    repository: str
+    version: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A tag, manifest or blob that was found; of a label also the value that it has."""
+
+    repository: str
+    kind: str
+    tag: str
+    digest: Digest
+    value: str = ""
+
+
+def parse_term(text: str) -> SearchTerm:
+    """Read what somebody typed: a digest or seven or more of its digits, `KEY=VALUE`, else a text. Pure."""
+    text = text.strip()
+    if (found := _DIGEST.fullmatch(text.lower())) and (":" in text or re.search(r"\d", text)):
+        return SearchTerm("digest", found[1])
+    if found := _LABEL.fullmatch(text):
+        return SearchTerm("label", found[2], found[1])
+    return SearchTerm("text", text)
+
+
+_WITHIN = """
+WITH within AS (
+    SELECT unnest(string_split($names, ' ')) AS repository, unnest(string_split($versions, ' '))::BIGINT AS upto
+)"""
+_SUMMED = f"""{_WITHIN}
+SELECT repository, kind, coalesce(tag, ''), digest, '' FROM records JOIN within USING (repository)
+WHERE version <= upto AND {{where}} GROUP BY repository, kind, tag, digest
+HAVING sum(CASE action WHEN 'add' THEN 1 ELSE -1 END) > 0 ORDER BY {{order}} repository, kind DESC, tag LIMIT $limit"""
+"""Rows that remove something name it as those that added it do: what is held is their sum, in one look at the rows."""
+_LABELLED = f"""{_WITHIN}, hits AS (
+    SELECT records.* FROM records JOIN within USING (repository) WHERE version <= upto AND {{where}})
+SELECT repository, kind, '', digest, {{value}} FROM hits WHERE NOT EXISTS (
+    SELECT 1 FROM records gone JOIN within USING (repository) WHERE gone.repository = hits.repository
+        AND gone.kind = 'manifest' AND gone.digest = hits.digest AND gone.action = 'remove'
+        AND gone.version > hits.version AND gone.version <= upto)
+ORDER BY repository, digest LIMIT $limit"""
+"""Rows that remove a manifest have no labels."""
+_MAPS = f"map_concat({as_nested('records', 'labels')}, {as_nested('records', 'annotations')})"
+_SQL = {
+    "text": _SUMMED.format(where="kind = 'tag' AND contains(lower(tag), $text)", order="tag <> $text,"),
+    "digest": _SUMMED.format(where="kind IN ('tag', 'manifest', 'blob') AND starts_with(digest[8:], $text)", order=""),
+    # What the text holds is looked at before it is read as JSON, which takes longer.
+    "label": _LABELLED.format(
+        where="kind = 'manifest' AND action = 'add' AND (labels_json IS NULL OR contains(labels_json, $raw) AND "
+        "contains(lower(labels_json), $raw_text) OR contains(annotations_json, $raw) AND "
+        f"contains(lower(annotations_json), $raw_text)) AND {_MAPS}[$key] IS NOT NULL "
+        f"AND contains(lower({_MAPS}[$key]), $text)",
+        value=f"coalesce({_MAPS.replace('records', 'hits')}[$key], '')",
+    ),
+}
+
+
+def search_content(lake: Lake, term: SearchTerm, within: Iterable[Within], *, limit: int) -> list[Found]:
+    """Return what a term finds that versions of some repositories hold; one query."""
+    places = list(within)
+    if not places or not (term.text or term.key):
+        return []
+    names = listed(place.repository for place in places)
+    versions = listed(str(MAX_NUMBER if place.version is None else place.version) for place in places)
+    parameters: dict[str, object] = {"names": names, "versions": versions, "text": term.text.lower(), "limit": limit}
+    if term.kind == "label":
+        parameters |= {"key": term.key, "raw": _as_json(term.key), "raw_text": _as_json(term.text).lower()}
+    return [
+        Found(str(repository), str(kind), str(tag), Digest(str(digest)), str(value))
+        for repository, kind, tag, digest, value in lake.read(_SQL[term.kind], parameters)
+    ]
+
+
+def _as_json(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)[1:-1]

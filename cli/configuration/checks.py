@@ -1,0 +1,228 @@
+"""Checks of a file against what is there: references, secrets, and things that exclude each other; nothing is changed.
+
+Each fault has the place of the entry; all are found in one go. What the file leaves out counts as there unless pruning removes
+it.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from catalog.wished_state.entries import (
+    CacheEntry,
+    DistributionEntry,
+    GroupEntry,
+    HookEntry,
+    QuotaEntry,
+    RemoteEntry,
+    RuleEntry,
+    SubscriptionEntry,
+    TrustEntry,
+    UserEntry,
+)
+from catalog.wished_state.plan import Address
+from cli.configuration.document import Place
+from cli.configuration.records import hook_fields, quota_of, remote_record, subscription_fields, trust_of
+from cli.configuration.wishes import Wish
+from cli.configuration.world import Seen
+from oci.errors import EntrepotError, InvalidInput
+
+if TYPE_CHECKING:
+    from flows.schedules.entries import DeploymentEntry
+
+MIN_SECRET = 16
+Found = tuple[Place, str]
+"""Where something is wrong, and what."""
+
+
+class Knowledge:
+    """What there will be: the file's entries, faulty ones too, and what is there and stays."""
+
+    def __init__(
+        self, wishes: Sequence[Wish], named: Collection[Address], seen: Seen, gone: Collection[Address]
+    ) -> None:
+        self.wishes, self.seen, self.gone = wishes, seen, frozenset(gone)
+        self._known: dict[str, set[str]] = {}
+        for kind, key in [*named, *(wish.address for wish in wishes), *(one for one in seen.items if one not in gone)]:
+            self._known.setdefault(kind, set()).add(key)
+        self.robots = {name: one.robot for name, one in seen.state.policy.accounts.items()}
+        self.robots |= {one.key: one.entry.robot for one in wishes if isinstance(one.entry, UserEntry)}
+
+    def has(self, kind: str, key: str) -> bool:
+        """Return whether there will be such a thing."""
+        return key in self._known.get(kind, ())
+
+    def all(self, kind: str) -> Collection[str]:
+        """Return the keys of a kind that there will be."""
+        return self._known.get(kind, ())
+
+    def is_new(self, wish: Wish) -> bool:
+        """Return whether the entry's thing is not there yet."""
+        return wish.address not in self.seen.items
+
+
+def check_wishes(known: Knowledge, *, has_version: Callable[[str, int], bool]) -> Iterator[Found]:
+    """Yield everything that would fail, or that contradicts itself."""
+    first: dict[Address, Wish] = {}
+    for wish in known.wishes:
+        if wish.address in first:
+            yield wish.place, f"names the same as {first[wish.address].place[-1]!r}; keep one of them"
+        first.setdefault(wish.address, wish)
+        yield from ((wish.place, text) for text in _check(wish, known, has_version))
+    yield from _check_certificates(known)
+
+
+def _check(wish: Wish, known: Knowledge, has_version: Callable[[str, int], bool]) -> Iterator[str]:
+    if wish.fault and known.is_new(wish):
+        yield wish.fault
+    try:
+        match wish.entry:
+            case RemoteEntry() as remote:
+                _check_remote(wish.key, remote)
+            case DistributionEntry() as distribution:
+                yield from _check_distribution(wish.key, distribution, known, has_version)
+            case CacheEntry() as cache:
+                yield from _check_cache(wish.key, cache, known)
+            case UserEntry() as user:
+                yield from _check_user(wish, user, known)
+            case GroupEntry() as group:
+                yield from (_no_account(name) for name in group.members if not known.has("users", name))
+            case RuleEntry() as rule:
+                yield from _check_subjects(rule, known)
+            case TrustEntry() as trust:
+                trust_of(wish.key, trust)
+                if not known.has("users", trust.account):
+                    yield _no_account(trust.account)
+            case QuotaEntry() as quota:
+                from catalog.quotas.quotas import check_quota
+
+                check_quota(quota_of(wish.key, quota))
+            case HookEntry() as hook:
+                yield from _check_hook(wish, hook, known)
+            case SubscriptionEntry() as subscription:
+                _check_subscription(subscription)
+            case _:
+                yield from _check_deployment(wish) if wish.kind == "deployments" else ()
+    except EntrepotError as error:
+        yield error.message
+
+
+def _no_account(name: str) -> str:
+    return f"there is no user or robot {name}; add it to `users`"
+
+
+def _check_remote(key: str, entry: RemoteEntry) -> None:
+    from catalog.remotes.options import check_files
+    from catalog.remotes.records import check_record, parse_key
+
+    check_files(check_record(remote_record(parse_key(key), entry, None, datetime.now(UTC))))
+
+
+def _check_distribution(
+    path: str, entry: DistributionEntry, known: Knowledge, has_version: Callable[[str, int], bool]
+) -> Iterator[str]:
+    repository = entry.repository or path
+    if known.has("caches", path):
+        yield "the path is a cache too; keep one of them (`entrepot distribution delete` deletes one that is there)"
+    if not known.has("repositories", repository):
+        yield f"there is no repository {repository}; add it to `repositories`, or sync it first"
+    elif entry.version is not None and not has_version(repository, entry.version):
+        yield f"the repository {repository} has no version {entry.version}; `entrepot version list` shows all"
+
+
+def _check_cache(path: str, entry: CacheEntry, known: Knowledge) -> Iterator[str]:
+    from cli.content.distribution import check_cache_path
+    from oci.remote.address import parse_remote
+
+    if known.has("distributions", path):
+        yield "the path serves a repository too; keep one of them (`entrepot distribution delete` deletes one that is there)"
+    parse_remote(f"{entry.remote}/name")
+    check_cache_path(path, [*known.all("distributions"), *known.all("caches")])
+
+
+def _check_user(wish: Wish, entry: UserEntry, known: Knowledge) -> Iterator[str]:
+    from catalog.access.administration import check_password
+
+    account = known.seen.state.policy.accounts.get(wish.key)
+    if account is not None and account.robot != entry.robot:
+        yield f"there is a {'robot' if account.robot else 'user'} of this name; `entrepot user delete` deletes it"
+    if account is None and not entry.robot and not wish.reference:
+        yield "a new user needs `password: env:NAME` or `password: file:/PATH`"
+    if wish.secret:
+        check_password(wish.secret)
+
+
+def _check_subjects(entry: RuleEntry, known: Knowledge) -> Iterator[str]:
+    for subject in entry.subjects:
+        kind, _, name = subject.partition(":")
+        if kind == "group" and not known.has("groups", name):
+            yield f"there is no group {name}; add it to `groups`"
+        if kind in {"user", "robot"}:
+            if not known.has("users", name):
+                yield _no_account(name)
+            elif known.robots.get(name, kind == "robot") != (kind == "robot"):
+                yield f"{name} is not a {kind}; write {'user' if kind == 'robot' else 'robot'}:{name}"
+
+
+def _check_hook(wish: Wish, entry: HookEntry, known: Knowledge) -> Iterator[str]:
+    from catalog.webhooks.records import Hook, read_record
+    from cli.administration.hook import check_hook_request
+
+    read_record(Hook, {**hook_fields(wish.key, entry), "created_at": datetime.now(UTC)})
+    check_hook_request(entry.deployment, entry.request)
+    if wish.secret and len(wish.secret) < MIN_SECRET:
+        yield f"the secret has less than {MIN_SECRET} characters; make a longer one"
+    hook = known.seen.state.events.hooks.get(wish.key)
+    if hook is None and not wish.reference:
+        yield "a new hook needs `secret: env:NAME` or `secret: file:/PATH`"
+    if hook is not None and not wish.secret and (hook.proof == "hmac") != (entry.proof == "hmac"):
+        yield f"the proof {entry.proof} needs the hook's secret anew: name it by `secret`"
+
+
+def _check_subscription(entry: SubscriptionEntry) -> None:
+    from catalog.webhooks.records import Subscription, read_record
+
+    read_record(Subscription, {**subscription_fields(entry), "id": "checked", "created_at": datetime.now(UTC)})
+
+
+def _check_deployment(wish: Wish) -> Iterator[str]:
+    entry: Any = wish.entry
+    if wish.place[-1] == entry.flow:
+        yield f"the deployment {entry.flow}/{entry.flow} comes with us; choose another name"
+
+
+def check_pools(wishes: Sequence[Wish], check: "Callable[[DeploymentEntry], None]") -> Iterator[Found]:
+    """Yield the deployments whose work pool is not there."""
+    for wish in wishes:
+        if wish.kind == "deployments":
+            try:
+                check(wish.entry)  # type: ignore[arg-type]  # it is one of this kind
+            except EntrepotError as error:
+                yield wish.place, error.message
+
+
+def _check_certificates(known: Knowledge) -> Iterator[Found]:
+    wished = {wish.key: wish for wish in known.wishes if isinstance(wish.entry, UserEntry)}
+    kept = {name: one.certificate for name, one in known.seen.state.policy.accounts.items() if name not in wished}
+    owners: dict[str, str] = {text: name for name, text in kept.items() if text and ("users", name) not in known.gone}
+    for name, wish in wished.items():
+        certificate = str(getattr(wish.entry, "certificate", ""))
+        if certificate and certificate in owners:
+            yield wish.place, f"the certificate is a login of {owners[certificate]} already; name another"
+        if certificate:
+            owners.setdefault(certificate, name)
+
+
+def describe_known(value: Mapping[str, Any]) -> Iterator[Address]:
+    """Yield the things that a document names, whether or not their entries are right."""
+    for kind, part in value.items():
+        if isinstance(part, dict):
+            yield from ((kind, str(key)) for key in part)
+        elif kind == "repositories" and isinstance(part, list):
+            yield from ((kind, one) for one in part if isinstance(one, str))
+
+
+def reject(found: Sequence[str], detail: list[dict[str, Any]]) -> InvalidInput:
+    """Return the error for a file with these faults, one a line."""
+    count = f"{len(found)} faults; nothing was changed" if len(found) > 1 else "nothing was changed"
+    return InvalidInput("\n".join([*found, count]), detail={"faults": detail})

@@ -1,0 +1,154 @@
+"""`entrepot export-config`: today's state as a file for `entrepot apply`."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.options import Home, Json
+from cli.output import print_json, print_line, say
+from oci.errors import LocalError
+
+if TYPE_CHECKING:
+    from catalog.wished_state.present import PresentEntry
+    from cli.configuration.world import Seen, World
+
+_EXACT = ("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20)
+
+
+def export_config(
+    context: typer.Context,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write this file. Default: standard output.")
+    ] = None,
+    *,
+    deployments: Annotated[
+        bool, typer.Option("--deployments/--no-deployments", help="Ask Prefect for scheduled deployments too.")
+    ] = True,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Write today's state as a file for `entrepot apply`.
+
+    The file holds no secrets: each is a reference, which is read where the file is applied. What no file can say is told on
+    standard error.
+
+    Example: entrepot export-config --output entrepot.yaml
+    """
+    from cli.configuration.world import open_world
+
+    with open_world(home, needs_prefect=lambda _ledger: deployments, debug=bool(context.obj)) as world:
+        value = write_configuration(world.look())
+        notes = [*_unsaid(world.look(), value), *_untold_schedules(world)]
+    if as_json:
+        print_json(value)
+    elif output is None:
+        print_line(to_yaml(value).rstrip())
+    else:
+        try:
+            output.write_text(to_yaml(value))
+        except OSError as error:
+            raise LocalError(f"{output} cannot be written: {error.strerror}") from None
+        say(f"written: {output}")
+    for note in notes:
+        say(f"note: {note}")
+
+
+def to_yaml(value: Mapping[str, Any]) -> str:
+    """Return a configuration as YAML, its sections in the order of the model."""
+    import yaml  # type: ignore[import-untyped]  # it carries no types
+
+    text: str = yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True, width=120)
+    return f"# Wished-for state for `entrepot apply`; docs/configuration.md explains it.\n{text}"
+
+
+def write_configuration(seen: "Seen") -> dict[str, Any]:
+    """Return the configuration that an apply finds unchanged; what is by default is left out."""
+    value: dict[str, Any] = {"version": 1}
+    for one in seen.state.entries():
+        if (written := _written(one, seen)) is None:
+            continue
+        if one.kind == "repositories":
+            value.setdefault("repositories", []).append(one.key)
+        else:
+            value.setdefault(one.kind, {})[one.key] = written
+    for deployment in seen.deployments:
+        if deployment.name not in value.get("deployments", {}):
+            entry = deployment.entry.model_dump(mode="json", exclude_defaults=True, warnings=False)
+            fields = {"flow": deployment.flow, **entry, "request": deployment.entry.request}
+            value.setdefault("deployments", {})[deployment.name] = fields
+    return _ordered(value)
+
+
+def _ordered(value: dict[str, Any]) -> dict[str, Any]:
+    from catalog.wished_state.plan import KINDS
+
+    return {name: value[name] for name in ("version", *KINDS) if name in value}
+
+
+def _written(one: "PresentEntry", seen: "Seen") -> Any:
+    """Return an entry as the file has it; None for what replication made, which makes it wherever it runs."""
+    fields = one.entry.model_dump(mode="json", exclude_defaults=True, warnings=False)
+    if one.kind in {"distributions", "caches"}:
+        found = next(item for item in seen.state.distributions if item.path == one.key)
+        if found.replica_of:
+            return None
+        fields.pop("history_from", None)
+        if fields.get("repository") == one.key:
+            del fields["repository"]
+    if one.kind == "groups":
+        return fields.get("members", [])
+    if one.kind == "users" and not fields.get("robot") and one.key != _ADMINISTRATOR:
+        fields = {"password": f"env:{secret_variable('PASSWORD', one.key)}", **fields}
+    if one.kind == "hooks":
+        fields["secret"] = f"env:{secret_variable('HOOK_SECRET', one.key)}"
+    if one.kind in {"quotas", "caches", "remotes"}:
+        fields = {name: _size(part) if name in _SIZES else part for name, part in fields.items()}
+    return fields
+
+
+_ADMINISTRATOR = "admin"
+_SIZES = frozenset({"bytes", "warn_bytes", "max_size", "bandwidth"})
+
+
+def secret_variable(kind: str, key: str) -> str:
+    """Return the variable that an export names for a secret: `ALICE_PASSWORD` of the account `alice`."""
+    plain = "".join(letter.upper() if letter.isalnum() else "_" for letter in key)
+    return f"{plain}_{kind}" if plain[0].isalpha() else f"_{plain}_{kind}"
+
+
+def _size(count: Any) -> Any:
+    """Return a number of bytes with the largest unit that fits without a rest."""
+    if isinstance(count, int):
+        for unit, factor in _EXACT:
+            if count and count % factor == 0:
+                return f"{count // factor}{unit}"
+    return count
+
+
+def _unsaid(seen: "Seen", value: Mapping[str, Any]) -> Iterator[str]:
+    replicas = sum(bool(one.replica_of) for one in seen.state.distributions)
+    if replicas:
+        yield f"{replicas} paths that replication makes are left out: a deployment of replicate-registry makes them"
+    robots = sorted(name for name, one in seen.state.policy.accounts.items() if one.robot)
+    if robots:
+        yield f"tokens are left out: `entrepot token add` makes those of {', '.join(robots[:10])}"
+    for name, one in value.get("subscriptions", {}).items():
+        if "?" in one["url"]:
+            yield f"the URL of subscription {name} has a query, which may be a secret: keep the file as one"
+    for name, one in value.get("distributions", {}).items():
+        if "version" in one:
+            yield f"the path {name} serves version {one['version']}, which another installation may not have"
+    for deployment in seen.deployments:
+        kept = value.get("deployments", {}).get(deployment.name, {})
+        if kept.get("flow") != deployment.flow:
+            yield f"the deployment {deployment.flow}/{deployment.name} is left out: the file has another of its name"
+        elif deployment.note:
+            yield f"the deployment {deployment.flow}/{deployment.name} is written without {deployment.note}"
+
+
+def _untold_schedules(world: "World") -> Iterator[str]:
+    if world.prefect is not None:
+        for name in world.prefect.deployments.unlisted_schedules():
+            yield f"{name}, which comes with us, has schedules of its own: write them as a deployment of another name"

@@ -1,0 +1,91 @@
+"""The page of activity: for administrators audit events, who did what and who was refused; for others versions made lately."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel
+
+from catalog.audit import Event
+from registry_api.pages.framework.visits import CurrentVisit, PageRoute, Visit
+from registry_api.pages.home import ArrivalOut, list_arrivals
+
+_MOST = 100
+_MOST_CHARACTERS = 500
+Days = Literal[1, 7, 30, 365]
+
+
+class ActOut(BaseModel):
+    """An audit event; versions that were made are among them."""
+
+    happened_at: datetime
+    actor: str
+    action: str
+    name: str
+    outcome: str
+    reason: str
+    address: str
+    detail: str
+
+
+class ActivityPage(BaseModel):
+    """The last events of so many days that fit; `events` is None for who is no administrator."""
+
+    days: int
+    actor: str
+    action: str
+    name: str
+    refused: bool
+    events: list[ActOut] | None
+    versions: list[ArrivalOut]
+
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+Text = Annotated[str, Query(max_length=300)]
+
+
+@router.get("/activity")
+@router.get("/activity.json")
+async def show_activity(
+    visit: CurrentVisit,
+    actor: Text = "",
+    action: Text = "",
+    name: Text = "",
+    days: Annotated[int, Query(ge=1, le=3650)] = 7,
+    *,
+    refused: bool = False,
+) -> Response:
+    """Show what was done lately, and what was refused."""
+    wanted = {"actor": actor.strip(), "action": action.strip(), "name": name.strip()}
+    return await visit.respond("activity.html", lambda visit: read_activity(visit, wanted, days=days, refused=refused))
+
+
+def read_activity(visit: Visit, wanted: Mapping[str, str], *, days: int, refused: bool) -> ActivityPage:
+    """Return the view model; one query."""
+    events: list[ActOut] | None = None
+    versions: list[ArrivalOut] = []
+    if visit.is_administrator:
+        since = visit.registry.now() - timedelta(days=days)
+        outcome = "refused" if refused else ""
+        found = visit.catalog.events.latest(limit=_MOST, since=since, outcome=outcome, **wanted)
+        events = [_act_out(event) for event in found]
+    else:
+        recent = visit.recent()
+        versions = list(islice(list_arrivals(recent.latest, recent.heads, visit.paths), _MOST))
+    return ActivityPage(days=days, refused=refused, events=events, versions=versions, **wanted)
+
+
+def _act_out(event: Event) -> ActOut:
+    detail = ", ".join(f"{key}={value}" for key, value in event.detail.items() if value not in ("", None, 0))
+    return ActOut(
+        happened_at=event.happened_at,
+        actor=event.actor,
+        action=event.action,
+        name=event.name,
+        outcome=event.outcome,
+        reason=event.reason[:_MOST_CHARACTERS],
+        address=event.address,
+        detail=detail[:_MOST_CHARACTERS],
+    )
