@@ -158,9 +158,9 @@ class Distributions(ReadAtFirstUse):
         """Another number as soon as any distribution is another one."""
 
     def reload(self) -> None:
-        """Read them again, in one query."""
-        found = [read_distribution(row) for row in self._lake.read(f"SELECT {_COLUMNS} FROM distributions")]
+        """Read them again, in one query; what is written meanwhile waits, since it is newer."""
         with self._guard:
+            found = [read_distribution(row) for row in self._lake.read(f"SELECT {_COLUMNS} FROM distributions")]
             self._take({one.path: one for one in found})
 
     def _take(self, by_path: dict[str, Distribution]) -> None:

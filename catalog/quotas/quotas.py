@@ -3,6 +3,7 @@
 Each blob counts once for each repository that has it, whoever else has it too: what one team does changes nothing for another.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -81,14 +82,16 @@ class Quotas(ReadAtFirstUse):
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
+        self._guard = threading.RLock()
         self.totals = Totals()
 
     def reload(self) -> None:
-        """Read them again, in one query."""
-        rows = self._lake.read(
-            "SELECT pattern, max_bytes, max_tags, warn_bytes, warn_tags FROM quotas ORDER BY pattern"
-        )
-        self._take({str(row[0]): Quota(*row) for row in rows})  # type: ignore[arg-type]  # the columns are chosen for it
+        """Read them again, in one query; what is written meanwhile waits, since it is newer."""
+        with self._guard:
+            rows = self._lake.read(
+                "SELECT pattern, max_bytes, max_tags, warn_bytes, warn_tags FROM quotas ORDER BY pattern"
+            )
+            self._take({str(row[0]): Quota(*row) for row in rows})  # type: ignore[arg-type]  # the columns are chosen for it
 
     def _take(self, quotas: Mapping[str, Quota]) -> None:
         if quotas.keys() != vars(self).get("_quotas", {}).keys():

@@ -135,9 +135,9 @@ class Remotes(ReadAtFirstUse):
         self._guard = threading.RLock()
 
     def reload(self) -> None:
-        """Read them again, in one query."""
-        found = [_read(row) for row in self._lake.read(f"SELECT {_SELECTED} FROM remotes")]
+        """Read them again, in one query; what is written meanwhile waits, since it is newer."""
         with self._guard:
+            found = [_read(row) for row in self._lake.read(f"SELECT {_SELECTED} FROM remotes")]
             self._by_key = {one.key: one for one in found}
 
     def all(self) -> list[RemoteRecord]:

@@ -92,3 +92,23 @@ def test_a_write_that_is_undone_leaves_no_record_in_memory(tmp_path: Path) -> No
             with pytest.raises(UndoneError):
                 catalog.distributions.put(made, actor="admin")
         assert catalog.distributions.all() == []
+
+
+def test_a_path_that_is_opened_while_all_are_read_again_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read before is older: it must not take the place of what memory has learned since."""
+    with open_catalog(read_settings(home=new_home(tmp_path / "home"))) as catalog:
+        catalog.make_all()
+        read, opening = catalog._lake.read, list[threading.Thread]()
+        made = Distribution("team/app", "team/app", NOW, NOW, private=False)
+
+        def slow(sql: str, parameters: object = ()) -> object:
+            rows = read(sql, parameters)  # type: ignore[arg-type]
+            opening.append(threading.Thread(target=catalog.distributions.open, args=([made],)))
+            opening[0].start()
+            opening[0].join(0.3)  # it may have to wait for who reads
+            return rows
+
+        monkeypatch.setattr(catalog._lake, "read", slow)
+        catalog.distributions.reload()
+        opening[0].join()
+        assert catalog.distributions.find("team/app") == made
