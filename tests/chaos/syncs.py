@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from catalog.catalog import open_catalog
 from catalog.settings import read_settings
@@ -46,15 +47,13 @@ class SyncSite:
         return len(self.prefect.ask("POST", f"{_POOL}/workers/filter", {})) if "entrepot" in pools else 0
 
 
-def start_site(
-    children: Children, folder: Path, env: Mapping[str, str], database: Path, *, is_one_machine: bool
-) -> SyncSite:
-    """Start it all; on one machine, a run sees at once that the process of a chunk is gone, else after a minute."""
+def start_site(children: Children, folder: Path, env: Mapping[str, str], database: Path) -> SyncSite:
+    """Start it all, with a home for each worker, as if each had a machine of its own."""
     upstream = start_docker_registry(children)
     prefect = start_prefect(children, give_prefect_database(folder / "prefect-server", database))
     whole = {**env, "ENTREPOT_PREFECT_API_URL": prefect.api_url}
     entrepot = Entrepot(new_home(folder / "command"), children, whole)
-    homes = [folder / "command"] * 2 if is_one_machine else [new_home(folder / f"worker-{number}") for number in (0, 1)]
+    homes = [new_home(folder / f"worker-{number}") for number in (0, 1)]
     workers = [Entrepot(home, children, whole).start("worker") for home in homes]
     return SyncSite(f"127.0.0.1:{upstream.port}", prefect, entrepot, workers)
 
@@ -186,8 +185,13 @@ class Syncs:
 
     def check_versions(self, env: Mapping[str, str], home: Path) -> None:
         """Check that each acknowledged version is there with all its blobs, and holds what upstream had then."""
-        settings = read_settings(home=home, **{key.removeprefix("ENTREPOT_").lower(): one for key, one in env.items()})
-        with open_catalog(settings) as catalog:
+        with pytest.MonkeyPatch.context() as patch:
+            for key, value in env.items():
+                patch.setenv(key, value)
+            self._check_versions(home)
+
+    def _check_versions(self, home: Path) -> None:
+        with open_catalog(read_settings(home=home)) as catalog:
             for name, number, state in self.promises.versions:
                 version = catalog.snapshots.get(name, number)
                 assert self._states[version.tags["latest"]] >= state, (name, number)
