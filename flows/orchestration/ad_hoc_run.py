@@ -107,7 +107,7 @@ async def run_flow(
             return cast("ResultT", _without_prefect(course, settings, api, say))
         return running.result()
     except BaseException:
-        if course.url:
+        if course.url and api.answers:
             say(f"its log: {course.url}")
         raise
     finally:
