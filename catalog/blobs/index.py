@@ -86,7 +86,7 @@ class BlobIndex:
         return found
 
     def held_for(self, repository: str, digests: Iterable[str]) -> dict[Digest, tuple[int, bool]]:
-        """Bytes of those of the blobs that are held, and whether the repository has a lease on them."""
+        """Return the sizes of the blobs that are held, and whether the repository has a lease on each."""
         found: dict[Digest, tuple[int, bool]] = {}
         for some in _steps(digests):
             rows = self.database.rows(
@@ -111,7 +111,7 @@ class BlobIndex:
         return Link(repository, Digest(digest), *rows[0]) if rows else None
 
     def leases(self, repository: str, digests: Iterable[str]) -> dict[Digest, Link]:
-        """The repository's leases on those of the blobs that are held; one question for them all."""
+        """Return the repository's leases on the blobs that are held; one query."""
         found: dict[Digest, Link] = {}
         for some in _steps(digests):
             rows = self.database.rows(

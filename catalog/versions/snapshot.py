@@ -175,6 +175,6 @@ def total_of(snapshot: Snapshot) -> Total:
 
 
 def version_unknown(name: str, number: int, latest: int) -> VersionUnknown:
-    """The error that says why there is no such version."""
+    """Return the error that says why the version does not exist."""
     was = ", it was deleted" if 0 < number < latest else ""
     return VersionUnknown(f"{name} has no version {number}{was}; its latest is {latest}")

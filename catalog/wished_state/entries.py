@@ -1,6 +1,6 @@
 """Entries of a configuration file that concern the catalogue: one model for each kind of thing, each field as its command has it.
 
-What an entry leaves out is wished to be as by default. A secret is a reference, `env:NAME` or `file:/PATH`, and never a value.
+A field that an entry leaves out gets its default. A secret is a reference, `env:NAME` or `file:/PATH`, and never a value.
 """
 
 from collections.abc import Mapping
@@ -80,7 +80,7 @@ Labels = Annotated[dict[str, str], Field(max_length=100)]
 
 
 class RemoteEntry(Entry):
-    """How one registry is spoken to; the key is `registry[:port][/prefix]`. Logins come from the settings alone."""
+    """Connection to one registry; the key is `registry[:port][/prefix]`. Logins come from the settings only."""
 
     description: Text = Field("", description="A remark for people.")
     policy: Policy | Literal[""] = Field("", description="Download policy of syncs that name none.")
@@ -116,7 +116,7 @@ class DistributionEntry(Entry):
         (), max_length=100, description="Globs of tags that clients neither move nor delete."
     )
     history_from: int | None = Field(
-        None, ge=1, le=_MOST, description="First version that everybody may pull of the path's past. Default: as it is."
+        None, ge=1, le=_MOST, description="First earlier version that everybody may pull. Default: unchanged."
     )
 
 
@@ -133,7 +133,7 @@ class CacheEntry(Entry):
     freshness: Span = Field("5m", description="Serve a cached tag this long without asking upstream.")
     include: Annotated[tuple[PathPattern, ...], Words] = Field((), description="Upstream names to cache. Default: all.")
     exclude: Annotated[tuple[PathPattern, ...], Words] = Field((), description="Upstream names to exclude.")
-    bring: Bring = Field("anyone", description="Who may bring content into the cache.")
+    bring: Bring = Field("anyone", description="Who may fetch new content into the cache.")
     max_size: Bytes = Field(0, description="Evict the least recently pulled content above this size; 0: no limit.")
     keep_unused: Span = Field("0s", description="Evict content that was not pulled for this time; 0: never.")
 
@@ -145,7 +145,7 @@ class CacheEntry(Entry):
 class UserEntry(Entry):
     """A user, or a robot, which logs in by tokens alone; `entrepot token add` makes these."""
 
-    robot: bool = False
+    robot: bool = Field(default=False, description="Create a robot, which has tokens and no password.")
     password: Reference | None = Field(None, description="Where the password is read; a new user needs one.")
     certificate: Text = Field("", description="Subject of the client certificate that logs in as this account.")
     disabled: bool = Field(default=False, description="Refuse its logins.")
@@ -179,9 +179,9 @@ class RuleEntry(Entry):
 class TrustEntry(Entry):
     """Identity tokens of a CI system that log in as an account."""
 
-    issuer: str = Field(min_length=1, max_length=1000)
-    audience: str = Field(min_length=1, max_length=1000)
-    account: Account
+    issuer: str = Field(min_length=1, max_length=1000, description="URL of the OIDC issuer.")
+    audience: str = Field(min_length=1, max_length=1000, description="Audience that tokens must have.")
+    account: Account = Field(description="Account that a token logs in as.")
     claims: dict[str, Annotated[str, Field(min_length=1)]] = Field(
         min_length=1, description="Claims that tokens must have; each value is a glob."
     )
@@ -189,7 +189,7 @@ class TrustEntry(Entry):
 
 
 class QuotaEntry(Entry):
-    """What the repositories of a pattern may hold together; the key is the pattern."""
+    """Limits for all repositories of a pattern together; the key is the pattern."""
 
     bytes: Bytes | None = Field(None, description="Hard limit of bytes.")
     tags: int | None = Field(None, ge=0, le=_MOST, description="Hard limit of tags.")
@@ -198,7 +198,7 @@ class QuotaEntry(Entry):
 
 
 class RetentionEntry(Entry):
-    """What is kept of the repositories of a pattern."""
+    """What to keep in the repositories of a pattern."""
 
     pattern: PathPattern = Field(description="Repositories: `team/app`, `team/*` or `team/**`.")
     keep: Annotated[tuple[TagPattern, ...], Words] = Field((), description="Keep these tags.")
@@ -207,35 +207,54 @@ class RetentionEntry(Entry):
     set_within: Age = Field("", description="Keep tags that were set within this time.")
     pulled_within: Age = Field("", description="Keep tags that were pulled within this time.")
     labels: Annotated[tuple[PairText, ...], Words] = Field((), description="Always keep images with this label.")
-    untagged_after: Age = Field("", description="Remove manifests without a tag after so long.")
+    untagged_after: Age = Field("", description="Remove manifests without a tag after this time.")
     versions: int | None = Field(None, ge=1, description="Keep the newest N versions.")
 
 
 class HookEntry(Entry):
     """A webhook of an upstream, which starts a deployment."""
 
-    upstream: Annotated[str, AfterValidator(checked(parse_upstream))]
-    kind: Kind = "auto"
-    target: Annotated[str, AfterValidator(lambda text: text and checked(parse_name)(text))] = ""
-    deployment: Annotated[str, AfterValidator(checked(parse_deployment))] = SYNC
-    request: dict[str, JsonValue] = Field(default_factory=dict, max_length=50)
-    repositories: Annotated[tuple[PathPattern, ...], Words] = Field((), max_length=100)
-    tags: Annotated[tuple[TagPattern, ...], Words] = Field((), max_length=100)
-    whole: bool = False
-    quiet: Span = Field("3s", description="Wait so long for further pushes of a repository.")
-    proof: Proof = "token"
+    upstream: Annotated[str, AfterValidator(checked(parse_upstream))] = Field(
+        description="Registry that sends the events: `registry.example[/prefix]`."
+    )
+    kind: Kind = Field("auto", description="Format of the upstream's events.")
+    target: Annotated[str, AfterValidator(lambda text: text and checked(parse_name)(text))] = Field(
+        "", description="Replace the upstream in names by this. Default: keep the upstream's names."
+    )
+    deployment: Annotated[str, AfterValidator(checked(parse_deployment))] = Field(
+        SYNC, description="Deployment to start; its flow takes a sync's request."
+    )
+    request: dict[str, JsonValue] = Field(
+        default_factory=dict, max_length=50, description="Further fields of the request."
+    )
+    repositories: Annotated[tuple[PathPattern, ...], Words] = Field(
+        (), max_length=100, description="Upstream repositories to sync. Default: all."
+    )
+    tags: Annotated[tuple[TagPattern, ...], Words] = Field(
+        (), max_length=100, description="Tags to sync. Default: all."
+    )
+    whole: bool = Field(default=False, description="Sync the whole repository, not only the pushed tags.")
+    quiet: Span = Field("3s", description="Wait this long for further pushes to a repository.")
+    proof: Proof = Field("token", description="How the upstream proves the secret: header, signature or URL.")
     secret: Reference | None = Field(None, description="Where the hook's secret is read; a new hook needs one.")
 
 
 class SubscriptionEntry(Entry):
     """A URL that receives events of commits; the key is the subscription's id."""
 
-    url: Annotated[str, AfterValidator(checked(parse_url))]
+    url: Annotated[str, AfterValidator(checked(parse_url))] = Field(description="Send events to this URL by POST.")
     events: Annotated[tuple[str, ...], Words] = Field(
-        ("version.created", "distribution.changed"), min_length=1, max_length=20
+        ("version.created", "distribution.changed"),
+        min_length=1,
+        max_length=20,
+        description="Types of events, or globs.",
     )
-    repositories: Annotated[tuple[PathPattern, ...], Words] = Field(("**",), min_length=1, max_length=100)
-    format: Format = "cloudevents"
+    repositories: Annotated[tuple[PathPattern, ...], Words] = Field(
+        ("**",), min_length=1, max_length=100, description="Send events of these repositories."
+    )
+    format: Format = Field(
+        "cloudevents", description="CloudEvents, or the envelope of docker-registry's notifications."
+    )
     secret: Reference | None = Field(None, description="Where the registry reads the secret that signs.")
     give_up: Span = Field("3d", description="Retry an event for this time.")
     internal: bool = Field(default=True, description="The URL may lead to an address of an internal network.")
@@ -247,8 +266,8 @@ class CatalogEntries(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     version: Literal[1] = Field(1, description="Version of this format.")
-    remotes: dict[str, RemoteEntry] = Field(default_factory=dict, description="Registries that content comes from.")
-    repositories: tuple[Path, ...] = Field((), description="Repositories that exist, empty until something fills them.")
+    remotes: dict[str, RemoteEntry] = Field(default_factory=dict, description="Connections to upstream registries.")
+    repositories: tuple[Path, ...] = Field((), description="Repositories to create without content.")
     distributions: dict[Path, DistributionEntry] = Field(
         default_factory=dict, description="Paths that serve repositories."
     )

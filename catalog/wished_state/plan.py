@@ -130,5 +130,5 @@ def _step_of_left(found: PresentItem, *, prune: bool) -> PlanStep:
     if found.kept_because:
         return PlanStep(found.kind, found.key, "keep", reason=found.kept_because)
     if not prune:
-        return PlanStep(found.kind, found.key, "keep", reason="an earlier apply made it; --prune removes it")
-    return PlanStep(found.kind, found.key, "remove", reason="an earlier apply made it, and the file no longer has it")
+        return PlanStep(found.kind, found.key, "keep", reason="created by an earlier apply; --prune removes it")
+    return PlanStep(found.kind, found.key, "remove", reason="created by an earlier apply and no longer in the file")

@@ -26,27 +26,23 @@ if TYPE_CHECKING:
 
 def apply(
     context: typer.Context,
-    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="File of wished-for state, in YAML.")] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="YAML file with the desired state.")] = None,
     *,
     plan: Annotated[
         bool,
-        typer.Option(
-            "--plan", "--dry-run", help="Show what would change, and change nothing. Exit code 3: something would."
-        ),
+        typer.Option("--plan", "--dry-run", help="Show the plan and change nothing. Exit code 3: there are changes."),
     ] = False,
     prune: Annotated[
-        bool, typer.Option("--prune", help="Remove what an earlier apply created and the file no longer has.")
+        bool, typer.Option("--prune", help="Remove what an earlier apply created and the file no longer lists.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    schema: Annotated[
-        bool, typer.Option("--schema", help="Print the JSON Schema of the file, and do nothing.")
-    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Apply without asking.")] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of the file and exit.")] = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Make this installation what a file says.
+    """Apply a file of desired state to this installation.
 
-    The file is checked whole, and the plan is shown, before anything is changed. What the file does not name stays as it is.
+    The command checks the whole file and shows the plan before it changes anything. It leaves alone what the file does not name.
 
     Example: entrepot apply entrepot.yaml --plan
     """
@@ -82,7 +78,7 @@ def apply(
         _confirm(found, yes=yes)
         seen = world.look()
         if applying.plan(world, seen) != found:
-            raise Conflict("the state has changed since the plan was shown; run the command again")
+            raise Conflict("the state changed after the plan was shown; run the command again")
         _end(_act(found, applying, world, seen, as_json=as_json))
 
 
@@ -138,7 +134,7 @@ class Applying:
         """Say which secrets of things that are there were not compared."""
         for wish in self.wishes:
             if wish.fault and wish.address in seen.items:
-                say(f"note: {wish.kind} {wish.key}: {wish.fault}; the secret stays as it is")
+                say(f"note: {wish.kind} {wish.key}: {wish.fault}; the stored secret is not changed")
 
 
 def _read(document: "ConfigDocument", name: str, *, prune: bool) -> Applying:
@@ -176,10 +172,10 @@ def _confirm(found: "WishPlan", *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise InvalidInput("there is no terminal to ask on; give --yes to apply, or --plan to look")
+        raise InvalidInput("standard input is not a terminal; use --yes to apply, or --plan to see the plan")
     count = len(found.effective)
     if not typer.confirm(f"Apply {count} change{'s' if count > 1 else ''}?", err=True):
-        raise Conflict("nothing was changed, as you said")
+        raise Conflict("cancelled; nothing was changed")
 
 
 def _act(found: "WishPlan", applying: Applying, world: "World", seen: "Seen", *, as_json: bool) -> int:

@@ -66,7 +66,7 @@ def check_wishes(known: Knowledge, *, has_version: Callable[[str, int], bool]) -
     first: dict[Address, Wish] = {}
     for wish in known.wishes:
         if wish.address in first:
-            yield wish.place, f"names the same as {first[wish.address].place[-1]!r}; keep one of them"
+            yield wish.place, f"is the same item as {first[wish.address].place[-1]!r}; keep one of them"
         first.setdefault(wish.address, wish)
         yield from ((wish.place, text) for text in _check(wish, known, has_version))
     yield from _check_certificates(known)
@@ -145,7 +145,7 @@ def _check_user(wish: Wish, entry: UserEntry, known: Knowledge) -> Iterator[str]
 
     account = known.seen.state.policy.accounts.get(wish.key)
     if account is not None and account.robot != entry.robot:
-        yield f"there is a {'robot' if account.robot else 'user'} of this name; `entrepot user delete` deletes it"
+        yield f"a {'robot' if account.robot else 'user'} has this name; delete it by `entrepot user delete`"
     if account is None and not entry.robot and not wish.reference:
         yield "a new user needs `password: env:NAME` or `password: file:/PATH`"
     if wish.secret:
@@ -176,7 +176,7 @@ def _check_hook(wish: Wish, entry: HookEntry, known: Knowledge) -> Iterator[str]
     if hook is None and not wish.reference:
         yield "a new hook needs `secret: env:NAME` or `secret: file:/PATH`"
     if hook is not None and not wish.secret and (hook.proof == "hmac") != (entry.proof == "hmac"):
-        yield f"the proof {entry.proof} needs the hook's secret anew: name it by `secret`"
+        yield f"the proof {entry.proof} needs the secret again; set `secret`"
 
 
 def _check_subscription(entry: SubscriptionEntry) -> None:
@@ -188,7 +188,7 @@ def _check_subscription(entry: SubscriptionEntry) -> None:
 def _check_deployment(wish: Wish) -> Iterator[str]:
     entry: Any = wish.entry
     if wish.place[-1] == entry.flow:
-        yield f"the deployment {entry.flow}/{entry.flow} comes with us; choose another name"
+        yield f"the deployment {entry.flow}/{entry.flow} is built in; choose another name"
 
 
 def check_pools(wishes: Sequence[Wish], check: "Callable[[DeploymentEntry], None]") -> Iterator[Found]:
@@ -208,7 +208,7 @@ def _check_certificates(known: Knowledge) -> Iterator[Found]:
     for name, wish in wished.items():
         certificate = str(getattr(wish.entry, "certificate", ""))
         if certificate and certificate in owners:
-            yield wish.place, f"the certificate is a login of {owners[certificate]} already; name another"
+            yield wish.place, f"the certificate already belongs to {owners[certificate]}; use another"
         if certificate:
             owners.setdefault(certificate, name)
 

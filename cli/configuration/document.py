@@ -144,14 +144,14 @@ class _Reader:
 
     def _scalar(self, node: Any, place: Place) -> Any:
         if node.tag not in _SIMPLE:
-            self._tell(node, place, "a value with this tag is not read; write plain text or a number")
+            self._tell(node, place, "YAML tags are not supported; write plain text or a number")
             return None
         if node.tag in {_STRING, _TIMESTAMP}:
             return node.value
         try:
             return self._scalars.construct_object(node)
         except (ValueError, KeyError, OverflowError):
-            self._tell(node, place, "the value cannot be read; write it in quotes if it is text")
+            self._tell(node, place, "invalid value; put it in quotes if it is text")
             return None
 
     def _mapping(self, node: Any, place: Place, above: tuple[int, ...]) -> dict[str, Any]:
@@ -160,10 +160,10 @@ class _Reader:
         for key, value in ((key, value) for key, value in node.value if key.tag != _MERGE):
             name = key.value if isinstance(key, yaml.ScalarNode) else None
             if name is None:
-                self._tell(key, place, "a key is plain text")
+                self._tell(key, place, "expected plain text as key")
             elif name in made:
                 first = self._document.positions[(*place, name)][0]
-                self._tell(key, (*place, name), f"stands twice, first at line {first}; keep one of them")
+                self._tell(key, (*place, name), f"duplicate key, first at line {first}; keep one of them")
             else:
                 self._document.positions[(*place, name)] = _position(key)
                 made[name] = self.read(value, (*place, name), above)

@@ -1,4 +1,4 @@
-"""`entrepot export-config`: today's state as a file for `entrepot apply`."""
+"""`entrepot export-config`: the current state as a file for `entrepot apply`."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,15 +24,15 @@ def export_config(
     ] = None,
     *,
     deployments: Annotated[
-        bool, typer.Option("--deployments/--no-deployments", help="Ask Prefect for scheduled deployments too.")
+        bool, typer.Option("--deployments/--no-deployments", help="Export the deployments in Prefect too.")
     ] = True,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Write today's state as a file for `entrepot apply`.
+    """Write the current state as a file for `entrepot apply`.
 
-    The file holds no secrets: each is a reference, which is read where the file is applied. What no file can say is told on
-    standard error.
+    The file has references in place of secrets; `entrepot apply` reads them. Notes on standard error name what the file cannot
+    hold.
 
     Example: entrepot export-config --output entrepot.yaml
     """
@@ -60,7 +60,7 @@ def to_yaml(value: Mapping[str, Any]) -> str:
     import yaml  # type: ignore[import-untyped]  # it carries no types
 
     text: str = yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True, width=120)
-    return f"# Wished-for state for `entrepot apply`; docs/configuration.md explains it.\n{text}"
+    return f"# Desired state for `entrepot apply`; docs/configuration.md explains it.\n{text}"
 
 
 def write_configuration(seen: "Seen") -> dict[str, Any]:
@@ -130,20 +130,20 @@ def _size(count: Any) -> Any:
 def _unsaid(seen: "Seen", value: Mapping[str, Any]) -> Iterator[str]:
     replicas = sum(bool(one.replica_of) for one in seen.state.distributions)
     if replicas:
-        yield f"{replicas} paths that replication makes are left out: a deployment of replicate-registry makes them"
+        yield f"{replicas} paths of a replication are left out: a deployment of replicate-registry creates them"
     robots = sorted(name for name, one in seen.state.policy.accounts.items() if one.robot)
     if robots:
-        yield f"tokens are left out: `entrepot token add` makes those of {', '.join(robots[:10])}"
+        yield f"tokens are left out: create those of {', '.join(robots[:10])} by `entrepot token add`"
     for name, one in value.get("subscriptions", {}).items():
         if "?" in one["url"]:
-            yield f"the URL of subscription {name} has a query, which may be a secret: keep the file as one"
+            yield f"the URL of subscription {name} has a query that may hold a secret: keep the file secret"
     for name, one in value.get("distributions", {}).items():
         if "version" in one:
             yield f"the path {name} serves version {one['version']}, which another installation may not have"
     for deployment in seen.deployments:
         kept = value.get("deployments", {}).get(deployment.name, {})
         if kept.get("flow") != deployment.flow:
-            yield f"the deployment {deployment.flow}/{deployment.name} is left out: the file has another of its name"
+            yield f"the deployment {deployment.flow}/{deployment.name} is left out: the file has another deployment of this name"
         elif deployment.note:
             yield f"the deployment {deployment.flow}/{deployment.name} is written without {deployment.note}"
 
@@ -151,4 +151,4 @@ def _unsaid(seen: "Seen", value: Mapping[str, Any]) -> Iterator[str]:
 def _untold_schedules(world: "World") -> Iterator[str]:
     if world.prefect is not None:
         for name in world.prefect.deployments.unlisted_schedules():
-            yield f"{name}, which comes with us, has schedules of its own: write them as a deployment of another name"
+            yield f"the schedules of the built-in deployment {name} are left out: write them as a deployment of another name"

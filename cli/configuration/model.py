@@ -23,12 +23,12 @@ def configuration_model() -> type[CatalogEntries]:
 
     entry: Any = Annotated[Union[deployment_models()], Field(discriminator="flow")]  # noqa: UP007  # of a tuple
     name = Annotated[str, StringConstraints(pattern=DEPLOYMENT_NAME)]
-    text = "Flows with parameters of their own, on schedules; the key is the deployment's name."
+    text = "Flows with parameters and schedules; the key is the name of the deployment."
     kind: Any = dict[name, entry]
     return create_model(
         "Configuration",
         __base__=CatalogEntries,
-        __doc__="Wished-for state of an installation, for `entrepot apply`.",
+        __doc__="Desired state of an installation, for `entrepot apply`.",
         deployments=(kind, Field(default_factory=dict, description=text)),
     )
 
@@ -114,8 +114,24 @@ def _text(error: "ErrorDetails") -> str:
         return "the key `flow` is missing; add it"
     if error["type"] == "union_tag_invalid":
         return f"unknown flow: expected one of {error['ctx']['expected_tags']}"
-    text = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
-    return text.replace("expected a valid dictionary or instance of", "expected the keys of")
+    return _PLAIN.get(error["type"]) or error["msg"].removeprefix("Value error, ").replace(
+        "Input should be", "expected"
+    )
+
+
+_PLAIN = {
+    "model_type": "expected fields, such as `{key: value}`",
+    "dict_type": "expected entries, such as `name: {key: value}`",
+    "tuple_type": "expected a list, such as `[a, b]`",
+    "string_type": "expected text; put a number in quotes",
+    "int_type": "expected a whole number",
+    "int_parsing": "expected a whole number",
+    "int_from_float": "expected a whole number",
+    "bool_type": "expected true or false",
+    "bool_parsing": "expected true or false",
+    "too_short": "expected at least one item",
+}
+"""What pydantic says in words of Python."""
 
 
 def _unknown(key: str) -> str:

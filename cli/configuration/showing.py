@@ -55,7 +55,7 @@ def step_json(step: "PlanStep") -> dict[str, Any]:
 
 def _change_text(step: "PlanStep", change: "FieldChange") -> str:
     if change.name == "secret" and change.before is None and change.after is None:
-        return "secret: another one"
+        return "secret: changes"
     after = _text(_shown(step, change.name, change.after))
     if step.action == "create":
         return f"{change.name}: {after}"

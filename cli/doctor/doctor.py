@@ -18,25 +18,21 @@ from oci.errors import SettingsInvalid
 
 def doctor(
     *,
-    timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Time that all checks together may take.", min=1)
-    ] = 30.0,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="Time limit of all checks together.", min=1)] = 30.0,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Check an installation and say what to do.
+    """Check an installation and say what to fix.
 
-    Exit code 0: all is well, or there are warnings alone. Exit code 1: something fails. Nothing is changed; a probe is written
-    where the blobs are, and deleted.
+    Exit code 0: no check fails. Exit code 1: a check fails. The command writes a probe to the blob store and deletes it. It
+    changes nothing else.
 
     Example: entrepot doctor
     """
     try:
         settings = settings_of(home)
     except SettingsInvalid as error:
-        found = [
-            Finding("settings", "failure", error.message, "correct the setting; nothing else can be checked before")
-        ]
+        found = [Finding("settings", "failure", error.message, "correct the setting; the other checks need it")]
     else:
         from cli.doctor import machine, network, stores
 
@@ -70,4 +66,4 @@ def _show(found: list[Finding], *, as_json: bool) -> None:
     print_table(
         ("CHECK", "STATE", "FOUND", "WHAT TO DO"), [(one.check, one.state, one.found, one.advice) for one in found]
     )
-    print_line(f"{counts['ok']} ok, {counts['warning']} warnings, {counts['failure']} failures")
+    print_line(f"ok: {counts['ok']}, warnings: {counts['warning']}, failures: {counts['failure']}")

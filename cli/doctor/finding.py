@@ -50,7 +50,7 @@ def run_checks(checks: Sequence[DoctorCheck], *, seconds: float) -> list[Finding
         thread.join(max(0.0, deadline - time.monotonic()))
         if thread.is_alive():
             exit_codes.leave_behind()
-            text = "what it asks may hang; look at it by hand, or give it longer by --timeout"
+            text = "check by hand what does not answer, or raise --timeout"
             result.append(Finding(name, "failure", f"no answer within {seconds:g} s", text))
         else:
             result += found.get(name, [])
@@ -63,9 +63,5 @@ def _run(check: DoctorCheck, found: dict[str, list[Finding]]) -> None:
     except EntrepotError as error:
         made = [Finding(check.name, "failure", error.message)]
     except Exception as error:  # noqa: BLE001  # a check that breaks is a finding; its text may hold what nobody should see
-        made = [
-            Finding(
-                check.name, "failure", f"the check broke: {type(error).__name__}", "report it as a fault of entrepot"
-            )
-        ]
+        made = [Finding(check.name, "failure", f"the check failed: {type(error).__name__}", "report this bug")]
     found[check.name] = made

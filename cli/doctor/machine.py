@@ -34,7 +34,7 @@ def check_settings(settings: "Settings", environment: Mapping[str, str]) -> Iter
     else:
         count = sum(name.startswith("ENTREPOT_") for name in environment)
         if not warnings:
-            yield ok("settings", f"{count} variables ENTREPOT_… are set and can be used")
+            yield ok("settings", f"{count} settings in the environment, all valid")
 
 
 def check_home(settings: "Settings") -> Iterator[Finding]:
@@ -43,16 +43,23 @@ def check_home(settings: "Settings") -> Iterator[Finding]:
     try:
         found = root.stat()
     except FileNotFoundError:
-        yield Finding("home", "warning", f"{root} is not there yet", "run `entrepot up`, or name another by --home")
+        yield Finding(
+            "home", "warning", f"{root} does not exist", "run `entrepot up`, or give another folder by --home"
+        )
         return
     if not os.access(root, os.R_OK | os.W_OK | os.X_OK):
         yield Finding(
-            "home", "failure", f"{root} cannot be written by this user", "run as its owner, or give it to this user"
+            "home",
+            "failure",
+            f"{root} cannot be written by this user",
+            "run as the owner of the folder, or change its owner",
         )
     elif stat.S_IMODE(found.st_mode) & 0o077:
-        yield Finding("home", "warning", f"others may enter {root}", f"run `chmod 700 {root}`; a start does it too")
+        yield Finding(
+            "home", "warning", f"other users can access {root}", f"run `chmod 700 {root}`; `entrepot up` does it too"
+        )
     else:
-        yield ok("home", f"{root} is this user's alone")
+        yield ok("home", f"only this user can access {root}")
 
 
 def check_disks(settings: "Settings") -> Iterator[Finding]:
@@ -73,7 +80,7 @@ def check_disks(settings: "Settings") -> Iterator[Finding]:
         if free < reserve or not free:
             yield Finding("disk", "failure", f"{text}: uploads are refused", WHAT_FREES)
         elif free < 3 * reserve:
-            yield Finding("disk", "warning", f"{text}: it fills soon", WHAT_FREES)
+            yield Finding("disk", "warning", f"{text}: almost full", WHAT_FREES)
         else:
             yield ok("disk", text)
         if found.f_files and found.f_favail * 50 < found.f_files:
@@ -95,8 +102,8 @@ def check_port(settings: "Settings") -> Iterator[Finding]:
         elif status:
             yield Finding("ports", "failure", f"{url}/readyz answers {status}", "read the registry's log")
         else:
-            text = f"{host}:{port} is taken by what is no registry of ours"
-            yield Finding("ports", "failure", text, "end it, or choose another address by ENTREPOT_LISTEN")
+            text = f"{host}:{port} is used by another program"
+            yield Finding("ports", "failure", text, "stop it, or set another address by ENTREPOT_LISTEN")
         return
     try:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
@@ -104,7 +111,7 @@ def check_port(settings: "Settings") -> Iterator[Finding]:
             probe.bind((host, port))
     except OSError as error:
         text = f"the registry cannot listen on {host}:{port}: {error.strerror}"
-        yield Finding("ports", "failure", text, "choose another address by ENTREPOT_LISTEN")
+        yield Finding("ports", "failure", text, "set another address by ENTREPOT_LISTEN")
     else:
         yield ok("ports", f"{host}:{port} is free; no registry runs there")
 
@@ -149,16 +156,16 @@ def check_certificate(settings: "Settings", now: datetime) -> Iterator[Finding]:
         certificate = x509.load_pem_x509_certificates(settings.tls_cert.read_bytes())[0]
     except (OSError, ValueError) as error:  # ssl's errors are of OSError
         reason = getattr(error, "strerror", None) or type(error).__name__
-        text = f"{settings.tls_cert} and {settings.tls_key} are of no use: {reason}"
-        yield Finding("tls", "failure", text, "name a PEM chain and its key, unencrypted and readable by this user")
+        text = f"{settings.tls_cert} and {settings.tls_key} cannot be loaded: {reason}"
+        yield Finding("tls", "failure", text, "use a PEM chain and its unencrypted key, both readable by this user")
         return
     left = certificate.not_valid_after_utc - now
-    text = f"{settings.tls_cert} is good until {certificate.not_valid_after_utc:%Y-%m-%d}"
+    text = f"{settings.tls_cert} is valid until {certificate.not_valid_after_utc:%Y-%m-%d}"
     if certificate.not_valid_before_utc > now:
-        text = f"{settings.tls_cert} is not good before {certificate.not_valid_before_utc:%Y-%m-%d}"
+        text = f"{settings.tls_cert} is not valid before {certificate.not_valid_before_utc:%Y-%m-%d}"
         yield Finding("tls", "failure", text, "set the clock, or use another certificate")
     elif left < timedelta():
-        yield Finding("tls", "failure", f"{text}, which is over", "renew it; the registry reads it at its next start")
+        yield Finding("tls", "failure", f"{text}: expired", "renew it; the registry reads it at its next start")
     elif left < _SOON:
         verdict = "failure" if left < _NOW else "warning"
         yield Finding("tls", verdict, text, "renew it; the registry reads it at its next start")  # type: ignore[arg-type]
@@ -184,7 +191,7 @@ def _check_names(settings: "Settings", certificate: "Certificate") -> Iterator[F
     for name in filter(None, wanted):
         if "*" in name or name in addresses or _covers(hosts, name.lower()):
             continue
-        text = f"{settings.tls_cert} does not name {name}, by which clients reach the registry"
+        text = f"{settings.tls_cert} does not name {name}, the name that clients use"
         yield Finding(
             "tls", "failure", text, "use a certificate with that name, or correct ENTREPOT_HOSTS or ENTREPOT_PUBLIC_URL"
         )
@@ -203,9 +210,7 @@ def check_tools(settings: "Settings") -> Iterator[Finding]:
         yield ok("tools", f"buildah is at {found}")
     else:
         text = "buildah is not installed: build-image and the build of a pipeline fail"
-        yield Finding(
-            "tools", "warning", text, "run `apt-get install buildah` on machines that build; others need none"
-        )
+        yield Finding("tools", "warning", text, "run `apt-get install buildah` on machines that build")
 
 
 def now_utc() -> datetime:

@@ -44,9 +44,9 @@ async def _ask_all(settings: "Settings", remotes: Any, keys: Sequence[str]) -> l
 
     found = []
     if not keys:
-        return [ok("upstreams", "no remote, cache or login of the settings names one")]
+        return [ok("upstreams", "no upstream is configured")]
     if len(keys) > _MOST:
-        found.append(ok("upstreams", f"{len(keys)} are known; the first {_MOST} are asked"))
+        found.append(ok("upstreams", f"{len(keys)} upstreams; only the first {_MOST} are checked"))
     guard = asyncio.Semaphore(_AT_ONCE)
     async with Upstreams(settings, remotes, interactive=True) as upstreams:
 
@@ -74,12 +74,12 @@ async def _ask(upstreams: Any, settings: "Settings", key: str) -> list[Finding]:
         async with transport, asyncio.timeout(_ONE_SECONDS):
             response = await transport.request("GET", "/v2/", scope="", once=True)
     except EntrepotError as error:
-        advice = "correct its login (auth.json, ENTREPOT_LOGINS), or its record (`entrepot remote show`)"
+        advice = "correct the login (auth.json, ENTREPOT_LOGINS) or the remote (`entrepot remote show`)"
         return [Finding("upstreams", "failure", f"{key}: {error.message}", advice)]
     except TimeoutError:
         text = f"{key}: no answer within {_ONE_SECONDS:g} s"
-        return [Finding("upstreams", "failure", text, "look at the network, the proxy and the registry itself")]
-    how = "takes the login that there is for it" if login else "answers; there is no login for it"
+        return [Finding("upstreams", "failure", text, "check the network, the proxy and the registry")]
+    how = "accepts the configured login" if login else "answers; no login is configured"
     found = [ok("upstreams", f"{key} {how}")]
     if date := response.headers.get("date"):
         try:
@@ -97,7 +97,7 @@ def check_prefect(settings: "Settings") -> Iterator[Finding]:
 
     known = known_addresses(settings)
     if not known:
-        text = "no Prefect server is known: schedules and hooks start nothing"
+        text = "no Prefect server: schedules and hooks do not start flows"
         yield Finding("prefect", "warning", text, "start `entrepot up` with this home, or set ENTREPOT_PREFECT_API_URL")
         return
     place = shown_place(known[0].url)
@@ -130,15 +130,15 @@ def _check_pools(client: "httpx.Client") -> Iterator[Finding]:
     )
     names = sorted({one["work_pool_name"] for one in deployments if one.get("work_pool_name")})
     if not names:
-        text = "none of our deployments is registered"
+        text = "no deployments of Entrepôt are registered"
         yield Finding("workers", "warning", text, "start `entrepot up` or `entrepot worker`, which register them")
     for name in names:
         workers = _answer(client, "POST", f"/work_pools/{name}/workers/filter", {"limit": 200})
         alive = [one for one in workers if one.get("status") == "ONLINE"]
         if alive:
-            yield ok("workers", f"work pool {name}: {len(alive)} of {len(workers)} workers live")
+            yield ok("workers", f"work pool {name}: {len(alive)} of {len(workers)} workers online")
         else:
-            text = f"work pool {name} has no worker that lives: its runs wait"
+            text = f"work pool {name} has no worker online: its runs wait"
             yield Finding("workers", "failure", text, "start `entrepot up` or `entrepot worker`")
 
 
@@ -147,7 +147,7 @@ def _check_late(client: "httpx.Client") -> Iterator[Finding]:
     count = int(_answer(client, "POST", "/flow_runs/count", body))
     if count:
         yield Finding(
-            "runs", "warning", f"{count} flow runs are late", "start more workers, or look what keeps them busy"
+            "runs", "warning", f"{count} flow runs are late", "start more workers, or find out what keeps them busy"
         )
     else:
         yield ok("runs", "no flow run is late")
@@ -182,15 +182,15 @@ def check_dead_runs(settings: "Settings") -> Iterator[Finding]:
         return  # the check of Prefect tells it
     if names:
         shown = f"{', '.join(names[:5])}{' …' if len(names) > 5 else ''}"
-        text = f"the process of {len(names)} flow runs is gone: {shown}"
+        text = f"{len(names)} flow runs have no process: {shown}"
         yield Finding(
             "dead runs",
             "warning",
             text,
-            "`entrepot up` and `entrepot worker` end them, or start them again, within a minute",
+            "run `entrepot up` or `entrepot worker`: they end or restart such runs within a minute",
         )
     else:
-        yield ok("dead runs", "each open flow run has a living process")
+        yield ok("dead runs", "all open flow runs have a process")
 
 
 def _how_to_ask(settings: "Settings", api: "PrefectAddress") -> dict[str, Any]:

@@ -22,8 +22,8 @@ def check_catalog_opens(settings: "Settings") -> Iterator[Finding]:
     from catalog.lake.schema import MIGRATIONS
 
     if not settings.has_catalog:
-        text = f"there is no catalogue in {settings.root} yet"
-        yield Finding("catalogue", "warning", text, "run `entrepot up`, or name another home by --home")
+        text = f"no catalogue in {settings.root}"
+        yield Finding("catalogue", "warning", text, "run `entrepot up`, or give another folder by --home")
         return
     began = time.monotonic()
     with open_catalog(settings) as catalog:
@@ -46,9 +46,9 @@ def check_write_lock(settings: "Settings") -> Iterator[Finding]:
         held = [one for one in look() if one in held]
     if held:
         text = f"{', '.join(held)} has held the write lock for more than {_HELD_SECONDS:g} s"
-        yield Finding("lock", "warning", text, "maintenance may take that long; if it is stuck, end that process")
+        yield Finding("lock", "warning", text, "wait for it; end the process if it hangs")
     else:
-        yield ok("lock", "nobody holds the write lock for long" if first else "nobody holds the write lock")
+        yield ok("lock", "the write lock is held for short times only" if first else "the write lock is free")
 
 
 def _holders_in(settings: "Settings") -> Callable[[], list[str]]:
@@ -95,24 +95,27 @@ def check_storage(settings: "Settings") -> Iterator[Finding]:
     if settings.storage_folder is not None:
         folder = settings.storage_folder
         if not folder.exists():
-            yield ok("storage", f"{folder} is made by the first start")
+            yield ok("storage", f"{folder} does not exist yet; the first start creates it")
             return
         probe = folder / f".doctor-{uuid.uuid4().hex}"
         try:
             probe.write_bytes(b"probe")
+            probe.read_bytes()
             probe.unlink()
         except OSError as error:
             text = f"{folder} cannot be written: {error.strerror}"
-            yield Finding("storage", "failure", text, "give the folder to the registry's user, and free room")
+            yield Finding(
+                "storage", "failure", text, "make the folder writable for the registry's user, and free space"
+            )
         else:
-            yield ok("storage", f"{folder} can be written")
+            yield ok("storage", f"{folder}: write, read and delete work")
         return
     from catalog.blobs.s3_store import S3Place, probe_bucket
 
     bucket, prefix = settings.storage_bucket
     began = time.monotonic()
     theirs = probe_bucket(S3Place(bucket, prefix, settings.s3_endpoint), uuid.uuid4().hex)
-    yield ok("storage", f"S3 bucket {bucket} takes, gives and deletes an object in {time.monotonic() - began:.1f} s")
+    yield ok("storage", f"S3 bucket {bucket} writes, reads and deletes an object in {time.monotonic() - began:.1f} s")
     if theirs is not None:
         yield judge_clock("S3", theirs, datetime.now(theirs.tzinfo))
 
@@ -134,8 +137,8 @@ def check_database_clock(settings: "Settings") -> Iterator[Finding]:
 def judge_clock(whose: str, theirs: datetime, ours: datetime) -> Finding:
     """Return how far this machine's clock is from another one."""
     apart = abs(ours - theirs)
-    text = f"{apart.total_seconds():.0f} s from the clock of {whose}"
+    text = f"this clock differs by {apart.total_seconds():.0f} s from the clock of {whose}"
     if apart < _APART:
         return ok("clock", text)
-    advice = "have NTP set the clock (`timedatectl set-ntp true`); tokens, signatures and S3 need it right"
+    advice = "set the clock by NTP (`timedatectl set-ntp true`); tokens, signatures and S3 need it"
     return Finding("clock", "failure" if apart > _FAR_APART else "warning", text, advice)

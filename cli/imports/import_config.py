@@ -18,7 +18,7 @@ Tool = Literal["regsync", "flux-mirror", "hauler"]
 
 
 def import_config(
-    tool: Annotated[Tool, typer.Argument(metavar="TOOL", help="Whose list it is: regsync, flux-mirror or hauler.")],
+    tool: Annotated[Tool, typer.Argument(metavar="TOOL", help="Tool of the list: regsync, flux-mirror or hauler.")],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The list, in YAML.")],
     *,
     output: Annotated[
@@ -26,9 +26,9 @@ def import_config(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write another tool's list as a file for `apply`.
+    """Convert another tool's list into a file for `apply`.
 
-    Every line that has no counterpart here is named on standard error. Nothing is changed: `entrepot apply` does that.
+    Notes on standard error name each line that was not converted. The command changes nothing; `entrepot apply` does.
 
     Example: entrepot import-config regsync regsync.yaml
     """
@@ -41,7 +41,7 @@ def import_config(
     value = merge([one.configuration() for one in made])
     untold = sorted(fault for one in made for fault in (*one.document.faults, *one.untold))
     if value.keys() <= {"version"} and not untold:
-        raise InvalidInput(f"{file} is no list of {tool}: nothing in it is known")
+        raise InvalidInput(f"invalid list {file}: expected a list of {tool}")
     if as_json:
         lines = [{"line": one.line, "where": one.where, "message": one.text} for one in untold]
         print_json({"configuration": value, "without_counterpart": lines})

@@ -72,9 +72,9 @@ class ScheduleEntry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     cron: str = Field("", max_length=100, description="Minute, hour, day, month, weekday: `17 3 * * *`.")
-    every: str = Field("", max_length=50, description="In the place of `cron`: start after each such time, `6h`.")
+    every: str = Field("", max_length=50, description="Interval instead of `cron`: `6h`.")
     timezone: Annotated[str, AfterValidator(_check_zone)] = Field("UTC", description="Time zone of `cron`.")
-    active: bool = Field(default=True, description="Start runs; else the schedule is only kept.")
+    active: bool = Field(default=True, description="Turn this schedule on.")
 
     @model_validator(mode="after")
     def _check_one(self) -> "ScheduleEntry":
@@ -83,7 +83,7 @@ class ScheduleEntry(BaseModel):
         if self.cron:
             check_cron(self.cron)
         elif parse_duration(self.every).total_seconds() < _SHORTEST:
-            raise ValueError(f"every: expected {_SHORTEST} seconds at least")
+            raise ValueError(f"invalid interval: expected at least {_SHORTEST} seconds")
         return self
 
     @field_validator("every")
@@ -111,17 +111,17 @@ def schedule_order(entry: ScheduleEntry | None) -> tuple[str, ...]:
 
 
 class DeploymentEntry(BaseModel):
-    """A flow that is started with these parameters; the key of the entry is the deployment's name."""
+    """A flow with its parameters and schedules; the key of the entry is the name of the deployment."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     flow: str
     description: str = Field("", max_length=1000, description="A remark for people.")
     schedules: tuple[ScheduleEntry, ...] = Field(
-        (), max_length=20, description="When it runs. None: when it is started."
+        (), max_length=20, description="When to run. Default: only on request."
     )
-    paused: bool = Field(default=False, description="Start no runs by schedules.")
-    work_pool: str = Field("", max_length=200, description="Prefect work pool. Default: the one that comes with us.")
+    paused: bool = Field(default=False, description="Turn all schedules off.")
+    work_pool: str = Field("", max_length=200, description="Prefect work pool. Default: `entrepot`.")
     request: Any = Field(default_factory=dict, description="Parameters of the flow: the fields of its form.")
 
     @field_validator("schedules")

@@ -125,7 +125,7 @@ class ScheduledDeployments:
     def _replace_schedules(
         self, deployment: UUID, old: Sequence[DeploymentSchedule], new: Sequence[DeploymentScheduleCreate]
     ) -> None:
-        """The new ones come first: whoever is killed in between leaves too many, which the next apply sees."""
+        """Create the new schedules before deleting the old: a kill in between leaves too many, which the next apply repairs."""
         if new:
             self._client.create_deployment_schedules(deployment, list(new))
         for schedule in old:

@@ -68,7 +68,7 @@ class FlowsOut(BaseModel):
 class HomePage(BaseModel):
     """What is held and what came in lately, as far as the caller may see it. Sizes in bytes.
 
-    `held` and `flows` are for administrators; `flows` is None where Prefect does not answer, too.
+    `held_bytes`, `held_blobs` and `flows` are for administrators. `flows` is None, too, if Prefect does not answer.
     """
 
     repositories: int

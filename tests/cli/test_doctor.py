@@ -74,7 +74,7 @@ def test_a_login_that_is_not_taken_is_told_without_showing_it(
         monkeypatch.setenv("ENTREPOT_LOGINS", json.dumps({upstream.host: login}))
         return [(one.state, one.found) for one in check_upstreams(read_settings(home=home)) if one.check == "upstreams"]
 
-    assert look(upstream.creds) == [("ok", f"{upstream.host} takes the login that there is for it")]
+    assert look(upstream.creds) == [("ok", f"{upstream.host} accepts the configured login")]
     ((state, text),) = look(f"{upstream.username}:hunter2hunter2")
     assert state == "failure"
     assert "hunter2" not in text

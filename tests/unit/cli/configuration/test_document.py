@@ -22,7 +22,7 @@ def test_an_empty_file_wishes_for_nothing() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
-        ("users:\n  alice: {}\n  alice: {}\n", 3, "stands twice, first at line 2"),
+        ("users:\n  alice: {}\n  alice: {}\n", 3, "duplicate key, first at line 2"),
         ("a: !!python/object:os.system x\n", 1, "this tag is not read"),
         ("a: !!int x\n", 1, "cannot be read"),
         ("[1]: 2\n", 1, "a key is plain text"),

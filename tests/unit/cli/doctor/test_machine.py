@@ -106,7 +106,7 @@ def test_a_port_that_somebody_else_has_is_told(tmp_path: Path) -> None:
         threading.Thread(target=close_two, daemon=True).start()
         (found,) = machine.check_port(settings_of(tmp_path, listen=f"127.0.0.1:{port}"))
     assert found.state == "failure"
-    assert "is taken by what is no registry of ours" in found.found
+    assert "is used by another program" in found.found
 
 
 def test_a_certificate_is_judged_by_its_end_and_its_names(
