@@ -64,7 +64,7 @@ PACKAGE_ARROWS: dict[str, set[str]] = {
     "catalog/lake/metadata": {"database", "lake/direct"},
     "catalog/maintenance": {"blobs", "distributions", "filters", "lake", "pull_counts", "query", "versions"},
     "catalog/prefect_address": {"state"},
-    "catalog/migration": {"access", "blobs", "database", "lake", "lake/metadata", "state", "webhooks", "wished_state"},
+    "catalog/migration": {"access", "blobs", "database", "lake", "lake/metadata", "state", "webhooks", "desired_state"},
     "catalog/pull_counts": {"lake"},
     "catalog/query": {"blobs", "filters", "lake", "lake/metadata"},
     "catalog/query/named": {"query"},
@@ -76,7 +76,7 @@ PACKAGE_ARROWS: dict[str, set[str]] = {
     "catalog/state": {"database"},
     "catalog/versions": {"audit", "blobs", "distributions", "filters", "lake", "quotas", "remotes"},
     "catalog/webhooks": {"access", "audit", "commits", "database", "distributions", "filters", "state"},
-    "catalog/wished_state": {
+    "catalog/desired_state": {
         "access",
         "blobs",
         "distributions",

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from catalog.browse.manifest_summaries import ManifestSummaries, read_summaries
-from catalog.browse.recency import Recency
-from catalog.browse.search import Found, SearchTerm, Within, search_content
+from catalog.browse.recent_versions import RecentVersionCache
+from catalog.browse.search import SearchHit, SearchScope, SearchTerm, search_content
 from catalog.browse.version_pages import ListedVersion, read_versions
 from catalog.lake.connection import Lake
 from oci.digest import Digest
@@ -15,7 +15,7 @@ class Browse:
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
-        self.recency = Recency(lake)
+        self.recent_versions = RecentVersionCache(lake)
 
     def summaries(self, repository: str, digests: Iterable[Digest]) -> ManifestSummaries:
         """Return summaries of some manifests of a repository, and its pulls."""
@@ -25,6 +25,6 @@ class Browse:
         """Return versions with numbers below `before`, newest first; none for a repository that is not there."""
         return read_versions(self._lake, repository, before=before, limit=limit)
 
-    def search(self, term: SearchTerm, within: Iterable[Within], *, limit: int) -> list[Found]:
+    def search(self, term: SearchTerm, within: Iterable[SearchScope], *, limit: int) -> list[SearchHit]:
         """Return what a term finds in versions of some repositories."""
         return search_content(self._lake, term, within, limit=limit)

@@ -23,7 +23,7 @@ class SearchTerm(NamedTuple):
     key: str = ""
 
 
-class Within(NamedTuple):
+class SearchScope(NamedTuple):
     """A repository to look in, as of one of its versions; None is the latest."""
 
     repository: str
@@ -31,7 +31,7 @@ class Within(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchHit:
     """A tag, manifest or blob that was found; of a label also the value that it has."""
 
     repository: str
@@ -83,7 +83,7 @@ _SQL = {
 }
 
 
-def search_content(lake: Lake, term: SearchTerm, within: Iterable[Within], *, limit: int) -> list[Found]:
+def search_content(lake: Lake, term: SearchTerm, within: Iterable[SearchScope], *, limit: int) -> list[SearchHit]:
     """Return what a term finds that versions of some repositories hold; one query."""
     places = list(within)
     if not places or not (term.text or term.key):
@@ -94,7 +94,7 @@ def search_content(lake: Lake, term: SearchTerm, within: Iterable[Within], *, li
     if term.kind == "label":
         parameters |= {"key": term.key, "raw": _as_json(term.key), "raw_text": _as_json(term.text).lower()}
     return [
-        Found(str(repository), str(kind), str(tag), Digest(str(digest)), str(value))
+        SearchHit(str(repository), str(kind), str(tag), Digest(str(digest)), str(value))
         for repository, kind, tag, digest, value in lake.read(_SQL[term.kind], parameters)
     ]
 

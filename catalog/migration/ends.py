@@ -16,13 +16,13 @@ from catalog.blobs.schema import SCHEMA as HOLDINGS_SCHEMA
 from catalog.database.engine import Database
 from catalog.database.migration_mark import Allow, MarkFile, MigrationMark, settle_names
 from catalog.database.sqlite import SqliteDatabase
+from catalog.desired_state.ledger import LEDGER, ledger_file
 from catalog.lake.metadata.data import LakeData
 from catalog.migration.lake_copy import LakeEnd
 from catalog.migration.row_copy import Fingerprint, fingerprint_of
 from catalog.settings import Settings
 from catalog.state.private_file import write_private
 from catalog.webhooks.queue import QUEUE_SCHEMA, events_file
-from catalog.wished_state.ledger import LEDGER, ledger_file
 from oci.errors import CatalogBusy, CatalogUnusable
 
 

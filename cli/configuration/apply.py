@@ -16,16 +16,16 @@ from cli.output import print_json, print_line, say
 from oci.errors import Conflict, InvalidInput
 
 if TYPE_CHECKING:
-    from catalog.wished_state.ledger import Ledger
-    from catalog.wished_state.plan import Address, WishPlan
-    from cli.configuration.acting import StepResult
+    from catalog.desired_state.ledger import Ledger
+    from catalog.desired_state.plan import Address, ApplyPlan
+    from cli.configuration.apply_context import ApplyContext, CurrentState
+    from cli.configuration.desired_entries import DesiredEntry
     from cli.configuration.document import ConfigDocument, DocumentFault
-    from cli.configuration.wishes import Wish
-    from cli.configuration.world import Seen, World
+    from cli.configuration.execution import StepResult
 
 
 def apply(
-    context: typer.Context,
+    typer_context: typer.Context,
     file: Annotated[Path | None, typer.Argument(metavar="FILE", help="YAML file with the desired state.")] = None,
     *,
     plan: Annotated[
@@ -60,26 +60,26 @@ def apply(
     if plan and not settings_of(home).has_catalog:
         _show_first(applying, as_json=as_json)
         return
-    from cli.configuration.acting import settle_ledger
-    from cli.configuration.world import open_world
+    from cli.configuration.apply_context import open_apply_context
+    from cli.configuration.execution import settle_ledger
 
-    with open_world(home, needs_prefect=applying.needs_prefect, debug=bool(context.obj)) as world:
-        seen = world.look()
-        found = applying.plan(world, seen)
+    with open_apply_context(home, needs_prefect=applying.needs_prefect, debug=bool(typer_context.obj)) as context:
+        seen = context.look()
+        found = applying.plan(context, seen)
         applying.tell_unread_secrets(seen)
         if plan or not found.effective:
             if not plan:
-                settle_ledger(world, seen.items)
+                settle_ledger(context, seen.items)
             _show(found, as_json=as_json, is_dry=plan)
             _end(exit_codes.WOULD_CHANGE if plan and found.effective else exit_codes.DONE)
             return
         if not as_json:
             _show(found, as_json=False, is_dry=True)
         _confirm(found, yes=yes)
-        seen = world.look()
-        if applying.plan(world, seen) != found:
+        seen = context.look()
+        if applying.plan(context, seen) != found:
             raise Conflict("the state changed after the plan was shown; run the command again")
-        _end(_act(found, applying, world, seen, as_json=as_json))
+        _end(_act(found, applying, context, seen, as_json=as_json))
 
 
 def _end(code: int) -> None:
@@ -89,38 +89,40 @@ def _end(code: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Applying:
-    """A file that was read, and what it wishes for; its faults so far are told with those that the checks find."""
+    """A file that was read, and what it asks for; its faults so far are told with those that the checks find."""
 
     document: "ConfigDocument"
     name: str
-    wishes: "tuple[Wish, ...]"
+    desired: "tuple[DesiredEntry, ...]"
     faults: "tuple[DocumentFault, ...]"
     prune: bool
 
     def needs_prefect(self, ledger: "Ledger") -> bool:
         """Return whether deployments are concerned: the file has some, or an earlier apply created some."""
-        return any(wish.kind == "deployments" for wish in self.wishes) or any(
+        return any(wanted.kind == "deployments" for wanted in self.desired) or any(
             made.kind == "deployments" for made in ledger.made
         )
 
-    def plan(self, world: "World | None", seen: "Seen") -> "WishPlan":
+    def plan(self, context: "ApplyContext | None", seen: "CurrentState") -> "ApplyPlan":
         """Check the file against what is there; return the plan. Raise InvalidInput with every fault."""
-        from catalog.wished_state.plan import plan_wishes
-        from cli.configuration.checks import Knowledge, check_pools, check_wishes, describe_known, reject
+        from catalog.desired_state.plan import plan_apply
+        from cli.configuration.checks import ExpectedState, check_desired_entries, check_pools, named_items, reject
 
-        owned = world.ledger.value.owned(seen.items) if world else frozenset()
-        items = [wish.item(seen) for wish in self.wishes]
-        found = plan_wishes(items, seen.items, owned, prune=self.prune)
+        owned = context.ledger.value.owned(seen.items) if context else frozenset()
+        items = [wanted.item(seen) for wanted in self.desired]
+        found = plan_apply(items, seen.items, owned, prune=self.prune)
         value = self.document.value if isinstance(self.document.value, dict) else {}
         gone = {(step.kind, step.key) for step in found.steps if step.action == "remove"}
-        known = Knowledge(self.wishes, list(describe_known(value)), seen, gone)
+        known = ExpectedState(self.desired, list(named_items(value)), seen, gone)
         faults = [*self.faults]
         faults += [
             self.document.fault(place, text)
-            for place, text in check_wishes(known, has_version=lambda name, number: _has_version(world, name, number))
+            for place, text in check_desired_entries(
+                known, has_version=lambda name, number: _has_version(context, name, number)
+            )
         ]
-        if world is not None and world.prefect is not None:
-            checked = check_pools(self.wishes, world.prefect.deployments.check)
+        if context is not None and context.prefect is not None:
+            checked = check_pools(self.desired, context.prefect.deployments.check)
             faults += [self.document.fault(place, text) for place, text in checked]
         if faults:
             ordered = sorted(set(faults))
@@ -130,28 +132,28 @@ class Applying:
             raise reject([one.show(self.name) for one in ordered], detail)
         return found
 
-    def tell_unread_secrets(self, seen: "Seen") -> None:
+    def tell_unread_secrets(self, seen: "CurrentState") -> None:
         """Say which secrets of things that are there were not compared."""
-        for wish in self.wishes:
-            if wish.fault and wish.address in seen.items:
-                say(f"note: {wish.kind} {wish.key}: {wish.fault}; the stored secret is not changed")
+        for wanted in self.desired:
+            if wanted.fault and wanted.address in seen.items:
+                say(f"note: {wanted.kind} {wanted.key}: {wanted.fault}; the stored secret is not changed")
 
 
 def _read(document: "ConfigDocument", name: str, *, prune: bool) -> Applying:
+    from cli.configuration.desired_entries import desired_entries_of
     from cli.configuration.model import read_entries
-    from cli.configuration.wishes import wishes_of
 
     entries, faults = read_entries(document)
-    return Applying(document, name, tuple(wishes_of(entries)), tuple(faults), prune)
+    return Applying(document, name, tuple(desired_entries_of(entries)), tuple(faults), prune)
 
 
-def _has_version(world: "World | None", name: str, number: int) -> bool:
+def _has_version(context: "ApplyContext | None", name: str, number: int) -> bool:
     from oci.errors import NameUnknown, VersionUnknown
 
-    if world is None:
+    if context is None:
         return False
     try:
-        world.catalog.history.version(name, number)
+        context.catalog.history.version(name, number)
     except (NameUnknown, VersionUnknown):
         return False
     return True
@@ -160,15 +162,15 @@ def _has_version(world: "World | None", name: str, number: int) -> bool:
 def _show_first(applying: Applying, *, as_json: bool) -> None:
     """Show the plan for a home that is not there yet, without making it: its first start makes the administrator."""
     from catalog.access.store import administrators_policy
-    from catalog.wished_state.present import PresentState
-    from cli.configuration.world import Seen
+    from catalog.desired_state.present import PresentState
+    from cli.configuration.apply_context import CurrentState
 
-    found = applying.plan(None, Seen(PresentState(policy=administrators_policy())))
+    found = applying.plan(None, CurrentState(PresentState(policy=administrators_policy())))
     _show(found, as_json=as_json, is_dry=True)
     _end(exit_codes.WOULD_CHANGE if found.effective else exit_codes.DONE)
 
 
-def _confirm(found: "WishPlan", *, yes: bool) -> None:
+def _confirm(found: "ApplyPlan", *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
@@ -178,13 +180,15 @@ def _confirm(found: "WishPlan", *, yes: bool) -> None:
         raise Conflict("cancelled; nothing was changed")
 
 
-def _act(found: "WishPlan", applying: Applying, world: "World", seen: "Seen", *, as_json: bool) -> int:
-    from cli.configuration.acting import act
-    from cli.configuration.showing import show_step_result, step_json
+def _act(
+    found: "ApplyPlan", applying: Applying, context: "ApplyContext", seen: "CurrentState", *, as_json: bool
+) -> int:
+    from cli.configuration.execution import act
+    from cli.configuration.plan_output import show_step_result, step_json
 
-    by_address: Mapping[Address, Wish] = {wish.address: wish for wish in applying.wishes}
+    by_address: Mapping[Address, DesiredEntry] = {wanted.address: wanted for wanted in applying.desired}
     results: list[StepResult] = []
-    for result in act(found, by_address, world, seen.items):
+    for result in act(found, by_address, context, seen.items):
         results.append(result)
         if not as_json:
             show_step_result(result)
@@ -202,8 +206,8 @@ def _act(found: "WishPlan", applying: Applying, world: "World", seen: "Seen", *,
     return exit_codes.FAILED if failed else exit_codes.DONE
 
 
-def _show(found: "WishPlan", *, as_json: bool, is_dry: bool) -> None:
-    from cli.configuration.showing import show_plan, step_json
+def _show(found: "ApplyPlan", *, as_json: bool, is_dry: bool) -> None:
+    from cli.configuration.plan_output import show_plan, step_json
 
     if as_json:
         print_json({**_counts(found), "failed": 0, "steps": [step_json(step) for step in found.steps]})
@@ -211,7 +215,7 @@ def _show(found: "WishPlan", *, as_json: bool, is_dry: bool) -> None:
     show_plan(found, is_dry=is_dry)
 
 
-def _counts(found: "WishPlan") -> dict[str, int | bool]:
+def _counts(found: "ApplyPlan") -> dict[str, int | bool]:
     return {
         "changed": bool(found.effective),
         "create": found.count("create"),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from catalog.wished_state.entries import (
+from catalog.desired_state.entries import (
     CacheEntry,
     DistributionEntry,
     GroupEntry,
@@ -20,11 +20,11 @@ from catalog.wished_state.entries import (
     TrustEntry,
     UserEntry,
 )
-from catalog.wished_state.plan import Address
+from catalog.desired_state.plan import Address
+from cli.configuration.apply_context import CurrentState
+from cli.configuration.desired_entries import DesiredEntry
 from cli.configuration.document import Place
 from cli.configuration.records import hook_fields, quota_of, remote_record, subscription_fields, trust_of
-from cli.configuration.wishes import Wish
-from cli.configuration.world import Seen
 from oci.errors import EntrepotError, InvalidInput
 
 if TYPE_CHECKING:
@@ -35,18 +35,22 @@ Found = tuple[Place, str]
 """Where something is wrong, and what."""
 
 
-class Knowledge:
+class ExpectedState:
     """What there will be: the file's entries, faulty ones too, and what is there and stays."""
 
     def __init__(
-        self, wishes: Sequence[Wish], named: Collection[Address], seen: Seen, gone: Collection[Address]
+        self, desired: Sequence[DesiredEntry], named: Collection[Address], seen: CurrentState, gone: Collection[Address]
     ) -> None:
-        self.wishes, self.seen, self.gone = wishes, seen, frozenset(gone)
+        self.desired, self.seen, self.gone = desired, seen, frozenset(gone)
         self._known: dict[str, set[str]] = {}
-        for kind, key in [*named, *(wish.address for wish in wishes), *(one for one in seen.items if one not in gone)]:
+        for kind, key in [
+            *named,
+            *(wanted.address for wanted in desired),
+            *(one for one in seen.items if one not in gone),
+        ]:
             self._known.setdefault(kind, set()).add(key)
         self.robots = {name: one.robot for name, one in seen.state.policy.accounts.items()}
-        self.robots |= {one.key: one.entry.robot for one in wishes if isinstance(one.entry, UserEntry)}
+        self.robots |= {one.key: one.entry.robot for one in desired if isinstance(one.entry, UserEntry)}
 
     def has(self, kind: str, key: str) -> bool:
         """Return whether there will be such a thing."""
@@ -56,53 +60,53 @@ class Knowledge:
         """Return the keys of a kind that there will be."""
         return self._known.get(kind, ())
 
-    def is_new(self, wish: Wish) -> bool:
+    def is_new(self, wanted: DesiredEntry) -> bool:
         """Return whether the entry's thing is not there yet."""
-        return wish.address not in self.seen.items
+        return wanted.address not in self.seen.items
 
 
-def check_wishes(known: Knowledge, *, has_version: Callable[[str, int], bool]) -> Iterator[Found]:
+def check_desired_entries(known: ExpectedState, *, has_version: Callable[[str, int], bool]) -> Iterator[Found]:
     """Yield everything that would fail, or that contradicts itself."""
-    first: dict[Address, Wish] = {}
-    for wish in known.wishes:
-        if wish.address in first:
-            yield wish.place, f"is the same item as {first[wish.address].place[-1]!r}; keep one of them"
-        first.setdefault(wish.address, wish)
-        yield from ((wish.place, text) for text in _check(wish, known, has_version))
+    first: dict[Address, DesiredEntry] = {}
+    for wanted in known.desired:
+        if wanted.address in first:
+            yield wanted.place, f"is the same item as {first[wanted.address].place[-1]!r}; keep one of them"
+        first.setdefault(wanted.address, wanted)
+        yield from ((wanted.place, text) for text in _check(wanted, known, has_version))
     yield from _check_certificates(known)
 
 
-def _check(wish: Wish, known: Knowledge, has_version: Callable[[str, int], bool]) -> Iterator[str]:
-    if wish.fault and known.is_new(wish):
-        yield wish.fault
+def _check(wanted: DesiredEntry, known: ExpectedState, has_version: Callable[[str, int], bool]) -> Iterator[str]:
+    if wanted.fault and known.is_new(wanted):
+        yield wanted.fault
     try:
-        match wish.entry:
+        match wanted.entry:
             case RemoteEntry() as remote:
-                _check_remote(wish.key, remote)
+                _check_remote(wanted.key, remote)
             case DistributionEntry() as distribution:
-                yield from _check_distribution(wish.key, distribution, known, has_version)
+                yield from _check_distribution(wanted.key, distribution, known, has_version)
             case CacheEntry() as cache:
-                yield from _check_cache(wish.key, cache, known)
+                yield from _check_cache(wanted.key, cache, known)
             case UserEntry() as user:
-                yield from _check_user(wish, user, known)
+                yield from _check_user(wanted, user, known)
             case GroupEntry() as group:
                 yield from (_no_account(name) for name in group.members if not known.has("users", name))
             case RuleEntry() as rule:
                 yield from _check_subjects(rule, known)
             case TrustEntry() as trust:
-                trust_of(wish.key, trust)
+                trust_of(wanted.key, trust)
                 if not known.has("users", trust.account):
                     yield _no_account(trust.account)
             case QuotaEntry() as quota:
                 from catalog.quotas.quotas import check_quota
 
-                check_quota(quota_of(wish.key, quota))
+                check_quota(quota_of(wanted.key, quota))
             case HookEntry() as hook:
-                yield from _check_hook(wish, hook, known)
+                yield from _check_hook(wanted, hook, known)
             case SubscriptionEntry() as subscription:
                 _check_subscription(subscription)
             case _:
-                yield from _check_deployment(wish) if wish.kind == "deployments" else ()
+                yield from _check_deployment(wanted) if wanted.kind == "deployments" else ()
     except EntrepotError as error:
         yield error.message
 
@@ -119,7 +123,7 @@ def _check_remote(key: str, entry: RemoteEntry) -> None:
 
 
 def _check_distribution(
-    path: str, entry: DistributionEntry, known: Knowledge, has_version: Callable[[str, int], bool]
+    path: str, entry: DistributionEntry, known: ExpectedState, has_version: Callable[[str, int], bool]
 ) -> Iterator[str]:
     repository = entry.repository or path
     if known.has("caches", path):
@@ -130,7 +134,7 @@ def _check_distribution(
         yield f"the repository {repository} has no version {entry.version}; `entrepot version list` shows all"
 
 
-def _check_cache(path: str, entry: CacheEntry, known: Knowledge) -> Iterator[str]:
+def _check_cache(path: str, entry: CacheEntry, known: ExpectedState) -> Iterator[str]:
     from cli.content.distribution import check_cache_path
     from oci.remote.address import parse_remote
 
@@ -140,19 +144,19 @@ def _check_cache(path: str, entry: CacheEntry, known: Knowledge) -> Iterator[str
     check_cache_path(path, [*known.all("distributions"), *known.all("caches")])
 
 
-def _check_user(wish: Wish, entry: UserEntry, known: Knowledge) -> Iterator[str]:
+def _check_user(wanted: DesiredEntry, entry: UserEntry, known: ExpectedState) -> Iterator[str]:
     from catalog.access.administration import check_password
 
-    account = known.seen.state.policy.accounts.get(wish.key)
+    account = known.seen.state.policy.accounts.get(wanted.key)
     if account is not None and account.robot != entry.robot:
         yield f"a {'robot' if account.robot else 'user'} has this name; delete it by `entrepot user delete`"
-    if account is None and not entry.robot and not wish.reference:
+    if account is None and not entry.robot and not wanted.reference:
         yield "a new user needs `password: env:NAME` or `password: file:/PATH`"
-    if wish.secret:
-        check_password(wish.secret)
+    if wanted.secret:
+        check_password(wanted.secret)
 
 
-def _check_subjects(entry: RuleEntry, known: Knowledge) -> Iterator[str]:
+def _check_subjects(entry: RuleEntry, known: ExpectedState) -> Iterator[str]:
     for subject in entry.subjects:
         kind, _, name = subject.partition(":")
         if kind == "group" and not known.has("groups", name):
@@ -164,18 +168,18 @@ def _check_subjects(entry: RuleEntry, known: Knowledge) -> Iterator[str]:
                 yield f"{name} is not a {kind}; write {'user' if kind == 'robot' else 'robot'}:{name}"
 
 
-def _check_hook(wish: Wish, entry: HookEntry, known: Knowledge) -> Iterator[str]:
+def _check_hook(wanted: DesiredEntry, entry: HookEntry, known: ExpectedState) -> Iterator[str]:
     from catalog.webhooks.records import Hook, read_record
     from cli.administration.hook import check_hook_request
 
-    read_record(Hook, {**hook_fields(wish.key, entry), "created_at": datetime.now(UTC)})
+    read_record(Hook, {**hook_fields(wanted.key, entry), "created_at": datetime.now(UTC)})
     check_hook_request(entry.deployment, entry.request)
-    if wish.secret and len(wish.secret) < MIN_SECRET:
+    if wanted.secret and len(wanted.secret) < MIN_SECRET:
         yield f"the secret has less than {MIN_SECRET} characters; make a longer one"
-    hook = known.seen.state.events.hooks.get(wish.key)
-    if hook is None and not wish.reference:
+    hook = known.seen.state.events.hooks.get(wanted.key)
+    if hook is None and not wanted.reference:
         yield "a new hook needs `secret: env:NAME` or `secret: file:/PATH`"
-    if hook is not None and not wish.secret and (hook.proof == "hmac") != (entry.proof == "hmac"):
+    if hook is not None and not wanted.secret and (hook.proof == "hmac") != (entry.proof == "hmac"):
         yield f"the proof {entry.proof} needs the secret again; set `secret`"
 
 
@@ -185,35 +189,35 @@ def _check_subscription(entry: SubscriptionEntry) -> None:
     read_record(Subscription, {**subscription_fields(entry), "id": "checked", "created_at": datetime.now(UTC)})
 
 
-def _check_deployment(wish: Wish) -> Iterator[str]:
-    entry: Any = wish.entry
-    if wish.place[-1] == entry.flow:
+def _check_deployment(wanted: DesiredEntry) -> Iterator[str]:
+    entry: Any = wanted.entry
+    if wanted.place[-1] == entry.flow:
         yield f"the deployment {entry.flow}/{entry.flow} is built in; choose another name"
 
 
-def check_pools(wishes: Sequence[Wish], check: "Callable[[DeploymentEntry], None]") -> Iterator[Found]:
+def check_pools(desired: Sequence[DesiredEntry], check: "Callable[[DeploymentEntry], None]") -> Iterator[Found]:
     """Yield the deployments whose work pool is not there."""
-    for wish in wishes:
-        if wish.kind == "deployments":
+    for wanted in desired:
+        if wanted.kind == "deployments":
             try:
-                check(wish.entry)  # type: ignore[arg-type]  # it is one of this kind
+                check(wanted.entry)  # type: ignore[arg-type]  # it is one of this kind
             except EntrepotError as error:
-                yield wish.place, error.message
+                yield wanted.place, error.message
 
 
-def _check_certificates(known: Knowledge) -> Iterator[Found]:
-    wished = {wish.key: wish for wish in known.wishes if isinstance(wish.entry, UserEntry)}
+def _check_certificates(known: ExpectedState) -> Iterator[Found]:
+    wished = {wanted.key: wanted for wanted in known.desired if isinstance(wanted.entry, UserEntry)}
     kept = {name: one.certificate for name, one in known.seen.state.policy.accounts.items() if name not in wished}
     owners: dict[str, str] = {text: name for name, text in kept.items() if text and ("users", name) not in known.gone}
-    for name, wish in wished.items():
-        certificate = str(getattr(wish.entry, "certificate", ""))
+    for name, wanted in wished.items():
+        certificate = str(getattr(wanted.entry, "certificate", ""))
         if certificate and certificate in owners:
-            yield wish.place, f"the certificate already belongs to {owners[certificate]}; use another"
+            yield wanted.place, f"the certificate already belongs to {owners[certificate]}; use another"
         if certificate:
             owners.setdefault(certificate, name)
 
 
-def describe_known(value: Mapping[str, Any]) -> Iterator[Address]:
+def named_items(value: Mapping[str, Any]) -> Iterator[Address]:
     """Yield the things that a document names, whether or not their entries are right."""
     for kind, part in value.items():
         if isinstance(part, dict):

@@ -6,19 +6,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.catalog import settings_of
 from cli.options import Home, Json
 from cli.output import print_json, print_line, say
-from oci.errors import LocalError
+from oci.errors import CatalogUnusable, LocalError
 
 if TYPE_CHECKING:
-    from catalog.wished_state.present import PresentEntry
-    from cli.configuration.world import Seen, World
+    from catalog.desired_state.present import PresentEntry
+    from cli.configuration.apply_context import ApplyContext, CurrentState
 
 _EXACT = ("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20)
 
 
 def export_config(
-    context: typer.Context,
+    typer_context: typer.Context,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write this file. Default: standard output.")
     ] = None,
@@ -36,11 +37,14 @@ def export_config(
 
     Example: entrepot export-config --output entrepot.yaml
     """
-    from cli.configuration.world import open_world
+    from cli.configuration.apply_context import open_apply_context
 
-    with open_world(home, needs_prefect=lambda _ledger: deployments, debug=bool(context.obj)) as world:
-        value = write_configuration(world.look())
-        notes = [*_unsaid(world.look(), value), *_untold_schedules(world)]
+    settings = settings_of(home)
+    if not settings.has_catalog:  # opening would make it
+        raise CatalogUnusable(f"there is no catalogue in {settings.root}; give another folder by --home")
+    with open_apply_context(home, needs_prefect=lambda _ledger: deployments, debug=bool(typer_context.obj)) as context:
+        value = write_configuration(context.look())
+        notes = [*_unsaid(context.look(), value), *_untold_schedules(context)]
     if as_json:
         print_json(value)
     elif output is None:
@@ -63,7 +67,7 @@ def to_yaml(value: Mapping[str, Any]) -> str:
     return f"# Desired state for `entrepot apply`; docs/configuration.md explains it.\n{text}"
 
 
-def write_configuration(seen: "Seen") -> dict[str, Any]:
+def write_configuration(seen: "CurrentState") -> dict[str, Any]:
     """Return the configuration that an apply finds unchanged; what is by default is left out."""
     value: dict[str, Any] = {"version": 1}
     for one in seen.state.entries():
@@ -82,12 +86,12 @@ def write_configuration(seen: "Seen") -> dict[str, Any]:
 
 
 def _ordered(value: dict[str, Any]) -> dict[str, Any]:
-    from catalog.wished_state.plan import KINDS
+    from catalog.desired_state.plan import KINDS
 
     return {name: value[name] for name in ("version", *KINDS) if name in value}
 
 
-def _written(one: "PresentEntry", seen: "Seen") -> Any:
+def _written(one: "PresentEntry", seen: "CurrentState") -> Any:
     """Return an entry as the file has it; None for what replication made, which makes it wherever it runs."""
     fields = one.entry.model_dump(mode="json", exclude_defaults=True, warnings=False)
     if one.kind in {"distributions", "caches"}:
@@ -127,7 +131,7 @@ def _size(count: Any) -> Any:
     return count
 
 
-def _unsaid(seen: "Seen", value: Mapping[str, Any]) -> Iterator[str]:
+def _unsaid(seen: "CurrentState", value: Mapping[str, Any]) -> Iterator[str]:
     replicas = sum(bool(one.replica_of) for one in seen.state.distributions)
     if replicas:
         yield f"{replicas} paths of a replication are left out: a deployment of replicate-registry creates them"
@@ -148,7 +152,7 @@ def _unsaid(seen: "Seen", value: Mapping[str, Any]) -> Iterator[str]:
             yield f"the deployment {deployment.flow}/{deployment.name} is written without {deployment.note}"
 
 
-def _untold_schedules(world: "World") -> Iterator[str]:
-    if world.prefect is not None:
-        for name in world.prefect.deployments.unlisted_schedules():
+def _untold_schedules(context: "ApplyContext") -> Iterator[str]:
+    if context.prefect is not None:
+        for name in context.prefect.deployments.unlisted_schedules():
             yield f"the schedules of the built-in deployment {name} are left out: write them as a deployment of another name"

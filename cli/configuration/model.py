@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Union
 
 from pydantic import BaseModel, Field, StringConstraints, ValidationError, create_model
 
-from catalog.wished_state.entries import REFERENCE_PATTERN, CatalogEntries
+from catalog.desired_state.entries import REFERENCE_PATTERN, CatalogEntries
 from cli.configuration.document import ConfigDocument, DocumentFault
 
 if TYPE_CHECKING:

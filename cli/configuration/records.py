@@ -4,8 +4,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from catalog.units import parse_duration
-from catalog.wished_state.entries import (
+from catalog.desired_state.entries import (
     CacheEntry,
     DistributionEntry,
     HookEntry,
@@ -16,6 +15,7 @@ from catalog.wished_state.entries import (
     SubscriptionEntry,
     TrustEntry,
 )
+from catalog.units import parse_duration
 
 if TYPE_CHECKING:
     from catalog.access.policy import Grant, Trust

@@ -98,7 +98,8 @@ def check_port(settings: "Settings") -> Iterator[Finding]:
     if _is_listening(host, port) or (running and running.registry_url):
         status = _readiness(url, settings)
         if status == 200:
-            yield ok("ports", f"the registry at {url} is ready")
+            whose = "the registry" if running else "a registry that `entrepot up` of this home did not start"
+            yield ok("ports", f"{whose} is ready at {url}")
         elif status:
             yield Finding("ports", "failure", f"{url}/readyz answers {status}", "read the registry's log")
         else:

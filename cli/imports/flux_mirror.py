@@ -13,15 +13,15 @@ def import_flux_mirror(document: ConfigDocument) -> ImportedList:
     """Return what a list of flux-mirror says; it has no schedule, so that the deployment's is inactive."""
     made = ImportedList(document, "flux-mirror")
     value = document.value if isinstance(document.value, dict) else {}
-    made.tell_others((), value, {"apiVersion", "kind", "artifacts", "charts", "hosts"})
+    made.report_unknown_keys((), value, {"apiVersion", "kind", "artifacts", "charts", "hosts"})
     for number, entry in entries_of(value, "artifacts"):
         _read_artifact(made, ("artifacts", number), entry)
     for number, entry in entries_of(value, "charts"):
         text = f"charts of HTTP repositories are not synced; push {entry.get('name', 'the chart')} with helm once"
-        made.tell(("charts", number), text)
+        made.report(("charts", number), text)
     for number, entry in entries_of(value, "hosts"):
         for key in entry.keys() - {"host"}:
-            made.tell(
+            made.report(
                 ("hosts", number, key), _TLS if key == "tls" else _HOST if key in {"credential", "provider"} else _OTHER
             )
     return made
@@ -35,11 +35,13 @@ def _read_artifact(made: ImportedList, place: Place, entry: dict[str, Any]) -> N
     name = made.target_name((*place, "destination"), entry.get("destination"))
     if source is None or name is None:
         return
-    made.tell_others(place, entry, {"source", "destination", "selector", "includeReferrers", "overwrite", "verify"})
+    made.report_unknown_keys(
+        place, entry, {"source", "destination", "selector", "includeReferrers", "overwrite", "verify"}
+    )
     if entry.get("verify"):
-        made.tell((*place, "verify"), "a sync verifies nothing; `entrepot promote` lets through what is signed")
+        made.report((*place, "verify"), "a sync verifies nothing; `entrepot promote` lets through what is signed")
     if entry.get("overwrite") is False:
-        made.tell(
+        made.report(
             (*place, "overwrite"), "tags that move upstream move here; `immutable_tags` of a path binds clients alone"
         )
     sync: dict[str, Any] = {"remote": remote_of(source), "repository": name}
@@ -52,22 +54,22 @@ def _read_artifact(made: ImportedList, place: Place, entry: dict[str, Any]) -> N
 
 def _selected(made: ImportedList, place: Place, selector: dict[str, Any]) -> dict[str, Any]:
     """Return the filter of tags. An expression may fit a part of a tag there, and fits whole tags here."""
-    made.tell_others(place, selector, {"regex", "semver", "limit", "sortBy"})
+    made.report_unknown_keys(place, selector, {"regex", "semver", "limit", "sortBy"})
     regex = selector.get("regex")
     regex = regex if isinstance(regex, dict) else {}
     if regex.get("extract"):
-        made.tell((*place, "regex", "extract"), "versions are read of whole tags; no part of one is extracted")
+        made.report((*place, "regex", "extract"), "versions are read of whole tags; no part of one is extracted")
     include = []
     if semver := selector.get("semver"):
         include = [f"semver:{semver}"]
         if regex.get("pattern"):
-            made.tell((*place, "regex"), "a tag is included by its version alone; an expression does not narrow that")
+            made.report((*place, "regex"), "a tag is included by its version alone; an expression does not narrow that")
     elif pattern := regex.get("pattern"):
         include = [f"re:{_whole(str(pattern))}"]
     sort = selector.get("sortBy")
     limit = selector.get("limit")
     if limit and sort not in (None, "semver"):
-        made.tell(
+        made.report(
             (*place, "sortBy"), f"the newest are chosen by version, not by {sort} order; name the tags by `include`"
         )
         limit = None

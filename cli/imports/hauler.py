@@ -29,16 +29,16 @@ def import_hauler(document: ConfigDocument) -> ImportedList:
             _read_image(made, number, entry, notes)
         for name in notes:
             if name not in {f"{_PREFIX}platform", f"{_PREFIX}registry"} and name.startswith(_PREFIX):
-                made.tell(("metadata", "annotations", name), f"`{name}` has no counterpart here")
+                made.report(("metadata", "annotations", name), f"`{name}` has no counterpart here")
         return made
     parts = [(name, number, entry) for name in spec for number, entry in entries_of(spec, name)]
     for name, number, entry in parts:
         if kind == "Charts" and str(entry.get("repoURL", "")).startswith("oci://"):
             _read_chart(made, (name, number), entry)
             continue
-        made.tell(("spec", name, number), _hint(str(kind), entry))
+        made.report(("spec", name, number), _hint(str(kind), entry))
     if not parts:
-        made.tell(("kind",), f"a manifest of kind {kind} has no counterpart here")
+        made.report(("kind",), f"a manifest of kind {kind} has no counterpart here")
     return made
 
 
@@ -57,7 +57,7 @@ def _read_chart(made: ImportedList, within: tuple[str, int], entry: dict[str, An
     source = made.source((*place, "repoURL"), f"{str(entry['repoURL']).rstrip('/')}/{entry.get('name', '')}")
     if source is None:
         return
-    made.tell_others(place, entry, {"name", "repoURL", "version"})
+    made.report_unknown_keys(place, entry, {"name", "repoURL", "version"})
     version = entry.get("version")
     sync = {"remote": remote_of(source), "repository": source.repository, "include": [str(version)] if version else []}
     made.add_sync(place, {**NIGHTLY, "active": False}, sync)
@@ -75,14 +75,16 @@ def _read_image(made: ImportedList, number: int, entry: dict[str, Any], notes: d
         return
     for key in _VERIFY:
         if entry.get(key):
-            made.tell((*place, key), "a sync verifies nothing; `entrepot promote` lets through what is signed")
-    made.tell_others(place, entry, {"name", "platform", "rewrite", *_VERIFY})
+            made.report((*place, key), "a sync verifies nothing; `entrepot promote` lets through what is signed")
+    made.report_unknown_keys(place, entry, {"name", "platform", "rewrite", *_VERIFY})
     name = source.repository
     if rewrite := entry.get("rewrite"):
         target = made.source((*place, "rewrite"), f"registry.example/{str(rewrite).lstrip('/')}")
         name = target.repository if target else name
         if target is not None and target.tag and target.tag != source.tag:
-            made.tell((*place, "rewrite"), f"the tag stays {source.tag} here; `entrepot curate` gives it another name")
+            made.report(
+                (*place, "rewrite"), f"the tag stays {source.tag} here; `entrepot curate` gives it another name"
+            )
     platform = entry.get("platform") or notes.get(f"{_PREFIX}platform")
     sync: dict[str, Any] = {
         "remote": remote_of(source),

@@ -39,11 +39,11 @@ def import_config(
     read = _reader(tool)
     made = [read(document) for document in documents]
     value = merge([one.configuration() for one in made])
-    untold = sorted(fault for one in made for fault in (*one.document.faults, *one.untold))
-    if value.keys() <= {"version"} and not untold:
+    unconverted = sorted(fault for one in made for fault in (*one.document.faults, *one.unconverted))
+    if value.keys() <= {"version"} and not unconverted:
         raise InvalidInput(f"invalid list {file}: expected a list of {tool}")
     if as_json:
-        lines = [{"line": one.line, "where": one.where, "message": one.text} for one in untold]
+        lines = [{"line": one.line, "where": one.where, "message": one.text} for one in unconverted]
         print_json({"configuration": value, "without_counterpart": lines})
         return
     if output is None:
@@ -54,7 +54,7 @@ def import_config(
         except OSError as error:
             raise LocalError(f"{output} cannot be written: {error.strerror}") from None
         say(f"written: {output}")
-    for one in untold:
+    for one in unconverted:
         say(f"note: {one.show(str(file))}")
 
 

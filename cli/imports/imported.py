@@ -26,31 +26,31 @@ class ImportedList:
     remotes: dict[str, dict[str, Any]] = field(default_factory=dict)
     syncs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     schedules: dict[str, dict[str, Any]] = field(default_factory=dict)
-    untold: list[DocumentFault] = field(default_factory=list)
+    unconverted: list[DocumentFault] = field(default_factory=list)
     target: str = ""
 
-    def tell(self, place: Sequence[int | str], text: str) -> None:
+    def report(self, place: Sequence[int | str], text: str) -> None:
         """Name a line that has no counterpart, and what to do instead."""
-        self.untold.append(self.document.fault(place, text))
+        self.unconverted.append(self.document.fault(place, text))
 
-    def tell_others(self, place: Place, entry: Mapping[str, Any], known: Collection[str]) -> None:
+    def report_unknown_keys(self, place: Place, entry: Mapping[str, Any], known: Collection[str]) -> None:
         """Name every key of an entry that was not read; those without a value mean nothing."""
         for key, value in entry.items():
             if key not in known and value not in (None, "", [], {}, False, 0):
-                self.tell((*place, key), f"`{key}` has no counterpart here")
+                self.report((*place, key), f"`{key}` has no counterpart here")
 
     def source(self, place: Place, value: Any) -> Reference | None:
         """Return the reference that a source is; None where it is no registry's, which is told."""
         text = value if isinstance(value, str) else ""
         if _TEMPLATE.search(text):
-            self.tell(place, "a template has no counterpart here; write the value that it stands for")
+            self.report(place, "a template has no counterpart here; write the value that it stands for")
         elif text.startswith(("ocidir://", "ocifile://", "http://", "https://", "file:")):
-            self.tell(place, "this is no registry, and only registries are synced from")
+            self.report(place, "this is no registry, and only registries are synced from")
         else:
             try:
                 return parse_remote(text.removeprefix("oci://")).reference
             except EntrepotError as error:
-                self.tell(place, error.message)
+                self.report(place, error.message)
         return None
 
     def target_name(self, place: Place, value: Any) -> str | None:
@@ -60,7 +60,7 @@ class ImportedList:
             return None
         self.target = self.target or found.registry
         if found.registry != self.target:
-            self.tell(place, f"goes to another registry than {self.target}; `entrepot push` copies there")
+            self.report(place, f"goes to another registry than {self.target}; `entrepot push` copies there")
             return None
         return found.repository
 
@@ -75,7 +75,7 @@ class ImportedList:
             SyncItem.model_validate(fields)
         except ValidationError as error:
             faults = error.errors(include_input=False, include_url=False)
-            self.tell(place, "; ".join(str(one["msg"]).removeprefix("Value error, ") for one in faults))
+            self.report(place, "; ".join(str(one["msg"]).removeprefix("Value error, ") for one in faults))
             return
         key = repr(sorted(schedule.items()))
         self.schedules.setdefault(key, dict(schedule))
@@ -121,7 +121,7 @@ def tag_of(source: Reference) -> str:
     return str(source.digest or source.tag or "latest")
 
 
-def every(text: Any) -> str | None:
+def parse_go_duration(text: Any) -> str | None:
     """Return a duration of Go, `1h30m0s`, as ours; None for what is none."""
     try:
         return format_duration(parse_duration(re.sub(r"(?<!\d)0[smh]", "", str(text)) or "0"))

@@ -3,7 +3,7 @@
 from typing import Any
 
 from cli.configuration.document import ConfigDocument, Place
-from cli.imports.imported import NIGHTLY, ImportedList, entries_of, every, remote_of, tag_of, texts_of
+from cli.imports.imported import NIGHTLY, ImportedList, entries_of, parse_go_duration, remote_of, tag_of, texts_of
 from oci.errors import EntrepotError
 from oci.reference import registry_name
 
@@ -46,11 +46,11 @@ def import_regsync(document: ConfigDocument) -> ImportedList:
     """Return what a list of regsync says."""
     made = ImportedList(document, "regsync")
     value = document.value if isinstance(document.value, dict) else {}
-    made.tell_others((), value, {"version", "creds", "defaults", "sync"})
+    made.report_unknown_keys((), value, {"version", "creds", "defaults", "sync"})
     for number, entry in entries_of(value, "creds"):
         _read_login(made, ("creds", number), entry)
     defaults = value.get("defaults") if isinstance(value.get("defaults"), dict) else {}
-    made.tell_others(("defaults",), defaults or {}, _DEFAULTS)
+    made.report_unknown_keys(("defaults",), defaults or {}, _DEFAULTS)
     for number, entry in entries_of(value, "sync"):
         _read_sync(made, ("sync", number), entry, defaults or {})
     return made
@@ -62,9 +62,9 @@ def _read_login(made: ImportedList, place: Place, entry: dict[str, Any]) -> None
         return
     for key, hint in _HINTS.items():
         if entry.get(key):
-            made.tell((*place, key), hint)
+            made.report((*place, key), hint)
     if entry.get("tls") in {"disabled", "insecure"}:
-        made.tell(
+        made.report(
             (*place, "tls"),
             f"name {found.registry} in ENTREPOT_INSECURE_REGISTRIES, or give its authority by `ca_file`",
         )
@@ -79,11 +79,11 @@ def _read_login(made: ImportedList, place: Place, entry: dict[str, Any]) -> None
         from catalog.remotes.records import parse_key
 
         made.remotes[parse_key(found.registry)] = remote
-    made.tell_others(place, entry, _CREDS)
+    made.report_unknown_keys(place, entry, _CREDS)
 
 
 def _read_sync(made: ImportedList, place: Place, entry: dict[str, Any], defaults: dict[str, Any]) -> None:
-    made.tell_others(place, entry, _SYNC)
+    made.report_unknown_keys(place, entry, _SYNC)
     if (schedule := _schedule(made, place, entry, defaults)) is None:
         return
     kind = str(entry.get("type", "image"))
@@ -92,7 +92,7 @@ def _read_sync(made: ImportedList, place: Place, entry: dict[str, Any], defaults
     )
     sync: dict[str, Any] = {"platforms": [one for one in platforms if one != "local"]}
     if not (entry.get("digestTags", defaults.get("digestTags")) or entry.get("referrers", defaults.get("referrers"))):
-        made.tell(
+        made.report(
             place, "signatures and SBOMs are synced too, as by `referrers: true`; `companions: []` leaves them out"
         )
     if kind == "registry":
@@ -107,11 +107,11 @@ def _read_sync(made: ImportedList, place: Place, entry: dict[str, Any], defaults
         made.add_sync(place, schedule, {**sync, "include": [tag_of(source)]})
         target = made.source((*place, "target"), entry.get("target"))
         if target is not None and source.tag and (target.tag or "latest") != source.tag:
-            made.tell((*place, "target"), f"the tag stays {source.tag} here; `entrepot curate` gives it another name")
+            made.report((*place, "target"), f"the tag stays {source.tag} here; `entrepot curate` gives it another name")
     elif kind == "repository":
         made.add_sync(place, schedule, {**sync, **_tags(entry)})
     else:
-        made.tell((*place, "type"), "this type has no counterpart here; expected image, repository or registry")
+        made.report((*place, "type"), "this type has no counterpart here; expected image, repository or registry")
 
 
 def _tags(entry: dict[str, Any]) -> dict[str, Any]:
@@ -136,7 +136,7 @@ def _read_registry(
     repos = entry.get("repos")
     repos = repos if isinstance(repos, dict) else {}
     if repos.get("deny"):
-        made.tell((*place, "repos", "deny"), "write these paths into `exclude_paths` of the deployment's request")
+        made.report((*place, "repos", "deny"), "write these paths into `exclude_paths` of the deployment's request")
     for expression in texts_of(repos.get("allow")) or [""]:
         pattern = f"re:{expression}" if expression else "**"
         try:
@@ -146,7 +146,7 @@ def _read_registry(
                 {**sync, **_tags(entry), "remote": f"{registry_name(found.registry)}/{pattern}", "below": below},
             )
         except EntrepotError as error:
-            made.tell((*place, "repos", "allow"), error.message)
+            made.report((*place, "repos", "allow"), error.message)
 
 
 def _schedule(
@@ -157,9 +157,9 @@ def _schedule(
         if fields.get("schedule"):
             return _cron(made, (*where, "schedule"), str(fields["schedule"]))
         if fields.get("interval"):
-            if span := every(fields["interval"]):
+            if span := parse_go_duration(fields["interval"]):
                 return {"every": span}
-            made.tell((*where, "interval"), "this interval cannot be read; expected such as 60m")
+            made.report((*where, "interval"), "this interval cannot be read; expected such as 60m")
             return None
     return {**NIGHTLY, "active": False}
 
@@ -170,6 +170,6 @@ def _cron(made: ImportedList, place: Place, text: str) -> dict[str, Any] | None:
     try:
         check_cron(text)
     except ValueError:
-        made.tell(place, "this schedule cannot be read; expected five fields of cron")
+        made.report(place, "this schedule cannot be read; expected five fields of cron")
         return None
     return {"cron": text}

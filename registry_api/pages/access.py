@@ -49,9 +49,9 @@ class AccessPage(BaseModel):
     path: str
     is_public: bool
     accounts: list[AccountRowOut]
-    accounts_in_all: int
+    total_accounts: int
     rules: list[RuleRowOut]
-    rules_in_all: int
+    total_rules: int
     rights: list[RightOut]
 
 
@@ -88,7 +88,7 @@ def read_access(visit: Visit, path: str) -> AccessPage:
             )
             for account in accounts[:_MOST]
         ],
-        accounts_in_all=len(accounts),
+        total_accounts=len(accounts),
         rules=[
             RuleRowOut(
                 id=rule.id,
@@ -98,7 +98,7 @@ def read_access(visit: Visit, path: str) -> AccessPage:
             )
             for rule in policy.rules[:_MOST]
         ],
-        rules_in_all=len(policy.rules),
+        total_rules=len(policy.rules),
         rights=list_rights(policy, path) if path and is_name(path) else [],
     )
 

@@ -10,14 +10,14 @@ from pydantic import BaseModel
 
 from catalog.audit import Event
 from registry_api.pages.framework.visits import CurrentVisit, PageRoute, Visit
-from registry_api.pages.home import ArrivalOut, list_arrivals
+from registry_api.pages.home import RecentVersionOut, list_recent_versions
 
 _MOST = 100
 _MOST_CHARACTERS = 500
 Days = Literal[1, 7, 30, 365]
 
 
-class ActOut(BaseModel):
+class AuditEventOut(BaseModel):
     """An audit event; versions that were made are among them."""
 
     happened_at: datetime
@@ -38,8 +38,8 @@ class ActivityPage(BaseModel):
     action: str
     name: str
     refused: bool
-    events: list[ActOut] | None
-    versions: list[ArrivalOut]
+    events: list[AuditEventOut] | None
+    versions: list[RecentVersionOut]
 
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -64,22 +64,22 @@ async def show_activity(
 
 def read_activity(visit: Visit, wanted: Mapping[str, str], *, days: int, refused: bool) -> ActivityPage:
     """Return the view model; one query."""
-    events: list[ActOut] | None = None
-    versions: list[ArrivalOut] = []
+    events: list[AuditEventOut] | None = None
+    versions: list[RecentVersionOut] = []
     if visit.is_administrator:
         since = visit.registry.now() - timedelta(days=days)
         outcome = "refused" if refused else ""
         found = visit.catalog.events.latest(limit=_MOST, since=since, outcome=outcome, **wanted)
-        events = [_act_out(event) for event in found]
+        events = [_audit_event_out(event) for event in found]
     else:
         recent = visit.recent()
-        versions = list(islice(list_arrivals(recent.latest, recent.heads, visit.paths), _MOST))
+        versions = list(islice(list_recent_versions(recent.latest, recent.heads, visit.paths), _MOST))
     return ActivityPage(days=days, refused=refused, events=events, versions=versions, **wanted)
 
 
-def _act_out(event: Event) -> ActOut:
+def _audit_event_out(event: Event) -> AuditEventOut:
     detail = ", ".join(f"{key}={value}" for key, value in event.detail.items() if value not in ("", None, 0))
-    return ActOut(
+    return AuditEventOut(
         happened_at=event.happened_at,
         actor=event.actor,
         action=event.action,

@@ -13,7 +13,7 @@ from catalog.query.run import Answer
 from oci.errors import Denied, EntrepotError, TooManyRequests
 from registry_api.http.errors import is_ours, row_of
 from registry_api.management.queries import QueryIn, answer_query, answer_response
-from registry_api.pages.framework.responses import GUARDS
+from registry_api.pages.framework.responses import SECURITY_HEADERS
 from registry_api.pages.framework.visits import CurrentVisit, PageRoute
 
 _ROWS = 200
@@ -32,7 +32,7 @@ class NamedOut(BaseModel):
 class AskPage(BaseModel):
     """A question and its answer: columns and the first rows; `error` says why there is none.
 
-    `is_waiting`: a page of another site has led here, so that the question is not asked before the visitor says so.
+    `needs_confirmation`: a page of another site has led here, so that the question is not asked before the visitor says so.
     """
 
     sql: str
@@ -42,7 +42,7 @@ class AskPage(BaseModel):
     columns: list[str]
     rows: list[list[Cell]]
     is_cut: bool
-    is_waiting: bool
+    needs_confirmation: bool
     error: str
 
 
@@ -61,8 +61,8 @@ async def show_ask(request: Request, visit: CurrentVisit, sql: Sql = "", named: 
         sql = ""
     table: tuple[list[str], list[list[Cell]]] = ([], [])
     error, status = "", 200
-    is_waiting = bool(sql or named) and is_led_here(request)
-    if (sql or named) and not is_waiting:
+    needs_confirmation = bool(sql or named) and is_cross_site(request)
+    if (sql or named) and not needs_confirmation:
         try:
             query = _query(sql, named, at, max_rows=_ROWS + 1, timeout=_SECONDS)
             answer = await answer_query(request, visit, query, "json")
@@ -75,7 +75,9 @@ async def show_ask(request: Request, visit: CurrentVisit, sql: Sql = "", named: 
             error, status = refusal.message, row_of(type(refusal)).status
     columns, rows = table
     return await visit.respond(
-        "ask.html", lambda _: _ask_page(sql, named, at, columns, rows, error, is_waiting=is_waiting), status=status
+        "ask.html",
+        lambda _: _ask_page(sql, named, at, columns, rows, error, needs_confirmation=needs_confirmation),
+        status=status,
     )
 
 
@@ -90,16 +92,16 @@ async def download_answer(
 ) -> Response:
     """Send an answer as a file."""
     visit.check_administrator()
-    if is_led_here(request):
+    if is_cross_site(request):
         raise Denied("another site has led here; open the page and ask there")
     query = _query("" if named else sql, named, at)
     response = answer_response(visit, await answer_query(request, visit, query, form), form)
-    response.headers.update(GUARDS)
+    response.headers.update(SECURITY_HEADERS)
     response.headers["content-disposition"] = f'attachment; filename="answer.{form}"'
     return response
 
 
-def is_led_here(request: Request) -> bool:
+def is_cross_site(request: Request) -> bool:
     """Return whether a page of another site has made the browser ask (Fetch Metadata). Pure."""
     return request.headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}
 
@@ -125,7 +127,7 @@ def cell_of(value: object) -> Cell:
 
 
 def _ask_page(
-    sql: str, named: str, at: str, columns: list[str], rows: list[list[Cell]], error: str, *, is_waiting: bool
+    sql: str, named: str, at: str, columns: list[str], rows: list[list[Cell]], error: str, *, needs_confirmation: bool
 ) -> AskPage:
     questions = [NamedOut(name=one.name, title=one.title) for one in named_questions().values()]
     return AskPage(
@@ -136,6 +138,6 @@ def _ask_page(
         columns=columns,
         rows=rows[:_ROWS],
         is_cut=len(rows) > _ROWS,
-        is_waiting=is_waiting,
+        needs_confirmation=needs_confirmation,
         error=error,
     )

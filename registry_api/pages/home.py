@@ -9,10 +9,10 @@ from operator import itemgetter
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
-from catalog.browse.recency import RepositoryHead
+from catalog.browse.recent_versions import RepositoryHead
 from catalog.versions.rows import VersionRow
 from registry_api.pages.framework.flow_watch import FlowStates
-from registry_api.pages.framework.formats import prefect_page
+from registry_api.pages.framework.formats import prefect_ui_url
 from registry_api.pages.framework.visible_paths import VisiblePaths
 from registry_api.pages.framework.visits import CurrentVisit, PageRoute, Visit
 
@@ -20,7 +20,7 @@ _SHOWN = 20
 _DAYS = 30
 
 
-class ArrivalOut(BaseModel):
+class RecentVersionOut(BaseModel):
     """A version made lately, at the place where the caller sees it. Who may not know its history sees the time alone."""
 
     name: str
@@ -68,15 +68,15 @@ class FlowsOut(BaseModel):
 class HomePage(BaseModel):
     """What is held and what came in lately, as far as the caller may see it. Sizes in bytes.
 
-    `held_bytes`, `held_blobs` and `flows` are for administrators. `flows` is None, too, if Prefect does not answer.
+    `stored_bytes`, `stored_blobs` and `flows` are for administrators. `flows` is None, too, if Prefect does not answer.
     """
 
     repositories: int
     tags: int
     content_bytes: int
-    held_bytes: int | None = None
-    held_blobs: int | None = None
-    arrivals: list[ArrivalOut]
+    stored_bytes: int | None = None
+    stored_blobs: int | None = None
+    recent_versions: list[RecentVersionOut]
     mirrors: list[MirrorOut]
     days: list[DayOut]
     flows: FlowsOut | None = None
@@ -104,18 +104,18 @@ def read_home(visit: Visit, held: tuple[int | None, int | None], states: FlowSta
         repositories=len(paths.by_repository),
         tags=sum(total.tags for total in totals),
         content_bytes=sum(total.bytes for total in totals),
-        held_blobs=held[0],
-        held_bytes=held[1],
-        arrivals=list(list_arrivals(recent.latest, recent.heads, paths))[:_SHOWN],
+        stored_blobs=held[0],
+        stored_bytes=held[1],
+        recent_versions=list(list_recent_versions(recent.latest, recent.heads, paths))[:_SHOWN],
         mirrors=list_mirrors(recent.heads, paths, states.synced if states else {}),
         days=count_days(recent.latest, paths, visit.registry.now().date()),
-        flows=_flows_out(states, prefect_page(visit.catalog.settings)) if states and visit.is_administrator else None,
+        flows=_flows_out(states, prefect_ui_url(visit.catalog.settings)) if states and visit.is_administrator else None,
     )
 
 
-def list_arrivals(
+def list_recent_versions(
     latest: Iterable[VersionRow], heads: Mapping[str, RepositoryHead], paths: VisiblePaths
-) -> Iterator[ArrivalOut]:
+) -> Iterator[RecentVersionOut]:
     """Give the versions made last that the caller may see, the newest first. Pure.
 
     Of a repository whose history is not the caller's to know, only the latest version counts, where a path serves it.
@@ -123,7 +123,7 @@ def list_arrivals(
     for version in latest:
         for place in paths.by_repository.get(version.repository, ())[:1]:
             if place.has_history:
-                yield ArrivalOut(
+                yield RecentVersionOut(
                     name=place.name,
                     version=version.number,
                     operation=version.operation,
@@ -135,7 +135,7 @@ def list_arrivals(
                     removed=version.removed,
                 )
             elif place.version is None and version.number == heads[version.repository].number:
-                yield ArrivalOut(name=place.name, created_at=version.created_at)
+                yield RecentVersionOut(name=place.name, created_at=version.created_at)
 
 
 def _flows_out(states: FlowStates, url: str) -> FlowsOut:

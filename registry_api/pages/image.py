@@ -14,7 +14,7 @@ from oci.digest import Digest
 from oci.errors import ManifestUnknown
 from oci.kinds import ATOMIC_SIGNATURE, COSIGN_SIGNATURE
 from oci.reference import ContentReference, parse_content_reference
-from registry_api.pages.framework.pull_lines import find_address, pull_lines
+from registry_api.pages.framework.pull_commands import find_address, pull_commands
 from registry_api.pages.framework.visible_paths import VisiblePath
 from registry_api.pages.framework.visits import CurrentVisit, PageRoute, Visit
 from registry_api.pages.repository import PullOut
@@ -55,7 +55,7 @@ class SettingOut(BaseModel):
 
 
 class ImagePage(BaseModel):
-    """One manifest with all that is known of it; lists are cut where they are very long, `parts_in_all` counts all."""
+    """One manifest with all that is known of it; lists are cut where they are very long, `total_parts` counts all."""
 
     name: str
     reference: str
@@ -71,7 +71,7 @@ class ImagePage(BaseModel):
     subject: str
     is_index: bool
     parts: list[PartOut]
-    parts_in_all: int
+    total_parts: int
     config: list[SettingOut]
     labels: list[SettingOut]
     annotations: list[SettingOut]
@@ -133,7 +133,7 @@ def read_image(visit: Visit, wanted: ContentReference) -> ImagePage:
             )
             for part in shown
         ],
-        parts_in_all=len(found.parts),
+        total_parts=len(found.parts),
         config=[SettingOut(name=name, value=setting_text(value)) for name, value in config.items()],
         labels=_texts(labels if isinstance(labels, dict) else {}),
         annotations=_texts(found.annotations),
@@ -187,7 +187,7 @@ def _served_at(visit: Visit, snapshot: Snapshot, path: VisiblePath) -> list[str]
 
 def _pull_out(visit: Visit, path: VisiblePath, found: Inspection, wanted: ContentReference) -> list[PullOut]:
     address = find_address(visit.registry.hosts, visit.catalog.settings, visit.request.scope)
-    lines = pull_lines(found.kind, address, path.name, wanted.tag, Digest(found.digest))
+    lines = pull_commands(found.kind, address, path.name, wanted.tag, Digest(found.digest))
     return [PullOut(client=client, command=command) for client, command in lines]
 
 

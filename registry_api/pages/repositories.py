@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
 
-from catalog.browse.recency import RepositoryHead
+from catalog.browse.recent_versions import RepositoryHead
 from catalog.quotas.totals import Total
 from registry_api.pages.framework.visible_paths import VisiblePath
 from registry_api.pages.framework.visits import CurrentVisit, PageRoute, Visit

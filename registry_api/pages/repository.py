@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from catalog.filters.companions import is_companion_tag
 from catalog.versions.snapshot import Snapshot
-from registry_api.pages.framework.pull_lines import find_address, pull_lines
+from registry_api.pages.framework.pull_commands import find_address, pull_commands
 from registry_api.pages.framework.visible_paths import VisiblePath
 from registry_api.pages.framework.visits import CurrentVisit, PageRoute, Visit
 
@@ -145,7 +145,7 @@ def _list_tags(visit: Visit, path: VisiblePath, snapshot: Snapshot, tags: list[s
 
 def _pull(visit: Visit, path: VisiblePath, tag: ListedTag) -> list[PullOut]:
     address = find_address(visit.registry.hosts, visit.catalog.settings, visit.request.scope)
-    lines = pull_lines(tag.kind, address, path.name, tag.name, tag.digest)
+    lines = pull_commands(tag.kind, address, path.name, tag.name, tag.digest)
     return [PullOut(client=client, command=command) for client, command in lines]
 
 

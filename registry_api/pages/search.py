@@ -6,13 +6,13 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
 
-from catalog.browse.search import Found, SearchTerm, Within, parse_term
+from catalog.browse.search import SearchHit, SearchScope, SearchTerm, parse_term
 from registry_api.pages.framework.visits import CurrentVisit, PageRoute, Visit
 
 _MOST = 50
 
 
-class FoundOut(BaseModel):
+class SearchHitOut(BaseModel):
     """Something that was found at a path: a tag, a manifest or a blob; of a label also its value."""
 
     name: str
@@ -26,10 +26,10 @@ class SearchPage(BaseModel):
     """What a text finds: paths whose names hold it, and content; at most fifty of each."""
 
     text: str
-    looked_for: str
+    searched_in: str
     names: list[str]
-    names_in_all: int
-    content: list[FoundOut]
+    total_names: int
+    content: list[SearchHitOut]
     is_cut: bool
 
 
@@ -50,20 +50,20 @@ def read_search(visit: Visit, text: str) -> SearchPage:
     content = _find_content(visit, term) if len(text) > 1 else []
     return SearchPage(
         text=text,
-        looked_for={"text": "names and tags", "digest": "digests", "label": "labels and annotations"}[term.kind],
+        searched_in={"text": "names and tags", "digest": "digests", "label": "labels and annotations"}[term.kind],
         names=names[:_MOST],
-        names_in_all=len(names),
+        total_names=len(names),
         content=content[:_MOST],
         is_cut=len(content) > _MOST,
     )
 
 
-def _find_content(visit: Visit, term: SearchTerm) -> list[FoundOut]:
+def _find_content(visit: Visit, term: SearchTerm) -> list[SearchHitOut]:
     shown = {repository: paths[0] for repository, paths in visit.paths.by_repository.items()}
-    within = (Within(repository, path.version) for repository, path in shown.items())
+    within = (SearchScope(repository, path.version) for repository, path in shown.items())
     found = visit.catalog.browse.search(term, within, limit=_MOST + 1)
     return [_found_out(one, shown[one.repository].name) for one in islice(found, _MOST + 1)]
 
 
-def _found_out(found: Found, name: str) -> FoundOut:
-    return FoundOut(name=name, kind=found.kind, tag=found.tag, digest=found.digest, value=found.value[:500])
+def _found_out(found: SearchHit, name: str) -> SearchHitOut:
+    return SearchHitOut(name=name, kind=found.kind, tag=found.tag, digest=found.digest, value=found.value[:500])

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from catalog.browse.version_pages import ListedVersion
 from catalog.content.diff import diff_versions
 from oci.reference import VersionReference
-from registry_api.pages.framework.formats import prefect_page
+from registry_api.pages.framework.formats import prefect_ui_url
 from registry_api.pages.framework.visits import CurrentVisit, PageRoute, Visit
 
 _PAGE = 50
@@ -58,7 +58,7 @@ class TagChangeOut(BaseModel):
 
 
 class DiffPage(BaseModel):
-    """What leads from one version to another; `changes_in_all` counts the tags, also those beyond a very long list."""
+    """What leads from one version to another; `total_changes` counts the tags, also those beyond a very long list."""
 
     name: str
     old: int
@@ -71,7 +71,7 @@ class DiffPage(BaseModel):
     bytes_added: int
     bytes_removed: int
     changes: list[TagChangeOut]
-    changes_in_all: int
+    total_changes: int
 
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -97,7 +97,7 @@ def read_version_list(visit: Visit, name: str, before: int) -> VersionsPage:
     path = visit.paths.find(name)
     visit.check_history(path)
     listed = visit.catalog.browse.versions(path.repository, before=before, limit=_PAGE + 1)
-    ui = prefect_page(visit.catalog.settings)
+    ui = prefect_ui_url(visit.catalog.settings)
     return VersionsPage(
         name=name,
         repository=path.repository,
@@ -151,5 +151,5 @@ def read_diff(visit: Visit, name: str, old: int, new: int) -> DiffPage:
             TagChangeOut(tag=tag, old=delta.tags_removed.get(tag, ""), new=delta.tags_added.get(tag, ""))
             for tag in islice(tags, _MOST_TAGS)
         ],
-        changes_in_all=len(tags),
+        total_changes=len(tags),
     )

@@ -124,6 +124,13 @@ def test_a_plan_shows_all_and_changes_nothing(applier: Applier) -> None:
     assert applier("export-config", "--no-deployments", "--json").out == before
 
 
+def test_an_export_of_a_home_that_is_not_there_makes_none(applier: Applier, tmp_path: Path) -> None:
+    applier.home = tmp_path / "mistyped"
+    refused = applier("export-config", "--no-deployments")
+    assert (refused.code, refused.out, "there is no catalogue in" in refused.err) == (1, "", True)
+    assert not applier.home.exists()
+
+
 def test_the_second_apply_does_nothing(applied: Applier) -> None:
     applier = applied
     events = applier("event", "list", "--json").out

@@ -307,19 +307,19 @@ def test_the_json_of_a_page_has_what_the_page_shows(shown: Shown) -> None:
 
 def test_home_tells_what_came_in_to_whom_may_know_it(shown: Shown) -> None:
     everything = shown.administrator().get("/home.json").json()
-    arrival = next(one for one in everything["arrivals"] if one["name"] == "library/alpine")
+    arrival = next(one for one in everything["recent_versions"] if one["name"] == "library/alpine")
     assert (arrival["operation"], arrival["version"], arrival["actor"]) == ("sync", 4, "flow")
     assert arrival["origins"] == ["remote docker.io/library/alpine"]
     assert everything["mirrors"][0]["name"] == "library/debian"
-    assert everything["held_bytes"] > 0
+    assert everything["stored_bytes"] > 0
     assert sum(day["versions"] for day in everything["days"]) == 17
     public = shown.visitor().get("/home.json").json()
-    assert [one for one in public["arrivals"] if one["version"] or one["actor"] or one["origins"]] == []
+    assert [one for one in public["recent_versions"] if one["version"] or one["actor"] or one["origins"]] == []
     assert public["mirrors"] == []
-    assert public["held_bytes"] is None
+    assert public["stored_bytes"] is None
     assert sum(day["versions"] for day in public["days"]) == 0
     own = shown.logged_in("bob").get("/home.json").json()
-    assert {one["name"] for one in own["arrivals"] if one["version"]} == {"team/server"}
+    assert {one["name"] for one in own["recent_versions"] if one["version"]} == {"team/server"}
 
 
 def test_questions_are_answered_as_a_table_and_as_files(shown: Shown) -> None:
@@ -339,7 +339,7 @@ def test_a_link_of_another_site_asks_nothing_by_itself(shown: Shown) -> None:
     client = shown.administrator()
     led = {"Sec-Fetch-Site": "cross-site"}
     model = client.get("/ask.json", params={"named": "kinds"}, headers=led).json()
-    assert (model["is_waiting"], model["rows"]) == (True, [])
+    assert (model["needs_confirmation"], model["rows"]) == (True, [])
     assert client.get("/ask.csv", params={"named": "kinds"}, headers=led).status_code == 403
 
 

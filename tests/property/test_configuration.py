@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog.access.policy import ACTIONS, Account, Grant, Policy, Rule, Trust
+from catalog.desired_state.plan import plan_apply
+from catalog.desired_state.present import PresentState
 from catalog.distributions.cache_rules import CacheRules
 from catalog.distributions.records import Distribution
 from catalog.quotas.quotas import Quota
@@ -15,14 +17,12 @@ from catalog.remotes.records import RemoteRecord
 from catalog.retention.rules import RetentionRule
 from catalog.versions.rows import RepositoryRow
 from catalog.webhooks.records import EventRecords, Hook, Subscription
-from catalog.wished_state.plan import plan_wishes
-from catalog.wished_state.present import PresentState
 from cli.configuration import records
+from cli.configuration.apply_context import CurrentState
+from cli.configuration.desired_entries import DesiredEntry, desired_entries_of
 from cli.configuration.document import parse_document_text
 from cli.configuration.export_config import to_yaml, write_configuration
 from cli.configuration.model import read_entries
-from cli.configuration.wishes import Wish, wishes_of
-from cli.configuration.world import Seen
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 names = st.sampled_from(["team/app", "team/base", "a", "no", "1.5", "0x1f", "library/nginx", "on/off"])
@@ -166,11 +166,11 @@ states = st.builds(
 )
 
 
-def made_of(wishes: Iterable[Wish]) -> PresentState:
+def made_of(desired: Iterable[DesiredEntry]) -> PresentState:
     """Return the records that an apply in a fresh home makes."""
     found: dict[str, list[tuple[str, object]]] = {}
-    for wish in wishes:
-        found.setdefault(wish.kind, []).append((wish.key, wish.entry))
+    for wanted in desired:
+        found.setdefault(wanted.kind, []).append((wanted.key, wanted.entry))
     get = found.get
 
     def each(kind: str, make):  # type: ignore[no-untyped-def]  # of whatever the kind is
@@ -210,17 +210,17 @@ def made_of(wishes: Iterable[Wish]) -> PresentState:
 @settings(max_examples=60, deadline=None)
 @given(states)
 def test_an_export_changes_nothing_here_and_makes_the_same_elsewhere(state: PresentState) -> None:
-    seen = Seen(state)
+    seen = CurrentState(state)
     value = write_configuration(seen)
     text = to_yaml(value)
     entries, faults = read_entries(parse_document_text(text.encode(), "f"))
     assert [fault.show("f") for fault in faults] == []
-    wishes = list(wishes_of(entries, {}))
-    plan = plan_wishes([wish.item(seen) for wish in wishes], seen.items, (), prune=True)
+    desired = list(desired_entries_of(entries, {}))
+    plan = plan_apply([wanted.item(seen) for wanted in desired], seen.items, (), prune=True)
     assert [(step.key, step.changes) for step in plan.effective] == []
     assert len(plan.steps) == len(seen.items)  # nothing was left out
-    made = made_of(wishes)
-    assert write_configuration(Seen(made)) == value
+    made = made_of(desired)
+    assert write_configuration(CurrentState(made)) == value
     assert (made.remotes, made.quotas, made.retention) == (state.remotes, state.quotas, state.retention)
     assert made.events.subscriptions == state.events.subscriptions
     hooks = {name: one.model_copy(update={"secret": ""}) for name, one in state.events.hooks.items()}

@@ -80,7 +80,7 @@ def is_local_path(text: str) -> bool:
     return text.startswith("/") and not text.startswith(("//", "/\\")) and text.isprintable() and len(text) < 2000
 
 
-def prefect_page(settings: Settings) -> str:
+def prefect_ui_url(settings: Settings) -> str:
     """Return the address of Prefect's pages, empty for none that a browser opens. Pure."""
     address = settings.prefect_api_url.rstrip("/").removesuffix("/api")
     return address if address.startswith(("http://", "https://")) else ""

@@ -9,7 +9,7 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
-GUARDS: Mapping[str, str] = {
+SECURITY_HEADERS: Mapping[str, str] = {
     "content-security-policy": _POLICY,
     "x-frame-options": "DENY",
     "x-content-type-options": "nosniff",
@@ -28,7 +28,7 @@ def page_response(
 ) -> Response:
     """Return a page. What a caller alone may see is stored nowhere; what anybody sees is stored and asked for again."""
     raw = body.encode()
-    headers = {**GUARDS, "vary": _VARIES, "cache-control": "no-store" if is_private else "no-cache"}
+    headers = {**SECURITY_HEADERS, "vary": _VARIES, "cache-control": "no-store" if is_private else "no-cache"}
     if not is_private and status == 200:
         headers["etag"] = f'"{hashlib.blake2b(raw, digest_size=16).hexdigest()}"'
         if headers["etag"] in if_none_match:
@@ -38,4 +38,4 @@ def page_response(
 
 def redirect_response(path: str) -> Response:
     """Return a redirect to a page of ours, after a form was taken."""
-    return Response(status_code=303, headers={**GUARDS, "location": path, "cache-control": "no-store"})
+    return Response(status_code=303, headers={**SECURITY_HEADERS, "location": path, "cache-control": "no-store"})

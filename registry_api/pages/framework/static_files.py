@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 
 from registry_api.http.errors import RouteUnknown
 from registry_api.http.fastapi_errors import fastapi_error_response
-from registry_api.pages.framework.responses import GUARDS
+from registry_api.pages.framework.responses import SECURITY_HEADERS
 
 _FOLDER = Path(__file__).parent.with_name("static")
 MEDIA_TYPES = {
@@ -37,4 +37,4 @@ def get_static(mark: str, name: str) -> Response:
         return fastapi_error_response(RouteUnknown(f"/static/{mark[:50]}/{name[:50]}"))
     raw, current = _read(name)
     kept = "public, max-age=31536000, immutable" if mark == current else "no-cache"
-    return Response(raw, headers={**GUARDS, "cache-control": kept}, media_type=MEDIA_TYPES[name])
+    return Response(raw, headers={**SECURITY_HEADERS, "cache-control": kept}, media_type=MEDIA_TYPES[name])

@@ -16,7 +16,7 @@ from starlette.types import Scope
 from catalog.access.bearer_tokens import PageSession
 from catalog.access.ended_sessions import SessionEnds
 from catalog.access.policy import Caller
-from catalog.browse.recency import RecentVersions
+from catalog.browse.recent_versions import RecentVersions
 from catalog.settings import Settings
 from catalog.state.shared_state import SharedState
 from catalog.versions.snapshot import Snapshot
@@ -123,7 +123,7 @@ class Visit(RequestContext):
     def recent(self) -> RecentVersions:
         """Return what was made last; one query where something was committed since it was asked before."""
         catalog = self.catalog
-        return catalog.browse.recency.read(state=catalog.serving.state, drops=catalog.snapshots.drops)
+        return catalog.browse.recent_versions.read(state=catalog.serving.state, drops=catalog.snapshots.drops)
 
     def snapshot_of(self, path: VisiblePath, version: int | None = None) -> Snapshot:
         """Return the version that a path serves, or with the right to its history another one; raise NameUnknown."""

@@ -49,9 +49,9 @@ def test_reading_a_file_imports_no_prefect() -> None:
     """Prefect reads where its server is when it is imported: what comes before that would be asked elsewhere."""
     code = (
         "import sys; from cli.configuration.document import parse_document_text as parse\n"
-        "from cli.configuration.model import read_entries; from cli.configuration.wishes import wishes_of\n"
+        "from cli.configuration.model import read_entries; from cli.configuration.desired_entries import desired_entries_of\n"
         "text = b'deployments: {a: {flow: collect-garbage, schedules: [{cron: 1 2 * * *}]}}'\n"
-        "entries, faults = read_entries(parse(text, 'f')); assert not faults and list(wishes_of(entries))\n"
+        "entries, faults = read_entries(parse(text, 'f')); assert not faults and list(desired_entries_of(entries))\n"
         "assert 'prefect' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

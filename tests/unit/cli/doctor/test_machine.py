@@ -75,7 +75,7 @@ def test_a_home_that_others_may_enter_is_told(tmp_path: Path) -> None:
     assert states(machine.check_home(settings_of(home))) == ["warning"]
     home.mkdir(mode=0o755)
     home.chmod(0o755)
-    assert "others may enter" in next(iter(machine.check_home(settings_of(home)))).found
+    assert "other users can access" in next(iter(machine.check_home(settings_of(home)))).found
     home.chmod(0o700)
     assert states(machine.check_home(settings_of(home))) == ["ok"]
 

@@ -90,7 +90,7 @@ def imported(text: str, read: Callable[[ConfigDocument], ImportedList]) -> tuple
     assert faults == []
     assert deployments_of(entries).keys() == value.get("deployments", {}).keys()
     assert yaml.safe_load(to_yaml(value)) == value
-    untold = [fault.show("f") for one in made for fault in sorted(one.untold)]
+    untold = [fault.show("f") for one in made for fault in sorted(one.unconverted)]
     assert "hunter2" not in to_yaml(value) + "".join(untold)
     return value, untold
 

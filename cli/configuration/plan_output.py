@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 from cli.output import print_line
 
 if TYPE_CHECKING:
-    from catalog.wished_state.plan import FieldChange, PlanStep, WishPlan
-    from cli.configuration.acting import StepResult
+    from catalog.desired_state.plan import ApplyPlan, FieldChange, PlanStep
+    from cli.configuration.execution import StepResult
 
 _SIGNS = {"create": "+", "change": "~", "remove": "-", "keep": "!", "unchanged": "="}
 _DONE = {"create": "created", "change": "changed", "remove": "removed"}
 _LONGEST = 200
 
 
-def show_plan(found: "WishPlan", *, is_dry: bool) -> None:
+def show_plan(found: "ApplyPlan", *, is_dry: bool) -> None:
     """Print what would change, field by field, what is kept, and the counts."""
     for step in found.steps:
         if step.action == "unchanged":

@@ -30,7 +30,7 @@ def find_address(hosts: Hosts, settings: Settings, scope: Scope) -> Address:
     return Address(host, is_plain=scheme == "http")
 
 
-def pull_lines(kind: str, address: Address, name: str, tag: str, digest: str) -> Sequence[tuple[str, str]]:
+def pull_commands(kind: str, address: Address, name: str, tag: str, digest: str) -> Sequence[tuple[str, str]]:
     """Return commands with the client that each is for; `tag` is empty for content by digest. Pure.
 
     Names, tags and digests have no character that a shell reads.

@@ -6,15 +6,15 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from catalog.desired_state.plan import Address, PresentItem
 from catalog.settings import Settings
 from catalog.state.documents import StateDocument, open_document
 from catalog.state.shared_state import SharedState
-from catalog.wished_state.plan import Address, PresentItem
 
 LEDGER = "applied-config"
 
 
-class MadeItem(BaseModel):
+class CreatedItem(BaseModel):
     """One thing that an apply created. `identity` is empty while that is under way: a killed apply leaves it so."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,7 +36,7 @@ class Ledger(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    made: tuple[MadeItem, ...] = Field(default=())
+    made: tuple[CreatedItem, ...] = Field(default=())
 
     def owned(self, present: Mapping[Address, PresentItem]) -> frozenset[Address]:
         """Return what is there and was created by an apply; another thing of the same key is somebody else's."""
@@ -57,7 +57,7 @@ class Ledger(BaseModel):
         """Return the ledger with what is about to be created, in place of what it says of these."""
         named = set(addresses)
         others = tuple(one for one in self.made if one.address not in named)
-        return Ledger(made=(*others, *(MadeItem(kind=kind, key=key, made_at=now) for kind, key in addresses)))
+        return Ledger(made=(*others, *(CreatedItem(kind=kind, key=key, made_at=now) for kind, key in addresses)))
 
     def without(self, addresses: Collection[Address]) -> "Ledger":
         """Return the ledger without what could not be created, or was removed."""
@@ -65,7 +65,7 @@ class Ledger(BaseModel):
         return Ledger(made=tuple(one for one in self.made if one.address not in gone))
 
 
-def _is_same(one: MadeItem, found: PresentItem | None) -> bool:
+def _is_same(one: CreatedItem, found: PresentItem | None) -> bool:
     return found is not None and (not one.settled or one.identity == found.identity)
 
 

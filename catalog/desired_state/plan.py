@@ -22,7 +22,7 @@ KINDS = (
 
 
 @dataclass(frozen=True, slots=True)
-class WishedItem:
+class DesiredItem:
     """A thing of the file. `fields` are those that the file decides, in plain values.
 
     `secret` says whether its secret is another than the one that is kept; it is never a field.
@@ -74,7 +74,7 @@ class PlanStep:
 
 
 @dataclass(frozen=True, slots=True)
-class WishPlan:
+class ApplyPlan:
     """All steps: removals first, then what is created and changed, then the rest."""
 
     steps: tuple[PlanStep, ...] = field(default=())
@@ -89,13 +89,13 @@ class WishPlan:
         return sum(step.action == action for step in self.steps)
 
 
-def plan_wishes(
-    wished: Sequence[WishedItem],
+def plan_apply(
+    wished: Sequence[DesiredItem],
     present: Mapping[Address, PresentItem],
     owned: Collection[Address],
     *,
     prune: bool,
-) -> WishPlan:
+) -> ApplyPlan:
     """Return the plan that brings what is present to what is wished; `owned` are the things that an earlier apply created."""
     made = [_step_of(item, present.get(item.address)) for item in wished]
     named = {item.address for item in wished}
@@ -106,10 +106,10 @@ def plan_wishes(
     removed = sorted((s for s in left if s.action == "remove"), key=lambda step: (-order[step.kind], step.key))
     done = sorted((s for s in made if s.action != "unchanged"), key=lambda step: order[step.kind])
     rest = [*(s for s in left if s.action == "keep"), *(s for s in made if s.action == "unchanged")]
-    return WishPlan((*removed, *done, *sorted(rest, key=lambda step: (order[step.kind], step.key))))
+    return ApplyPlan((*removed, *done, *sorted(rest, key=lambda step: (order[step.kind], step.key))))
 
 
-def _step_of(item: WishedItem, found: PresentItem | None) -> PlanStep:
+def _step_of(item: DesiredItem, found: PresentItem | None) -> PlanStep:
     if found is None:
         changes = tuple(FieldChange(name, None, value) for name, value in item.fields.items() if value not in _NOTHING)
         return PlanStep(item.kind, item.key, "create", changes)

@@ -5,14 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from catalog.access.policy import ACTIONS, Account, Policy, Rule, Trust
-from catalog.distributions.records import Distribution
-from catalog.quotas.quotas import Quota
-from catalog.remotes.records import RemoteRecord
-from catalog.retention.rules import RetentionRule
-from catalog.units import format_duration, format_time
-from catalog.versions.rows import RepositoryRow
-from catalog.webhooks.records import EventRecords, Hook, Subscription
-from catalog.wished_state.entries import (
+from catalog.desired_state.entries import (
     CacheEntry,
     DistributionEntry,
     Entry,
@@ -27,6 +20,13 @@ from catalog.wished_state.entries import (
     TrustEntry,
     UserEntry,
 )
+from catalog.distributions.records import Distribution
+from catalog.quotas.quotas import Quota
+from catalog.remotes.records import RemoteRecord
+from catalog.retention.rules import RetentionRule
+from catalog.units import format_duration, format_time
+from catalog.versions.rows import RepositoryRow
+from catalog.webhooks.records import EventRecords, Hook, Subscription
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ class RecentVersions:
     latest: tuple[VersionRow, ...] = ()
 
 
-class Recency:
+class RecentVersionCache:
     """Follows what was made last; usable from any thread."""
 
     def __init__(self, lake: Lake) -> None:

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from catalog.wished_state.entries import CacheEntry, CatalogEntries, DistributionEntry, GroupEntry, RepositoryEntry
-from catalog.wished_state.plan import Address, WishedItem
+from catalog.desired_state.entries import CacheEntry, CatalogEntries, DistributionEntry, GroupEntry, RepositoryEntry
+from catalog.desired_state.plan import Address, DesiredItem
+from cli.configuration.apply_context import CurrentState, deployment_key
 from cli.configuration.document import Place
 from cli.configuration.model import deployments_of, plain_fields
-from cli.configuration.world import Seen, deployment_key
 from oci.errors import EntrepotError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _HIDDEN: Mapping[str, tuple[str, ...]] = {"users": ("password",), "hooks": ("sec
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class DesiredEntry:
     """One entry of the file: what it is about, where it stands, and the reference and text of its secret, if any.
 
     `fault` says why the secret cannot be read. `has_path`: the own path of a repository is an entry too, which says who may pull
@@ -42,24 +42,24 @@ class Wish:
         """Return kind and key."""
         return self.kind, self.key
 
-    def item(self, seen: Seen) -> WishedItem:
+    def item(self, seen: CurrentState) -> DesiredItem:
         """Return what the plan compares."""
-        return WishedItem(self.kind, self.key, _fields(self), secret_differs=_differs(self, seen))
+        return DesiredItem(self.kind, self.key, _fields(self), secret_differs=_differs(self, seen))
 
 
-def wishes_of(entries: CatalogEntries, environment: Mapping[str, str] = os.environ) -> Iterator[Wish]:
+def desired_entries_of(entries: CatalogEntries, environment: Mapping[str, str] = os.environ) -> Iterator[DesiredEntry]:
     """Yield every entry of a file; secrets are read here, and nowhere shown."""
     for kind in ("remotes", "distributions", "caches", "users", "access", "trusts", "quotas", "retention", "hooks",
                  "subscriptions"):  # fmt: skip
         for key, entry in getattr(entries, kind).items():
-            yield _with_secret(Wish(kind, _normal_key(kind, key), (kind, key), entry), environment)
+            yield _with_secret(DesiredEntry(kind, _normal_key(kind, key), (kind, key), entry), environment)
     for number, name in enumerate(entries.repositories):
         place = ("repositories", number)
-        yield Wish("repositories", name, place, RepositoryEntry(), has_path=name in entries.distributions)
+        yield DesiredEntry("repositories", name, place, RepositoryEntry(), has_path=name in entries.distributions)
     for key, members in entries.groups.items():
-        yield Wish("groups", key, ("groups", key), GroupEntry(members=tuple(sorted(set(members)))))
+        yield DesiredEntry("groups", key, ("groups", key), GroupEntry(members=tuple(sorted(set(members)))))
     for name, entry in deployments_of(entries).items():
-        yield Wish("deployments", deployment_key(entry.flow, name), ("deployments", name), entry)
+        yield DesiredEntry("deployments", deployment_key(entry.flow, name), ("deployments", name), entry)
 
 
 def _normal_key(kind: str, key: str) -> str:
@@ -74,13 +74,13 @@ def _normal_key(kind: str, key: str) -> str:
         return key
 
 
-def _with_secret(wish: Wish, environment: Mapping[str, str]) -> Wish:
-    (hidden,) = _HIDDEN.get(wish.kind, ("",))
-    reference = getattr(wish.entry, hidden, None) if hidden else None
+def _with_secret(wanted: DesiredEntry, environment: Mapping[str, str]) -> DesiredEntry:
+    (hidden,) = _HIDDEN.get(wanted.kind, ("",))
+    reference = getattr(wanted.entry, hidden, None) if hidden else None
     if not reference:
-        return wish
+        return wanted
     text, fault = read_reference(reference, environment)
-    return replace(wish, reference=reference, secret=text, fault=fault)
+    return replace(wanted, reference=reference, secret=text, fault=fault)
 
 
 def read_reference(reference: str, environment: Mapping[str, str]) -> tuple[str, str]:
@@ -106,35 +106,35 @@ def read_reference(reference: str, environment: Mapping[str, str]) -> tuple[str,
 _LARGEST, _LONGEST = 10_000, 1000
 
 
-def _fields(wish: Wish) -> dict[str, Any]:
+def _fields(wanted: DesiredEntry) -> dict[str, Any]:
     """Return what an entry decides: without secrets, and without what it leaves as it is."""
-    fields = plain_fields(wish.entry)
-    for hidden in _HIDDEN.get(wish.kind, ()):
+    fields = plain_fields(wanted.entry)
+    for hidden in _HIDDEN.get(wanted.kind, ()):
         fields.pop(hidden, None)
-    if isinstance(wish.entry, DistributionEntry):
-        fields["repository"] = wish.entry.repository or wish.key
-        if wish.entry.history_from is None:
+    if isinstance(wanted.entry, DistributionEntry):
+        fields["repository"] = wanted.entry.repository or wanted.key
+        if wanted.entry.history_from is None:
             del fields["history_from"]
-    if isinstance(wish.entry, CacheEntry) and wish.entry.private is None:
+    if isinstance(wanted.entry, CacheEntry) and wanted.entry.private is None:
         del fields["private"]
-    if wish.kind == "deployments":
+    if wanted.kind == "deployments":
         from flows.schedules.entries import written_request
 
-        fields["request"] = written_request(fields["flow"], getattr(wish.entry, "request", {}))
+        fields["request"] = written_request(fields["flow"], getattr(wanted.entry, "request", {}))
     return fields
 
 
-def _differs(wish: Wish, seen: Seen) -> bool:
+def _differs(wanted: DesiredEntry, seen: CurrentState) -> bool:
     """Return whether a secret that can be read is another than the one that is kept."""
-    if not wish.secret:
+    if not wanted.secret:
         return False
-    if wish.kind == "users":
+    if wanted.kind == "users":
         from catalog.access.store import is_password_of
 
-        account = seen.state.policy.accounts.get(wish.key)
-        return account is not None and not is_password_of(account, wish.secret)
+        account = seen.state.policy.accounts.get(wanted.key)
+        return account is not None and not is_password_of(account, wanted.secret)
     from catalog.webhooks.administration import kept_secret
 
-    hook = seen.state.events.hooks.get(wish.key)
-    proof = str(getattr(wish.entry, "proof", ""))
-    return hook is not None and hook.secret != kept_secret(wish.secret, proof)
+    hook = seen.state.events.hooks.get(wanted.key)
+    proof = str(getattr(wanted.entry, "proof", ""))
+    return hook is not None and hook.secret != kept_secret(wanted.secret, proof)

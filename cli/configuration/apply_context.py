@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from catalog.wished_state.plan import Address, PresentItem
+from catalog.desired_state.plan import Address, PresentItem
 from cli.administrator import ACTOR, administering
 from cli.configuration.model import plain_fields
 from cli.output import say
@@ -15,15 +15,15 @@ from cli.output import say
 if TYPE_CHECKING:
     from catalog.access.administration import Administration
     from catalog.catalog import Catalog
+    from catalog.desired_state.ledger import Ledger
+    from catalog.desired_state.present import PresentState
     from catalog.state.documents import StateDocument
     from catalog.webhooks.administration import WebhookAdministration
-    from catalog.wished_state.ledger import Ledger
-    from catalog.wished_state.present import PresentState
     from flows.schedules.registered import DeclaredDeployment, ScheduledDeployments
 
 
 @dataclass(frozen=True, slots=True)
-class PrefectHold:
+class PrefectAccess:
     """Prefect's deployments, and whether the server is this home's own."""
 
     deployments: "ScheduledDeployments"
@@ -31,18 +31,18 @@ class PrefectHold:
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class ApplyContext:
     """Everything that an apply reads and writes; `prefect` is None where no deployment is concerned."""
 
     catalog: "Catalog"
     accounts: "Administration"
     webhooks: "WebhookAdministration"
     ledger: "StateDocument[Ledger]"
-    prefect: PrefectHold | None = None
+    prefect: PrefectAccess | None = None
 
-    def look(self) -> "Seen":
+    def look(self) -> "CurrentState":
         """Return all that is there now."""
-        from catalog.wished_state.present import PresentState
+        from catalog.desired_state.present import PresentState
 
         self.catalog.snapshots.refresh()
         state = PresentState(
@@ -55,11 +55,11 @@ class World:
             self.webhooks.records,
         )
         deployments = self.prefect.deployments.all() if self.prefect else []
-        return Seen(state, tuple(deployments))
+        return CurrentState(state, tuple(deployments))
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class CurrentState:
     """What was there at one moment."""
 
     state: "PresentState"
@@ -84,12 +84,14 @@ def deployment_key(flow: str, name: str) -> str:
 
 
 @contextmanager
-def open_world(home: Path | None, *, needs_prefect: "Callable[[Ledger], bool]", debug: bool) -> Iterator[World]:
+def open_apply_context(
+    home: Path | None, *, needs_prefect: "Callable[[Ledger], bool]", debug: bool
+) -> Iterator[ApplyContext]:
     """Open the catalogue, and find or start a Prefect server where deployments are concerned."""
+    from catalog.desired_state.ledger import open_ledger
     from catalog.webhooks.administration import WebhookAdministration
     from catalog.webhooks.queue import open_queue
     from catalog.webhooks.records import open_event_records
-    from catalog.wished_state.ledger import open_ledger
 
     with administering(home) as (accounts, catalog), ExitStack() as opened:
         queue = opened.enter_context(open_queue(catalog.settings, catalog.state))
@@ -99,11 +101,11 @@ def open_world(home: Path | None, *, needs_prefect: "Callable[[Ledger], bool]", 
         prefect = None
         if needs_prefect(ledger.value):
             prefect = opened.enter_context(_prefect(catalog, debug=debug))
-        yield World(catalog, accounts, webhooks, ledger, prefect)
+        yield ApplyContext(catalog, accounts, webhooks, ledger, prefect)
 
 
 @contextmanager
-def _prefect(catalog: "Catalog", *, debug: bool) -> Iterator[PrefectHold]:
+def _prefect(catalog: "Catalog", *, debug: bool) -> Iterator[PrefectAccess]:
     from catalog.running_instance import find_running
     from flows.orchestration.ad_hoc import prefect_api
 
@@ -113,4 +115,4 @@ def _prefect(catalog: "Catalog", *, debug: bool) -> Iterator[PrefectHold]:
 
         running = find_running(catalog.settings)
         with open_deployments() as deployments:
-            yield PrefectHold(deployments, api.server is not None or bool(running and running.prefect_is_ours))
+            yield PrefectAccess(deployments, api.server is not None or bool(running and running.prefect_is_ours))
