@@ -261,8 +261,7 @@ class Committer:
                     totals=fitting.made,
                     opened=note_openings(served),
                 )
-        self._distributions.open(served)
-        self._snapshots.keep(made.values(), before=writer.before, after=writer.after)
+        self._snapshots.keep(made.values(), opened=served, before=writer.before, after=writer.after)
         return results, refusals
 
     def _doubtful(self, group: Sequence[_Waiting], is_repeated: bool) -> Sequence[_Waiting]:

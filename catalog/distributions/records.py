@@ -267,10 +267,7 @@ class Distributions(ReadAtFirstUse):
             names = ", ".join([*(one.path for one in made), *(f"{path} deleted" for path in gone)])
             changed = {**dict.fromkeys(gone, "deleted"), **{one.path: "set" for one in made}}
             writer.describe(actor, f"distributions {names}"[:1000], distributions=changed)
-        with self._guard:
-            self._take(
-                {path: one for path, one in self._by_path.items() if path not in gone} | {one.path: one for one in made}
-            )
+        self.reload()  # others may have written the same paths since
 
     def _with_history(self, made: Sequence[Distribution], opened: Mapping[str, int]) -> Sequence[Distribution]:
         """The same with the first version of the past that each shows; the lock is held, so that no version comes between."""

@@ -18,7 +18,7 @@ from catalog.disk_reserve import Room, no_room
 from catalog.lake.direct.choice import DIRECT, INLINED_ROWS, STARTED_AFTER, duckdb_reason
 from catalog.lake.direct.columns import NotDirect
 from catalog.lake.direct.supervisor import WorkerDied
-from catalog.lake.duckdb_instance import load_extensions, open_duckdb
+from catalog.lake.duckdb_instance import ducklake_version, load_extensions, open_duckdb
 from catalog.lake.metadata.engine import Metadata, Row
 from catalog.lake.metadata.sqlite import SqliteMetadata
 from catalog.lake.nested_repair import heal_inlined
@@ -27,8 +27,8 @@ from catalog.lake.writer import Writer, roll_back
 from oci.errors import CatalogUnavailable, CatalogUnusable, LocalError
 
 log = logging.getLogger("catalog")
-_RENEWED_EVERY = 60.0
-"""Seconds in which readers of one process renew the schema once at most."""
+_RENEWED_EVERY, _PATIENCE = 60.0, 5.0
+"""Seconds in which readers of one process renew the schema once at most, and for which they wait for its writer."""
 _PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4)
 """Seconds after which a question that a flush has overtaken is asked again."""
 _PASSING = ("in a read-only transaction", "Connection pool timeout")
@@ -73,7 +73,7 @@ class Lake:
         self._renew_after = 0.0
         self._memory, self._threads, self._reopening = memory, threads, threading.Lock()
         self._root = self._open_duckdb()
-        self._release = duckdb.__version__, _extension_version(self._root)
+        self._release = duckdb.__version__, ducklake_version(self._root)
         self.commit_counts = Counter[str]()  # `direct`, or the reason why DuckDB wrote them
         self._direct_commits, self._worker_after = direct_commits, worker_after
         try:
@@ -203,7 +203,8 @@ class Lake:
             with suppress(duckdb.CatalogException, duckdb.InvalidInputException):
                 return self.cursor().execute(sql, parameters).fetchall()
             time.sleep(pause)
-        with self._locked():  # at most once in a while: a question that is wrong fails whatever the schema is
+        # At most once in a while: a question that is wrong fails whatever the schema is. Who writes may wait for who reads.
+        with self._locked(patience=_PATIENCE):
             if time.monotonic() >= self._renew_after:
                 self._renew_after = time.monotonic() + _RENEWED_EVERY
                 self._renew_schema()
@@ -369,17 +370,22 @@ class Lake:
             self._writing.release()
 
     @contextmanager
-    def _locked(self, *, changes: bool = True) -> Iterator[None]:
-        """Be the one writer: threads by a mutex, processes by the metadata's lock. With `changes`, raise CatalogMoved."""
+    def _locked(self, *, changes: bool = True, patience: float | None = None) -> Iterator[None]:
+        """Be the one writer: threads by a mutex, processes by the metadata's lock. With `changes`, raise CatalogMoved.
+
+        `patience`: seconds to wait for another thread of this process; then raise CatalogUnavailable. None: without a limit.
+        """
         if self._writer == threading.get_ident():
             raise RuntimeError("a write within a write would wait for itself")
-        with self._writing:
+        if not self._writing.acquire(timeout=-1 if patience is None else patience):
+            raise CatalogUnavailable(f"a write in {self.place} did not end for {patience:g} s; try again")
+        try:
             self._writer = threading.get_ident()
-            try:
-                with self.metadata.lock(changes=changes):
-                    yield
-            finally:
-                self._writer = 0
+            with self.metadata.lock(changes=changes):
+                yield
+        finally:
+            self._writer = 0
+            self._writing.release()
 
     def close(self) -> None:
         """Close all cursors and files."""
@@ -387,13 +393,6 @@ class Lake:
         for cursor in list(self._cursors):  # one that an error's traceback keeps would keep the files open
             cursor.close()
         self._root.close()
-
-
-def _extension_version(connection: duckdb.DuckDBPyConnection) -> str:
-    row = connection.execute(
-        "SELECT extension_version FROM duckdb_extensions() WHERE extension_name = 'ducklake'"
-    ).fetchone()
-    return str(row[0]) if row else ""
 
 
 def _first_line(error: Exception) -> str:

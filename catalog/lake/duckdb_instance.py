@@ -48,3 +48,11 @@ def load_extensions(connection: duckdb.DuckDBPyConnection, names: Iterable[str])
             raise CatalogUnusable(f"package duckdb-extension-{name.replace('_', '-')} is missing; run `make setup`")
         connection.execute(f"LOAD '{files[0]}'")
     connection.execute("SET allow_unsigned_extensions = false")  # which nobody can take back
+
+
+def ducklake_version(connection: duckdb.DuckDBPyConnection) -> str:
+    """Return the version of DuckLake's extension, empty where it is not loaded."""
+    row = connection.execute(
+        "SELECT extension_version FROM duckdb_extensions() WHERE extension_name = 'ducklake'"
+    ).fetchone()
+    return str(row[0]) if row else ""

@@ -168,8 +168,7 @@ class Remotes(ReadAtFirstUse):
             writer.delete("remotes", "key", made.key)
             writer.insert("remotes", [_row(made)])
             writer.describe(actor, f"remote {made.key}"[:1000], remotes=True)
-        with self._guard:
-            self._by_key = {**self._by_key, made.key: made}
+        self.reload()  # others may have written the same record since
 
     def delete(self, key: str, *, actor: str) -> None:
         """Forget a record: the registry is spoken to as the settings say. Raise RemoteUnknown."""
@@ -177,8 +176,7 @@ class Remotes(ReadAtFirstUse):
         with self._lake.write() as writer:
             writer.delete("remotes", "key", key)
             writer.describe(actor, f"remote {key} deleted"[:1000], remotes=True)
-        with self._guard:
-            self._by_key = {kept: one for kept, one in self._by_key.items() if kept != key}
+        self.reload()
 
 
 def _row(one: RemoteRecord) -> Row:

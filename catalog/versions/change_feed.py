@@ -124,6 +124,10 @@ class ChangeFeed:
         self._position = changes.position
         self._seen = changes.seen
 
+    def is_past(self, before: int) -> bool:
+        """Return whether commits were told that came after the counter's value `before`."""
+        return self._seen > before
+
     def skip_own_commit(self, before: int, after: int) -> None:
         """Take a commit of this process as read, when nothing of others came before it."""
         if self._seen == before:

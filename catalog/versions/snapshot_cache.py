@@ -119,7 +119,7 @@ class Snapshots:
             self._drops += 1
             self.changes += 1
             for kept in [kept for kept in self._kept if name in (kept[0], "") and (gone is None or kept[1] in gone)]:
-                del self._kept[kept]
+                self._held -= _weight(self._kept.pop(kept))
         self._timelines.drop([name] if name else None)
 
     def _end(self, name: str, last: int) -> None:
@@ -283,8 +283,22 @@ class Snapshots:
         """The number of the version after this one: never one that a repository of that name has had before."""
         return base.version + 1 if base.version else self._ended.get(base.repository, 0) + 1
 
-    def keep(self, snapshots: Iterable[Snapshot], *, before: int, after: int) -> None:
-        """Remember versions just made, as the latest of their repositories; the commit moved the counter so."""
+    def keep(
+        self, snapshots: Iterable[Snapshot], *, opened: Iterable[Distribution] = (), before: int, after: int
+    ) -> None:
+        """Remember versions just made, as the latest of their repositories, and the paths that were opened for new ones.
+
+        The commit moved the counter so. One that the feed has told already is left as the feed told it: others may have
+        changed the same since. Nobody learns from the feed meanwhile.
+        """
+        with self._learning:
+            if self._feed.is_past(before):
+                return
+            self._distributions.open(opened)
+            self._keep(snapshots)
+            self._feed.skip_own_commit(before, after)
+
+    def _keep(self, snapshots: Iterable[Snapshot]) -> None:
         with self._guard:
             self.changes += 1
             for snapshot in snapshots:
@@ -297,17 +311,18 @@ class Snapshots:
                 self._remember(snapshot)
                 if self._latest[snapshot.repository] == snapshot.version:
                     self._quotas.totals.move(snapshot.repository, total_of(snapshot))
-        self._feed.skip_own_commit(before, after)
 
     def forget(self, name: str, gone: Collection[int], *, before: int, after: int) -> None:
         """Versions were deleted; the commit moved the counter so."""
-        self._drop(name, gone)
-        self._feed.skip_own_commit(before, after)
+        with self._learning:
+            self._drop(name, gone)
+            self._feed.skip_own_commit(before, after)
 
     def end(self, name: str, last: int, *, before: int, after: int) -> None:
         """A repository was deleted, whose last number was that one; the commit moved the counter so."""
-        self._end(name, last)
-        self._feed.skip_own_commit(before, after)
+        with self._learning:
+            self._end(name, last)
+            self._feed.skip_own_commit(before, after)
 
     def _remember(self, snapshot: Snapshot) -> None:
         key = (snapshot.repository, snapshot.version)

@@ -1,5 +1,6 @@
 """`entrepot export-config`: the current state as a file for `entrepot apply`."""
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -51,7 +52,8 @@ def export_config(
         print_line(to_yaml(value).rstrip())
     else:
         try:
-            output.write_text(to_yaml(value))
+            with os.fdopen(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+                file.write(to_yaml(value))  # a subscription's URL may be a secret
         except OSError as error:
             raise LocalError(f"{output} cannot be written: {error.strerror}") from None
         say(f"written: {output}")

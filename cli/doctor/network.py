@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from cli.doctor.finding import Finding, ok
-from cli.doctor.stores import judge_clock
+from cli.doctor.stores import has_older_schema, judge_clock
 from oci.errors import EntrepotError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def check_upstreams(settings: "Settings") -> Iterator[Finding]:
     """Ask each registry that has a record, a cache or a login of the settings, with the login that there is for it."""
     from catalog.catalog import open_catalog
 
-    if not settings.has_catalog:
+    if not settings.has_catalog or has_older_schema(settings):
         yield from asyncio.run(_ask_all(settings, None, sorted(settings.logins)))
         return
     with open_catalog(settings) as catalog:

@@ -25,6 +25,10 @@ def check_catalog_opens(settings: "Settings") -> Iterator[Finding]:
         text = f"no catalogue in {settings.root}"
         yield Finding("catalogue", "warning", text, "run `entrepot up`, or give another folder by --home")
         return
+    if has_older_schema(settings):
+        text = "the catalogue is of an older release; it was not opened, since that would update it"
+        yield Finding("catalogue", "warning", text, "back it up, then start this release: it updates the catalogue")
+        return
     began = time.monotonic()
     with open_catalog(settings) as catalog:
         catalog.check()
@@ -33,6 +37,16 @@ def check_catalog_opens(settings: "Settings") -> Iterator[Finding]:
         where = str(place) if isinstance(place, Path) else "PostgreSQL"
     seconds = time.monotonic() - began
     yield ok("catalogue", f"{where} opens in {seconds:.1f} s: schema {len(MIGRATIONS)}, {names} repositories")
+
+
+def has_older_schema(settings: "Settings") -> bool:
+    """Return whether opening the catalogue would update its schema; nothing is written."""
+    from catalog.blobs.lake_data import lake_place
+    from catalog.lake.schema import MIGRATIONS
+    from catalog.query.first_column import read_first_column
+
+    found = read_first_column(lake_place(settings), "SELECT coalesce(max(number), 0) FROM lake.schema_versions", [])
+    return int(found[0]) < len(MIGRATIONS)
 
 
 def check_write_lock(settings: "Settings") -> Iterator[Finding]:

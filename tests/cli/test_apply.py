@@ -152,7 +152,7 @@ def test_a_home_that_is_not_there_is_planned_without_being_made(applier: Applier
 def test_without_a_terminal_and_without_yes_nothing_is_done(applier: Applier) -> None:
     done = applier.apply(TEXT)
     assert done.code == USAGE
-    assert "give --yes to apply, or --plan to look" in done.err
+    assert "use --yes to apply, or --plan to see the plan" in done.err
     assert applier.look(lambda catalog: catalog.remotes.all()) == []
 
 
@@ -316,6 +316,7 @@ def test_an_export_into_a_file_is_what_is_printed(applied: Applier, tmp_path: Pa
     applier = applied
     done = applier("export-config", "--no-deployments", "--output", str(tmp_path / "out.yaml"))
     assert "the URL of subscription ops has a query" in done.err
+    assert (tmp_path / "out.yaml").stat().st_mode & 0o777 == 0o600  # a URL in it may be a secret
     assert (tmp_path / "out.yaml").read_text() == applier("export-config", "--no-deployments").out
 
 

@@ -1,6 +1,7 @@
 """Logging in and out by forms: cookies, their end, and forms of other sites."""
 
 import contextlib
+import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.cookies import SimpleCookie
@@ -41,6 +42,24 @@ def test_a_login_begins_a_session_and_leads_back(shown: Shown) -> None:
     assert (answer.status_code, answer.headers["location"]) == (303, "/repositories?q=team")
     assert is_logged_in(client)
     assert "bob" in client.get("/").text
+
+
+def test_a_login_leads_back_to_a_name_with_any_character(shown: Shown) -> None:
+    answer = log_in(shown.visitor(), "bob", PASSWORD, to="/repository/€")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/repository/%E2%82%AC")
+
+
+def test_logins_whose_form_does_not_come_keep_nobody_from_reading(shown: Shown) -> None:
+    url = httpx.URL(shown.api.url)
+    head = f"POST /login HTTP/1.1\r\nHost: {url.host}:{url.port}\r\nContent-Length: 100\r\n\r\n"
+    with contextlib.ExitStack() as opened:
+        for _ in range(12):
+            connection = opened.enter_context(socket.create_connection((url.host, url.port)))
+            connection.sendall(head.encode())
+        client = shown.visitor()
+        for _ in range(3):
+            assert client.get("/repositories", timeout=20).status_code == 200
+            assert client.get("/api/v1/repositories", timeout=20).status_code in (200, 401)
 
 
 def test_a_sessions_cookie_is_out_of_scripts_reach_and_ends(shown: Shown) -> None:

@@ -55,6 +55,8 @@ _REFUSE_OLDER = f"""INSERT INTO {SCHEMA}.schema_versions VALUES ('lake', %s)
 ON CONFLICT (name) DO UPDATE SET number = greatest(schema_versions.number, excluded.number)"""
 _NEXT = "snapshot "
 """What a notification of a snapshot begins with; its number follows. Earlier releases say nothing, and ask for it."""
+_DIGITS, _NEXT_AT_MOST = 18, 1000
+"""A number of more digits, or so far above what is known, is not believed."""
 _TELLS = f"""SELECT 1 FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
 WHERE tgname = 'tell_of_snapshot' AND prosrc LIKE '%{_NEXT}%'"""
 _TRIGGER = f"""
@@ -127,12 +129,13 @@ class PostgresMetadata:
 
     @contextmanager
     def lock(self, *, changes: bool = False) -> Iterator[None]:
+        known = self.sequence.value // 2
         connection, base = self._take_lock(changes)
         self._is_locked = True
         try:
             if base is not None:
                 self._check_mark(*base[:2])
-                self._build_on(base[2])
+                self._build_on(base[2], known)
             yield
         finally:
             try:
@@ -194,7 +197,11 @@ class PostgresMetadata:
     def _take(self, payload: str) -> bool:
         """Learn of a commit by its notification, on the listener's thread."""
         number = payload.removeprefix(_NEXT)
-        if number == payload or not number.isdecimal():
+        if number == payload or not (number.isascii() and number.isdecimal()) or len(number) > _DIGITS:
+            return False
+        if (
+            int(number) > self.sequence.value // 2 + _NEXT_AT_MOST
+        ):  # whoever may connect may notify: the database is asked
             return False
         self.sequence.advance(int(number))
         return True
@@ -220,10 +227,17 @@ class PostgresMetadata:
         return self._base * 2
 
     def hold(self) -> None:
-        self._build_on(self._ask_newest())
+        known = self.sequence.value // 2
+        self._build_on(self._ask_newest(), known)
 
-    def _build_on(self, newest: int | None) -> None:
+    def _build_on(self, newest: int | None, known: int) -> None:
+        """Build on the newest snapshot; raise CatalogUnavailable where it is older than what was known before."""
         self._base = newest or 0
+        if self._base < known:
+            raise CatalogUnavailable(
+                f"{self.place} went back from snapshot {known} to {self._base}, as after a restore or the loss of a server; "
+                "restart this process"
+            )
         self.sequence.advance(self._base)
 
     def check_held(self) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from urllib.parse import quote
 
 from starlette.responses import Response
 
@@ -38,4 +39,5 @@ def page_response(
 
 def redirect_response(path: str) -> Response:
     """Return a redirect to a page of ours, after a form was taken."""
-    return Response(status_code=303, headers={**SECURITY_HEADERS, "location": path, "cache-control": "no-store"})
+    location = quote(path, safe="/:@!$&'()*+,;=?%~")  # a name in it may have any character
+    return Response(status_code=303, headers={**SECURITY_HEADERS, "location": location, "cache-control": "no-store"})

@@ -88,6 +88,8 @@ class PageRoute(APIRoute):
             try:
                 check_url(request.scope)
                 visit = request.scope["entrepot.visit"] = await begin_visit(request)
+                if request.method == "POST":  # its body may come slowly, and must not take a turn from those who read
+                    return await handle(request)
                 async with visit.registry.readers.turn(visit.cost_key):
                     return await handle(request)
             except ClientGone:

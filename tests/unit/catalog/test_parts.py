@@ -1,18 +1,20 @@
 """Parts of the catalogue that are made, and records that are read, when they are first used."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from catalog.catalog import LazyPart, open_catalog
+from catalog.catalog import Catalog, LazyPart, open_catalog
 from catalog.distributions.records import Distribution
 from catalog.quotas.quotas import Quota
 from catalog.settings import read_settings
-from oci.errors import QuotaExceeded
+from oci.errors import CatalogUnavailable, QuotaExceeded
 from tests.homes import new_home
 from tests.unit.catalog.conftest import push_image
 
@@ -112,3 +114,86 @@ def test_a_path_that_is_opened_while_all_are_read_again_stays(tmp_path: Path, mo
         catalog.distributions.reload()
         opening[0].join()
         assert catalog.distributions.find("team/app") == made
+
+
+def _after_each_write(catalog: Catalog, act: Callable[[], object], patch: pytest.MonkeyPatch) -> None:
+    """Have something happen after a write's end, before memory knows of it; once."""
+    write, acts = catalog._lake.write, [act]
+
+    @contextmanager
+    def followed() -> Iterator[object]:
+        with write() as writer:
+            yield writer
+        while acts:
+            acts.pop()()
+
+    patch.setattr(catalog._lake, "write", followed)
+
+
+def test_a_path_that_another_process_has_made_private_since_is_private_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = read_settings(home=new_home(tmp_path / "home"))
+    with open_catalog(settings) as here, open_catalog(settings) as there:
+        push_image(here, "team/app", "1.0", "a")
+        path = here.distributions.get("team/app")
+
+        def close() -> None:
+            there.snapshots.refresh()
+            there.distributions.put(replace(path, private=True), actor="admin")
+            here.snapshots.refresh()
+
+        _after_each_write(here, close, monkeypatch)
+        here.distributions.put(replace(path, private=False), actor="admin")
+        assert here.distributions.get("team/app").private
+
+
+def test_a_path_of_a_repository_that_another_process_has_deleted_since_is_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = read_settings(home=new_home(tmp_path / "home"))
+    with open_catalog(settings) as here, open_catalog(settings) as there:
+        here.make_all()
+
+        def delete() -> None:
+            there.snapshots.refresh()
+            there.deletion.delete_repository("team/app", actor="admin", now=NOW)
+            here.snapshots.refresh()
+
+        _after_each_write(here, delete, monkeypatch)
+        push_image(here, "team/app", "1.0", "a")
+        assert here.distributions.find("team/app") is None
+        assert not here.snapshots.has("team/app")
+        push_image(here, "team/app", "2.0", "b")
+        there.snapshots.refresh()
+        assert there.distributions.find("team/app") is not None
+
+
+def test_a_reader_does_not_wait_for_ever_for_a_writer_of_its_own_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer may wait for what the reader holds."""
+    monkeypatch.setattr("catalog.lake.connection._PATIENCE", 0.1)
+    with open_catalog(read_settings(home=new_home(tmp_path / "home"))) as catalog:
+        begun, ended = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with catalog._lake.write():
+                begun.set()
+                ended.wait(60)
+
+        writer = threading.Thread(target=hold)
+        writer.start()
+        assert begun.wait(60)
+        with pytest.raises(CatalogUnavailable, match="did not end"):
+            catalog._lake.read("SELECT * FROM of_a_schema_that_is_not_here_yet")
+        ended.set()
+        writer.join()
+
+
+def test_what_is_dropped_from_memory_makes_room(tmp_path: Path) -> None:
+    with open_catalog(read_settings(home=new_home(tmp_path / "home"))) as catalog:
+        push_image(catalog, "team/app", "1.0", "a")
+        assert catalog.snapshots._held > 0
+        catalog.deletion.delete_repository("team/app", actor="admin", now=NOW)
+        assert catalog.snapshots._held == 0

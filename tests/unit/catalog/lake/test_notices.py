@@ -15,6 +15,7 @@ from catalog.database.postgresql import connect_postgres
 from catalog.lake.metadata.postgresql import PostgresMetadata
 from catalog.postgres_address import parse_address
 from catalog.settings import read_settings
+from oci.errors import CatalogUnavailable
 from tests.postgresql import PostgresServer
 from tests.servers import wait_until
 
@@ -45,11 +46,21 @@ def test_a_commit_says_which_snapshot_it_made(tmp_path: Path, connection: "psyco
         metadata = catalog._lake.metadata
         assert isinstance(metadata, PostgresMetadata)
         assert told.payload == f"snapshot {catalog._lake.sequence.value // 2}"
-        assert metadata._take("snapshot 1000000")
-        assert catalog._lake.sequence.value == 2_000_000
-        for other in ("", "snapshot ", "snapshot x", "1000001"):
+        number = catalog._lake.sequence.value // 2
+        assert metadata._take(f"snapshot {number + 1}")
+        assert catalog._lake.sequence.value == 2 * number + 2
+        far = (f"snapshot {number + 5000}", f"snapshot {'9' * 5000}", "snapshot ²")
+        for other in ("", "snapshot ", "snapshot x", "1000001", *far):
             assert not metadata._take(other)
-        assert catalog._lake.sequence.value == 2_000_000
+        assert catalog._lake.sequence.value == 2 * number + 2
+
+
+def test_nothing_is_written_on_a_database_that_went_back(tmp_path: Path, postgres: str) -> None:
+    with open_catalog(read_settings(home=tmp_path / "home")) as catalog:
+        _commit(catalog)
+        catalog._lake.sequence.advance(catalog._lake.sequence.value // 2 + 2)  # type: ignore[attr-defined]  # PostgreSQL's
+        with pytest.raises(CatalogUnavailable, match=r"went back from snapshot .* restart this process"):
+            _commit(catalog)
 
 
 @pytest.fixture

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from catalog.lake.schema import MIGRATIONS
 from catalog.settings import Settings, read_settings
 from cli.doctor import machine, stores
 from cli.doctor.finding import DoctorCheck, Finding, ok, run_checks
-from cli.doctor.network import shown_place
+from cli.doctor.network import check_upstreams, shown_place
 from oci.errors import StorageUnavailable
+from tests.homes import new_home
 from tests.servers import Certificate, free_port
 
 
@@ -168,3 +170,15 @@ def test_a_store_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 def test_no_login_in_a_url_is_shown() -> None:
     assert shown_place("https://me:hunter2@prefect.example:4200/api") == "https://prefect.example:4200/api"
+
+
+def test_a_catalogue_of_an_older_release_is_told_and_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(new_home(tmp_path / "home"))
+    assert states(stores.check_catalog_opens(settings)) == ["ok"]
+    monkeypatch.setattr("catalog.lake.schema.MIGRATIONS", (*MIGRATIONS, ()))
+    monkeypatch.setattr("catalog.catalog.open_catalog", lambda _: pytest.fail("it was opened"))
+    (found,) = stores.check_catalog_opens(settings)
+    assert (found.state, "of an older release" in found.found) == ("warning", True)
+    assert states(check_upstreams(settings)) == ["ok"]
