@@ -106,7 +106,7 @@ async def run_flow(
         if not running.done() or (running.exception() is not None and not await _answers(api)):
             return cast("ResultT", _without_prefect(course, settings, api, say))
         return running.result()
-    except BaseException:
+    except Exception:
         if course.url and api.answers:
             say(f"its log: {course.url}")
         raise

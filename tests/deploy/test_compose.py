@@ -99,7 +99,7 @@ def test_nginx_and_the_registry_fit_together(monkeypatch: pytest.MonkeyPatch) ->
     services = read_compose()["services"]
     assert services["nginx"]["network_mode"] == "service:registry"
     assert settings.trusted_proxies == ("127.0.0.1",)
-    assert f"server {settings.listen};" in text
+    assert f"server {settings.listen} " in text
     assert f"location {settings.offload_path}/ {{" in text
     assert f"alias {settings.storage_folder}/;" in text
     assert f"blobs:{settings.storage_folder}:ro" in services["nginx"]["volumes"]

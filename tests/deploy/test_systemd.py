@@ -90,7 +90,7 @@ def test_their_settings_are_ours_and_fit_to_nginx(name: str, monkeypatch: pytest
     for key, value in given.items():
         monkeypatch.setenv(key, value)
     settings, nginx = read_settings(), EXAMPLE.read_text()
-    assert f"server {settings.listen};" in nginx
+    assert f"server {settings.listen} " in nginx
     assert f"location {settings.offload_path}/ {{" in nginx
     assert f"alias {settings.storage_folder}/;" in nginx
     assert settings.root == Path("/var/lib") / unit["StateDirectory"][0]

@@ -51,6 +51,7 @@ def test_paths_of_new_repositories_come_with_the_news_and_cost_no_question(
     catalog: Catalog, open_again: Callable[..., Catalog], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = open_again()
+    catalog.distributions.ensure_read()
     reloads: list[int] = []
     monkeypatch.setattr(catalog.distributions, "reload", lambda: reloads.append(1))
     for serve in ("public", "private", "nobody"):
