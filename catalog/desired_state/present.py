@@ -1,6 +1,6 @@
 """Today's state as entries of a configuration file: what a plan compares with, and what an export writes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -53,16 +53,22 @@ class PresentState:
     events: EventRecords = field(default_factory=EventRecords)
 
     def entries(self) -> Iterator[PresentEntry]:
-        """Yield each thing as an entry."""
+        """Yield each thing as an entry, but what a cache has made below its path: pulls make it again."""
         for remote in self.remotes:
             yield PresentEntry("remotes", remote.key, remote_entry(remote), _time(remote.created_at))
+        caches = [one.path for one in self.distributions if one.remote]
         for row in self.repositories:
+            if _lies_below(row.name, caches):
+                continue
             was_filled = (
                 row.tags or row.manifests or row.updated_at != row.created_at
             )  # or had content in earlier versions
             kept = "it has had content since; `entrepot repository delete` deletes it" if was_filled else ""
             yield PresentEntry("repositories", row.name, RepositoryEntry(), _time(row.created_at), kept)
         for one in self.distributions:
+            is_latest_of_its_name = one.repository == one.path and one.version is None
+            if not one.remote and is_latest_of_its_name and _lies_below(one.path, caches):
+                continue
             kind, entry = ("caches", cache_entry(one)) if one.remote else ("distributions", distribution_entry(one))
             yield PresentEntry(kind, one.path, entry, _time(one.created_at))
         yield from _access_entries(self.policy)
@@ -75,6 +81,10 @@ class PresentState:
         for subscription in self.events.subscriptions.values():
             identity = _time(subscription.created_at)
             yield PresentEntry("subscriptions", subscription.id, subscription_entry(subscription), identity)
+
+
+def _lies_below(name: str, paths: Iterable[str]) -> bool:
+    return any(name.startswith(f"{path}/") for path in paths)
 
 
 def _access_entries(policy: Policy) -> Iterator[PresentEntry]:

@@ -124,6 +124,16 @@ def test_a_plan_shows_all_and_changes_nothing(applier: Applier) -> None:
     assert applier("export-config", "--no-deployments", "--json").out == before
 
 
+def test_what_a_cache_has_made_is_its_own(applier: Applier) -> None:
+    assert applier.apply("caches: {hub: {remote: docker.io}}", "--yes").code == 0
+    with open_catalog(read_settings(home=applier.home)) as catalog:
+        push_image(catalog, "hub/library/alpine", "3", "a")
+        assert catalog.distributions.find("hub/library/alpine") is not None
+    exported = applier("export-config", "--no-deployments").out
+    assert "library/alpine" not in exported
+    assert applier.apply(exported, "--plan").code == 0
+
+
 def test_an_export_of_a_home_that_is_not_there_makes_none(applier: Applier, tmp_path: Path) -> None:
     applier.home = tmp_path / "mistyped"
     refused = applier("export-config", "--no-deployments")
