@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import catalog.commits.commit
 from catalog.catalog import Catalog
+from catalog.distributions.records import Distribution
 from catalog.settings import read_settings
 from catalog.versions.changes import AddManifest, SetTag
 from catalog.versions.rows import Record, fit_records
@@ -99,11 +100,11 @@ def test_what_has_landed_although_its_write_failed_is_made_once(
 ) -> None:
     keep, groups = opened.snapshots.keep, list[int]()
 
-    def break_once(made: Iterable[Snapshot], *, before: int, after: int) -> None:
+    def break_once(made: Iterable[Snapshot], *, opened: Iterable[Distribution], before: int, after: int) -> None:
         groups.append(before)
         if len(groups) == 2:  # the first is a group of its own
             raise OSError("after the commit")
-        keep(made, before=before, after=after)
+        keep(made, opened=opened, before=before, after=after)
 
     monkeypatch.setattr(opened.snapshots, "keep", break_once)
     found = together(opened, [push(opened, "team/app", number) for number in range(8)])
