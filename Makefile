@@ -8,9 +8,9 @@ UPSTREAM ?=
 # Further options of `entrepot up`, of pytest, and of the benchmark.
 ARGS ?=
 # Processes that share the tests.
-JOBS ?= 2
+JOBS ?= 3
 
-.PHONY: help setup run test nightly chaos postgresql check conformance bench tools docs lock clean
+.PHONY: help setup run test nightly chaos soak postgresql check conformance bench tools docs site lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -32,6 +32,9 @@ nightly: setup tools ## thousands of kills, and every answer after 300 commits o
 
 chaos: setup tools ## three replicas and two workers over PostgreSQL and S3; parts are killed, paused, cut off: half an hour
 	TEST_CHAOS_ROUNDS=2 TEST_CHAOS_PAUSE=15 $(BIN)/python -m pytest --timeout=0 -s tests/chaos $(ARGS)
+
+soak: setup tools ## half an hour of mixed load and faults: memory and descriptors stay, failures are explained (TEST_SOAK_ON=postgresql)
+	TEST_SOAK_SECONDS=1800 $(BIN)/python -m pytest --timeout=0 -s tests/soak $(ARGS)
 
 postgresql: setup tools ## the tests of API, races, crashes and conformance on PostgreSQL and S3: three quarters of an hour
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --timeout=1800 --on-postgresql --on-s3 \
@@ -56,6 +59,9 @@ tools: ## install skopeo, podman, docker-registry and the like where missing
 
 docs: setup ## write the generated tables of docs/ again
 	$(BIN)/python -m scripts.docs
+
+site: setup ## build the documentation as a site in build/site
+	$(BIN)/python -m scripts.site
 
 lock: setup ## resolve requirements.lock anew (UPGRADE=1 takes newer versions)
 	@scripts/lock $(if $(UPGRADE),--upgrade)

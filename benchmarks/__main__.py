@@ -18,10 +18,13 @@ from benchmarks.patience import patience_rows
 from benchmarks.pushing import pushing_rows
 from benchmarks.replicas import replica_rows
 from benchmarks.rows import Row, render
+from benchmarks.sboms import SbomSize, sbom_rows
 from benchmarks.scale import scale_rows
+from benchmarks.searching import search_rows
 from benchmarks.serving import serving_rows
 from benchmarks.stage import Stage, machine, write_results
 from benchmarks.syncing import syncing_rows
+from benchmarks.trusting import trust_rows
 from benchmarks.verbs import verb_rows
 from benchmarks.workers import worker_rows
 from benchmarks.zot import start_zot
@@ -90,8 +93,20 @@ def replicas(stage: Stage, quick: bool) -> Iterator[Row]:
     return replica_rows(stage, rounds=2 if quick else 5, seconds=1.0 if quick else 2.0, images=80 if quick else 400)
 
 
+def searching(stage: Stage, quick: bool) -> Iterator[Row]:
+    return search_rows(stage, repositories=100 if quick else 10_000, tags=10, rounds=3 if quick else 9)
+
+
+def sboms(stage: Stage, quick: bool) -> Iterator[Row]:
+    return sbom_rows(stage, size=SbomSize(20 if quick else 1_000, 10), rounds=2 if quick else 5)
+
+
 def workers(stage: Stage, quick: bool) -> Iterator[Row]:
     return worker_rows(stage, repositories=60 if quick else 1_000, workers=(1, 2) if quick else (1, 2, 4), delay=0.02)
+
+
+def trust(stage: Stage, quick: bool) -> Iterator[Row]:
+    return trust_rows(stage, rounds=2 if quick else 5, seconds=1.0 if quick else 2.0, images=50 if quick else 1_000)
 
 
 SECTIONS: dict[str, Callable[[Stage, bool], Iterator[Row]]] = {
@@ -106,7 +121,10 @@ SECTIONS: dict[str, Callable[[Stage, bool], Iterator[Row]]] = {
     "verbs": verbs,
     "memory": memory,
     "replicas": replicas,
+    "searching": searching,
+    "sboms": sboms,
     "workers": workers,
+    "trust": trust,
 }
 
 

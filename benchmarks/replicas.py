@@ -70,7 +70,7 @@ def _processes(
     for count in (1, 2, 4):
         server, started = stage.ours(home.name, env={**shared, "ENTREPOT_SERVER_PROCESSES": str(count)})
         for what, load in zip(("tag", "digest"), pulls, strict=True):
-            requests_per_second(server, replace(load, seconds=1.0))  # each process has read the version then
+            requests_per_second(server, replace(load, seconds=5.0))  # each process is warm then
             rates[count, what] = [requests_per_second(server, load) for _ in range(rounds)]
         started.child.stop()
     for (count, what), found in rates.items():

@@ -96,7 +96,7 @@ def sync_command(source: str, name: str) -> list[str]:
 
 
 def sync_env(home: Path, prefect: Prefect | None) -> dict[str, str]:
-    """The environment of a sync into `home`; without a Prefect server the flow brings one of its own."""
+    """The environment of a sync into `home`; without a Prefect server nothing records the run."""
     url = prefect.url if prefect else f"http://127.0.0.1:{free_port()}/api"
     return {"ENTREPOT_HOME": str(home), "ENTREPOT_PREFECT_API_URL": url}
 

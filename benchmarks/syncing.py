@@ -51,7 +51,7 @@ def syncing_rows(stage: Stage, *, rounds: int, sizes: Sequence[int], delays: Seq
     source = f"{registry.host}/bench/t{sizes[0]}"
     alone = timed_command(stage, "sync", sync_command(source, "mirror"), sync_env(home, None))
     name = f"first sync of {sizes[0]} tags, without a Prefect server"
-    yield Row(name, "s", (alone,), (), None, "less", "the flow starts a server of its own")
+    yield Row(name, "s", (alone,), (), None, "less", "nothing records the run")
 
 
 def fill(server: Server, repository: str, images: list[Image]) -> None:

@@ -1,6 +1,7 @@
 """How long one command takes to sync many repositories from an upstream that is far away, with 1, 2 and 4 workers."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -53,5 +54,8 @@ def _online(prefect: Prefect) -> int:
 def _sync(stage: Stage, host: str, env: dict[str, str]) -> float:
     command = stage.children.start("sync-many", [*_CLI, "sync-many", f"{host}/**", "--json"], env=env)
     assert command.wait(1800) == 0, command.tail()
-    result, _end = json.JSONDecoder().raw_decode(command.output())  # notes may follow
+    output = command.output()  # notes come before the result, and after it
+    begins = re.search(r"^\{", output, re.MULTILINE)
+    assert begins is not None, output
+    result, _end = json.JSONDecoder().raw_decode(output, begins.start())
     return float(result["seconds"])

@@ -9,12 +9,14 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from catalog.lake.connection import Lake
 from catalog.lake.insertion import Row
 from catalog.lake.write_parts import write_in_parts
 from oci.unicode import clean_text, plain_text
+
+if TYPE_CHECKING:
+    from catalog.lake.connection import Lake
 
 Outcome = Literal["done", "refused"]
 _AT_MOST = 10_000
@@ -65,7 +67,7 @@ def plain_event(event: Event) -> Event:
 class Events:
     """Writes and reads the table `acts`; usable from any thread."""
 
-    def __init__(self, lake: Lake) -> None:
+    def __init__(self, lake: "Lake") -> None:
         self._lake = lake
         self._waiting: deque[Event] = deque()
         self._guard, self._flushing = threading.Lock(), threading.Lock()

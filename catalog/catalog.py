@@ -13,7 +13,11 @@ from catalog.commits.rights_upgrade import grant_rights_of_older_releases
 from catalog.database.migration_mark import MarkFile
 from catalog.disk_reserve import open_room
 from catalog.distributions.records import Distributions
+from catalog.gates.facts_reader import RepositoryFactsReader
+from catalog.gates.statements import StatementContent
+from catalog.holds.records import Holds
 from catalog.lake.opening import open_lake
+from catalog.lifecycle.records import Lifecycles
 from catalog.private_home import keep_private, make_home
 from catalog.quotas.quotas import Quotas
 from catalog.remotes.records import Remotes
@@ -27,13 +31,18 @@ if TYPE_CHECKING:
     from catalog.blobs.content_store import ContentStore
     from catalog.blobs.uploads import Clock, Uploads
     from catalog.browse.browse import Browse
+    from catalog.browse.reader import Reader
     from catalog.commits.blob_rights import Rights
     from catalog.commits.commit import Committer
     from catalog.commits.offers import Offers
+    from catalog.gates.passing import PassingContent
     from catalog.maintenance.workers import Maintenance
+    from catalog.policy.store import Policies
+    from catalog.policy_gates.logged_times import LoggedTimes
     from catalog.pull_counts import Pulls
     from catalog.query.queries import Queries
     from catalog.retention.rules import RetentionRules
+    from catalog.search.search import Search
     from catalog.serving import Serving
     from catalog.versions.blob_sources import Sources
     from catalog.versions.deletion import Squasher
@@ -41,6 +50,7 @@ if TYPE_CHECKING:
     from catalog.versions.manifests import Manifests
     from catalog.versions.pins import Pins
     from catalog.versions.time_travel import TimeTravel
+    from catalog.watch.records import WatchRecords
 
 Made = TypeVar("Made")
 
@@ -103,8 +113,12 @@ class Catalog:
         self.distributions = Distributions(lake)
         self.remotes = Remotes(lake, self.state)
         self.quotas = Quotas(lake)
+        self.facts = RepositoryFactsReader(lake)
+        self.holds = Holds(lake, self.facts, lambda: self.logged_times, StatementContent(lambda: self.content))
+        self.lifecycles = Lifecycles(lake)
+        gates = (self.holds, self.lifecycles)
         self.snapshots = Snapshots(
-            lake, feed, self.distributions, self.remotes, self.quotas, limit=settings.snapshot_entries
+            lake, feed, self.distributions, self.remotes, self.quotas, gates, limit=settings.snapshot_entries
         )
         grant_rights_of_older_releases(lake, self._blob_index, self.distributions)
 
@@ -117,7 +131,7 @@ class Catalog:
 
     def _read_records(self) -> None:
         """Read what writes look at; a write itself must not be the first to ask for it."""
-        for one in (self.distributions, self.remotes, self.quotas):
+        for one in (self.distributions, self.remotes, self.quotas, self.holds, self.lifecycles):
             one.ensure_read()
 
     @LazyPart
@@ -156,7 +170,7 @@ class Catalog:
     def query(self) -> "Queries":
         from catalog.query.queries import Queries
 
-        return Queries(self.settings, self._lake)
+        return Queries(self.settings, self._lake, lambda: self.search.prepare())
 
     @LazyPart
     def pulls(self) -> "Pulls":
@@ -177,6 +191,22 @@ class Catalog:
         return Browse(self._lake)
 
     @LazyPart
+    def reader(self) -> "Reader":
+        from catalog.browse.reader import Reader
+
+        return Reader(self._lake)
+
+    @LazyPart
+    def search(self) -> "Search":
+        from catalog.search.documents import DocumentReader
+        from catalog.search.search import Search
+
+        documents = DocumentReader(
+            self.content, self.snapshots, self.rights.usable_size, self.manifests.read, clock=self._clock
+        )
+        return Search(self.settings, self._lake, self.snapshots, documents, self._blob_index)
+
+    @LazyPart
     def time_travel(self) -> "TimeTravel":
         from catalog.versions.time_travel import TimeTravel
 
@@ -193,6 +223,18 @@ class Catalog:
         from catalog.versions.manifests import Manifests
 
         return Manifests(self.content, limit=self.settings.manifest_cache)
+
+    @LazyPart
+    def passing(self) -> "PassingContent":
+        from catalog.gates.passing import PassingContent
+
+        return PassingContent(self.snapshots.get, self.manifests)
+
+    @LazyPart
+    def watches(self) -> "WatchRecords":
+        from catalog.watch.records import WatchRecords
+
+        return WatchRecords(self._lake)
 
     @LazyPart
     def pins(self) -> "Pins":
@@ -212,6 +254,26 @@ class Catalog:
         from catalog.commits.blob_rights import Rights
 
         return Rights(self.content, self._blob_index, self.snapshots, self.distributions)
+
+    @LazyPart
+    def logged_times(self) -> "LoggedTimes":
+        from catalog.policy_gates.logged_times import LoggedTimes
+
+        return LoggedTimes(lambda: self.policies, self.history.children)
+
+    @LazyPart
+    def policies(self) -> "Policies":
+        from catalog.policy.store import Policies, open_policies
+        from catalog.policy.trust_roots import TrustCache, read_trust_config, trust_stamp
+        from catalog.policy.version_source import VersionSource
+
+        return Policies(
+            open_policies(self.settings, self.state),
+            lambda snapshot: VersionSource(
+                snapshot, self.manifests, self.rights, self.history.children, self.history.first_seen
+            ),
+            TrustCache(lambda: read_trust_config(self.settings), stamp=lambda: trust_stamp(self.settings)),
+        )
 
     @LazyPart
     def offers(self) -> "Offers":
@@ -257,6 +319,10 @@ class Catalog:
 
     def close(self) -> None:
         """Close files and connections."""
+        if "search" in vars(self):
+            self.search.close()
+        if "logged_times" in vars(self):
+            self.logged_times.close()
         self._lake.close()
         self._blob_index.database.close()
         if self.state is not None:

@@ -1,7 +1,8 @@
-"""Fields of pydantic models whose text one of our parsers reads."""
+"""Fields of pydantic models: text that one of our parsers reads, and what pydantic found wrong with them."""
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
 
 from oci.errors import EntrepotError
 
@@ -24,3 +25,15 @@ def checked(parse: Callable[[str], object]) -> Callable[[str], str]:
         return text
 
     return check
+
+
+def text_of_path(value: object) -> object:
+    """Return a path as its text, for a field that takes a URI as well; anything else as it is."""
+    return str(value) if isinstance(value, Path) else value
+
+
+def describe_faults(error: ValueError) -> str:
+    """Return what pydantic found wrong, without the values."""
+    faults: Sequence[Any] = getattr(error, "errors", lambda **_: ())(include_input=False, include_url=False)
+    texts = (f"{'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}" for one in faults)
+    return "; ".join(text.removeprefix(": ") for text in texts) or str(error)

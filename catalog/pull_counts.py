@@ -8,9 +8,12 @@ counted under the digest alone; `PullSums.of_tag` adds both up. The last pull of
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
-from catalog.lake.connection import Lake, listed
+from catalog.lake.reading import Readable, listed
+
+if TYPE_CHECKING:
+    from catalog.lake.connection import Lake
 
 DAYS_APART = 90
 """Days for which `compact` leaves the pulls of each day apart from those of the next."""
@@ -129,10 +132,19 @@ class PullCounter:
             self._add(key, count.pulls, count.last_pulled_at)
 
 
+def read_pull_counts(lake: Readable, repository: str) -> PullCounts:
+    """Return the counts of one repository. One query, which reads the rows of few others."""
+    rows = lake.read("SELECT tag, digest, pulls, last_pulled_at FROM pull_counts WHERE repository = ?", [repository])
+    return {
+        (str(tag), str(digest)): PullCount(cast("int", pulls), cast("datetime", last))
+        for tag, digest, pulls, last in rows
+    }
+
+
 class Pulls:
     """Writes and reads the table `pulls`; usable from any thread."""
 
-    def __init__(self, lake: Lake, *, on_recorded: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, lake: "Lake", *, on_recorded: Callable[[], None] = lambda: None) -> None:
         self._lake, self._on_recorded = lake, on_recorded
 
     def record(self, counts: Mapping[Pulled, PullCount]) -> None:
@@ -169,13 +181,7 @@ class Pulls:
 
     def read_one(self, repository: str) -> PullCounts:
         """The counts of one repository. One query, which reads the rows of few others."""
-        rows = self._lake.read(
-            "SELECT tag, digest, pulls, last_pulled_at FROM pull_counts WHERE repository = ?", [repository]
-        )
-        return {
-            (str(tag), str(digest)): PullCount(cast("int", pulls), cast("datetime", last))
-            for tag, digest, pulls, last in rows
-        }
+        return read_pull_counts(self._lake, repository)
 
     def compact(self, today: date) -> int:
         """Make one row of all rows about one thing and day, and one of all days DAYS_APART before `today`; return the rows saved.

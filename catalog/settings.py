@@ -8,11 +8,11 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import NoDecode, SettingsError
 
 from catalog.locations import Locations
-from catalog.parsed_text import checked
+from catalog.parsed_text import checked, text_of_path
 from catalog.path_patterns import PathPattern, matches_any
 from catalog.unit_fields import Seconds, Size
 from catalog.units import parse_size
@@ -76,6 +76,17 @@ class Settings(Locations):
     session_lifetime: Seconds = Field(
         12 * 3600.0, ge=60, description="How long a login on the web pages lasts at most; a minute at least."
     )
+    login_issuer: str = Field(
+        "",
+        description="URL of the OpenID Connect issuer by which people log in to the web pages. Needs `login_client_id` and "
+        "`public_url`.",
+    )
+    login_client_id: str = Field(
+        "", description="Client id of the registry at that issuer, and the audience of the trusts that name accounts."
+    )
+    login_client_secret: SecretStr | None = Field(None, description="Secret of that client, where it has one.")
+    login_client_secret_file: Path | None = Field(None, description="File with that secret.")
+    login_scopes: str = Field("openid email profile", description="Scopes that a login asks that issuer for.")
     new_repositories: Literal["public", "private"] = Field(
         "public", description="Who may pull what a push to a new name makes."
     )
@@ -108,11 +119,11 @@ class Settings(Locations):
     )
     prefect_api_url: str = Field(
         "http://127.0.0.1:4200/api",
-        description="Prefect's API. A loopback address is where `entrepot up` starts its own; set by name, flows use it when "
-        "it answers, else a server of their own.",
+        description="Prefect's API. A loopback address is where `entrepot up` starts its own; set by name, commands "
+        "hand it the record of their runs when it answers.",
     )
     prefect_timeout: Seconds = Field(
-        60.0, gt=0, description="How long Prefect's server may be away before a command gives its flow run up."
+        60.0, gt=0, description="How long Prefect's server may be away before a command gives up its record there."
     )
     slot_timeout: Seconds = Field(
         3600.0, gt=0, description="How long a flow run waits for a free slot of an upstream's concurrency limit."
@@ -206,8 +217,26 @@ class Settings(Locations):
     query_max_size: Size = Field(256 * 1024 * 1024, ge=1, description="Size that an answer may have.")
     query_concurrency: int = Field(2, ge=1, description="Questions at a time that one serving process answers.")
     manifest_cache: Size = Field(64 * 1024 * 1024, ge=0, description="Manifests kept in memory, by size.")
-    signing_key: Path | None = Field(None, description="PEM file of the key that signs where a flow names none.")
-    signing_password: SecretStr | None = Field(None, description="Password of the signing key.")
+    signing_key: Annotated[str, BeforeValidator(text_of_path)] | None = Field(
+        None, description="Key that signs where a flow names none: a file, or the URI of a signer."
+    )
+    signing_password: SecretStr | None = Field(
+        None, description="Password of the signing key, or PIN of its token. Default: COSIGN_PASSWORD."
+    )
+    signers: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("pkcs11:*", "awskms:*", "azurekms:*", "gcpkms:*", "hashivault:*", "gnupg:*", "gpg:*"),
+        description="Signers besides key files that flows of a worker may name, separated by commas; `*` is any text. `exec:` is "
+        "never named from afar.",
+    )
+    signer_timeout: Seconds = Field(
+        30.0,
+        gt=0,
+        le=600,
+        description="Time after which a key service, a token or a command that does not sign has failed.",
+    )
+    pkcs11_module: Path | None = Field(
+        None, description="PKCS #11 library of the tokens that sign. Default: COSIGN_PKCS11_MODULE_PATH."
+    )
     sigstore_trust_config: Path | None = Field(
         None, description="Client trust configuration of a private sigstore. Default: the public one."
     )
@@ -236,6 +265,7 @@ class Settings(Locations):
         "trusted_proxies",
         "work_roots",
         "misstated_sizes",
+        "signers",
         mode="before",
     )
     @classmethod

@@ -12,6 +12,8 @@ from oci.errors import InvalidInput
 _SIZE = re.compile(r"\s*+(\d{1,18}(?:\.\d{1,3})?)\s*+([kmgt]i?|)b?\s*+", re.IGNORECASE)
 _BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 _PART = r"(\d{1,9}(?:\.\d{1,3})?)([smhdw])"
+GRACE = "24h"
+"""How long content, leases and files are kept after their last use, where a form or command says nothing else."""
 UNIT_SECONDS = {"w": 7 * 86400, "d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
@@ -53,10 +55,12 @@ def _read_duration(text: str) -> timedelta | None:
 
 
 def format_duration(duration: timedelta) -> str:
-    """Return a duration as `parse_duration` reads it: whole weeks, days, hours, minutes and seconds, `0s` for none."""
+    """Return a duration as `parse_duration` reads it: `30d`, `4w`, `1d12h`; weeks where nothing is left over, `0s` for none."""
     parts: list[str] = []
     left = duration.total_seconds()
     for unit, length in UNIT_SECONDS.items():
+        if unit == "w" and left % length:
+            continue
         count = left // length if unit != "s" else round(left, 3)
         if count:
             parts.append(f"{count:.10g}{unit}")

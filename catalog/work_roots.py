@@ -75,3 +75,10 @@ def _check_opened(settings: Settings, descriptor: int, path: Path, what: str) ->
     place = Path(f"/proc/self/fd/{descriptor}")
     if place.exists() and not is_below(place, settings.allowed_roots):
         raise PathRefused(f"the {what} {path} has moved out of what flows of a worker may use")
+
+
+def with_logins(settings: Settings, file: Path | None) -> Settings:
+    """Return settings that look into a file of logins first; raise PathRefused for one that a worker may not read."""
+    if file is None:
+        return settings
+    return settings.model_copy(update={"auth_file": allowed_path(settings, file, "file of logins")})

@@ -18,6 +18,9 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Report what would chang
 Repository = Annotated[
     str, typer.Argument(metavar="NAME", help="A repository's name.", autocompletion=completion.repositories)
 ]
+PathPatternArgument = Annotated[
+    str, typer.Argument(metavar="PATTERN", help="Paths: team/app, team/* (one part) or team/** (any).")
+]
 
 
 def new_group(help_text: str) -> typer.Typer:

@@ -68,6 +68,23 @@ def print_table(heads: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
         print_line("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
 
 
+def print_first(heads: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
+    """Print the first rows, how many more there are, and a blank line; nothing where there are none."""
+    if rows:
+        print_table(heads, rows[:MAX_SHOWN])
+        if len(rows) > MAX_SHOWN:
+            print_line(f"… and {len(rows) - MAX_SHOWN} more (--json has all)")
+        print_line("")
+
+
+def print_changes(heads: Sequence[str], rows: Sequence[Sequence[Cell]], summary: str, *, flow_run: str = "") -> None:
+    """Print the first changes that an operation made or would make, then its summary and its flow run, if any."""
+    print_first(heads, rows)
+    print_line(summary)
+    if flow_run:
+        print_fields({"flow run": flow_run})
+
+
 def _print_rich(heads: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
     from rich.console import Console
     from rich.table import Table

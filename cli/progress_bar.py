@@ -41,14 +41,14 @@ class Speedometer:
         if shown.phase != self._phase:
             self._phase = shown.phase
             self._seen.clear()
-        self._seen.append((now, shown.done, shown.received))
+        self._seen.append((now, shown.done, shown.moved))
         while len(self._seen) > 2 and now - self._seen[1][0] >= _WINDOW:
             self._seen.popleft()
         begun, done, received = self._seen[0]
         seconds, moved = now - begun, shown.done - done
         parts = []
-        if seconds > 0 and shown.received > received:
-            parts.append(f"{format_size((shown.received - received) / seconds)}/s")
+        if seconds > 0 and shown.moved > received:
+            parts.append(f"{format_size((shown.moved - received) / seconds)}/s")
         if seconds > 0 and moved > 0 and shown.total > shown.done:
             left = timedelta(seconds=round(seconds * (shown.total - shown.done) / moved))
             parts.append(f"about {format_duration(left)} left")
@@ -88,7 +88,7 @@ async def show_progress(shown: progress.Progress) -> None:
     with make_bar() as bar:
         task = bar.add_task("starting", total=None, received="")
         while True:
-            received = format_size(shown.received) if shown.received else ""
+            received = f"{format_size(shown.moved)} {shown.verb}" if shown.moved else ""
             told = shown.waits() or ", ".join(filter(None, (received, speed.describe(shown))))
             bar.update(task, description=shown.phase, completed=shown.done, total=shown.total or None, received=told)
             await asyncio.sleep(_INTERVAL)

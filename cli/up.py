@@ -63,8 +63,8 @@ def up(
 
     Example: entrepot up --demo
     """
-    from flows.orchestration.processes import Processes
-    from flows.orchestration.single_instance import hold_home
+    from flows.orchestration.processes.children import Processes
+    from flows.orchestration.processes.single_instance import hold_home
     from flows.orchestration.up import Up, check_ports, make_plan
     from flows.sync.request import SyncRequest
 
@@ -120,7 +120,7 @@ def _run(running: "Up", deployment: str, request: "BaseModel") -> "Ended":
     with _progress() as show:
         return run_deployment(
             deployment,
-            {"request": request.model_dump(mode="json")},
+            request.model_dump(mode="json", exclude_unset=True),
             on_start=lambda run_id: say(f"flow run     {running.flow_run_url(run_id)}"),
             on_change=show,
             check=running.check,

@@ -14,7 +14,7 @@ from cli.output import say
 from oci.errors import LocalError, SettingsInvalid
 
 if TYPE_CHECKING:
-    from catalog.prefect_address import PrefectAddress
+    from catalog.prefect.address import PrefectAddress
     from catalog.settings import Settings
 
 
@@ -26,8 +26,8 @@ def worker(context: typer.Context, *, home: Home = None) -> None:
 
     Example: entrepot worker
     """
-    from catalog.prefect_address import PrefectAddress
-    from flows.orchestration.home import prepare_home, quiet_environment, set_environment, worker_environment
+    from catalog.prefect.address import PrefectAddress
+    from flows.orchestration.servers.home import prepare_home, quiet_environment, set_environment, worker_environment
 
     settings = settings_of(home)
     if "prefect_api_url" not in settings.model_fields_set:
@@ -51,7 +51,7 @@ def worker(context: typer.Context, *, home: Home = None) -> None:
 
 def _await(settings: "Settings", api: "PrefectAddress") -> None:
     """Wait until the server answers; raise LocalError when it does not, or does not take our login."""
-    from flows.orchestration.home import check_login, is_answering
+    from flows.direct.find_server import check_login, is_answering
 
     deadline = time.monotonic() + settings.prefect_timeout
     while not is_answering(api.url):

@@ -5,13 +5,17 @@ A type checker follows each from the form to the result: there is no name of a m
 
 from typing import TYPE_CHECKING
 
-from flows.runs.lazy_flow import FormFlow, LazyFlow
+from flows.runs.lazy_flow import LazyFlow, always
 
 if TYPE_CHECKING:
     from flows.bundles.requests import ExportRequest, ExportResult, ImportRequest, ImportResult
     from flows.curate.request import CurateRequest
     from flows.curate.restore_request import RestoreRequest
+    from flows.engine.flows import FormFlow
     from flows.image_build.request import BuildRequest
+    from flows.migrate.folder_request import FolderMigrationRequest
+    from flows.migrate.registry_request import HarborMigrationRequest, PulpMigrationRequest, QuayMigrationRequest
+    from flows.migrate.report import MigrationResult
     from flows.promote.request import PromoteRequest
     from flows.push.report import PushResult
     from flows.push.request import PushRequest
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
     from flows.sync.request import SyncRequest
     from flows.sync_many.report import SyncManyResult
     from flows.sync_many.request import SyncManyRequest
+    from flows.watch.request import WatchRequest, WatchResult
 
 
 def _export_form() -> "type[ExportRequest]":
@@ -212,6 +217,54 @@ def _migrate_flow() -> "FormFlow[MigrateRequest, MigrateResult]":
     return migrate_catalog
 
 
+def _migrate_folder_form() -> "type[FolderMigrationRequest]":
+    from flows.migrate.folder_request import FolderMigrationRequest
+
+    return FolderMigrationRequest
+
+
+def _migrate_folder_flow() -> "FormFlow[FolderMigrationRequest, MigrationResult]":
+    from flows.migrate.folder_flow import migrate_folder
+
+    return migrate_folder
+
+
+def _migrate_harbor_form() -> "type[HarborMigrationRequest]":
+    from flows.migrate.registry_request import HarborMigrationRequest
+
+    return HarborMigrationRequest
+
+
+def _migrate_pulp_form() -> "type[PulpMigrationRequest]":
+    from flows.migrate.registry_request import PulpMigrationRequest
+
+    return PulpMigrationRequest
+
+
+def _migrate_quay_form() -> "type[QuayMigrationRequest]":
+    from flows.migrate.registry_request import QuayMigrationRequest
+
+    return QuayMigrationRequest
+
+
+def _migrate_harbor_flow() -> "FormFlow[HarborMigrationRequest, MigrationResult]":
+    from flows.migrate.registry_flow import migrate_harbor
+
+    return migrate_harbor
+
+
+def _migrate_pulp_flow() -> "FormFlow[PulpMigrationRequest, MigrationResult]":
+    from flows.migrate.registry_flow import migrate_pulp
+
+    return migrate_pulp
+
+
+def _migrate_quay_flow() -> "FormFlow[QuayMigrationRequest, MigrationResult]":
+    from flows.migrate.registry_flow import migrate_quay
+
+    return migrate_quay
+
+
 def _prefetch_form() -> "type[PrefetchRequest]":
     from flows.storage.prefetch_request import PrefetchRequest
 
@@ -272,14 +325,27 @@ def _sync_many_flow() -> "FormFlow[SyncManyRequest, SyncManyResult]":
     return sync_many
 
 
+def _watch_form() -> "type[WatchRequest]":
+    from flows.watch.request import WatchRequest
+
+    return WatchRequest
+
+
+def _watch_flow() -> "FormFlow[WatchRequest, WatchResult]":
+    from flows.watch.flow import watch_upstream
+
+    return watch_upstream
+
+
 EXPORT = LazyFlow(_export_form, _export_flow)
 IMPORT = LazyFlow(_import_form, _import_flow)
 CURATE = LazyFlow(_curate_form, _curate_flow)
 RESTORE = LazyFlow(_restore_form, _restore_flow)
 BUILD = LazyFlow(_build_form, _build_flow)
-PROMOTE = LazyFlow(_promote_form, _promote_flow)
+PROMOTE = LazyFlow(_promote_form, _promote_flow, lambda request: request.approval)
+"""A run that waits for a person pauses in Prefect."""
 PUSH = LazyFlow(_push_form, _push_flow)
-REPLICATE = LazyFlow(_replicate_form, _replicate_flow)
+REPLICATE = LazyFlow(_replicate_form, _replicate_flow, always)
 RETENTION = LazyFlow(_retention_form, _retention_flow)
 SIGN = LazyFlow(_sign_form, _sign_flow)
 ATTEST = LazyFlow(_attest_form, _attest_flow)
@@ -288,30 +354,14 @@ COLLECT_GARBAGE = LazyFlow(_collect_garbage_form, _collect_garbage_flow)
 MAINTAIN = LazyFlow(_maintain_form, _maintain_flow)
 MIGRATE = LazyFlow(_migrate_form, _migrate_flow)
 """Of its command alone: a deployment could be started by whoever sees Prefect's UI."""
+MIGRATE_FOLDER = LazyFlow(_migrate_folder_form, _migrate_folder_flow)
+MIGRATE_HARBOR = LazyFlow(_migrate_harbor_form, _migrate_harbor_flow, always)
+MIGRATE_PULP = LazyFlow(_migrate_pulp_form, _migrate_pulp_flow, always)
+MIGRATE_QUAY = LazyFlow(_migrate_quay_form, _migrate_quay_flow, always)
+"""Of their commands alone too: one reads folders of this machine, the others write rules and say who may pull."""
 PREFETCH = LazyFlow(_prefetch_form, _prefetch_flow)
 RECLAIM = LazyFlow(_reclaim_form, _reclaim_flow)
 SCRUB = LazyFlow(_scrub_form, _scrub_flow)
 SYNC = LazyFlow(_sync_form, _sync_flow)
-SYNC_MANY = LazyFlow(_sync_many_form, _sync_many_flow)
-
-ALL_FLOWS = (
-    EXPORT,
-    IMPORT,
-    CURATE,
-    RESTORE,
-    BUILD,
-    PROMOTE,
-    PUSH,
-    REPLICATE,
-    RETENTION,
-    SIGN,
-    ATTEST,
-    EVICT,
-    COLLECT_GARBAGE,
-    MAINTAIN,
-    PREFETCH,
-    RECLAIM,
-    SCRUB,
-    SYNC,
-    SYNC_MANY,
-)
+SYNC_MANY = LazyFlow(_sync_many_form, _sync_many_flow, always)
+WATCH = LazyFlow(_watch_form, _watch_flow)

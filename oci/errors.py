@@ -119,6 +119,14 @@ class PromotionRefused(Denied):
     """A gate did not let some of the content through; `detail` has every verdict."""
 
 
+class PolicyRefused(Denied):
+    """A trust policy does not let content through; `detail` has the decisions with their reasons."""
+
+
+class PullRefused(Denied):
+    """A gate, such as a hold, keeps content from being pulled; `detail` says why, and until when."""
+
+
 class QuotaExceeded(Denied):
     """A namespace would hold more than its quota allows."""
 
@@ -191,6 +199,10 @@ class QuotaUnknown(NotFound):
 
 class RuleUnknown(NotFound):
     """No such rule of retention."""
+
+
+class PolicyUnknown(NotFound):
+    """No such trust policy."""
 
 
 class AccountUnknown(NotFound):
@@ -316,6 +328,12 @@ class LocalError(EntrepotError):
     """This installation failed."""
 
 
+class PolicyUndecided(LocalError):
+    """A trust policy could not be asked: signatures or the trust configuration cannot be had; `detail` has the decisions."""
+
+    retryable = True
+
+
 class StorageFull(LocalError):
     """The blob store has no room left."""
 
@@ -342,6 +360,10 @@ class CatalogUnavailable(CatalogUnusable):
     """The catalogue's database does not answer; it may again in a moment."""
 
     retryable = True
+
+
+class CatalogWentBack(CatalogUnavailable):
+    """The catalogue's database lacks what it had, as after a restore; processes that know more are to be restarted."""
 
 
 class CatalogMoved(CatalogUnusable):

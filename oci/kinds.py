@@ -1,5 +1,6 @@
 """The kind of a manifest, by its media types and labels; computed once, when it is ingested."""
 
+import json
 from collections.abc import Mapping
 
 from oci import mediatypes
@@ -12,12 +13,17 @@ KINDS = ("image", "index", "helm", "flatpak", "bootable", COSIGN_SIGNATURE, "att
 
 HELM_CONFIG = "application/vnd.cncf.helm.config.v1+json"
 COSIGN_LAYER = "application/vnd.dev.cosign.simplesigning.v1+json"
+COSIGN_CERTIFICATE = "dev.sigstore.cosign/certificate"
+"""Annotation of a layer under cosign's tag: the certificate, in PEM, of the key that has signed."""
+ENVELOPE_LAYER = "application/vnd.dsse.envelope.v1+json"
+"""Media type of an attestation under an attestation tag, cosign 2's form."""
 SIGSTORE_BUNDLE = "application/vnd.dev.sigstore.bundle"
 SIGSTORE_PREDICATE = "dev.sigstore.bundle.predicateType"
 ATOMIC_SIGNATURE = "application/vnd.entrepot.atomic-signature.v1"
 """Media type and artifact type under which an Atomic signature is stored, referring to its manifest."""
 _ATTESTATIONS = ("application/vnd.in-toto", "application/vnd.dsse.envelope")
 _SBOMS = ("application/spdx", "text/spdx", "application/vnd.cyclonedx", "application/vnd.syft")
+_STATEMENTS = (COSIGN_LAYER, SIGSTORE_BUNDLE, ATOMIC_SIGNATURE, mediatypes.OCI_EMPTY, *_ATTESTATIONS, *_SBOMS)
 _BOOTABLE = ("containers.bootc", "ostree.bootable")
 FLATPAK_LABEL = "org.flatpak.ref"
 
@@ -53,6 +59,24 @@ def _artifact_kind(manifest: Manifest) -> str:
     return ""
 
 
+def is_statement(media_type: str) -> bool:
+    """Return whether a layer of this type says that it states something about other content."""
+    return media_type.startswith(_STATEMENTS)
+
+
+def is_image_config(media_type: str) -> bool:
+    """Return whether a config of this type makes clients unpack the layers: podman does so whatever the types of layers."""
+    return media_type in (mediatypes.OCI_CONFIG, mediatypes.DOCKER_CONFIG)
+
+
+def is_json_object(data: bytes) -> bool:
+    """Return whether bytes are one JSON object, as statements are, and so neither an archive nor compressed."""
+    try:
+        return data[:1] == b"{" and isinstance(json.loads(data.decode()), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
 def bundle_kind(annotations: Mapping[str, str]) -> str:
     """Return the kind of a sigstore bundle, by its annotations: a signature, unless it states something else."""
     predicate = annotations.get(SIGSTORE_PREDICATE, "")
@@ -62,6 +86,11 @@ def bundle_kind(annotations: Mapping[str, str]) -> str:
 def signature_tag(digest: Digest) -> str:
     """Return the tag under which cosign looks for signatures of a manifest."""
     return f"{digest.algorithm}-{digest.encoded}.sig"
+
+
+def attestation_tag(digest: Digest) -> str:
+    """Return the tag under which cosign 2 looks for attestations of a manifest."""
+    return f"{digest.algorithm}-{digest.encoded}.att"
 
 
 def _is_image(manifest: Manifest) -> bool:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -163,6 +163,14 @@ class Layout:
         named = Descriptor(manifest.media_type, manifest.digest, manifest.size, annotations={TAG: parse_tag(tag)})
         others = [found for found in self.entries() if found.annotations.get(TAG) != tag]
         await asyncio.to_thread(self._write_index, [*others, named])
+
+    async def list_untagged(self, manifests: Iterable[Manifest]) -> None:
+        """List manifests in index.json without a name, as far as it does not list them yet."""
+        found = self.entries()
+        listed = {entry.digest for entry in found}
+        new = [one.descriptor for one in manifests if one.digest not in listed]
+        if new:
+            await asyncio.to_thread(self._write_index, [*found, *new])
 
     def _write_index(self, entries: list[Descriptor]) -> None:
         index = {

@@ -21,6 +21,7 @@ from catalog.catalog import Catalog
 from catalog.remotes.clients import Upstreams
 from catalog.settings import Settings
 from oci.errors import Denied
+from oci.traces.spans import active
 from registry_api import flatpak_index, health, token_endpoint
 from registry_api.auth.access_controller import AccessController
 from registry_api.auth.oidc_tokens import IdentityTokens
@@ -29,6 +30,8 @@ from registry_api.background.tasks import background_tasks
 from registry_api.context import Registry
 from registry_api.dispatch.app import DistributionApi
 from registry_api.freshness import Freshness
+from registry_api.gates.gates import Gates
+from registry_api.gates.policy_gate import PolicyGate
 from registry_api.http.errors import error_response
 from registry_api.http.exchange import EXCHANGE, Exchange
 from registry_api.http.fastapi_errors import respond_invalid, respond_unrouted
@@ -36,10 +39,25 @@ from registry_api.http.forwarded import TrustedProxies
 from registry_api.http.hosts import Hosts, is_cross_origin, trusted_proxies
 from registry_api.http.offload import Offload
 from registry_api.http.threads import Threads
-from registry_api.management import accounts, content, queries, quotas, remotes, retention, versions
-from registry_api.management.description import restrict_texts
+from registry_api.management import (
+    accounts,
+    content,
+    holds,
+    lifecycles,
+    policies,
+    queries,
+    quotas,
+    remotes,
+    retention,
+    versions,
+)
+from registry_api.management import (
+    gates as gate_rules,
+)
+from registry_api.management.description import describe_api
 from registry_api.metrics import routes as metrics
 from registry_api.metrics.observer import Observer
+from registry_api.metrics.request_spans import begin_span, end_span
 from registry_api.metrics.scrape import Scrape
 from registry_api.on_demand import Fetches
 from registry_api.pages.framework.visits import Site
@@ -53,8 +71,8 @@ from registry_api.webhooks.context import Webhooks, open_webhooks
 if TYPE_CHECKING:
     import httpx
 
-_DISTRIBUTION = ("/v2/", "/extensions/v2/")
-_ROUTERS = (
+_DISTRIBUTION = ("/v2/", "/extensions/v2/", "/sigstore/")
+ROUTERS = (
     health.router,
     metrics.router,
     token_endpoint.router,
@@ -62,6 +80,11 @@ _ROUTERS = (
     versions.router,
     accounts.router,
     quotas.router,
+    holds.router,
+    policies.router,
+    policies.verification_router,
+    gate_rules.router,
+    lifecycles.router,
     retention.router,
     queries.router,
     receiver.router,
@@ -93,7 +116,9 @@ def create_app(catalog: Catalog, *, now: Now = _now, make_id: Callable[[], str] 
     fetches = Fetches(catalog, threads, upstreams)
     limit, hosts = TokenBuckets(settings.request_rate), Hosts(settings)
     freshness = Freshness(catalog.serving, threads, time.monotonic, staleness=settings.max_staleness)
-    registry = Registry(catalog, access, threads, now, make_id, fetches, limit, hosts, freshness)
+    gates = Gates(catalog, (catalog.holds, catalog.lifecycles), now)
+    policy_gate = PolicyGate(catalog, threads, catalog.events, now)
+    registry = Registry(catalog, access, threads, now, make_id, fetches, limit, hosts, freshness, gates, policy_gate)
     caches, missing = Caches(upstreams), MissingChildren(upstreams)
     observer = Observer(settings, now, make_id)
     scrape = Scrape(registry, observer.counts, upstreams)
@@ -122,6 +147,10 @@ class Application:
     observer: Observer
     public_url: str = ""
 
+    def leave(self) -> None:
+        """End what would go on for as long as clients like, since the server stops."""
+        self.management.state.site.feed.leave()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to one request."""
         if scope["type"] != "http":
@@ -129,6 +158,9 @@ class Application:
             return
         exchange = scope[EXCHANGE] = Exchange()
         self.offload.mark(scope)
+        tracing, span = active(), None
+        if tracing is not None:
+            span = begin_span(tracing, scope, exchange, is_trusted=self.proxies.is_peer(scope))
         scope = self.proxies.apply(scope)
         try:
             if is_cross_origin(scope, self.public_url):
@@ -141,6 +173,8 @@ class Application:
                 exchange.route = getattr(scope.get("route"), "path", "")
         finally:
             self.observer.finish(scope, exchange)
+            if span is not None:
+                end_span(span, scope, exchange)
 
 
 def _create_management(
@@ -151,31 +185,34 @@ def _create_management(
     webhooks: Webhooks,
     scrape: Scrape,
 ) -> FastAPI:
-    site = Site(registry.catalog.settings, registry.catalog.state)
+    settings = registry.catalog.settings
+    site = Site(settings, registry.catalog.state, lambda: _identity_client(settings))
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await registry.threads.run(prepare_key, registry)
+        await registry.threads.run(site.sessions.prepare)
         try:
             async with background_tasks(registry, webhooks, scrape):
                 yield
         finally:
-            await site.flows.close()
+            await site.close()
             await caches.close()
             await missing.close()
+            await registry.policy_gate.close()
             await registry.fetches.close()
             await upstreams.close()
             registry.threads.close()
             webhooks.queue.close()
 
-    # No documentation pages: FastAPI's load their scripts from another host.
+    # FastAPI's documentation pages load their scripts from another host; ours is /api/docs.
     app = FastAPI(title="Entrepôt", version="1", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.add_route("/openapi.json", _describe_api, include_in_schema=False)
     app.state.registry, app.state.webhooks, app.state.scrape = registry, webhooks, scrape
     app.state.site = site
     app.add_exception_handler(RequestValidationError, respond_invalid)
     app.add_exception_handler(HTTPException, respond_unrouted)
-    for router in (*_ROUTERS, *(PAGES if registry.catalog.settings.pages else ())):
+    for router in (*ROUTERS, *(PAGES if registry.catalog.settings.pages else ())):
         app.include_router(router)
     return app
 
@@ -187,6 +224,4 @@ def _describe_api(request: Request) -> Response:
 @lru_cache(maxsize=1)
 def _openapi_json(app: FastAPI) -> bytes:
     """Return the OpenAPI document; cached, since making it takes longer than many pulls."""
-    document = app.openapi()
-    restrict_texts(document)
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(describe_api(app), ensure_ascii=False, separators=(",", ":")).encode()

@@ -22,6 +22,10 @@ class BoundedCache(Generic[_K, _V]):
         """Return the value of a key, None where there is none."""
         return self._values.get(key)
 
+    def items(self) -> list[tuple[_K, _V]]:
+        """Return all pairs, those stored longest ago first."""
+        return list(self._values.items())
+
     def put(self, key: _K, value: _V) -> None:
         """Store a value, as the newest."""
         self._values[key] = value

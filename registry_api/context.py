@@ -22,6 +22,9 @@ from registry_api.auth.login_checks import address_key
 from registry_api.auth.rate_limits import TokenBuckets
 from registry_api.bounded_cache import BoundedCache
 from registry_api.freshness import Confirmation, Freshness, confirmation, within
+from registry_api.gates.gates import Gates
+from registry_api.gates.policy_gate import GatedContent, PolicyGate
+from registry_api.gates.pull_view import PullView
 from registry_api.http.fair_queue import FairQueue, Slots
 from registry_api.http.hosts import Hosts
 from registry_api.http.response_cache import ResponseCache
@@ -47,6 +50,8 @@ class Registry:
     rate: TokenBuckets
     hosts: Hosts
     freshness: Freshness
+    gates: Gates
+    policy_gate: PolicyGate
     opened: "BoundedCache[Digest, None]" = field(default_factory=lambda: BoundedCache(10_000))
     """Blobs whose folders the system has in memory, so that opening them again reads no disk."""
     warned: "BoundedCache[str, None]" = field(default_factory=lambda: BoundedCache(1_000))
@@ -127,6 +132,10 @@ class Registry:
         holder = caller if rights == path else caller.with_past(path, rights)
         return self.access.decide(holder, "pull", rights, public=await self.is_open(path)).allowed
 
+    def may_push(self, caller: Caller, path: str) -> bool:
+        """Return whether a caller's account may push to a path, whatever its token was made for; no I/O."""
+        return self.access.decide(caller.unscoped, "push", path, public=False).allowed
+
     def shows_leases(self, caller: Caller, path: str) -> bool:
         """Return whether a path serves a caller blobs that its repository has leased and no version of it holds yet; no I/O.
 
@@ -157,6 +166,47 @@ class Registry:
         if snapshot is None:
             raise NameUnknown(f"no repository {path!r} here")
         return snapshot
+
+    async def find_view(self, path: str, base: Snapshot) -> PullView | None:
+        """Return what a path serves of a version through the gates; None where no rule is about the path.
+
+        Call it where `gates.active` says so. Raises CatalogUnusable when it cannot be known.
+        """
+        if self.gates.is_open(path):
+            return None
+        view = self.gates.cached(path, base)
+        if view is not None:
+            return view
+        if confirmation.get() is Confirmation.MISSING:
+            raise CatalogUnavailable(
+                "the catalogue's database does not answer, and memory lacks what may be pulled now"
+            )
+        made = self.threads.run(self.gates.find, path, self.rights_path(path), base)
+        return await (within(_PATIENCE, made) if self.catalog.serving.is_shared else made)
+
+    def gated(self, path: str, snapshot: Snapshot, view: PullView | None = None) -> GatedContent:
+        """Return what a path serves as the gate by policies is asked about it; no I/O."""
+        return GatedContent(path, self.rights_path(path), snapshot, 0 if view is None else view.serial)
+
+    async def passing(self, path: str, base: Snapshot | None) -> Snapshot | None:
+        """Return a version that a path serves without what its gates refuse."""
+        view = await self.find_view(path, base) if base is not None and self.gates.active else None
+        return base if view is None else view.snapshot
+
+    async def pullable(
+        self, path: str, base: Snapshot, blob: Digest, account: str = "", *, is_pull: bool = True
+    ) -> Snapshot:
+        """Return the version whose blobs a path serves now; raise PullRefused for a blob that its gates keep back.
+
+        Without `is_pull`, no audit event tells of it: nobody has wanted to pull.
+        """
+        view = await self.find_view(path, base) if self.gates.active else None
+        if view is not None:
+            view.check_blob(blob)
+            base = view.snapshot
+        if self.policy_gate.active:
+            await self.policy_gate.check_blob(self.gated(path, base, view), blob, account, is_pull=is_pull)
+        return base
 
     async def is_given(
         self, caller: Caller, path: str, repository: str, snapshot: Snapshot | None, digest: Digest

@@ -6,7 +6,7 @@ Source: "flatpak-indexer" and Flatpak's OCI remotes: `/index/static`, and the sa
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from fastapi import APIRouter, Request, Response
 
@@ -41,13 +41,22 @@ async def image_index(request: Request, registry: CurrentRegistry) -> Response:
         query[name].append(value)
     key = ("index", tuple(sorted((name, tuple(values)) for name, values in query.items())))
 
+    gates = registry.gates
+
+    def find_passing(path: str) -> Snapshot | None:
+        found = registry.catalog.serving.find(path)
+        view = gates.find(path, path, found) if found is not None and gates.active else None
+        return found if view is None else view.snapshot
+
     async def make() -> bytes:
-        return await registry.threads.make(render_image_index, registry.catalog, query)
+        return await registry.threads.make(render_image_index, registry.catalog, query, find_passing)
 
     try:
         await registry.find_distribution("")
         cost_key = registry.cost_key(NOBODY, request.scope)
-        body = await registry.responses.get(key, registry.catalog.serving.state, cost_key, make, body_size)
+        # Time changes what passes a gate: then the index is at most a minute old.
+        state = registry.catalog.serving.state, gates.stamp, gates.active and registry.now().timestamp() // 60
+        body = await registry.responses.get(key, state, cost_key, make, body_size)
     except EntrepotError as error:
         return fastapi_error_response(error)
     etag = f'"{hashlib.sha256(body).hexdigest()}"'
@@ -73,8 +82,11 @@ def parse_filter(query: Mapping[str, Sequence[str]]) -> ImageFilter:
     )
 
 
-def render_image_index(catalog: Catalog, query: Mapping[str, Sequence[str]]) -> bytes:
-    """Return the index as JSON; each distribution that serves a matching image is one result."""
+def render_image_index(
+    catalog: Catalog, query: Mapping[str, Sequence[str]], find_served: Callable[[str], Snapshot | None]
+) -> bytes:
+    """Return the index as JSON; each distribution that serves a matching image is one result. `find_served` returns what it
+    serves."""
     catalog.snapshots.refresh()
     images: dict[str, dict[Digest, ImageRow]] = defaultdict(dict)
     for row in catalog.query.images(parse_filter(query)):
@@ -87,14 +99,13 @@ def render_image_index(catalog: Catalog, query: Mapping[str, Sequence[str]]) -> 
             and served.repository in images
             and served.path in query.get("repository", [served.path])
         ):
-            results += _result(catalog, served, images[served.repository], query.get("tag"))
+            results += _result(catalog, served, find_served(served.path), images[served.repository], query.get("tag"))
     return json.dumps({"Registry": "/", "Results": results}).encode()
 
 
 def _result(
-    catalog: Catalog, served: Distribution, images: Images, tags: Sequence[str] | None
+    catalog: Catalog, served: Distribution, snapshot: Snapshot | None, images: Images, tags: Sequence[str] | None
 ) -> list[dict[str, object]]:
-    snapshot = catalog.serving.find(served.path)
     if snapshot is None:
         return []
     tagged: dict[Digest, list[str]] = defaultdict(list)

@@ -4,6 +4,7 @@
 2. What is found by digest needs none, as long as the listener has looked, or a request was confirmed, in the last seconds.
 3. While the database does not answer, pulls get what was last confirmed, with a warning, for fifteen minutes.
 4. While it answers, and what others have committed cannot be read, nothing is served: who may pull may have changed.
+5. A database that went back to an earlier state, as after a restore, counts as one that does not answer.
 """
 
 import asyncio
@@ -70,11 +71,12 @@ class Freshness:
         """
         self._serving, self._threads, self._clock = serving, threads, clock
         self._staleness, self._trusted_for = staleness, trusted_for
-        self._confirmed_at = clock()  # memory has just been read
+        self._confirmed_at = float("-inf")
         self._failed_at = float("-inf")
         self._failure: EntrepotError | None = None
-        self._asking: asyncio.Task[EntrepotError | None] | None = None
-        self._next: asyncio.Task[EntrepotError | None] | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self._next: asyncio.Task[None] | None = None
+        self._waiting: list[asyncio.Future[EntrepotError | None]] = []
         self._learning: asyncio.Future[None] | None = None
 
     def is_recent(self) -> bool:
@@ -96,8 +98,10 @@ class Freshness:
         failure = self._failure
         if failure is None or self._clock() - self._failed_at >= _PAUSE:
             if self._next is None:
-                self._next = asyncio.create_task(self._ask(self._asking))
-            failure = await asyncio.shield(self._next)
+                self._next = asyncio.create_task(self._answer(self._asking))
+            answer = asyncio.get_running_loop().create_future()
+            self._waiting.append(answer)
+            failure = await answer
         if failure is None:
             return Confirmation.OWN
         if isinstance(failure, _Behind):
@@ -106,11 +110,25 @@ class Freshness:
             raise CatalogUnavailable(f"the catalogue's database has not answered for {self._trusted_for:g} seconds")
         return Confirmation.MISSING
 
-    async def _ask(self, before: "asyncio.Task[EntrepotError | None] | None") -> EntrepotError | None:
-        """Wait for the question under way, then ask for all who have come until now; return why that failed."""
+    async def _answer(self, before: "asyncio.Task[None] | None") -> None:
+        """Wait for the question under way, then ask for all who have come until now."""
         if before is not None and not before.done():
             await asyncio.wait([before])
         self._asking, self._next = self._next, None
+        answers, self._waiting = self._waiting, []
+        try:
+            failure = await self._ask()
+        except BaseException as error:
+            for answer in answers:
+                if not answer.done():
+                    answer.set_exception(error)
+            raise
+        for answer in answers:
+            if not answer.done():  # its request has gone
+                answer.set_result(failure)
+
+    async def _ask(self) -> EntrepotError | None:
+        """Ask, and return why that failed."""
         began = self._clock()
         failure = await self._failure_of(began)
         if failure is not None and self._failure is None:
@@ -125,9 +143,12 @@ class Freshness:
 
     async def _failure_of(self, began: float) -> EntrepotError | None:
         try:
-            await within(_PATIENCE, self._serving.confirm_on_loop())
+            async with asyncio.timeout(_PATIENCE):  # it ends when it is cancelled, so that nothing is left to wait for
+                await self._serving.confirm_on_loop()
             if began - self._serving.looked_at > RECENT:  # the listener is cut off, and tells of no rules either
                 await within(_LEARNING, self._threads.run(self._serving.look))
+        except TimeoutError:
+            return CatalogUnavailable(f"the catalogue's database has not answered for {_PATIENCE:g} seconds")
         except EntrepotError as error:
             return error
         try:

@@ -192,6 +192,8 @@ async def issue_token(registry: Registry, request: TokenRequest) -> dict[str, ob
         "issued_at": format_time(now.replace(microsecond=0)),
         "scope": " ".join(map(str, granted)),
     }
-    if request.refresh and request.subject.account:
+    if (
+        request.refresh and request.subject.account and not request.subject.trust
+    ):  # an identity token is good for minutes
         response["refresh_token"] = sign_refresh_token(policy.keys[-1], request.subject, now=now)
     return response

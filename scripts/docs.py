@@ -1,6 +1,7 @@
 """Write the tables of docs/ that follow from the code: `make docs`. tests/test_docs.py compares them with the code."""
 
 import inspect
+import itertools
 import json
 import re
 import sys
@@ -14,6 +15,7 @@ from pydantic_core import PydanticUndefined
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
+from catalog.policy.document import policy_schema
 from catalog.query.named import named_questions
 from catalog.query.view_columns import COLUMNS, MEANINGS
 from catalog.settings import Settings
@@ -26,6 +28,7 @@ from oci.errors import EntrepotError
 from registry_api.http.errors import row_of
 from registry_api.metrics.families import FAMILIES, GAUGES, SECONDS, full_name
 from scripts.architecture import package_drawings, rooms_drawing, tree
+from scripts.http_reference import http_reference
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -231,6 +234,18 @@ def questions_table() -> str:
     )
 
 
+def measured_rows() -> str:
+    """Return the rows of docs/benchmarks.md whose peer is another registry."""
+    lines = (ROOT / "docs" / "benchmarks.md").read_text().partition("## What was measured")[2].splitlines()
+    first = next(place for place, line in enumerate(lines) if line.startswith("| what |"))
+    rows = itertools.takewhile(lambda line: line.startswith("|"), lines[first:])
+    return "\n".join(row for row in rows if not any(words in row for words in _OTHER_PEERS))
+
+
+_OTHER_PEERS = ("against nginx", "against one", "against 10", "against DuckDB", "bundle", "build an image", "| - | - |")
+"""Marks of rows whose peer is a web server, a tool, Entrepôt itself, or nobody."""
+
+
 # --- the files -------------------------------------------------------------------------------------------------
 
 GENERATED: Mapping[str, Mapping[str, Callable[[], str]]] = {
@@ -238,6 +253,8 @@ GENERATED: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "docs/errors.md": {"errors": errors_table},
     "docs/architecture.md": {"rooms": rooms_drawing, "packages": package_drawings, "tree": tree},
     "docs/cli.md": {"commands": command_reference},
+    "docs/comparison.md": {"measured": measured_rows},
+    "docs/http.md": {"operations": http_reference},
     "docs/metrics.md": {"metrics": metrics_table},
     "docs/sql.md": {"views": views_table, "questions": questions_table},
 }
@@ -248,7 +265,15 @@ def schema_text() -> str:
     return json.dumps(configuration_schema(), indent=1, ensure_ascii=False) + "\n"
 
 
-WRITTEN: Mapping[str, Callable[[], str]] = {"docs/entrepot.schema.json": schema_text}
+def policy_schema_text() -> str:
+    """Return the JSON Schema of a trust policy, as it is kept beside the pages."""
+    return json.dumps(policy_schema(), indent=1, ensure_ascii=False) + "\n"
+
+
+WRITTEN: Mapping[str, Callable[[], str]] = {
+    "docs/entrepot.schema.json": schema_text,
+    "docs/trust-policy.schema.json": policy_schema_text,
+}
 """Files that follow whole from the code."""
 
 

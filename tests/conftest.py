@@ -1,19 +1,21 @@
 """What every test gets: an empty environment of its own, and factories for servers and clients that end with it."""
 
 import contextlib
+import gc
+import importlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 
-from tests import on_postgresql, servers
+from tests import on_postgresql, scratch, servers
 from tests.cli.commands import PrefectServer, save_prefect_database, start_prefect
 from tests.fork_server import ForkServer
 from tests.homes import new_home
@@ -22,8 +24,8 @@ from tests.scheduling import Recorder, longest_first, read_durations
 from tests.servers import Certificate, Children, Client, DockerRegistry, EntrepotServer, S3Server
 
 _CHILDREN = pytest.StashKey[list[Children]]()
-_SCRATCH = pytest.StashKey[Path]()
 _FORKED = pytest.StashKey[contextlib.ExitStack]()
+_FILES = pytest.StashKey[str]()
 
 
 class DockerRegistryFactory(Protocol):
@@ -41,16 +43,37 @@ def pytest_configure(config: pytest.Config) -> None:
     # Started in the background, a shell has SIGINT ignored, and every process started from here would ignore it too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C does: servers end before the run does
-    scratch = Path(tempfile.mkdtemp(prefix="entrepot-tests-"))
-    config.stash[_SCRATCH] = scratch
-    servers.isolate(os.environ, scratch)
-    sys.dont_write_bytecode = False
     config.stash[_FORKED] = contextlib.ExitStack()
+    if not hasattr(config, "workerinput"):  # the others have TMPDIR from this one
+        config.stash[_FILES] = config.stash[_FORKED].enter_context(scratch.in_memory(os.environ))
+    home = Path(tempfile.mkdtemp(prefix="entrepot-tests-"))
+    config.stash[_FORKED].callback(shutil.rmtree, home, ignore_errors=True)
+    servers.isolate(os.environ, home)
+    importlib.import_module(
+        "prefect"
+    )  # flows are Prefect's in processes that have it, whatever test imports them first
+    sys.dont_write_bytecode = False
     if config.getoption("on_postgresql") and _runs_tests(config):
-        config.stash[_FORKED].enter_context(on_postgresql.running(scratch, on_s3=config.getoption("on_s3")))
-    config.stash[_FORKED].enter_context(servers.forked_from(ForkServer(scratch / "fork-server.log")))
+        config.stash[_FORKED].enter_context(on_postgresql.running(home, on_s3=config.getoption("on_s3")))
+    config.stash[_FORKED].enter_context(servers.forked_from(ForkServer(home / "fork-server.log")))
     if config.getoption("record_durations") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Recorder())
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say where the tests' files are."""
+    return config.stash.get(_FILES, "")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Spare the collector of garbage what stays to the end: thousands of tests, and all that they have imported."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _runs_tests(config: pytest.Config) -> bool:
@@ -78,7 +101,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     config.stash[_FORKED].close()
-    shutil.rmtree(config.stash[_SCRATCH], ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)
@@ -218,9 +240,16 @@ def skopeo(tmp_path: Path) -> Client:
 
 @pytest.fixture
 def podman() -> Iterator[Client]:
-    """podman, with storage of its own; in a short path, since it takes no run folder above 50 characters."""
-    with tempfile.TemporaryDirectory(prefix="podman-", ignore_cleanup_errors=True) as folder:
+    """podman, with storage of its own on disk; in a short path, since it takes no run folder above 50 characters."""
+    with tempfile.TemporaryDirectory(prefix="podman-", dir=scratch.disk(), ignore_cleanup_errors=True) as folder:
         yield servers.make_podman(Path(folder))
+
+
+@pytest.fixture
+def on_disk() -> Iterator[Path]:
+    """A folder on a disk, for what a file system in memory does not do, or has not the room for."""
+    with tempfile.TemporaryDirectory(prefix="entrepot-", dir=scratch.disk()) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

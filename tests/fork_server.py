@@ -32,7 +32,7 @@ from typing import IO, Any
 from unittest import mock
 
 ROOT = Path(__file__).resolve().parent.parent
-MODULES = frozenset({"cli.main", "registry_api", "flows.orchestration.server", "flows.orchestration.worker"})
+MODULES = frozenset({"cli.main", "registry_api", "flows.orchestration.servers.server", "flows.orchestration.worker"})
 """What is started here; anything else is started as any process is."""
 
 # One more line is imported with each of the first starts, so that a single test does not pay for all of it.

@@ -9,7 +9,7 @@ import hashlib
 import json
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -19,6 +19,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from tests.timestamp_authority import TimestampAuthority
 
 ISSUER = "https://issuer.example"
 _ISSUER_OID = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.8")
@@ -42,12 +44,21 @@ def _sign(key: ec.EllipticCurvePrivateKey, data: bytes) -> bytes:
 
 
 class PrivateSigstore:
-    """Runs on a loopback port; a context manager. `trust_config` is what clients are given."""
+    """Runs on a loopback port; a context manager. `trust_config` is what clients are given.
 
-    def __init__(self) -> None:
+    `rekor` is the version of the log's API. Entries of version 2 have no time, so that a timestamp authority is there too.
+    """
+
+    def __init__(self, *, rekor: int = 1) -> None:
+        self._rekor = rekor
+        self.released = threading.Event()
+        self.hanging = ""
+        """The path that is answered once `released` is set."""
+        self.authority = TimestampAuthority() if rekor == 2 else None
         self._ca, self._certificates_log, self._log = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
         self._root = self._make_root()
         self.requests: list[str] = []
+        self.log_ahead = timedelta()  # how far the log's clock is ahead
         handler: Callable[..., BaseHTTPRequestHandler] = lambda *args: _Handler(self, *args)  # noqa: E731
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
@@ -60,6 +71,18 @@ class PrivateSigstore:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+        if self.authority:
+            self.authority.close()
+
+    def forget_certificates_log(self) -> None:
+        """Have certificates promised by a log that clients do not know who have their configuration already."""
+        self._certificates_log = ec.generate_private_key(ec.SECP256R1())
+
+    def change_authority(self) -> None:
+        """Have timestamps made by an authority that clients do not know who have their configuration already."""
+        if self.authority:
+            self.authority.close()
+        self.authority = TimestampAuthority()
 
     @property
     def url(self) -> str:
@@ -86,15 +109,30 @@ class PrivateSigstore:
                         }
                     ],
                     "ctlogs": [self._instance(self._certificates_log)],
+                    "timestampAuthorities": self._authorities(since),
                 },
                 "signingConfig": {
                     "mediaType": "application/vnd.dev.sigstore.signingconfig.v0.2+json",
                     "caUrls": [{**service, "majorApiVersion": 1}],
-                    "rekorTlogUrls": [{**service, "majorApiVersion": 1}],
+                    "rekorTlogUrls": [{**service, "majorApiVersion": self._rekor}],
                     "rekorTlogConfig": {"selector": "ANY"},
+                    **self._authority_services(service),
                 },
             }
         )
+
+    def _authority_services(self, service: Mapping[str, object]) -> dict[str, object]:
+        if self.authority is None:
+            return {}
+        urls = [{**service, "url": f"{self.url}/timestamp", "majorApiVersion": 1}]
+        return {"tsaUrls": urls, "tsaConfig": {"selector": "ANY"}}
+
+    def _authorities(self, since: dict[str, str]) -> list[dict[str, object]]:
+        if self.authority is None:
+            return []
+        chain = {"certificates": [{"rawBytes": one} for one in self.authority.chain]}
+        subject = {"organization": "test", "commonName": "tsa root"}
+        return [{"subject": subject, "uri": f"{self.url}/timestamp", "certChain": chain, "validFor": since}]
 
     def _instance(self, key: ec.EllipticCurvePrivateKey) -> dict[str, object]:
         der = _der(key)
@@ -183,17 +221,15 @@ class PrivateSigstore:
         log = hashlib.sha256(_der(self._log)).digest()
         entry: dict[str, str | int] = {
             "body": base64.b64encode(body).decode(),
-            "integratedTime": int(datetime.now(UTC).timestamp()),
+            "integratedTime": int((datetime.now(UTC) + self.log_ahead).timestamp()),
             "logID": log.hex(),
             "logIndex": 0,
         }
-        root = hashlib.sha256(b"\0" + body).digest()
-        note = f"127.0.0.1 - 1\n1\n{base64.b64encode(root).decode()}\n"
-        signature = base64.b64encode(log[:4] + _sign(self._log, note.encode())).decode()
+        root, checkpoint = self._checkpoint(body)
         verification = {
             "signedEntryTimestamp": base64.b64encode(_sign(self._log, rfc8785.dumps(dict(entry)))).decode(),
             "inclusionProof": {
-                "checkpoint": f"{note}\n— 127.0.0.1 {signature}\n",
+                "checkpoint": checkpoint,
                 "hashes": [],
                 "logIndex": 0,
                 "rootHash": root.hex(),
@@ -202,6 +238,34 @@ class PrivateSigstore:
         }
         return {"0" * 64: {**entry, "verification": verification}}
 
+    def record_v2(self, proposed: dict[str, Any]) -> dict[str, object]:
+        """Take the hash of an envelope's encoding into a log of one entry, as version 2 has it: with a proof, and no promise."""
+        asked = proposed["hashedRekordRequestV002"]
+        spec = {"data": {"algorithm": "SHA2_256", "digest": asked["digest"]}, "signature": asked["signature"]}
+        document: dict[str, Any] = {"apiVersion": "0.0.2", "kind": "hashedrekord", "spec": {"hashedRekordV002": spec}}
+        body = rfc8785.dumps(document)
+        root, checkpoint = self._checkpoint(body)
+        return {
+            "logIndex": "0",
+            "logId": {"keyId": base64.b64encode(hashlib.sha256(_der(self._log)).digest()).decode()},
+            "kindVersion": {"kind": "hashedrekord", "version": "0.0.2"},
+            "inclusionProof": {
+                "logIndex": "0",
+                "rootHash": base64.b64encode(root).decode(),
+                "treeSize": "1",
+                "hashes": [],
+                "checkpoint": {"envelope": checkpoint},
+            },
+            "canonicalizedBody": base64.b64encode(body).decode(),
+        }
+
+    def _checkpoint(self, body: bytes) -> tuple[bytes, str]:
+        """The root of the log whose one entry is `body`, and the log's signed note of it."""
+        root, log = hashlib.sha256(b"\0" + body).digest(), hashlib.sha256(_der(self._log)).digest()
+        note = f"127.0.0.1 - 1\n1\n{base64.b64encode(root).decode()}\n"
+        signature = base64.b64encode(log[:4] + _sign(self._log, note.encode())).decode()
+        return root, f"{note}\n— 127.0.0.1 {signature}\n"
+
 
 class _Handler(BaseHTTPRequestHandler):
     def __init__(self, sigstore: PrivateSigstore, *args: Any) -> None:
@@ -209,8 +273,14 @@ class _Handler(BaseHTTPRequestHandler):
         super().__init__(*args)
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        if self.path == self._sigstore.hanging:
+            self._sigstore.released.wait(20)
+        raw = self.rfile.read(int(self.headers["content-length"]))
         self._sigstore.requests.append(self.path)
+        if self.path == "/timestamp" and self._sigstore.authority:
+            self._send(201, self._sigstore.authority.respond(raw), "application/timestamp-reply")
+            return
+        body = json.loads(raw)
         if self.path == "/api/v2/signingCert":
             token = self.headers["authorization"].removeprefix("Bearer ").split(".")[1]
             claims = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
@@ -219,13 +289,17 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, {"signedCertificateEmbeddedSct": {"chain": {"certificates": certificates}}})
         elif self.path == "/api/v1/log/entries":
             self._answer(201, self._sigstore.record(body))
+        elif self.path == "/api/v2/log/entries":
+            self._answer(201, self._sigstore.record_v2(body))
         else:
             self._answer(404, {"message": f"nothing at {self.path}"})
 
     def _answer(self, status: int, document: object) -> None:
-        data = json.dumps(document).encode()
+        self._send(status, json.dumps(document).encode(), "application/json")
+
+    def _send(self, status: int, data: bytes, kind: str) -> None:
         self.send_response(status)
-        self.send_header("content-type", "application/json")
+        self.send_header("content-type", kind)
         self.send_header("content-length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)

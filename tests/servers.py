@@ -32,7 +32,10 @@ from tests.fork_server import ForkedProcess, ForkServer
 ROOT = Path(__file__).resolve().parent.parent
 # Read before conftest.py empties the environment of ENTREPOT_… settings.
 TOOLS_REQUIRED = os.environ.get("ENTREPOT_REQUIRE_TOOLS") == "1"
-GO_TOOLS = frozenset({"oras", "helm", "cosign", "versitygw", "conformance", "compose-go"})  # built where Go is there
+# Built where Go is there.
+GO_TOOLS = frozenset(
+    {"oras", "helm", "cosign", "versitygw", "conformance", "compose-go", "policy-pull", "notation-policy"}
+)
 # Below the kernel's ephemeral range (32768 and up), so that no outgoing connection takes a port between choice and use.
 FIRST_PORT, LAST_PORT = 20000, 32000
 

@@ -9,7 +9,19 @@ import pytest
 from tests.test_imports import product_files
 
 # Decorators of entry points: a route, a command, a flow or a task. A framework calls these; nobody imports them by name.
-ENTRY_POINTS = {"callback", "command", "delete", "flow", "from_form", "get", "patch", "post", "put", "task"}
+ENTRY_POINTS = {
+    "callback",
+    "command",
+    "delete",
+    "flow",
+    "form_flow",
+    "from_form",
+    "get",
+    "patch",
+    "post",
+    "put",
+    "task",
+}
 # What `python -m` calls in each of its modules.
 MAIN = "main"
 

@@ -67,15 +67,18 @@ class Bearer(NamedTuple):
     stamp: str
     token: str
     key: str
+    trust: str = ""
 
     def is_valid(self, policy: Policy, now: datetime) -> bool:
-        """Return whether its account, and the token that it was made by, are unchanged."""
+        """Return whether its account, and the token or trust that it was made by, are unchanged."""
         if now.timestamp() >= self.expires or all(key.id != self.key for key in policy.keys):
             return False
         if not self.caller.account:
             return True
         account = policy.accounts.get(self.caller.account)
         if account is None or account.disabled or account.stamp != self.stamp:
+            return False
+        if self.trust and self.trust not in policy.trusts_by_stamp:
             return False
         made_by = policy.tokens.get(self.token)
         return not self.token or (made_by is not None and not made_by.is_expired(now))
@@ -103,12 +106,13 @@ def needs_key(policy: Policy, now: datetime) -> bool:
 
 
 class Subject(NamedTuple):
-    """For whom a token is made: an account as it is, and the token or trust that it logged in by."""
+    """For whom a token is made: an account as it is, and the token, or the stamp of the trust, that it logged in by."""
 
     account: str = ""
     stamp: str = ""
     token: str = ""
     grants: tuple[Grant, ...] | None = None
+    trust: str = ""
 
 
 def sign_token(
@@ -149,6 +153,7 @@ def _sign(key: SigningKey, subject: Subject, more: Mapping[str, object], *, now:
         "jti": secrets.token_hex(16),
         "stamp": subject.stamp,
         "tok": subject.token,
+        **({"trust": subject.trust} if subject.trust else {}),
         **more,
     }
     return jwt.encode(claims, key.pem, ALGORITHM, headers={"kid": key.id})
@@ -168,9 +173,7 @@ def read_token(policy: Policy, text: str, *, now: datetime) -> Bearer:
         if entry["type"] == "repository" and entry["actions"]
     )
     lists = any(entry["type"] == CATALOG.kind for entry in entries)
-    return Bearer(
-        Caller(claims["sub"], grants, _bounds(claims), lists), float(claims["exp"]), claims["stamp"], claims["tok"], key
-    )
+    return _bearer(claims, Caller(claims["sub"], grants, _bounds(claims), lists), key)
 
 
 def read_refresh_token(policy: Policy, text: str, *, now: datetime) -> tuple[Bearer, Subject]:
@@ -179,8 +182,8 @@ def read_refresh_token(policy: Policy, text: str, *, now: datetime) -> tuple[Bea
     if claims.get("use") != "refresh":
         raise Unauthorized("this is no refresh token")
     grants = _bounds(claims)
-    bearer = Bearer(Caller(claims["sub"], grants), float(claims["exp"]), claims["stamp"], claims["tok"], key)
-    return bearer, Subject(claims["sub"], claims["stamp"], claims["tok"], grants)
+    bearer = _bearer(claims, Caller(claims["sub"], grants), key)
+    return bearer, Subject(claims["sub"], claims["stamp"], claims["tok"], grants, bearer.trust)
 
 
 class PageSession(NamedTuple):
@@ -203,10 +206,15 @@ def read_session(policy: Policy, text: str, *, now: datetime) -> PageSession:
         raise Unauthorized("this is no session")
     grants = _bounds(claims)
     caller = Caller(claims["sub"], grants, grants)
-    bearer = Bearer(caller, float(claims["exp"]), claims["stamp"], claims["tok"], key)
+    bearer = _bearer(claims, caller, key)
     if not caller.account or not bearer.is_valid(policy, now):
         raise Unauthorized("the session is no longer valid: its account or its login has changed")
     return PageSession(bearer, str(claims["jti"]), float(claims["iat"]))
+
+
+def _bearer(claims: Mapping[str, Any], caller: Caller, key: str) -> Bearer:
+    trust = str(claims.get("trust", ""))  # tokens of earlier releases name none
+    return Bearer(caller, float(claims["exp"]), claims["stamp"], claims["tok"], key, trust)
 
 
 def _read(policy: Policy, text: str, now: datetime) -> tuple[dict[str, Any], str]:

@@ -1,6 +1,7 @@
 """Sessions of the web pages that were ended before they expire: kept until then, for all processes of an installation."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from catalog.access.bearer_tokens import PageSession
 from catalog.settings import Settings
 from catalog.state.documents import open_document
 from catalog.state.shared_state import SharedState
+from oci.errors import CatalogUnusable
 
 MOST_OF_ONE = 100
 """Ended sessions of one account that are kept apart. Beyond, all that began before are ended."""
@@ -58,8 +60,13 @@ class SessionEnds:
             settings, state, "ended-sessions", ended_sessions_file(settings), EndedSessions()
         )
 
+    def prepare(self) -> None:
+        """Read them for the first time, which may wait for a database: on a thread, before an event loop asks `has`."""
+        with suppress(CatalogUnusable):  # the first who asks is told
+            _ = self._document.value
+
     def has(self, session: PageSession) -> bool:
-        """Return whether a session was ended; no I/O that waits. Raises CatalogUnusable."""
+        """Return whether a session was ended; no I/O that waits, once it is prepared. Raises CatalogUnusable."""
         return self._document.value.has(session)
 
     def end(self, session: PageSession, now: datetime) -> None:

@@ -3,6 +3,8 @@
 Nothing is allowed but what a rule allows, and pulls of what is public. A token narrows what its owner may do, never widens it.
 """
 
+import hashlib
+import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -136,6 +138,12 @@ class Trust(_Value):
     account: Name
     grants: tuple[Grant, ...] = ()
 
+    @cached_property
+    def stamp(self) -> str:
+        """Return what changes with the trust; it ends the logins made by the old one."""
+        said = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(said.encode()).hexdigest()[:24]
+
 
 class SigningKey(_Value):
     """A private key that signs bearer tokens, as PEM."""
@@ -199,6 +207,11 @@ class Policy(_Value):
             for member in members:
                 found.setdefault(member, set()).add(f"group:{group}")
         return {member: frozenset(groups) for member, groups in found.items()}
+
+    @cached_property
+    def trusts_by_stamp(self) -> Mapping[str, Trust]:
+        """Return the trusts by what changes with each of them."""
+        return {trust.stamp: trust for trust in self.trusts}
 
     @cached_property
     def _decided(self) -> dict[tuple[str, Action, str], Decision]:

@@ -17,7 +17,7 @@ from catalog.blobs.ingest_queue import Ingest, place_all
 from catalog.blobs.local_store import BlobStore
 from catalog.blobs.row_writes import write_loss, write_rows
 from catalog.database.engine import Database, Transaction, placeholders
-from oci.digest import Digest
+from oci.digest import HEX_LENGTH, Digest
 from oci.errors import StorageCorrupt
 
 _Value = TypeVar("_Value")
@@ -76,6 +76,15 @@ class BlobIndex:
         """Bytes of a blob that is held, None for one that is not."""
         rows = self.database.rows("SELECT size FROM blobs WHERE digest = ?", (digest,))
         return rows[0][0] if rows else None
+
+    def find_beginning(self, digits: str, limit: int) -> list[str]:
+        """Return the digests of held blobs that begin with some hexadecimal digits, of each algorithm; by the key."""
+        found: list[str] = []
+        for name in HEX_LENGTH:
+            first = f"{name}:{digits}"
+            sql = "SELECT digest FROM blobs WHERE digest >= ? AND digest < ? ORDER BY digest LIMIT ?"
+            found += [str(row[0]) for row in self.database.rows(sql, (first, f"{first}g", limit))]
+        return found
 
     def sizes(self, digests: Iterable[str]) -> dict[Digest, int]:
         """Bytes of those of the blobs that are held."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
+from catalog.browse.lineage import LineageStep, read_lineage
 from catalog.browse.manifest_summaries import ManifestSummaries, read_summaries
 from catalog.browse.recent_versions import RecentVersionCache
-from catalog.browse.search import SearchHit, SearchScope, SearchTerm, search_content
 from catalog.browse.version_pages import ListedVersion, read_versions
 from catalog.lake.connection import Lake
 from oci.digest import Digest
@@ -25,6 +25,6 @@ class Browse:
         """Return versions with numbers below `before`, newest first; none for a repository that is not there."""
         return read_versions(self._lake, repository, before=before, limit=limit)
 
-    def search(self, term: SearchTerm, within: Iterable[SearchScope], *, limit: int) -> list[SearchHit]:
-        """Return what a term finds in versions of some repositories."""
-        return search_content(self._lake, term, within, limit=limit)
+    def lineage(self, digest: Digest, repositories: Iterable[str]) -> list[LineageStep]:
+        """Return how a manifest came into repositories and went out of them, by time."""
+        return read_lineage(self._lake, digest, repositories)

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from catalog.lake.connection import Lake, listed
+from catalog.lake.connection import Lake
+from catalog.lake.reading import listed
 from catalog.pull_counts import PullCount, PullSums, sum_pulls
 from oci.digest import Digest
 

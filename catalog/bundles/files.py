@@ -7,7 +7,7 @@ import shutil
 import stat
 import tarfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Protocol
@@ -97,6 +97,41 @@ def open_bundle(path: Path) -> Iterator[Iterator[tuple[str, int, IO[bytes]]]]:
         raise BundleInvalid(f"there is no bundle {path}") from None
     except tarfile.TarError as error:
         raise BundleInvalid(f"{path} is no tar, or it is truncated: {error}") from None
+
+
+@contextmanager
+def open_by_name(path: Path) -> Iterator[Callable[[str, int], bytes]]:
+    """Give a function that returns a file of a bundle by its name, whole, up to so many bytes; both raise BundleInvalid."""
+    if path.is_dir():
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            yield lambda name, most: _whole(path, name, _open_below(folder, path, Path(name)), most)
+        finally:
+            os.close(folder)
+        return
+    try:
+        with path.open("rb", buffering=CHUNK) as file, tarfile.open(fileobj=file, mode="r:") as archive:
+            entries = {entry.name: entry for entry in archive if entry.isfile()}
+
+            def read(name: str, most: int) -> bytes:
+                source = archive.extractfile(entries[name]) if name in entries else None
+                if source is None:
+                    raise BundleInvalid(f"{path} lacks {name}")
+                return _whole(path, name, source, most)
+
+            yield read
+    except FileNotFoundError:
+        raise BundleInvalid(f"there is no bundle {path}") from None
+    except tarfile.TarError as error:
+        raise BundleInvalid(f"{path} is no tar, or it is truncated: {error}") from None
+
+
+def _whole(path: Path, name: str, source: IO[bytes], most: int) -> bytes:
+    with source:
+        found = source.read(most + 1)
+    if len(found) > most:
+        raise BundleInvalid(f"{path}: {name} has more than {most} bytes")
+    return found
 
 
 def _files_of_tar(path: Path, archive: tarfile.TarFile) -> Iterator[tuple[str, int, IO[bytes]]]:

@@ -2,21 +2,24 @@
 
 import io
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from catalog.blobs.local_store import BlobReader
 from catalog.bundles.files import create_bundle, in_memory
 from catalog.bundles.format import DOCUMENT, BundledVersion, Contents, blob_path, render_contents, render_index
+from catalog.bundles.trust import judge_export
 from catalog.catalog import Catalog
 from catalog.content.curation import curate_version
 from catalog.filters.filter import Filter
 from catalog.filters.platforms import PlatformFilter
+from catalog.policy_gates.operations import JudgedContent
 from catalog.units import format_time
 from catalog.versions.snapshot import Snapshot
 from oci.digest import Digest, new_hasher
 from oci.errors import InvalidInput, StorageCorrupt
+from oci.reference import is_tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +43,34 @@ class ExportedVersion:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What a bundle will hold, and by which rule each `NAME:TAG` is kept or dropped."""
+    """What a bundle will hold, and by which rule each `NAME:TAG` is kept or dropped.
+
+    `judged` has what trust policies say of each repository; what they refuse is in `dropped` too.
+    """
 
     contents: Contents
     kept: Mapping[str, str]
     dropped: Mapping[str, str]
+    judged: Mapping[str, JudgedContent] = field(default_factory=dict)
+
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """Return the reason by `NAME:TAG`, or digest, of what policies refuse."""
+        return refused_names(self.judged)
 
 
-def plan_export(catalog: Catalog, wanted: Iterable[ExportedVersion], *, now: datetime) -> Export:
-    """Choose what a bundle holds. A repository of which filters choose nothing is left out.
+def plan_export(catalog: Catalog, wanted: Iterable[ExportedVersion], *, now: datetime, signed_by: str = "") -> Export:
+    """Choose what a bundle holds. A repository of which filters choose nothing, or policies let nothing pass, is left out.
 
-    Raises NameUnknown, VersionUnknown, or InvalidInput for a repository named twice or one that lacks blobs.
+    `signed_by` is a policy to ask besides the gates. Raises NameUnknown, VersionUnknown, PolicyUnknown, or InvalidInput for a
+    repository named twice or one that lacks blobs.
     """
     versions: list[BundledVersion] = []
     blobs: dict[Digest, int] = {}
     kept: dict[str, str] = {}
     dropped: dict[str, str] = {}
     seen: set[str] = set()
+    verdicts: dict[str, JudgedContent] = {}
     for one in wanted:
         if one.repository in seen:
             raise InvalidInput(f"{one.repository} is named twice; a bundle holds one version of each repository")
@@ -64,16 +78,32 @@ def plan_export(catalog: Catalog, wanted: Iterable[ExportedVersion], *, now: dat
         chosen = _choose(catalog, one, one.version, now)
         kept |= chosen.kept
         dropped |= chosen.dropped
-        snapshot = chosen.snapshot
-        if not snapshot.manifests and not one.is_whole:
+        passing, judged = judge_export(catalog, chosen.source, chosen.snapshot, policy=signed_by, now=now)
+        verdicts[one.repository] = judged
+        snapshot = _with_blobs(catalog, chosen.source, passing) if judged.refused else passing
+        gone = chosen.snapshot.tags.keys() - passing.tags.keys() - judged.refused.keys()
+        dropped |= {f"{one.repository}:{tag}": "it belongs to what a trust policy refuses" for tag in gone}
+        if not snapshot.manifests and (judged.refused or not one.is_whole):
             continue
         versions.append(BundledVersion(one.repository, snapshot.version, one.since, snapshot.tags, snapshot.manifests))
         blobs |= _new_blobs(catalog, snapshot, _choose(catalog, one, one.since, now).snapshot)
-    return Export(Contents(tuple(versions), blobs, format_time(now)), kept, dropped)
+    refused = refused_names(verdicts)
+    kept = {name: rule for name, rule in kept.items() if name not in refused and name not in dropped}
+    return Export(Contents(tuple(versions), blobs, format_time(now)), kept, {**dropped, **refused}, verdicts)
+
+
+def refused_names(judged: Mapping[str, JudgedContent]) -> dict[str, str]:
+    """Return the reasons of what is refused by `NAME:TAG`, or `NAME@DIGEST`, of judgements by repository. Pure."""
+    return {
+        f"{repository}{':' if is_tag(name) else '@'}{name}": reason
+        for repository, one in judged.items()
+        for name, reason in one.refused.items()
+    }
 
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
+    source: Snapshot
     snapshot: Snapshot
     kept: Mapping[str, str] = field(default_factory=dict)
     dropped: Mapping[str, str] = field(default_factory=dict)
@@ -83,12 +113,18 @@ def _choose(catalog: Catalog, wanted: ExportedVersion, version: int | None, now:
     """Return what is wanted of a version, as if it were all that there is."""
     source = catalog.snapshots.get(wanted.repository, version)
     if wanted.is_whole:
-        return _Chosen(source, {f"{wanted.repository}:{tag}": "every tag is included" for tag in source.sorted_tags})
+        kept = {f"{wanted.repository}:{tag}": "every tag is included" for tag in source.sorted_tags}
+        return _Chosen(source, source, kept)
     chosen = curate_version(catalog, source, wanted.filter, wanted.platforms, now=now)
-    parts = catalog.history.children(wanted.repository, chosen.manifests) if chosen.manifests else {}
-    blobs = {part: source.blobs[part] for some in parts.values() for part in some if part in source.blobs}
-    chosen_snapshot = Snapshot(wanted.repository, source.version, chosen.tags, chosen.manifests, blobs, source.deferred)
-    return _Chosen(chosen_snapshot, chosen.kept, chosen.dropped)
+    part = replace(source, tags=chosen.tags, manifests=chosen.manifests)
+    return _Chosen(source, _with_blobs(catalog, source, part), chosen.kept, chosen.dropped)
+
+
+def _with_blobs(catalog: Catalog, source: Snapshot, part: Snapshot) -> Snapshot:
+    """Return a part of a version with those blobs that its manifests name."""
+    parts = catalog.history.children(source.repository, part.manifests) if part.manifests else {}
+    blobs = {one: source.blobs[one] for some in parts.values() for one in some if one in source.blobs}
+    return replace(part, blobs=blobs)
 
 
 def _new_blobs(catalog: Catalog, snapshot: Snapshot, base: Snapshot) -> dict[Digest, int]:

@@ -26,6 +26,7 @@ from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import CatalogBusy, CatalogUnavailable, CatalogUnusable, EntrepotError, StorageFull
 from oci.image_config import CONFIGS, MAX_CONFIG, ImageConfig, parse_config
+from oci.traces.spans import traced
 
 _GROUP = 256
 """How many commits one transaction takes at most."""
@@ -75,6 +76,8 @@ class Committer:
         self._leader = 0
         self._configs = RawCache(_CONFIGS)
         self.stats = CommitStats()
+        self.on_version: Callable[[Commit, CommitResult], None] | None = None
+        """Called in the committing thread with each commit of this process that made a version; it must not raise."""
 
     @property
     def ways(self) -> Mapping[str, int]:
@@ -130,6 +133,14 @@ class Committer:
         return CommitLog(self._lake)
 
     def _wait(self, waiting: _Waiting) -> CommitResult:
+        told = {"entrepot.repository": waiting.commit.repository, "entrepot.operation": waiting.commit.operation}
+        with traced("commit", attributes=told) as span:
+            result = self._wait_for_turn(waiting)
+            if span is not None:
+                span.set("entrepot.version", result.version)
+            return result
+
+    def _wait_for_turn(self, waiting: _Waiting) -> CommitResult:
         if self._leader == threading.get_ident():
             raise RuntimeError("a commit within a commit would wait for itself")
         began = time.monotonic()
@@ -147,6 +158,8 @@ class Committer:
         if waiting.error is not None:
             raise waiting.error
         assert waiting.result is not None
+        if waiting.result.changed and self.on_version is not None:
+            self.on_version(waiting.commit, waiting.result)
         return waiting.result
 
     def _begin_to_lead(self, waiting: _Waiting) -> bool:

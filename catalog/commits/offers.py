@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping
 
 from catalog.blobs.content_store import ContentStore
 from catalog.blobs.origins import Origin, Policy
-from catalog.lake.connection import Lake, listed
+from catalog.lake.connection import Lake
+from catalog.lake.reading import listed
 from catalog.versions.needed_blobs import Offer
 from oci.digest import Digest
 

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from catalog.catalog import Catalog
-from catalog.content.sboms import PackageDiff, Packages, diff_packages, find_packages
+from catalog.content.documents import find_packages
+from catalog.documents.packages import PackageDiff, Packages, diff_packages
 from catalog.filters.companions import COMPANION_TAGS
 from catalog.versions.snapshot import Delta, Snapshot, delta_between
 from oci.digest import Digest

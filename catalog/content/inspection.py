@@ -10,7 +10,7 @@ from catalog.catalog import Catalog
 from catalog.filters.companions import CompanionFilter
 from catalog.versions.snapshot import Snapshot
 from oci.digest import Digest
-from oci.errors import EntrepotError, InvalidInput
+from oci.errors import EntrepotError, InvalidInput, ManifestUnknown
 from oci.image_config import CONFIGS, MAX_CONFIG
 from oci.kinds import kind_of
 from oci.manifest import Manifest
@@ -80,10 +80,7 @@ def inspect_content(
     A reference without tag and digest means the tag `latest`, or the repository's only tag. Of what is attached, `most_attached`
     manifests are read at most.
     """
-    snapshot = catalog.snapshots.get(wanted.repository, version)
-    if wanted.tag and wanted.digest and snapshot.tags.get(wanted.tag) != wanted.digest:
-        raise InvalidInput(f"{wanted.repository}:{wanted.tag} is not {wanted.digest}; give the tag or the digest alone")
-    digest = snapshot.resolve(str(wanted.digest) if wanted.digest else wanted.tag or _only_tag(snapshot))
+    snapshot, digest = resolve_content(catalog, wanted, version)
     manifest = catalog.manifests.read(digest, snapshot.manifests[digest].media_type)
     document = _read_config(catalog, snapshot, manifest)
     told = _told(document)
@@ -110,9 +107,21 @@ def inspect_content(
     )
 
 
+def resolve_content(catalog: Catalog, wanted: ContentReference, version: int | None = None) -> tuple[Snapshot, Digest]:
+    """Return a version and the manifest that a reference names in it; raise as `inspect_content` does."""
+    snapshot = catalog.snapshots.get(wanted.repository, version)
+    if wanted.tag and wanted.digest and snapshot.tags.get(wanted.tag) != wanted.digest:
+        raise InvalidInput(f"{wanted.repository}:{wanted.tag} is not {wanted.digest}; give the tag or the digest alone")
+    return snapshot, snapshot.resolve(str(wanted.digest) if wanted.digest else wanted.tag or _only_tag(snapshot))
+
+
 def _only_tag(snapshot: Snapshot) -> str:
-    if "latest" in snapshot.tags or len(snapshot.tags) != 1:
+    if "latest" in snapshot.tags:
         return "latest"
+    if len(snapshot.tags) != 1:
+        name, count = snapshot.repository, len(snapshot.tags)
+        such = f"its {count} tags, such as {name}:{snapshot.sorted_tags[-1]} (`entrepot tag list {name}`)"
+        raise ManifestUnknown(f"{name} has no tag 'latest'; name {f'one of {such}' if count else 'a digest'}")
     return next(iter(snapshot.tags))
 
 

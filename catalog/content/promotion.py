@@ -7,17 +7,23 @@ refuses anything ends it, and nothing changes then.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from catalog.catalog import Catalog
-from catalog.content.curation import Curation
+from catalog.content.curation import Curation, curate
 from catalog.distributions.records import has_labels
 from catalog.filters.companions import CompanionFilter
-from catalog.signing.verification import Checked
+from catalog.filters.filter import Filter
+from catalog.filters.platforms import PlatformFilter
+from catalog.filters.selector import Selector
 from catalog.versions.changes import RemoveTag, SetTag, TagsStay
 from catalog.versions.snapshot import Snapshot
 from oci import mediatypes
 from oci.digest import Digest
 from oci.errors import PromotionRefused, TagImmutable
+
+if TYPE_CHECKING:
+    from catalog.signing.verification import Checked
 
 _MESSAGE = 4000
 """Characters of the version's message at most; the result of the flow run has everything."""
@@ -67,6 +73,28 @@ class Verdict:
 
 
 Gate = Callable[[PromotionPlan], Sequence[Verdict]]
+
+
+def select_promoted(
+    catalog: Catalog,
+    source: str,
+    version: int | None,
+    tags: Iterable[str],
+    *,
+    now: datetime,
+    wanted: Filter | None = None,
+    platforms: PlatformFilter | None = None,
+) -> tuple[Snapshot, Curation]:
+    """Return a version of the source, the latest for None, and what is chosen of it: tags by name, else what a filter selects.
+
+    Raises what `curate` raises.
+    """
+    snapshot = catalog.snapshots.get(source, version)
+    selectors = [Selector(source, tag) for tag in tags] or [Selector(source)]
+    chosen = curate(
+        catalog, selectors, now=now, wanted=wanted, platforms=platforms, versions={source: snapshot.version}
+    )
+    return snapshot, chosen
 
 
 def plan_promotion(
@@ -140,7 +168,7 @@ def immutable_gate(patterns: tuple[str, ...]) -> Gate:
     return ask
 
 
-def signed_gate(catalog: Catalog, check: Callable[[Catalog, Snapshot, Digest], Checked], by: str) -> Gate:
+def signed_gate(catalog: Catalog, check: "Callable[[Catalog, Snapshot, Digest], Checked]", by: str) -> Gate:
     """Lets through what is signed by a key or an identity, as `check` finds in the source."""
 
     def judge(plan: PromotionPlan, one: Candidate) -> Verdict:

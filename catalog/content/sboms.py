@@ -1,164 +1,238 @@
-"""Software bills of materials: the packages that documents about an image list.
+"""The SBOMs of an image: listed, read, compared and taken out of what they are wrapped in, by the right of a version.
 
-Source: SPDX 2.3 JSON, CycloneDX 1.x JSON, in-toto statements (v0.1, v1) in DSSE envelopes or sigstore bundles, and where they are
-attached: the referrers API, cosign's tags `.sbom` and `.att`, and BuildKit's attestation manifests within an index.
+An SBOM is found as a document is (catalog/content/documents.py). What it says, and who has signed it, are claims.
 """
 
-import base64
-import binascii
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cmp_to_key
 
 from catalog.catalog import Catalog
-from catalog.filters.companions import CompanionFilter
+from catalog.content.documents import DocumentLayer, layers_of_documents
+from catalog.documents.packages import diff_packages
+from catalog.documents.purls import ListedPackage
+from catalog.documents.reading import load_json, unwrap
+from catalog.documents.sboms import Sbom, find_sbom, read_sbom
+from catalog.documents.version_order import compare_versions
 from catalog.versions.snapshot import Snapshot
-from oci import mediatypes
-from oci.descriptor import Descriptor
 from oci.digest import Digest
-from oci.errors import EntrepotError
+from oci.errors import EntrepotError, InvalidInput, ManifestUnknown
+from oci.kinds import kind_of
+from oci.signing.claimed_signers import signer_of_bundle
+from oci.unicode import clean_text
 
-MAX_DOCUMENT = 64 * 1024 * 1024
-"""No larger document is read."""
+LARGEST_SBOM = 64 * 1024 * 1024
+"""Bytes of the largest SBOM that is read."""
 
-_DEEP = 6
-"""Wrappings around a document at most: a bundle, its envelope, a statement, the document, and some."""
+MOST_LAYERS = 1000
+"""Layers beside one image that are looked at."""
 
-_IN_TOTO = "application/vnd.in-toto+json"
+MOST_SHOWN = 100_000
+"""Packages of one image that are shown."""
 
-Packages = Mapping[str, frozenset[str]]
-"""Name (a package URL without its version where there is one) to the versions of it."""
+_KINDS = frozenset({"sbom", "attestation"})
+_LONGEST_SIGNER = 300
 
 
 @dataclass(frozen=True, slots=True)
-class PackageDiff:
-    """What differs between the packages of two images: name to versions, and of those in both what they were and are."""
+class AttachedSbom:
+    """An SBOM about an image: `sbom` is the manifest that has it, `document` its layer.
 
-    added: Packages = field(default_factory=dict)
-    removed: Packages = field(default_factory=dict)
-    changed: Mapping[str, tuple[frozenset[str], frozenset[str]]] = field(default_factory=dict)
+    `signer` is who an attestation claims to be signed by, not verified; empty where it is not signed. `state` is read, absent (no
+    bytes here), too-large, or invalid.
+    """
+
+    image: Digest
+    sbom: Digest
+    document: Digest
+    artifact_type: str
+    size: int
+    state: str
+    format: str = ""
+    packages: int = 0
+    signer: str = ""
 
 
-def diff_packages(old: Packages, new: Packages) -> PackageDiff:
-    """Compare two lists of packages."""
-    return PackageDiff(
-        {name: versions for name, versions in new.items() if name not in old},
-        {name: versions for name, versions in old.items() if name not in new},
-        {name: (old[name], new[name]) for name in sorted(old.keys() & new.keys()) if old[name] != new[name]},
+@dataclass(frozen=True, slots=True)
+class ImagePackages:
+    """What the SBOMs of an image list, each package once; `is_cut`: a limit has kept some out."""
+
+    sboms: tuple[AttachedSbom, ...]
+    packages: tuple[ListedPackage, ...]
+    is_cut: bool
+
+
+def list_sboms(
+    catalog: Catalog, snapshot: Snapshot, digest: Digest, *, layers: int = MOST_LAYERS, size: int = LARGEST_SBOM
+) -> list[AttachedSbom]:
+    """Return the SBOMs about a manifest and its children, or the SBOM that the manifest is; raise ManifestUnknown."""
+    return [found for found, _ in _sboms(catalog, snapshot, digest, layers, size)]
+
+
+def read_image_packages(
+    catalog: Catalog, snapshot: Snapshot, digest: Digest, *, layers: int = MOST_LAYERS, size: int = LARGEST_SBOM
+) -> ImagePackages:
+    """Return what all SBOMs of an image list; raise ManifestUnknown where none of them is here."""
+    sboms, packages, is_cut = list[AttachedSbom](), dict[ListedPackage, None](), False
+    for found, sbom in _sboms(catalog, snapshot, digest, layers, size):
+        sboms.append(found)
+        if sbom is None:
+            is_cut = True
+            continue
+        packages |= dict.fromkeys(sbom.packages)
+        is_cut |= sbom.is_cut or len(packages) > MOST_SHOWN
+    _check_read(sboms, snapshot, digest)
+    shown = sorted(packages, key=lambda one: (one.type, one.package, one.version, one.qualifiers))
+    return ImagePackages(tuple(sboms), tuple(shown[:MOST_SHOWN]), is_cut)
+
+
+def read_raw_sbom(
+    catalog: Catalog, snapshot: Snapshot, digest: Digest, format_: str = ""
+) -> tuple[AttachedSbom, bytes]:
+    """Return one SBOM's bytes as they were attached, or taken out of the attestation that holds it.
+
+    `format_` is the beginning of its format, such as `spdx` or `CycloneDX-1.5`. Raise ManifestUnknown where there is none,
+    InvalidInput where there are several.
+    """
+    found = [
+        one
+        for one in list_sboms(catalog, snapshot, digest)
+        if one.state == "read" and one.format.lower().startswith(format_.lower())
+    ]
+    own = [one for one in found if one.image == digest] or found
+    _check_read(own, snapshot, digest, format_)
+    if len({one.document for one in own}) > 1:
+        listed = ", ".join(f"{one.sbom} ({one.format})" for one in own[:5])
+        raise InvalidInput(f"{len(own)} SBOMs of {digest}: give one's own digest, or a format; there are {listed}")
+    raw = catalog.rights.read(snapshot, own[0].document)
+    document = load_json(raw)
+    inner = find_sbom(document)
+    return own[0], raw if inner is document else json.dumps(inner).encode()
+
+
+def _check_read(found: Sequence[AttachedSbom], snapshot: Snapshot, digest: Digest, format_: str = "") -> None:
+    if not any(one.state == "read" for one in found):
+        what = f"SBOM in {format_}" if format_ else "SBOM"
+        absent = " whose content is here" if found else ""
+        raise ManifestUnknown(
+            f"{snapshot.repository}@{digest} has no {what}{absent}; attach one by `entrepot sbom attach`"
+        )
+
+
+def _sboms(
+    catalog: Catalog, snapshot: Snapshot, digest: Digest, most: int, largest: int
+) -> Iterator[tuple[AttachedSbom, Sbom | None]]:
+    """Give SBOMs with what they list, None for one that was not read; one document after the other is in memory."""
+    if digest not in snapshot.manifests:
+        raise ManifestUnknown(f"{digest} is not in version {snapshot.version} of {snapshot.repository}")
+    seen = set[tuple[Digest, Digest]]()
+    for number, place in enumerate(_places(catalog, snapshot, digest, most)):
+        if number >= most:
+            return
+        if (place.manifest, place.layer.digest) in seen:
+            continue
+        seen.add((place.manifest, place.layer.digest))
+        found, sbom = _look_at(catalog, snapshot, place, largest)
+        if found is not None:
+            yield found, sbom
+
+
+def _places(catalog: Catalog, snapshot: Snapshot, digest: Digest, most: int) -> Iterator[DocumentLayer]:
+    manifest = catalog.manifests.read(digest, snapshot.manifests[digest].media_type)
+    if kind_of(manifest) in _KINDS:
+        about = manifest.subject.digest if manifest.subject else digest
+        yield from (DocumentLayer(about, digest, layer) for layer in manifest.layers)
+    yield from layers_of_documents(catalog, snapshot, digest, most)
+
+
+def _look_at(
+    catalog: Catalog, snapshot: Snapshot, place: DocumentLayer, largest: int
+) -> tuple[AttachedSbom | None, Sbom | None]:
+    entry, layer = snapshot.manifests[place.manifest], place.layer
+    found = AttachedSbom(
+        place.subject, place.manifest, layer.digest, entry.artifact_type or layer.media_type, layer.size, "absent"
+    )
+    is_sbom = kind_of(catalog.manifests.read(place.manifest, entry.media_type)) == "sbom"
+    size = catalog.rights.usable_size(snapshot, layer.digest)
+    if size is None:
+        return (found if is_sbom else None), None
+    if size > largest:
+        return (replace(found, state="too-large", size=size) if is_sbom else None), None
+    try:
+        raw = catalog.rights.read(snapshot, layer.digest)
+    except EntrepotError:
+        return (found if is_sbom else None), None
+    document = load_json(raw)
+    sbom = read_sbom(document, MOST_SHOWN)
+    if sbom is None:
+        return (replace(found, state="invalid", size=size) if is_sbom else None), None
+    signatures = unwrap(document).signatures
+    signer = clean_text(signer_of_bundle(raw), longest=_LONGEST_SIGNER) if _is_bundle(document) else ""
+    return (
+        replace(
+            found,
+            state="read",
+            size=size,
+            format=sbom.format,
+            packages=len(sbom.packages),
+            signer=signer or ("key" if signatures else ""),
+        ),
+        sbom,
     )
 
 
-def parse_packages(raw: bytes) -> Packages | None:
-    """The packages that a document lists, however it is wrapped; None for one that is no bill of materials."""
-    try:
-        document = json.loads(raw)
-    except (ValueError, RecursionError):
-        return None
-    return _packages_of(document, _DEEP)
+def _is_bundle(document: object) -> bool:
+    return isinstance(document, dict) and "dsseEnvelope" in document
 
 
-def _packages_of(document: object, deep: int) -> Packages | None:
-    if isinstance(document, str):  # cosign's older predicates hold the document as text
-        return parse_packages(document.encode()) if deep else None
-    if not isinstance(document, dict) or deep == 0:
-        return None
-    if "spdxVersion" in document:
-        return _collect(_spdx(document))
-    if document.get("bomFormat") == "CycloneDX":
-        return _collect(_cyclonedx(document.get("components"), 32))
-    payload = document.get("payload")
-    if isinstance(payload, str):
-        try:
-            return _packages_of(json.loads(base64.b64decode(payload)), deep - 1)
-        except (ValueError, binascii.Error, RecursionError):
-            return None
-    for key in ("dsseEnvelope", "predicate", "Data"):
-        if key in document:
-            return _packages_of(document[key], deep - 1)
-    return None
+@dataclass(frozen=True, slots=True)
+class PackageChange:
+    """What has become of a package: `change` is added, removed, upgraded, downgraded or changed.
+
+    Versions are in the order of their ecosystem. A change is neither up nor down where they cannot be compared, or some stay.
+    """
+
+    change: str
+    package: str
+    type: str
+    old: tuple[str, ...]
+    new: tuple[str, ...]
 
 
-def _dicts(value: object) -> Iterator[dict[str, Any]]:
-    yield from (one for one in (value if isinstance(value, list) else ()) if isinstance(one, dict))
+def compare_images(old: ImagePackages, new: ImagePackages) -> list[PackageChange]:
+    """Return which packages differ, by name. Pure."""
+    found = diff_packages(_by_name(old), _by_name(new))
+    types = {one.package: one.type for one in (*old.packages, *new.packages)}
+    pairs = {
+        **{name: (frozenset[str](), versions) for name, versions in found.added.items()},
+        **{name: (versions, frozenset[str]()) for name, versions in found.removed.items()},
+        **found.changed,
+    }
+    return [_change(name, types[name], *pairs[name]) for name in sorted(pairs)]
 
 
-def _spdx(document: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    for package in _dicts(document.get("packages")):
-        if package.get("primaryPackagePurpose") == "CONTAINER":  # the image itself
-            continue
-        purl = next(
-            (
-                one.get("referenceLocator")
-                for one in _dicts(package.get("externalRefs"))
-                if one.get("referenceType") == "purl"
-            ),
-            None,
-        )
-        yield _name(purl, package.get("name")), str(package.get("versionInfo") or "")
+def _by_name(image: ImagePackages) -> dict[str, frozenset[str]]:
+    found = dict[str, set[str]]()
+    for one in image.packages:
+        found.setdefault(one.package, set()).add(one.version)
+    return {name: frozenset(versions) for name, versions in found.items()}
 
 
-def _cyclonedx(components: object, deep: int) -> Iterator[tuple[str, str]]:
-    for component in _dicts(components):
-        if component.get("type") != "file":
-            group = component.get("group")
-            name = f"{group}/{component.get('name')}" if group else component.get("name")
-            yield _name(component.get("purl"), name), str(component.get("version") or "")
-        if deep:
-            yield from _cyclonedx(component.get("components"), deep - 1)
+def _change(name: str, type_: str, old: frozenset[str], new: frozenset[str]) -> PackageChange:
+    change = "added" if not old else "removed" if not new else _direction(type_, old, new)
+    return PackageChange(change, name, type_, in_order(type_, old), in_order(type_, new))
 
 
-def _name(purl: object, name: object) -> str:
-    """A package URL up to its version. Source: purl specification, `scheme:type/namespace/name@version?qualifiers#subpath`."""
-    if isinstance(purl, str) and purl.startswith("pkg:"):
-        bare = purl.partition("#")[0].partition("?")[0]
-        head, at, version = bare.rpartition("@")
-        return head if at and "/" not in version else bare
-    return str(name or "")
+def _direction(type_: str, old: Iterable[str], new: Iterable[str]) -> str:
+    """Return whether every old version comes before every new one, or after it."""
+    orders = {compare_versions(type_, before, after) for before in old for after in new}
+    return "upgraded" if orders == {-1} else "downgraded" if orders == {1} else "changed"
 
 
-def _collect(found: Iterable[tuple[str, str]]) -> Packages:
-    packages: dict[str, set[str]] = {}
-    for name, version in found:
-        if name:
-            packages.setdefault(name, set()).add(version)
-    return {name: frozenset(versions) for name, versions in sorted(packages.items())}
-
-
-def find_packages(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> Packages | None:
-    """The packages of an image, or of all images of an index, by all documents held; None when there is no document."""
-    found: dict[str, frozenset[str]] = {}
-    is_known = False
-    for layer in _documents(catalog, snapshot, digest):
-        packages = _read(catalog, snapshot, layer)
-        if packages is not None:
-            is_known = True
-            for name, versions in packages.items():
-                found[name] = found.get(name, frozenset()) | versions
-    return found if is_known else None
-
-
-def _documents(catalog: Catalog, snapshot: Snapshot, digest: Digest, *, is_child: bool = False) -> Iterator[Descriptor]:
-    """The layers that may hold a document about a manifest or about a child of it."""
-    entry = snapshot.manifests.get(digest)
-    if entry is None:
-        return
-    attached = [*snapshot.referrers.get(digest, ())]
-    attached += [snapshot.tags[tag] for tag in CompanionFilter().tags_of(digest) if tag in snapshot.tags]
-    for found in attached:
-        yield from catalog.manifests.read(found, snapshot.manifests[found].media_type).layers
-    manifest = catalog.manifests.read(digest, entry.media_type)
-    yield from (layer for layer in manifest.layers if is_child and layer.media_type == _IN_TOTO)
-    if entry.media_type in mediatypes.INDEXES and not is_child:
-        for child in manifest.manifests:
-            yield from _documents(catalog, snapshot, child.digest, is_child=True)
-
-
-def _read(catalog: Catalog, snapshot: Snapshot, layer: Descriptor) -> Packages | None:
-    """Return what a document lists; None for one that is left upstream, too large, or something else."""
-    if layer.size > MAX_DOCUMENT or (catalog.rights.usable_size(snapshot, layer.digest) or 0) > MAX_DOCUMENT:
-        return None
-    try:
-        return parse_packages(catalog.rights.read(snapshot, layer.digest))
-    except EntrepotError:
-        return None
+def in_order(type_: str, versions: Iterable[str]) -> tuple[str, ...]:
+    """Return versions in the order of their ecosystem; as texts where one cannot be compared. Pure."""
+    texts = sorted(versions)
+    if any(compare_versions(type_, texts[0], one) is None for one in texts):
+        return tuple(texts)
+    return tuple(sorted(texts, key=cmp_to_key(lambda one, other: compare_versions(type_, one, other) or 0)))

@@ -147,10 +147,13 @@ class PostgresDatabase:
         """
         self.address, self.is_arriving = address, is_arriving
         with connect_postgres(address) as connection:
-            is_there = connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (SCHEMA,)).fetchone()
-            if is_there is None:
-                make_schema(connection)
-            self._check_mark(connection)
+            try:
+                is_there = connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (SCHEMA,)).fetchone()
+                if is_there is None:
+                    make_schema(connection)
+                self._check_mark(connection)
+            except psycopg.OperationalError as error:  # the server has ended the session meanwhile
+                raise connection_error(address, error) from error
         self._pool = _Pool(
             connection_class=BoundedConnection,
             kwargs={**_arguments(address, _SESSION), "autocommit": True},

@@ -4,7 +4,7 @@ A field that an entry leaves out gets its default. A secret is a reference, `env
 """
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -23,10 +23,14 @@ from catalog.blobs.origins import Policy
 from catalog.distributions.cache_rules import Bring
 from catalog.filters.conditions import PairText
 from catalog.filters.tags import Line, TagPattern
+from catalog.lifecycle.rules import parse_lifecycle_scope
 from catalog.parsed_text import checked
 from catalog.path_patterns import PathGlob, PathPattern
+from catalog.policy.document import TrustPolicy
+from catalog.policy.gate_rules import POINTS, GateMode, GatePoint
+from catalog.policy.store import PolicyName
 from catalog.unit_fields import Age, Size
-from catalog.units import format_duration, parse_duration
+from catalog.units import format_duration, format_time, parse_duration, parse_time
 from catalog.webhooks.records import SYNC, Format, Kind, Proof, parse_deployment, parse_upstream, parse_url
 from oci.reference import parse_name
 
@@ -75,6 +79,7 @@ Bytes = Annotated[
 Path = Annotated[str, AfterValidator(checked(parse_name))]
 Account = Annotated[str, AfterValidator(checked(parse_account))]
 Subject = Annotated[str, AfterValidator(checked(parse_subject))]
+Scope = Annotated[str, Field(max_length=1300), AfterValidator(checked(parse_lifecycle_scope))]
 Text = Annotated[str, Field(max_length=1000)]
 Labels = Annotated[dict[str, str], Field(max_length=100)]
 
@@ -260,6 +265,59 @@ class SubscriptionEntry(Entry):
     internal: bool = Field(default=True, description="The URL may lead to an address of an internal network.")
 
 
+class HoldEntry(Entry):
+    """How long new content of a pattern of paths is held; the key is the pattern."""
+
+    duration: Span = Field(description="Hold content until it has been known for so long.")
+    trust_created: bool = Field(default=False, description="Let the date that an image states make it older.")
+
+
+def _in_order(value: object) -> object:
+    said = [value] if isinstance(value, str) else value
+    if said in ([], ()):
+        raise ValueError("expected at least one item")
+    if isinstance(said, list | tuple) and all(point in POINTS for point in said):
+        return [point for point in POINTS if point in said]
+    return said
+
+
+class PolicyGateEntry(Entry):
+    """A trust policy that is asked about the paths of a pattern."""
+
+    policy: PolicyName = Field(description="The policy to ask; one of `policies`, or one that is here.")
+    at: Annotated[tuple[GatePoint, ...], BeforeValidator(_in_order)] = Field(
+        ("pull",), description="When it is asked.", json_schema_extra={"minItems": 1}
+    )
+    mode: GateMode = Field("refuse", description="What a refusal means.")
+    quarantine: bool = Field(default=True, description="Accept pushes; pulls wait for signatures.")
+
+
+def _normal_date(value: object) -> object:
+    """Write a time in one way: the date alone where it is midnight in UTC."""
+    if not isinstance(value, str) or not value:
+        return value
+    return checked(parse_time)(value) and date_text(parse_time(value))
+
+
+def date_text(when: datetime) -> str:
+    """Return a time as an entry has it."""
+    return format_time(when).removesuffix("T00:00:00Z")
+
+
+class LifecycleEntry(Entry):
+    """What clients are told of the end of content's life; the key is a pattern of paths, with tags behind a colon."""
+
+    end_of_life: Annotated[str, BeforeValidator(_normal_date)] = Field(
+        "", max_length=100, description="Date, or time with an offset.", examples=["2026-04-30"]
+    )
+    deprecated: bool = Field(default=False, description="Warn of every pull from now on.")
+    successor: Annotated[str, Field(max_length=300)] = Field("", description="What to use instead.")
+    message: Annotated[str, Field(max_length=300)] = Field("", description="What else clients are told.")
+    warn_before: Span = Field("90d", description="Warn from so long before the end on.")
+    published: bool = Field(default=False, description="Heed the dates that vendors publish with their images.")
+    refuse: bool = Field(default=False, description="Refuse pulls after the end of life.")
+
+
 class CatalogEntries(BaseModel):
     """The part of a configuration file that concerns the catalogue; every key names one thing."""
 
@@ -282,6 +340,14 @@ class CatalogEntries(BaseModel):
         default_factory=dict, description="Quotas by pattern of repositories."
     )
     retention: dict[Account, RetentionEntry] = Field(default_factory=dict, description="Retention rules.")
+    holds: dict[PathPattern, HoldEntry] = Field(default_factory=dict, description="Holds by pattern of paths.")
+    policies: dict[PolicyName, TrustPolicy] = Field(default_factory=dict, description="Trust policies.")
+    gates: dict[PathPattern, tuple[PolicyGateEntry, ...]] = Field(
+        default_factory=dict, description="Gates by pattern of paths: the trust policies that are asked."
+    )
+    lifecycle: dict[Scope, LifecycleEntry] = Field(
+        default_factory=dict, description="The end of content's life, by `NAME[:TAG]`."
+    )
     hooks: dict[Account, HookEntry] = Field(default_factory=dict, description="Webhooks of upstreams.")
     subscriptions: dict[Account, SubscriptionEntry] = Field(default_factory=dict, description="Subscribers of events.")
 

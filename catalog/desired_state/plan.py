@@ -16,7 +16,7 @@ Address = tuple[str, str]
 
 KINDS = (
     "remotes", "repositories", "distributions", "caches", "users", "groups", "access", "trusts", "quotas", "retention",
-    "hooks", "subscriptions", "deployments",
+    "holds", "policies", "gates", "lifecycle", "hooks", "subscriptions", "deployments",
 )  # fmt: skip
 """In the order in which things are made, each after what it names; they are removed the other way round."""
 

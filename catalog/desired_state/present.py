@@ -4,13 +4,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from pydantic import BaseModel
+
 from catalog.access.policy import ACTIONS, Account, Policy, Rule, Trust
 from catalog.desired_state.entries import (
     CacheEntry,
     DistributionEntry,
-    Entry,
     GroupEntry,
+    HoldEntry,
     HookEntry,
+    LifecycleEntry,
+    PolicyGateEntry,
     QuotaEntry,
     RemoteEntry,
     RepositoryEntry,
@@ -19,8 +23,14 @@ from catalog.desired_state.entries import (
     SubscriptionEntry,
     TrustEntry,
     UserEntry,
+    date_text,
 )
 from catalog.distributions.records import Distribution
+from catalog.holds.rules import HoldRule
+from catalog.lifecycle.records import scope_of
+from catalog.lifecycle.rules import LifecycleRule
+from catalog.policy.gate_rules import PolicyGateRule
+from catalog.policy.store import PolicyRecords
 from catalog.quotas.quotas import Quota
 from catalog.remotes.records import RemoteRecord
 from catalog.retention.rules import RetentionRule
@@ -35,7 +45,7 @@ class PresentEntry:
 
     kind: str
     key: str
-    entry: Entry
+    entry: BaseModel
     identity: str = ""
     kept_because: str = ""
 
@@ -51,6 +61,9 @@ class PresentState:
     quotas: tuple[Quota, ...] = ()
     retention: tuple[RetentionRule, ...] = ()
     events: EventRecords = field(default_factory=EventRecords)
+    holds: tuple[HoldRule, ...] = ()
+    trust: PolicyRecords = field(default_factory=PolicyRecords)
+    lifecycles: tuple[LifecycleRule, ...] = ()
 
     def entries(self) -> Iterator[PresentEntry]:
         """Yield each thing as an entry, but what a cache has made below its path: pulls make it again."""
@@ -76,11 +89,27 @@ class PresentState:
             yield PresentEntry("quotas", quota.pattern, quota_entry(quota))
         for kept_rule in self.retention:
             yield PresentEntry("retention", kept_rule.name, retention_entry(kept_rule))
+        yield from self._gate_entries()
         for hook in self.events.hooks.values():
             yield PresentEntry("hooks", hook.name, hook_entry(hook), _time(hook.created_at))
         for subscription in self.events.subscriptions.values():
             identity = _time(subscription.created_at)
             yield PresentEntry("subscriptions", subscription.id, subscription_entry(subscription), identity)
+
+    def _gate_entries(self) -> Iterator[PresentEntry]:
+        for hold in self.holds:
+            yield PresentEntry("holds", hold.pattern, hold_entry(hold))
+        for name, stored in sorted(self.trust.policies.items()):
+            yield PresentEntry("policies", name, stored.policy)
+        for gate in self.trust.gates:
+            yield PresentEntry("gates", gate_key(gate.pattern, gate.policy), gate_entry(gate))
+        for lifecycle in self.lifecycles:
+            yield PresentEntry("lifecycle", scope_of(lifecycle), lifecycle_entry(lifecycle))
+
+
+def gate_key(pattern: str, policy: str) -> str:
+    """Return what a plan calls a gate: there is one for a pattern and a policy."""
+    return f"{pattern} {policy}"
 
 
 def _lies_below(name: str, paths: Iterable[str]) -> bool:
@@ -175,6 +204,29 @@ def retention_entry(one: RetentionRule) -> RetentionEntry:
     """Return the entry of a retention rule."""
     fields = one.model_dump(exclude={"name", "line"})
     return RetentionEntry.model_construct(newest_of=one.line, **fields)
+
+
+def hold_entry(one: HoldRule) -> HoldEntry:
+    """Return the entry of a hold."""
+    return HoldEntry.model_construct(duration=format_duration(one.duration), trust_created=one.trust_created)
+
+
+def gate_entry(one: PolicyGateRule) -> PolicyGateEntry:
+    """Return the entry of a gate."""
+    return PolicyGateEntry.model_construct(policy=one.policy, at=one.at, mode=one.mode, quarantine=one.quarantine)
+
+
+def lifecycle_entry(one: LifecycleRule) -> LifecycleEntry:
+    """Return the entry of a lifecycle."""
+    return LifecycleEntry.model_construct(
+        end_of_life=date_text(one.end_of_life) if one.end_of_life else "",
+        deprecated=one.deprecated,
+        successor=one.successor,
+        message=one.message,
+        warn_before=format_duration(one.warn_before),
+        published=one.published,
+        refuse=one.refuse,
+    )
 
 
 def hook_entry(one: Hook) -> HookEntry:

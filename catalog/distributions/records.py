@@ -7,14 +7,17 @@ import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from catalog.distributions.cache_rules import CacheRules
-from catalog.lake.connection import Lake, listed
 from catalog.lake.first_use import ReadAtFirstUse
 from catalog.lake.nested_values import as_nested, to_text
+from catalog.lake.reading import listed
 from catalog.lake.writer import check_fit
 from oci.errors import DistributionUnknown, VersionUnknown
+
+if TYPE_CHECKING:
+    from catalog.lake.connection import Lake
 
 
 def has_labels(labels: Mapping[str, str], wanted: Iterable[str]) -> bool:
@@ -151,7 +154,7 @@ class Distributions(ReadAtFirstUse):
     _immutable: Mapping[str, tuple[str, ...]]
     _serving: dict[str, list[Distribution]]
 
-    def __init__(self, lake: Lake) -> None:
+    def __init__(self, lake: "Lake") -> None:
         self._lake = lake
         self._guard = threading.RLock()
         self.changes = 0

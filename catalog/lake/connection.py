@@ -8,7 +8,7 @@ import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from catalog.lake.direct.choice import DIRECT, INLINED_ROWS, STARTED_AFTER, duck
 from catalog.lake.direct.columns import NotDirect
 from catalog.lake.direct.supervisor import WorkerDied
 from catalog.lake.duckdb_instance import ducklake_version, load_extensions, open_duckdb
+from catalog.lake.failures import may_pass_by_itself
 from catalog.lake.metadata.engine import Metadata, Row
 from catalog.lake.metadata.sqlite import SqliteMetadata
 from catalog.lake.nested_repair import heal_inlined
@@ -31,18 +32,8 @@ _RENEWED_EVERY, _PATIENCE = 60.0, 5.0
 """Seconds in which readers of one process renew the schema once at most, and for which they wait for its writer."""
 _PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4)
 """Seconds after which a question that a flush has overtaken is asked again."""
-_PASSING = ("in a read-only transaction", "Connection pool timeout")
-"""Words for a write to a standby, and for a thread that found no connection free."""
 _FORMER_SHAPES = """SELECT table_id FROM __ducklake_metadata_lake.ducklake_inlined_data_tables
 GROUP BY table_id HAVING count(*) > 1"""
-
-
-def listed(texts: Iterable[str]) -> str:
-    """Many texts without blanks as one parameter, which a question reads as `string_split(?, ' ')`.
-
-    DuckDB takes some 0.2 ms for each element of a list that is bound to it: a hundred times as long.
-    """
-    return " ".join(texts)
 
 
 class Lake:
@@ -90,8 +81,9 @@ class Lake:
             raise self._failure("open", error) from error
 
     def _open_duckdb(self) -> duckdb.DuckDBPyConnection:
-        root = open_duckdb(memory=self._memory, threads=self._threads)
-        load_extensions(root, self.metadata.extensions)
+        extensions = self.metadata.extensions
+        root = open_duckdb(memory=self._memory, threads=self._threads, caches_files="httpfs" in extensions)
+        load_extensions(root, extensions)
         return root
 
     def _reopen(self) -> bool:
@@ -187,10 +179,7 @@ class Lake:
 
     def _failure(self, verb: str, error: duckdb.Error) -> CatalogUnusable:
         """Return what an error of DuckDB's is told as: what another machine does not answer may pass by itself."""
-        is_away = self.is_shared and (
-            isinstance(error, duckdb.IOException | duckdb.TransactionException | duckdb.FatalException)
-            or any(words in str(error) for words in _PASSING)
-        )
+        is_away = self.is_shared and may_pass_by_itself(error)
         if isinstance(error, duckdb.FatalException):
             self._reopen()
         kind = CatalogUnavailable if is_away else CatalogUnusable

@@ -21,8 +21,11 @@ OWN_EXTENSIONS = {
 to hash, each time a catalogue is opened. No other is loaded by itself, and `load_extensions` ends the permission."""
 
 
-def open_duckdb(*, memory: str, threads: int) -> duckdb.DuckDBPyConnection:
-    """Return an instance without a file, which may use so much memory and so many threads."""
+def open_duckdb(*, memory: str, threads: int, caches_files: bool = False) -> duckdb.DuckDBPyConnection:
+    """Return an instance without a file, which may use so much memory and so many threads.
+
+    `caches_files` keeps what it has read of Parquet files in that memory: for files in S3. The system keeps local ones anyway.
+    """
     connection = duckdb.connect(
         ":memory:",
         config={
@@ -31,6 +34,7 @@ def open_duckdb(*, memory: str, threads: int) -> duckdb.DuckDBPyConnection:
             **OWN_EXTENSIONS,
             # Else memory that was freed stays with the process until the next question: some 13 MB in an idle registry.
             "allocator_background_threads": True,
+            "enable_external_file_cache": caches_files,
         },
     )
     # A session in any other zone looks through pytz's 600 files of zones for its first time.

@@ -258,6 +258,30 @@ MIGRATIONS: tuple[tuple[Migration, ...], ...] = (
             FROM records WHERE kind = 'version'""",
         f"CREATE VIEW version_origins AS {version_origins_sql('records')}",
     ),
+    (
+        """CREATE TABLE hold_rules (
+            pattern VARCHAR NOT NULL, seconds DOUBLE NOT NULL, trust_created BOOLEAN NOT NULL, actor VARCHAR NOT NULL,
+            set_at TIMESTAMPTZ NOT NULL)""",
+        """CREATE TABLE hold_decisions (
+            digest VARCHAR NOT NULL, action VARCHAR NOT NULL, pattern VARCHAR NOT NULL, reason VARCHAR NOT NULL,
+            actor VARCHAR NOT NULL, decided_at TIMESTAMPTZ NOT NULL, owner VARCHAR NOT NULL, expires_at TIMESTAMPTZ)""",
+        """CREATE TABLE lifecycle_rules (
+            pattern VARCHAR NOT NULL, tag VARCHAR NOT NULL, end_of_life TIMESTAMPTZ, deprecated BOOLEAN NOT NULL,
+            successor VARCHAR NOT NULL, message VARCHAR NOT NULL, warn_seconds DOUBLE NOT NULL, published BOOLEAN NOT NULL,
+            refuse BOOLEAN NOT NULL, actor VARCHAR NOT NULL, set_at TIMESTAMPTZ NOT NULL)""",
+    ),
+    (
+        """CREATE TABLE watched_remotes (
+            remote VARCHAR NOT NULL, covered VARCHAR NOT NULL, first_watched TIMESTAMPTZ NOT NULL,
+            watched_at TIMESTAMPTZ NOT NULL)""",
+        """CREATE TABLE watched_tags (
+            remote VARCHAR NOT NULL, tag VARCHAR NOT NULL, digest VARCHAR, first_seen TIMESTAMPTZ NOT NULL,
+            last_seen TIMESTAMPTZ, vanished_at TIMESTAMPTZ, moved_from VARCHAR, moved_at TIMESTAMPTZ,
+            moves BIGINT NOT NULL, signatures VARCHAR, signers VARCHAR)""",
+        """CREATE TABLE watched_changes (
+            remote VARCHAR NOT NULL, tag VARCHAR NOT NULL, kind VARCHAR NOT NULL, severity VARCHAR NOT NULL,
+            digest VARCHAR, previous VARCHAR, happened_at TIMESTAMPTZ NOT NULL)""",
+    ),
 )
 """Each entry takes the schema from its index to the next number; entries never change once released."""
 

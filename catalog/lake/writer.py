@@ -133,13 +133,14 @@ class Writer:
         totals: Mapping[str, tuple[int, int]] | None = None,
         quotas: bool = False,
         opened: Mapping[str, tuple[str, bool, int]] | None = None,
+        gates: bool = False,
     ) -> None:
         """Say in DuckLake's own record who commits what; other processes read from it what they must look at again.
 
         `versions`: repository → the numbers made; `distributions`: path → `set` or `deleted`; `acts`: rows of audit events;
         `squashed`: versions that are no more; `ended`: repositories that are no more, with the last number they had;
-        `totals`: tags and bytes of the latest of `versions`; `remotes`, `quotas`: some were changed; `opened`: all about the
-        distributions of new repositories. A commit of versions without it may have made any.
+        `totals`: tags and bytes of the latest of `versions`; `remotes`, `quotas`: some were changed; `gates`: rules about pulls
+        were; `opened`: all about the distributions of new repositories. A commit of versions without it may have made any.
         """
         made = versions or {}
         told: dict[str, object] = {
@@ -157,6 +158,8 @@ class Writer:
             told["totals"] = dict(totals)
         if quotas:
             told["quotas"] = True
+        if gates:
+            told["gates"] = True
         if opened is not None:
             told["opened"] = dict(opened)
         self.author, self.message, self.note = fit_text(actor), fit_text(message), json.dumps(told)

@@ -6,7 +6,8 @@ from typing import cast
 
 from catalog.blobs.index import BlobIndex, BlobRecord
 from catalog.distributions.records import Distributions
-from catalog.lake.connection import Lake, listed
+from catalog.lake.connection import Lake
+from catalog.lake.reading import listed
 from catalog.lake.schema import PULLS_SINCE
 from catalog.maintenance.cache_eviction import UsedBlob, Uses
 from catalog.pull_counts import Pulls, sum_pulls

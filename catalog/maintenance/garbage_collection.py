@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from catalog.blobs.index import BlobIndex, BlobRecord, Link
 from catalog.blobs.local_store import BlobStore
 from catalog.blobs.sweep_records import SweepRecords
-from catalog.lake.connection import Lake, listed
+from catalog.lake.connection import Lake
+from catalog.lake.reading import listed
 from catalog.lake.snapshot_log import read_position, read_since
 from catalog.maintenance.leases import settle_leases
 

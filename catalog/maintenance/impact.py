@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from catalog.blobs.index import BlobIndex
 from catalog.distributions.records import Distribution, Distributions
-from catalog.lake.connection import Lake, listed
+from catalog.lake.connection import Lake
+from catalog.lake.reading import listed
 from catalog.versions.history import History
 from catalog.versions.version_origins import parse_origins, remotes_of
 from oci.digest import Digest

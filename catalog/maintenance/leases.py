@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from catalog.blobs.index import BlobIndex
-from catalog.lake.connection import Lake, listed
+from catalog.lake.connection import Lake
+from catalog.lake.reading import listed
 from oci.digest import Digest
 
 Lease = tuple[str, Digest]

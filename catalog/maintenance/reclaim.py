@@ -4,8 +4,9 @@ from collections.abc import Collection, Iterable, Sequence
 
 from catalog.blobs.index import BlobIndex, BlobRecord
 from catalog.blobs.local_store import BlobStore
-from catalog.lake.connection import Lake, listed
+from catalog.lake.connection import Lake
 from catalog.lake.nested_values import as_nested
+from catalog.lake.reading import listed
 from oci.digest import Digest
 
 _LOCKED_BATCH = 200

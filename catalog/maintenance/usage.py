@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from catalog.blobs.index import BlobIndex
-from catalog.lake.connection import Lake, listed
+from catalog.lake.connection import Lake
+from catalog.lake.reading import listed
 
 _LEFT_UPSTREAM = """left_upstream AS MATERIALIZED (
     SELECT unnest(string_split(?, ' ')) AS repository, unnest(string_split(?, ' ')) AS digest,

@@ -20,6 +20,7 @@ from catalog.desired_state.ledger import LEDGER, ledger_file
 from catalog.lake.metadata.data import LakeData
 from catalog.migration.lake_copy import LakeEnd
 from catalog.migration.row_copy import Fingerprint, fingerprint_of
+from catalog.policy.store import POLICIES, policies_file
 from catalog.settings import Settings
 from catalog.state.private_file import write_private
 from catalog.webhooks.queue import QUEUE_SCHEMA, events_file
@@ -116,13 +117,16 @@ def files_of(settings: Settings) -> Files:
         "event-records": root / "event-records.json",
         "ended-sessions": ended_sessions_file(settings),
         LEDGER: ledger_file(settings),
+        POLICIES: policies_file(settings),
     }
     return Files(catalog, catalog.parent / "holdings.sqlite", events_file(settings), documents, root / "upstreams")
 
 
 def files_in(folder: Path) -> Files:
     """Return the same files of an installation that arrives, all in one folder."""
-    documents = {name: folder / f"{name}.json" for name in ("access", "event-records", "ended-sessions", LEDGER)}
+    documents = {
+        name: folder / f"{name}.json" for name in ("access", "event-records", "ended-sessions", LEDGER, POLICIES)
+    }
     return Files(
         folder / "catalog.sqlite", folder / "holdings.sqlite", folder / "events.sqlite", documents, folder / "upstreams"
     )

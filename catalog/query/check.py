@@ -11,13 +11,14 @@ from typing import Any
 
 import duckdb
 
+from catalog.query.package_ranges import RANGE_FUNCTIONS
 from catalog.query.views import MACROS
 from oci.errors import QueryInvalid
 
 MAX_LENGTH = 100_000
 """Characters that a question may have."""
 
-_TABLE_FUNCTIONS = MACROS | {
+_TABLE_FUNCTIONS = MACROS | RANGE_FUNCTIONS | {
     "generate_series", "json_each", "json_tree", "range", "repeat", "snapshots", "table_changes", "table_deletions",
     "table_insertions", "unnest",
 }  # fmt: skip
@@ -49,7 +50,13 @@ def check_question(connection: duckdb.DuckDBPyConnection, sql: str) -> frozenset
         raise QueryInvalid(f"expected one statement, got {len(kinds)}")
     if kinds[0] not in (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN):
         raise QueryInvalid(f"invalid query {kinds[0].name}: expected SELECT, EXPLAIN or DESCRIBE")
-    if kinds[0] == duckdb.StatementType.EXPLAIN:
+    named = [name for node in question_nodes(connection, sql) if (name := check_node(node))]
+    return None if "tables" in named else frozenset(named)
+
+
+def question_nodes(connection: duckdb.DuckDBPyConnection, sql: str) -> Iterator[Mapping[str, Any]]:
+    """Give the nodes of a statement's syntax tree, its own without EXPLAIN; raise QueryInvalid."""
+    if connection.extract_statements(sql)[0].type == duckdb.StatementType.EXPLAIN:
         explain = _EXPLAIN.match(sql)  # at its beginning: a comment before it could hide the statement from the check
         sql = sql[explain.end() :] if explain else sql
     row = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
@@ -58,8 +65,7 @@ def check_question(connection: duckdb.DuckDBPyConnection, sql: str) -> frozenset
         raise QueryInvalid(f"invalid query: expected SELECT, EXPLAIN or DESCRIBE: {tree.get('error_message', '')}")
     if len(tree["statements"]) != 1:
         raise QueryInvalid("invalid query: expected SELECT, EXPLAIN or DESCRIBE")
-    named = [name for node in _nodes(tree) if (name := check_node(node))]
-    return None if "tables" in named else frozenset(named)
+    return _nodes(tree)
 
 
 def _nodes(tree: object) -> Iterator[Mapping[str, Any]]:

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import duckdb
 
 from catalog.lake.duckdb_instance import OWN_EXTENSIONS
+from catalog.lake.failures import may_pass_by_itself
 from catalog.lake.reading import LakePlace
-from oci.errors import CatalogUnusable
+from oci.errors import CatalogUnavailable, CatalogUnusable
 
 
 def read_first_column(place: LakePlace, sql: str, parameters: Sequence[str]) -> list[str]:
@@ -16,4 +17,5 @@ def read_first_column(place: LakePlace, sql: str, parameters: Sequence[str]) -> 
             place.attach(connection)
             return [str(row[0]) for row in connection.execute(sql, parameters).fetchall()]
     except duckdb.Error as error:
-        raise CatalogUnusable(f"{place.name} cannot be read: {error}") from error
+        kind = CatalogUnavailable if place.address is not None and may_pass_by_itself(error) else CatalogUnusable
+        raise kind(f"{place.name} cannot be read: {error}") from error

@@ -19,12 +19,15 @@ from catalog.lake.duckdb_instance import OWN_EXTENSIONS
 from catalog.lake.metadata.engine import quoted
 from catalog.lake.reading import LakePlace
 from catalog.lake.schema import SCHEMA_VERSION
-from catalog.query.check import check_question
+from catalog.query.check import check_question, question_nodes
 from catalog.query.formats import open_form
+from catalog.query.package_ranges import RANGE_FUNCTIONS, RangeCall, fill_found, find_calls
+from catalog.query.package_views import NEEDS_INDEX
 from catalog.query.projection import ProjectedRows, find_rows, projection_folder
 from catalog.query.question import Limits
 from catalog.query.task import Task, load_task
 from catalog.query.views import NOW, view_statements
+from catalog.search.schema import index_file
 from catalog.units import parse_size
 from oci.errors import CatalogOutdated, CatalogUnavailable, CatalogUnusable, EntrepotError, QueryInvalid
 
@@ -73,11 +76,13 @@ def open_for_question(task: Task, names: frozenset[str] | None) -> duckdb.DuckDB
         if found < SCHEMA_VERSION or (found > SCHEMA_VERSION and place.address is None):
             raise CatalogOutdated(f"{place.name} has another schema than this release: {found}, not {SCHEMA_VERSION}")
         has_index = (names is None or "blobs" in names) and place.attach_blob_index(connection)
+        has_search = (names is None or bool(names & NEEDS_INDEX)) and _attach_search(connection, place)
         connection.execute("SET TimeZone = 'UTC'")
         projection = _begin(connection, task)
         for statement in view_statements(
             task.question.as_of,
             blob_schema=place.blob_schema if has_index else None,
+            has_index=has_search,
             names=names,
             projection=projection,
         ):
@@ -87,6 +92,15 @@ def open_for_question(task: Task, names: frozenset[str] | None) -> duckdb.DuckDB
         kind = CatalogUnavailable if _is_away(place, error) else CatalogUnusable
         raise kind(f"cannot read the catalogue {place.name}: {str(error).partition(chr(10))[0]}") from error
     return connection
+
+
+def _attach_search(connection: duckdb.DuckDBPyConnection, place: LakePlace) -> bool:
+    """Attach the search index as `search`, for reading alone. Return False where there is none."""
+    file = index_file(place.file)
+    if not file.exists():
+        return False
+    connection.execute(f"ATTACH '{quoted(file)}' AS search (TYPE sqlite, READ_ONLY)")
+    return True
 
 
 def _is_away(place: LakePlace, error: duckdb.Error) -> bool:
@@ -115,12 +129,18 @@ def answer(task: Task) -> dict[str, object]:
     """Answer into the file `answer` of the folder; return how many rows there are."""
     with duckdb.connect(":memory:") as parser:
         names = check_question(parser, task.question.sql)
+        calls = frozenset[RangeCall]()
+        if names and names & RANGE_FUNCTIONS:
+            calls = find_calls(question_nodes(parser, task.question.sql), task.question.parameters)
+    if names and names & NEEDS_INDEX and not index_file(task.place.file).exists():
+        raise CatalogUnusable("the search index, which has the packages of SBOMs, is not there yet; try again")
     connection = open_for_question(task, names)
     close_doors(connection, task.place)
     alarm = threading.Timer(task.limits.timeout, connection.interrupt)
     alarm.daemon = True
     alarm.start()
     try:
+        fill_found(connection, calls)
         reader = connection.execute(task.question.sql, dict(task.question.parameters) or None).to_arrow_reader(_BATCH)
         with (task.folder / "answer").open("wb") as out:
             rows = _write(reader, out, task)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ from typing import BinaryIO, Self
 
 import catalog
 from catalog.blobs.lake_data import lake_place
+from catalog.query.package_views import NEEDS_INDEX
 from catalog.query.question import Format, Limits, Question
 from catalog.query.task import Task
 from catalog.settings import Settings
@@ -58,17 +59,29 @@ def limits_of(settings: Settings) -> Limits:
 class Asking:
     """One question on its way; leaving the context ends its process and removes its folder."""
 
-    def __init__(self, settings: Settings, question: Question, limits: Limits, form: Format) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        question: Question,
+        limits: Limits,
+        form: Format,
+        *,
+        prepare: Callable[[], object] | None = None,
+    ) -> None:
+        """Begin nothing yet; `prepare` brings the search index up to date, and is called where the question may need it."""
         self._folder = tempfile.TemporaryDirectory(
             prefix="entrepot-query-", dir=settings.query_folder, ignore_cleanup_errors=True
         )
         self._task = Task(lake_place(settings), Path(self._folder.name), question, limits, form)
+        self._prepare = prepare
         self._process: subprocess.Popen[bytes] | None = None
         self._guard = threading.Lock()
         self._stopped = False
 
     def answer(self) -> Answer:
         """Ask, and wait; raise QueryInvalid, CatalogOutdated or CatalogUnusable."""
+        if self._prepare is not None and may_need_index(self._task.question.sql):
+            self._prepare()
         with self._guard:
             if self._stopped:
                 raise QueryInvalid("the question was stopped")
@@ -103,6 +116,12 @@ class Asking:
                 pipe.close()
             self._process.wait()
         self._folder.cleanup()
+
+
+def may_need_index(sql: str) -> bool:
+    """Return whether a statement may name what reads the search index: true for some that do not. Pure."""
+    text = sql.lower()
+    return any(name in text for name in NEEDS_INDEX)
 
 
 def environment(ours: Mapping[str, str]) -> dict[str, str]:

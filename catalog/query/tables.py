@@ -1,5 +1,7 @@
 """Questions answered as Arrow tables in memory."""
 
+from collections.abc import Callable
+
 import pyarrow as pa
 import pyarrow.ipc
 
@@ -8,7 +10,9 @@ from catalog.query.run import Asking
 from catalog.settings import Settings
 
 
-def ask_table(settings: Settings, question: Question, limits: Limits) -> pa.Table:
-    """Answer a question as a table in memory."""
-    with Asking(settings, question, limits, "arrow") as asking, asking.answer().file as file:
+def ask_table(
+    settings: Settings, question: Question, limits: Limits, *, prepare: Callable[[], object] | None = None
+) -> pa.Table:
+    """Answer a question as a table in memory; `prepare` as of Asking."""
+    with Asking(settings, question, limits, "arrow", prepare=prepare) as asking, asking.answer().file as file:
         return pyarrow.ipc.open_stream(file).read_all()

@@ -14,7 +14,13 @@ class Column(NamedTuple):
 
 _TEXTS = "MAP(VARCHAR, VARCHAR)"
 _REPOSITORY = Column("repository", "VARCHAR", "repository")
+_WATCHED = Column("remote", "VARCHAR", "upstream repository, `HOST/NAME`")
 _SINCE = Column("version", "BIGINT", "version of the repository that brought it")
+_PATTERN = Column("pattern", "VARCHAR", "pattern of paths")
+_SET_BY = (
+    Column("actor", "VARCHAR", "who set it"),
+    Column("set_at", "TIMESTAMP WITH TIME ZONE", "when"),
+)
 
 MEANINGS: Mapping[str, str] = {
     "repositories": "one row for each repository",
@@ -33,9 +39,32 @@ MEANINGS: Mapping[str, str] = {
     "usage": "bytes of all versions of each repository",
     "distributions": "the paths that clients use; as of now, always",
     "sources": "where blobs can be fetched that syncs have left upstream; as of now, always",
+    "served_tags": "the tags of what distributions serve now, by path; as of now, always",
+    "packages": "the packages that SBOMs list, of the manifests that are there",
+    "served_packages": "the packages of what distributions serve now, by path; as of now, always",
+    "sboms": "the SBOMs that are there, and whether they could be read",
     "events": "the audit trail: who did what to what, and who was refused; versions are among them",
     "pulls": "pulls by tag and digest, `tag` empty for those by digest, both where they were not told apart; as of now, always",
+    "hold_rules": "how long content is held below which paths; as of now, always",
+    "hold_decisions": "digests that were released or blocked; as of now, always",
+    "lifecycle": "what is set about the end of content's life; as of now, always",
+    "watched_tags": "tags of upstreams as `entrepot watch` saw them; as of now, always",
+    "watched_changes": "what it saw change, the last 50 changes of each tag; as of now, always",
 }
+
+_PACKAGES = (
+    _REPOSITORY,
+    Column("image", "VARCHAR", "digest of what the SBOM is about; empty where it does not say"),
+    Column("sbom", "VARCHAR", "digest of the SBOM's manifest"),
+    Column("purl", "VARCHAR", "package URL; empty where the SBOM has none"),
+    Column("package", "VARCHAR", "package URL without version and qualifiers; the name where there is none"),
+    Column("type", "VARCHAR", "its type: deb, rpm, apk, pypi, npm and so on; empty without a package URL"),
+    Column("namespace", "VARCHAR", "its namespace: debian, a group, an owner"),
+    Column("name", "VARCHAR", "name"),
+    Column("version", "VARCHAR", "version of the package"),
+    Column("qualifiers", "VARCHAR", "qualifiers of its package URL: arch=amd64&distro=debian-12"),
+    Column("licence", "VARCHAR", "licence that the SBOM concludes, or else declares"),
+)
 
 COLUMNS: Mapping[str, tuple[Column, ...]] = {
     "repositories": (
@@ -69,8 +98,12 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         _REPOSITORY,
         Column("number", "BIGINT", "the version"),
         Column("position", "BIGINT", "0 for the first of several"),
-        Column("kind", "VARCHAR", "remote, repository (of this registry) or bundle"),
-        Column("name", "VARCHAR", "`[http://]HOST/NAME` of a remote, name of a repository, file name of a bundle"),
+        Column("kind", "VARCHAR", "remote, repository (of this registry), bundle or folder"),
+        Column(
+            "name",
+            "VARCHAR",
+            "`[http://]HOST/NAME` of a remote, name of a repository, file name of a bundle, `FOLDER/NAME`",
+        ),
         Column("version", "BIGINT", "of the repository or in the bundle; NULL for a remote"),
     ),
     "changes": (
@@ -211,6 +244,26 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         Column("policy", "VARCHAR", "on_demand or streamed"),
         Column("created_at", "TIMESTAMP WITH TIME ZONE", "when it was left there"),
     ),
+    "served_tags": (
+        Column("path", "VARCHAR", "path that clients use"),
+        _REPOSITORY,
+        Column("tag", "VARCHAR", "tag"),
+        Column("digest", "VARCHAR", "manifest that it points to"),
+        Column("media_type", "VARCHAR", "of the manifest"),
+        _SINCE,
+    ),
+    "packages": _PACKAGES,
+    "served_packages": (Column("path", "VARCHAR", "path that clients use"), *_PACKAGES),
+    "sboms": (
+        _REPOSITORY,
+        Column("image", "VARCHAR", "digest of what it is about; empty where it does not say"),
+        Column("sbom", "VARCHAR", "digest of its manifest"),
+        Column("state", "VARCHAR", "read; unread: not yet; absent: its bytes are not here; invalid: they are no SBOM"),
+        Column("format", "VARCHAR", "SPDX-2.3, CycloneDX-1.5 and so on"),
+        Column("packages", "BIGINT", "packages that are kept of it"),
+        Column("note", "VARCHAR", "what is wrong with it, or was left out"),
+        _SINCE,
+    ),
     "events": (
         Column("happened_at", "TIMESTAMP WITH TIME ZONE", "when"),
         Column("actor", "VARCHAR", "who"),
@@ -227,5 +280,53 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         Column("digest", "VARCHAR", "manifest"),
         Column("pulls", "BIGINT", "how often"),
         Column("last_pulled_at", "TIMESTAMP WITH TIME ZONE", "the last time"),
+    ),
+    "hold_rules": (
+        _PATTERN,
+        Column("duration", "INTERVAL", "how long content is held"),
+        Column("trust_created", "BOOLEAN", "whether the date that an image states counts"),
+        *_SET_BY,
+    ),
+    "hold_decisions": (
+        Column("digest", "VARCHAR", "manifest or index"),
+        Column("action", "VARCHAR", "release or block"),
+        _PATTERN,
+        Column("reason", "VARCHAR", "why"),
+        Column("owner", "VARCHAR", "who answers for it"),
+        Column("actor", "VARCHAR", "who decided"),
+        Column("decided_at", "TIMESTAMP WITH TIME ZONE", "when"),
+        Column("expires_at", "TIMESTAMP WITH TIME ZONE", "when it ends; NULL: not by itself"),
+    ),
+    "lifecycle": (
+        _PATTERN,
+        Column("tag", "VARCHAR", "pattern of tags; empty: all"),
+        Column("end_of_life", "TIMESTAMP WITH TIME ZONE", "when the content's life ends; NULL: not set"),
+        Column("deprecated", "BOOLEAN", "whether every pull is warned"),
+        Column("successor", "VARCHAR", "what to use instead"),
+        Column("message", "VARCHAR", "what else clients are told"),
+        Column("published", "BOOLEAN", "whether dates that vendors publish count"),
+        Column("refuse", "BOOLEAN", "whether pulls after the end of life are refused"),
+        *_SET_BY,
+    ),
+    "watched_tags": (
+        _WATCHED,
+        Column("tag", "VARCHAR", "tag"),
+        Column("digest", "VARCHAR", "what it points to, or did when it vanished"),
+        Column("first_seen", "TIMESTAMP WITH TIME ZONE", "when a watch first saw it"),
+        Column("last_seen", "TIMESTAMP WITH TIME ZONE", "when a watch last saw it"),
+        Column("vanished_at", "TIMESTAMP WITH TIME ZONE", "when it was found to be gone; NULL: it is there"),
+        Column("moved_from", "VARCHAR", "digest before its last move; NULL: it never moved"),
+        Column("moved_at", "TIMESTAMP WITH TIME ZONE", "when that move was seen"),
+        Column("moves", "BIGINT", "how many moves were seen"),
+        Column("signers", "VARCHAR", "who its signatures claim to be from, not verified; NULL: not asked"),
+    ),
+    "watched_changes": (
+        _WATCHED,
+        Column("tag", "VARCHAR", "tag"),
+        Column("kind", "VARCHAR", "new, moved, vanished, returned, signature-lost or signer-changed"),
+        Column("severity", "VARCHAR", "info or warning"),
+        Column("digest", "VARCHAR", "digest after it; NULL: none"),
+        Column("previous", "VARCHAR", "digest before it"),
+        Column("happened_at", "TIMESTAMP WITH TIME ZONE", "when the watch that saw it began"),
     ),
 }

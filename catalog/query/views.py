@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from catalog.filters.companions import SIGNATURE_TYPES
 from catalog.lake.nested_values import MAX_NUMBER, as_nested, with_nested
 from catalog.lake.schema import version_origins_sql
+from catalog.query.package_ranges import CREATE_FOUND
+from catalog.query.package_views import LATEST, package_views, range_macros
 from catalog.query.projection import DERIVED, ProjectedRows, content_key, contents_of
 from catalog.query.view_columns import COLUMNS
 
@@ -122,8 +124,32 @@ _DISTRIBUTIONS = f"""SELECT path, repository, version, private, description,
     {as_nested("distributions", "labels")} AS labels, remote, created_at, updated_at
     FROM lake.main.distributions"""
 _SOURCES = "SELECT repository, digest, size, remote, policy, created_at FROM lake.main.sources"
+_SERVED_TAGS = f"""SELECT path, repository, tag, digest, media_type, version
+    FROM (SELECT path, repository, coalesce(version, {MAX_NUMBER}) AS upto FROM lake.main.distributions
+        WHERE coalesce(remote, '') = '')
+    JOIN (SELECT repository, tag, digest, media_type, version FROM {{records}} WHERE kind = 'tag' AND action = 'add') added
+        USING (repository)
+    WHERE added.version <= upto AND NOT EXISTS (SELECT 1 FROM {{records}} removed WHERE removed.kind = 'tag'
+        AND removed.action = 'remove' AND removed.repository = added.repository AND removed.tag = added.tag
+        AND removed.digest = added.digest AND removed.version > added.version AND removed.version <= upto)"""
 _PULLS = """SELECT repository, tag, digest, sum(pulls)::BIGINT AS pulls, max(last_pulled_at) AS last_pulled_at
     FROM lake.main.pulls GROUP BY repository, tag, digest"""
+
+_OF_LAKE: Mapping[str, str] = {
+    "hold_rules": "SELECT pattern, to_seconds(seconds) AS duration, trust_created, actor, set_at FROM lake.main.hold_rules",
+    "hold_decisions": """SELECT digest, action, pattern, reason, owner, actor, decided_at, expires_at
+    FROM lake.main.hold_decisions""",
+    "lifecycle": """SELECT pattern, tag, end_of_life, deprecated, successor, message, published, refuse, actor, set_at
+    FROM lake.main.lifecycle_rules""",
+}
+
+_OF_WATCHES: Mapping[str, str] = {
+    "watched_tags": """SELECT remote, tag, digest, first_seen, coalesce(last_seen, watched_at) AS last_seen, vanished_at,
+    moved_from, moved_at, moves, signers
+    FROM lake.main.watched_tags JOIN lake.main.watched_remotes USING (remote) WHERE digest IS NOT NULL""",
+    "watched_changes": """SELECT remote, tag, kind, severity, digest, previous, happened_at
+    FROM lake.main.watched_changes""",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +168,16 @@ class AsOf:
         if self.moment is not None:
             return _rows_at(self.clock)
         return _LAKE
+
+    @property
+    def latest(self) -> str:
+        """The version of each repository that counts, as SQL of `repository` and `upto`."""
+        if self.repository:
+            return f"(SELECT {_text(self.repository)} AS repository, {self.version}::BIGINT AS upto)"
+        if self.moment is not None:
+            return f"""(SELECT repository, max(version) AS upto FROM lake.main.records
+                WHERE kind = 'version' AND created_at <= {self.clock} GROUP BY repository)"""
+        return LATEST
 
     @property
     def clock(self) -> str:
@@ -193,11 +229,12 @@ def view_statements(
     as_of: AsOf = NOW,
     *,
     blob_schema: str | None,
+    has_index: bool = False,
     names: frozenset[str] | None = None,
     projection: ProjectedRows | None = None,
 ) -> Iterator[str]:
     """The statements that make the views and macros, where the lake is attached as `lake`, and as `holdings` the record of blobs,
-    whose table is in `blob_schema`; None where it is not there.
+    whose table is in `blob_schema`; None where it is not there. `has_index`: the search index is attached as `search`.
 
     `names` are those that a question uses, in lower case: making the others would take longer than most answers. `projection` is
     the SQL of a projection's rows as of now, if any.
@@ -216,12 +253,20 @@ def view_statements(
         "distributions": _DISTRIBUTIONS,
         "sources": _SOURCES,
         "pulls": _PULLS,
+        **_OF_LAKE,
+        **_OF_WATCHES,
+        "served_tags": _SERVED_TAGS.replace("{records}", projection.records if projection else "lake.main.records"),
+        **package_views(as_of.latest, has_index=has_index),
     }
     for name in COLUMNS:
         if names is None or name in names:
             yield f"CREATE OR REPLACE VIEW {SCHEMA}.{name} AS {views[name]}"
     yield f"CREATE OR REPLACE MACRO {SCHEMA}.moment() AS {as_of.clock}"
     yield f"CREATE OR REPLACE MACRO {SCHEMA}.content_key(of_digest) AS {content_key('of_digest')}"
+    for name, sql in range_macros(as_of.latest, has_index=has_index).items():
+        if names is None or name in names:
+            yield from CREATE_FOUND
+            yield f"CREATE OR REPLACE MACRO {SCHEMA}.{name}(at_name, at_range) AS TABLE {sql}"
     for name in _OF_VERSIONS:
         at, of = f"{name}_at", f"{name}_of"
         if names is None or at in names:

@@ -6,6 +6,7 @@ Times in a budget are those of the machines' clocks, which should agree to a sec
 import fcntl
 import json
 import os
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -107,9 +108,29 @@ class BudgetRow:
         return budget
 
 
+class BudgetMemory:
+    """A budget of this process alone, where there is no home to keep it in."""
+
+    def __init__(self) -> None:
+        self._budget, self._guard = Budget(), threading.Lock()
+
+    def known(self) -> Budget:
+        return self._budget
+
+    def read(self) -> Budget:
+        return self._budget
+
+    def change(self, change: Callable[[Budget], Budget]) -> Budget:
+        with self._guard:
+            self._budget = change(self._budget)
+            return self._budget
+
+
 def open_budget(root: Path, key: str, state: SharedState | None) -> BudgetStore:
-    """Return the budget of an upstream, for all processes of the home or of the shared state."""
-    return BudgetFile(root, key) if state is None else BudgetRow(state, key)
+    """Return the budget of an upstream, for all processes of the home or of the shared state; no home is made for it."""
+    if state is not None:
+        return BudgetRow(state, key)
+    return BudgetFile(root, key) if root.is_dir() else BudgetMemory()
 
 
 def _parse(raw: bytes | str) -> Budget:

@@ -99,15 +99,23 @@ class Upstreams:
         return self._health.in_order(sources, lambda source: source.remote.host)
 
     async def new_transport(
-        self, remote: Remote, *, only_basic: bool = False, anonymous: bool = False
+        self,
+        remote: Remote,
+        *,
+        only_basic: bool = False,
+        anonymous: bool = False,
+        headers: tuple[tuple[str, str], ...] = (),
     ) -> "RemoteTransport":
         """A further connection, which the caller closes; `only_basic` is for other APIs at the same host.
 
-        An `anonymous` one shows what any client would: no login, no client certificate, none of the record's headers.
+        An `anonymous` one shows what any client would: no login, no client certificate, none of the record's headers. `headers`
+        go to the registry alone; with an `Authorization` among them, no other login is sent.
         """
         key = self._key(remote)
         traffic = self._traffic_of(key.remote, key.record)
-        return await asyncio.to_thread(self._connect, key, traffic, only_basic=only_basic, anonymous=anonymous)
+        return await asyncio.to_thread(
+            self._connect, key, traffic, only_basic=only_basic, anonymous=anonymous, headers=headers
+        )
 
     async def identity(self, remote: Remote) -> str:
         """Name, without telling it, who we are to a remote or a mirror of it: another text for another login; empty for nobody.
@@ -184,16 +192,24 @@ class Upstreams:
         return f"waiting for {name} for {seconds:.0f} s" if seconds >= _SHOWN_AFTER else ""
 
     def _connect(
-        self, key: _Key, traffic: Traffic, *, only_basic: bool = False, anonymous: bool = False
+        self,
+        key: _Key,
+        traffic: Traffic,
+        *,
+        only_basic: bool = False,
+        anonymous: bool = False,
+        headers: tuple[tuple[str, str], ...] = (),
     ) -> "RemoteTransport":
         reference, record = key.remote.reference, key.record
         options = record_options(self._options, record, os.environ) if record else self._options
         if anonymous:
             options = replace(options, client_cert=None, client_key=None, headers=())
+        options = replace(options, headers=(*options.headers, *headers))
+        has_login = any(name.lower() == "authorization" for name, _value in headers)
         from catalog.remotes.connections import connect  # on a thread: it loads the HTTP client
 
         def find_credential() -> Credential | None:
-            return None if anonymous else self._keychain.find(reference.registry, reference.repository)
+            return None if anonymous or has_login else self._keychain.find(reference.registry, reference.repository)
 
         return connect(key.remote, record, options, traffic, self._health, find_credential, only_basic=only_basic)
 

@@ -96,15 +96,23 @@ def _stamp(path: Path) -> int:
 
 
 def _value(record: RemoteRecord, what: str, reference: str, environ: Mapping[str, str]) -> str:
-    """Return what a reference stands for: one line of printable ASCII."""
+    """Return what a reference of a record stands for."""
+    try:
+        return value_of_reference(reference, environ, what=f"the {what}")
+    except RemoteUnusable as error:
+        raise unusable(record, error.message) from None
+
+
+def value_of_reference(reference: str, environ: Mapping[str, str], *, what: str) -> str:
+    """Return what `env:NAME` or `file:/PATH` stands for, one line of printable ASCII; raise RemoteUnusable without it."""
     kind, _, name = reference.partition(":")
     try:
         value = environ[name] if kind == "env" else Path(name).read_text(encoding="ascii")
     except (KeyError, OSError, UnicodeDecodeError):
-        raise unusable(record, f"the {what} cannot be read from where the record says") from None
+        raise RemoteUnusable(f"{what} cannot be read from where its reference says") from None
     value = value.strip()
     if not value or not value.isprintable():
-        raise unusable(record, f"the {what} is empty, or more than one line")
+        raise RemoteUnusable(f"{what} is empty, or more than one line")
     return value
 
 

@@ -13,7 +13,7 @@ from oci.digest import Digest
 from oci.errors import ManifestUnknown
 from oci.memory import MemoryStore
 from oci.signing.atomic import pack_atomic
-from oci.signing.pgp_keys import PgpSigner
+from oci.signing.pgp_keys import AtomicSigner
 
 
 def reaching_tags(snapshot: Snapshot, children: Mapping[Digest, Iterable[Digest]]) -> dict[Digest, list[str]]:
@@ -36,7 +36,13 @@ def reaching_tags(snapshot: Snapshot, children: Mapping[Digest, Iterable[Digest]
 
 
 def plan_atomic(
-    catalog: Catalog, latest: Snapshot, digests: Iterable[Digest], signer: PgpSigner, *, identity: str, timestamp: int
+    catalog: Catalog,
+    latest: Snapshot,
+    digests: Iterable[Digest],
+    signer: AtomicSigner,
+    *,
+    identity: str,
+    timestamp: int,
 ) -> list[Change]:
     """Sign each manifest by each name that clients have for it: the tags that it is reached by, or its digest when there is none.
 

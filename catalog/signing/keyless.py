@@ -1,10 +1,12 @@
-"""What signing by an identity changes in a version: sigstore bundles that refer to manifests."""
+"""What signing and attesting by an identity change in a version: sigstore bundles that refer to manifests."""
 
+import json
 from collections.abc import Iterable
 
 from catalog.catalog import Catalog
+from catalog.signing.plan import Document, attested_statement
 from catalog.signing.stored import stage
-from catalog.signing.verification import check_keyless
+from catalog.signing.verification import check_keyless, raw_bundles
 from catalog.versions.changes import AddManifest, Change
 from catalog.versions.snapshot import Snapshot
 from oci.digest import Digest
@@ -33,3 +35,18 @@ def plan_keyless(
         changes.append(AddManifest(pack_bundle(store, bundle, subject, COSIGN_SIGN, created).descriptor))
     stage(catalog, latest.repository, store)
     return changes
+
+
+def plan_keyless_attestation(
+    catalog: Catalog, latest: Snapshot, digest: Digest, document: Document, signer: KeylessSigner, *, created: str
+) -> list[Change]:
+    """Attest a document by a bundle; what the identity has attested stays, and asks no service for anything."""
+    statement = attested_statement(latest.repository, digest, document)
+    wanted = json.loads(statement)
+    if any(signer.verifier.statement_of(one) == wanted for one in raw_bundles(catalog, latest, digest)):
+        return []
+    store, subject = MemoryStore(), catalog.manifests.read(digest, latest.manifests[digest].media_type)
+    (bundle,) = signer.sign([statement])
+    made = pack_bundle(store, bundle, subject, document.predicate_type, created)
+    stage(catalog, latest.repository, store)
+    return [AddManifest(made.descriptor)]

@@ -5,25 +5,39 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from catalog.catalog import Catalog
+from catalog.documents.sboms import sbom_media_type
 from catalog.filters.companions import COMPANION_TAGS
 from catalog.filters.selector import Selector
 from catalog.filters.tags import TagFilter
-from catalog.signing.stored import stage
-from catalog.signing.verification import bundles, tagged_signatures
+from catalog.signing.stored import held_attestations, held_signatures, stage
+from catalog.signing.verification import bundles
 from catalog.versions.changes import AddManifest, Change, SetTag
 from catalog.versions.snapshot import Snapshot
 from oci import mediatypes
 from oci.digest import Digest
 from oci.errors import InvalidInput, ManifestUnknown
-from oci.kinds import signature_tag
+from oci.kinds import attestation_tag, signature_tag
 from oci.manifest import Manifest
 from oci.memory import MemoryStore
 from oci.pack import pack_artifact
-from oci.signing.cosign import pack_signatures, sign_simple
+from oci.signing.cosign import SignatureForm, pack_attestation, pack_signature, sign_simple
 from oci.signing.keys import Signer
-from oci.signing.sigstore_bundle import COSIGN_SIGN, make_statement, pack_bundle, sign_statement
+from oci.signing.sigstore_bundle import (
+    COSIGN_SIGN,
+    PAYLOAD,
+    Envelope,
+    bundle_envelope,
+    make_statement,
+    pack_bundle,
+    sign_envelope,
+    sign_statement,
+)
 
-_SBOM_TYPES = {"spdxVersion": "application/spdx+json", "bomFormat": "application/vnd.cyclonedx+json"}
+_SBOMS = {
+    "https://spdx.dev/Document": ("spdxVersion", "application/spdx+json"),
+    "https://cyclonedx.org/bom": ("bomFormat", "application/vnd.cyclonedx+json"),
+}
+"""What an SBOM of a predicate type has, and its media type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,25 +79,40 @@ def with_held_children(catalog: Catalog, snapshot: Snapshot, digests: Iterable[D
 
 
 def plan_signing(
-    catalog: Catalog, latest: Snapshot, digests: Iterable[Digest], signer: Signer, *, reference: str, created: str
+    catalog: Catalog,
+    latest: Snapshot,
+    digests: Iterable[Digest],
+    signer: Signer,
+    *,
+    reference: str,
+    created: str,
+    form: SignatureForm = "both",
 ) -> list[Change]:
-    """Sign each manifest in both forms, a tag of cosign's and a bundle that refers to it; what the key has signed stays."""
+    """Sign each manifest by a tag of cosign's, a bundle that refers to it, or both; what the key has signed so stays."""
     changes: list[Change] = []
     for digest in digests:
         if digest not in latest.manifests:
             raise ManifestUnknown(f"{digest} is not in version {latest.version} of {latest.repository} any more")
         store = MemoryStore()
-        held = tagged_signatures(catalog, latest, digest)
-        if not any(one.is_for(digest) and one.is_by(signer.verifier) for one in held):
-            manifest = pack_signatures(store, [*held, sign_simple(digest, reference, signer)])
-            changes += [AddManifest(manifest.descriptor), SetTag(signature_tag(digest), manifest.digest)]
-        if not _has_bundle(catalog, latest, digest, signer, COSIGN_SIGN):
+        if form != "bundle":
+            changes += _tag_signature(catalog, latest, digest, signer, store, reference)
+        if form != "tags" and not _has_bundle(catalog, latest, digest, signer, COSIGN_SIGN):
             statement = make_statement(digest, reference, COSIGN_SIGN, {})
             subject = _subject(catalog, latest, digest)
             bundle = pack_bundle(store, sign_statement(statement, signer), subject, COSIGN_SIGN, created)
             changes.append(AddManifest(bundle.descriptor))
         stage(catalog, latest.repository, store)
     return changes
+
+
+def _tag_signature(
+    catalog: Catalog, latest: Snapshot, digest: Digest, signer: Signer, store: MemoryStore, reference: str
+) -> list[Change]:
+    held, signatures = held_signatures(catalog, latest, digest)
+    if any(one.is_for(digest) and one.is_by(signer.verifier) for one in signatures):
+        return []
+    manifest = pack_signature(store, held, sign_simple(digest, reference, signer))
+    return [AddManifest(manifest.descriptor), SetTag(signature_tag(digest), manifest.digest)]
 
 
 def _has_bundle(catalog: Catalog, latest: Snapshot, digest: Digest, signer: Signer, predicate_type: str) -> bool:
@@ -103,8 +132,8 @@ def read_document(data: bytes, predicate_type: str) -> Document:
         found = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"the document is not JSON: {error}") from None
-    wanted = {"https://spdx.dev/Document": "spdxVersion", "https://cyclonedx.org/bom": "bomFormat"}.get(predicate_type)
-    if not isinstance(found, dict) or (wanted and wanted not in found):
+    wanted, media_type = _SBOMS.get(predicate_type, ("", ""))
+    if not isinstance(found, dict) or (wanted and wanted not in found and sbom_media_type(found) != media_type):
         raise InvalidInput(
             f"invalid document: expected {predicate_type} with {wanted}" if wanted else "it is no object"
         )
@@ -112,17 +141,58 @@ def read_document(data: bytes, predicate_type: str) -> Document:
 
 
 def plan_attestation(
-    catalog: Catalog, latest: Snapshot, digest: Digest, document: Document, signer: Signer | None, *, created: str
+    catalog: Catalog,
+    latest: Snapshot,
+    digest: Digest,
+    document: Document,
+    signer: Signer,
+    *,
+    created: str,
+    form: SignatureForm = "bundle",
 ) -> list[Change]:
-    """Attach a document: signed as an in-toto attestation in a bundle, unsigned as an artifact of its own type."""
+    """Attest a document, signed once, by a bundle, a tag of cosign 2's, or both; what the key has attested so stays."""
     store, subject = MemoryStore(), _subject(catalog, latest, digest)
-    if signer:
-        predicate = json.loads(document.data)
-        statement = make_statement(digest, latest.repository, document.predicate_type, predicate)
-        made = pack_bundle(store, sign_statement(statement, signer), subject, document.predicate_type, created)
-    else:
-        keys = json.loads(document.data).keys()
-        kind = next((kind for key, kind in _SBOM_TYPES.items() if key in keys), "application/json")
-        made = pack_artifact(store, kind, [(kind, document.data)], subject=subject)
+    statement = attested_statement(latest.repository, digest, document)
+    held, tagged = held_attestations(catalog, latest, digest)
+    needs_bundle = form != "tags" and not _states(bundles(catalog, latest, digest), statement, signer)
+    needs_tag = form != "bundle" and not _states(tagged, statement, signer)
+    if not (needs_bundle or needs_tag):
+        return []
+    envelope, changes = sign_envelope(statement, signer), list[Change]()
+    if needs_bundle:
+        bundle = bundle_envelope(envelope, signer.verifier)
+        changes.append(AddManifest(pack_bundle(store, bundle, subject, document.predicate_type, created).descriptor))
+    if needs_tag:
+        manifest = pack_attestation(store, held, envelope, document.predicate_type)
+        changes += [AddManifest(manifest.descriptor), SetTag(attestation_tag(digest), manifest.digest)]
+    stage(catalog, latest.repository, store)
+    return changes
+
+
+def _states(envelopes: Iterable[Envelope], statement: bytes, signer: Signer) -> bool:
+    """Return whether the key has signed the statement already, in these bytes."""
+    return any(
+        one.payload == statement and one.payload_type == PAYLOAD and one.is_by(signer.verifier) for one in envelopes
+    )
+
+
+def attested_statement(repository: str, digest: Digest, document: Document) -> bytes:
+    """Return the in-toto statement whose predicate is a document."""
+    return make_statement(digest, repository, document.predicate_type, json.loads(document.data))
+
+
+def plan_attachment(catalog: Catalog, latest: Snapshot, digest: Digest, document: Document) -> list[Change]:
+    """Attach a document as it is, as an artifact of its own type; one whose bytes are attached already stays."""
+    store, subject = MemoryStore(), _subject(catalog, latest, digest)
+    kind = sbom_media_type(json.loads(document.data)) or "application/json"
+    made = pack_artifact(store, kind, [(kind, document.data)], subject=subject)
+    if any(_holds(catalog, latest, one, made.layers[0].digest) for one in latest.referrers.get(digest, ())):
+        return []
     stage(catalog, latest.repository, store)
     return [AddManifest(made.descriptor)]
+
+
+def _holds(catalog: Catalog, latest: Snapshot, referrer: Digest, document: Digest) -> bool:
+    """Return whether a referrer is an artifact of one layer, the document."""
+    manifest = catalog.manifests.read(referrer, latest.manifests[referrer].media_type)
+    return [layer.digest for layer in manifest.layers] == [document]

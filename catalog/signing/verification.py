@@ -1,16 +1,20 @@
 """What is signed in a version: cosign's signature tags and sigstore bundles that refer to a manifest."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from catalog.catalog import Catalog
-from catalog.signing.stored import MAX_PAYLOAD, atomic_signatures, read_manifest
+from catalog.signing.stored import (
+    MAX_PAYLOAD,
+    atomic_signatures,
+    held_attestations,
+    held_signatures,
+    read_manifest,
+)
 from catalog.versions.snapshot import Snapshot
 from oci.digest import Digest
 from oci.errors import EntrepotError, ManifestInvalid
-from oci.kinds import COSIGN_LAYER, signature_tag
-from oci.signing.cosign import SIGNATURE, SimpleSignature, read_signature
 from oci.signing.keys import Verifier
 from oci.signing.pgp_keys import PgpVerifier
 from oci.signing.sigstore_bundle import BUNDLE, COSIGN_SIGN, Envelope, is_about, read_bundle
@@ -47,19 +51,6 @@ class Checked:
     def is_signed(self) -> bool:
         """Return whether the key has signed the manifest in any form."""
         return bool(self.tagged_good or self.bundled_good or self.atomic_good)
-
-
-def tagged_signatures(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> list[SimpleSignature]:
-    """The signatures under cosign's tag for a manifest, in their order; none where there is no such tag."""
-    found = snapshot.tags.get(signature_tag(digest))
-    if found is None:
-        return []
-    manifest = read_manifest(catalog, snapshot, found)
-    return [
-        read_signature(layer.annotations.get(SIGNATURE), catalog.rights.read(snapshot, layer.digest))
-        for layer in manifest.layers
-        if layer.media_type == COSIGN_LAYER and layer.size <= MAX_PAYLOAD
-    ]
 
 
 def raw_bundles(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> Iterator[bytes]:
@@ -99,15 +90,21 @@ def check_atomic(catalog: Catalog, snapshot: Snapshot, digest: Digest, verifier:
 
 def check_signatures(catalog: Catalog, snapshot: Snapshot, digest: Digest, verifier: Verifier) -> Checked:
     """Verify all signatures of a manifest by one key: the signature over the payload, and that the payload is about it."""
-    tagged = tagged_signatures(catalog, snapshot, digest)
-    envelopes = list(bundles(catalog, snapshot, digest))
-    good = [one.statement() for one in envelopes if one.is_for(digest) and one.is_by(verifier)]
-    types = tuple(str(statement.get("predicateType", "")) for statement in good)
+    _, tagged = held_signatures(catalog, snapshot, digest)
+    _, attested = held_attestations(catalog, snapshot, digest)
+    bundled = list(bundles(catalog, snapshot, digest))
+    types, types_attested = _predicate_types(bundled, digest, verifier), _predicate_types(attested, digest, verifier)
     return Checked(
         digest,
         len(tagged),
         sum(one.is_for(digest) and one.is_by(verifier) for one in tagged),
-        len(envelopes),
+        len(bundled),
         types.count(COSIGN_SIGN),
-        types,
+        types + types_attested,
     )
+
+
+def _predicate_types(envelopes: Iterable[Envelope], digest: Digest, verifier: Verifier) -> tuple[str, ...]:
+    """The types of what a key has stated about a manifest."""
+    good = [one.statement() for one in envelopes if one.is_for(digest) and one.is_by(verifier)]
+    return tuple(str(statement.get("predicateType", "")) for statement in good)

@@ -7,7 +7,8 @@ from itertools import islice
 from typing import cast
 
 from catalog.blobs.origins import BlobSource, Policy
-from catalog.lake.connection import Lake, listed
+from catalog.lake.connection import Lake
+from catalog.lake.reading import listed
 from catalog.versions.snapshot import Snapshot
 from oci.digest import Digest
 from oci.remote.address import parse_remote

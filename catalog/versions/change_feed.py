@@ -23,7 +23,8 @@ class CommittedChanges:
 
     `squashed` are versions that are no more; `ended` repositories that are no more, with the last number they had.
 
-    `totals` has what the newest of `versions` hold, None where the record does not say; `quotas`: some were changed.
+    `totals` has what the newest of `versions` hold, None where the record does not say; `quotas`: some were changed; `gates`:
+    rules about pulls were.
 
     `complete` is False when the record has gaps, and everything known before must be read again. `seen` and `position` are
     the counter's value and the last commit that are covered.
@@ -40,6 +41,7 @@ class CommittedChanges:
     totals: Mapping[str, Total | None] = field(default_factory=dict)
     quotas: bool = False
     opened: Sequence[Distribution] = ()
+    gates: bool = False
 
 
 class ChangeFeed:
@@ -89,7 +91,7 @@ class ChangeFeed:
         ended: dict[str, int] = {}
         totals: dict[str, Total | None] = {}
         opened: dict[str, Distribution] = {}
-        distributions = remotes = quotas = False
+        distributions = remotes = quotas = gates = False
         for _, text in reversed(rows):
             note = json.loads(str(text)) if text else {}
             made = note.get("versions", {})
@@ -97,6 +99,7 @@ class ChangeFeed:
             told = note.get("totals", {})
             totals.update({name: Total(*told[name]) if name in told else None for name in made})
             quotas = quotas or bool(note.get("quotas"))
+            gates = gates or bool(note.get("gates"))
             ended.update(note.get("ended", {}))
             for name, gone in note.get("squashed", {}).items():
                 squashed.setdefault(name, set()).update(gone)
@@ -117,6 +120,7 @@ class ChangeFeed:
             totals=totals,
             quotas=quotas,
             opened=tuple(opened.values()),
+            gates=gates,
         )
 
     def acknowledge(self, changes: CommittedChanges) -> None:

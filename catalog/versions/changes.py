@@ -96,6 +96,12 @@ def _tags_hit(latest: Snapshot, change: Change) -> Iterable[str]:
 Requirement = LatestIs | TagsStay
 
 
+def plan_id(base: Snapshot, changes: Iterable[Change]) -> str:
+    """Return what a plan is known by: the same for the same changes of the same version of a repository. Pure."""
+    lines = sorted(map(repr, changes))
+    return str(Digest.of("\n".join([f"{base.repository}@{base.version}", *lines]).encode()))
+
+
 @dataclass(frozen=True, slots=True)
 class Commit:
     """One operation on one repository, which makes one version at most.

@@ -2,7 +2,8 @@
 
 1. Under the write lock: which versions there are, which are served or pinned, and so which may go. 2. Collect the rows that the
 versions to go have, and those of the versions after them that speak of the same tags and digests. 3. Of each (kind, tag, digest)
-what is left: an add and a later remove cancel out, and with the last row that names a blob garbage collection may free it.
+what is left: an add and a later remove cancel out, and with the last row that names a blob garbage collection may free it. A
+manifest keeps when it first came.
 4. Take those rows away and put what is left in their place, with a row for each version gone, all in one transaction.
 """
 
@@ -30,16 +31,22 @@ SELECT unnest(?::BIGINT[]) AS version, unnest(?::BIGINT[]) AS {column}"""
 
 _TOUCHED = f"""CREATE OR REPLACE TEMP TABLE squash_touched AS
 WITH going AS (
-    SELECT records.*, target FROM records JOIN squash_moves USING (version) WHERE {_OF_NAME})
-SELECT * FROM going
-UNION ALL
-SELECT *, version AS target FROM records
-WHERE {_OF_NAME} AND version IN (SELECT target FROM squash_moves)
-    AND {_KEY} IN (SELECT (target, kind, tag, digest) FROM going)"""
+    SELECT records.*, target FROM records JOIN squash_moves USING (version) WHERE {_OF_NAME}),
+touched AS (
+    SELECT * FROM going
+    UNION ALL
+    SELECT *, version AS target FROM records
+    WHERE {_OF_NAME} AND version IN (SELECT target FROM squash_moves)
+        AND {_KEY} IN (SELECT (target, kind, tag, digest) FROM going))
+SELECT touched.* REPLACE (
+    CASE WHEN kind = 'manifest' AND action = 'add' THEN coalesce(touched.created_at, made.created_at) END AS created_at)
+FROM touched LEFT JOIN (
+    SELECT version, created_at FROM records WHERE repository = ? AND kind IN ('version', 'squashed')) AS made USING (version)"""
 
 _LEFT = """CREATE OR REPLACE TEMP TABLE squash_left AS
-SELECT * EXCLUDE (target, net, place) REPLACE (target AS version) FROM (
-    SELECT *, sum(CASE action WHEN 'add' THEN 1 ELSE -1 END) OVER (PARTITION BY target, kind, tag, digest) AS net,
+SELECT * EXCLUDE (target, net, place, came_at) REPLACE (target AS version, came_at AS created_at) FROM (
+    SELECT *, min(created_at) OVER (PARTITION BY target, kind, tag, digest) AS came_at,
+        sum(CASE action WHEN 'add' THEN 1 ELSE -1 END) OVER (PARTITION BY target, kind, tag, digest) AS net,
         row_number() OVER (PARTITION BY target, kind, tag, digest, action ORDER BY version DESC) AS place
     FROM squash_touched)
 WHERE place = 1 AND net <> 0 AND action = CASE WHEN net > 0 THEN 'add' ELSE 'remove' END"""
@@ -218,7 +225,7 @@ class Squasher:
             ("squash_bases", "base", plan.bases),
         ):
             self._lake.read(_PAIRS.format(table=table, column=column), [list(pairs), list(pairs.values())])
-        self._lake.read(_TOUCHED, [name, name])
+        self._lake.read(_TOUCHED, [name, name, name])
         self._lake.read(_LEFT)
         self._lake.read(_HEADS, [name, name])
 

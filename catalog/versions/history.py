@@ -1,12 +1,12 @@
 """What the catalogue tells of its repositories and versions; every method is one query."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import cast
 
 from catalog.filters.facts import Facts
-from catalog.lake.connection import Lake, listed
 from catalog.lake.nested_values import as_nested
+from catalog.lake.reading import Readable, listed
 from catalog.versions.manifest_facts import read_facts
 from catalog.versions.rows import ChangeRow, RepositoryRow, VersionRow
 from catalog.versions.snapshot import Snapshot, version_unknown
@@ -32,12 +32,17 @@ _CHILDREN = as_nested("records", "children")
 class History:
     """Reads versions and membership; usable from any thread."""
 
-    def __init__(self, lake: Lake) -> None:
+    def __init__(self, lake: Readable) -> None:
         self._lake = lake
 
     def repositories(self) -> list[RepositoryRow]:
         """Every repository as of its latest version, by name."""
         return [_repository(row) for row in self._lake.read(_REPOSITORIES.format(where=""))]
+
+    def repositories_from(self, is_wanted: Callable[[str], bool]) -> list[str]:
+        """Return the repositories whose versions came from those remotes that a test of their names wants, by name."""
+        rows = self._lake.read("SELECT DISTINCT repository, name FROM version_origins WHERE kind = 'remote'")
+        return sorted({str(repository) for repository, name in rows if is_wanted(str(name))})
 
     def repository(self, name: str) -> RepositoryRow:
         """One repository as of its latest version; raise NameUnknown."""
@@ -76,6 +81,11 @@ class History:
             [operation_id],
         )
         return frozenset(str(row[0]) for row in rows)
+
+    def made_by(self, operation: str) -> list[str]:
+        """Return the repositories of which an operation, such as `push`, has made a version that is there; one query."""
+        rows = self._lake.read("SELECT DISTINCT repository FROM versions WHERE operation = ? ORDER BY 1", [operation])
+        return [str(row[0]) for row in rows]
 
     def facts(self, snapshot: Snapshot, digests: Collection[Digest]) -> dict[Digest, Facts]:
         """Return what conditions of filters look at in manifests of a version, of those that it holds. One query."""
@@ -140,18 +150,18 @@ class History:
         return {Digest(digest): dict(cast("dict[str, str]", labels or {})) for digest, labels in rows}
 
     def first_seen(self, name: str, digests: Iterable[Digest]) -> dict[Digest, datetime]:
-        """Manifest to when the first version that has brought it was made, of the manifests named."""
+        """Manifest to when the first version that has brought it was made, deleted since or not, of the manifests named."""
         rows = self._lake.read(
-            "SELECT digest, min(versions.created_at) FROM changes JOIN versions "
-            "ON versions.repository = changes.repository AND versions.number = changes.version "
-            "WHERE changes.repository = ? AND kind = 'manifest' AND action = 'add' "
+            "SELECT digest, min(coalesce(records.created_at, made.created_at)) FROM records JOIN versions AS made "
+            "ON made.repository = records.repository AND made.number = records.version "
+            "WHERE records.repository = ? AND kind = 'manifest' AND action = 'add' "
             "AND digest IN (SELECT unnest(string_split(?, ' '))) GROUP BY digest",
             [name, listed(digests)],
         )
         return {Digest(digest): cast("datetime", seen) for digest, seen in rows}
 
 
-def operations_made(lake: Lake, wanted: Collection[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+def operations_made(lake: Readable, wanted: Collection[tuple[str, str]]) -> frozenset[tuple[str, str]]:
     """Return those of repositories with operation ids for which `find_operation` finds something: one question for all."""
     rows = lake.read(
         "SELECT DISTINCT repository, operation_id FROM records WHERE kind IN ('version', 'squashed', 'deleted') "
@@ -162,7 +172,7 @@ def operations_made(lake: Lake, wanted: Collection[tuple[str, str]]) -> frozense
     return frozenset((str(name), str(operation)) for name, operation in rows).intersection(wanted)
 
 
-def find_operation(lake: Lake, name: str, operation_id: str) -> int | None:
+def find_operation(lake: Readable, name: str, operation_id: str) -> int | None:
     """The number of the version that an operation has made in a repository, or that its changes were merged into when that
     version was deleted; 0 when the whole repository was."""
     rows = lake.read(

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import cast
 
 from catalog.filters.facts import Facts, facts_of, is_attestation, is_signature, with_children
-from catalog.lake.connection import Lake, listed
+from catalog.lake.reading import Readable, listed
 from catalog.versions.snapshot import Snapshot
 from oci.digest import Digest
 from oci.kinds import signature_tag
@@ -24,7 +24,7 @@ MAX_DEPTH = 16
 """How deep indexes are looked into, as deep as any copy goes."""
 
 
-def read_facts(lake: Lake, snapshot: Snapshot, digests: Collection[Digest]) -> dict[Digest, Facts]:
+def read_facts(lake: Readable, snapshot: Snapshot, digests: Collection[Digest]) -> dict[Digest, Facts]:
     """The facts of these manifests of a version, by one query; those that the version does not hold are left out.
 
     Of an index those children count that the version holds.

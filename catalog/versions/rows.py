@@ -179,6 +179,13 @@ SELECT 'deferred', '', digest, CASE WHEN min(size) = max(size) THEN min(size) EL
 FROM sources WHERE repository = ? AND version <= ? GROUP BY digest"""
 """The version's own row comes along: in one look at the lake, so that nobody deletes the version between two."""
 
+TAGS_OF_ONE = """
+SELECT kind, tag, digest, any_value(size), any_value(media_type), any_value(artifact_type), any_value(subject)
+FROM records
+WHERE repository = ? AND (kind IN ('tag', 'manifest') AND version <= ? OR kind = 'version' AND version = ?)
+GROUP BY kind, tag, digest HAVING sum(CASE action WHEN 'add' THEN 1 ELSE -1 END) > 0"""
+"""The same without blobs, which takes half as long."""
+
 STEP_OF_ONE = """
 SELECT kind, tag, digest, any_value(size), any_value(media_type), any_value(artifact_type), any_value(subject),
     sum(CASE action WHEN 'add' THEN 1 ELSE -1 END) AS net

@@ -6,7 +6,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from catalog.distributions.records import Distribution, Distributions
-from catalog.lake.connection import Lake, listed
+from catalog.lake.connection import Lake
+from catalog.lake.first_use import ReadAtFirstUse
+from catalog.lake.reading import listed
 from catalog.quotas.quotas import Quotas
 from catalog.quotas.totals import Total
 from catalog.remotes.records import Remotes
@@ -32,11 +34,12 @@ class Snapshots:
         distributions: Distributions,
         remotes: Remotes,
         quotas: Quotas,
+        gates: Sequence[ReadAtFirstUse] = (),
         *,
         limit: int,
     ) -> None:
         self._lake, self._feed, self._distributions, self._limit = lake, feed, distributions, limit
-        self._remotes, self._quotas = remotes, quotas
+        self._remotes, self._quotas, self._gates = remotes, quotas, gates
         self._kept: OrderedDict[tuple[str, int], Snapshot] = OrderedDict()
         self._held = 0
         self._guard, self._learning = threading.Lock(), threading.Lock()
@@ -68,10 +71,7 @@ class Snapshots:
         self._quotas.totals.replace(totals)
 
     def _read_feed(self, *, even_if_current: bool = False) -> None:
-        """Learn what was committed. Only then does the feed count as current, so that nobody is told of an older version.
-
-        While a shared catalogue does not answer, what is known is what was last confirmed.
-        """
+        """Learn what was committed; only then does the feed count as current. Cut off, memory keeps what was last confirmed."""
         if self.is_cut_off and not even_if_current:
             return
         with suppress(CatalogUnavailable):
@@ -90,10 +90,10 @@ class Snapshots:
                 self._distributions.reload()
             else:
                 self._distributions.open(changes.opened)
-            if changes.remotes or not changes.complete:
-                self._remotes.reload()
-            if changes.quotas or not changes.complete:
-                self._quotas.reload()
+            others = [(changes.remotes, self._remotes), (changes.quotas, self._quotas)]
+            for has_changed, records in (*others, *((changes.gates, one) for one in self._gates)):
+                if has_changed or not changes.complete:
+                    records.reload()
             if changes.complete and None not in changes.totals.values():
                 for name, gone in changes.squashed.items():
                     self._drop(name, gone)
@@ -203,6 +203,10 @@ class Snapshots:
             with self._guard:
                 names = self._names = tuple(sorted(self._latest))
         return names
+
+    def numbers(self) -> dict[str, int]:
+        """The latest version of each repository, as far as memory knows; no I/O."""
+        return dict(self._latest)
 
     def number_at(self, found: Distribution) -> int:
         """The number of the version that a distribution serves, as far as memory knows; 0 for none."""

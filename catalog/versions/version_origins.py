@@ -13,8 +13,8 @@ from catalog.lake.nested_values import to_text
 from oci.errors import NameInvalid
 from oci.remote.address import Remote, parse_remote
 
-OriginKind = Literal["remote", "repository", "bundle"]
-"""What an origin is: a repository of another registry, a repository here, or a bundle."""
+OriginKind = Literal["remote", "repository", "bundle", "folder"]
+"""What an origin is: a repository of another registry, a repository here, a bundle, or a folder that a registry has left."""
 
 
 @dataclass(frozen=True, slots=True)

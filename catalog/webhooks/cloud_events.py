@@ -16,7 +16,14 @@ from catalog.commits.commit_log import TagChange, VersionMade
 from catalog.distributions.records import Distribution
 from catalog.settings import Settings
 from catalog.units import format_time
-from catalog.webhooks.records import ACT_DONE, ACT_REFUSED, DISTRIBUTION_CHANGED, VERSION_CREATED, Format
+from catalog.webhooks.records import (
+    ACT_DONE,
+    ACT_REFUSED,
+    DISTRIBUTION_CHANGED,
+    UPSTREAM_EVENTS,
+    VERSION_CREATED,
+    Format,
+)
 
 PREFIX = "entrepot."
 """What the types of our CloudEvents begin with."""
@@ -83,8 +90,8 @@ def distribution_notification(
 
 
 def act_notification(event: Event, position: int, index: int) -> Notification:
-    """Return the notification of an administrative act, or of a refusal, as the audit event has it."""
-    kind = ACT_REFUSED if event.outcome == "refused" else ACT_DONE
+    """Return the notification of an administrative act, a refusal, or a change upstream, as the audit event has it."""
+    kind = ACT_REFUSED if event.outcome == "refused" else UPSTREAM_EVENTS.get(event.action, ACT_DONE)
     data = {
         "actor": event.actor, "action": event.action, "name": event.name, "outcome": event.outcome,
         "reason": event.reason, "address": event.address, "detail": dict(event.detail),

@@ -78,7 +78,7 @@ def plan_runs(hooks: Mapping[str, Hook], waiting: Sequence[Waiting], now: float,
             continue
         done += [one.id for one in events]
         runs += [
-            Run(make_id(), name, hook.deployment, {"request": request}, now)
+            Run(make_id(), name, hook.deployment, request, now)
             for request in requests_of(hook, repository, [one.pushed for one in events])
         ]
     return RunPlan(tuple(runs), tuple(done), min(later, default=None))

@@ -1,7 +1,7 @@
 """Hooks and subscriptions: events from upstreams, and who is notified; in a private document, since it holds secrets."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, TypeVar
@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from catalog.access.policy import Name
 from catalog.filters.tags import TagPattern
-from catalog.parsed_text import checked
+from catalog.parsed_text import checked, describe_faults
 from catalog.path_patterns import PathPattern, matches
 from catalog.settings import Settings
 from catalog.state.documents import StateDocument, open_document
@@ -24,9 +24,21 @@ from oci.remote.address import parse_remote
 Kind = Literal["auto", "docker-distribution", "docker-hub", "harbor", "quay", "github", "cloudevents"]
 Proof = Literal["token", "hmac", "url"]
 Format = Literal["cloudevents", "distribution"]
-VERSION_CREATED, DISTRIBUTION_CHANGED, ACT_DONE, ACT_REFUSED = EVENT_TYPES = (
+VERSION_CREATED, DISTRIBUTION_CHANGED, ACT_DONE, ACT_REFUSED = _OURS = (
     "version.created", "distribution.changed", "act.done", "act.refused",
 )  # fmt: skip
+UPSTREAM_EVENTS: Mapping[str, str] = {
+    "watch-immutable-moved": "upstream.immutable.moved",
+    "watch-tag-new": "upstream.tag.new",
+    "watch-tag-moved": "upstream.tag.moved",
+    "watch-tag-vanished": "upstream.tag.vanished",
+    "watch-tag-returned": "upstream.tag.returned",
+    "watch-signature-lost": "upstream.signature.lost",
+    "watch-signer-changed": "upstream.signer.changed",
+    "watch-more-changes": "upstream.more",
+}
+"""Action of a watch's audit event → type of event."""
+EVENT_TYPES = (*_OURS, *UPSTREAM_EVENTS.values())
 SYNC = "sync-repository/sync-repository"
 RESERVED = frozenset({"remote", "repository"})
 _Record = TypeVar("_Record", bound=BaseModel)
@@ -167,10 +179,3 @@ def read_record(kind: type[_Record], fields: Mapping[str, Any]) -> _Record:
         return kind(**fields)
     except ValueError as error:  # pydantic's is one
         raise InvalidInput(describe_faults(error)) from None
-
-
-def describe_faults(error: ValueError) -> str:
-    """Return what pydantic found wrong, without the values."""
-    faults: Sequence[Any] = getattr(error, "errors", lambda **_: ())(include_input=False, include_url=False)
-    texts = (f"{'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}" for one in faults)
-    return "; ".join(text.removeprefix(": ") for text in texts) or str(error)

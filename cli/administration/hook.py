@@ -177,7 +177,8 @@ def check_hook_request(deployment: str, request: Mapping[str, Any]) -> None:
     """Raise InvalidInput for a request that the sync would refuse; other deployments judge for themselves."""
     from pydantic import ValidationError
 
-    from catalog.webhooks.records import RESERVED, SYNC, describe_faults
+    from catalog.parsed_text import describe_faults
+    from catalog.webhooks.records import RESERVED, SYNC
     from flows.sync.request import SyncRequest
     from oci.errors import InvalidInput
 

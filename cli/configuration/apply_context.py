@@ -53,6 +53,9 @@ class ApplyContext:
             tuple(use.quota for use in self.catalog.quotas.all()),
             tuple(self.catalog.retention_rules.all()),
             self.webhooks.records,
+            tuple(self.catalog.holds.rules()),
+            self.catalog.policies.records,
+            tuple(self.catalog.lifecycles.all()),
         )
         deployments = self.prefect.deployments.all() if self.prefect else []
         return CurrentState(state, tuple(deployments))
@@ -107,7 +110,7 @@ def open_apply_context(
 @contextmanager
 def _prefect(catalog: "Catalog", *, debug: bool) -> Iterator[PrefectAccess]:
     from catalog.running_instance import find_running
-    from flows.orchestration.ad_hoc import prefect_api
+    from flows.orchestration.ad_hoc.server import prefect_api
 
     with prefect_api(catalog.settings, say=say, debug=debug) as api:
         api.wait()

@@ -12,7 +12,10 @@ from catalog.desired_state.entries import (
     CacheEntry,
     DistributionEntry,
     GroupEntry,
+    HoldEntry,
     HookEntry,
+    LifecycleEntry,
+    PolicyGateEntry,
     QuotaEntry,
     RemoteEntry,
     RuleEntry,
@@ -21,10 +24,20 @@ from catalog.desired_state.entries import (
     UserEntry,
 )
 from catalog.desired_state.plan import Address
+from catalog.holds.rules import check_rule
+from catalog.policy.document import TrustPolicy, make_policy
 from cli.configuration.apply_context import CurrentState
 from cli.configuration.desired_entries import DesiredEntry
 from cli.configuration.document import Place
-from cli.configuration.records import hook_fields, quota_of, remote_record, subscription_fields, trust_of
+from cli.configuration.records import (
+    hold_rule,
+    hook_fields,
+    lifecycle_rule,
+    quota_of,
+    remote_record,
+    subscription_fields,
+    trust_of,
+)
 from oci.errors import EntrepotError, InvalidInput
 
 if TYPE_CHECKING:
@@ -101,6 +114,15 @@ def _check(wanted: DesiredEntry, known: ExpectedState, has_version: Callable[[st
                 from catalog.quotas.quotas import check_quota
 
                 check_quota(quota_of(wanted.key, quota))
+            case HoldEntry() as hold:
+                check_rule(hold_rule(wanted.key, hold, datetime.now(UTC)))
+            case PolicyGateEntry() as gate:
+                if not known.has("policies", gate.policy):
+                    yield f"there is no policy {gate.policy}; add it to `policies`"
+            case LifecycleEntry() as lifecycle:
+                lifecycle_rule(wanted.key, lifecycle, datetime.now(UTC))
+            case TrustPolicy() as policy:
+                make_policy(policy.model_dump(mode="json"), where=f"policy {wanted.key}")
             case HookEntry() as hook:
                 yield from _check_hook(wanted, hook, known)
             case SubscriptionEntry() as subscription:

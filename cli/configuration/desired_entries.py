@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from catalog.desired_state.entries import CacheEntry, CatalogEntries, DistributionEntry, GroupEntry, RepositoryEntry
 from catalog.desired_state.plan import Address, DesiredItem
+from catalog.desired_state.present import gate_key
 from cli.configuration.apply_context import CurrentState, deployment_key
 from cli.configuration.document import Place
 from cli.configuration.model import deployments_of, plain_fields
@@ -49,13 +50,16 @@ class DesiredEntry:
 
 def desired_entries_of(entries: CatalogEntries, environment: Mapping[str, str] = os.environ) -> Iterator[DesiredEntry]:
     """Yield every entry of a file; secrets are read here, and nowhere shown."""
-    for kind in ("remotes", "distributions", "caches", "users", "access", "trusts", "quotas", "retention", "hooks",
-                 "subscriptions"):  # fmt: skip
+    for kind in ("remotes", "distributions", "caches", "users", "access", "trusts", "quotas", "retention", "holds",
+                 "policies", "lifecycle", "hooks", "subscriptions"):  # fmt: skip
         for key, entry in getattr(entries, kind).items():
             yield _with_secret(DesiredEntry(kind, _normal_key(kind, key), (kind, key), entry), environment)
     for number, name in enumerate(entries.repositories):
         place = ("repositories", number)
         yield DesiredEntry("repositories", name, place, RepositoryEntry(), has_path=name in entries.distributions)
+    for pattern, gates in entries.gates.items():
+        for number, gate in enumerate(gates):
+            yield DesiredEntry("gates", gate_key(pattern, gate.policy), ("gates", pattern, number), gate)
     for key, members in entries.groups.items():
         yield DesiredEntry("groups", key, ("groups", key), GroupEntry(members=tuple(sorted(set(members)))))
     for name, entry in deployments_of(entries).items():

@@ -7,15 +7,19 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from catalog.desired_state.plan import Address, ApplyPlan, PlanStep, PresentItem
-from cli.administration import quota, remote
+from catalog.lifecycle.rules import parse_lifecycle_scope
+from cli.administration import policy, policy_gate, quota, remote
 from cli.administrator import ACTOR
 from cli.configuration.apply_context import ApplyContext
 from cli.configuration.desired_entries import DesiredEntry
 from cli.configuration.records import (
     cache_record,
     distribution_record,
+    gate_rule,
     grant_of,
+    hold_rule,
     hook_fields,
+    lifecycle_rule,
     quota_of,
     remote_record,
     retention_rule,
@@ -170,6 +174,22 @@ def _put_retention(context: ApplyContext, wanted: DesiredEntry, _step: PlanStep)
     context.catalog.retention_rules.put(retention_rule(wanted.key, _entry(wanted)), actor=ACTOR)
 
 
+def _put_hold(context: ApplyContext, wanted: DesiredEntry, _step: PlanStep) -> None:
+    context.catalog.holds.put_rule(hold_rule(wanted.key, _entry(wanted), datetime.now(UTC)))
+
+
+def _put_policy(context: ApplyContext, wanted: DesiredEntry, _step: PlanStep) -> None:
+    policy.write_policy(context.catalog, wanted.key, _entry(wanted))
+
+
+def _put_gate(context: ApplyContext, wanted: DesiredEntry, _step: PlanStep) -> None:
+    policy_gate.write_gate(context.catalog, gate_rule(wanted.key, _entry(wanted), datetime.now(UTC)))
+
+
+def _put_lifecycle(context: ApplyContext, wanted: DesiredEntry, _step: PlanStep) -> None:
+    context.catalog.lifecycles.put(lifecycle_rule(wanted.key, _entry(wanted), datetime.now(UTC)))
+
+
 def _create_hook(context: ApplyContext, wanted: DesiredEntry, _step: PlanStep) -> None:
     context.webhooks.add_hook(secret=wanted.secret, **hook_fields(wanted.key, _entry(wanted)))
 
@@ -213,6 +233,10 @@ _CREATE: Mapping[str, _Doing] = {
     "trusts": _create_trust,
     "quotas": _put_quota,
     "retention": _put_retention,
+    "holds": _put_hold,
+    "policies": _put_policy,
+    "gates": _put_gate,
+    "lifecycle": _put_lifecycle,
     "hooks": _create_hook,
     "subscriptions": _create_subscription,
     "deployments": _put_deployment,
@@ -243,6 +267,16 @@ def _remove_rule(context: ApplyContext, found: PresentItem) -> None:
         return
 
 
+def _remove_gate(context: ApplyContext, found: PresentItem) -> None:
+    name = str(found.fields["policy"])
+    policy_gate.drop_gate(context.catalog, found.key.removesuffix(f" {name}"), name)
+
+
+def _remove_lifecycle(context: ApplyContext, found: PresentItem) -> None:
+    scope = parse_lifecycle_scope(found.key)
+    context.catalog.lifecycles.delete(*scope, actor=ACTOR, now=datetime.now(UTC))
+
+
 def _remove_deployment(context: ApplyContext, found: PresentItem) -> None:
     if context.prefect is None:
         raise LocalError("no Prefect server was asked; run the command again")
@@ -260,6 +294,10 @@ _REMOVE: Mapping[str, _Removing] = {
     "trusts": lambda context, found: context.accounts.remove_trust(found.key),
     "quotas": lambda context, found: quota.drop_quota(context.catalog, found.key),
     "retention": lambda context, found: context.catalog.retention_rules.delete(found.key, actor=ACTOR),
+    "holds": lambda context, found: context.catalog.holds.delete_rule(found.key, actor=ACTOR, now=datetime.now(UTC)),
+    "policies": lambda context, found: policy.drop_policy(context.catalog, found.key),
+    "gates": _remove_gate,
+    "lifecycle": _remove_lifecycle,
     "hooks": lambda context, found: context.webhooks.remove_hook(found.key),
     "subscriptions": lambda context, found: context.webhooks.remove_subscription(found.key),
     "deployments": _remove_deployment,

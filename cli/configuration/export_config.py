@@ -65,7 +65,14 @@ def to_yaml(value: Mapping[str, Any]) -> str:
     """Return a configuration as YAML, its sections in the order of the model."""
     import yaml  # type: ignore[import-untyped]  # it carries no types
 
-    text: str = yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True, width=120)
+    class Dumper(yaml.SafeDumper):  # type: ignore[misc]  # it carries no types
+        pass
+
+    def represent(dumper: Any, text: str) -> Any:
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+    Dumper.add_representer(str, represent)  # keys in PEM are read by people
+    text: str = yaml.dump(dict(value), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120)
     return f"# Desired state for `entrepot apply`; docs/configuration.md explains it.\n{text}"
 
 
@@ -77,6 +84,9 @@ def write_configuration(seen: "CurrentState") -> dict[str, Any]:
             continue
         if one.kind == "repositories":
             value.setdefault("repositories", []).append(one.key)
+        elif one.kind == "gates":
+            pattern = one.key.removesuffix(f" {written['policy']}")
+            value.setdefault("gates", {}).setdefault(pattern, []).append(written)
         else:
             value.setdefault(one.kind, {})[one.key] = written
     for deployment in seen.deployments:

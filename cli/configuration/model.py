@@ -77,7 +77,7 @@ def _filled(section: str, part: Any) -> Any:
     if part is None:
         return [] if section == "repositories" else part if section == "version" else {}
     if isinstance(part, dict) and section != "version":
-        empty: Any = [] if section == "groups" else {}
+        empty: Any = [] if section in ("groups", "gates") else {}
         return {key: empty if entry is None else entry for key, entry in part.items()}
     return part
 

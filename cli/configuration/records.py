@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 from catalog.desired_state.entries import (
     CacheEntry,
     DistributionEntry,
+    HoldEntry,
     HookEntry,
+    LifecycleEntry,
+    PolicyGateEntry,
     QuotaEntry,
     RemoteEntry,
     RetentionEntry,
@@ -15,11 +18,15 @@ from catalog.desired_state.entries import (
     SubscriptionEntry,
     TrustEntry,
 )
-from catalog.units import parse_duration
+from catalog.units import parse_duration, parse_time
+from cli.administrator import ACTOR
 
 if TYPE_CHECKING:
     from catalog.access.policy import Grant, Trust
     from catalog.distributions.records import Distribution
+    from catalog.holds.rules import HoldRule
+    from catalog.lifecycle.rules import LifecycleRule
+    from catalog.policy.gate_rules import PolicyGateRule
     from catalog.quotas.quotas import Quota
     from catalog.remotes.records import RemoteRecord
     from catalog.retention.rules import RetentionRule
@@ -97,6 +104,32 @@ def retention_rule(name: str, entry: RetentionEntry) -> "RetentionRule":
     from catalog.retention.rules import RetentionRule
 
     return RetentionRule(name=name, line=entry.newest_of, **entry.model_dump(exclude={"newest_of"}))
+
+
+def hold_rule(pattern: str, entry: HoldEntry, now: datetime) -> "HoldRule":
+    """Return the record of a hold."""
+    from catalog.holds.rules import HoldRule
+
+    return HoldRule(pattern, parse_duration(entry.duration), ACTOR, now, entry.trust_created)
+
+
+def gate_rule(key: str, entry: PolicyGateEntry, now: datetime) -> "PolicyGateRule":
+    """Return the record of a gate; its key is that of the plan."""
+    from catalog.policy.gate_rules import PolicyGateRule
+
+    return PolicyGateRule(pattern=key.removesuffix(f" {entry.policy}"), set_by=ACTOR, set_at=now, **entry.model_dump())
+
+
+def lifecycle_rule(scope: str, entry: LifecycleEntry, now: datetime) -> "LifecycleRule":
+    """Return the record of a lifecycle; raise InvalidInput."""
+    from catalog.lifecycle.rules import LifecycleRule, check_lifecycle, parse_lifecycle_scope
+
+    fields: dict[str, Any] = {
+        **entry.model_dump(),
+        "end_of_life": parse_time(entry.end_of_life) if entry.end_of_life else None,
+        "warn_before": parse_duration(entry.warn_before),
+    }
+    return check_lifecycle(LifecycleRule(*parse_lifecycle_scope(scope), ACTOR, now, **fields))
 
 
 def hook_fields(name: str, entry: HookEntry) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import typer
 
 from cli.catalog import opened, settings_of
 from cli.options import Home, Json
-from cli.output import print_json, print_line, print_table
+from cli.output import print_json, print_line, print_table, say
 from oci.errors import CatalogOutdated, InvalidInput, LocalError
 
 if TYPE_CHECKING:
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from catalog.query.question import Question, Value
 
 Shown = Literal["table", "json", "ndjson", "csv", "parquet", "arrow"]
+ShownOption = Annotated[
+    Shown | None,
+    typer.Option("--format", help="Format of the result. Default: by the suffix of --output, else a table."),
+]
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", metavar="FILE", help="Write the answer to a file, whole or not at all.")
+]
 _BINARY = ("parquet", "arrow")
 _ENDINGS: Mapping[str, Shown] = {
     ".json": "json", ".ndjson": "ndjson", ".jsonl": "ndjson", ".csv": "csv", ".parquet": "parquet", ".arrow": "arrow",
@@ -47,13 +54,8 @@ def query(
         str,
         typer.Option("--version", metavar="NAME@NUMBER", help="As of one version of one repository, and of it alone."),
     ] = "",
-    shown: Annotated[
-        Shown | None,
-        typer.Option("--format", help="Format of the result. Default: by the suffix of --output, else a table."),
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", metavar="FILE", help="Write the answer to a file, whole or not at all.")
-    ] = None,
+    shown: ShownOption = None,
+    output: OutputOption = None,
     max_rows: Annotated[
         int | None, typer.Option(help="Refuse an answer of more rows; default: ENTREPOT_QUERY_MAX_ROWS.", min=1)
     ] = None,
@@ -88,7 +90,7 @@ def query(
     else:
         form = choose_form("json" if as_json else shown, output, is_terminal=sys.stdout.isatty())
         question = replace(_read_question(sql, file, named, settings or []), as_of=as_of)
-        _answer(home, question, form, output, max_rows, timeout)
+        answer_question(home, question, form, output, max_rows, timeout)
 
 
 def choose_form(shown: Shown | None, output: Path | None, *, is_terminal: bool) -> Shown:
@@ -103,7 +105,7 @@ def choose_form(shown: Shown | None, output: Path | None, *, is_terminal: bool) 
     return found
 
 
-def _answer(
+def answer_question(
     home: Path | None,
     question: "Question",
     form: Shown,
@@ -111,6 +113,7 @@ def _answer(
     max_rows: int | None,
     timeout: str | None,
 ) -> None:
+    """Ask, and print the answer or write it; raise QueryInvalid, CatalogUnusable or LocalError."""
     from catalog.query.run import Asking, limits_of
     from catalog.units import parse_duration
 
@@ -125,9 +128,10 @@ def _answer(
             if form == "table":
                 from catalog.query.tables import ask_table  # it loads Arrow, which only a table needs
 
-                _print_answer(ask_table(settings, question, limits))
+                _print_answer(ask_table(settings, question, limits, prepare=lambda: _bring_up_index(home)))
             else:
-                with Asking(settings, question, limits, form) as asking, asking.answer().file as answer:
+                asking = Asking(settings, question, limits, form, prepare=lambda: _bring_up_index(home))
+                with asking, asking.answer().file as answer:
                     _write(answer, output)
         except CatalogOutdated:
             if last:
@@ -141,6 +145,13 @@ def _open_once(home: Path | None) -> None:
     """Bring the catalogue up to date, or say that there is none."""
     with opened(home):
         pass
+
+
+def _bring_up_index(home: Path | None) -> None:
+    """Have the packages of SBOMs in the search index; say so where some are not there yet."""
+    with opened(home) as catalog:
+        if not catalog.search.prepare():
+            say("some SBOMs are not read yet, so that packages may be missing; ask again")
 
 
 def _write(answer: BinaryIO, output: Path | None) -> None:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from catalog.units import format_size
-from cli.catalog import opened
+from cli.catalog import ask_catalog, opened
 from cli.options import DryRun, Home, Json, Repository, new_group
 from cli.output import print_fields, print_json, print_table, row_json, time_text
 
@@ -16,8 +16,7 @@ def list_repositories(*, home: Home = None, as_json: Json = False) -> None:
 
     Example: entrepot repository list
     """
-    with opened(home) as catalog:
-        rows = catalog.history.repositories()
+    rows = ask_catalog(home, lambda reader: reader.history.repositories())
     if as_json:
         print_json([row_json(row) for row in rows])
         return
@@ -44,9 +43,9 @@ def show_repository(name: Repository, *, home: Home = None, as_json: Json = Fals
 
     Example: entrepot repository show team/app
     """
-    with opened(home) as catalog:
-        row = catalog.history.repository(name)
-        latest = catalog.history.version(name, row.version)
+    row, latest = ask_catalog(
+        home, lambda reader: (row := reader.history.repository(name), reader.history.version(name, row.version))
+    )
     if as_json:
         print_json({**row_json(row), "latest": row_json(latest)})
         return

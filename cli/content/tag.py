@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from cli import completion
-from cli.catalog import opened
+from cli.catalog import ask_catalog
 from cli.options import Home, Json, new_group
 from cli.output import print_json, print_table, time_text
 
@@ -42,9 +42,8 @@ def list_tags(
     if None not in (version, named.version) and version != named.version:
         raise InvalidInput(f"{reference} and --version {version} are two versions; give one of them")
     version = named.version if version is None else version
-    with opened(home) as catalog:
-        snapshot = catalog.snapshots.get(name, version)
-        pulls = sum_pulls(catalog.pulls.read_one(name))
+    snapshot, counts = ask_catalog(home, lambda reader: (reader.tagged(name, version), reader.pulls(name)))
+    pulls = sum_pulls(counts)
     pulled = {tag: pulls.of_tag(tag, digest) for tag, digest in snapshot.tags.items()}
     found = [(tag, snapshot.tags[tag], snapshot.manifests[snapshot.tags[tag]]) for tag in snapshot.sorted_tags]
     if as_json:

@@ -7,7 +7,7 @@ import typer
 
 from catalog.units import format_size
 from cli import completion
-from cli.catalog import opened
+from cli.catalog import ask_catalog, opened
 from cli.flow_runs import run_here, show_operation
 from cli.forms.command import FormCommand, from_form
 from cli.options import DryRun, Home, Json, Repository, new_group
@@ -16,7 +16,7 @@ from flows.all_flows import RESTORE
 
 if TYPE_CHECKING:
     from catalog.content.diff import VersionDiff
-    from catalog.content.sboms import PackageDiff
+    from catalog.documents.packages import PackageDiff
     from catalog.versions.deletion import SquashReport
     from flows.curate.restore_request import RestoreRequest
     from oci.reference import VersionReference
@@ -38,9 +38,8 @@ def list_versions(name: Repository, *, home: Home = None, as_json: Json = False)
 
     Example: entrepot version list team/app
     """
-    with opened(home) as catalog:
-        rows = catalog.history.versions(name)
-        pinned = {pin.version: pin.note for pin in catalog.pins.of(name)}
+    rows, pins = ask_catalog(home, lambda reader: (reader.history.versions(name), reader.pins(name)))
+    pinned = {pin.version: pin.note for pin in pins}
     if as_json:
         print_json([{**row_json(row), "pinned": row.number in pinned} for row in rows])
         return

@@ -34,7 +34,7 @@ def check_settings(settings: "Settings", environment: Mapping[str, str]) -> Iter
     else:
         count = sum(name.startswith("ENTREPOT_") for name in environment)
         if not warnings:
-            yield ok("settings", f"{count} settings in the environment, all valid")
+            yield ok("settings", f"{count} in the environment, all valid")
 
 
 def check_home(settings: "Settings") -> Iterator[Finding]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import ssl
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -11,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from cli.doctor.finding import Finding, ok
-from cli.doctor.stores import has_older_schema, judge_clock
+from cli.doctor.stores import has_older_schema, is_new_database, judge_clock
 from oci.errors import EntrepotError
 
 if TYPE_CHECKING:
     import httpx
 
-    from catalog.prefect_address import PrefectAddress
+    from catalog.prefect.address import PrefectAddress
     from catalog.settings import Settings
     from oci.remote.address import Remote
 
@@ -30,7 +29,7 @@ def check_upstreams(settings: "Settings") -> Iterator[Finding]:
     """Ask each registry that has a record, a cache or a login of the settings, with the login that there is for it."""
     from catalog.catalog import open_catalog
 
-    if not settings.has_catalog or has_older_schema(settings):
+    if not settings.has_catalog or is_new_database(settings) or has_older_schema(settings):
         yield from asyncio.run(_ask_all(settings, None, sorted(settings.logins)))
         return
     with open_catalog(settings) as catalog:
@@ -93,7 +92,7 @@ def check_prefect(settings: "Settings") -> Iterator[Finding]:
     """Ask Prefect: it answers, its version is ours, pools have workers that live, and no run is late."""
     import httpx
 
-    from catalog.prefect_address import known_addresses
+    from catalog.prefect.address import known_addresses
 
     known = known_addresses(settings)
     if not known:
@@ -157,7 +156,7 @@ def check_dead_runs(settings: "Settings") -> Iterator[Finding]:
     """Look for flow runs whose process is gone."""
     import httpx
 
-    from catalog.prefect_address import known_addresses
+    from catalog.prefect.address import known_addresses
     from flows.recovery.reaper import Reaper
     from flows.recovery.run_locks import locks_folder
 
@@ -194,16 +193,9 @@ def check_dead_runs(settings: "Settings") -> Iterator[Finding]:
 
 
 def _how_to_ask(settings: "Settings", api: "PrefectAddress") -> dict[str, Any]:
-    """Return how an HTTP client of Prefect's API is made: with its login, and through proxies unless it is on this machine."""
-    from oci.remote.network.loopback import is_loopback
+    from catalog.prefect.client_options import client_options
 
-    return {
-        "base_url": api.url,
-        "headers": api.headers(os.environ),
-        "timeout": _ONE_SECONDS,
-        "trust_env": not is_loopback(urlsplit(api.url).hostname or ""),
-        "verify": ssl.create_default_context(cafile=settings.ca_file) if settings.ca_file else True,
-    }
+    return client_options(settings, api, os.environ, seconds=_ONE_SECONDS)
 
 
 def shown_place(url: str) -> str:

@@ -25,6 +25,12 @@ def check_catalog_opens(settings: "Settings") -> Iterator[Finding]:
         text = f"no catalogue in {settings.root}"
         yield Finding("catalogue", "warning", text, "run `entrepot up`, or give another folder by --home")
         return
+    if is_new_database(settings):
+        text = "no release has opened this database yet: it is new"
+        yield Finding(
+            "catalogue", "warning", text, "start the registry, or run `entrepot up`: that makes the catalogue"
+        )
+        return
     if has_older_schema(settings):
         text = "the catalogue is of an older release; it was not opened, since that would update it"
         yield Finding("catalogue", "warning", text, "back it up, then start this release: it updates the catalogue")
@@ -39,6 +45,15 @@ def check_catalog_opens(settings: "Settings") -> Iterator[Finding]:
     yield ok("catalogue", f"{where} opens in {seconds:.1f} s: schema {len(MIGRATIONS)}, {names} repositories")
 
 
+def is_new_database(settings: "Settings") -> bool:
+    """Return whether the catalogue is to be in a PostgreSQL database that has none yet; nothing is written."""
+    if settings.catalog_address is None:
+        return False
+    from catalog.database.looking import holds_lake
+
+    return not holds_lake(settings.catalog_address)
+
+
 def has_older_schema(settings: "Settings") -> bool:
     """Return whether opening the catalogue would update its schema; nothing is written."""
     from catalog.blobs.lake_data import lake_place
@@ -51,6 +66,9 @@ def has_older_schema(settings: "Settings") -> bool:
 
 def check_write_lock(settings: "Settings") -> Iterator[Finding]:
     """Look who holds the write lock; a holder that stays for seconds keeps others from writing."""
+    if is_new_database(settings):
+        yield ok("lock", "the write lock is free: nobody has written yet")
+        return
     look = _holders_in(settings)
     first = look()
     deadline = time.monotonic() + _HELD_SECONDS
@@ -136,15 +154,11 @@ def check_storage(settings: "Settings") -> Iterator[Finding]:
 
 def check_database_clock(settings: "Settings") -> Iterator[Finding]:
     """Compare this machine's clock with the database's."""
-    from catalog.database.opening import open_postgres
-
-    database = open_postgres(settings)
-    if database is None:
+    if settings.catalog_address is None:
         return
-    try:
-        (theirs,) = database.rows("SELECT clock_timestamp()")[0]
-    finally:
-        database.close()
+    from catalog.database.looking import read_clock
+
+    theirs = read_clock(settings.catalog_address)
     yield judge_clock("the database", theirs, datetime.now(theirs.tzinfo))
 
 

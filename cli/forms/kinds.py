@@ -61,7 +61,18 @@ class FieldKind:
             return lambda paths: [path.absolute() for path in paths] or None
         if self.is_list:
             return lambda values: values or None
-        return (lambda path: path.absolute()) if absolute else (lambda value: value)
+        if not absolute:
+            return lambda value: value
+        return _absolute_signer if self.plain is str else lambda path: path.absolute()
+
+
+def _absolute_signer(text: str) -> str:
+    from oci.signing.signers.addresses import absolute_signer  # it loads cryptography
+
+    try:
+        return absolute_signer(text)
+    except InvalidInput:
+        return text  # the form says what is wrong, with the option's name
 
 
 def _is_form_or_none(part: Any) -> bool:

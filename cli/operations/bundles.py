@@ -11,11 +11,11 @@ from cli.explanations import judged, show_judged
 from cli.flow_runs import run_here, show_operation, show_summary
 from cli.forms.command import from_form
 from cli.options import Explain, Home, Json
-from cli.output import print_json, print_line
+from cli.output import print_json, print_line, say
 from flows.all_flows import EXPORT, IMPORT
 
 if TYPE_CHECKING:
-    from flows.bundles.requests import ExportRequest, ImportRequest
+    from flows.bundles.requests import ExportRequest, ExportResult, ImportRequest, ImportResult
 
 
 @from_form(EXPORT.form)
@@ -36,7 +36,9 @@ def export(
     if explain:
         _explain(request, home, as_json=as_json)
         return
-    show_summary(run_here(context, home, EXPORT, request), as_json=as_json)
+    result = run_here(context, home, EXPORT, request)
+    show_summary(result, as_json=as_json)
+    _tell_refused(result)
 
 
 def _explain(request: "ExportRequest", home: Path | None, *, as_json: bool) -> None:
@@ -44,7 +46,7 @@ def _explain(request: "ExportRequest", home: Path | None, *, as_json: bool) -> N
     from catalog.filters.tags import Selection
 
     with opened(home) as catalog:
-        planned = plan_export(catalog, request.versions(), now=datetime.now(UTC))
+        planned = plan_export(catalog, request.versions(), now=datetime.now(UTC), signed_by=request.signed_by)
     show_judged(judged(Selection(planned.kept, planned.dropped)), as_json=as_json)
 
 
@@ -62,5 +64,14 @@ def import_(context: typer.Context, request: "ImportRequest", *, home: Home = No
         return
     for one in result.results:
         show_operation(one, as_json=False)
+    _tell_refused(result)
     if request.dry_run:
         print_line(f"{request.bundle} can be imported")
+
+
+def _tell_refused(result: "ExportResult | ImportResult") -> None:
+    """Say on standard error what trust policies refuse, and what they would refuse."""
+    for name, reason in result.refused.items():
+        say(f"refused: {name}: {reason}")
+    for note in result.notes:
+        say(f"note: {note}")

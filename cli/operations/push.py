@@ -7,7 +7,7 @@ import typer
 from cli.flow_runs import run_here
 from cli.forms.command import from_form
 from cli.options import Home, Json
-from cli.output import MAX_SHOWN, print_fields, print_json, print_line, print_table, say_remarks
+from cli.output import print_changes, print_json, say_remarks
 from flows.all_flows import PUSH
 
 if TYPE_CHECKING:
@@ -43,18 +43,7 @@ def show_pushed(result: "PushResult", *, as_json: bool) -> None:
 
 
 def _print_pushed(result: "PushResult") -> None:
-    changed = [(path, item) for path, item in result.important() if item.action != "unchanged"]
-    if changed:
-        print_table(
-            ("PATH", "TAG", "ACTION", "DIGEST", "BYTES", "REASON"),
-            [
-                (path, item.tag, item.action, item.digest or item.previous, item.size, item.reason)
-                for path, item in changed[:MAX_SHOWN]
-            ],
-        )
-        if len(changed) > MAX_SHOWN:
-            print_line(f"… and {len(changed) - MAX_SHOWN} more (--json has all)")
-        print_line("")
-    print_line(result.summary())
-    if result.flow_run_id:
-        print_fields({"flow run": result.flow_run_id})
+    from flows.runs.plan_tables import CHANGE_HEADS, change_row
+
+    changed = [(path, *change_row(item)) for path, item in result.important() if item.action != "unchanged"]
+    print_changes(("PATH", *CHANGE_HEADS), changed, result.summary(), flow_run=result.flow_run_id)

@@ -13,7 +13,7 @@ from cli.explanations import judged, show_judged
 from cli.flow_runs import run_here
 from cli.forms.command import from_form
 from cli.options import Explain, Home, Json
-from cli.output import MAX_SHOWN, print_fields, print_json, print_line, print_table, say_remarks
+from cli.output import print_changes, print_json, print_line, say_remarks
 from flows.all_flows import SYNC
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def sync(
 ) -> None:
     """Sync tags of an upstream repository into a new version.
 
-    Prefect records the run: the server at ENTREPOT_PREFECT_API_URL, else one that is started for the run.
+    A Prefect server that is there records the run; see ENTREPOT_PREFECT_API_URL.
 
     Example: entrepot sync docker.io/library/alpine alpine --include '3.*'
     """
@@ -43,7 +43,7 @@ def sync(
 
 
 def _explain(request: "SyncRequest", home: Path | None, *, as_json: bool) -> None:
-    from flows.sync.explain import explain_sync
+    from flows.sync.procedure import explain_sync
 
     settings = settings_of(home)
     needs_catalog = settings.has_catalog or request.wanted.asks_content
@@ -62,23 +62,9 @@ def show_result(result: "SyncResult", *, as_json: bool) -> None:
 
 
 def _print_result(result: "SyncResult") -> None:
-    from flows.runs.plan_tables import important_first
+    from flows.runs.plan_tables import CHANGE_HEADS, change_rows
 
     if result.dry_run:
         for tag, reason in result.dropped.items():
             print_line(f"not selected: {tag}: {reason}")
-    changed = [item for item in important_first(result.items) if item.action != "unchanged"]
-    if changed:
-        print_table(
-            ("TAG", "ACTION", "DIGEST", "BYTES", "REASON"),
-            [
-                (item.tag, item.action, item.digest or item.previous, item.size, item.reason)
-                for item in changed[:MAX_SHOWN]
-            ],
-        )
-        if len(changed) > MAX_SHOWN:
-            print_line(f"… and {len(changed) - MAX_SHOWN} more (--json has all)")
-        print_line("")
-    print_line(result.summary())
-    if result.flow_run_id:
-        print_fields({"flow run": result.flow_run_id})
+    print_changes(CHANGE_HEADS, change_rows(result.items), result.summary(), flow_run=result.flow_run_id)

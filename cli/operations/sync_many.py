@@ -10,7 +10,7 @@ from cli import exit_codes
 from cli.flow_runs import run_here
 from cli.forms.command import from_form
 from cli.options import Home, Json
-from cli.output import MAX_SHOWN, print_fields, print_json, print_line, print_table, say, say_remarks
+from cli.output import print_changes, print_json, say, say_remarks
 from flows.all_flows import SYNC_MANY
 
 if TYPE_CHECKING:
@@ -93,14 +93,5 @@ def show_synced(result: "SyncManyResult", *, as_json: bool) -> None:
 
 def _print_synced(result: "SyncManyResult") -> None:
     shown: list[dict[str, Any]] = [one.row() for one in result.important_first() if one.outcome != "unchanged"]
-    if shown:
-        print_table(
-            ("REPOSITORY", "OUTCOME", "VERSION", "TAGS", "BYTES", "ERROR"),
-            [tuple(row.values()) for row in shown[:MAX_SHOWN]],
-        )
-        if len(shown) > MAX_SHOWN:
-            print_line(f"… and {len(shown) - MAX_SHOWN} more (--json has all)")
-        print_line("")
-    print_line(result.summary())
-    if result.flow_run_id:
-        print_fields({"flow run": result.flow_run_id})
+    heads = ("REPOSITORY", "OUTCOME", "VERSION", "TAGS", "BYTES", "ERROR")
+    print_changes(heads, [tuple(row.values()) for row in shown], result.summary(), flow_run=result.flow_run_id)

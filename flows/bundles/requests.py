@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -12,7 +12,9 @@ from flows.forms.faults import misfit
 from flows.forms.fields import RepositoryName
 from flows.forms.filters import Filters
 from flows.forms.modes import Mode
+from flows.forms.order import FieldOrder
 from flows.forms.parameters import Argument, Option
+from flows.forms.shared_fields import TrustPolicyName
 
 if TYPE_CHECKING:
     from catalog.bundles.format import Contents
@@ -23,8 +25,11 @@ if TYPE_CHECKING:
 class ExportRequest(Filters):
     """Write versions of repositories, or what filters select of them, into a bundle."""
 
+    field_order: ClassVar[FieldOrder] = FieldOrder(("version", "since", "signed_by"))
+
     bundle: Annotated[Path, Argument("BUNDLE")] = Field(
         title="Bundle",
+        examples=["app-7.tar"],
         description="Bundle to write on the worker's machine: a folder, or a file ending in `.tar`. It must not exist yet.",
     )
     repositories: Annotated[tuple[RepositoryName, ...], Argument("NAME", completes="repository")] = Field(
@@ -35,6 +40,9 @@ class ExportRequest(Filters):
     )
     since: Annotated[int, Option(metavar="N")] = Field(
         default=0, ge=0, title="Since", description="Leave out what this version of one repository already has."
+    )
+    signed_by: TrustPolicyName = Field(
+        default="", title="Signed by", description="Leave out tags whose image this trust policy refuses."
     )
 
     @model_validator(mode="after")
@@ -59,15 +67,25 @@ class ImportRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     bundle: Annotated[Path, Argument("BUNDLE")] = Field(
-        title="Bundle", description="Bundle on the worker's machine: a folder, or a file ending in `.tar`."
+        title="Bundle",
+        examples=["app-7.tar"],
+        description="Bundle on the worker's machine: a folder, or a file ending in `.tar`.",
     )
     mode: Mode = Field(
         default="mirror",
         title="Mode",
         description="`mirror` makes each version exactly the bundle's; `additive` keeps what is there.",
     )
+    signed_by: TrustPolicyName = Field(
+        default="",
+        title="Signed by",
+        description="Leave out tags whose image this trust policy refuses; a tag that is here stays as it is.",
+    )
     dry_run: Annotated[
-        bool, Field(title="Dry run", description="Check the bundle's document and base only, and change nothing.")
+        bool,
+        Field(
+            title="Dry run", description="Check the bundle's document, base and signatures only, and change nothing."
+        ),
     ] = False
 
 
@@ -79,6 +97,8 @@ class ExportResult:
     contents: "Contents"
     flow_run_id: str
     not_selected: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def summary(self) -> str:
         """Return one line for a log, a flow run's state and a terminal."""
@@ -86,7 +106,9 @@ class ExportResult:
             f"{one.repository} version {one.version}" + (f" since {one.since}" if one.since else "")
             for one in self.contents.versions
         )
-        return f"{self.bundle}: {versions}; {format_size(self.contents.bytes)} in {len(self.contents.blobs)} blobs"
+        refused = f"; {len(self.refused)} refused by trust policies" if self.refused else ""
+        size = f"{format_size(self.contents.bytes)} in {len(self.contents.blobs)} blobs"
+        return f"{self.bundle}: {versions}; {size}{refused}"
 
     def to_json(self) -> dict[str, object]:
         """Return the same for programs; sizes in bytes."""
@@ -98,17 +120,21 @@ class ExportResult:
             ],
             "blobs": {"count": len(self.contents.blobs), "bytes": self.contents.bytes},
             "not_selected": dict(self.not_selected),
+            "refused": dict(self.refused),
+            "notes": list(self.notes),
             "flow_run_id": self.flow_run_id or None,
         }
 
 
 @dataclass(frozen=True, slots=True)
 class ImportResult:
-    """A bundle that was imported; one result per repository."""
+    """A bundle that was imported; one result per repository. `refused` has all that trust policies keep out, by `NAME:TAG`."""
 
     bundle: Path
     results: "tuple[OperationResult, ...]"
     flow_run_id: str
+    refused: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def summary(self) -> str:
         """Return one line for a log, a flow run's state and a terminal."""
@@ -119,5 +145,7 @@ class ImportResult:
         return {
             "bundle": str(self.bundle),
             "repositories": [result.to_json() for result in self.results],
+            "refused": dict(self.refused),
+            "notes": list(self.notes),
             "flow_run_id": self.flow_run_id or None,
         }

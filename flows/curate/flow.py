@@ -2,9 +2,6 @@
 
 from datetime import UTC, datetime
 
-from prefect import flow
-from prefect.client.schemas.objects import State
-
 from catalog.catalog import Catalog
 from catalog.content.edits import apply_edits
 from catalog.content.restore import plan_towards
@@ -13,6 +10,8 @@ from catalog.versions.snapshot import Snapshot
 from catalog.versions.version_origins import repository_origins
 from flows.curate.request import CurateRequest
 from flows.curate.selection import select_curation
+from flows.engine.endings import FlowEnd
+from flows.engine.flows import flow
 from flows.runs.operation import Operation, OperationResult
 from flows.runs.operation_flow import run_operation
 from oci.errors import InvalidInput
@@ -68,10 +67,8 @@ def _message(request: CurateRequest) -> str:
 @flow(
     name="curate-repository",
     flow_run_name="curate {request.repository}",
-    persist_result=False,
-    validate_parameters=True,
 )
-async def curate_repository(request: CurateRequest) -> "State[OperationResult]":
+async def curate_repository(request: CurateRequest) -> FlowEnd[OperationResult]:
     """Make one version of what is chosen, recursively: images, children of indexes, signatures and other companions."""
     return await run_operation(
         lambda catalog: prepare_curation(catalog, request, now=datetime.now(UTC)),

@@ -1,6 +1,6 @@
 """The form of a curation: the parameters of the flow, the options of the command."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -12,12 +12,11 @@ from flows.forms.faults import misfit
 from flows.forms.fields import RepositoryName, SelectorText, TagName, TagPatternField
 from flows.forms.filters import Filters
 from flows.forms.modes import Mode
+from flows.forms.order import FieldOrder
 from flows.forms.parameters import Argument, Metavar, Option
-from flows.forms.shared_fields import DryRun
+from flows.forms.shapes import DIGEST, TAG_EDIT, Shape
+from flows.forms.shared_fields import DryRun, Expect
 from oci.digest import Digest
-
-PlanId = Annotated[str, AfterValidator(lambda text: text and checked(Digest.parse)(text)), Metavar("PLAN")]
-"""The digest of a plan, as a dry run reports it; empty: any plan."""
 
 
 class CurateSource(Filters):
@@ -27,7 +26,7 @@ class CurateSource(Filters):
     tags: tuple[TagName, ...] = Field(
         default=(), title="Tags", description="Select these tags, besides what the filters select."
     )
-    digests: tuple[Annotated[str, AfterValidator(checked(Digest.parse))], ...] = Field(
+    digests: tuple[Annotated[str, AfterValidator(checked(Digest.parse)), Shape(DIGEST)], ...] = Field(
         default=(), title="Digests", description="Select these manifests."
     )
 
@@ -49,6 +48,11 @@ class CurateSource(Filters):
 class CurateRequest(Filters):
     """Make a version of a repository from tags and digests of repositories here. Nothing is copied."""
 
+    field_order: ClassVar[FieldOrder] = FieldOrder(
+        ("sources", "include", "exclude", "newest", "platforms", "mode", "dry_run", "tag", "untag", "remove"),
+        ("allow_empty", "expect"),
+    )
+
     repository: Annotated[RepositoryName, Argument("NAME", completes="repository")] = Field(
         title="Repository", description="Repository that gets the new version."
     )
@@ -64,7 +68,13 @@ class CurateRequest(Filters):
         description="`mirror` makes the version exactly the selection; `additive` keeps what is there.",
     )
     tag: Annotated[
-        tuple[Annotated[str, AfterValidator(checked(TagEdit.parse)), Metavar("NEW=TAG")], ...], Option("--tag")
+        tuple[
+            Annotated[
+                str, AfterValidator(checked(TagEdit.parse)), Shape(TAG_EDIT, ("stable=v1.4",)), Metavar("NEW=TAG")
+            ],
+            ...,
+        ],
+        Option("--tag"),
     ] = Field(
         default=(), title="Tag", description="Set a tag after the selection: `NEW=TAG` or `NEW=DIGEST`. Repeatable."
     )
@@ -77,11 +87,7 @@ class CurateRequest(Filters):
         description="Remove tags that match, or a digest, with content that belongs to them alone. Repeatable.",
     )
     allow_empty: bool = Field(default=False, title="Allow empty", description="Allow a version without content.")
-    expect: PlanId = Field(
-        default="",
-        title="Expect",
-        description="Commit only if the plan is the one that a dry run has reported.",
-    )
+    expect: Expect = ""
     dry_run: DryRun = False
 
     @model_validator(mode="after")

@@ -1,12 +1,11 @@
 """The flow `restore-version`: the content of an old version as a new one."""
 
-from prefect import flow
-from prefect.client.schemas.objects import State
-
 from catalog.catalog import Catalog
 from catalog.content.restore import plan_towards
 from catalog.versions.version_origins import repository_origins
 from flows.curate.restore_request import RestoreRequest
+from flows.engine.endings import FlowEnd
+from flows.engine.flows import flow
 from flows.runs.operation import Operation, OperationResult
 from flows.runs.operation_flow import run_operation
 
@@ -28,10 +27,8 @@ def prepare_restore(catalog: Catalog, request: RestoreRequest) -> Operation:
 @flow(
     name="restore-version",
     flow_run_name="restore {request.repository} to version {request.version}",
-    persist_result=False,
-    validate_parameters=True,
 )
-async def restore_version(request: RestoreRequest) -> "State[OperationResult]":
+async def restore_version(request: RestoreRequest) -> FlowEnd[OperationResult]:
     """Make a new version with the content of an old one. Nothing is copied: versions never lose content while they exist."""
     return await run_operation(
         lambda catalog: prepare_restore(catalog, request), actor="restore-version", dry_run=request.dry_run

@@ -43,7 +43,7 @@ def demo_request(settings: Settings, remote: str) -> PipelineRequest:
         curated=CURATED,
         built=BUILT,
         context=context,
-        key=_make_key(folder),
+        key=str(_make_key(folder)),
         document=folder / "sbom.spdx.json",
         bundles=folder / "bundles",
     )

@@ -19,3 +19,8 @@ def misfit(text: str) -> PydanticCustomError:
 def fill_names(text: str, name_of: Callable[[str], str]) -> str:
     """Return the text with each field in braces as `name_of` names it."""
     return re.sub(r"\{(\w+)\}", lambda found: name_of(found[1]), text)
+
+
+def credentials_left_out(what: str) -> str:
+    """Return the message for an address that holds a login, which Prefect would show; `what` names the address."""
+    return f"leave credentials out of the {what}; they are read from auth.json, config.json or ENTREPOT_LOGINS"

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from catalog.lake.wide_patterns import respell
+from catalog.prefect.run_parameters import flat_parameters
 from catalog.units import format_duration, parse_duration
 
 Renames = Mapping[str, tuple[str, str]]
@@ -46,19 +47,17 @@ def older_names(flow_name: str) -> Callable[[Any], Any]:
 
 
 def renew_parameters(flow_name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters of a flow's run with fields and patterns of paths in its request as they are written now.
+    """Return the parameters of a flow's run, its fields and patterns of paths, as they are written now.
 
     Prefect's server knows the fields of now only. What is renewed already stays, so that doing it again changes nothing.
     """
-    request = parameters.get("request")
-    if not isinstance(request, Mapping):
-        return dict(parameters)
+    fields = flat_parameters(parameters)
     patterns = {
-        name: [_respelled(pattern) for pattern in request[name]]
+        name: [_respelled(pattern) for pattern in fields[name]]
         for name in _PATTERNS.get(flow_name, ())
-        if isinstance(request.get(name), list)
+        if isinstance(fields.get(name), list)
     }
-    return {**parameters, "request": _renamed(OLDER_NAMES.get(flow_name, {}), {**request, **patterns})}
+    return _renamed(OLDER_NAMES.get(flow_name, {}), {**fields, **patterns})
 
 
 def _renamed(names: Renames, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,13 +3,27 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from catalog.blobs.origins import Policy
+from catalog.parsed_text import checked, text_of_path
 from flows.forms.fields import CompanionText, DurationField, TagPatternField
-from flows.forms.parameters import Option, Switch
+from flows.forms.order import FromBlock
+from flows.forms.parameters import Metavar, Option, Switch
+from flows.forms.shapes import DIGEST_OR_NOTHING, SIGNER, Shape
+from oci.digest import Digest
+from oci.signing.signers.addresses import parse_signer
 
 DryRun = Annotated[bool, Field(title="Dry run", description="Report what would change, and change nothing.")]
+
+Expect = Annotated[
+    str,
+    AfterValidator(lambda text: text and checked(Digest.parse)(text)),
+    Shape(DIGEST_OR_NOTHING),
+    Metavar("PLAN"),
+    Field(title="Expect", description="Commit only if the plan is the one that a dry run has reported."),
+]
+"""The digest of a plan, as a dry run reports it; empty: any plan."""
 
 Include = Annotated[
     tuple[TagPatternField, ...],
@@ -44,6 +58,26 @@ DownloadPolicy = Annotated[
     ),
 ]
 
+SigningKeyText = Annotated[
+    Annotated[
+        str, BeforeValidator(text_of_path), AfterValidator(checked(parse_signer)), Shape(SIGNER, ("release.key",))
+    ]
+    | None,
+    Option(metavar="KEY", absolute=True),
+    FromBlock("entrepot-signing-key"),
+]
+"""A path of a private key, or the URI of a signer; it holds no secret."""
+
+Logins = Annotated[
+    Path | None,
+    Option(absolute=True),
+    FromBlock("entrepot-upstream-login"),
+    Field(
+        title="Logins",
+        description="File of logins on the worker's machine, as podman writes it. Default: where podman and docker keep them.",
+    ),
+]
+
 TrustConfig = Annotated[
     Path | None,
     Option(absolute=True),
@@ -68,3 +102,6 @@ TimeLimit = Annotated[
     DurationField,
     Field(title="Time limit", description="End after this time; the next run continues there. `0`: no limit."),
 ]
+
+TrustPolicyName = Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9._-]{0,63})?$"), Metavar("POLICY")]
+"""The name of a trust policy; empty: none."""

@@ -5,12 +5,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
-from prefect.runtime import flow_run
-
-from catalog.catalog import Catalog, open_catalog
+from catalog.catalog import Catalog
 from catalog.content.copy_ends import RepositoryTarget
 from catalog.settings import Settings, read_settings
 from catalog.signing.stored import stage
@@ -18,12 +13,17 @@ from catalog.units import format_time
 from catalog.versions.changes import AddManifest, SetTag
 from catalog.versions.snapshot import Snapshot
 from catalog.work_roots import allowed_path
+from flows.engine.current import recorded_run_id, run_id, run_logger
+from flows.engine.endings import FlowEnd
+from flows.engine.flows import flow
+from flows.engine.tasks import task
 from flows.image_build.buildah import Build, Buildah
 from flows.image_build.request import BuildRequest
+from flows.runs.catalog import open_for_run
 from flows.runs.operation import Operation, OperationResult
 from flows.runs.operation_flow import finish_operation
 from flows.runs.pull_command import registry_url
-from flows.sign.request import read_signer
+from flows.sign.signers import read_signer
 from oci.copy import copy_graph
 from oci.digest import Digest
 from oci.errors import InvalidInput
@@ -54,12 +54,12 @@ def find_build(settings: Settings, request: BuildRequest) -> Build:
 
 def make_buildah(settings: Settings) -> Buildah:
     """buildah with a storage of its own, whose output goes to the flow's log; raise BuilderMissing."""
-    log, host = get_run_logger(), registry_url(settings).partition("://")[2]
+    log, host = run_logger(), registry_url(settings).partition("://")[2]
     insecure = [*settings.insecure_registries, *([] if settings.tls_cert else [host])]
     return Buildah(settings.root / "build", insecure=insecure, on_line=lambda line: log.info("%s", line))
 
 
-@task(name="build-image", cache_policy=NO_CACHE)
+@task(name="build-image")
 async def build_layout(buildah: Buildah, build: Build, scratch: Path) -> Path:
     """Run buildah."""
     layout = scratch / "layout"
@@ -98,7 +98,7 @@ def add_provenance(
             "platform": build.platform,
         },
         materials=materials,
-        run_id=str(flow_run.id),
+        run_id=recorded_run_id() or run_id(),
         started=times[0],
         finished=times[1],
     )
@@ -131,17 +131,15 @@ def _now() -> str:
 @flow(
     name="build-image",
     flow_run_name="build {request.repository}:{request.tag}",
-    persist_result=False,
-    validate_parameters=True,
 )
-async def build_image(request: BuildRequest) -> "State[OperationResult]":
+async def build_image(request: BuildRequest) -> FlowEnd[OperationResult]:
     """Build, take the image in, and make one version with its tag and its provenance. A failed build changes nothing."""
     settings = read_settings()
     signer = read_signer(settings, request.key) if request.key or settings.signing_key else None
     build, started = await asyncio.to_thread(find_build, settings, request), _now()
     buildah = make_buildah(settings)
     # Opened meanwhile: it takes as long as a small build.
-    opening = asyncio.create_task(asyncio.to_thread(open_catalog, settings))
+    opening = asyncio.create_task(asyncio.to_thread(open_for_run, settings))
     try:
         with tempfile.TemporaryDirectory(prefix="build-", dir=settings.root / "build") as folder:
             scratch = Path(folder)

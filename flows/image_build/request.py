@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flows.forms.fields import PlatformText, RepositoryName, TagName
 from flows.forms.parameters import Argument, Option, SetBy
+from flows.forms.shared_fields import SigningKeyText
 
 
 class BuildRequest(BaseModel):
@@ -19,7 +20,9 @@ class BuildRequest(BaseModel):
     )
     tag: Annotated[TagName, SetBy("NAME[:TAG]")] = Field(default="latest", title="Tag", description="Tag of the image.")
     context: Annotated[Path, Argument("CONTEXT", absolute=True)] = Field(
-        title="Context", description="Folder on the worker's machine with the files that the build may use."
+        title="Context",
+        examples=["app"],
+        description="Folder on the worker's machine with the files that the build may use.",
     )
     containerfile: Annotated[Path | None, Option("--file", "-f")] = Field(
         default=None,
@@ -37,7 +40,7 @@ class BuildRequest(BaseModel):
     platform: PlatformText | None = Field(
         default=None, title="Platform", description="Build for this platform. Default: the machine's."
     )
-    key: Annotated[Path | None, Option(absolute=True)] = Field(
+    key: SigningKeyText = Field(
         default=None,
         title="Key",
         description="Sign the provenance with this PEM key. Default: the provenance is attached unsigned.",

@@ -15,16 +15,20 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.flows import Flow, load_flow_from_entrypoint
-from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 
+from catalog.prefect.run_parameters import flat_parameters
+from flows.console.blocks import register_blocks
+from flows.console.form_flow import parameter_schema_of
 from flows.forms.older_parameters import renew_parameters
-from flows.orchestration.home import WORK_POOL
+from flows.orchestration.servers.home import WORK_POOL
 from oci.errors import LocalError
 
 ENGINE = "python -m flows.orchestration.engine"
-_VERSION = "paths-"
+_VERSION = "fields-"
 """What the version of a deployment begins with whose schedules hold the fields and patterns of now."""
+_WRAPPED = "paths-"
+"""The same of those whose schedules hold them within a parameter `request`."""
 
 PREFECT_FILE = Path(__file__).resolve().parent.parent.parent / "prefect.yaml"
 
@@ -89,12 +93,15 @@ def register_deployments(
 def register(file: Path = PREFECT_FILE, *, own: bool = False) -> int:
     """Register with the server of PREFECT_API_URL, `own` if it is ours; return how many deployments were written."""
     with get_client(sync_client=True) as client:
-        return sum(registered.changed for registered in register_deployments(client, file, own=own))
+        changed = sum(registered.changed for registered in register_deployments(client, file, own=own))
+        if changed:
+            register_blocks()
+        return changed
 
 
 def _register(client: SyncPrefectClient, declared: Mapping[str, Any]) -> Registered:
     flow: Flow[..., Any] = load_flow_from_entrypoint(declared["entrypoint"], use_placeholder_flow=False)
-    schema = parameter_schema(flow).model_dump(exclude_unset=True)
+    schema = parameter_schema_of(flow)
     version, full_name = fingerprint(declared, schema), f"{flow.name}/{declared['name']}"
     try:
         found = client.read_deployment_by_name(full_name)
@@ -134,10 +141,12 @@ def _renew_schedules(client: SyncPrefectClient, flow_name: str, found: Deploymen
 
     It is done before the version says so: killed in between, the next start does it again.
     """
-    if (found.version or "").startswith(_VERSION):
+    version = found.version or ""
+    if version.startswith(_VERSION):
         return
     for schedule in found.schedules:
-        parameters = renew_parameters(flow_name, schedule.parameters)
+        given = schedule.parameters
+        parameters = flat_parameters(given) if version.startswith(_WRAPPED) else renew_parameters(flow_name, given)
         if parameters != schedule.parameters:
             client.update_deployment_schedule(found.id, schedule.id, parameters=parameters)
 

@@ -4,16 +4,17 @@ import logging
 import os
 import runpy
 import sys
-from collections.abc import Mapping
 from uuid import UUID
 
 import httpx
 
+from catalog.prefect.run_parameters import flat_parameters
 from catalog.settings import read_settings
 from flows.forms.run_tags import run_tags
-from flows.orchestration.tether import die_with_parent
+from flows.orchestration.processes.tether import die_with_parent
 from flows.recovery.run_locks import hold_run, locks_folder
 from flows.runs.catalog import catalog_ahead
+from oci.traces.start import start_tracing, stop_tracing
 
 log = logging.getLogger(__name__)
 
@@ -24,22 +25,32 @@ def main() -> None:
     run_id = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("PREFECT__FLOW_RUN_ID", "")
     if run_id:
         hold_run(locks_folder(settings), run_id)
-    with catalog_ahead(settings):
-        if run_id:
-            tag_run(run_id)
-        runpy.run_module("prefect.engine", run_name="__main__")
+    fault = start_tracing(
+        os.environ, "entrepot-flows", is_global=True
+    )  # Prefect's engine traces its runs and tasks too
+    if fault:
+        log.warning("%s", fault)
+    try:
+        with catalog_ahead(settings):
+            if run_id:
+                prepare_run(run_id)
+            runpy.run_module("prefect.engine", run_name="__main__")
+    finally:
+        stop_tracing()
 
 
-def tag_run(run_id: str) -> None:
-    """Give the flow run of a deployment its tags, by the parameters that Prefect keeps; a run does not fail for that."""
+def prepare_run(run_id: str) -> None:
+    """Give the flow run of a deployment its tags, and parameters as they are written now; a run does not fail for that."""
     from prefect.client.orchestration import get_client
     from prefect.exceptions import PrefectException
 
     try:
         with get_client(sync_client=True) as client:
             run = client.read_flow_run(UUID(run_id))
-            request = run.parameters.get("request")
-            wanted = run_tags(request if isinstance(request, Mapping) else run.parameters)
+            fields = flat_parameters(run.parameters)
+            if fields != run.parameters:  # of an earlier release
+                client.update_flow_run(run.id, parameters=fields)
+            wanted = run_tags(fields)
             if not set(wanted) <= set(run.tags):
                 client.update_flow_run(run.id, tags=[*dict.fromkeys((*run.tags, *wanted))])
     except (PrefectException, httpx.HTTPError, ValueError) as error:

@@ -13,21 +13,21 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPSHandler, ProxyHandler, build_opener
 
 from catalog.access.store import ADMINISTRATOR, ensure_administrator, password_file
-from catalog.prefect_address import PrefectAddress, ensure_login
+from catalog.prefect.address import PrefectAddress, ensure_login
 from catalog.running_instance import Running, write_running
 from catalog.settings import Settings, check_address
 from flows.demo import upstream as demo
-from flows.orchestration.home import (
-    is_answering,
+from flows.direct.find_server import is_answering
+from flows.orchestration.processes.children import Child, Processes, check_port_is_free
+from flows.orchestration.processes.restarts import Restarted
+from flows.orchestration.servers.home import (
     prefect_environment,
     prepare_home,
     quiet_environment,
     set_environment,
     worker_environment,
 )
-from flows.orchestration.processes import Child, Processes, check_port_is_free
-from flows.orchestration.restarts import Restarted
-from flows.orchestration.server_process import PrefectProcess, loopback_socket
+from flows.orchestration.servers.process import PrefectProcess, loopback_socket
 from flows.runs.pull_command import registry_url
 from oci.remote.network.loopback import is_loopback
 

@@ -11,7 +11,7 @@ from prefect.client.orchestration import get_client
 from prefect.workers.process import ProcessWorker
 
 from catalog.settings import read_settings
-from flows.orchestration.home import WORK_POOL
+from flows.orchestration.servers.home import WORK_POOL
 from flows.recovery.reaper import Reaper
 from flows.recovery.run_locks import locks_folder
 

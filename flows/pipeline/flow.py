@@ -2,12 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable
-from typing import Any
-
-from prefect import flow, get_run_logger, task
-from prefect.client.schemas.objects import State
-from prefect.states import Completed
+from typing import Protocol
 
 from catalog.access.store import ADMINISTRATOR, password_file
 from catalog.catalog import Catalog
@@ -17,22 +12,26 @@ from catalog.signing.verification import check_signatures
 from catalog.units import format_size
 from catalog.work_roots import allowed_path
 from flows.bundles.export_flow import export_repositories
-from flows.bundles.requests import ExportRequest, ExportResult
+from flows.bundles.requests import ExportRequest
 from flows.curate.flow import curate_repository
 from flows.curate.request import CurateRequest
+from flows.engine.current import run_logger
+from flows.engine.endings import FlowEnd, completed
+from flows.engine.flows import flow, result_of
+from flows.engine.tasks import task
 from flows.image_build.flow import BASE_DIGEST, build_image
 from flows.image_build.request import BuildRequest
+from flows.pipeline.report import pipeline_report
 from flows.pipeline.request import PipelineRequest, PipelineResult, Step
 from flows.promote.flow import promote_content
 from flows.promote.request import PromoteRequest
+from flows.runs.artifacts import report_artifact
 from flows.runs.catalog import opened_catalog
-from flows.runs.operation import OperationResult
 from flows.runs.pull_command import registry_url
-from flows.runs.retries import RETRIED
 from flows.sign.flow import attest_content, sign_content
-from flows.sign.request import PREDICATE_TYPES, AttestRequest, SignRequest, read_signer
+from flows.sign.request import PREDICATE_TYPES, AttestRequest, SignRequest
+from flows.sign.signers import read_signer
 from flows.sync.flow import sync_repository
-from flows.sync.report import SyncResult
 from oci.copy import copy_graph
 from oci.digest import Digest
 from oci.errors import ManifestUnknown
@@ -52,33 +51,33 @@ _PREDICATE = "spdxjson"
 @flow(
     name="run-pipeline",
     flow_run_name="pipeline {request.upstream.remote}",
-    persist_result=False,
-    validate_parameters=True,
 )
-async def run_pipeline(request: PipelineRequest) -> "State[PipelineResult]":
+async def run_pipeline(request: PipelineRequest) -> FlowEnd[PipelineResult]:
     """Run the steps one after the other. What is as it should be already is not done again."""
     async with opened_catalog() as catalog:  # once, for all that is asked between the steps
         result = await _run(request, catalog)
-    return Completed(message=result.summary(), data=result)
+        report = pipeline_report(catalog.settings, request, result)
+    await report_artifact("pipeline", request.built, result.summary(), report)
+    return completed(result.summary(), result)
 
 
 async def _run(request: PipelineRequest, catalog: Catalog) -> PipelineResult:
     steps = list[Step]()
 
-    def note(name: str, said: str) -> None:
-        steps.append(Step(name, said))
-        get_run_logger().info("%s: %s", name, said)
+    def note(name: str, said: str, *, is_done: bool = True) -> None:
+        steps.append(Step(name, said, is_done))
+        run_logger().info("%s: %s", name, said)
 
     # 1. sync
-    mirrored: SyncResult = await _result_of(sync_repository(request.upstream))
-    note("sync", mirrored.summary())
+    mirrored = await result_of(sync_repository, request.upstream)
+    note("sync", mirrored.summary(), is_done=mirrored.changed)
     # 2. filter
-    curated: OperationResult = await _result_of(
-        curate_repository(
-            CurateRequest(repository=request.curated, sources=(mirrored.repository,), newest=request.newest)
-        )
+    curated = await result_of(
+        curate_repository,
+        CurateRequest(repository=request.curated, sources=(mirrored.repository,), newest=request.newest),
     )
-    note("filter", f"the newest {request.newest} of {mirrored.repository}: {curated.summary()}")
+    said = f"the newest {request.newest} of {mirrored.repository}: {curated.summary()}"
+    note("filter", said, is_done=curated.changed)
     # 3. build
     tag = await _build(catalog, request, note)
     built = await asyncio.to_thread(catalog.snapshots.find, request.built)
@@ -91,12 +90,12 @@ async def _run(request: PipelineRequest, catalog: Catalog) -> PipelineResult:
     return PipelineResult(tuple(steps))
 
 
-Note = Callable[[str, str], None]
+class Note(Protocol):
+    """Notes what a step has done."""
 
-
-async def _result_of(run: Awaitable[Any]) -> Any:
-    """Return what a flow's final state holds: Prefect hands that over, though the flow's own type says the state."""
-    return await run
+    def __call__(self, name: str, said: str, *, is_done: bool = True) -> None:
+        """Note it; `is_done` is False where there was nothing to do, or to do it with."""
+        ...
 
 
 async def _build(catalog: Catalog, request: PipelineRequest, note: Note) -> str:
@@ -110,16 +109,15 @@ async def _build(catalog: Catalog, request: PipelineRequest, note: Note) -> str:
         return await _promote_unbuilt(catalog, request, note)
     tag, digest = await asyncio.to_thread(_newest, catalog, request.curated)
     if await asyncio.to_thread(_is_built_on, catalog, request, digest):
-        note("build", f"{request.built}:{TAG} is built on {request.curated}:{tag} already")
+        note("build", f"{request.built}:{TAG} is built on {request.curated}:{tag} already", is_done=False)
         return TAG
     host = registry_url(catalog.settings).partition("://")[2]
     base = f"{host}/{request.curated}@{digest}"
-    result: OperationResult = await _result_of(
-        build_image(
-            BuildRequest(
-                repository=request.built, tag=TAG, context=request.context, arguments={"BASE": base}, key=request.key
-            )
-        )
+    result = await result_of(
+        build_image,
+        BuildRequest(
+            repository=request.built, tag=TAG, context=request.context, arguments={"BASE": base}, key=request.key
+        ),
     )
     note("build", f"on {request.curated}:{tag}: {result.summary()}")
     return TAG
@@ -128,13 +126,17 @@ async def _build(catalog: Catalog, request: PipelineRequest, note: Note) -> str:
 async def _promote_unbuilt(catalog: Catalog, request: PipelineRequest, note: Note) -> str:
     """Promote the newest curated image to the place of the one that nothing here can build; return its tag."""
     tag, digest = await asyncio.to_thread(_newest, catalog, request.curated)
-    note("build", "left out, for buildah is not installed (`apt-get install buildah` on Debian and Ubuntu)")
+    note(
+        "build",
+        "left out, for buildah is not installed (`apt-get install buildah` on Debian and Ubuntu)",
+        is_done=False,
+    )
     built = await asyncio.to_thread(catalog.snapshots.find, request.built)
     if built is not None and built.tags.get(tag) == digest:
-        note("promote", f"{request.built}:{tag} is {request.curated}:{tag} already")
+        note("promote", f"{request.built}:{tag} is {request.curated}:{tag} already", is_done=False)
         return tag
-    promoted: OperationResult = await _result_of(
-        promote_content(PromoteRequest(source=request.curated, repository=request.built, tags=(tag,)))
+    promoted = await result_of(
+        promote_content, PromoteRequest(source=request.curated, repository=request.built, tags=(tag,))
     )
     note("promote", f"{request.curated}:{tag} in its place: {promoted.summary()}")
     return tag
@@ -166,8 +168,8 @@ async def _vouch(catalog: Catalog, request: PipelineRequest, digest: Digest, not
         return
     # 4. sign
     source = f"{request.built}@{digest}"
-    signed: OperationResult = await _result_of(sign_content(SignRequest(source=source, key=request.key)))
-    note("sign", signed.summary())
+    signed = await result_of(sign_content, SignRequest(source=source, key=request.key))
+    note("sign", signed.summary(), is_done=signed.changed)
     # 5. attest
     if request.document is None:
         return
@@ -175,10 +177,10 @@ async def _vouch(catalog: Catalog, request: PipelineRequest, digest: Digest, not
     built = await asyncio.to_thread(catalog.snapshots.get, request.built)
     checked = await asyncio.to_thread(check_signatures, catalog, built, digest, verifier)
     if PREDICATE_TYPES[_PREDICATE] in checked.predicate_types:
-        note("attest", f"{source} has the attestation already")
+        note("attest", f"{source} has the attestation already", is_done=False)
         return
-    attested: OperationResult = await _result_of(
-        attest_content(AttestRequest(source=source, document=request.document, type=_PREDICATE, key=request.key))
+    attested = await result_of(
+        attest_content, AttestRequest(source=source, document=request.document, type=_PREDICATE, key=request.key)
     )
     note("attest", attested.summary())
 
@@ -190,16 +192,14 @@ async def _export(catalog: Catalog, request: PipelineRequest, note: Note) -> Non
     folder = allowed_path(catalog.settings, request.bundles, "folder of bundles")
     bundle = folder / f"{request.built.replace('/', '-')}-{built.version}.tar"
     if bundle.exists():
-        note("export", f"{bundle} is there already")
+        note("export", f"{bundle} is there already", is_done=False)
         return
     bundle.parent.mkdir(parents=True, exist_ok=True)
-    exported: ExportResult = await _result_of(
-        export_repositories(ExportRequest(bundle=bundle, repositories=(request.built,)))
-    )
+    exported = await result_of(export_repositories, ExportRequest(bundle=bundle, repositories=(request.built,)))
     note("export", exported.summary())
 
 
-@task(name="pull-back", **RETRIED)
+@task(name="pull-back", is_retried=True)
 async def pull_back(settings: Settings, repository: str, tag: str) -> str:
     """Pull the result through the registry, as a client would, every byte verified."""
     remote = parse_remote(f"{registry_url(settings)}/{repository}")

@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.forms.fields import RepositoryName
+from flows.forms.order import Shown
+from flows.forms.shared_fields import SigningKeyText
 from flows.sync.request import SyncRequest
 
 
@@ -14,18 +17,24 @@ class PipelineRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    upstream: SyncRequest = Field(title="Upstream", description="Sync that the pipeline begins with.")
-    curated: RepositoryName = Field(title="Curated", description="Repository for what is selected of the mirror.")
+    upstream: Annotated[SyncRequest, Shown(("remote", "repository", "include", "platforms"))] = Field(
+        title="Upstream", description="Sync that the pipeline begins with. As JSON it takes every field of a sync."
+    )
+    curated: RepositoryName = Field(
+        title="Curated", examples=["curated/app"], description="Repository for what is selected of the mirror."
+    )
     newest: int = Field(
         default=1, ge=1, title="Newest", description="Select this many of the newest versions of the mirror."
     )
-    built: RepositoryName = Field(title="Built", description="Repository for the image that is built on the newest.")
+    built: RepositoryName = Field(
+        title="Built", examples=["prod/app"], description="Repository for the image that is built on the newest."
+    )
     context: Path | None = Field(
         default=None,
         title="Context",
         description="Build this folder on the worker's machine; its Containerfile has `ARG BASE` and `FROM $BASE`.",
     )
-    key: Path | None = Field(default=None, title="Key", description="Sign the image with this PEM key.")
+    key: SigningKeyText = Field(default=None, title="Key", description="Sign the image with this PEM key.")
     document: Path | None = Field(default=None, title="Document", description="Attest this SPDX document.")
     bundles: Path | None = Field(
         default=None, title="Bundles", description="Write one bundle of each built version into this folder."
@@ -34,10 +43,11 @@ class PipelineRequest(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one step has done."""
+    """What one step has done; `is_done` is False where there was nothing to do, or to do it with."""
 
     name: str
     said: str
+    is_done: bool = True
 
 
 @dataclass(frozen=True, slots=True)

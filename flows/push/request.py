@@ -1,17 +1,19 @@
 """The form of a push: the parameters of the flow, the options of the command."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from catalog.filters.filter import Filter
 from catalog.filters.selector import Selector
 from catalog.parsed_text import checked, explained
-from flows.forms.faults import misfit
+from flows.forms.faults import credentials_left_out, misfit
 from flows.forms.fields import LabelText, PathPatternField
 from flows.forms.filters import Filters
 from flows.forms.modes import Mode, OnError
+from flows.forms.order import FieldOrder
 from flows.forms.parameters import Argument, Option
+from flows.forms.shapes import CONTENT_OR_NOTHING, TARGET, Shape
 from flows.forms.shared_fields import Companions, DryRun
 from oci.remote.address import Remote, parse_remote
 
@@ -19,8 +21,24 @@ from oci.remote.address import Remote, parse_remote
 class PushRequest(Filters):
     """Push what paths here serve to another registry. Credentials come from the settings."""
 
+    field_order: ClassVar[FieldOrder] = FieldOrder(
+        (
+            "source",
+            "paths",
+            "exclude_paths",
+            "include",
+            "exclude",
+            "mode",
+            "dry_run",
+            "private",
+            "path_labels",
+            "on_error",
+        )
+    )
+
     source: Annotated[
         str,
+        Shape(CONTENT_OR_NOTHING, ("team/app:v1.4",)),
         AfterValidator(lambda text: text and checked(Selector.parse)(text)),
         Argument("[SOURCE]", is_required=False, completes="tag"),
     ] = Field(
@@ -28,11 +46,9 @@ class PushRequest(Filters):
         title="Source",
         description="Push this path only: `NAME[:TAG][@DIGEST]`. Default: every path that the path filters select.",
     )
-    target: Annotated[str, Argument("TARGET", is_required=False)] = Field(
+    target: Annotated[str, Shape(TARGET, ("registry.example/mirror",)), Argument("TARGET", is_required=False)] = Field(
         title="Target",
         description="The other registry: `registry.example/team/app[:tag]` for one path, `registry.example[/prefix]` for many.",
-        examples=["registry.example/mirror"],
-        json_schema_extra={"pattern": r"^([a-z]+://)?[^/@]+(/[^@]*)?$"},
     )
     paths: Annotated[tuple[PathPatternField, ...], Option("--path")] = Field(
         default=(),
@@ -63,9 +79,7 @@ class PushRequest(Filters):
     @classmethod
     def _check_target(cls, text: str) -> str:
         if "@" in text:
-            raise ValueError(
-                "leave credentials out of the target; they are read from auth.json, config.json or ENTREPOT_LOGINS"
-            )
+            raise ValueError(credentials_left_out("target"))
         text = text.rstrip("/")
         explained(parse_remote, text if _has_path(text) else f"{text}/name")
         return text

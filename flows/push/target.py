@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextvars import ContextVar
+from typing import Protocol
 
 import httpx
 
-from flows.push.source import PushSource
 from flows.runs.metering import Meter
 from flows.runs.progress import Progress
 from oci import mediatypes
@@ -51,6 +51,14 @@ class Neighbours:
         return None if found == beside else found
 
 
+class Rereadable(Protocol):
+    """A Source whose blobs can be read from any byte on, as often as is asked."""
+
+    def read_blob(self, descriptor: Descriptor, start: int = 0) -> AsyncIterator[bytes]:
+        """Yield a blob's bytes from `start` on."""
+        ...
+
+
 class PushTarget:
     """Writes into a repository of another registry; in a dry run it only says what would be written."""
 
@@ -85,13 +93,13 @@ class PushTarget:
             self._neighbours.add(repository, digest)
         return found
 
-    def transfer_from(self, source: PushSource) -> Transfer:
+    def transfer_from(self, source: Rereadable) -> Transfer:
         """Moves a blob that the repository lacks, and goes on where it breaks off."""
 
         async def transfer(descriptor: Descriptor) -> None:
             async def read(start: int) -> AsyncIterator[bytes]:
                 async for chunk in source.read_blob(descriptor, start):
-                    self._progress.receive(len(chunk))
+                    self._progress.count_bytes(len(chunk))
                     yield chunk
 
             if not self._dry_run:

@@ -12,12 +12,10 @@ import httpx
 from filelock import FileLock, Timeout
 
 from flows.recovery.orphans import SILENT_SECONDS, Fate, OpenRun, is_run_over, judge, state_message
-from flows.recovery.run_locks import forget_run, is_held, locked_runs
+from flows.recovery.run_locks import TAG, forget_run, is_held, locked_runs
 
 log = logging.getLogger(__name__)
 
-TAG = "entrepot"
-"""Runs of ours carry it; on a server of somebody else no other run is touched."""
 EVERY = 20.0
 _OPEN = ("RUNNING", "PENDING", "CANCELLING")
 _PAGE = 200

@@ -2,51 +2,56 @@
 
 from collections.abc import Sequence
 
-from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
-from prefect.runtime import flow_run
-from prefect.states import Completed
-
 from catalog.distributions.replication import ReplicaPlan
 from catalog.settings import read_settings
+from flows.console.events import PATH_CHANGES
+from flows.engine.current import recorded_run_id, run_id, run_logger
+from flows.engine.endings import FlowEnd, completed
+from flows.engine.events import tell_of_paths
+from flows.engine.flows import flow
+from flows.engine.tasks import task
 from flows.replicate import procedure
 from flows.replicate.procedure import Outcomes, ReplicateJob, run_replication
+from flows.replicate.report import replicate_report
 from flows.replicate.request import Replica, ReplicateRequest, ReplicateResult
 from flows.runs import progress
-from flows.runs.artifacts import progress_artifact, table_artifact
+from flows.runs.artifacts import progress_artifact, report_artifact
 from flows.runs.catalog import opened_catalog
 from flows.runs.progress import Progress
-from flows.runs.retries import RETRIED
 from flows.runs.upstream_slots import HeldSlot
 from flows.sync.request import SyncRequest
 from flows.sync_many.chunk import ChunkJob
-from flows.sync_many.chunk_flow import shared_upstreams, sync_as_tasks
-from flows.sync_many.fan_out import FanOut
+from flows.sync_many.in_process import shared_upstreams, sync_as_tasks
 from flows.sync_many.report import RepositoryOutcome
 from flows.sync_many.request import DEFAULT_AT_ONCE
+from flows.sync_many.spread import spread_syncs
 from oci.remote.discovery.discovery import Discovery
 
 
-@task(name="discover-distributions", **RETRIED)
+@task(name="discover-distributions", is_retried=True)
 async def discover_distributions(job: ReplicateJob) -> Discovery:
     """Ask upstream for the paths that it serves."""
     return await procedure.discover_paths(job)
 
 
-@task(name="switch-distributions", cache_policy=NO_CACHE)
+@task(name="switch-distributions")
 async def switch_distributions(job: ReplicateJob, plan: ReplicaPlan) -> list[Replica]:
     """Serve the new versions, all from one moment on."""
-    return await procedure.switch_paths(job, plan)
+    replicas = await procedure.switch_paths(job, plan)
+    tell_of_paths(
+        job.catalog.settings,
+        [(one.path, one.action, one.version) for one in replicas if one.action in PATH_CHANGES],
+        run_id=job.run_id,
+        host=job.request.host,
+    )
+    return replicas
 
 
 @flow(
     name="replicate-registry",
     flow_run_name="replicate {request.upstream}",
-    persist_result=False,
-    validate_parameters=True,
 )
-async def replicate_registry(request: ReplicateRequest) -> "State[ReplicateResult]":
+async def replicate_registry(request: ReplicateRequest) -> FlowEnd[ReplicateResult]:
     """Sync every path that another installation serves, over as many workers as there are; then serve all of them here at once.
 
     When one fails, everything is served as it was; run again, and what was copied is not copied again.
@@ -57,9 +62,17 @@ async def replicate_registry(request: ReplicateRequest) -> "State[ReplicateResul
         opened_catalog(settings) as catalog,
         shared_upstreams(settings, catalog) as upstreams,
         HeldSlot(request.host) as slot,
-        progress_artifact("replicate", request.host, shown),
+        progress_artifact(shown),
     ):
-        job = ReplicateJob(request, catalog, upstreams, str(flow_run.id), progress=shown, say=get_run_logger().info)
+        job = ReplicateJob(
+            request,
+            catalog,
+            upstreams,
+            run_id(),
+            flow_run_id=recorded_run_id(),
+            progress=shown,
+            say=run_logger().info,
+        )
         result = await run_replication(
             job,
             find=discover_distributions,
@@ -67,8 +80,8 @@ async def replicate_registry(request: ReplicateRequest) -> "State[ReplicateResul
             serve=switch_distributions,
             hold=slot.hold,
         )
-    await table_artifact("replicate", request.host, result.summary(), result.rows())
-    return Completed(message=result.summary(), data=result)
+    await report_artifact("replicate", request.host, result.summary(), replicate_report(settings, result))
+    return completed(result.summary(), result)
 
 
 async def _sync_over_workers(job: ReplicateJob, syncs: Sequence[SyncRequest], slot: HeldSlot) -> Outcomes:
@@ -76,13 +89,14 @@ async def _sync_over_workers(job: ReplicateJob, syncs: Sequence[SyncRequest], sl
 
     Chunks take slots of their own, so this run gives its slot back for as long as it waits for them.
     """
-    chunk = ChunkJob(job.catalog, job.upstreams, job.run_id, job.progress, serve="nobody")
+    chunk = ChunkJob(job.catalog, job.upstreams, job.run_id, job.progress, serve="nobody", flow_run_id=job.flow_run_id)
 
     async def here(some: Sequence[SyncRequest]) -> Sequence[RepositoryOutcome]:
         await slot.hold()
         return await sync_as_tasks(chunk, some, at_once=DEFAULT_AT_ONCE)
 
-    fan_out = FanOut(job.catalog, here, job.progress, serve="nobody", say=job.say, on_spread=slot.release)
-    done = await fan_out.run(syncs)
+    done = await spread_syncs(
+        job.catalog, syncs, here, job.progress, serve="nobody", say=job.say, on_spread=slot.release
+    )
     job.chunks = done.chunks
     return done.outcomes

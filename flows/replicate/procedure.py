@@ -71,10 +71,12 @@ class ReplicateJob:
         upstreams: Upstreams,
         run_id: str,
         *,
+        flow_run_id: str | None = None,
         progress: Progress | None = None,
         say: Callable[[str], None] = lambda _text: None,
     ) -> None:
         self.request, self.catalog, self.upstreams, self.run_id = request, catalog, upstreams, run_id
+        self.flow_run_id = run_id if flow_run_id is None else flow_run_id
         self.progress, self.say = progress or Progress(), say
         self.progress.waits = upstreams.waiting
         self.found_by = FoundBy("catalog")
@@ -186,7 +188,7 @@ async def run_replication(
         tuple(replicas),
         plan.not_selected,
         request.dry_run,
-        job.run_id,
+        job.flow_run_id,
         tuple(job.notes),
         job.chunks,
     )

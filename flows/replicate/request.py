@@ -3,19 +3,20 @@
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from catalog.blobs.origins import Policy
 from catalog.parsed_text import explained
-from flows.forms.faults import misfit
+from flows.forms.faults import credentials_left_out, misfit
 from flows.forms.fields import LabelText, PathPatternField
 from flows.forms.filters import Filters
 from flows.forms.modes import OnError
+from flows.forms.order import FieldOrder
 from flows.forms.parameters import Argument, Group, Option
+from flows.forms.shapes import REGISTRY, Shape
 from flows.forms.shared_fields import DownloadPolicy, DryRun
-from flows.runs.plan_tables import MAX_ROWS
 from oci.digest import Digest
 from oci.remote.address import Remote, parse_remote
 
@@ -32,11 +33,13 @@ class ReplicateRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    upstream: Annotated[str, Argument("UPSTREAM")] = Field(
-        title="Upstream",
-        description="The other registry: `registry.example[:port]`.",
-        examples=["registry.example"],
-        json_schema_extra={"pattern": r"^([a-z]+://)?[^/@]+/?$"},
+    field_order: ClassVar[FieldOrder] = FieldOrder(
+        ("include", "exclude", "policy", "privacy", "keep_gone", "on_error", "dry_run", "tags", "labels"),
+        ("accept_change", "kind", "pulp_filter", "pulp_api"),
+    )
+
+    upstream: Annotated[str, Shape(REGISTRY, ("registry.example",)), Argument("UPSTREAM")] = Field(
+        title="Upstream", description="The other registry: `registry.example[:port]`."
     )
     kind: Literal["auto", "entrepot", "pulp", "catalog"] = Field(
         default="auto",
@@ -102,9 +105,7 @@ class ReplicateRequest(BaseModel):
     @classmethod
     def _check_upstream(cls, text: str) -> str:
         if "@" in text:
-            raise ValueError(
-                "leave credentials out of the upstream; they are read from auth.json, config.json or ENTREPOT_LOGINS"
-            )
+            raise ValueError(credentials_left_out("upstream"))
         text = text.rstrip("/")
         if "/" in text.rpartition("://")[2]:
             raise ValueError("an upstream is a host, without a path")
@@ -183,14 +184,9 @@ class ReplicateResult:
         """Return the paths that could not be synced, with the reason for each."""
         return {one.path: one.note for one in self.replicas if one.action == "failed"}
 
-    def rows(self, *, limit: int = MAX_ROWS) -> list[dict[str, object]]:
-        """Return the rows of the result table, what is unchanged last; beyond `limit`, one row says how many are left out."""
-        ordered = sorted(self.replicas, key=lambda one: one.action == "unchanged")
-        rows = [one.to_json() for one in ordered[:limit]]
-        if len(ordered) > limit:
-            left = f"{len(ordered) - limit} more paths"
-            rows.append({"path": "…", "action": "", "version": 0, "note": left})
-        return rows
+    def important_first(self) -> list[Replica]:
+        """Return the paths by what a reader looks for first: what failed, then what changed."""
+        return sorted(self.replicas, key=lambda one: (one.action != "failed", one.action == "unchanged"))
 
     def summary(self) -> str:
         """Return one line for a log, a flow run's state and a terminal."""

@@ -1,16 +1,19 @@
-"""What a flow run leaves to be seen in Prefect: its progress while it runs, and the table of its result."""
+"""What a flow run leaves to be seen in Prefect: its progress while it runs, and the table or report of its result.
+
+A result has a key, by which Prefect keeps its history: of one operation on one mirror of one home. A progress has none.
+"""
 
 import asyncio
+import hashlib
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from uuid import UUID
 
-import httpx
-from prefect import get_run_logger
-from prefect.artifacts import acreate_progress_artifact, acreate_table_artifact, aupdate_progress_artifact
-from prefect.exceptions import PrefectException
-
+from catalog.settings import Settings, read_settings
+from flows.console.charts import link
+from flows.console.home_id import home_id
+from flows.console.links import repository_page
+from flows.engine.artifacts import ShownProgress, leave_report, leave_table
 from flows.runs.plan_items import PlanItem
 from flows.runs.plan_tables import table_rows
 from flows.runs.progress import Progress
@@ -18,21 +21,22 @@ from flows.runs.progress import Progress
 INTERVAL = 2.0
 """Seconds between two updates of the progress."""
 
-_FAILURES = (PrefectException, httpx.HTTPError)
+_LONGEST_NAME = 80
 
 
-def artifact_key(kind: str, repository: str) -> str:
-    """A key as Prefect wants it: lower-case letters, digits and dashes."""
-    return f"{kind}-{re.sub('[^a-z0-9]+', '-', repository.lower()).strip('-')}"
+def artifact_key(kind: str, name: str, home: str) -> str:
+    """Return a key as Prefect wants it, lower-case letters, digits and dashes: another for each name and each home."""
+    readable = re.sub("[^a-z0-9]+", "-", name.lower())[:_LONGEST_NAME].strip("-")
+    return f"{kind}-{readable}-{hashlib.sha256(f'{home} {name}'.encode()).hexdigest()[:8]}"
 
 
 @asynccontextmanager
-async def progress_artifact(kind: str, name: str, progress: Progress) -> AsyncIterator[None]:
+async def progress_artifact(progress: Progress) -> AsyncIterator[None]:
     """Show a flow's progress while it runs, from INTERVAL on; a shorter flow leaves its end: done, or in which phase it failed.
 
     A flow does not fail for that.
     """
-    shown = _ShownProgress(artifact_key(f"{kind}-progress", name), progress)
+    shown = _ShownUpdates(progress)
     updates = asyncio.create_task(shown.update())
     try:
         yield
@@ -47,45 +51,41 @@ async def progress_artifact(kind: str, name: str, progress: Progress) -> AsyncIt
         await shown.show()
 
 
-class _ShownProgress:
-    """The artifact of a progress, which is made when it is first shown."""
+class _ShownUpdates:
+    """Shows a progress, one update at a time."""
 
-    def __init__(self, key: str, progress: Progress) -> None:
-        self._key, self._progress = key, progress
-        self._artifact: UUID | None = None
-        self._has_failed = False
+    def __init__(self, progress: Progress) -> None:
+        self._shown, self._progress = ShownProgress(), progress
         self._turn = asyncio.Lock()
 
     async def update(self) -> None:
-        """Show the progress now and then, until this is cancelled."""
+        """Show it from INTERVAL on, as often."""
         while True:
             await asyncio.sleep(INTERVAL)
-            await asyncio.shield(self.show())
+            await self.show()
 
     async def show(self) -> None:
         """Show how far the flow is now."""
         async with self._turn:
             percent = 100.0 if self._progress.phase == "done" else self._progress.percent
-            description = self._progress.describe()
-            try:
-                if self._artifact is not None:
-                    await aupdate_progress_artifact(self._artifact, percent, description=description)
-                elif not self._has_failed:
-                    self._artifact = await acreate_progress_artifact(percent, key=self._key, description=description)
-            except _FAILURES as error:
-                if self._artifact is None:
-                    self._has_failed = True
-                    get_run_logger().warning("no progress artifact: %s", error)
+            await self._shown.show(percent, self._progress.describe())
 
 
 async def result_artifact(kind: str, repository: str, summary: str, items: Sequence[PlanItem]) -> None:
-    """Keep the table of what became of each tag."""
-    await table_artifact(kind, repository, summary, table_rows(items))
+    """Keep the table of what became of each tag, with a link to the repository's page."""
+    settings = read_settings()
+    page = link(repository, repository_page(settings, repository))
+    await table_artifact(kind, repository, f"{summary}\n\n{page}", table_rows(items), settings=settings)
 
 
-async def table_artifact(kind: str, name: str, summary: str, rows: Iterable[Mapping[str, object]]) -> None:
+async def table_artifact(
+    kind: str, name: str, summary: str, rows: Iterable[Mapping[str, object]], *, settings: Settings | None = None
+) -> None:
     """Keep a table. A flow does not fail because its result cannot be shown."""
-    try:
-        await acreate_table_artifact([dict(row) for row in rows], key=artifact_key(kind, name), description=summary)
-    except _FAILURES as error:
-        get_run_logger().warning("no result table: %s", error)
+    key = artifact_key(kind, name, home_id(settings or read_settings()))
+    await leave_table(key, [dict(row) for row in rows], summary)
+
+
+async def report_artifact(kind: str, name: str, summary: str, text: str) -> None:
+    """Keep a report in Markdown. A flow does not fail because it cannot be shown."""
+    await leave_report(artifact_key(kind, name, home_id(read_settings())), text, summary)

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 
 from catalog.catalog import Catalog, open_catalog
 from catalog.settings import Settings, read_settings
+from flows.engine.events import tell_of_versions
 
 
 class CatalogAhead:
@@ -60,13 +61,16 @@ def catalog_ahead(settings: Settings) -> Iterator[CatalogAhead | None]:
 @asynccontextmanager
 async def opened_catalog(settings: Settings | None = None) -> AsyncIterator[Catalog]:
     """Open the catalogue of these settings, by default those of the environment."""
-    catalog = await asyncio.to_thread(_open, settings or read_settings())
+    catalog = await asyncio.to_thread(open_for_run, settings or read_settings())
     try:
         yield catalog
     finally:
         await asyncio.to_thread(catalog.close)
 
 
-def _open(settings: Settings) -> Catalog:
+def open_for_run(settings: Settings) -> Catalog:
+    """Open the catalogue for a flow run, which tells Prefect of each version that it makes."""
     ahead = _ahead.get()
-    return (ahead and ahead.take(settings)) or open_catalog(settings)
+    catalog = (ahead and ahead.take(settings)) or open_catalog(settings)
+    catalog.commits.on_version = tell_of_versions(settings)
+    return catalog

@@ -1,35 +1,29 @@
-"""A flow and its form by typed reference: both are imported when they are first asked for, since Prefect takes a second."""
+"""A flow and its form by typed reference: both are imported when they are first asked for."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import Generic
 
-if TYPE_CHECKING:
-    from prefect.client.schemas.objects import State
-    from pydantic import BaseModel
-
-FormT = TypeVar("FormT", bound="BaseModel")
-_Form = TypeVar("_Form", bound="BaseModel", contravariant=True)
-ResultT = TypeVar("ResultT")
+from flows.engine.endings import ResultT
+from flows.engine.flows import FormFlow, FormT
 
 
-class FormFlow(Protocol[_Form, ResultT]):
-    """A flow of Prefect's that takes one form and ends with a result."""
+def _never(_request: object) -> bool:
+    return False
 
-    @property
-    def name(self) -> str:
-        """Return the name that Prefect shows."""
-        ...
 
-    @property
-    def fn(self) -> "Callable[[_Form], Coroutine[Any, Any, State[ResultT]]]":
-        """Return the function that the flow runs."""
-        ...
+def always(_request: object) -> bool:
+    """Tell of a flow whose work is spread over workers."""
+    return True
 
 
 @dataclass(frozen=True, slots=True)
 class LazyFlow(Generic[FormT, ResultT]):
-    """Where a form and its flow are: two functions that import them."""
+    """Where a form and its flow are: two functions that import them.
+
+    `needs_engine` tells whether a run of a form takes Prefect's engine, where there is a server.
+    """
 
     form: Callable[[], type[FormT]]
     flow: Callable[[], FormFlow[FormT, ResultT]]
+    needs_engine: Callable[[FormT], bool] = _never

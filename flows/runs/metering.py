@@ -59,7 +59,7 @@ class MeteredTarget:
             nonlocal count
             async for chunk in chunks:
                 count += len(chunk)
-                self._progress.received += len(chunk)
+                self._progress.moved += len(chunk)
                 yield chunk
 
         async with aclosing(counted()) as passed:  # type: ignore[type-var]  # an async generator can be closed
@@ -70,7 +70,7 @@ class MeteredTarget:
         """Write it behind, charge it and note it."""
         await self._target.write_manifest(manifest)
         self.staged[manifest.digest] = staged_manifest(manifest, self._parts)
-        self._progress.received += manifest.size
+        self._progress.moved += manifest.size
         self._charge(manifest.size)
 
     async def write_tag(self, tag: str, manifest: Manifest) -> None:

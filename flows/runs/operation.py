@@ -6,11 +6,10 @@ from datetime import datetime
 
 from catalog.catalog import Catalog
 from catalog.content.promotion import Verdict
-from catalog.versions.changes import Change, Commit, LatestIs
+from catalog.versions.changes import Change, Commit, LatestIs, plan_id
 from catalog.versions.snapshot import Delta, Snapshot, delta_between
 from catalog.versions.version_origins import VersionOrigin
 from flows.runs.plan_items import PlanItem
-from oci.digest import Digest
 from oci.errors import Conflict
 
 MAX_PLANS = 10
@@ -22,8 +21,8 @@ class Operation:
     """What is to be done to a repository: `plan` gives the changes that lead from its latest version to the wanted one.
 
     `notes` are remarks for whoever reads the result, `not_selected` the reason for each tag that was left out, `verdicts` what
-    gates have said; `allow_sparse` lets the version lack what its source lacked, `donors` are repositories whose blobs it uses,
-    `origins` all places that its content comes from.
+    gates have said, `refused` the reason for each tag that a trust policy keeps out; `allow_sparse` lets the version lack what
+    its source lacked, `donors` are repositories whose blobs it uses, `origins` all places that its content comes from.
     """
 
     repository: str
@@ -36,12 +35,7 @@ class Operation:
     notes: tuple[str, ...] = ()
     not_selected: Mapping[str, str] = field(default_factory=dict)
     verdicts: tuple[Verdict, ...] = ()
-
-
-def plan_id(base: Snapshot, changes: Sequence[Change]) -> str:
-    """Return what a plan is known by: the same for the same changes of the same version of a repository."""
-    lines = sorted(map(repr, changes))
-    return str(Digest.of("\n".join([f"{base.repository}@{base.version}", *lines]).encode()))
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +55,7 @@ class OperationResult:
     not_selected: Mapping[str, str] = field(default_factory=dict)
     plan: str = ""
     verdicts: tuple[Verdict, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def items(self) -> list[PlanItem]:
@@ -71,6 +66,8 @@ class OperationResult:
             for tag, digest in added.items()
         ]
         items += [PlanItem(tag, "removed", None, digest) for tag, digest in removed.items() if tag not in added]
+        changed = {item.tag for item in items}
+        items += [PlanItem(tag, "refused", reason=reason) for tag, reason in self.refused.items() if tag not in changed]
         return sorted(items, key=lambda item: item.tag)
 
     def summary(self) -> str:
@@ -81,13 +78,15 @@ class OperationResult:
             "added": len(delta.tags_added) - moved,
             "moved": moved,
             "removed": len(delta.tags_removed) - moved,
+            "refused": len(self.refused),
         }
         tags = ", ".join(f"{count} {what}" for what, count in counts.items() if count) or "no tags changed"
         parts = f"{len(delta.manifests_added)} manifests added, {len(delta.manifests_removed)} removed"
         if self.dry_run:
             return f"dry run of {self.repository} on version {self.base}: {tags}; {parts}"
         if not self.changed:
-            return f"{self.repository}: still version {self.version}, nothing to change"
+            refused = f"; {len(self.refused)} refused" if self.refused else ""
+            return f"{self.repository}: still version {self.version}, nothing to change{refused}"
         return f"{self.repository}: version {self.version}; {tags}; {parts}"
 
     def to_json(self) -> dict[str, object]:
@@ -108,6 +107,7 @@ class OperationResult:
             "flow_run_id": self.flow_run_id or None,
             "notes": list(self.notes),
             **({"gates": [verdict.to_json() for verdict in self.verdicts]} if self.verdicts else {}),
+            **({"refused": dict(self.refused)} if self.refused else {}),
         }
 
 
@@ -118,15 +118,19 @@ def perform(
     actor: str,
     run_id: str,
     now: datetime,
+    flow_run_id: str | None = None,
     dry_run: bool = False,
     expected: str = "",
 ) -> OperationResult:
     """Do it, once per `run_id`: a run that is tried again finds what it has made. With `expected`, do that plan or nothing.
 
+    `flow_run_id` is what Prefect knows the run by, by default the same; empty where it does not know it.
+
     Raises Conflict when the repository never stops moving or the plan is not the expected one, and what the plan and the commit
     raise.
     """
-    planning = _Planning(catalog, operation, actor, run_id, now, expected)
+    recorded = run_id if flow_run_id is None else flow_run_id
+    planning = _Planning(catalog, operation, actor, run_id, recorded, now, expected)
     name = operation.repository
     for tries_left in reversed(range(MAX_PLANS)):
         if dry_run or tries_left:
@@ -146,11 +150,12 @@ def perform(
             committed.changed and not dry_run,
             dry_run,
             delta_between(base, committed.snapshot),
-            run_id,
+            recorded,
             operation.notes,
             operation.not_selected,
             planning.made,
             operation.verdicts,
+            operation.refused,
         )
     raise Conflict(f"{name} was changed by others during {MAX_PLANS} tries in a row; run this again")
 
@@ -163,10 +168,17 @@ class _Planning:
     """Plans an operation on whatever version is the latest, and remembers the last plan."""
 
     def __init__(
-        self, catalog: Catalog, operation: Operation, actor: str, run_id: str, now: datetime, expected: str
+        self,
+        catalog: Catalog,
+        operation: Operation,
+        actor: str,
+        run_id: str,
+        flow_run_id: str,
+        now: datetime,
+        expected: str,
     ) -> None:
         self._catalog, self._operation, self._expected = catalog, operation, expected
-        self._actor, self._run_id, self._now = actor, run_id, now
+        self._actor, self._run_id, self._flow_run_id, self._now = actor, run_id, flow_run_id, now
         self.base, self.made = Snapshot(operation.repository, 0), ""
 
     def on(self, base: Snapshot) -> Commit:
@@ -190,7 +202,7 @@ class _Planning:
             changes=changes,
             requirements=(LatestIs(base.version),),
             operation_id=run_id,
-            flow_run_id=run_id,
+            flow_run_id=self._flow_run_id,
             actor=self._actor,
             message=operation.message,
             created_at=self._now,

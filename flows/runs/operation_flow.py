@@ -1,23 +1,19 @@
-"""An operation as Prefect runs and shows it: one task that commits, and the table of what became of the tags."""
+"""An operation as a flow runs and shows it: one task that commits, and the table of what became of the tags."""
 
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
-from prefect.runtime import flow_run
-from prefect.states import Completed
-
 from catalog.catalog import Catalog
+from flows.engine.current import recorded_run_id, run_id, run_logger
+from flows.engine.endings import FlowEnd, completed
+from flows.engine.tasks import task
 from flows.runs.artifacts import result_artifact
 from flows.runs.catalog import opened_catalog
 from flows.runs.operation import Operation, OperationResult, perform
-from flows.runs.work import untagged
 
 
-@task(name="commit-version", cache_policy=NO_CACHE)
+@task(name="commit-version")
 async def commit_operation(
     catalog: Catalog, operation: Operation, actor: str, *, dry_run: bool, expected: str = ""
 ) -> OperationResult:
@@ -27,7 +23,8 @@ async def commit_operation(
         catalog,
         operation,
         actor=actor,
-        run_id=str(flow_run.id),
+        run_id=run_id(),
+        flow_run_id=recorded_run_id(),
         now=datetime.now(UTC),
         dry_run=dry_run,
         expected=expected,
@@ -36,7 +33,7 @@ async def commit_operation(
 
 async def run_operation(
     prepare: Callable[[Catalog], Operation], *, actor: str, dry_run: bool = False, expected: str = ""
-) -> "State[OperationResult]":
+) -> FlowEnd[OperationResult]:
     """Open the catalogue, prepare the operation, perform it, and leave its table; called by a flow."""
     async with opened_catalog() as catalog:
         operation = await asyncio.to_thread(prepare, catalog)
@@ -45,11 +42,10 @@ async def run_operation(
 
 async def finish_operation(
     catalog: Catalog, operation: Operation, *, actor: str, dry_run: bool = False, expected: str = ""
-) -> "State[OperationResult]":
+) -> FlowEnd[OperationResult]:
     """Perform an operation, leave its table, and give the state that a flow ends with."""
-    with untagged():
-        result = await commit_operation(catalog, operation, actor, dry_run=dry_run, expected=expected)
+    result = await commit_operation(catalog, operation, actor, dry_run=dry_run, expected=expected)
     for note in result.notes:
-        get_run_logger().warning(note)
+        run_logger().warning(note)
     await result_artifact(operation.name, operation.repository, result.summary(), result.items)
-    return Completed(message=result.summary(), data=result)
+    return completed(result.summary(), result)

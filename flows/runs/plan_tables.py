@@ -7,7 +7,10 @@ from flows.runs.plan_items import PlanItem
 MAX_ROWS = 1000
 """How many tags a table shows; what failed comes first, what did not change last."""
 
-ORDER = ("failed", "removed", "moved", "completed", "added", "unchanged")
+ORDER = ("failed", "refused", "removed", "moved", "completed", "added", "unchanged")
+
+CHANGE_HEADS = ("TAG", "ACTION", "DIGEST", "BYTES", "REASON")
+"""Heads of `change_row`."""
 
 
 def item_json(item: PlanItem) -> dict[str, object]:
@@ -43,3 +46,13 @@ def table_rows(items: Sequence[PlanItem], *, limit: int = MAX_ROWS) -> list[Mapp
         left = f"{len(items) - limit} more tags; `entrepot version diff` and `entrepot tag list` show all"
         rows.append({"tag": "…", "action": "", "digest": "", "bytes": 0, "reason": left})
     return rows
+
+
+def change_row(item: PlanItem) -> tuple[str, str, str | None, int, str]:
+    """Return an item as a terminal shows it."""
+    return item.tag, item.action, item.digest or item.previous, item.size, item.reason
+
+
+def change_rows(items: Sequence[PlanItem]) -> list[tuple[str, str, str | None, int, str]]:
+    """Return the items that change something, as a terminal shows them, the important first."""
+    return [change_row(item) for item in important_first(items) if item.action != "unchanged"]

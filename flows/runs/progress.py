@@ -9,7 +9,8 @@ from catalog.units import format_size
 
 @dataclass(slots=True)
 class Progress:
-    """`done` of `total` tags, or what `unit` says, in the current phase; `received` counts bytes that have come in so far.
+    """`done` of `total` tags, or what `unit` says, in the current phase; `moved` counts the bytes so far, which
+    were `verb`: received, sent.
 
     `on_word` is told what people should know while it lasts, such as what the flow waits for.
     """
@@ -17,8 +18,9 @@ class Progress:
     phase: str = "starting"
     total: int = 0
     done: int = 0
-    received: int = 0
+    moved: int = 0
     unit: str = "tags"
+    verb: str = "received"
     waits: Callable[[], str] = field(default=lambda: "", repr=False, compare=False)
     """Says for whom it is being waited, empty for nobody."""
     on_word: Callable[[str], None] | None = field(default=None, repr=False, compare=False)
@@ -32,9 +34,9 @@ class Progress:
         """Enter a phase with so many tags ahead."""
         self.phase, self.total, self.done = phase, total, 0
 
-    def receive(self, count: int) -> None:
-        """Count bytes that have come."""
-        self.received += count
+    def count_bytes(self, count: int) -> None:
+        """Count bytes that were moved."""
+        self.moved += count
 
     @property
     def percent(self) -> float:
@@ -44,9 +46,9 @@ class Progress:
     def describe(self) -> str:
         """One line: phase, tags, bytes."""
         counted = f" {self.done} of {self.total} {self.unit}" if self.total else ""
-        received = f", {format_size(self.received)} received" if self.received else ""
+        moved = f", {format_size(self.moved)} {self.verb}" if self.moved else ""
         waiting = self.waits()
-        return f"{self.phase}{counted}{received}{f', {waiting}' if waiting else ''}"
+        return f"{self.phase}{counted}{moved}{f', {waiting}' if waiting else ''}"
 
 
 watched: ContextVar[Progress | None] = ContextVar("watched", default=None)

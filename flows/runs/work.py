@@ -1,11 +1,9 @@
-"""How work is called: tasks with arguments that are closed to Prefect and without the run's tags, and work beside other work."""
+"""How work is called: tasks with one argument that is closed to Prefect, and work beside other work."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
-
-from prefect.context import TagsContext
 
 _Context = TypeVar("_Context")
 _Value = TypeVar("_Value")
@@ -24,21 +22,13 @@ class Work(Generic[_Context, _Value]):
         self.context, self.value = context, value
 
 
-@contextmanager
-def untagged() -> Iterator[None]:
-    """Call tasks without the tags of their flow run: a task with tags asks Prefect's server for their limits before it begins."""
-    with TagsContext(current_tags=set()):
-        yield
-
-
 def as_step(
     task: Callable[[Work[_Context, _Value]], Awaitable[_Result]],
-) -> Callable[[_Context, _Value], Awaitable[_Result]]:
+) -> Callable[[_Context, _Value], Coroutine[Any, Any, _Result]]:
     """Return a step of a procedure that runs as a task."""
 
     async def step(context: _Context, value: _Value) -> _Result:
-        with untagged():
-            return await task(Work(context, value))
+        return await task(Work(context, value))
 
     return step
 

@@ -56,6 +56,7 @@ FORMS: Mapping[str, Callable[[], type[BaseModel]]] = {
     "prefetch-content": all_flows.PREFETCH.form,
     "reclaim-space": all_flows.RECLAIM.form,
     "evict-cache": all_flows.EVICT.form,
+    "watch-upstream": all_flows.WATCH.form,
 }
 """Flow → its form. A test compares it with prefect.yaml, whose chunks of syncs nobody schedules."""
 

@@ -14,9 +14,10 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.flows import Flow, load_flow_from_entrypoint
-from prefect.utilities.callables import parameter_schema
 
+from catalog.prefect.run_parameters import flat_parameters
 from catalog.units import format_duration, parse_duration
+from flows.console.form_flow import parameter_schema_of
 from flows.orchestration.deployments import ensure_work_pool, read_deployments
 from flows.schedules.entries import FORMS, DeploymentEntry, ScheduleEntry, schedule_order, written_request
 from oci.errors import LocalError
@@ -95,8 +96,8 @@ class ScheduledDeployments:
             "description": entry.description,
             "entrypoint": shipped["entrypoint"],
             "tags": [TAG],
-            "parameters": {"request": written_request(entry.flow, entry.request)},
-            "parameter_openapi_schema": parameter_schema(flow).model_dump(exclude_unset=True),
+            "parameters": written_request(entry.flow, entry.request),
+            "parameter_openapi_schema": parameter_schema_of(flow),
             "enforce_parameter_schema": True,
             "work_pool_name": pool,
             "job_variables": shipped["work_pool"].get("job_variables", {}) if pool == self._pool_of(entry.flow) else {},
@@ -166,8 +167,7 @@ def _schedule(entry: ScheduleEntry) -> DeploymentScheduleCreate:
 
 def _declared(found: DeploymentResponse, flow: str, usual_pool: str) -> DeclaredDeployment:
     schedules = _schedule_entries(found.schedules)
-    parameters = dict(found.parameters)
-    request = written_request(flow, parameters.pop("request", {}))
+    request = written_request(flow, flat_parameters(found.parameters))
     pool = found.work_pool_name or ""
     entry = DeploymentEntry.model_construct(
         flow=flow,
@@ -177,11 +177,8 @@ def _declared(found: DeploymentResponse, flow: str, usual_pool: str) -> Declared
         work_pool="" if pool == usual_pool else pool,
         request=request,
     )
-    untold = [
-        "a schedule that is neither cron nor interval, or has parameters" if None in schedules else "",
-        f"parameters besides the request: {', '.join(parameters)}" if parameters else "",
-    ]
-    return DeclaredDeployment(str(found.id), flow, found.name, entry, "; ".join(filter(None, untold)))
+    untold = "a schedule that is neither cron nor interval, or has parameters" if None in schedules else ""
+    return DeclaredDeployment(str(found.id), flow, found.name, entry, untold)
 
 
 def _schedule_entries(schedules: Sequence[DeploymentSchedule]) -> "tuple[ScheduleEntry | None, ...]":

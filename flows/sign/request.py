@@ -1,21 +1,20 @@
-"""The forms of signing, attesting and verifying; keys and tokens that they name."""
+"""The forms of signing and attesting; keys and tokens that they name."""
 
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from catalog.parsed_text import explained
 from catalog.settings import Settings
 from catalog.work_roots import read_allowed
-from flows.forms.faults import misfit
 from flows.forms.fields import SelectorText
 from flows.forms.parameters import Argument, Option
-from flows.forms.shared_fields import Exclude, Include, TrustConfig
+from flows.forms.shared_fields import Exclude, Include, SigningKeyText, TrustConfig
 from oci.reference import parse_reference
-from oci.signing.keys import KeyInvalid, Signer, load_signer
-from oci.signing.pgp_keys import PgpSigner, is_pgp, load_pgp_signer
+from oci.signing.cosign import SignatureForm
+from oci.signing.keys import KeyInvalid
 
 if TYPE_CHECKING:
     from sigstore.models import ClientTrustConfig
@@ -39,10 +38,16 @@ class SignRequest(BaseModel):
     include: Include = ()
     exclude: Exclude = ()
     recursive: bool = Field(default=False, title="Recursive", description="Sign the children of indexes too.")
-    key: Annotated[Path | None, Option(absolute=True)] = Field(
+    key: SigningKeyText = Field(
         default=None,
         title="Key",
-        description="Private key, PEM or OpenPGP, on the worker's machine. Default: ENTREPOT_SIGNING_KEY.",
+        description="Private key, PEM or OpenPGP, on the worker's machine, or the URI of a signer. "
+        "Default: ENTREPOT_SIGNING_KEY.",
+    )
+    form: SignatureForm = Field(
+        default="both",
+        title="Form",
+        description="How a PEM key signs: `bundle` for cosign 3, `tags` for cosign 2, or `both`.",
     )
     identity: Annotated[str, Option(metavar="NAME")] = Field(
         default="",
@@ -87,62 +92,22 @@ class AttestRequest(BaseModel):
     signed: Annotated[bool, Option("--signed/--unsigned")] = Field(
         default=True, title="Signed", description="Attach a signed in-toto attestation, or the document as it is."
     )
-    key: Annotated[Path | None, Option(absolute=True)] = Field(
+    key: SigningKeyText = Field(
         default=None,
         title="Key",
-        description="Private key in PEM on the worker's machine. Default: ENTREPOT_SIGNING_KEY.",
+        description="Private key in PEM on the worker's machine, or the URI of a signer. Default: ENTREPOT_SIGNING_KEY.",
     )
-
-
-class VerifyRequest(BaseModel):
-    """Verify that content is signed by a key or an identity. The form of a command; there is no such flow."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    source: Annotated[SelectorText, Argument("SOURCE", completes="tag")] = Field(
-        title="Source", description="Content to verify: `NAME:TAG`, `NAME@DIGEST`, or `NAME` with filters."
+    form: SignatureForm = Field(
+        default="bundle",
+        title="Form",
+        description="How the attestation is attached: `bundle` for cosign 3, `tags` for cosign 2, or `both`.",
     )
-    include: Include = ()
-    exclude: Exclude = ()
-    key: Path | None = Field(default=None, title="Key", description="Public key that must have signed, PEM or OpenPGP.")
-    identity: Annotated[str, Option(metavar="NAME")] = Field(
-        default="", title="Identity", description="Identity that must have signed keyless."
-    )
-    issuer: Annotated[str, Option(metavar="URL")] = Field(
-        default="", title="Issuer", description="OIDC issuer of the signing identity."
+    keyless: bool = Field(
+        default=False,
+        title="Keyless",
+        description="Sign with an identity token: from ENTREPOT_IDENTITY_TOKEN_FILE, SIGSTORE_ID_TOKEN, or the CI system.",
     )
     trust_config: TrustConfig = None
-
-    @model_validator(mode="after")
-    def _check_by(self) -> "VerifyRequest":
-        if bool(self.key) == bool(self.identity) or bool(self.identity) != bool(self.issuer):
-            raise misfit("expected {key}, or {identity} and {issuer}")
-        return self
-
-
-def read_signer(settings: Settings, key: Path | None) -> Signer:
-    """Load the PEM key of a request, or that of the settings; raise KeyInvalid that says what to do."""
-    signer = read_any_signer(settings, key)
-    if isinstance(signer, PgpSigner):
-        raise KeyInvalid(
-            f"{key or settings.signing_key} is an OpenPGP key, which makes Atomic signatures only; give one in PEM"
-        )
-    return signer
-
-
-def read_any_signer(settings: Settings, key: Path | None) -> Signer | PgpSigner:
-    """Load the key of a request, or that of the settings; raise KeyInvalid that says what to do."""
-    file = key or settings.signing_key
-    if file is None:
-        raise KeyInvalid("no key to sign with: give --key FILE, or set ENTREPOT_SIGNING_KEY")
-    password = settings.signing_password.get_secret_value() if settings.signing_password else None
-    try:
-        pem = read_allowed(settings, key, "key") if key else file.expanduser().read_bytes()
-    except OSError as error:
-        raise KeyInvalid(f"the key {file} cannot be read: {error.strerror}") from None
-    if is_pgp(pem):
-        return load_pgp_signer(pem, password, where=str(file))
-    return load_signer(pem, password or os.environ.get("COSIGN_PASSWORD"), where=str(file))
 
 
 def read_trust(settings: Settings, file: Path | None) -> "ClientTrustConfig":

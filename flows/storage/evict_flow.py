@@ -4,12 +4,6 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
-from prefect.runtime import flow_run
-from prefect.states import Completed
-
 from catalog.blobs.index import BlobRecord
 from catalog.catalog import Catalog
 from catalog.distributions.records import Distribution
@@ -18,6 +12,10 @@ from catalog.path_patterns import select_paths
 from catalog.units import format_size, parse_duration
 from catalog.versions.changes import Change
 from catalog.versions.snapshot import Snapshot
+from flows.engine.current import recorded_run_id, run_id, run_logger
+from flows.engine.endings import FlowEnd, completed
+from flows.engine.flows import flow
+from flows.engine.tasks import task
 from flows.runs.artifacts import table_artifact
 from flows.runs.catalog import opened_catalog
 from flows.runs.operation import Operation, perform
@@ -60,7 +58,7 @@ class Eviction:
         return parse_duration(self.request.keep).total_seconds()
 
 
-@task(name="evict-unused", cache_policy=NO_CACHE)
+@task(name="evict-unused")
 async def evict_unused(eviction: Eviction) -> None:
     """Take away the tags and manifests that were not used for the cache's days, one version for each repository."""
     await asyncio.to_thread(_evict_unused, eviction)
@@ -88,6 +86,7 @@ def _evict_from(eviction: Eviction, name: str, uses: Uses, before: datetime) -> 
         operation,
         actor=f"cache {path}",
         run_id=eviction.run_id,
+        flow_run_id=recorded_run_id(),
         now=eviction.now,
         dry_run=eviction.request.dry_run,
     )
@@ -121,7 +120,7 @@ async def evict_layers(eviction: Eviction) -> CacheState:
         planned = plan_size([one for one in blobs if one.blob.digest in free], held=held, most=rules.max_size)
         if not planned:
             excess = format_size(held - rules.max_size)
-            get_run_logger().warning("cache %s is %s above its size, which must stay", eviction.cache.path, excess)
+            run_logger().warning("cache %s is %s above its size, which must stay", eviction.cache.path, excess)
             break
         held -= await _reclaim(eviction, [one.blob for one in planned], "used longest ago")
         free -= {one.blob.digest for one in planned}
@@ -138,14 +137,14 @@ async def _reclaim(eviction: Eviction, blobs: Sequence[BlobRecord], reason: str)
     return sum(one.size for one in job.blobs)
 
 
-@flow(name="evict-cache", persist_result=False, validate_parameters=True)
-async def evict_cache(request: EvictRequest) -> "State[EvictResult]":
+@flow(name="evict-cache", flow_run_name="evict from caches")
+async def evict_cache(request: EvictRequest) -> FlowEnd[EvictResult]:
     """Let go what caches are not to keep by their limits. Killed at any point, the next run lets the rest go."""
     async with opened_catalog() as catalog:
         result = await _run(catalog, request)
     await table_artifact("evict", "caches", result.summary(), [_row(one) for one in result.evicted[:_SHOWN]])
-    get_run_logger().info(result.summary())
-    return Completed(message=result.summary(), data=result)
+    run_logger().info(result.summary())
+    return completed(result.summary(), result)
 
 
 async def _run(catalog: Catalog, request: EvictRequest) -> EvictResult:
@@ -156,13 +155,13 @@ async def _run(catalog: Catalog, request: EvictRequest) -> EvictResult:
         if not cache.cache.max_size and not cache.cache.keep_unused_days:
             continue
         names = await asyncio.to_thread(catalog.maintenance.caches.repositories, cache.path)
-        eviction = Eviction(catalog, cache, names, request, now=datetime.now(UTC), run_id=str(flow_run.id))
+        eviction = Eviction(catalog, cache, names, request, now=datetime.now(UTC), run_id=run_id())
         if cache.cache.keep_unused_days:
             await evict_unused(eviction)
         states.append(await evict_layers(eviction))
         evicted += eviction.evicted
         kept.update(eviction.kept)
-    return EvictResult(tuple(evicted), tuple(states), kept, request.dry_run, str(flow_run.id))
+    return EvictResult(tuple(evicted), tuple(states), kept, request.dry_run, recorded_run_id())
 
 
 def select_caches(caches: Iterable[Distribution], patterns: Sequence[str]) -> list[Distribution]:

@@ -4,20 +4,18 @@ import asyncio
 import math
 import time
 
-from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
-from prefect.runtime import flow_run
-from prefect.states import Completed
-
 from catalog.catalog import Catalog
 from catalog.maintenance.garbage_collection import SweepReport
 from catalog.units import parse_duration
+from flows.engine.current import recorded_run_id, run_logger
+from flows.engine.endings import FlowEnd, completed
+from flows.engine.flows import flow
+from flows.engine.tasks import task
 from flows.runs.catalog import opened_catalog
 from flows.storage.gc_request import GcRequest, GcResult
 
 
-@task(name="sweep-blobs", cache_policy=NO_CACHE)
+@task(name="sweep-blobs")
 async def sweep_blobs(catalog: Catalog, request: GcRequest) -> SweepReport:
     """Find what no version holds and no lease protects, and free it batch by batch."""
     limit = parse_duration(request.time_limit).total_seconds()
@@ -30,11 +28,11 @@ async def sweep_blobs(catalog: Catalog, request: GcRequest) -> SweepReport:
     )
 
 
-@flow(name="collect-garbage", persist_result=False, validate_parameters=True)
-async def collect_garbage(request: GcRequest) -> "State[GcResult]":
+@flow(name="collect-garbage", flow_run_name="collect garbage")
+async def collect_garbage(request: GcRequest) -> FlowEnd[GcResult]:
     """Free the blobs that no version holds. Killed at any point, the next run frees the rest."""
     async with opened_catalog() as catalog:
         report = await sweep_blobs(catalog, request)
-    result = GcResult(report, parse_duration(request.grace).total_seconds(), request.dry_run, str(flow_run.id))
-    get_run_logger().info(result.summary())
-    return Completed(message=result.summary(), data=result)
+    result = GcResult(report, parse_duration(request.grace).total_seconds(), request.dry_run, recorded_run_id())
+    run_logger().info(result.summary())
+    return completed(result.summary(), result)

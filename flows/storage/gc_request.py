@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from catalog.units import format_size, format_time
+from catalog.units import GRACE, format_size, format_time
 from flows.forms.fields import DurationField
 from flows.forms.older_parameters import older_names
 from flows.forms.shared_fields import DryRun, TimeLimit
@@ -23,7 +23,7 @@ class GcRequest(BaseModel):
     _older = model_validator(mode="before")(older_names("collect-garbage"))
 
     grace: DurationField = Field(
-        default="24h",
+        default=GRACE,
         title="Grace period",
         description="Keep blobs that were uploaded, mounted or copied within this time.",
     )

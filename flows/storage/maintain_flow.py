@@ -5,21 +5,19 @@ import math
 import time
 from collections.abc import Iterator
 
-from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
-from prefect.runtime import flow_run
-from prefect.states import Completed
-
 from catalog.catalog import Catalog
 from catalog.maintenance.compaction import MaintenanceStep
 from catalog.units import parse_duration
+from flows.engine.current import recorded_run_id, run_logger
+from flows.engine.endings import FlowEnd, completed
+from flows.engine.flows import flow
+from flows.engine.tasks import task
 from flows.runs.artifacts import table_artifact
 from flows.runs.catalog import opened_catalog
 from flows.storage.maintain_request import MaintainRequest, MaintainResult, add_up
 
 
-@task(name="maintain-lake", cache_policy=NO_CACHE)
+@task(name="maintain-lake")
 async def maintain_lake(catalog: Catalog, request: MaintainRequest) -> MaintainResult:
     """Do one step after the other, each of which waits for its turn among the writers."""
     limit = parse_duration(request.time_limit).total_seconds()
@@ -30,7 +28,7 @@ async def maintain_lake(catalog: Catalog, request: MaintainRequest) -> MaintainR
     )
     done: list[MaintenanceStep] = []
     finished = await asyncio.to_thread(_run, steps, done, ends)
-    return MaintainResult(add_up(done), finished, str(flow_run.id))
+    return MaintainResult(add_up(done), finished, recorded_run_id())
 
 
 def _run(steps: Iterator[MaintenanceStep], done: list[MaintenanceStep], ends: float) -> bool:
@@ -42,11 +40,11 @@ def _run(steps: Iterator[MaintenanceStep], done: list[MaintenanceStep], ends: fl
     return True
 
 
-@flow(name="maintain-catalog", persist_result=False, validate_parameters=True)
-async def maintain_catalog(request: MaintainRequest) -> "State[MaintainResult]":
+@flow(name="maintain-catalog", flow_run_name="maintain catalogue")
+async def maintain_catalog(request: MaintainRequest) -> FlowEnd[MaintainResult]:
     """Keep the catalogue small and quick. Killed at any point, the catalogue is whole, and the next run does the rest."""
     async with opened_catalog() as catalog:
         result = await maintain_lake(catalog, request)
     await table_artifact("maintain", "catalog", result.summary(), result.rows())
-    get_run_logger().info(result.summary())
-    return Completed(message=result.summary(), data=result)
+    run_logger().info(result.summary())
+    return completed(result.summary(), result)

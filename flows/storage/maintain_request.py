@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from catalog.units import GRACE
 from flows.forms.fields import DurationField
 from flows.forms.older_parameters import older_names
 from flows.forms.shared_fields import TimeLimit
@@ -26,7 +27,7 @@ class MaintainRequest(BaseModel):
         description="Keep DuckLake's own snapshots for this time. Versions are kept in any case.",
     )
     grace: DurationField = Field(
-        default="24h",
+        default=GRACE,
         title="Grace period",
         description="End leases, and remove files no longer needed, after this time.",
     )

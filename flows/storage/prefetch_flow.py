@@ -3,15 +3,13 @@
 import asyncio
 from collections.abc import Sequence
 
-from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
-from prefect.runtime import flow_run
-from prefect.states import Completed
-
 from catalog.catalog import Catalog
 from catalog.path_patterns import select_paths
 from catalog.remotes.clients import Upstreams
+from flows.engine.current import recorded_run_id, run_logger
+from flows.engine.endings import FlowEnd, completed
+from flows.engine.flows import flow
+from flows.engine.tasks import task
 from flows.runs import progress
 from flows.runs.absent_blobs import Absent, fetch_blob
 from flows.runs.catalog import opened_catalog
@@ -34,7 +32,7 @@ class PrefetchJob:
         self.progress = progress.watched.get() or Progress()
 
 
-@task(name="find-absent", cache_policy=NO_CACHE)
+@task(name="find-absent")
 async def find_absent(job: PrefetchJob) -> None:
     """Find what the latest versions hold and the store does not."""
     await asyncio.to_thread(_find_absent, job)
@@ -53,7 +51,7 @@ def _find_absent(job: PrefetchJob) -> None:
                 job.absent.append(Absent(snapshot, digest, snapshot.deferred.get(digest, snapshot.blobs[digest]), kept))
 
 
-@task(name="fetch-blobs", cache_policy=NO_CACHE)
+@task(name="fetch-blobs")
 async def fetch_blobs(job: PrefetchJob) -> None:
     """Fetch them, each once, and go on when one fails."""
     slots = asyncio.Semaphore(job.catalog.settings.copy_concurrency)
@@ -68,22 +66,22 @@ async def fetch_blobs(job: PrefetchJob) -> None:
                     job.failed[str(blob.digest)] = error.message
                 else:
                     job.fetched.append(blob)
-                    job.progress.receive(blob.size)
+                    job.progress.count_bytes(blob.size)
 
         async with asyncio.TaskGroup() as group:
             for blob in job.absent:
                 group.create_task(fetch(blob))
     for digest, reason in list(job.failed.items())[:20]:
-        get_run_logger().warning("%s: %s", digest, reason)
+        run_logger().warning("%s: %s", digest, reason)
 
 
-@flow(name="prefetch-content", persist_result=False, validate_parameters=True)
-async def prefetch_content(request: PrefetchRequest) -> "State[PrefetchResult]":
+@flow(name="prefetch-content", flow_run_name="prefetch {request.repositories}")
+async def prefetch_content(request: PrefetchRequest) -> FlowEnd[PrefetchResult]:
     """Fetch what was left upstream. Killed at any point, what has been fetched stays, and the next run fetches the rest."""
     async with opened_catalog() as catalog:
         result = await _run(catalog, request)
-    get_run_logger().info(result.summary())
-    return Completed(message=result.summary(), data=result)
+    run_logger().info(result.summary())
+    return completed(result.summary(), result)
 
 
 async def _run(catalog: Catalog, request: PrefetchRequest) -> PrefetchResult:
@@ -96,4 +94,4 @@ async def _run(catalog: Catalog, request: PrefetchRequest) -> PrefetchResult:
             raise PrefetchFailed(job.failed, len(job.fetched))
     done = job.absent if request.dry_run else job.fetched
     size = sum(blob.size for blob in done)
-    return PrefetchResult(len(names), len(done), size, job.streamed, request.dry_run, str(flow_run.id))
+    return PrefetchResult(len(names), len(done), size, job.streamed, request.dry_run, recorded_run_id())

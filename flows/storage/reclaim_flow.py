@@ -3,18 +3,16 @@
 import asyncio
 from collections.abc import Sequence
 
-from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
-from prefect.runtime import flow_run
-from prefect.states import Completed
-
 from catalog.blobs.index import BlobRecord
 from catalog.blobs.origins import BlobSource
 from catalog.catalog import Catalog
 from catalog.path_patterns import select_paths
 from catalog.remotes.clients import Upstreams
 from catalog.units import parse_duration
+from flows.engine.current import recorded_run_id, run_logger
+from flows.engine.endings import FlowEnd, completed
+from flows.engine.flows import flow
+from flows.engine.tasks import task
 from flows.runs.catalog import opened_catalog
 from flows.storage.reclaim_request import ReclaimRequest, ReclaimResult
 from oci.digest import Digest
@@ -31,7 +29,7 @@ class ReclaimJob:
         self.kept: dict[str, str] = {}
 
 
-@task(name="check-sources", cache_policy=NO_CACHE)
+@task(name="check-sources")
 async def check_sources(job: ReclaimJob) -> None:
     """Ask upstream for each blob, by HEAD, and keep what it does not give."""
     slots = asyncio.Semaphore(job.catalog.settings.copy_concurrency)
@@ -70,19 +68,19 @@ async def _why_not_from_any(upstreams: Upstreams, sources: Sequence[BlobSource],
     return reason
 
 
-@task(name="forget-bytes", cache_policy=NO_CACHE)
+@task(name="forget-bytes")
 async def forget_bytes(job: ReclaimJob) -> None:
     """Free the blobs batch by batch."""
     job.blobs = await asyncio.to_thread(job.catalog.maintenance.reclaim, job.blobs, job.names, keep=job.keep)
 
 
-@flow(name="reclaim-space", persist_result=False, validate_parameters=True)
-async def reclaim_space(request: ReclaimRequest) -> "State[ReclaimResult]":
+@flow(name="reclaim-space", flow_run_name="reclaim space of {request.repositories}")
+async def reclaim_space(request: ReclaimRequest) -> FlowEnd[ReclaimResult]:
     """Free layers that came on demand; the next pull fetches them again. Killed at any point, the next run frees the rest."""
     async with opened_catalog() as catalog:
         result = await _run(catalog, request)
-    get_run_logger().info(result.summary())
-    return Completed(message=result.summary(), data=result)
+    run_logger().info(result.summary())
+    return completed(result.summary(), result)
 
 
 async def reclaim_blobs(job: ReclaimJob, *, check: bool, dry_run: bool) -> None:
@@ -98,4 +96,4 @@ async def _run(catalog: Catalog, request: ReclaimRequest) -> ReclaimResult:
     keep = parse_duration(request.keep).total_seconds()
     job = ReclaimJob(catalog, names, keep, await asyncio.to_thread(catalog.maintenance.reclaimable, names, keep=keep))
     await reclaim_blobs(job, check=request.check, dry_run=request.dry_run)
-    return ReclaimResult(tuple(job.blobs), job.kept, request.dry_run, str(flow_run.id))
+    return ReclaimResult(tuple(job.blobs), job.kept, request.dry_run, recorded_run_id())

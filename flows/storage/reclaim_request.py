@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from catalog.units import format_size
+from catalog.units import GRACE, format_size
 from flows.forms.fields import PathPatternField
 from flows.forms.older_parameters import older_names
 from flows.forms.parameters import Argument
@@ -28,7 +28,7 @@ class ReclaimRequest(BaseModel):
         description="Free layers of repositories that match this path pattern, unless others hold them too.",
         examples=["cache/**"],
     )
-    keep: KeepRecent = "24h"
+    keep: KeepRecent = GRACE
     check: CheckUpstream = True
     dry_run: DryRun = False
 

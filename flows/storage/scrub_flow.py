@@ -5,18 +5,16 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
-from prefect.runtime import flow_run
-from prefect.states import Completed
-
 from catalog.audit import Event
 from catalog.blobs.scrub_records import DueBlob, Fault
 from catalog.catalog import Catalog
 from catalog.maintenance.scrub import Pace
 from catalog.remotes.clients import Upstreams
 from catalog.units import format_size, moment_of, parse_duration
+from flows.engine.current import recorded_run_id, run_logger
+from flows.engine.endings import FlowEnd, completed
+from flows.engine.flows import flow
+from flows.engine.tasks import task
 from flows.runs import progress
 from flows.runs.artifacts import progress_artifact, table_artifact
 from flows.runs.catalog import opened_catalog
@@ -42,7 +40,7 @@ class ScrubJob:
         self.catalog, self.request = catalog, request
         self.began = catalog.maintenance.scrubber.records.begin(time.time())
         self.pace = Pace(request.rate_bytes, monotonic=time.monotonic, sleep=time.sleep)
-        self.result = ScrubResult(flow_run_id=str(flow_run.id))
+        self.result = ScrubResult(flow_run_id=recorded_run_id())
         self.progress = progress.watched.get() or Progress()
         self.total = catalog.maintenance.scrubber.records.due(self.before)
         self.last = ""
@@ -53,7 +51,7 @@ class ScrubJob:
         return moment_of(self.request.older_than, datetime.fromtimestamp(self.began, UTC)).timestamp()
 
 
-@task(name="read-blobs", cache_policy=NO_CACHE)
+@task(name="read-blobs")
 async def read_blobs(job: ScrubJob) -> None:
     """Read what is due, blob by blob; what is damaged is set aside and fetched again where it can be."""
     blobs, size = job.total
@@ -64,7 +62,7 @@ async def read_blobs(job: ScrubJob) -> None:
                 f"read {job.result.blobs} of {blobs} blobs, {format_size(job.result.bytes)} of {format_size(size)}"
             )
             for fault in faults:
-                get_run_logger().error("%s: %s", fault.digest, fault.reason)
+                run_logger().error("%s: %s", fault.digest, fault.reason)
                 found = await _repair(repairer, fault)
                 job.result.repairs.append(found)
                 await _record(job.catalog, found)
@@ -98,7 +96,7 @@ async def _repair(repairer: Repairer, fault: Fault) -> Repair:
     """Fetch what was set aside from where it came, through the writer that verifies it; say what was found."""
     found = await repairer.repair(fault)
     for remote, failure in found.failures.items():
-        get_run_logger().warning("%s: %s %s", fault.digest, remote, failure)
+        run_logger().warning("%s: %s %s", fault.digest, remote, failure)
     return found
 
 
@@ -126,7 +124,7 @@ async def _repair_absent(job: ScrubJob, absent: Sequence[Digest]) -> None:
                 repairs.append(found)
 
 
-@task(name="find-lost", cache_policy=NO_CACHE)
+@task(name="find-lost")
 async def find_lost(job: ScrubJob) -> None:
     """Find what versions hold and nobody has, fetch it again, and find the images that need what is lost for good."""
     result, catalog = job.result, job.catalog
@@ -144,7 +142,7 @@ async def find_lost(job: ScrubJob) -> None:
         await asyncio.to_thread(catalog.events.record, events)
 
 
-@task(name="find-unknown", cache_policy=NO_CACHE)
+@task(name="find-unknown")
 async def find_unknown(job: ScrubJob) -> None:
     """Find files that nobody knows, and blobs that no version holds."""
     request, result = job.request, job.result
@@ -156,12 +154,12 @@ async def find_unknown(job: ScrubJob) -> None:
     result.loose, result.loose_bytes = loose.freed_blobs, loose.freed_bytes
 
 
-@flow(name="scrub-blobs", persist_result=False, validate_parameters=True)
-async def scrub_blobs(request: ScrubRequest) -> "State[ScrubResult]":
+@flow(name="scrub-blobs", flow_run_name="scrub blobs")
+async def scrub_blobs(request: ScrubRequest) -> FlowEnd[ScrubResult]:
     """Read every blob. Killed at any point, the next run goes on where this one was; fails with ContentLost when content is."""
     async with opened_catalog() as catalog:
         job = await asyncio.to_thread(ScrubJob, catalog, request)
-        async with progress_artifact("scrub", "blobs", job.progress):
+        async with progress_artifact(job.progress):
             await read_blobs(job)
             await find_lost(job)
             await find_unknown(job)
@@ -169,5 +167,5 @@ async def scrub_blobs(request: ScrubRequest) -> "State[ScrubResult]":
     await table_artifact("scrub", "blobs", result.summary(), result.rows())
     if result.lost:
         raise ContentLost(result)
-    get_run_logger().info(result.summary())
-    return Completed(message=result.summary(), data=result)
+    run_logger().info(result.summary())
+    return completed(result.summary(), result)

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from catalog.blobs.scrub_records import Fault
 from catalog.maintenance.impact import Impact
 from catalog.maintenance.orphan_files import UnknownFiles
-from catalog.units import format_size
+from catalog.units import GRACE, format_size
 from flows.forms.fields import AgeField, DurationField, SizeField
 from flows.forms.older_parameters import older_names
 from oci.digest import Digest
@@ -40,7 +40,7 @@ class ScrubRequest(BaseModel):
         description="Remove files of the store that are no known blob, and quarantined blobs that were replaced.",
     )
     grace: DurationField = Field(
-        default="24h",
+        default=GRACE,
         title="Grace period",
         description="Keep unknown files that are younger than this time.",
     )

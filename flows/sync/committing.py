@@ -21,9 +21,10 @@ from flows.forms.modes import Mode
 from flows.runs.metering import StagedManifest
 from flows.runs.plan_items import COPIED
 from flows.sync.companions import Children
-from flows.sync.context import SyncContext
+from flows.sync.context import Provenance, SyncContext
 from flows.sync.copying import Copied
 from flows.sync.planning import SyncPlan, children_of, plan_on
+from flows.sync.request import SyncRequest
 from oci import mediatypes
 from oci.digest import Digest
 from oci.errors import Conflict, ManifestBlobUnknown, ManifestUnknown
@@ -109,16 +110,16 @@ def commit_of(context: SyncContext, copied: Copied, base: Snapshot, children: Ch
     if mode == "mirror" and base.manifests:
         children = _selected_children(context, base, children)
     changes = plan_changes(base, copied.plan, mode=mode, staged=staged, children=children)
-    remotes = ", ".join(str(one.reference) for one in request.each_alone())
+    recorded = context.provenance or _provenance_of(request, mode)
     return Commit(
         repository=context.target,
-        operation="sync",
+        operation=recorded.operation,
         changes=changes,
         requirements=(LatestIs(base.version),),
         operation_id=context.operation_id,
         flow_run_id=context.flow_run_id,
-        actor="sync-repository",
-        message=f"{mode} sync of {remotes}"[:1000],
+        actor=recorded.actor,
+        message=recorded.message[:1000],
         created_at=context.clock(),
         resumable=True,
         checked_until=context.checked_until,
@@ -126,8 +127,14 @@ def commit_of(context: SyncContext, copied: Copied, base: Snapshot, children: Ch
         origin=context.origin_of(request),
         origins=layer_origins(context, staged),
         serve=context.serve,
-        version_origins=remote_origins(one.upstream for one in request.each_alone()),
+        version_origins=recorded.origins,
     )
+
+
+def _provenance_of(request: SyncRequest, mode: Mode) -> Provenance:
+    remotes = ", ".join(str(one.reference) for one in request.each_alone())
+    origins = remote_origins(one.upstream for one in request.each_alone())
+    return Provenance("sync", "sync-repository", f"{mode} sync of {remotes}", origins)
 
 
 def layer_origins(context: SyncContext, manifests: Iterable[Digest]) -> dict[Digest, Origin]:
@@ -174,7 +181,7 @@ def plan_changes(
     changes += [SetTag(tag, digest) for tag, digest in pointing.items() if is_tag(tag) and base.tags.get(tag) != digest]
     changes += [RemoveTag(item.tag) for item in plan.of("removed")]
     if mode == "mirror":
-        roots = [*pointing.values(), *(item.digest for item in plan.of("failed") if item.digest)]
+        roots = [*pointing.values(), *(item.digest for item in plan.of("failed", "refused") if item.digest)]
         remaining = reachable(base, roots, staged=staged, children=children or {})
         changes += [RemoveManifest(digest) for digest in base.manifests if digest not in remaining]
     return tuple(changes)

@@ -11,6 +11,7 @@ from catalog.filters.companions import CompanionFilter
 from catalog.filters.filter import Filter
 from catalog.filters.platforms import PlatformFilter
 from catalog.remotes.options import HEADS_PER_TRANSFER
+from catalog.versions.version_origins import VersionOrigin
 from flows.runs.progress import Progress
 from flows.runs.run_log import RunLog
 from flows.sync.cached_reader import CachedReader
@@ -26,6 +27,20 @@ Part = tuple[str, Descriptor]
 """A part of a manifest with its role."""
 
 
+Serve = Literal["public", "private", "nobody"]
+"""Who may pull a new repository from its own path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """How a version is recorded whose content comes from no registry: the operation, who did it, the message, the origins."""
+
+    operation: str
+    actor: str
+    message: str
+    origins: tuple[VersionOrigin, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class SyncContext:
     """Everything that the stages of a sync share and none of them changes. Use it within one event loop.
@@ -33,7 +48,7 @@ class SyncContext:
     `now` is the moment from which ages are counted. `reader` reads the sources, through a cache where content decides. With
     `may_misstate`, indexes are accepted that misstate the size of a child. `log` counts by tag. With `is_first_try`, no earlier
     try of this operation is known to have made a version, up to number `checked_until`; the commit looks at later ones.
-    `children_known` are the parts of manifests of versions that were read before.
+    `children_known` are the parts of manifests of versions that were read before. `provenance` is for content of no registry.
     """
 
     request: SyncRequest
@@ -49,11 +64,12 @@ class SyncContext:
     clock: Callable[[], datetime]
     now: datetime
     progress: Progress
-    serve: Literal["public", "nobody"]
+    serve: Serve
     log: RunLog[str] = field(default_factory=RunLog)
     is_first_try: bool = False
     checked_until: int = 0
     children_known: Mapping[int, Mapping[Digest, tuple[Digest, ...]]] = field(default_factory=dict)
+    provenance: Provenance | None = None
 
     @classmethod
     def of(
@@ -66,10 +82,11 @@ class SyncContext:
         clock: Callable[[], datetime],
         flow_run_id: str = "",
         progress: Progress | None = None,
-        serve: Literal["public", "nobody"] = "public",
+        serve: Serve = "public",
         is_first_try: bool = False,
         checked_until: int = 0,
         children_known: Mapping[int, Mapping[Digest, tuple[Digest, ...]]] | None = None,
+        provenance: Provenance | None = None,
     ) -> "SyncContext":
         """Make the context of a request."""
         reader: MultipleSources | CachedReader = sources
@@ -94,6 +111,7 @@ class SyncContext:
             is_first_try=is_first_try,
             checked_until=checked_until,
             children_known=children_known or {},
+            provenance=provenance,
         )
 
     @property

@@ -4,23 +4,21 @@ import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
-from prefect.context import TaskRunContext
-from prefect.runtime import flow_run
-from prefect.states import Completed
-
 from catalog.catalog import Catalog
 from catalog.remotes.clients import Upstreams
 from catalog.settings import read_settings
 from catalog.units import format_size
 from catalog.versions.changes import CommitResult
+from catalog.work_roots import with_logins
+from flows.engine.current import recorded_run_id, run_id, run_logger, try_number
+from flows.engine.endings import FlowEnd, completed
+from flows.engine.flows import flow
+from flows.engine.retries import RETRIES
+from flows.engine.tasks import task
 from flows.runs import progress
 from flows.runs.artifacts import progress_artifact, result_artifact
 from flows.runs.catalog import opened_catalog
 from flows.runs.plan_items import PlanItem
-from flows.runs.retries import RETRIED, RETRIES
 from flows.runs.upstream_slots import upstream_slots
 from flows.runs.work import Work, as_step
 from flows.sync import committing, copying, facts, resolution, selection
@@ -38,49 +36,49 @@ MAX_LOGGED = 20
 """How many failed tags of one batch go to the log; the result table has all."""
 
 
-@task(name="list-tags", **RETRIED)
+@task(name="list-tags", is_retried=True)
 async def _list_tags(work: Work[SyncContext, Upstream]) -> Sequence[str]:
     """List every tag of an upstream."""
     tags = await selection.list_source_tags(work.context, work.value)
-    get_run_logger().info("%s has %d tags", work.value.name, len(tags))
+    run_logger().info("%s has %d tags", work.value.name, len(tags))
     return tags
 
 
-@task(name="resolve-tags", **RETRIED)
+@task(name="resolve-tags", is_retried=True)
 async def _resolve_batch(work: Work[SyncContext, Batch]) -> Outcome:
     """Ask upstream where a batch of tags points."""
     return await _run_batch(resolution.resolve_batch, work)
 
 
-@task(name="inspect-content", **RETRIED)
+@task(name="inspect-content", is_retried=True)
 async def _read_facts(work: Work[SyncContext, Batch]) -> Outcome:
     """Read what the conditions of the filter look at."""
     return await _run_batch(facts.inspect_batch, work)
 
 
-@task(name="measure-content", **RETRIED)
+@task(name="measure-content", is_retried=True)
 async def _measure_batch(work: Work[SyncContext, Batch]) -> Outcome:
     """Measure what copying a batch would move."""
     return await _run_batch(copying.measure_batch, work)
 
 
-@task(name="copy-content", **RETRIED)
+@task(name="copy-content", is_retried=True)
 async def _copy_batch(work: Work[SyncContext, Batch]) -> Outcome:
     """Copy what a batch of tags points to."""
     outcome = await _run_batch(copying.copy_batch, work)
     items = sum(meter.items for meter in outcome.moved.values())
     size = sum(meter.bytes for meter in outcome.moved.values())
-    get_run_logger().info("copied %d items, %s", items, format_size(size))
+    run_logger().info("copied %d items, %s", items, format_size(size))
     return outcome
 
 
-@task(name="commit-version", cache_policy=NO_CACHE)
+@task(name="commit-version")
 async def _commit_version(work: Work[SyncContext, Copied]) -> CommitResult | None:
     """Make the version in the catalogue."""
     committed = await committing.commit_version(work.context, work.value)
     if committed is None:
         base = work.value.planned.base.version
-        get_run_logger().info("%s has moved on from version %d; planning again", work.context.target, base)
+        run_logger().info("%s has moved on from version %d; planning again", work.context.target, base)
     return committed
 
 
@@ -106,11 +104,10 @@ async def _run_batch(step: BatchStep, work: Work[SyncContext, Batch]) -> Outcome
     except BaseException:
         context.progress.done = done
         raise
-    log = get_run_logger()
+    log = run_logger()
     for tag, error in list(outcome.failed.items())[:MAX_LOGGED]:
         log.warning("%s: %s", tag, error.message)
-    run = TaskRunContext.get()
-    if outcome.retryable and run is not None and run.task_run.run_count <= RETRIES:
+    if outcome.retryable and try_number() <= RETRIES:
         context.log.charge(outcome.moved)
         raise RemoteUnavailable(
             f"{len(outcome.failed)} of the batch's tags failed in a way that may pass",
@@ -119,25 +116,25 @@ async def _run_batch(step: BatchStep, work: Work[SyncContext, Batch]) -> Outcome
     return outcome
 
 
-@flow(name="sync-repository", flow_run_name="sync {request.remote}", persist_result=False, validate_parameters=True)
-async def sync_repository(request: SyncRequest) -> "State[SyncResult]":
+@flow(name="sync-repository", flow_run_name="sync {request.remote}")
+async def sync_repository(request: SyncRequest) -> FlowEnd[SyncResult]:
     """Copy an upstream repository's tags into one new version of a repository here.
 
     Run again after any failure: what is held already is not copied again, and a version is not made twice.
     """
-    settings = read_settings()
+    settings = with_logins(read_settings(), request.logins)
     async with opened_catalog(settings) as catalog, Upstreams(settings, catalog.remotes) as upstreams:
         result = await _run(request, catalog, upstreams)
-    return Completed(message=result.summary(), data=result)
+    return completed(result.summary(), result)
 
 
 async def _run(request: SyncRequest, catalog: Catalog, upstreams: Upstreams) -> SyncResult:
-    log = get_run_logger()
+    log = run_logger()
     log.info("%s sync of %s into %s", request.mode, request.reference, request.target)
     hosts = [one.reference.registry for one in request.each_alone()]
     context = _make_context(request, catalog, upstreams, await MultipleSources.connect(upstreams, request))
     try:
-        async with upstream_slots(hosts), progress_artifact("sync", context.target, context.progress):
+        async with upstream_slots(hosts), progress_artifact(context.progress):
             result = (await run_sync(context, STEPS)).with_wait(upstreams.waited)
             showing = asyncio.create_task(result_artifact("sync", context.target, result.summary(), result.items))
     except TagsFailed as error:
@@ -154,13 +151,12 @@ async def _run(request: SyncRequest, catalog: Catalog, upstreams: Upstreams) -> 
 def _make_context(
     request: SyncRequest, catalog: Catalog, upstreams: Upstreams, sources: MultipleSources
 ) -> SyncContext:
-    run_id = str(flow_run.id)
     context = SyncContext.of(
         request,
         catalog,
         sources,
-        operation_id=run_id,
-        flow_run_id=run_id,
+        operation_id=run_id(),
+        flow_run_id=recorded_run_id(),
         clock=lambda: datetime.now(UTC),
         progress=progress.watched.get(),
     )

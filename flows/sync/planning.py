@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from catalog.filters.companions import is_companion_tag
 from catalog.versions.snapshot import Snapshot
 from flows.forms.modes import Mode
 from flows.runs.plan_items import Action, PlanItem
@@ -103,6 +104,7 @@ def plan_on(context: SyncContext, resolved: Resolved, base: Snapshot, incomplete
         failed=resolved.failed,
         dropped=resolved.selection.dropped,
         incomplete=incomplete,
+        untrusted=resolved.untrusted,
     )
     if len(context.sources.members) == 1:
         return plan
@@ -117,22 +119,36 @@ def plan_sync(
     failed: Mapping[str, str] | None = None,
     dropped: Mapping[str, str] | None = None,
     incomplete: Collection[Digest] = (),
+    untrusted: Mapping[str, str] | None = None,
 ) -> SyncPlan:
     """Compare a version with what upstream's selected tags point to.
 
     `failed` gives the reason for each tag that could not be resolved or copied: it stays as it is. `dropped` gives the
     reason why a tag was not selected. `incomplete` are manifests in the base that lack parts which are selected now.
+    `untrusted` gives the reason for each tag that a trust policy refuses: it stays as it is, with its companions.
     """
-    failed, dropped = failed or {}, dropped or {}
-    items = [_plan_tag(base, tag, root, incomplete) for tag, root in upstream.items() if tag not in failed]
+    failed, dropped, untrusted = failed or {}, dropped or {}, untrusted or {}
+    items = [
+        _plan_tag(base, tag, root, incomplete)
+        for tag, root in upstream.items()
+        if tag not in failed and tag not in untrusted
+    ]
+    items += [
+        PlanItem(tag, "refused", base.tags.get(tag), base.tags.get(tag), reason=reason)
+        for tag, reason in untrusted.items()
+        if tag not in failed
+    ]
     items += [
         PlanItem(tag, "failed", base.tags.get(tag), base.tags.get(tag), reason=reason) for tag, reason in failed.items()
     ]
     if mode == "mirror":
+        gone = [tag for tag in base.sorted_tags if tag not in upstream and tag not in failed]
+        kept = {tag for tag in gone if untrusted and is_companion_tag(tag)}
         items += [
-            PlanItem(tag, "removed", previous=base.tags[tag], reason=dropped.get(tag, "not upstream"))
-            for tag in base.sorted_tags
-            if tag not in upstream and tag not in failed
+            PlanItem(tag, "unchanged", base.tags[tag], base.tags[tag], reason="it may belong to what is kept")
+            if tag in kept
+            else PlanItem(tag, "removed", previous=base.tags[tag], reason=dropped.get(tag, "not upstream"))
+            for tag in gone
         ]
     return SyncPlan(base.version, tuple(items))
 

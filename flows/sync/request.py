@@ -1,24 +1,27 @@
 """The form of a sync: the parameters of the flow, the options of the command."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from catalog.parsed_text import explained
-from flows.forms.faults import misfit
+from flows.forms.faults import credentials_left_out, misfit
 from flows.forms.filters import Filters
 from flows.forms.modes import Mode, OnError
+from flows.forms.order import FieldOrder
 from flows.forms.parameters import Argument, Option
-from flows.forms.shared_fields import Companions, DownloadPolicy, DryRun, Exclude, Include
+from flows.forms.shapes import NAME_OR_NOTHING, REMOTE, Shape
+from flows.forms.shared_fields import Companions, DownloadPolicy, DryRun, Exclude, Include, Logins, TrustPolicyName
 from oci.reference import Reference, parse_name
 from oci.remote.address import Remote, parse_remote
-
-WITHOUT_LOGIN = r"^([a-z]+://)?[^/@]+(/.*|@sha(256|512):[0-9a-f]+)?$"
-"""Prefect's API refuses what does not match, before it would store a login typed in by mistake."""
 
 
 class SyncOptions(Filters):
     """Say how repositories are synced: what of a sync holds for one repository as for many."""
+
+    field_order: ClassVar[FieldOrder] = FieldOrder(
+        ("include", "exclude", "newest", "platforms", "mode", "policy", "on_error"), ("signed_by", "batch_size")
+    )
 
     mode: Mode = Field(
         default="additive",
@@ -30,6 +33,11 @@ class SyncOptions(Filters):
         default=False,
         title="Recheck",
         description="Look for new signatures, SBOMs and attestations of unchanged images too: one request each.",
+    )
+    signed_by: TrustPolicyName = Field(
+        default="",
+        title="Signed by",
+        description="Leave out tags whose image this trust policy refuses; a tag that is here stays as it is.",
     )
     policy: DownloadPolicy = None
     on_error: OnError = Field(
@@ -49,22 +57,38 @@ class SyncOptions(Filters):
 class SyncRequest(SyncOptions):
     """Copy tags of one upstream repository into one repository here. Credentials come from the settings."""
 
-    remote: Annotated[str, Argument("REMOTE")] = Field(
+    field_order: ClassVar[FieldOrder] = FieldOrder(
+        (
+            "repository",
+            "include",
+            "exclude",
+            "newest",
+            "platforms",
+            "mode",
+            "signed_by",
+            "policy",
+            "on_error",
+            "dry_run",
+            "logins",
+        ),
+        ("also", "recheck", "batch_size"),
+    )
+
+    remote: Annotated[str, Shape(REMOTE, ("registry.example/team/app",)), Argument("REMOTE")] = Field(
         title="Remote",
         description="Upstream repository: `registry.example/team/app[:tag][@digest]`.",
-        examples=["registry.example/team/app"],
-        json_schema_extra={"pattern": WITHOUT_LOGIN},
     )
-    also: Annotated[tuple[str, ...], Option(metavar="REMOTE")] = Field(
+    also: Annotated[tuple[Annotated[str, Shape(REMOTE)], ...], Option(metavar="REMOTE")] = Field(
         default=(),
         max_length=20,
         title="Also",
         description="Add this remote, in order: the first remote that has a tag provides it. Repeatable.",
         examples=[["second.example/team/app"]],
     )
-    repository: Annotated[str, Argument("NAME", completes="repository")] = Field(
-        default="", title="Repository", description="Name of the repository here. Default: the upstream's name."
+    repository: Annotated[str, Shape(NAME_OR_NOTHING, ("mirror/app",)), Argument("NAME", completes="repository")] = (
+        Field(default="", title="Repository", description="Name of the repository here. Default: the upstream's name.")
     )
+    logins: Logins = None
     dry_run: DryRun = False
 
     @field_validator("remote")
@@ -135,8 +159,6 @@ def check_remote(text: str) -> str:
     """Return the text of a remote; raise ValueError for one that cannot be read or holds a login."""
     host, slash, _name = text.rpartition("://")[2].partition("/")
     if slash and "@" in host:
-        raise ValueError(
-            "leave credentials out of the remote; they are read from auth.json, config.json or ENTREPOT_LOGINS"
-        )
+        raise ValueError(credentials_left_out("remote"))
     explained(parse_remote, text)
     return text

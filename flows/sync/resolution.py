@@ -48,7 +48,7 @@ class Resolved:
     `selection` is what is selected by now: by content too, and with tags of companions. `failed` gives the reason for each tag
     that could not be resolved or copied, `refused` those of the errors that refuse the login. `gone` are tags that upstream
     lacks. `held_facts` are facts of manifests here of which only upstream can tell whether they are signed by now. `left_out`
-    are children that upstream itself lacks.
+    are children that upstream itself lacks. `untrusted` gives the reason for each tag that a trust policy refuses.
     """
 
     selected: Selected
@@ -62,6 +62,7 @@ class Resolved:
     facts: Mapping[Digest, Facts] = field(default_factory=dict)
     held_facts: Mapping[Digest, Facts] = field(default_factory=dict)
     left_out: frozenset[Digest] = frozenset()
+    untrusted: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, selected: Selected) -> "Resolved":

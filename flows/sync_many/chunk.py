@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal
 
 from catalog.catalog import Catalog
 from catalog.remotes.clients import Upstreams
 from flows.runs.failures import MAX_UNAVAILABLE
 from flows.runs.progress import Progress
-from flows.sync.context import SyncContext
+from flows.sync.context import Provenance, Serve, SyncContext
 from flows.sync.procedure import SyncSteps, run_sync
+from flows.sync.report import SyncResult
 from flows.sync.request import SyncRequest
 from flows.sync.selection import NothingSelected
 from flows.sync.sources import MultipleSources
@@ -27,10 +27,10 @@ class PartProgress(Progress):
 
     whole: Progress = field(default_factory=Progress)
 
-    def receive(self, count: int) -> None:
-        """Count bytes that have come."""
-        self.received += count
-        self.whole.receive(count)
+    def count_bytes(self, count: int) -> None:
+        """Count bytes that were moved."""
+        self.moved += count
+        self.whole.count_bytes(count)
 
     def tell(self, text: str) -> None:
         """Tell something that is worth a line of its own."""
@@ -38,7 +38,9 @@ class PartProgress(Progress):
 
 
 class ChunkJob:
-    """One chunk under way. `operation` is what a version is made once for. Use it within one event loop.
+    """One chunk under way. Use it within one event loop.
+
+    `operation` is what a version is made once for, `flow_run_id` what Prefect knows the run by, by default the same.
 
     No dataclass, so that Prefect does not walk through it looking for other tasks' results.
     """
@@ -50,9 +52,11 @@ class ChunkJob:
         operation: str,
         progress: Progress,
         *,
-        serve: Literal["public", "nobody"] = "public",
+        serve: Serve = "public",
         steps: SyncSteps = PATIENT,
+        flow_run_id: str | None = None,
     ) -> None:
+        self.flow_run_id = operation if flow_run_id is None else flow_run_id
         self.catalog, self.upstreams, self.operation, self.progress = catalog, upstreams, operation, progress
         self.serve, self.steps = serve, steps
         self.earlier: frozenset[str] = frozenset()
@@ -67,25 +71,43 @@ SyncOne = Callable[[ChunkJob, SyncRequest], Awaitable[RepositoryOutcome]]
 """Syncs one repository: plainly, or as a task that is shown."""
 
 
-async def sync_one(job: ChunkJob, request: SyncRequest) -> RepositoryOutcome:
-    """Sync one repository; raise what a sync raises. Filters that select nothing leave the repository out."""
+async def sync_one(
+    job: ChunkJob, request: SyncRequest, *, show: Callable[[SyncResult], Awaitable[None]] | None = None
+) -> RepositoryOutcome:
+    """Sync one repository, and show the result; raise what a sync raises. Filters that select nothing leave it out."""
+    return await sync_from(job, request, await MultipleSources.connect(job.upstreams, request), show=show)
+
+
+async def sync_from(
+    job: ChunkJob,
+    request: SyncRequest,
+    sources: MultipleSources,
+    provenance: Provenance | None = None,
+    *,
+    show: Callable[[SyncResult], Awaitable[None]] | None = None,
+) -> RepositoryOutcome:
+    """Sync one repository from sources that are connected to; `provenance` is for content of no registry."""
     context = SyncContext.of(
         request,
         job.catalog,
-        await MultipleSources.connect(job.upstreams, request),
+        sources,
         operation_id=job.operation,
-        flow_run_id=job.operation,
+        flow_run_id=job.flow_run_id,
         clock=lambda: datetime.now(UTC),
         progress=PartProgress(whole=job.progress),
         serve=job.serve,
         is_first_try=request.target not in job.earlier,
         checked_until=job.checked_until.get(request.target, 0),
         children_known=await job.ahead.read(request.target),
+        provenance=provenance,
     )
     try:
-        return RepositoryOutcome.of(await run_sync(context, job.steps))
+        result = await run_sync(context, job.steps)
     except NothingSelected as error:
         return RepositoryOutcome(request.target, str(request.reference), "left out", error=error.message)
+    if show is not None:
+        await show(result)
+    return RepositoryOutcome.of(result)
 
 
 @dataclass(slots=True)

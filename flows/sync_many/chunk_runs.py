@@ -11,6 +11,7 @@ from prefect.client.schemas.objects import State
 from prefect.deployments import arun_deployment
 from prefect.states import AwaitingRetry, Cancelled, Cancelling, Crashed
 
+from catalog.prefect.run_parameters import flat_parameters
 from flows.recovery.orphans import MAX_ATTEMPTS
 from flows.sync.request import SyncRequest
 from flows.sync_many.chunk_watch import read_state
@@ -18,6 +19,8 @@ from flows.sync_many.report import RepositoryOutcome
 from flows.sync_many.request import SyncChunkRequest
 from flows.sync_many.slots import CHUNK_DEPLOYMENT
 
+CHUNK_TABLE = "sync-chunk"
+"""What the key of the table begins with by which a chunk tells its outcomes."""
 TAKEN_OVER = "TakenOver"
 """Name of the state of a run whose chunk the run that has started it did itself."""
 _PAGE = 200
@@ -90,7 +93,7 @@ def read_run(found: Mapping[str, Any], syncs: tuple[SyncRequest, ...]) -> ChunkR
         message=str(state.get("message") or ""),
         since=datetime.fromisoformat(str(state.get("timestamp") or found["created"])),
         attempts=int(found.get("run_count") or 0),
-        number=int(found["parameters"]["request"].get("number", 1)),
+        number=int(flat_parameters(found["parameters"]).get("number", 1)),
         syncs=syncs,
     )
 
@@ -114,14 +117,14 @@ class ChunkRuns:
         """Return the syncs of a run, which are read once."""
         run_id = str(found["id"])
         if run_id not in self._syncs:
-            self._syncs[run_id] = SyncChunkRequest.model_validate(found["parameters"]["request"]).syncs
+            self._syncs[run_id] = SyncChunkRequest.model_validate(flat_parameters(found["parameters"])).syncs
         return self._syncs[run_id]
 
     async def start(self, request: SyncChunkRequest, key: str) -> None:
         """Start a run; one that was started with this key is the same."""
         await arun_deployment(
             CHUNK_DEPLOYMENT,
-            parameters={"request": request.model_dump(mode="json")},
+            parameters=request.model_dump(mode="json", exclude_unset=True),
             idempotency_key=key,
             timeout=0,
             tags=["entrepot"],
@@ -145,7 +148,7 @@ class ChunkRuns:
         which = {"flow_run_id": {"any_": ids}, "type": {"any_": ["table"]}}
         tables = await self._pages("/artifacts/filter", {"artifacts": which, "sort": "CREATED_DESC"})
         outcomes: dict[str, RepositoryOutcome] = {}
-        for table in reversed(tables):
+        for table in reversed([one for one in tables if str(one.get("key")).startswith(f"{CHUNK_TABLE}-")]):
             outcomes |= {one.repository: one for one in read_table(table.get("data"))}
         return outcomes
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -16,7 +15,7 @@ from flows.sync.request import SyncRequest
 from flows.sync_many.chunk import failure
 from flows.sync_many.chunk_runs import Beat, ChunkRun, ChunkRuns
 from flows.sync_many.chunking import Portion, by_number, chunk_key, estimate_work, plan_chunks
-from flows.sync_many.report import RepositoryOutcome
+from flows.sync_many.report import FannedOut, RepositoryOutcome, SyncHere
 from flows.sync_many.request import DEFAULT_AT_ONCE, SyncChunkRequest, written_size
 from flows.sync_many.slots import read_pool, slots_of
 from flows.sync_many.waiting import (
@@ -29,20 +28,6 @@ from flows.sync_many.waiting import (
     open_runs,
     pause_after,
 )
-
-SyncHere = Callable[[Sequence[SyncRequest]], Awaitable[Sequence[RepositoryOutcome]]]
-"""Syncs repositories in this process."""
-
-Outcomes = Mapping[str, RepositoryOutcome]
-"""Outcomes by the repository here."""
-
-
-@dataclass(frozen=True, slots=True)
-class FannedOut:
-    """The outcomes of all, and how many flow runs did them; 0: this process did all."""
-
-    outcomes: Outcomes
-    chunks: int
 
 
 class FanOut:

@@ -1,7 +1,7 @@
 """What became of each repository, and of all: as JSON, as a table, as one line."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from catalog.units import format_size
 from flows.runs.failures import named
 from flows.sync.report import SyncResult
+from flows.sync.request import SyncRequest
 from oci.errors import RemoteError
 
 OutcomeKind = Literal["failed", "synced", "to sync", "unchanged", "left out"]
@@ -48,7 +49,9 @@ class RepositoryOutcome:
             remote=result.remote,
             outcome="to sync" if result.dry_run else "synced" if result.changed else "unchanged",
             version=result.version,
-            tags=sum(count for action, count in result.counts.items() if action not in ("failed", "removed")),
+            tags=sum(
+                count for action, count in result.counts.items() if action not in ("failed", "refused", "removed")
+            ),
             bytes=result.moved_bytes,
             seconds=round(result.seconds, 3),
             note=result.summary(),
@@ -84,6 +87,17 @@ class RepositoryOutcome:
 
 
 _READER = TypeAdapter(RepositoryOutcome)
+
+SyncHere = Callable[[Sequence[SyncRequest]], Awaitable[Sequence[RepositoryOutcome]]]
+"""Syncs repositories in this process."""
+
+
+@dataclass(frozen=True, slots=True)
+class FannedOut:
+    """The outcomes of all by the repository here, and how many flow runs did them; 0: this process did all."""
+
+    outcomes: Mapping[str, RepositoryOutcome]
+    chunks: int
 
 
 @dataclass(frozen=True, slots=True)

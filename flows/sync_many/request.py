@@ -1,6 +1,6 @@
 """The forms of many syncs: what the command and the flow are given, and what one chunk of it is given."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_serializer, field_validator, model_validator
 
@@ -8,9 +8,11 @@ from catalog.parsed_text import explained
 from catalog.path_patterns import parse_path_pattern
 from flows.forms.faults import misfit
 from flows.forms.fields import PathPatternField
+from flows.forms.order import FieldOrder
 from flows.forms.parameters import Argument, Group, Metavar, Option, SetBy
+from flows.forms.shapes import NAME_OR_NOTHING, REMOTE, REMOTE_OR_PATTERN, Shape
 from flows.forms.shared_fields import DryRun
-from flows.sync.request import WITHOUT_LOGIN, SyncOptions, SyncRequest, check_remote
+from flows.sync.request import SyncOptions, SyncRequest, check_remote
 from oci.reference import parse_name
 from oci.remote.address import Remote, parse_remote
 
@@ -46,7 +48,7 @@ def check_remote_or_pattern(text: str) -> str:
 
 RemotePattern = Annotated[
     str,
-    Field(json_schema_extra={"pattern": WITHOUT_LOGIN}),
+    Shape(REMOTE_OR_PATTERN, ("registry.example/team/**",)),
     AfterValidator(check_remote_or_pattern),
     Metavar("REMOTE"),
 ]
@@ -62,10 +64,21 @@ def _check_name(text: str) -> str:
 class SyncItem(SyncOptions):
     """One entry of a list of syncs: a repository, or all that a pattern selects; with the fields of a sync."""
 
-    remote: RemotePattern
-    also: tuple[str, ...] = Field(default=(), max_length=20)
-    repository: str = ""
-    below: str = ""
+    field_order: ClassVar[FieldOrder] = FieldOrder(
+        ("repository", "below", "include", "exclude", "newest", "platforms", "mode", "policy", "on_error"),
+        ("also", "signed_by", "recheck", "batch_size"),
+    )
+
+    remote: RemotePattern = Field(title="Remote", description="Upstream repository, or a pattern of them.")
+    also: tuple[Annotated[str, Shape(REMOTE)], ...] = Field(
+        default=(), max_length=20, title="Also", description="Further remotes: the first that has a tag provides it."
+    )
+    repository: Annotated[str, Shape(NAME_OR_NOTHING)] = Field(
+        default="", title="Repository", description="Name of the repository here. Default: the upstream's name."
+    )
+    below: Annotated[str, Shape(NAME_OR_NOTHING)] = Field(
+        default="", title="Below", description="Put this before the names of repositories here."
+    )
 
     @field_validator("also")
     @classmethod
@@ -115,6 +128,9 @@ class SyncManyRequest(BaseModel):
     """Sync many repositories, each as a sync does. Credentials come from the settings."""
 
     model_config = _CONFIG
+    field_order: ClassVar[FieldOrder] = FieldOrder(
+        ("remotes", "below", "exclude_paths", "dry_run", "defaults"), ("chunks", "at_once", "syncs")
+    )
 
     remotes: Annotated[tuple[RemotePattern, ...], Argument("REMOTE")] = Field(
         default=(),
@@ -131,7 +147,7 @@ class SyncManyRequest(BaseModel):
         title="Exclude paths",
         description="Exclude paths of patterns that match this path pattern. Repeatable.",
     )
-    below: Annotated[str, Option(metavar="NAME")] = Field(
+    below: Annotated[str, Shape(NAME_OR_NOTHING, ("mirrors",)), Option(metavar="NAME")] = Field(
         default="",
         title="Below",
         description="Put this before the names of repositories here: `mirrors` makes `mirrors/team/app`.",
@@ -207,6 +223,13 @@ class SyncChunkRequest(BaseModel):
     at_once: int = Field(
         default=DEFAULT_AT_ONCE, ge=1, le=64, title="At once", description="Repositories that are synced at once."
     )
+
+    @field_validator("syncs")
+    @classmethod
+    def _check_logins(cls, syncs: tuple[SyncRequest, ...]) -> tuple[SyncRequest, ...]:
+        if any(one.logins for one in syncs):
+            raise ValueError("the syncs of a chunk share their connections: expected no logins of their own")
+        return syncs
 
     @field_serializer("syncs")
     def _write_syncs(self, syncs: tuple[SyncRequest, ...]) -> list[dict[str, Any]]:

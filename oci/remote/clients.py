@@ -3,6 +3,7 @@
 import ssl
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import httpcore
 import httpx
@@ -11,6 +12,8 @@ from oci.remote.network.backends import GuardedBackend, NotingBackend, direct_tr
 from oci.remote.network.pool import ConnectionPool
 from oci.remote.network.reach import Reach
 from oci.remote.options import RemoteOptions
+from oci.traces.requests import send_traced
+from oci.traces.spans import active
 
 
 class Clients:
@@ -65,6 +68,14 @@ class _Client(httpx.AsyncClient):
     @cookies.setter
     def cookies(self, _cookies: object) -> None:
         """Keep none."""
+
+    async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        """Send it, and trace it where traces are wanted."""
+        tracing = active()
+        if tracing is None:
+            return await super().send(request, **options)
+        send = super().send
+        return await send_traced(tracing, lambda traced: send(traced, **options), request)
 
 
 def _make(options: RemoteOptions, context: ssl.SSLContext, backend: httpcore.AsyncNetworkBackend) -> httpx.AsyncClient:

@@ -36,9 +36,10 @@ def next_page(response: httpx.Response) -> str | None:
     for target, parameters in links:
         if "next" in parameters.get("rel", "").lower().split():
             try:
-                return response.request.url.join(target).raw_path.decode("ascii")
+                path = response.request.url.join(target).raw_path.decode("ascii")
             except (httpx.InvalidURL, ValueError):
                 raise ValueError("its next page is at no address") from None
+            return f"/{path.lstrip('/')}"  # two slashes would name another host
     if response.headers.get("link", "").strip() and not any("rel" in parameters for _target, parameters in links):
         raise ValueError("it has a link that does not say what it is")
     return None

@@ -9,12 +9,7 @@ from typing import Self
 
 import httpx
 
-from oci.errors import (
-    RemoteError,
-    RemoteRefused,
-    RemoteTokenEnded,
-    RemoteUnavailable,
-)
+from oci.errors import RemoteError, RemoteRefused, RemoteTokenEnded, RemoteUnavailable
 from oci.remote.auth.authorization import Authorizer, Strangers
 from oci.remote.auth.keychain import Credential
 from oci.remote.clients import Clients, timeout_of
@@ -77,6 +72,8 @@ class RemoteTransport:
         self._base: httpx.URL | None = None
         self._home: UrlOrigin | None = None
         self._takes_signatures = False
+        self.requests = 0
+        """Requests answered so far, those for tokens, redirects and retries among them."""
 
     async def request(
         self,
@@ -324,6 +321,7 @@ class RemoteTransport:
                 method, url, headers=sent, content=content, timeout=timeout_of(self.options, left)
             )
             response = await client.send(request, stream=True)
+            self.requests += 1
             location = response.headers.get("location")
             if response.status_code not in _REDIRECTS or not location or method not in ("GET", "HEAD"):
                 return response

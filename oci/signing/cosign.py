@@ -1,18 +1,26 @@
-"""Simple signing, cosign's first form. Source: cosign specs/SIGNATURE_SPEC.md; containers/image docs/atomic-signature.md."""
+"""Cosign's first form: simple signing and attestations, under tags.
+
+Source: cosign specs/SIGNATURE_SPEC.md and ATTESTATION_SPEC.md; containers/image docs/atomic-signature.md.
+"""
 
 import base64
 import binascii
 import json
 from dataclasses import dataclass
+from typing import Literal
 
 from oci.digest import Digest
 from oci.errors import ManifestInvalid
-from oci.kinds import COSIGN_LAYER
+from oci.kinds import COSIGN_LAYER, ENVELOPE_LAYER
 from oci.manifest import Manifest
 from oci.memory import MemoryStore
 from oci.signing.keys import Signer, Verifier
 
 SIGNATURE = "dev.cosignproject.cosign/signature"
+
+SignatureForm = Literal["bundle", "tags", "both"]
+"""`bundle`: a sigstore bundle that refers to the manifest, for cosign 3. `tags`: a tag `sha256-….sig` or `.att`, for cosign 2."""
+
 _TYPE = "cosign container image signature"
 
 
@@ -47,12 +55,26 @@ def sign_simple(digest: Digest, reference: str, signer: Signer) -> SimpleSignatu
     return SimpleSignature(payload, signer.sign(payload))
 
 
-def pack_signatures(store: MemoryStore, signatures: list[SimpleSignature]) -> Manifest:
-    """Put the manifest that a signature tag points to into the store: one layer per signature."""
-    layers = []
-    for one in signatures:
-        layer = store.put_blob(one.payload, COSIGN_LAYER).to_json()
-        layers.append({**layer, "annotations": {SIGNATURE: base64.b64encode(one.signature).decode()}})
+def pack_signature(store: MemoryStore, held: Manifest | None, signature: SimpleSignature) -> Manifest:
+    """Put the manifest that a signature tag points to into the store: the layers that it has, and one more."""
+    layer = store.put_blob(signature.payload, COSIGN_LAYER).to_json()
+    annotations = {SIGNATURE: base64.b64encode(signature.signature).decode()}
+    return _pack_layers(store, [*_layers_of(held), {**layer, "annotations": annotations}])
+
+
+def pack_attestation(store: MemoryStore, held: Manifest | None, envelope: bytes, predicate_type: str) -> Manifest:
+    """Put the manifest that an attestation tag points to into the store: the layers that it has, and one more."""
+    layer = store.put_blob(envelope, ENVELOPE_LAYER).to_json()
+    annotations = {SIGNATURE: "", "predicateType": predicate_type}
+    return _pack_layers(store, [*_layers_of(held), {**layer, "annotations": annotations}])
+
+
+def _layers_of(held: Manifest | None) -> list[dict[str, object]]:
+    """Return the layers as they stand in the manifest's text; none of what holds none."""
+    return [] if held is None else list(json.loads(held.raw).get("layers") or ())
+
+
+def _pack_layers(store: MemoryStore, layers: list[dict[str, object]]) -> Manifest:
     config = {
         "architecture": "",
         "created": "0001-01-01T00:00:00Z",

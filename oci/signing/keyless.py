@@ -5,7 +5,9 @@ Source: sigstore, "Client specification"; the trust configuration says which ser
 
 import json
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import requests
@@ -14,13 +16,18 @@ from sigstore.errors import Error as SigstoreError
 from sigstore.errors import VerificationError
 from sigstore.models import Bundle, ClientTrustConfig
 from sigstore.oidc import IdentityError, IdentityToken
+from sigstore.sign import Signer as SigstoreSigner
 from sigstore.sign import SigningContext
 from sigstore.verify import Verifier
 from sigstore.verify.policy import AllOf, AnyOf, Identity, OIDCIssuer, OIDCIssuerV2
 
 from oci.errors import RemoteError
+from oci.signing.deadlines import run_within
 from oci.signing.keys import KeyInvalid
 from oci.signing.sigstore_bundle import PAYLOAD
+
+_PATIENCE = 60.0
+"""Seconds for the public sigstore's trust configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +60,9 @@ class KeylessVerifier:
 class KeylessSigner:
     """Signs in the name of an identity token, which is good for minutes; the message of an error never holds it."""
 
-    def __init__(self, trust: ClientTrustConfig, token: str) -> None:
+    def __init__(self, trust: ClientTrustConfig, token: str, *, timeout: float = 30.0) -> None:
+        """`timeout` bounds the certificate, and then each signature, in seconds."""
+        self._timeout = timeout
         try:
             self._token = IdentityToken(token)
         except IdentityError as error:
@@ -65,8 +74,10 @@ class KeylessSigner:
     def sign(self, statements: list[bytes]) -> list[bytes]:
         """Return a sigstore bundle for each in-toto statement, by one certificate; raise RemoteError when a service fails."""
         try:
-            with self._context.signer(self._token) as signer:
-                return [signer.sign_dsse(Statement(one)).to_json().encode() for one in statements]
+            signer = run_within(
+                self._timeout, "sigstore", lambda: ExitStack().enter_context(self._context.signer(self._token))
+            )
+            return [run_within(self._timeout, "sigstore", partial(_sign_one, signer, one)) for one in statements]
         except (SigstoreError, requests.RequestException) as error:
             raise RemoteError(f"sigstore: {type(error).__name__}: {error}") from error
         except Exception as error:
@@ -76,13 +87,19 @@ class KeylessSigner:
             raise
 
 
+def _sign_one(signer: SigstoreSigner, statement: bytes) -> bytes:
+    return signer.sign_dsse(Statement(statement)).to_json().encode()
+
+
 def load_trust(document: str | None, *, where: str) -> ClientTrustConfig:
     """Read a client trust configuration; None reads that of the public sigstore, over the network.
 
     Raises KeyInvalid, RemoteError.
     """
     try:
-        return ClientTrustConfig.from_json(document) if document is not None else ClientTrustConfig.production()
+        if document is not None:
+            return ClientTrustConfig.from_json(document)
+        return run_within(_PATIENCE, "sigstore", ClientTrustConfig.production)
     except (SigstoreError, requests.RequestException) as error:
         raise RemoteError(
             f"the public sigstore's trust configuration cannot be had: {error}; where it cannot be reached, name one of your own "

@@ -6,6 +6,7 @@ Source: RFC 7468; cosign, KEY_MANAGEMENT and the secure-systems-lab encrypted fo
 import base64
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +14,8 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
-from nacl.exceptions import CryptoError
-from nacl.secret import SecretBox
 
-from oci.errors import InvalidInput
+from oci.errors import InvalidInput, RemoteError
 
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
@@ -29,6 +28,10 @@ class KeyInvalid(InvalidInput):
     """A key that cannot be read or used; the message never holds it."""
 
 
+class SignerFailed(RemoteError):
+    """A signer outside of this process refused, or gave no answer in time; the message holds no secret."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verifier:
     """Verifies with a public key."""
@@ -36,15 +39,20 @@ class Verifier:
     key: PublicKey
 
     @property
+    def pem(self) -> bytes:
+        """Return the key as cosign writes it: SubjectPublicKeyInfo in PEM."""
+        return self.key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+    @property
     def fingerprint(self) -> str:
-        """Base64 of the SHA-256 of the key's DER, which sigstore calls a hint."""
+        """Return Base64 of the SHA-256 of the key's DER, which sigstore calls a hint."""
         return base64.b64encode(hashlib.sha256(_der(self.key)).digest()).decode()
 
     def verifies(self, signature: bytes, data: bytes) -> bool:
         """Return whether the signature over `data` is by this key."""
         try:
             if isinstance(self.key, ec.EllipticCurvePublicKey):
-                self.key.verify(signature, data, ec.ECDSA(_hash_of(self.key.curve)))
+                self.key.verify(signature, data, ec.ECDSA(curve_hash(self.key.curve)))
             elif isinstance(self.key, rsa.RSAPublicKey):
                 self.key.verify(signature, data, padding.PKCS1v15(), hashes.SHA256())
             else:
@@ -54,30 +62,46 @@ class Verifier:
         return True
 
 
-@dataclass(frozen=True, slots=True)
-class Signer:
-    """Signs with a private key, as cosign does with a key of the same kind."""
+class Signer(ABC):
+    """Signs bytes as cosign does: ECDSA in DER, Ed25519, or RSA by PKCS #1 v1.5."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def verifier(self) -> Verifier:
+        """Return the public half."""
+
+    @abstractmethod
+    def sign(self, data: bytes) -> bytes:
+        """Return the signature over `data`; raise KeyInvalid, SignerFailed."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.verifier.fingerprint})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class KeySigner(Signer):
+    """Signs with a private key in memory, as cosign does with a key of the same kind."""
 
     key: PrivateKey
 
     @property
     def verifier(self) -> Verifier:
-        """The public half."""
+        """Return the public half."""
         return Verifier(self.key.public_key())
 
     def sign(self, data: bytes) -> bytes:
         """Return the signature over `data`."""
         if isinstance(self.key, ec.EllipticCurvePrivateKey):
-            return self.key.sign(data, ec.ECDSA(_hash_of(self.key.curve)))
+            return self.key.sign(data, ec.ECDSA(curve_hash(self.key.curve)))
         if isinstance(self.key, rsa.RSAPrivateKey):
             return self.key.sign(data, padding.PKCS1v15(), hashes.SHA256())
         return self.key.sign(data)
 
-    def __repr__(self) -> str:
-        return f"Signer({self.verifier.fingerprint})"
 
-
-def _hash_of(curve: ec.EllipticCurve) -> hashes.HashAlgorithm:
+def curve_hash(curve: ec.EllipticCurve) -> hashes.HashAlgorithm:
+    """Return the hash that is signed with a key on a curve."""
     return {384: hashes.SHA384(), 521: hashes.SHA512()}.get(curve.key_size, hashes.SHA256())
 
 
@@ -85,7 +109,7 @@ def _der(key: PublicKey) -> bytes:
     return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
-def load_signer(pem: bytes, password: str | None, *, where: str) -> Signer:
+def load_signer(pem: bytes, password: str | None, *, where: str) -> KeySigner:
     """Read a private key; raise KeyInvalid, naming `where` it came from, for a wrong password or what is no key."""
     secret = password.encode() if password else None
     try:
@@ -97,7 +121,7 @@ def load_signer(pem: bytes, password: str | None, *, where: str) -> Signer:
         what = (
             "is encrypted: set ENTREPOT_SIGNING_PASSWORD"
             if secret is None
-            else "is not encrypted, but a password is set"
+            else "is not encrypted, but a password is set: unset ENTREPOT_SIGNING_PASSWORD and COSIGN_PASSWORD"
         )
         raise KeyInvalid(f"the key {where} {what}") from None
     except (ValueError, UnsupportedAlgorithm):
@@ -106,7 +130,7 @@ def load_signer(pem: bytes, password: str | None, *, where: str) -> Signer:
         ) from None
     if not isinstance(key, PrivateKey):
         raise KeyInvalid(f"the key {where} is of a kind that does not sign: expected ECDSA, Ed25519 or RSA")
-    return Signer(key)
+    return KeySigner(key)
 
 
 def load_verifier(pem: bytes, *, where: str) -> Verifier:
@@ -122,6 +146,9 @@ def load_verifier(pem: bytes, *, where: str) -> Verifier:
 
 def _decrypt(pem: bytes, password: bytes, where: str) -> bytes:
     """Open a key file of cosign's."""
+    from nacl.exceptions import CryptoError  # whoever only verifies does without it
+    from nacl.secret import SecretBox
+
     body = b"".join(line for line in pem.splitlines() if line and not line.startswith(b"-----"))
     try:
         document: dict[str, Any] = json.loads(base64.b64decode(body))

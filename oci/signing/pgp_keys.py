@@ -1,6 +1,7 @@
 """OpenPGP keys that make and check Atomic signatures. Source: RFC 4880; containers/image, docs/atomic-signature.md."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import pysequoia
@@ -8,7 +9,7 @@ import pysequoia
 from oci.digest import Digest
 from oci.signing.atomic import AtomicSignature, about
 from oci.signing.keys import KeyInvalid
-from oci.signing.pgp_messages import SignatureInvalid
+from oci.signing.pgp_messages import SignatureInvalid, literal_of
 
 _BEGIN = b"-----BEGIN PGP "
 _CREATOR = "entrepot"
@@ -26,9 +27,15 @@ class PgpVerifier:
         self._certificates = list(certificates)
         self.fingerprint = self._certificates[0].fingerprint
 
+    @property
+    def armored(self) -> str:
+        """Return the certificates as armored text, one after another."""
+        return "\n".join(str(one) for one in self._certificates)
+
     def reference_of(self, signature: AtomicSignature, digest: Digest) -> str | None:
         """Return the reference that a signature vouches for; None when it is not by these keys, or not about the digest."""
         try:
+            literal_of(signature.content)  # the library would unpack any amount of it
             found = pysequoia.verify(bytes=signature.content, store=lambda _ids: self._certificates)
         except Exception:  # noqa: BLE001  # the library has no class of its own for what it cannot verify
             return None
@@ -38,8 +45,30 @@ class PgpVerifier:
             return None
 
 
-class PgpSigner:
-    """Signs with one secret key."""
+class AtomicSigner(ABC):
+    """Makes Atomic signatures with one OpenPGP key; `verifier` has its certificate."""
+
+    verifier: PgpVerifier
+
+    @abstractmethod
+    def seal(self, payload: bytes) -> bytes:
+        """Return an OpenPGP signed message that holds the payload, binary; raise KeyInvalid, SignerFailed."""
+
+    def sign(self, digest: Digest, reference: str, *, name: str, timestamp: int) -> AtomicSignature:
+        """Sign that `reference` is the manifest of that digest; `timestamp` in Unix seconds."""
+        document = {
+            "critical": {
+                "identity": {"docker-reference": reference},
+                "image": {"docker-manifest-digest": digest},
+                "type": "atomic container signature",
+            },
+            "optional": {"creator": _CREATOR, "timestamp": timestamp},
+        }
+        return AtomicSignature(f"{digest}@{name}", self.seal(json.dumps(document).encode()))
+
+
+class PgpSigner(AtomicSigner):
+    """Signs with one secret key in memory."""
 
     def __init__(self, key: pysequoia.Tsk, password: str | None, *, where: str) -> None:
         try:
@@ -51,18 +80,9 @@ class PgpSigner:
             ) from error
         self.verifier = PgpVerifier([key.extract_certificate()])
 
-    def sign(self, digest: Digest, reference: str, *, name: str, timestamp: int) -> AtomicSignature:
-        """Vouch that `reference` is the manifest of that digest; `timestamp` in Unix seconds."""
-        document = {
-            "critical": {
-                "identity": {"docker-reference": reference},
-                "image": {"docker-manifest-digest": digest},
-                "type": "atomic container signature",
-            },
-            "optional": {"creator": _CREATOR, "timestamp": timestamp},
-        }
-        content = pysequoia.sign(self._signer, json.dumps(document).encode(), armor=False)
-        return AtomicSignature(f"{digest}@{name}", bytes(content))
+    def seal(self, payload: bytes) -> bytes:
+        """Return a signed message."""
+        return bytes(pysequoia.sign(self._signer, payload, armor=False))
 
 
 def load_pgp_signer(key: bytes, password: str | None, *, where: str) -> PgpSigner:

@@ -80,20 +80,30 @@ def make_statement(digest: Digest, name: str, predicate_type: str, predicate: Ma
     return json.dumps(document, separators=(",", ":")).encode()
 
 
-def sign_statement(statement: bytes, signer: Signer) -> bytes:
-    """Return a sigstore bundle with the statement in a signed envelope."""
-    envelope = {
+def sign_envelope(statement: bytes, signer: Signer) -> bytes:
+    """Return an in-toto statement in a signed envelope, as JSON."""
+    signature = base64.b64encode(signer.sign(encode(PAYLOAD, statement))).decode()
+    document = {
         "payload": base64.b64encode(statement).decode(),
         "payloadType": PAYLOAD,
-        "signatures": [{"sig": base64.b64encode(signer.sign(encode(PAYLOAD, statement))).decode()}],
-    }
-    hint = signer.verifier.fingerprint
-    document = {
-        "mediaType": BUNDLE,
-        "verificationMaterial": {"publicKey": {"hint": hint}, "tlogEntries": []},
-        "dsseEnvelope": envelope,
+        "signatures": [{"sig": signature}],
     }
     return json.dumps(document, separators=(",", ":")).encode()
+
+
+def bundle_envelope(envelope: bytes, verifier: Verifier) -> bytes:
+    """Return the sigstore bundle of an envelope that a key has signed."""
+    document = {
+        "mediaType": BUNDLE,
+        "verificationMaterial": {"publicKey": {"hint": verifier.fingerprint}, "tlogEntries": []},
+        "dsseEnvelope": json.loads(envelope),
+    }
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def sign_statement(statement: bytes, signer: Signer) -> bytes:
+    """Return a sigstore bundle with the statement in a signed envelope."""
+    return bundle_envelope(sign_envelope(statement, signer), signer.verifier)
 
 
 def pack_bundle(store: MemoryStore, bundle: bytes, subject: Manifest, predicate_type: str, created: str) -> Manifest:
@@ -109,8 +119,19 @@ def pack_bundle(store: MemoryStore, bundle: bytes, subject: Manifest, predicate_
 def read_bundle(raw: bytes) -> Envelope:
     """Return the envelope of a bundle; raise ManifestInvalid for one without."""
     try:
-        envelope = json.loads(raw)["dsseEnvelope"]
-        signatures = tuple(base64.b64decode(one["sig"], validate=True) for one in envelope["signatures"])
-        return Envelope(str(envelope["payloadType"]), base64.b64decode(envelope["payload"], validate=True), signatures)
+        return _envelope_of(json.loads(raw)["dsseEnvelope"])
     except (ValueError, KeyError, TypeError, RecursionError, binascii.Error) as error:
         raise ManifestInvalid(f"a sigstore bundle cannot be read: {type(error).__name__}") from None
+
+
+def read_envelope(raw: bytes) -> Envelope:
+    """Return an envelope that stands alone, as in a tag of cosign's; raise ManifestInvalid."""
+    try:
+        return _envelope_of(json.loads(raw))
+    except (ValueError, KeyError, TypeError, RecursionError, binascii.Error) as error:
+        raise ManifestInvalid(f"a signed envelope cannot be read: {type(error).__name__}") from None
+
+
+def _envelope_of(envelope: Mapping[str, Any]) -> Envelope:
+    signatures = tuple(base64.b64decode(one["sig"], validate=True) for one in envelope["signatures"])
+    return Envelope(str(envelope["payloadType"]), base64.b64decode(envelope["payload"], validate=True), signatures)

@@ -21,7 +21,7 @@ from catalog.distributions.records import Distribution
 from catalog.settings import Settings
 from oci.errors import Denied, Unauthorized
 from registry_api.auth.login_checks import LoginChecks
-from registry_api.auth.oidc_tokens import IDENTITY_USER, IdentityTokens
+from registry_api.auth.oidc_tokens import IDENTITY_USER, IdentityTokens, Wanted
 from registry_api.bounded_cache import BoundedCache
 from registry_api.http.eager import enter_task
 from registry_api.http.messages import find_header
@@ -146,6 +146,15 @@ class AccessController:
             self._note(credentials.username[:80], "login", "", error.message, address)
             raise
         return subject_of(login)
+
+    async def log_in_by_issuer(self, token: str, wanted: Wanted, address: str) -> Subject:
+        """Return whom an identity token stands for that an issuer gave for one login; raise Unauthorized, which is an audit
+        event that says why, or RemoteUnavailable."""
+        try:
+            return await self.identities.subject_of(self.store.policy, token, wanted)
+        except Unauthorized as error:
+            self._note(IDENTITY_USER, "login", "", error.message, address)
+            raise Unauthorized("this login is of no account here; ask an administrator") from None
 
     def _by_bearer(self, policy: Policy, token: str, now: datetime) -> "_Verified":
         bearer = read_token(policy, token, now=now)

@@ -4,6 +4,7 @@ Source: OpenID Connect Discovery 1.0 and RFC 7517 for the keys, RFC 8693 for the
 """
 
 import asyncio
+import hmac
 import time
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -34,6 +35,24 @@ class _Keys(NamedTuple):
     asked_at: float
 
 
+class Wanted(NamedTuple):
+    """The one login that a token must be made for. Source: OpenID Connect Core 1.0, 3.1.3.7."""
+
+    issuer: str
+    audience: str
+    nonce: str
+
+    def mismatch(self, claims: Mapping[str, object]) -> str:
+        """Return which claim is of another login; empty when none is."""
+        if not hmac.compare_digest(str(claims.get("nonce", "")).encode(), self.nonce.encode()):
+            return "claim nonce is of another login"
+        audiences = claims.get("aud")
+        is_shared = isinstance(audiences, list) and len(audiences) > 1
+        if claims.get("azp", None if is_shared else self.audience) != self.audience:
+            return "claim azp names another client"
+        return ""
+
+
 class IdentityTokens:
     """Verifies identity tokens; caches the issuers' keys, and requests them once however many logins wait.
 
@@ -52,13 +71,18 @@ class IdentityTokens:
         self._failed_at: dict[str, float] = {}
         self._asking: dict[str, asyncio.Lock] = {}
 
-    async def subject_of(self, policy: Policy, token: str) -> Subject:
-        """Return whom a token stands for; raise Unauthorized when no trust matches, RemoteUnavailable without keys."""
+    async def subject_of(self, policy: Policy, token: str, wanted: "Wanted | None" = None) -> Subject:
+        """Return whom a token stands for; raise Unauthorized when no trust matches, RemoteUnavailable without keys.
+
+        With `wanted` only the trusts of one issuer and audience count, and the token must be made for one login.
+        """
         try:
             header, claims = jwt.get_unverified_header(token), jwt.decode(token, options={"verify_signature": False})
         except jwt.PyJWTError as error:
             raise Unauthorized(f"invalid identity token: {error}") from None
         trusts = [trust for trust in policy.trusts if trust.issuer == claims.get("iss")]
+        if wanted is not None:
+            trusts = [one for one in trusts if (one.issuer, one.audience) == (wanted.issuer, wanted.audience)]
         if not trusts:
             raise Unauthorized("no trust for the issuer of this identity token")
         key = await self._key(trusts[0].issuer, str(header.get("kid", "")))
@@ -66,9 +90,11 @@ class IdentityTokens:
         for trust in trusts:
             verified = _verify(trust, token, key)
             reason = verified if isinstance(verified, str) else mismatch(trust, verified)
+            if not reason and wanted is not None and not isinstance(verified, str):
+                reason = wanted.mismatch(verified)
             account = policy.accounts.get(trust.account)
             if not reason and account is not None and not account.disabled:
-                return Subject(account.name, account.stamp, "", trust.grants or None)
+                return Subject(account.name, account.stamp, "", trust.grants or None, trust.stamp)
             reasons.append(f"{trust.name}: {reason or 'its account is missing or disabled'}")
         raise Unauthorized(f"the identity token matches no trust ({'; '.join(reasons)})")
 

@@ -1,18 +1,23 @@
 """Writes audit events, those of a second together."""
 
 import asyncio
+import itertools
 import logging
 
 from registry_api.context import Registry
 
 log = logging.getLogger("registry_api")
 _EVERY = 1.0
+_TALLY_EVERY = 60
+"""Rounds after which what gates have counted is looked at."""
 
 
 async def write_events(registry: Registry) -> None:
     """Write the queued audit events, for ever."""
-    while True:
+    for number in itertools.count(1):
         await asyncio.sleep(_EVERY)
+        if number % _TALLY_EVERY == 0:
+            registry.policy_gate.tally.flush()
         if registry.catalog.events.waits:
             await flush_events(registry)
 

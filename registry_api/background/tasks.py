@@ -35,5 +35,6 @@ async def background_tasks(registry: Registry, webhooks: Webhooks, scrape: Scrap
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        registry.policy_gate.tally.flush(is_end=True)
         await flush_events(registry)
         await pulls.close()

@@ -6,7 +6,7 @@ import logging
 from starlette.types import Receive, Scope, Send
 
 from catalog.access.policy import NOBODY, Caller
-from oci.errors import CatalogUnavailable, EntrepotError, NotFound, Unauthorized, Unsupported
+from oci.errors import CatalogUnavailable, EntrepotError, NotFound, PullRefused, Unauthorized, Unsupported
 from oci.remote.network.hops import Hops, current, parse_via
 from registry_api.auth.access_controller import CHANGES, installation_mark
 from registry_api.context import Registry
@@ -90,12 +90,13 @@ class DistributionApi:
     async def _handle(self, match: Match, route: Endpoint, request: RoutedRequest) -> Sendable:
         """Respond by what memory knows, and by what this request knows of memory.
 
-        What is not found is looked for again once memory is confirmed. What cannot be confirmed has a warning, or fails.
+        What is not found or refused is looked for again once memory is confirmed. What cannot be confirmed has a warning, or
+        fails.
         """
         found = await self._resolver.confirm(match, route, request.name)
         try:
             response = await self._handle_once(match, route, request)
-        except (NotFound, Unauthorized) as error:
+        except (NotFound, PullRefused, Unauthorized) as error:
             if found is Confirmation.RECENT:
                 found = await self._resolver.confirm(match, route, request.name, own=True)
                 if found is Confirmation.OWN:

@@ -6,16 +6,28 @@ from starlette.types import Scope
 
 from catalog.access.policy import Caller
 from catalog.distributions.records import Distribution
+from catalog.filters.companions import is_companion_tag
 from catalog.versions.snapshot import Snapshot
 from oci.digest import Digest
-from oci.errors import BlobUnknown, Denied, EntrepotError, RemoteNotFound, Unauthorized
+from oci.errors import BlobUnknown, Denied, EntrepotError, ManifestUnknown, RemoteNotFound, Unauthorized
 from registry_api.auth.access_controller import CHANGES, address_of
 from registry_api.context import Registry
 from registry_api.dispatch.headers import HeadersAdded
-from registry_api.dispatch.routes import BLOB, MANIFEST, REFERRERS, SIGNATURES, TAGS, Endpoint, Handler, Match
-from registry_api.dispatch.target import check_changeable, check_right
+from registry_api.dispatch.routes import (
+    BLOB,
+    LOOKASIDE,
+    MANIFEST,
+    REFERRERS,
+    SIGNATURES,
+    TAGS,
+    Endpoint,
+    Handler,
+    Match,
+)
+from registry_api.dispatch.target import check_right
 from registry_api.http.eager import enter_task
 from registry_api.http.messages import RoutedRequest, Sendable, warning_value
+from registry_api.path_changes import check_changeable
 from registry_api.pull_through.admission import denial_reason
 from registry_api.pull_through.caches import Caches
 from registry_api.pull_through.missing_children import MissingChildren
@@ -86,10 +98,13 @@ class CachedTarget:
         handler = self._route.handler
         match self._match.pattern:
             case pattern if pattern == MANIFEST:
-                return handler, await self._caches.fetch_manifest(registry, cache, name, reference, denial)
+                warning = await self._caches.fetch_manifest(registry, cache, name, reference, denial)
+                if registry.policy_gate.active:
+                    await self._fetch_evidence(denial)
+                return handler, warning
             case pattern if pattern == REFERRERS:
                 return handler, await self._caches.fetch_referrers(registry, cache, name, reference, denial)
-            case pattern if pattern == SIGNATURES:
+            case pattern if pattern in (SIGNATURES, LOOKASIDE):
                 return handler, await self._caches.fetch_signatures(registry, cache, name, reference, denial)
             case pattern if pattern == TAGS:
                 tags, warning = await self._caches.list_tags(registry, cache, name, denial)
@@ -100,6 +115,26 @@ class CachedTarget:
                 if await registry.look_up(registry.catalog.rights.usable_size, snapshot, digest) is None:
                     raise BlobUnknown(denial.message)
         return handler, ""
+
+    async def _fetch_evidence(self, denial: EntrepotError | None) -> None:
+        """Fetch what lies beside a manifest upstream, where a gate asks about it that has not let it pass yet.
+
+        What upstream lacks or fails to give is missing, and the gate says so.
+        """
+        registry, name, reference = self._registry, self._name, self._match.reference
+        snapshot = await registry.find_served(name)
+        if snapshot is None or is_companion_tag(reference):
+            return
+        if not registry.policy_gate.about("pull", registry.rights_path(name), snapshot.repository):
+            return
+        try:
+            digest = snapshot.resolve(reference)
+        except ManifestUnknown:
+            return
+        tag = "" if ":" in reference else reference
+        if registry.policy_gate.is_settled(registry.gated(name, snapshot), digest, tag):
+            return
+        await self._caches.fetch_evidence(registry, self._cache, name, digest, denial)
 
     async def _is_child(self) -> bool:
         """Return whether the request is for a manifest that an index here names."""

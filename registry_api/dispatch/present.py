@@ -7,8 +7,9 @@ from catalog.distributions.records import Distribution
 from registry_api.auth.access_controller import CHANGES
 from registry_api.context import Registry
 from registry_api.dispatch.routes import MANIFEST, Endpoint, Handler, Match
-from registry_api.dispatch.target import check_changeable, check_right
+from registry_api.dispatch.target import check_right
 from registry_api.http.messages import RoutedRequest, Sendable
+from registry_api.path_changes import check_changeable
 from registry_api.pull_through.missing_children import MissingChildren
 
 

@@ -5,18 +5,21 @@ import logging
 from starlette.types import Message, Scope
 
 from catalog.access.policy import NOBODY
-from oci.errors import EntrepotError, RemoteLeftOut, Unsupported
+from oci.errors import Denied, EntrepotError, NotFound, RemoteLeftOut, Unsupported
 from oci.reference import is_name
 from registry_api.auth.access_controller import LoginNeeded, ScopeMissing
 from registry_api.auth.challenges import challenge, scopes_for
 from registry_api.context import Registry
-from registry_api.dispatch.routes import ROUTES, UPLOADS, Match, match_path
-from registry_api.http.errors import ChildLeftOut, RequestStalled, error_response, row_of
+from registry_api.dispatch.routes import LOOKASIDE_ROOT, ROUTES, UPLOADS, Match, match_path
+from registry_api.http.errors import ChildLeftOut, RequestStalled, SignatureUnknown, error_response, row_of
 from registry_api.http.exchange import exchange_of
 from registry_api.http.messages import RoutedRequest, WholeResponse, find_header, warning_value
 from registry_api.v2.atomic_signatures import SUPPORTED
 
 log = logging.getLogger("registry_api")
+
+_HIDDEN = (LoginNeeded, ScopeMissing, Denied, NotFound)
+"""Errors that are one answer in the lookaside tree, where clients take a 401 for a failure and a 404 for an unsigned image."""
 
 _WARNED_OF = (ChildLeftOut, RemoteLeftOut)
 """Errors whose message is a warning too."""
@@ -26,6 +29,8 @@ def refuse(registry: Registry, scope: Scope, error: EntrepotError) -> WholeRespo
     """Return the response to an error; failures of ours are logged under a reference that the client sees."""
     if isinstance(error, RequestStalled):
         return error_response(error, (b"connection", "close"))
+    if isinstance(error, _HIDDEN) and scope["path"].startswith(LOOKASIDE_ROOT):
+        return error_response(SignatureUnknown("no such signature"))
     status = row_of(type(error)).status
     if status == 401 and error.side == "request":
         return error_response(error, (b"www-authenticate", _challenge(registry, scope, error)), SUPPORTED)

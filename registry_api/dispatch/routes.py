@@ -1,5 +1,6 @@
-"""The route table of /v2, and how a path is matched with it: from the right, since names may have parts like `blobs`."""
+"""The route table of /v2 and its extensions, and how a path is matched: from the right, since names have parts like `blobs`."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
@@ -9,7 +10,7 @@ from oci.reference import parse_name
 from registry_api.context import Registry
 from registry_api.http.errors import RouteUnknown
 from registry_api.http.messages import RoutedRequest, Sendable, WholeResponse, json_response
-from registry_api.v2.atomic_signatures import SUPPORTED, get_signatures, put_signature
+from registry_api.v2.atomic_signatures import SUPPORTED, get_lookaside_signature, get_signatures, put_signature
 from registry_api.v2.blobs import get_blob, head_blob
 from registry_api.v2.deletions import delete_blob, delete_manifest
 from registry_api.v2.listings import get_repositories, get_tags
@@ -42,6 +43,8 @@ UPLOADS = "/v2/{name}/blobs/uploads/"
 UPLOAD = "/v2/{name}/blobs/uploads/{session}"
 REFERRERS = "/v2/{name}/referrers/{digest}"
 SIGNATURES = "/extensions/v2/{name}/signatures/{digest}"
+LOOKASIDE_ROOT = "/sigstore/"
+LOOKASIDE = "/sigstore/{name}@{digest}/signature-{number}"
 
 ROUTES: Mapping[str, Mapping[str, Endpoint]] = {
     BASE: {"GET": Endpoint("pull", ping), "HEAD": Endpoint("pull", ping)},
@@ -67,6 +70,10 @@ ROUTES: Mapping[str, Mapping[str, Endpoint]] = {
     },
     REFERRERS: {"GET": Endpoint("pull", get_referrers)},
     SIGNATURES: {"GET": Endpoint("pull", get_signatures), "PUT": Endpoint("push", put_signature)},
+    LOOKASIDE: {
+        "GET": Endpoint("pull", get_lookaside_signature),
+        "HEAD": Endpoint("pull", get_lookaside_signature),
+    },
 }
 
 
@@ -78,6 +85,7 @@ class Match(NamedTuple):
     reference: str = ""
 
 
+_LOOKASIDE = re.compile(r"/sigstore/(.+)@(sha256|sha512)=([0-9a-f]{64,128})/signature-[1-9][0-9]{0,3}", re.DOTALL)
 _BY_NOUN = {"manifests": MANIFEST, "blobs": BLOB, "referrers": REFERRERS}
 
 
@@ -99,6 +107,8 @@ def match_path(path: str) -> Match:
 def _match_others(path: str, head: str, noun: str, reference: str) -> Match:
     if path in {"/v2/", "/v2"}:
         return Match(BASE)
+    if lookaside := _LOOKASIDE.fullmatch(path):
+        return Match(LOOKASIDE, lookaside[1], f"{lookaside[2]}:{lookaside[3]}")
     if path == CATALOG:
         return Match(CATALOG)
     if head.startswith("/v2/") and len(head) > 4:

@@ -22,6 +22,12 @@ class ChildLeftOut(errors.ManifestUnknown):
     """An index here names the manifest, and its repository was synced without it; the response has a warning."""
 
 
+class SignatureUnknown(errors.NotFound):
+    """The lookaside tree has no such signature, or hides it: a private repository looks like an absent one."""
+
+    code = "MANIFEST_UNKNOWN"
+
+
 class RequestStalled(errors.UploadInvalid):
     """The client stopped sending in mid-body."""
 
@@ -81,6 +87,7 @@ _PUBLIC_MESSAGES: Mapping[type[EntrepotError], str] = {
     errors.StorageCorrupt: "this registry's copy of the content is missing or corrupt",
     errors.StorageUnavailable: "this registry's storage is unavailable",
     errors.CatalogUnusable: "this registry's catalogue is unavailable",
+    errors.CatalogWentBack: "the catalogue went back to an earlier state, as after a restore; restart this registry",
     errors.CatalogMoved: "this registry's catalogue has moved to another place; content can be pulled here, and not changed",
     Stopping: "this registry is stopping; try again in a moment",
 }

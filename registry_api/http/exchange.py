@@ -21,7 +21,7 @@ CLIENT_GONE = 499
 class Exchange:
     """A request with its route, caller, status and bytes, as far as they are known by now; made for each pull, so it is small."""
 
-    route = account = request_id = ""
+    route = account = request_id = trace_id = ""
     status = CLIENT_GONE
     sent = 0
     """Bytes of the response's body."""

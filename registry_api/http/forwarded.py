@@ -101,6 +101,11 @@ class TrustedProxies:
         parsed = ip_address(text)
         return any(parsed in network for network in self._networks)
 
+    def is_peer(self, scope: Scope) -> bool:
+        """Return whether a trusted proxy has sent the request; ask it of the scope as it came."""
+        peer = scope.get("client")
+        return bool(self._networks and peer and self.trusts(peer[0]))
+
     def apply(self, scope: Scope) -> Scope:
         """Return the scope as the client's own request would have it; unchanged without headers of a trusted proxy."""
         peer = scope.get("client")

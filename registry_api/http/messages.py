@@ -15,6 +15,8 @@ Headers = Sequence[tuple[bytes, bytes]]
 API_VERSION = (b"docker-distribution-api-version", b"registry/2.0")
 _JSON = (b"content-type", b"application/json; charset=utf-8")
 _FIELDS_AT_MOST = 100
+_WARNING_AT_MOST = 1000
+"""Characters of the text of a warning."""
 
 
 class WholeResponse(NamedTuple):
@@ -130,6 +132,8 @@ def json_response(body: bytes, *pairs: tuple[bytes, str], status: int = 200) -> 
 
 
 def warning_value(text: str) -> str:
-    """Return the value of a Warning header. Source: distribution-spec, "Warnings"; RFC 9111 section 5.5."""
-    quoted = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'299 - "{quoted}"'.encode("ascii", "replace").decode()
+    """Return the value of a Warning header, of any text: one line of ASCII. Source: distribution-spec, "Warnings"; RFC 9111
+    section 5.5."""
+    plain = "".join(letter if " " <= letter <= "~" else "?" for letter in text[:_WARNING_AT_MOST])
+    quoted = plain.replace("\\", "\\\\").replace('"', '\\"')
+    return f'299 - "{quoted}"'

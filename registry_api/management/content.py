@@ -96,7 +96,10 @@ class RepositoryOut(BaseModel):
 
 
 class OriginOut(BaseModel):
-    """A place that content of a version came from: a remote, a repository here or a bundle; `version` is the number there."""
+    """A place that content of a version came from: a remote, a repository here, a bundle or a folder.
+
+    `version` is the number there.
+    """
 
     kind: OriginKind
     name: str

@@ -1,9 +1,24 @@
-"""What the API's description says of texts beyond what FastAPI knows."""
+"""The API's description: the OpenAPI document of FastAPI, with what it does not know of texts and rights."""
 
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
+
+from fastapi import FastAPI
+
+from registry_api.management.required_rights import describe_rights
 
 _FIT = "^[^\\u0000]*$"
 """Texts without NUL, which databases cannot hold."""
+
+
+@lru_cache(maxsize=1)
+def describe_api(app: FastAPI) -> Mapping[str, Any]:
+    """Return the OpenAPI document; cached, since making it takes longer than many pulls."""
+    document = app.openapi()
+    restrict_texts(document)
+    describe_rights(document)
+    return document
 
 
 def restrict_texts(part: Any) -> None:

@@ -10,16 +10,14 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.content.diff import diff_versions
-from catalog.content.restore import plan_towards
-from catalog.versions.changes import Commit, CommitResult, LatestIs, TagsStay
+from catalog.versions.changes import CommitResult
 from catalog.versions.pins import Pin
 from catalog.versions.snapshot import Snapshot, delta_between
 from catalog.versions.timeline import NUMBERS_PATTERN, parse_numbers
-from catalog.versions.version_origins import repository_origins
-from oci.errors import NameUnknown
 from oci.reference import MAX_NAME, NAME_PATTERN, parse_name, parse_version_reference
 from registry_api.management.content import NUMBER, NamePath, VersionOut
 from registry_api.management.dependencies import FAILURES, Context, ManagementRoute, RequestContext
+from registry_api.management.restore import plan_restore
 
 _REF_PATTERN = f"{NAME_PATTERN.removesuffix('$')}(@[0-9]{{1,15}})?$"
 Number = Annotated[int, Path(ge=1, le=NUMBER, description="A version.")]
@@ -224,25 +222,9 @@ async def delete_repository(context: Context, name: NamePath, *, dry_run: Dry = 
 
 
 def _restore(context: RequestContext, name: str, version: int, *, dry_run: bool) -> RestoredOut:
-    catalog = context.catalog
-    content = catalog.snapshots.get(name, version)
-    base = catalog.snapshots.find(name)
-    if base is None:
-        raise NameUnknown(f"no repository {name!r} here")
-    commit = Commit(
-        repository=name,
-        operation="restore",
-        changes=plan_towards(base, content),
-        requirements=(LatestIs(base.version), TagsStay(catalog.distributions.immutable_tags(name))),
-        operation_id=context.registry.make_id(),
-        actor=context.account,
-        message=f"restored version {version}",
-        created_at=context.registry.now(),
-        allow_sparse=True,
-        donors=(name,),
-        version_origins=repository_origins({name: content.version}),
-    )
-    result = catalog.commits.preview(commit) if dry_run else catalog.commits.commit(commit)
+    base, commit = plan_restore(context, name, version)
+    commits = context.catalog.commits
+    result = commits.preview(commit) if dry_run else commits.commit(commit)
     return _restored(base, result, dry_run=dry_run)
 
 

@@ -52,13 +52,14 @@ def _header(scope: Scope, name: bytes) -> str:
 
 
 def _common_line(scope: Scope, exchange: Exchange, seconds: float, now: datetime) -> str:
-    """Return a line of the Combined Log Format, then the seconds and the request's id."""
+    """Return a line of the Combined Log Format, then the seconds, the request's id, and that of its trace, if any."""
     user = clean_text(exchange.account, longest=_LONGEST).replace(" ", "%20") or "-"
     agent = _header(scope, b"user-agent").replace("\\", "\\\\").replace('"', '\\"') or "-"
+    trace = f" {exchange.trace_id}" if exchange.trace_id else ""
     return (
         f"{address_of(scope) or '-'} - {user} [{now:%d/%b/%Y:%H:%M:%S %z}] "
         f'"{scope["method"]} {_path(scope)} HTTP/{scope["http_version"]}" {exchange.status} {exchange.sent} '
-        f'"-" "{agent}" {seconds:.6f} {exchange.request_id}'
+        f'"-" "{agent}" {seconds:.6f} {exchange.request_id}{trace}'
     )
 
 
@@ -78,6 +79,7 @@ def _json_line(scope: Scope, exchange: Exchange, seconds: float, now: datetime) 
             "seconds": round(seconds, 6),
             "user_agent": _header(scope, b"user-agent"),
             "request_id": exchange.request_id,
+            **({"trace_id": exchange.trace_id} if exchange.trace_id else {}),
         },
         ensure_ascii=False,
     )

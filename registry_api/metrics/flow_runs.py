@@ -2,10 +2,11 @@
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from catalog.prefect.run_parameters import flat_parameters
 from catalog.settings import Settings
 from oci.errors import EntrepotError, RemoteUnavailable
 from oci.remote.address import parse_remote
@@ -14,6 +15,7 @@ from registry_api.metrics.siblings import Numbers
 if TYPE_CHECKING:
     import httpx
 
+_T = TypeVar("_T")
 _OURS = {"tags": {"all_": ["entrepot"]}}
 _STATES = {
     "running": {"type": {"any_": ["RUNNING"]}},
@@ -32,15 +34,30 @@ SYNC = "sync-repository"
 
 async def flow_figures(settings: Settings) -> Numbers:
     """Return the gauges of flows; none without a Prefect server. Raise RemoteUnavailable where it does not answer."""
+    return await _talk(settings, _ask) or {}
+
+
+async def ask_prefect(
+    settings: Settings, path: str, body: Mapping[str, object], read: Callable[[Any], _T]
+) -> _T | None:
+    """Return what `read` makes of Prefect's answer to a question; None without a server. Raise RemoteUnavailable."""
+
+    async def ask(client: "httpx.AsyncClient") -> _T:
+        return read(await _post(client, path, body))
+
+    return await _talk(settings, ask)
+
+
+async def _talk(settings: Settings, ask: "Callable[[httpx.AsyncClient], Awaitable[_T]]") -> _T | None:
     client = await asyncio.to_thread(_connect, settings)
     if client is None:
-        return {}
+        return None
     import httpx
 
     try:
         async with client:
             client.timeout = _PATIENCE
-            return await _ask(client)
+            return await ask(client)
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:  # it is a server of somebody else's, perhaps
         raise RemoteUnavailable(f"Prefect does not answer: {type(error).__name__}", registry="prefect") from None
 
@@ -84,10 +101,8 @@ async def _post(client: "httpx.AsyncClient", path: str, body: Mapping[str, objec
 
 def synced_repository(parameters: Mapping[str, Any]) -> str:
     """Return the repository that a sync's parameters name; empty for parameters that name none."""
-    request = parameters.get("request")
-    if not isinstance(request, dict):
-        return ""
+    fields = flat_parameters(parameters)
     try:
-        return str(request.get("repository") or parse_remote(str(request.get("remote", ""))).reference.repository)
+        return str(fields.get("repository") or parse_remote(str(fields.get("remote", ""))).reference.repository)
     except EntrepotError:
         return ""

@@ -1,6 +1,6 @@
 """The page of activity: for administrators audit events, who did what and who was refused; for others versions made lately."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Annotated, Literal
@@ -9,8 +9,15 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
 
 from catalog.audit import Event
+from registry_api.pages.framework.flow_watch import RunInProgress
+from registry_api.pages.framework.formats import prefect_ui_url
 from registry_api.pages.framework.visits import CurrentVisit, PageRoute, Visit
-from registry_api.pages.home import RecentVersionOut, list_recent_versions
+from registry_api.pages.home import (
+    RecentVersionOut,
+    RunInProgressOut,
+    list_recent_versions,
+    list_runs_in_progress,
+)
 
 _MOST = 100
 _MOST_CHARACTERS = 500
@@ -31,7 +38,10 @@ class AuditEventOut(BaseModel):
 
 
 class ActivityPage(BaseModel):
-    """The last events of so many days that fit; `events` is None for who is no administrator."""
+    """The last events of so many days that fit; `events` is None for who is no administrator, and so is `in_progress`.
+
+    `in_progress`, the flow runs under way, is None, too, if Prefect does not answer.
+    """
 
     days: int
     actor: str
@@ -40,6 +50,7 @@ class ActivityPage(BaseModel):
     refused: bool
     events: list[AuditEventOut] | None
     versions: list[RecentVersionOut]
+    in_progress: list[RunInProgressOut] | None
 
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -59,10 +70,17 @@ async def show_activity(
 ) -> Response:
     """Show what was done lately, and what was refused."""
     wanted = {"actor": actor.strip(), "action": action.strip(), "name": name.strip()}
-    return await visit.respond("activity.html", lambda visit: read_activity(visit, wanted, days=days, refused=refused))
+    runs = await visit.site.runs.look() if visit.is_administrator else None
+    return await visit.respond(
+        "activity.html",
+        lambda visit: read_activity(visit, wanted, runs, days=days, refused=refused),
+        block="results",
+    )
 
 
-def read_activity(visit: Visit, wanted: Mapping[str, str], *, days: int, refused: bool) -> ActivityPage:
+def read_activity(
+    visit: Visit, wanted: Mapping[str, str], runs: Sequence[RunInProgress] | None, *, days: int, refused: bool
+) -> ActivityPage:
     """Return the view model; one query."""
     events: list[AuditEventOut] | None = None
     versions: list[RecentVersionOut] = []
@@ -74,7 +92,9 @@ def read_activity(visit: Visit, wanted: Mapping[str, str], *, days: int, refused
     else:
         recent = visit.recent()
         versions = list(islice(list_recent_versions(recent.latest, recent.heads, visit.paths), _MOST))
-    return ActivityPage(days=days, refused=refused, events=events, versions=versions, **wanted)
+    ui = prefect_ui_url(visit.catalog.settings)
+    in_progress = None if runs is None else list_runs_in_progress(runs, ui)
+    return ActivityPage(days=days, refused=refused, events=events, versions=versions, in_progress=in_progress, **wanted)
 
 
 def _audit_event_out(event: Event) -> AuditEventOut:

@@ -1,7 +1,7 @@
 """The home page: what came in lately, how fresh mirrors are, what is held."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from heapq import nsmallest
 from operator import itemgetter
@@ -11,8 +11,8 @@ from pydantic import BaseModel
 
 from catalog.browse.recent_versions import RepositoryHead
 from catalog.versions.rows import VersionRow
-from registry_api.pages.framework.flow_watch import FlowStates
-from registry_api.pages.framework.formats import prefect_ui_url
+from registry_api.pages.framework.flow_watch import FlowStates, RunInProgress
+from registry_api.pages.framework.formats import FLOW_RUN, prefect_ui_url
 from registry_api.pages.framework.visible_paths import VisiblePaths
 from registry_api.pages.framework.visits import CurrentVisit, PageRoute, Visit
 
@@ -57,12 +57,22 @@ class FailedFlowOut(BaseModel):
     failed_at: datetime
 
 
+class RunInProgressOut(BaseModel):
+    """A flow run under way, and since when, if it has begun; `url` is its page in Prefect."""
+
+    name: str
+    state: str
+    began_at: datetime | None
+    url: str
+
+
 class FlowsOut(BaseModel):
-    """What Prefect says of flows: runs by state, and what failed since it last succeeded."""
+    """What Prefect says of flows: runs by state, those under way, and what failed since it last succeeded."""
 
     url: str
     runs: dict[str, int]
     failed: list[FailedFlowOut]
+    in_progress: list[RunInProgressOut]
 
 
 class HomePage(BaseModel):
@@ -90,11 +100,17 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 async def show_home(visit: CurrentVisit) -> Response:
     """Show the home page."""
     held = await visit.site.held(visit) if visit.is_administrator else (None, None)
-    states = await visit.site.flows.states() if visit.account else None
-    return await visit.respond("home.html", lambda visit: read_home(visit, held, states))
+    states = await visit.site.flows.look() if visit.account else None
+    runs = await visit.site.runs.look() if visit.is_administrator else None
+    return await visit.respond("home.html", lambda visit: read_home(visit, held, states, runs), block="results")
 
 
-def read_home(visit: Visit, held: tuple[int | None, int | None], states: FlowStates | None) -> HomePage:
+def read_home(
+    visit: Visit,
+    held: tuple[int | None, int | None],
+    states: FlowStates | None,
+    runs: Sequence[RunInProgress] | None,
+) -> HomePage:
     """Return the view model; one query where something was committed since the last page."""
     recent, paths = visit.recent(), visit.paths
     # Who sees nothing but earlier versions of a repository may not know what the latest one holds.
@@ -109,7 +125,9 @@ def read_home(visit: Visit, held: tuple[int | None, int | None], states: FlowSta
         recent_versions=list(list_recent_versions(recent.latest, recent.heads, paths))[:_SHOWN],
         mirrors=list_mirrors(recent.heads, paths, states.synced if states else {}),
         days=count_days(recent.latest, paths, visit.registry.now().date()),
-        flows=_flows_out(states, prefect_ui_url(visit.catalog.settings)) if states and visit.is_administrator else None,
+        flows=_flows_out(states, runs or (), prefect_ui_url(visit.catalog.settings))
+        if states and visit.is_administrator
+        else None,
     )
 
 
@@ -138,11 +156,27 @@ def list_recent_versions(
                 yield RecentVersionOut(name=place.name, created_at=version.created_at)
 
 
-def _flows_out(states: FlowStates, url: str) -> FlowsOut:
+def _flows_out(states: FlowStates, runs: Sequence[RunInProgress], url: str) -> FlowsOut:
     failed = sorted(states.failed.items(), key=itemgetter(1), reverse=True)
     return FlowsOut(
-        url=url, runs=states.runs, failed=[FailedFlowOut(deployment=name, failed_at=at) for name, at in failed]
+        url=url,
+        runs=states.runs,
+        failed=[FailedFlowOut(deployment=name, failed_at=at) for name, at in failed],
+        in_progress=list_runs_in_progress(runs, url),
     )
+
+
+def list_runs_in_progress(runs: Iterable[RunInProgress], url: str) -> list[RunInProgressOut]:
+    """Return flow runs as a page shows them; `url` is that of Prefect's pages, empty for none. Pure."""
+    return [
+        RunInProgressOut(
+            name=run.name,
+            state=run.state.lower(),
+            began_at=run.began_at,
+            url=f"{url}/runs/flow-run/{run.id}" if url and FLOW_RUN.fullmatch(run.id) else "",
+        )
+        for run in runs
+    ]
 
 
 def list_mirrors(

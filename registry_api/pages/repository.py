@@ -10,20 +10,15 @@ from pydantic import BaseModel
 
 from catalog.filters.companions import is_companion_tag
 from catalog.versions.snapshot import Snapshot
-from registry_api.pages.framework.pull_commands import find_address, pull_commands
+from registry_api.pages.changes.promotion import may_promote
+from registry_api.pages.changes.tag_deletion import MOST_SELECTED, may_delete_tags
+from registry_api.pages.framework.pull_commands import PullOut, find_address, pull_commands
 from registry_api.pages.framework.visible_paths import VisiblePath
 from registry_api.pages.framework.visits import CurrentVisit, PageRoute, Visit
 
 _PAGE = 50
 _MANY = 20_000
 """Tags beyond which they are listed in ASCII order, since sorting them by their numbers takes long."""
-
-
-class PullOut(BaseModel):
-    """A command that pulls, and the client that it is for."""
-
-    client: str
-    command: str
 
 
 class ListedTag(BaseModel):
@@ -40,7 +35,10 @@ class ListedTag(BaseModel):
 
 
 class RepositoryPage(BaseModel):
-    """Tags of what a path serves, some at a time; `repository` and `version` are empty for who may not know them."""
+    """Tags of what a path serves, some at a time; `repository` and `version` are empty for who may not know them.
+
+    `can_promote` and `can_delete_tags` say which buttons there are; `deleted` is how many tags one has just deleted.
+    """
 
     name: str
     repository: str
@@ -60,6 +58,9 @@ class RepositoryPage(BaseModel):
     pages: int
     shown: list[ListedTag]
     pull: list[PullOut]
+    can_promote: bool
+    can_delete_tags: bool
+    deleted: int
 
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -72,18 +73,21 @@ async def show_repository_page(
     name: str,
     q: Annotated[str, Query(max_length=128)] = "",
     page: Annotated[int, Query(ge=1, le=10**6)] = 1,
+    deleted: Annotated[int, Query(ge=0, le=MOST_SELECTED)] = 0,
     *,
     companions: bool = False,
 ) -> Response:
     """Show one repository."""
     return await visit.respond(
         "repository.html",
-        lambda visit: read_repository(visit, name, q.strip(), page, companions=companions),
+        lambda visit: read_repository(visit, name, q.strip(), page, companions=companions, deleted=deleted),
         block="results",
     )
 
 
-def read_repository(visit: Visit, name: str, text: str, number: int, *, companions: bool) -> RepositoryPage:
+def read_repository(
+    visit: Visit, name: str, text: str, number: int, *, companions: bool, deleted: int = 0
+) -> RepositoryPage:
     """Return the view model; one query. Raise NameUnknown."""
     path = visit.paths.find(name)
     snapshot = visit.snapshot_of(path)
@@ -114,6 +118,9 @@ def read_repository(visit: Visit, name: str, text: str, number: int, *, companio
         pages=max(1, -(-len(tags) // _PAGE)),
         shown=listed,
         pull=_pull(visit, path, listed[0]) if listed and path.is_served else [],
+        can_promote=may_promote(visit, path),
+        can_delete_tags=(can_delete_tags := may_delete_tags(visit, path)),
+        deleted=deleted if can_delete_tags else 0,
     )
 
 

@@ -1,19 +1,24 @@
-"""The page of search: names from memory; tags, digests and labels by one query, within what the caller may see."""
+"""The page of search: names from memory; tags, digests, labels and packages by the index, within what the caller may see."""
 
-from itertools import islice
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
 
-from catalog.browse.search import SearchHit, SearchScope, SearchTerm, parse_term
+from catalog.search.terms import SearchHit, SearchResult, parse_term
 from registry_api.pages.framework.visits import CurrentVisit, PageRoute, Visit
 
 _MOST = 50
+_SEARCHED = {
+    "text": "names, tags and packages",
+    "digest": "digests",
+    "label": "labels and annotations",
+    "package": "packages",
+}
 
 
 class SearchHitOut(BaseModel):
-    """Something that was found at a path: a tag, a manifest or a blob; of a label also its value."""
+    """Something that was found at a path: a tag, manifest, blob, or an image with a package; `value` of a label, or its name."""
 
     name: str
     kind: str
@@ -23,7 +28,11 @@ class SearchHitOut(BaseModel):
 
 
 class SearchPage(BaseModel):
-    """What a text finds: paths whose names hold it, and content; at most fifty of each."""
+    """What a text finds: paths whose names hold it, and content; at most fifty of each.
+
+    `is_cut`: there may be more; `is_stopped`: because the search would have cost too much.
+    `has_packages`: packages were looked at too, which they are not while the index is being made.
+    """
 
     text: str
     searched_in: str
@@ -31,6 +40,8 @@ class SearchPage(BaseModel):
     total_names: int
     content: list[SearchHitOut]
     is_cut: bool
+    is_stopped: bool
+    has_packages: bool
 
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -44,25 +55,21 @@ async def show_search(visit: CurrentVisit, q: Annotated[str, Query(max_length=30
 
 
 def read_search(visit: Visit, text: str) -> SearchPage:
-    """Return the view model; one query."""
+    """Return the view model; no query, one after a commit, and another for blobs that a digest begins."""
     term = parse_term(text)
     names = [name for name in visit.paths.names if text.lower() in name] if text and term.kind == "text" else []
-    content = _find_content(visit, term) if len(text) > 1 else []
+    found = visit.catalog.search.find(term, visit.paths.scopes, limit=_MOST + 1) if len(text) > 1 else SearchResult([])
+    shown = visit.paths.by_repository
     return SearchPage(
         text=text,
-        searched_in={"text": "names and tags", "digest": "digests", "label": "labels and annotations"}[term.kind],
+        searched_in=_SEARCHED[term.kind],
         names=names[:_MOST],
         total_names=len(names),
-        content=content[:_MOST],
-        is_cut=len(content) > _MOST,
+        content=[_found_out(one, shown[one.repository][0].name) for one in found.hits[:_MOST]],
+        is_cut=found.is_cut or len(found.hits) > _MOST,
+        is_stopped=found.is_cut,
+        has_packages=found.has_packages,
     )
-
-
-def _find_content(visit: Visit, term: SearchTerm) -> list[SearchHitOut]:
-    shown = {repository: paths[0] for repository, paths in visit.paths.by_repository.items()}
-    within = (SearchScope(repository, path.version) for repository, path in shown.items())
-    found = visit.catalog.browse.search(term, within, limit=_MOST + 1)
-    return [_found_out(one, shown[one.repository].name) for one in islice(found, _MOST + 1)]
 
 
 def _found_out(found: SearchHit, name: str) -> SearchHitOut:

@@ -1,8 +1,6 @@
 """The pages of a repository's history: who made which version when, from where; and what differs between any two."""
 
-import re
 from datetime import datetime
-from itertools import islice
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -11,13 +9,12 @@ from pydantic import BaseModel
 from catalog.browse.version_pages import ListedVersion
 from catalog.content.diff import diff_versions
 from oci.reference import VersionReference
-from registry_api.pages.framework.formats import prefect_ui_url
+from registry_api.pages.changes.plans import TagChangeOut, list_tag_changes
+from registry_api.pages.framework.formats import FLOW_RUN, prefect_ui_url
 from registry_api.pages.framework.visits import CurrentVisit, PageRoute, Visit
 
 _PAGE = 50
-_MOST_TAGS = 500
 _MOST = 2**53
-_FLOW_RUN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class ListedVersionOut(BaseModel):
@@ -39,7 +36,10 @@ class ListedVersionOut(BaseModel):
 
 
 class VersionsPage(BaseModel):
-    """Versions below `before`, newest first; `next` is below which the following page begins, None on the last one."""
+    """Versions below `before`, newest first; `next` is below which the following page begins, None on the last one.
+
+    `can_restore` and `can_pin` say which buttons there are; `made` is a version that a button has just made, 0 for none.
+    """
 
     name: str
     repository: str
@@ -47,18 +47,16 @@ class VersionsPage(BaseModel):
     latest: int
     versions: list[ListedVersionOut]
     next: int | None
-
-
-class TagChangeOut(BaseModel):
-    """A tag that differs: `old` or `new` is empty where it is not there."""
-
-    tag: str
-    old: str
-    new: str
+    can_restore: bool
+    can_pin: bool
+    made: int
 
 
 class DiffPage(BaseModel):
-    """What leads from one version to another; `total_changes` counts the tags, also those beyond a very long list."""
+    """What leads from one version to another; `total_changes` counts the tags, also those beyond a very long list.
+
+    `can_restore`: buttons restore either version, unless it is the latest.
+    """
 
     name: str
     old: int
@@ -72,6 +70,8 @@ class DiffPage(BaseModel):
     bytes_removed: int
     changes: list[TagChangeOut]
     total_changes: int
+    latest: int
+    can_restore: bool
 
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -80,9 +80,9 @@ Number = Annotated[int, Query(ge=0, le=_MOST)]
 
 @router.get("/versions/{name:path}")
 @router.get("/versions.json/{name:path}")
-async def show_versions(visit: CurrentVisit, name: str, before: Number = _MOST) -> Response:
+async def show_versions(visit: CurrentVisit, name: str, before: Number = _MOST, made: Number = 0) -> Response:
     """Show a repository's versions, newest first."""
-    return await visit.respond("versions.html", lambda visit: read_version_list(visit, name, before))
+    return await visit.respond("versions.html", lambda visit: read_version_list(visit, name, before, made=made))
 
 
 @router.get("/diff/{name:path}")
@@ -92,25 +92,29 @@ async def show_diff(visit: CurrentVisit, name: str, old: Number, new: Number) ->
     return await visit.respond("diff.html", lambda visit: read_diff(visit, name, old, new))
 
 
-def read_version_list(visit: Visit, name: str, before: int) -> VersionsPage:
+def read_version_list(visit: Visit, name: str, before: int, *, made: int = 0) -> VersionsPage:
     """Return the view model; one query. Raise NameUnknown."""
     path = visit.paths.find(name)
     visit.check_history(path)
     listed = visit.catalog.browse.versions(path.repository, before=before, limit=_PAGE + 1)
     ui = prefect_ui_url(visit.catalog.settings)
+    latest = visit.catalog.snapshots.get(path.repository).version
     return VersionsPage(
         name=name,
         repository=path.repository,
-        before=None if before == _MOST else before,
-        latest=visit.catalog.snapshots.get(path.repository).version,
+        before=None if before > latest else before,
+        latest=latest,
         versions=[_listed_out(one, ui) for one in listed[:_PAGE]],
         next=listed[_PAGE - 1].row.number if len(listed) > _PAGE else None,
+        can_restore=visit.may_restore(path.repository),
+        can_pin=visit.may_change("admin", path.repository),
+        made=made if any(one.row.number == made for one in listed[:_PAGE]) else 0,
     )
 
 
 def _listed_out(listed: ListedVersion, ui: str) -> ListedVersionOut:
     row = listed.row
-    is_run = _FLOW_RUN.fullmatch(row.flow_run_id or "") is not None
+    is_run = FLOW_RUN.fullmatch(row.flow_run_id or "") is not None
     return ListedVersionOut(
         number=row.number,
         operation=row.operation,
@@ -135,7 +139,6 @@ def read_diff(visit: Visit, name: str, old: int, new: int) -> DiffPage:
     ends = VersionReference(path.repository, old), VersionReference(path.repository, new)
     found = diff_versions(visit.catalog, *ends, packages=False)
     delta, moved = found.delta, set(found.moved)
-    tags = sorted({*delta.tags_added, *delta.tags_removed})
     return DiffPage(
         name=name,
         old=old,
@@ -147,9 +150,8 @@ def read_diff(visit: Visit, name: str, old: int, new: int) -> DiffPage:
         manifests_removed=len(delta.manifests_removed),
         bytes_added=delta.bytes_added,
         bytes_removed=delta.bytes_removed,
-        changes=[
-            TagChangeOut(tag=tag, old=delta.tags_removed.get(tag, ""), new=delta.tags_added.get(tag, ""))
-            for tag in islice(tags, _MOST_TAGS)
-        ],
-        total_changes=len(tags),
+        changes=list_tag_changes(delta),
+        total_changes=len(delta.tags_added.keys() | delta.tags_removed.keys()),
+        latest=visit.catalog.snapshots.get(path.repository).version,
+        can_restore=visit.may_restore(path.repository),
     )

@@ -4,6 +4,8 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import Any
 
 from catalog.blobs.origins import Origin
@@ -14,9 +16,11 @@ from catalog.versions.snapshot import Snapshot
 from oci.descriptor import Descriptor
 from oci.digest import Digest
 from oci.errors import EntrepotError, NameUnknown, RemoteNotFound
+from oci.kinds import attestation_tag, signature_tag
 from oci.reference import is_tag, registry_name
 from oci.remote.address import Remote, parse_remote
 from oci.target import Source
+from registry_api.bounded_cache import BoundedCache
 from registry_api.context import Registry
 from registry_api.pull_through.ingest import ingest_manifests
 from registry_api.pull_through.upstream_requests import SingleFlight, UpstreamRequest
@@ -29,6 +33,12 @@ _REFERRERS_AT_MOST = 200
 _MOST_TAGS = 500_000
 """Tags of upstreams' lists that are in memory, of all names together."""
 
+EVIDENCE_ASKED = timedelta(seconds=30)
+"""How long upstream is not asked again what lies beside a manifest that a gate keeps back."""
+
+_MOST_EVIDENCE = 20_000
+"""Manifests of which it is remembered when upstream was asked so."""
+
 
 class Caches:
     """Keeps tags, lists of tags and referrers as fresh as their caches require."""
@@ -37,6 +47,7 @@ class Caches:
         self._upstreams = upstreams
         self._requests = SingleFlight(clock=clock)
         self._lists: OrderedDict[str, tuple[str, ...]] = OrderedDict()
+        self._evidence_asked: BoundedCache[tuple[str, Digest], datetime] = BoundedCache(_MOST_EVIDENCE)
 
     def resolve_namespace(self, registry: Registry, namespace: str, name: str) -> tuple[str, str | None]:
         """Return the path of another registry's name below its cache, and that registry; without a cache the name and None.
@@ -119,6 +130,25 @@ class Caches:
         except RemoteNotFound as error:  # listed, and not there
             failure = "" if error is denial else str(error)
         return _warning(cache, failure)
+
+    async def fetch_evidence(
+        self, registry: Registry, cache: Distribution, name: str, digest: Digest, denial: EntrepotError | None
+    ) -> None:
+        """Fetch and commit what may vouch for a manifest that a gate keeps back: signatures and attestations, by tag or referrer.
+
+        What upstream lacks or fails to give is missing. It is asked once in EVIDENCE_ASKED, however often clients pull.
+        """
+        now, about = registry.now(), (name, digest)
+        asked = self._evidence_asked.get(about)
+        if asked is not None and now - EVIDENCE_ASKED < asked <= now:
+            return
+        for tag in (signature_tag(digest), attestation_tag(digest)):
+            with suppress(EntrepotError):
+                await self.fetch_manifest(registry, cache, name, tag, denial)
+        with suppress(EntrepotError):
+            await self.fetch_referrers(registry, cache, name, digest, denial)
+        if denial is None:
+            self._evidence_asked.put(about, now)
 
     async def fetch_signatures(
         self, registry: Registry, cache: Distribution, name: str, subject: str, denial: EntrepotError | None = None

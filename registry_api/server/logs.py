@@ -6,6 +6,7 @@ import sys
 from datetime import datetime
 
 from catalog.settings import Settings
+from oci.traces.spans import active
 from oci.unicode import clean_text
 from registry_api.metrics.access_log import set_up_access_log
 
@@ -29,6 +30,8 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "message": clean_text(record.getMessage(), longest=10_000),
         }
+        if (tracing := active()) is not None and (trace_id := tracing.current_trace_id()):
+            fields["trace_id"] = trace_id
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
         return json.dumps(fields, ensure_ascii=False)

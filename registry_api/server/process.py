@@ -1,11 +1,13 @@
 """One serving process: its socket, its start and its end."""
 
 import asyncio
+import logging
+import os
 import signal
 import socket
 import ssl
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection as Pipe
 from typing import cast
@@ -16,8 +18,11 @@ from starlette.types import ASGIApp
 from catalog.catalog import open_catalog
 from catalog.settings import Settings
 from oci.errors import LocalError, SettingsInvalid
-from registry_api.app import create_app
+from oci.traces.start import start_tracing, stop_tracing
+from registry_api.app import Application, create_app
 from registry_api.connections.connection import Connection, LeavingState
+
+log = logging.getLogger("registry_api")
 
 _STOP_WITHIN = 3
 """Seconds that requests under way get to end when the server is told to stop."""
@@ -79,7 +84,11 @@ def run_server(
     # uvicorn raises the signal that ended it again when it is done; an ordered stop is a success.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    with open_catalog(options.settings) as catalog:
+    if fault := start_tracing(os.environ, "entrepot-registry"):
+        log.warning("%s", fault)
+    with ExitStack() as stack:
+        stack.callback(stop_tracing)
+        catalog = stack.enter_context(open_catalog(options.settings))
         config = uvicorn_config(create_app(catalog), options.settings)
         try:
             config.load()
@@ -159,6 +168,8 @@ class Server(uvicorn.Server):
         3. Serve those that are open until they have ended, a second at most.
         """
         self._state.is_leaving = True
+        if isinstance(self.config.app, Application):
+            self.config.app.leave()
         accepted = [one for listener in listeners for one in _accept_waiting(listener)]
         for server in self.servers:
             server.close()

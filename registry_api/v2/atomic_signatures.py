@@ -1,9 +1,12 @@
-"""Atomic signatures of manifests, as podman and skopeo get and put them. Source: containers/image, registry extension API."""
+"""Atomic signatures of manifests, as podman and skopeo get and put them.
+
+Sources: containers/image, registry extension API; containers-registries.d(5), "lookaside".
+"""
 
 import json
 
 from catalog.catalog import Catalog
-from catalog.signing.stored import atomic_signatures, stage
+from catalog.signing.stored import atomic_signatures, nth_atomic_signature, stage
 from catalog.versions.changes import AddManifest
 from catalog.versions.snapshot import Snapshot
 from oci.digest import Digest
@@ -13,7 +16,8 @@ from oci.signing.atomic import AtomicSignature, pack_atomic, parse_atomic
 from oci.signing.pgp_messages import LIMIT
 from registry_api.context import Registry
 from registry_api.http.bodies import read_whole
-from registry_api.http.messages import RoutedRequest, WholeResponse, empty_response, json_response
+from registry_api.http.errors import SignatureUnknown
+from registry_api.http.messages import RoutedRequest, WholeResponse, empty_response, json_response, with_headers
 from registry_api.v2.commits import commit_changes
 
 SUPPORTED = (b"x-registry-supports-signatures", "1")
@@ -25,6 +29,17 @@ async def get_signatures(registry: Registry, request: RoutedRequest) -> WholeRes
     snapshot, digest = await _find(registry, request)
     signatures = await registry.threads.run(atomic_signatures, registry.catalog, snapshot, digest)
     return json_response(json.dumps({"signatures": [signature.to_json() for signature in signatures]}).encode())
+
+
+async def get_lookaside_signature(registry: Registry, request: RoutedRequest) -> WholeResponse:
+    """Respond with one signature as it was made, by its number from 1; raise ManifestUnknown, SignatureUnknown."""
+    snapshot, digest = await _find(registry, request)
+    number = int(request.path.rpartition("-")[2])
+    found = await registry.threads.run(nth_atomic_signature, registry.catalog, snapshot, digest, number)
+    if found is None:
+        raise SignatureUnknown("no such signature")
+    headers = with_headers((b"content-type", "application/octet-stream"), (b"content-length", str(len(found))))
+    return WholeResponse(200, headers, found)
 
 
 async def put_signature(registry: Registry, request: RoutedRequest) -> WholeResponse:

@@ -12,7 +12,7 @@ from catalog.blobs.local_store import BlobReader, name_of_digest
 from catalog.versions.snapshot import Snapshot
 from oci.descriptor import UNKNOWN_SIZE
 from oci.digest import Digest
-from oci.errors import BlobUnknown, EntrepotError, RangeInvalid, StorageCorrupt
+from oci.errors import BlobUnknown, EntrepotError, PullRefused, RangeInvalid, StorageCorrupt
 from registry_api.context import Registry
 from registry_api.http.conditional import is_unchanged, not_modified_headers
 from registry_api.http.errors import error_response
@@ -36,9 +36,22 @@ faster than letting the system send pages that do not; below, it takes twice the
 
 
 async def head_blob(registry: Registry, request: RoutedRequest) -> WholeResponse:
-    """Respond to HEAD; raise DigestInvalid or BlobUnknown."""
+    """Respond to HEAD; raise DigestInvalid, BlobUnknown or PullRefused.
+
+    Clients ask before they push a blob, and give up if that is refused: to who may push here, what gates keep back is unknown.
+    """
     digest = Digest.parse(request.reference)
     snapshot = await _version_of(registry, request)
+    if registry.gates.active or registry.policy_gate.active:
+        pushes = registry.may_push(request.caller, request.name)
+        try:
+            snapshot = await registry.pullable(request.name, snapshot, digest, request.user, is_pull=not pushes)
+        except PullRefused:
+            if pushes:
+                raise BlobUnknown(
+                    f"blob {digest} of {request.name} may not be pulled now; push it again to use it"
+                ) from None
+            raise
     size = await _size_of(registry, request, snapshot, digest)
     if request.user:  # a pusher relies on it being here still when the manifest arrives
         await _renew_lease(registry, request, snapshot, digest)
@@ -51,9 +64,9 @@ async def head_blob(registry: Registry, request: RoutedRequest) -> WholeResponse
 
 
 async def get_blob(registry: Registry, request: RoutedRequest) -> Sendable:
-    """Respond to GET of a whole blob or of one range of it; raise DigestInvalid, BlobUnknown or StorageCorrupt."""
+    """Respond to GET of a whole blob or of one range of it; raise DigestInvalid, BlobUnknown, PullRefused or StorageCorrupt."""
     digest = Digest.parse(request.reference)
-    snapshot = await _version_of(registry, request)
+    snapshot = await registry.pullable(request.name, await _version_of(registry, request), digest, request.user)
     size = await _size_of(registry, request, snapshot, digest)
     if is_unchanged(request, digest):
         return WholeResponse(304, not_modified_headers(digest))

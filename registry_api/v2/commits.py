@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 
-from catalog.versions.changes import Change, Commit, CommitResult, TagsStay
+from catalog.versions.changes import Change, CommitResult
 from registry_api.context import Registry
 from registry_api.http.messages import RoutedRequest
+from registry_api.path_changes import make_commit
 
 
 def _nothing(_repository: str) -> None:
@@ -20,20 +21,7 @@ async def commit_changes(
 ) -> CommitResult:
     """Make one version of the request's repository, in the name of its user. `prepare` is called with the repository before, on
     the same thread."""
-    immutable = registry.catalog.distributions.immutable_tags(request.repository)
-    sparse = registry.catalog.settings.is_sparse(request.repository)
-    commit = Commit(
-        repository=request.repository,
-        operation=operation,
-        changes=changes,
-        operation_id=registry.make_id(),
-        actor=request.user,
-        created_at=registry.now(),
-        allow_sparse=sparse,
-        allow_absent=sparse,
-        serve=registry.catalog.settings.new_repositories,
-        requirements=(TagsStay(immutable),) if immutable else (),
-    )
+    commit = make_commit(registry, request.repository, request.user, operation, changes)
 
     def work() -> CommitResult:
         prepare(request.repository)

@@ -14,9 +14,11 @@ _MANY = 5_000
 
 
 async def get_tags(registry: Registry, request: RoutedRequest) -> WholeResponse:
-    """Respond with a repository's tags in ASCII order; raise NameUnknown or PaginationInvalid."""
+    """Respond with a repository's tags that can be pulled, in ASCII order; raise NameUnknown or PaginationInvalid."""
     count, last = parse_count(request.parameter("n")), request.parameter("last") or ""
-    snapshot = await registry.served(request.name)
+    snapshot, serial = await registry.served(request.name), 0
+    if registry.gates.active and (view := await registry.find_view(request.name, snapshot)) is not None:
+        snapshot, serial = view.snapshot, view.serial
 
     def page() -> WholeResponse:
         tags = snapshot.tags_after(last, None if count is None else count + 1)
@@ -24,15 +26,17 @@ async def get_tags(registry: Registry, request: RoutedRequest) -> WholeResponse:
 
     if min(len(snapshot.tags), _MANY if count is None else count) < _MANY:
         return page()
-    key = ("tags", request.name, snapshot.repository, snapshot.version, count, last)
+    key = ("tags", request.name, snapshot.repository, snapshot.version, serial, count, last)
     return await _cached(registry, request, key, None, page)
 
 
 async def get_tags_with(upstream: Sequence[str], registry: Registry, request: RoutedRequest) -> WholeResponse:
-    """Respond with the tags of a repository below a cache, those of upstream included."""
+    """Respond with the tags of a repository below a cache, those of upstream included that are not here yet."""
     count = parse_count(request.parameter("n"))
-    snapshot = await registry.find_served(request.name)
-    tags = sorted({*upstream, *(snapshot.tags if snapshot else ())})
+    here = await registry.find_served(request.name)
+    passing = await registry.passing(request.name, here)
+    held = (here.tags.keys() - passing.tags.keys()) if here and passing else set()
+    tags = sorted({*upstream, *(passing.tags if passing else ())} - held)
     start = bisect_right(tags, request.parameter("last") or "")
     return _page_response(request, "tags", tags[start:], count, {"name": request.name})
 

@@ -34,7 +34,8 @@ async def put_manifest(registry: Registry, request: RoutedRequest) -> WholeRespo
     """Store and commit a manifest.
 
     1. Read the reference, so that a bad one costs no body. 2. Read the body within the limit. 3. Parse it and compare it with
-    its Content-Type and digest. 4. Check that the repository holds its parts. 5. Store the bytes and commit.
+    its Content-Type and digest. 4. Ask the trust policies of pushes. 5. Check that the repository holds its parts. 6. Store the
+    bytes and commit.
     """
     by_digest = Digest.parse(request.reference) if ":" in request.reference else None
     tags = _tags_of(request, by_digest)
@@ -49,6 +50,7 @@ async def put_manifest(registry: Registry, request: RoutedRequest) -> WholeRespo
         manifest = await registry.threads.run(parse_pushed, raw, content_type, algorithm)
     if by_digest:
         check_digest(manifest.digest, by_digest)
+    held_back = await _ask_policies(registry, request, manifest, tags) if registry.policy_gate.active else ()
     changes: tuple[Change, ...] = (AddManifest(manifest.descriptor), *(SetTag(tag, manifest.digest) for tag in tags))
     for tries_left in reversed(range(_TRIES)):
         try:
@@ -57,7 +59,21 @@ async def put_manifest(registry: Registry, request: RoutedRequest) -> WholeRespo
         except ManifestUnknown:  # it was deleted, and its bytes collected, between the two
             if not tries_left:
                 raise
-    return _created(request.name, manifest, tags if by_digest else (), quota_warnings(registry, request))
+    warnings = (*held_back, *quota_warnings(registry, request))
+    return _created(request.name, manifest, tags if by_digest else (), warnings)
+
+
+async def _ask_policies(
+    registry: Registry, request: RoutedRequest, manifest: Manifest, tags: Sequence[str]
+) -> Sequence[str]:
+    """Return the warnings of trust policies; raise PullRefused for what they do not accept."""
+    repository = request.repository
+    if not registry.policy_gate.about("push", request.name, repository):
+        return ()
+    find = registry.catalog.snapshots.find
+    snapshot = await registry.threads.run(partial(find, repository, is_confirmed=True)) or Snapshot(repository, 0)
+    content = registry.gated(request.name, snapshot)
+    return await registry.policy_gate.check_push(content, manifest, tags, request.user)
 
 
 def _tags_of(request: RoutedRequest, by_digest: Digest | None) -> Sequence[str]:

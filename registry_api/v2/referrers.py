@@ -22,10 +22,10 @@ _ENVELOPE = 1024
 
 
 async def get_referrers(registry: Registry, request: RoutedRequest) -> WholeResponse:
-    """Respond with an index of the referrers, an empty one for an unknown subject or repository."""
+    """Respond with an index of the referrers that can be pulled, an empty one for an unknown subject or repository."""
     subject = Digest.parse(request.reference)
     artifact_type = request.parameter("artifactType")
-    snapshot = await registry.find_served(request.name)
+    snapshot = await registry.passing(request.name, await registry.find_served(request.name))
     listed: frozenset[Digest] = frozenset()
     fallback = snapshot.tags.get(f"{subject.algorithm}-{subject.encoded}"[:128]) if snapshot else None
     if snapshot and fallback:

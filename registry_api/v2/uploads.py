@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from functools import partial
 
-from catalog.access.policy import Caller
 from catalog.blobs.uploads import OpenUpload
 from catalog.path_patterns import matches
+from catalog.versions.snapshot import Snapshot
 from oci.digest import Digest, check_algorithm
 from oci.errors import (
     BlobTooLarge,
@@ -13,6 +13,7 @@ from oci.errors import (
     DigestInvalid,
     EntrepotError,
     NameInvalid,
+    PullRefused,
     RangeInvalid,
     SizeInvalid,
     TooManyRequests,
@@ -25,6 +26,9 @@ from registry_api.http.errors import error_response
 from registry_api.http.messages import RoutedRequest, WholeResponse, empty_response
 from registry_api.http.ranges import Span, parse_chunk, upload_progress
 from registry_api.v2.upload_stream import UploadStream
+
+_MOST_ASKED = 4
+"""Paths that keep a blob back, after which a mount that names no repository is not made."""
 
 
 async def post_upload(registry: Registry, request: RoutedRequest) -> WholeResponse:
@@ -62,7 +66,7 @@ async def _mount(registry: Registry, request: RoutedRequest, digest: Digest) -> 
 async def _may_be_mounted(registry: Registry, request: RoutedRequest, digest: Digest) -> bool:
     source = request.parameter("from")
     if source is None:
-        return await _is_readable_somewhere(registry, request.caller.unscoped, digest)
+        return await _is_readable_somewhere(registry, request, digest)
     try:
         name = parse_name(source)
     except NameInvalid:
@@ -70,27 +74,48 @@ async def _may_be_mounted(registry: Registry, request: RoutedRequest, digest: Di
     distribution = await registry.find_distribution(name)
     if not await registry.may_pull(request.caller, name):
         return False
-    snapshot = await registry.find_served(name)
     repository = distribution.repository if distribution else name
-    return await registry.is_given(request.caller, name, repository, snapshot, digest)
+    snapshot = await registry.find_served(name) or Snapshot(repository, 0)
+    if not await registry.is_given(request.caller, name, repository, snapshot, digest):
+        return False
+    return await _passes_gates(registry, request, name, snapshot, digest)
 
 
-async def _is_readable_somewhere(registry: Registry, caller: Caller, digest: Digest) -> bool:
+async def _passes_gates(
+    registry: Registry, request: RoutedRequest, path: str, version: Snapshot, blob: Digest, *, is_named: bool = True
+) -> bool:
+    """Return whether the gates of a path let a blob be pulled from it now; of a path that the client names, events tell it."""
+    try:
+        await registry.pullable(path, version, blob, request.user, is_pull=is_named)
+    except PullRefused:
+        return False
+    return True
+
+
+async def _is_readable_somewhere(registry: Registry, request: RoutedRequest, digest: Digest) -> bool:
     """Return whether a path that the caller may pull from has the blob; only versions in memory count.
 
-    The steps are the same whether the blob is absent or others hold it, so that the time reveals nothing.
+    The steps are the same whether the blob is absent or others hold it, so that the time reveals nothing. Of the paths that have
+    it, the gates of the first _MOST_ASKED are asked; an administrator may not pull what they keep back either.
     """
-    catalog = registry.catalog
+    catalog, caller = registry.catalog, request.caller.unscoped
     leased = await registry.threads.run(catalog.content.linked_anywhere, digest)
-    if is_administrator(registry.access.store.policy, caller):
+    is_gated = registry.gates.active or registry.policy_gate.active
+    if not is_gated and is_administrator(registry.access.store.policy, caller):
         return True
+    asked = 0
     for served in catalog.distributions.all():
         if registry.access.may_pull(caller, served):
             snapshot = catalog.serving.cached(served.path)
             if (snapshot is not None and digest in snapshot.blobs and digest not in snapshot.deferred) or (
                 served.repository in leased and registry.shows_leases(caller, served.path)
             ):
-                return True
+                version = snapshot or Snapshot(served.repository, 0)
+                if not is_gated or await _passes_gates(registry, request, served.path, version, digest, is_named=False):
+                    return True
+                asked += 1
+                if asked == _MOST_ASKED:
+                    return False
     return False
 
 

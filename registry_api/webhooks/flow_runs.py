@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from catalog.audit import Event
-from catalog.prefect_address import PrefectAddress
+from catalog.prefect.address import PrefectAddress
 from catalog.settings import Settings
 from catalog.webhooks.flow_runs import plan_runs
 from catalog.webhooks.queue import Run

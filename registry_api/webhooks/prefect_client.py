@@ -1,17 +1,18 @@
 """A client of Prefect's HTTP API that starts flow runs; the registry imports nothing of Prefect."""
 
-import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
+from uuid import UUID
 
 import httpx
 
-from catalog.prefect_address import PrefectAddress, known_addresses
+from catalog.prefect.address import PrefectAddress, known_addresses
+from catalog.prefect.client_options import client_options
+from catalog.prefect.run_parameters import flat_parameters
 from catalog.settings import Settings
 from catalog.webhooks.queue import Run
 from oci.errors import RemoteRefused, RemoteUnauthorized, RemoteUnavailable
-from oci.remote.network.loopback import is_loopback
 
 _WITHIN = 30.0
 _AGAIN_LATER = frozenset({401, 403, 404, 408, 425, 429})
@@ -31,26 +32,34 @@ def find_prefect_api(settings: Settings) -> PrefectAddress:
 
 def prefect_client(settings: Settings, api: PrefectAddress, environment: Mapping[str, str]) -> httpx.AsyncClient:
     """Return a client of one API, with the login of our own server or that of the environment; reads certificates."""
-    return httpx.AsyncClient(
-        base_url=api.url,
-        headers=api.headers(environment),
-        timeout=_WITHIN,
-        verify=ssl.create_default_context(cafile=settings.ca_file) if settings.ca_file else True,
-        trust_env=not is_loopback(urlsplit(api.url).hostname or ""),
-    )
+    return httpx.AsyncClient(**client_options(settings, api, environment, seconds=_WITHIN))
 
 
 async def start_run(client: httpx.AsyncClient, run: Run) -> str:
-    """Start a flow run, or find the one that was started with this key before; return its id.
+    """Start the flow run of a hook; return its id. Raises what `start_deployment` raises."""
+    return await start_deployment(
+        client, run.deployment, flat_parameters(run.parameters), key=run.key, tags=[f"hook:{run.hook}"]
+    )
+
+
+async def start_deployment(
+    client: httpx.AsyncClient, name: str, parameters: Mapping[str, object], *, key: str, tags: Sequence[str]
+) -> str:
+    """Start a flow run of `FLOW/DEPLOYMENT`, or find the one that was started with this key before; return its id.
 
     Raises RemoteUnavailable and RemoteUnauthorized where a retry may help, RemoteRefused where it will not.
     """
-    flow, _, deployment = run.deployment.partition("/")
+    flow, _, deployment = name.partition("/")
     deployed = await _request(client, "GET", f"/deployments/name/{quote(flow, safe='')}/{quote(deployment, safe='')}")
     # No field is null: servers refuse nulls with some releases of FastAPI.
-    body = {"parameters": run.parameters, "idempotency_key": run.key, "tags": [f"hook:{run.hook}"]}
+    body = {"parameters": parameters, "idempotency_key": key, "tags": [*tags]}
     created = await _request(client, "POST", f"/deployments/{deployed['id']}/create_flow_run", body)
     return str(created["id"])
+
+
+async def read_prefect_run(client: httpx.AsyncClient, run_id: UUID) -> Mapping[str, Any]:
+    """Return a flow run as Prefect describes it; raise what `start_deployment` raises."""
+    return await _request(client, "GET", f"/flow_runs/{run_id}")
 
 
 async def _request(client: httpx.AsyncClient, method: str, path: str, body: object = None) -> dict[str, Any]:

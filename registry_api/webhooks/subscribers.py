@@ -19,7 +19,14 @@ from catalog.webhooks.cloud_events import (
     version_notification,
 )
 from catalog.webhooks.queue import Cursor
-from catalog.webhooks.records import ACT_DONE, ACT_REFUSED, DISTRIBUTION_CHANGED, VERSION_CREATED, Subscription
+from catalog.webhooks.records import (
+    ACT_DONE,
+    ACT_REFUSED,
+    DISTRIBUTION_CHANGED,
+    UPSTREAM_EVENTS,
+    VERSION_CREATED,
+    Subscription,
+)
 from oci.errors import EntrepotError
 from registry_api.context import Registry
 from registry_api.webhooks.context import Webhooks
@@ -30,6 +37,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("registry_api")
 _BATCH = 100
 _LONGEST_PAUSE = 300.0
+_OF_ACTS = (ACT_DONE, ACT_REFUSED, *UPSTREAM_EVENTS.values())
+"""Types of events that are read from the audit events of a commit."""
 _PAUSE = 5.0
 """Seconds before a retry after an unexpected exception."""
 _SLACK = timedelta(days=1)
@@ -50,7 +59,7 @@ def read_notifications(
             for path, change in sorted(note.distributions.items())
             if subscription.covers(path)
         ]
-    if note.acts and (subscription.selects(ACT_DONE) or subscription.selects(ACT_REFUSED)):
+    if note.acts and any(map(subscription.selects, _OF_ACTS)):
         acts = [
             act_notification(event, note.position, index)
             for index, event in enumerate(log_of_commits.acts(note.position))

@@ -5,9 +5,10 @@ import itertools
 import json
 import secrets
 import socket
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from registry_api.app import create_app
 from registry_api.server.process import Server, uvicorn_config
 from tests.homes import new_home
 from tests.postgresql import PostgresServer
+from tests.scratch import disk
 from tests.servers import wait_until
 
 
@@ -105,13 +107,18 @@ class Api:
 
 @contextmanager
 def serve(home: Path, **changes: object) -> Iterator[Api]:
-    """Serve a home, a new one where none is, from a thread of this process until the context is left."""
+    """Serve a home, a new one where none is, from a thread of this process until the context is left.
+
+    `port` among the changes is the port to listen on, which is no setting here; a free one without it. `now` is the clock.
+    """
+    port = int(str(changes.pop("port", 0)))
+    clock = {"now": changes.pop("now")} if "now" in changes else {}
     if not home.exists():
         new_home(home, administrator=True)
     settings = read_settings(home=home, **{"internal_hosts": "127.0.0.1", **changes})
     password = ensure_administrator(settings) or (home / "admin-password").read_text().strip()
-    with open_catalog(settings) as catalog, socket.create_server(("127.0.0.1", 0)) as listener:
-        server = Server(uvicorn_config(create_app(catalog), settings))
+    with open_catalog(settings) as catalog, socket.create_server(("127.0.0.1", port)) as listener:
+        server = Server(uvicorn_config(create_app(catalog, **clock), settings))  # type: ignore[arg-type]
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
@@ -135,10 +142,14 @@ def serve_on(engine: str, request: pytest.FixtureRequest, home: Path, **changes:
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    """A registry that the tests of one module share, each in repositories of its own."""
-    with serve(tmp_path_factory.mktemp("registry") / "entrepot") as running:
-        yield running
+def api(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """A registry that the tests of one module share, each in repositories of its own; on a disk for modules marked so."""
+    with ExitStack() as stack:
+        if request.node.get_closest_marker("disk"):
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="entrepot-", dir=disk())))
+        else:
+            folder = tmp_path_factory.mktemp("registry")
+        yield stack.enter_context(serve(folder / "entrepot"))
 
 
 @pytest.fixture

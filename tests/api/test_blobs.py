@@ -13,6 +13,8 @@ from tests.api.conftest import Api, codes, random_blob
 from tests.on_postgresql import blob_folder
 from tests.servers import wait_until
 
+pytestmark = pytest.mark.disk
+
 DATA = bytes(range(256)) * 40
 
 

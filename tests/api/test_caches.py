@@ -1,5 +1,6 @@
 """Pull-through caches: what they ask upstream, how often, and what is served when upstream fails."""
 
+import base64
 import concurrent.futures
 import json
 from collections.abc import Callable, Iterator
@@ -360,6 +361,8 @@ def test_signatures_come_by_upstream_s_extension(
     signatures = f"/extensions/v2/cache/{NAME}/signatures/{digest}"
     for _ in range(3):  # asked before the manifest, which comes too
         assert api.anybody.get(signatures).json()["signatures"] == [entry]
+    aside = api.anybody.get(f"/sigstore/cache/{NAME}@sha256={digest.encoded}/signature-1")
+    assert aside.content == base64.b64decode(str(entry["content"]))
     assert [seen.path for seen in upstream.seen if seen.path.startswith("/extensions/")] == [
         signatures.replace("cache/", "")
     ]

@@ -17,6 +17,8 @@ from tests.api.conftest import Api, random_blob
 from tests.conftest import EntrepotFactory
 from tests.servers import EntrepotServer, wait_until
 
+pytestmark = pytest.mark.disk
+
 
 def _rest(sock: socket.socket) -> bytes:
     """All that still comes, until the other side closes."""

@@ -83,10 +83,8 @@ def test_a_push_starts_a_run_of_its_tags(
         (run,) = runs_of()
         assert run["tags"] == ["hook:up"]
         assert run["parameters"] == {
-            "request": {
-                "policy": "on_demand", "remote": "registry.example/team/app", "repository": "mirror/team/app",
-                "include": ["v1", "v2"],
-            }
+            "policy": "on_demand", "remote": "registry.example/team/app", "repository": "mirror/team/app",
+            "include": ["v1", "v2"],
         }  # fmt: skip
 
         def shown() -> tuple[Any, ...]:
@@ -113,7 +111,7 @@ def test_pushes_within_the_quiet_time_are_one_run(hooked: Api, runs_of: Callable
             assert hooked.anybody.post("/api/v1/hooks/up", json=body, headers=bearer(made)).status_code == 202
         wait_until(lambda: bool(runs_of()), 10, "the run is started")
         (run,) = runs_of()
-        assert run["parameters"]["request"]["include"] == ["v0", "v1", "v2", "v3", "v4"]
+        assert run["parameters"]["include"] == ["v0", "v1", "v2", "v3", "v4"]
 
 
 @pytest.mark.parametrize(
@@ -259,7 +257,7 @@ def test_nothing_is_lost_while_prefect_is_away_and_the_registry_is_killed(
         server.child.env = {"ENTREPOT_PREFECT_API_URL": prefect.api_url, "PREFECT_API_KEY": "pnu_1"}
         server.restart()
         runs = prefect.await_runs(2)
-        assert sorted(run["parameters"]["request"]["include"] for run in runs) == [["v1"], ["v2"]]
+        assert sorted(run["parameters"]["include"] for run in runs) == [["v1"], ["v2"]]
         assert {one.headers["authorization"] for one in prefect.receiver.received} == {"Bearer pnu_1"}
     assert get(f"{server.url}/readyz").status_code == 200
     assert not re.search(r"pnu_1", server.child.output())

@@ -3,10 +3,8 @@
 import base64
 import hmac
 import json
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -23,74 +21,14 @@ from catalog.access.policy import Trust, parse_grant
 from catalog.access.store import AccessStore
 from catalog.catalog import open_catalog
 from catalog.settings import read_settings
+from registry_api.auth.oidc_tokens import IDENTITY_USER
 from tests.api.conftest import Api, codes, serve, simple_manifest
 from tests.conftest import EntrepotFactory
-from tests.servers import Certificate
+from tests.issuer import AUDIENCE, Issuer
+from tests.servers import Certificate, wait_until
 
-AUDIENCE = "registry.example"
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 ID_TOKEN = "urn:ietf:params:oauth:token-type:id_token"
-
-
-class Issuer:
-    """An OpenID Connect issuer on a free port, with its keys by id; counts what it is asked."""
-
-    def __init__(self) -> None:
-        self.keys: dict[str, Any] = {"one": rsa.generate_private_key(65537, 2048)}
-        self.asked: list[str] = []
-        self.fails = False
-        issuer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # http.server's name
-                issuer.asked.append(self.path)
-                body = json.dumps(issuer.answer(self.path)).encode()
-                self.send_response(500 if issuer.fails else 200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        self.thread = threading.Thread(target=self.server.serve_forever)
-        self.thread.start()
-
-    def answer(self, path: str) -> dict[str, object]:
-        if path.endswith("openid-configuration"):
-            return {"issuer": self.url, "jwks_uri": f"{self.url}/keys"}
-        keys = []
-        for key_id, key in self.keys.items():
-            algorithm = (
-                jwt.algorithms.RSAAlgorithm if isinstance(key, rsa.RSAPrivateKey) else jwt.algorithms.ECAlgorithm
-            )
-            name = "RS256" if isinstance(key, rsa.RSAPrivateKey) else "ES256"
-            keys.append({**algorithm.to_jwk(key.public_key(), as_dict=True), "kid": key_id, "alg": name, "use": "sig"})
-        return {"keys": keys}
-
-    def token(self, key_id: str = "one", **claims: object) -> str:
-        now = datetime.now(UTC)
-        given = {
-            "iss": self.url,
-            "aud": AUDIENCE,
-            "sub": "repo:acme/app",
-            "repository_owner": "acme",
-            "ref": "refs/heads/main",
-            "iat": now,
-            "exp": now + timedelta(minutes=5),
-            **claims,
-        }
-        key = self.keys[key_id]
-        return jwt.encode(
-            given, key, "RS256" if isinstance(key, rsa.RSAPrivateKey) else "ES256", headers={"kid": key_id}
-        )
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
 
 
 @pytest.fixture
@@ -210,6 +148,36 @@ def test_an_issuer_that_fails_is_a_503(api: Api, issuer: Issuer) -> None:
     answers = [exchange(api, issuer.token()).status_code for _ in range(3)]
     assert answers == [503, 503, 503]
     assert len(issuer.asked) == 1
+
+
+def test_an_identity_token_gives_no_refresh_token(api: Api, issuer: Issuer) -> None:
+    """It would outlive the identity token by months."""
+    form = {"grant_type": EXCHANGE, "subject_token": issuer.token(), "subject_token_type": ID_TOKEN}
+    made = api.anybody.post("/token", data={**form, "access_type": "offline"}).json()
+    assert "access_token" in made
+    assert "refresh_token" not in made
+    login = httpx.BasicAuth(IDENTITY_USER, issuer.token())
+    shown = api.anybody.get("/token", params={"offline_token": "true"}, auth=login).json()
+    assert "refresh_token" not in shown
+
+
+def test_tokens_end_with_the_trust_that_they_came_by(api: Api, issuer: Issuer) -> None:
+    form = {"grant_type": EXCHANGE, "subject_token": issuer.token(), "subject_token_type": ID_TOKEN}
+    made = api.anybody.post("/token", data={**form, "scope": "repository:team/app:push"}).json()
+
+    def begin() -> int:
+        headers = {"Authorization": f"Bearer {made['access_token']}"}
+        return api.anybody.post("/v2/team/app/blobs/uploads/", headers=headers).status_code
+
+    assert begin() == 202
+    desk = Administration(
+        AccessStore(api.catalog.settings, api.catalog.state),
+        api.catalog.events,
+        actor="test",
+        now=lambda: datetime.now(UTC),
+    )
+    desk.remove_trust("acme")
+    wait_until(lambda: begin() == 401, 10, "the token has ended")
 
 
 def test_a_disabled_account_lets_no_token_in(api: Api, issuer: Issuer) -> None:

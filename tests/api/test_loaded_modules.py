@@ -49,10 +49,12 @@ UNUSED = {
     "pyarrow", "pygments", "pysequoia", "rich", "sigstore", "typer", "yaml",
 }  # fmt: skip
 UNUSED_BY_A_LIST = UNUSED - {"typer"} | {"argon2", "cryptography", "fastapi", "jwt", "starlette", "uvicorn"}
-# Parts of the catalogue and of the command line that listing tags needs nothing of.
+# Parts of the catalogue and of the command line, and the opening of it, that listing tags needs nothing of.
 PARTS_UNUSED_BY_A_LIST = {
-    "catalog.access", "catalog.commits.commit", "catalog.maintenance", "catalog.query", "catalog.retention", "catalog.signing",
-    "catalog.versions.history", "cli.administration", "cli.operations", "cli.storage", "flows",
+    "catalog.access", "catalog.blobs", "catalog.catalog", "catalog.commits", "catalog.database", "catalog.lake.connection",
+    "catalog.maintenance", "catalog.query", "catalog.remotes", "catalog.retention", "catalog.signing", "catalog.state",
+    "catalog.versions.history", "catalog.versions.pins", "catalog.versions.snapshot_cache",
+    "cli.administration", "cli.operations", "cli.storage", "filelock", "flows",
 }  # fmt: skip
 
 

@@ -34,8 +34,8 @@ def _content() -> Iterator[bytes]:
 
 
 @pytest.mark.slow
-def test_a_gigabyte_goes_in_and_out_in_a_few_megabytes(entrepot_server: EntrepotFactory) -> None:
-    server = entrepot_server(anew=True)
+def test_a_gigabyte_goes_in_and_out_in_a_few_megabytes(entrepot_server: EntrepotFactory, on_disk: Path) -> None:
+    server = entrepot_server(new_home(on_disk / "entrepot", administrator=True), anew=True)
     hasher = hashlib.sha256()
     for piece in _content():
         hasher.update(piece)
@@ -85,12 +85,12 @@ def _hold_zeros(home: Path) -> None:
 
 @pytest.mark.slow
 def test_sixteen_clients_of_a_gigabyte_on_demand_cost_upstream_one_get(
-    entrepot_server: EntrepotFactory, tmp_path: Path
+    entrepot_server: EntrepotFactory, tmp_path: Path, on_disk: Path
 ) -> None:
     """One reads it all, the others wait for its end; each is answered from the one fetch."""
     _hold_zeros(tmp_path / "upstream")
     upstream = entrepot_server(tmp_path / "upstream", arguments=("--access-log",))
-    home, now = new_home(tmp_path / "entrepot"), datetime.now(UTC)
+    home, now = new_home(on_disk / "entrepot"), datetime.now(UTC)
     with open_catalog(read_settings(home=home)) as catalog:
         catalog.distributions.put(
             Distribution("cache", "", now, now, remote=upstream.host, fresh_seconds=3600), actor="test"

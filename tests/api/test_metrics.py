@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.api.conftest import Api, codes, random_blob, serve, simple_manifest
 from tests.conftest import EntrepotFactory
+from tests.dashboard import dashboard_queries
 from tests.on_postgresql import blob_folder
 from tests.servers import wait_until
 
@@ -120,6 +121,18 @@ def test_the_catalogue_and_the_disk_are_shown(api: Api) -> None:
     assert found[labelled("snapshot_entries_limit")] == 1_500_000
     assert found[labelled("repositories")] >= 1
     assert ("process_resident_memory_bytes", ()) in found
+
+
+def test_the_page_has_what_the_dashboard_asks_for(api: Api, name: str) -> None:
+    assert api.put_manifest(name, "v1", simple_manifest(api, name)).status_code == 201
+    assert api.admin.get(f"/v2/{name}/manifests/v1").status_code == 200
+    text = api.admin.get("/metrics").text
+    families = list(text_string_to_metric_families(text))
+    there = {one.name for family in families for one in family.samples} | set(re.findall(r"# TYPE (\S+)", text))
+    queries = " ".join(dashboard_queries())
+    assert set(re.findall(r"\b(?:entrepot|process)_[a-z_]+", queries)) - there == set()
+    routes = {one.labels["route"] for family in families for one in family.samples if "route" in one.labels}
+    assert set(re.findall(r'\broute="([^"]*)"', queries)) <= routes
 
 
 def test_processes_of_one_socket_show_their_sum(entrepot_server: EntrepotFactory) -> None:

@@ -92,7 +92,7 @@ def test_many_clients_cost_one_fetch(tmp_path: Path, upstream: Upstream, policy:
 
     with synced(tmp_path, upstream, policy) as api, concurrent.futures.ThreadPoolExecutor(8) as threads:
         upstream.faults.append(when_all_wait)
-        upstream.silence(route="blob", seconds=0.5)  # from being under way to waiting is a moment more
+        upstream.silence(route="blob", seconds=2)  # from being under way to waiting is a moment more
         answers = [threads.submit(get, api, LAYER) for _ in range(8)]
         wait_until(lambda: api.busy() == 8, 20, "all requests are under way")
         all_wait.set()

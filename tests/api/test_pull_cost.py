@@ -20,6 +20,8 @@ from registry_api.http.threads import Threads
 from tests.api.conftest import Api, codes, random_blob, serve
 from tests.servers import wait_until
 
+pytestmark = pytest.mark.disk
+
 PULLS = 50
 
 

@@ -4,11 +4,13 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from catalog.access.policy import Grant
+from catalog.holds.rules import HoldDecision, HoldRule
 from oci import mediatypes
 from oci.digest import Digest
 from registry_api.freshness import RECENT
@@ -162,3 +164,22 @@ def test_lists_histories_and_questions_are_to_be_tried_again_without_the_databas
     finally:
         postgres_server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
     wait_until(lambda: statuses() == dict.fromkeys(asked, (200, "")), 10, "all is answered again")
+
+
+def test_a_hold_a_release_and_a_block_count_at_the_other_with_its_next_request(
+    replicas: tuple[Api, Api], postgres_server: PostgresServer
+) -> None:
+    one, other = replicas
+    digest = push_small_image(one.admin, "team/app", "v1", "before")
+    now = datetime.now(UTC)
+    assert get(other, "v1") == get(other, digest) == 200
+    with deaf(postgres_server, other):
+        one.catalog.holds.put_rule(HoldRule("team/**", timedelta(days=7), "test", now))
+        assert get(other, "v1") == 403
+        assert get(other, digest) == 403
+        one.catalog.holds.decide(HoldDecision(digest, "release", "**", "needed", "test", now))
+        assert get(other, digest) == 200
+        assert get(other, "v1") == 200
+        one.catalog.holds.decide(HoldDecision(digest, "block", "team/app", "malware", "test", now))
+        assert get(other, "v1") == 403
+        assert get(one, "v1") == 403

@@ -125,7 +125,7 @@ def start_prefect(
     port, home = free_port(), folder / "prefect"
     child = children.start(
         "prefect",
-        [sys.executable, "-m", "flows.orchestration.server", str(port), "--api-only"],
+        [sys.executable, "-m", "flows.orchestration.servers.server", str(port), "--api-only"],
         env={
             "PREFECT_HOME": str(home),
             **{name: value for name, value in env(port).items() if value is not None and name != "PREFECT_HOME"},

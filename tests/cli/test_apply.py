@@ -41,13 +41,25 @@ quotas:
   team/**: {bytes: 500GB, tags: 10000}
 retention:
   releases: {pattern: prod/**, newest: 5}
+holds:
+  dockerhub/**: {duration: 7d}
+policies:
+  release:
+    version: 1
+    signers: {ci: {identity: ci@team.example, issuer: "https://issuer.example"}}
+    rules: [{paths: [team/**], signatures: [{signers: [ci]}]}]
+gates:
+  team/**:
+  - {policy: release, at: [sync, pull], mode: warn}
+lifecycle:
+  "prod/app:1.*": {end_of_life: 2026-04-30, successor: "prod/app:2"}
 hooks:
   harbor: {upstream: registry.example, kind: harbor, secret: env:HOOK_SECRET}
 subscriptions:
   ops: {url: "https://receiver.example/events?key=hidden", secret: env:OPS_SECRET}
 """
 T = TypeVar("T")
-ITEMS = 15
+ITEMS = 19
 
 
 class Ran(NamedTuple):
@@ -149,7 +161,8 @@ def test_the_second_apply_does_nothing(applied: Applier) -> None:
     assert applier("event", "list", "--json").out == events
     actions = {one["action"] for one in json.loads(events)}
     assert {"create", "set-remote", "set-distribution", "create-user", "create-robot", "set-group", "add-rule", "add-trust",
-            "set-quota", "create-hook", "create-subscription"} <= actions  # fmt: skip
+            "set-quota", "set-hold", "set-policy", "set-policy-gate", "set-lifecycle", "create-hook",
+            "create-subscription"} <= actions  # fmt: skip
 
 
 def test_a_home_that_is_not_there_is_planned_without_being_made(applier: Applier, tmp_path: Path) -> None:
@@ -187,6 +200,8 @@ def test_every_kind_can_change(applied: Applier, monkeypatch: pytest.MonkeyPatch
         TEXT.replace("100/6h", "200/6h").replace("private: true", "private: false").replace("50GB", "60GB")
         .replace("robot: true", "robot: true, disabled: true").replace("[alice, ci]", "[alice]")
         .replace("[push, pull]", "[pull]").replace("repo:*", "repo:a").replace("10000", "20000").replace("newest: 5", "newest: 6")
+        .replace("duration: 7d", "duration: 1w, trust_created: true").replace("ci@team", "cd@team")
+        .replace("mode: warn", "mode: refuse").replace("2026-04-30", "2026-05-31T12:00:00+02:00")
         .replace("kind: harbor", "kind: quay").replace("events?key=hidden", "events?key=other")
     )  # fmt: skip
     steps = applier.steps(changed)
@@ -201,6 +216,10 @@ def test_every_kind_can_change(applied: Applier, monkeypatch: pytest.MonkeyPatch
         ("change", "trusts", "builds"): ["claims"],
         ("change", "quotas", "team/**"): ["tags"],
         ("change", "retention", "releases"): ["newest"],
+        ("change", "holds", "dockerhub/**"): ["trust_created"],
+        ("change", "policies", "release"): ["signers"],
+        ("change", "gates", "team/** release"): ["mode"],
+        ("change", "lifecycle", "prod/app:1.*"): ["end_of_life"],
         ("change", "hooks", "harbor"): ["kind", "secret"],
         ("change", "subscriptions", "ops"): ["url"],
     }
@@ -286,6 +305,57 @@ unknown: 1
                      "27", "28", "30", "31", "32"], done.err  # fmt: skip
     assert wrong[-1] == "23 faults; nothing was changed"
     assert applier.look(lambda catalog: (catalog.remotes.all(), catalog.distributions.all())) == ([], [])
+
+
+def test_rules_about_pulls_are_checked_before_anything_is_changed(applier: Applier) -> None:
+    text = """\
+holds:
+  a/**: {duration: 0s}
+  b/**: {duration: soon}
+policies:
+  release: {version: 1, signer: {}}
+  none: {version: 1, rules: [{paths: [a], signatures: [{signers: [nobody]}]}]}
+gates:
+  team/**: [{policy: missing}]
+  other/**: [{policy: release, at: [delete]}]
+  A: [{policy: release, at: pull}]
+  a/**: [{policy: release, at: []}]
+lifecycle:
+  a: {}
+  b: {refuse: true, successor: c}
+  c: {end_of_life: soon}
+"""
+    done = applier.apply(text, "--yes")
+    assert done.code == USAGE
+    lines = [line.removeprefix("error: ").removeprefix(str(applier.file)) for line in done.err.splitlines()]
+    assert [line.split(":")[1] for line in lines if line.startswith(":")] == [
+        "2", "3", "5", "6", "8", "9", "10", "11", "13", "14", "15",
+    ], done.err  # fmt: skip
+    assert "there is no policy missing; add it to `policies`" in done.err
+    assert applier.look(lambda catalog: (catalog.holds.rules(), catalog.policies.all(), catalog.lifecycles.all())) == (
+        [],
+        {},
+        [],
+    )
+
+
+def test_pruning_removes_gates_before_their_policy_and_leaves_those_that_others_have_set(applied: Applier) -> None:
+    applied("policy", "gate", "other/**", "release", "--at", "push")
+    applied("hold", "set", "mine/**", "1d")
+    without = TEXT[: TEXT.index("holds:")] + TEXT[TEXT.index("hooks:") :]
+    done = applied.apply(without, "--yes", "--prune")
+    assert done.code == FAILED
+    assert (
+        "failed: policies release: the policy release is used by the gate of other/**: delete that gate first"
+        in done.out
+    )
+    assert done.out.endswith("3 done, 1 failed\n")
+    left = json.loads(applied("export-config", "--no-deployments", "--json").out)
+    assert left["holds"] == {"mine/**": {"duration": "1d"}}
+    assert left["gates"] == {"other/**": [{"policy": "release", "at": ["push"]}]}
+    assert "lifecycle" not in left
+    applied("policy", "ungate", "other/**", "release")
+    assert set(applied.steps(without, "--prune")) == {("remove", "policies", "release")}
 
 
 def test_one_item_that_fails_spoils_no_other(applier: Applier, monkeypatch: pytest.MonkeyPatch) -> None:

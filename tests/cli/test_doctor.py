@@ -15,6 +15,7 @@ from cli.main import run
 from tests.cli.commands import PrefectServer
 from tests.conftest import DockerRegistryFactory
 from tests.homes import new_home
+from tests.postgresql import PostgresServer, use
 from tests.servers import S3Server, free_port
 
 Doctor = Callable[..., tuple[int, dict[str, list[dict[str, Any]]]]]
@@ -99,12 +100,38 @@ def test_prefect_is_asked_for_its_release_workers_and_runs(
 ) -> None:
     monkeypatch.setenv("ENTREPOT_PREFECT_API_URL", session_prefect.api_url)
     settings = read_settings(home=tmp_path)
+    _register_without_worker(session_prefect, "nobody-works-here")
     found = list(check_prefect(settings))
     assert [(one.check, one.state) for one in found if one.check != "workers"] == [("prefect", "ok"), ("runs", "ok")]
-    assert {one.state for one in found if one.check == "workers"} <= {"warning", "failure"}  # there is no worker
+    assert [one.state for one in found if "nobody-works-here" in one.found] == ["failure"]
     assert all(one.advice for one in found if one.state != "ok")
     assert [one.check for one in check_dead_runs(settings)] == ["dead runs"]
     monkeypatch.setenv("ENTREPOT_PREFECT_API_URL", f"http://user:hunter2@127.0.0.1:{free_port()}/api")
     (gone,) = check_prefect(read_settings(home=tmp_path))
     assert gone.state == "failure"
     assert "hunter2" not in str(gone)
+
+
+def _register_without_worker(prefect: PrefectServer, pool: str) -> None:
+    """Register a deployment of ours in a work pool of its own: other tests start workers of the usual one."""
+    flow = prefect.ask("POST", "/flows/", {"name": pool})
+    prefect.ask("POST", "/work_pools/", {"name": pool, "type": "process"})
+    prefect.ask(
+        "POST", "/deployments/", {"name": pool, "flow_id": flow["id"], "work_pool_name": pool, "tags": ["entrepot"]}
+    )
+
+
+def test_a_database_that_nobody_has_opened_is_new_and_stays_so(
+    doctor: Doctor, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = use(postgres_server.new_database(), monkeypatch)
+    _code, found = doctor()
+    (catalogue,) = found["catalogue"]
+    assert (catalogue["state"], "it is new" in catalogue["found"]) == ("warning", True)
+    assert [found[check][0]["state"] for check in ("lock", "clock", "upstreams")] == ["ok"] * 3
+    made = postgres_server.execute(
+        "SELECT nspname FROM pg_namespace WHERE nspname = 'entrepot' UNION ALL "
+        "SELECT relname FROM pg_class WHERE relname LIKE 'ducklake%'",
+        url.rpartition("/")[2],
+    )
+    assert made == []

@@ -11,7 +11,7 @@ from tests.servers import ROOT
 
 LOCK = (ROOT / "requirements.lock").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-TOOLS = {"pytest", "mypy", "ruff", "hypothesis", "schemathesis", "pytest-xdist"}
+TOOLS = {"pytest", "mypy", "ruff", "hypothesis", "schemathesis", "pytest-xdist", "zensical"}
 
 
 def test_it_is_complete_and_has_no_tools_of_tests() -> None:

@@ -115,7 +115,7 @@ def test_patterns_of_schedules_are_spelled_as_they_decided(client: SyncPrefectCl
     )
     for _ in range(2):
         register_deployments(client)
-        found = schedule_of(client.read_deployment_by_name(name), "weekly").parameters["request"]
+        found = schedule_of(client.read_deployment_by_name(name), "weekly").parameters
         assert found == {"repositories": ["team/*/**", "cache**", "re:x/.*"], "check": False}
 
 
@@ -129,5 +129,6 @@ def test_patterns_of_schedules_are_spelled_as_they_decided(client: SyncPrefectCl
     ],
 )
 def test_the_fields_that_are_patterns_of_paths(flow: str, request_: dict[str, Any], expected: dict[str, Any]) -> None:
-    assert renew_parameters(flow, {"request": request_}) == {"request": expected}
+    assert renew_parameters(flow, {"request": request_}) == expected
+    assert renew_parameters(flow, expected) == expected
     assert renew_parameters(flow, {}) == {}

@@ -38,7 +38,7 @@ async def test_runs_are_told_by_state_deployment_and_repository(prefect: Prefect
         ("RUNNING", "Running", {"remote": "registry.example/told/running"}),
         ("SCHEDULED", "Late", {"remote": "registry.example/told/late"}),
     ):
-        make_run(prefect, deployment, state, name, {"request": request})
+        make_run(prefect, deployment, state, name, dict(request))
     found = await flow_figures(settings)
     for state in ("running", "late"):
         assert found["flow_runs", state] == before["flow_runs", state] + 1
@@ -57,6 +57,8 @@ async def test_without_prefect_nothing_is_told(tmp_path: Path) -> None:
         await flow_figures(away)
 
 
-@pytest.mark.parametrize("parameters", [{}, {"request": None}, {"request": {}}, {"request": {"remote": "///"}}])
+@pytest.mark.parametrize(
+    "parameters", [{}, {"request": None}, {"request": {}}, {"remote": "///"}, {"request": {"remote": "///"}}]
+)
 def test_parameters_that_name_nothing_are_left_out(parameters: dict[str, object]) -> None:
     assert synced_repository(parameters) == ""

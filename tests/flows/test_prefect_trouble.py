@@ -11,17 +11,16 @@ from typing import TypeVar
 
 import httpx
 import pytest
-from filelock import FileLock
 
-from catalog.prefect_address import ensure_login
+from catalog.prefect.address import ensure_login
 from catalog.settings import read_settings
-from flows.orchestration.home import server_environment
+from flows.orchestration.servers.home import server_environment
 from flows.recovery.orphans import SILENT_SECONDS, Fate
 from flows.recovery.reaper import Reaper, asking
-from flows.recovery.run_locks import locks_folder
+from flows.recovery.run_locks import is_held, locked_runs, locks_folder
 from oci.memory import MemoryStore
 from tests.cli.commands import Entrepot, PrefectServer, give_prefect_database, start_prefect
-from tests.flows.test_sync_flow import NAME, blob_gets, image, numbers, processes_of
+from tests.flows.test_sync_flow import NAME, blob_gets, image
 from tests.servers import Children, answers, wait_until
 from tests.upstream import Upstream
 
@@ -169,67 +168,62 @@ def test_a_server_that_wants_another_login_says_what_to_set(entrepot: Entrepot) 
 # --- the server goes -------------------------------------------------------------------------------------------
 
 
-def test_without_its_server_a_command_ends_soon_and_tells_that_nothing_was_committed(
+def test_a_command_whose_server_goes_does_its_work_and_says_that_the_record_is_incomplete(
     server: PrefectServer, entrepot: Entrepot, upstream: Upstream, store: MemoryStore
 ) -> None:
     image(store, "v1", upstream.host)  # content that no other test has
-    upstream.silence(route="blob", seconds=60)
+    upstream.silence(route="blob", seconds=6)
     child = entrepot.start("sync", f"{upstream.host}/{NAME}", "lost/before", env=QUICK)
     child.wait_ready(lambda: bool(blob_gets(upstream)), seconds=60)
     server.child.kill()
     try:
-        assert child.wait(40) == 1
+        assert child.wait(40) == 0, child.output()
     finally:
         server.child.start()
         await_server(server)
-    assert "error: Prefect's server at " in child.output()
-    assert "nothing was committed" in child.output()
+    assert "lost/before: version 1; 1 added" in child.output()
+    told = "note: Prefect's record of this run is incomplete: Prefect's server at "
+    assert child.output().count(told) == 1
     assert "Traceback" not in child.output()
-    assert "fault of entrepot" not in child.output()
-    lines = [line for line in child.output().splitlines() if not line.startswith(("flow run ", "copying"))]
-    assert [line.partition(":")[0] for line in lines] == ["error"]
+    (run,) = server.filter("flow_runs", flow_runs={"state": {"type": {"any_": ["RUNNING"]}}})
+    locks = locks_folder(read_settings(home=entrepot.home))
+    assert run["id"] in locked_runs(locks)
+    assert not is_held(locks, run["id"])  # so that a reaper ends it
 
 
-def test_a_server_that_hangs_is_no_reason_to_hide_what_was_committed(
+def test_a_server_that_comes_back_has_the_whole_record(
     server: PrefectServer, entrepot: Entrepot, upstream: Upstream, store: MemoryStore
 ) -> None:
     image(store, "v1", upstream.host)  # content that no other test has
-    settings = read_settings(home=entrepot.home)
+    upstream.silence(route="blob", seconds=4)
+    child = entrepot.start("sync", f"{upstream.host}/{NAME}", "lost/meanwhile")
+    child.wait_ready(lambda: bool(blob_gets(upstream)), seconds=60)
+    server.child.kill()
+    server.child.start()
+    await_server(server)
+    assert child.wait(60) == 0, child.output()
+    assert "incomplete" not in child.output()
+    run = server.filter("flow_runs", sort="START_TIME_DESC", limit=1)[0]
+    assert run["state"]["type"] == "COMPLETED"
+    names = sorted(task["name"].rpartition("-")[0] for task in server.task_runs(run["id"]))
+    assert names == ["commit-version", "copy-content", "list-tags", "resolve-tags"]
+    assert {task["state"]["type"] for task in server.task_runs(run["id"])} == {"COMPLETED"}
 
-    def is_committing() -> bool:
-        runs = server.filter("task_runs", task_runs={"state": {"type": {"any_": ["RUNNING"]}}})
-        return any(run["name"].startswith("commit-version") for run in runs)
 
+def test_a_server_that_hangs_keeps_no_command_from_its_work(
+    server: PrefectServer, entrepot: Entrepot, upstream: Upstream, store: MemoryStore
+) -> None:
+    image(store, "v1", upstream.host)  # content that no other test has
     upstream.silence(route="blob", seconds=4)
     child = entrepot.start("sync", f"{upstream.host}/{NAME}", "lost/after", env=QUICK)
     child.wait_ready(lambda: bool(blob_gets(upstream)), seconds=60)
-    with FileLock(settings.catalog_file.with_suffix(".lock")):  # nobody commits meanwhile
-        child.wait_ready(is_committing, seconds=60)
-        server.child.signal(signal.SIGSTOP)
+    server.child.signal(signal.SIGSTOP)
     try:
-        code = child.wait(60)
+        assert child.wait(60) == 0, child.output()
     finally:
         server.child.signal(signal.SIGCONT)
-    assert code == 1
-    assert "committed before that: version 1 of lost/after" in child.output()
-    assert "Traceback" not in child.output()
-
-
-def test_a_server_of_the_command_s_own_is_started_again(
-    tmp_path: Path, children: Children, upstream: Upstream, store: MemoryStore, prefect_database: Path
-) -> None:
-    alone = Entrepot(give_prefect_database(tmp_path / "entrepot", prefect_database), children)
-    image(store, "v1", upstream.host)  # content that no other test has
-    upstream.silence(route="blob", seconds=6)
-    child = alone.start("sync", f"{upstream.host}/{NAME}")
-    child.wait_ready(lambda: bool(blob_gets(upstream)), seconds=90)
-    (server,) = [number for number in pids_of(alone.home) if "flows.orchestration.server" in command_of(number)]
-    os.kill(server, signal.SIGKILL)
-    assert child.wait(120) == 0, child.output()
-    assert "prefect-adhoc ended with exit code -9; it is started again in 1 s" in child.output()
-    assert "version 1; 1 added" in child.output()
-    assert numbers(alone) == [1]
-    assert processes_of(alone.home) == []
+    assert "lost/after: version 1; 1 added" in child.output()
+    assert "record of this run is incomplete" in child.output()
 
 
 def pids_of(home: Path) -> list[int]:

@@ -25,7 +25,7 @@ from flows.promote.flow import prepare_promotion
 from flows.promote.request import PromoteRequest
 from flows.runs.operation import OperationResult, perform
 from oci.errors import Conflict, ManifestUnknown, PromotionRefused
-from oci.signing.keys import Signer
+from oci.signing.keys import KeySigner
 from tests.cli.commands import Entrepot, PrefectServer
 from tests.unit.catalog.conftest import commit_to, push_image, stage_image, stage_index
 
@@ -89,7 +89,7 @@ def fill(catalog: Catalog) -> None:
         commit_to(catalog, DEV, AddManifest(image), SetTag(tag, image.digest), created_at=when)
     latest = catalog.snapshots.get(DEV)
     changes = plan_signing(
-        catalog, latest, [latest.tags["v1"]], Signer(KEY), reference=DEV, created="2026-11-26T12:00:00Z"
+        catalog, latest, [latest.tags["v1"]], KeySigner(KEY), reference=DEV, created="2026-11-26T12:00:00Z"
     )
     commit_to(catalog, DEV, *changes, created_at=NOW)
 
@@ -150,9 +150,9 @@ def test_immutable_tags_of_the_target_stay(catalog: Catalog) -> None:
 
 
 def test_only_what_is_signed_passes(catalog: Catalog, public_key: Path) -> None:
-    gates = refused(catalog, tags=["v1", "v2"], signed_by=[public_key])
+    gates = refused(catalog, tags=["v1", "v2"], signed_by_key=[public_key])
     assert [(one["tag"], one["allowed"]) for one in gates] == [("v1", True), ("v2", False)]
-    result = promote(catalog, tags=["v1"], signed_by=[public_key])
+    result = promote(catalog, tags=["v1"], signed_by_key=[public_key])
     assert [one.reason for one in result.verdicts] == ["signed by release.pub"]
     assert "v1: signed: signed by release.pub" in catalog.history.version(PROD, 1).message
     assert result.to_json()["gates"] == [one.to_json() for one in result.verdicts]
@@ -161,13 +161,13 @@ def test_only_what_is_signed_passes(catalog: Catalog, public_key: Path) -> None:
 def test_a_tag_that_looks_like_a_signature_is_gated_as_any_other(catalog: Catalog, public_key: Path) -> None:
     image = stage_image(catalog, DEV, "smuggled")
     commit_to(catalog, DEV, AddManifest(image), SetTag(f"sha256-{'0' * 64}.sig", image.digest))
-    gates = refused(catalog, include=["v1", "sha256-0*"], signed_by=[public_key])
+    gates = refused(catalog, include=["v1", "sha256-0*"], signed_by_key=[public_key])
     assert [(one["tag"], one["allowed"]) for one in gates] == [(f"sha256-{'0' * 64}.sig", False), ("v1", True)]
 
 
 def test_a_manifest_chosen_by_digest_is_gated_too(catalog: Catalog, public_key: Path) -> None:
     digest = catalog.snapshots.get(DEV).tags["v2"]
-    gates = refused(catalog, include=["v1", digest], signed_by=[public_key])
+    gates = refused(catalog, include=["v1", digest], signed_by_key=[public_key])
     assert (digest, False) in {(one["tag"], one["allowed"]) for one in gates}
 
 
@@ -266,7 +266,7 @@ def test_silence_is_a_no_and_the_token_goes_to_one_hook_only(tmp_path: Path, pol
 
 
 def test_gates_are_asked_about_what_is_committed(catalog: Catalog, public_key: Path) -> None:
-    request = PromoteRequest(source=DEV, repository=PROD, tags=("v1",), signed_by=(public_key,))
+    request = PromoteRequest(source=DEV, repository=PROD, tags=("v1",), signed_by_key=(public_key,))
     operation = prepare_promotion(catalog, request, now=NOW)
     push_image(catalog, PROD, "v1", "somebody else's")
     with pytest.raises(Conflict):
@@ -289,7 +289,7 @@ def test_by_the_command_and_undone_by_a_restore(entrepot: Entrepot, prefect: Pre
     with open_catalog(read_settings(home=entrepot.home)) as catalog:
         fill(catalog)
         push_image(catalog, PROD, "v0", "zero")
-    told = entrepot("promote", DEV, PROD, "--signed-by", str(public_key), "--json")
+    told = entrepot("promote", DEV, PROD, "--signed-by-key", str(public_key), "--json")
     assert told.returncode == 1
     error = json.loads(told.stdout)["error"]
     assert {(one["tag"], one["allowed"]) for one in error["detail"]["gates"]} == {("v1", True), ("v2", False)}
@@ -300,7 +300,7 @@ def test_by_the_command_and_undone_by_a_restore(entrepot: Entrepot, prefect: Pre
         PROD,
         "--include",
         "v1",
-        "--signed-by",
+        "--signed-by-key",
         str(public_key),
         "--require-age",
         "1d",

@@ -12,7 +12,7 @@ from oci.memory import MemoryStore
 from oci.pack import pack_image, pack_index
 from oci.platform import Platform
 from tests.cli.commands import Entrepot
-from tests.conftest import EntrepotFactory
+from tests.conftest import DockerRegistryFactory, EntrepotFactory
 from tests.mirror import mirror
 from tests.servers import Client
 from tests.upstream import Upstream
@@ -57,6 +57,51 @@ def test_podman_takes_what_our_flow_has_signed_and_nothing_else(
     assert verified["references"] == [f"{server.host}/{NAME}:{tag}" for tag in ("latest", "v1")]
     missing = entrepot("verify", f"{NAME}:v2", "--key", public)
     assert (missing.returncode, "1 of 1 manifests are not signed" in missing.stderr) == (1, True)
+
+
+def test_the_lookaside_tree_has_the_signatures_of_an_image_that_lies_elsewhere(
+    entrepot: Entrepot,
+    entrepot_server: EntrepotFactory,
+    docker_registry: DockerRegistryFactory,
+    skopeo: Client,
+    podman: Client,
+    gpg_home: Path,
+    tmp_path: Path,
+) -> None:
+    """In a registry without the extension, here docker-registry; the repository here is private, and gpg's agent signs."""
+    server, plain = entrepot_server(entrepot.home), docker_registry()
+    for tag in ("v1", "v2"):
+        skopeo(
+            "copy", "--src-tls-verify=false", "--dest-tls-verify=false",
+            f"docker://{server.host}/{NAME}:{tag}", f"docker://{plain.host}/{NAME}:{tag}",
+        )  # fmt: skip
+    listed = subprocess.run(
+        ["gpg", "--homedir", str(gpg_home), "--list-keys", "--with-colons"], check=True, capture_output=True, text=True
+    ).stdout
+    fingerprint = next(line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr:"))
+    entrepot.env["GNUPGHOME"] = str(gpg_home)
+    signing = ("sign", f"{NAME}:v1", "--key", f"gnupg:{fingerprint}", "--identity", f"{plain.host}/{NAME}")
+    assert entrepot.json(*signing)["manifests"]["added"] == 2
+    assert not entrepot.json(*signing)["changed"]
+    entrepot.json("distribution", "set", NAME, "--private")
+    key = {"keyType": "GPGKeys", "keyPath": str(gpg_home / "public.asc")}
+    policy = tmp_path / "policy.json"
+    policy.write_text(json.dumps({"default": [{"type": "signedBy", **key}]}))
+    for login, tag, allowed in ((f"{server.creds}@", "v1", True), (f"{server.creds}@", "v2", False), ("", "v1", False)):
+        settings = Path(podman.env["HOME"]) / ".config" / "containers" / "registries.d"
+        settings.mkdir(exist_ok=True)
+        (settings / "plain.yaml").write_text(
+            f"docker:\n  {plain.host}:\n    lookaside: http://{login}{server.host}/sigstore\n"
+        )
+        strict = Client(skopeo.binary, ("--policy", str(policy), "--registries.d", str(settings)), skopeo.env)
+        source = f"docker://{plain.host}/{NAME}:{tag}"
+        copied = strict("copy", "--src-tls-verify=false", source, f"dir:{tmp_path / 'out'}", check=False)
+        assert (copied.returncode == 0) == allowed, copied.stderr
+        pulled = podman(
+            "pull", "--tls-verify=false", "--signature-policy", str(policy), f"{plain.host}/{NAME}:{tag}", check=False
+        )
+        assert (pulled.returncode == 0) == allowed, pulled.stderr
+        assert allowed or "signature was required" in pulled.stderr
 
 
 def test_a_signature_of_skopeo_is_verified_and_one_of_another_key_is_not(

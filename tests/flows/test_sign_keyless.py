@@ -68,6 +68,41 @@ def test_signed_and_verified_by_an_identity(
         assert entrepot("verify", f"{NAME}:v1", *options).returncode == 1
 
 
+def test_attested_by_an_identity(
+    entrepot: Entrepot,
+    entrepot_server: EntrepotFactory,
+    sigstore: PrivateSigstore,
+    tool: Callable[[str], str],
+    tmp_path: Path,
+) -> None:
+    document, root = tmp_path / "sbom.json", tmp_path / "root.json"
+    document.write_text('{"spdxVersion": "SPDX-2.3", "name": "hello"}')
+    attesting, before = ("attest", f"{NAME}:v1", str(document), "--keyless"), len(sigstore.requests)
+    assert entrepot.json(*attesting)["manifests"]["added"] == 1
+    assert len(sigstore.requests) == before + 2
+    assert not entrepot.json(*attesting)["changed"]  # it has attested this already
+    assert len(sigstore.requests) == before + 2
+    assert entrepot("verify", f"{NAME}:v1", "--identity", WHO, "--issuer", ISSUER).returncode == 1  # it signs nothing
+    for options, said in (
+        (("--form", "tags"), "are bundles"),
+        (("--unsigned",), "expected one of --key, --keyless and --unsigned"),
+    ):
+        refused = entrepot(*attesting, *options)
+        assert (refused.returncode, said in refused.stderr) == (2, True), refused.stderr
+    root.write_text(json.dumps(json.loads(sigstore.trust_config)["trustedRoot"]))
+    server = entrepot_server(entrepot.home)
+    for identity, code in ((WHO, 0), ("other@example.org", 1)):
+        done = subprocess.run(
+            [
+                tool("cosign"), "verify-attestation", "--new-bundle-format", "--trusted-root", str(root), "--type", "spdxjson",
+                "--allow-http-registry", "--certificate-identity", identity, "--certificate-oidc-issuer", ISSUER,
+                f"{server.host}/{NAME}:v1",
+            ],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (done.returncode != 0) == bool(code), done.stderr
+
+
 def test_an_altered_bundle_is_not_believed(entrepot: Entrepot, trust: Path) -> None:
     from oci.signing.keyless import KeylessSigner, KeylessVerifier, Who, load_trust
 

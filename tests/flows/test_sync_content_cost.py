@@ -132,9 +132,3 @@ def test_requests_that_were_saved_before_there_were_conditions() -> None:
     assert not ReplicateRequest.model_validate(
         {"upstream": "upstream.example", "labels": ["a"]}
     ).tags.wanted.asks_content
-
-
-def test_the_form_shows_what_a_flow_has_of_its_own_first() -> None:
-    shown = list(SyncRequest.model_json_schema()["properties"])
-    assert shown[:4] == ["remote", "also", "repository", "mode"]
-    assert shown.index("batch_size") < shown.index("include") < shown.index("newest_by")

@@ -339,24 +339,6 @@ def test_a_full_disk_is_told_and_leaves_nothing_half(
 # --- without a server ------------------------------------------------------------------------------------------
 
 
-def test_without_a_prefect_server_one_is_started_and_stopped(
-    entrepot: Entrepot, docker_registry: DockerRegistryFactory, store: MemoryStore, skopeo: Client, upstream: Upstream
-) -> None:
-    image(store, "v1")
-    registry = docker_registry()
-    skopeo(
-        "copy", "--src-tls-verify=false", "--dest-tls-verify=false",
-        f"docker://{upstream.host}/{NAME}:v1", f"docker://{registry.host}/{NAME}:v1",
-    )  # fmt: skip
-    entrepot.env["ENTREPOT_PREFECT_API_URL"] = "http://127.0.0.1:1/api"
-    result = entrepot.json("sync", f"{registry.host}/{NAME}", "mirrored/app", "--mirror")
-    assert (result["repository"], result["version"]) == ("mirrored/app", 1)
-    assert result["flow_run_id"]
-    assert (entrepot.home / "prefect" / "prefect.db").exists()
-    assert processes_of(entrepot.home) == []
-    assert not (Path(os.environ["HOME"]) / ".prefect").exists()
-
-
 def processes_of(home: Path) -> list[str]:
     """Command lines and environments of processes that mention a home."""
     found = []

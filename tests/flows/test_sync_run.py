@@ -41,7 +41,15 @@ async def test_first_sync_brings_every_tag(sync: Syncer, upstream: MemoryUpstrea
     images = {tag: upstream.image(tag).digest for tag in ("v1", "v2", "latest")}
     result = await sync()
     assert (result.version, result.changed) == (1, True)
-    assert result.counts == {"added": 3, "moved": 0, "completed": 0, "unchanged": 0, "removed": 0, "failed": 0}
+    assert result.counts == {
+        "added": 3,
+        "moved": 0,
+        "completed": 0,
+        "unchanged": 0,
+        "removed": 0,
+        "failed": 0,
+        "refused": 0,
+    }
     assert sync.snapshot().tags == images
     row = sync.catalog.history.version(NAME, 1)
     assert (row.operation, row.operation_id, row.flow_run_id, row.actor) == (

@@ -8,8 +8,7 @@ from pydantic import ValidationError
 
 from catalog.catalog import Catalog
 from flows.sync.context import SyncContext
-from flows.sync.explain import explain_sync
-from flows.sync.procedure import run_sync
+from flows.sync.procedure import explain_sync, run_sync
 from flows.sync.report import SyncResult
 from flows.sync.request import SyncRequest
 from flows.sync.resolution import TagsFailed

@@ -41,7 +41,7 @@ class Running:
     def run(self, deployment: str, request: dict[str, object]) -> str:
         """Start a flow run; its id."""
         found = self.ask("GET", f"/deployments/name/{deployment}/{deployment}")
-        made = self.ask("POST", f"/deployments/{found['id']}/create_flow_run", {"parameters": {"request": request}})
+        made = self.ask("POST", f"/deployments/{found['id']}/create_flow_run", {"parameters": request})
         return str(made["id"])
 
     def state(self, run_id: str) -> tuple[str, str]:
@@ -64,7 +64,8 @@ class Running:
         (found,) = [
             number
             for number in pids_of(self.entrepot.home)
-            if f"-m {module} " in f"{command_of(number)} " and "flows.orchestration.tether" not in command_of(number)
+            if f"-m {module} " in f"{command_of(number)} "
+            and "flows.orchestration.processes.tether" not in command_of(number)
         ]
         return found
 
@@ -157,7 +158,7 @@ def test_when_prefect_s_server_dies_a_run_goes_on(up: Running, upstream: Upstrea
     upstream.silence(route="blob", seconds=5)
     run_id = up.run("sync-repository", {"remote": f"{upstream.host}/{NAME}", "repository": "survived/app"})
     wait_until(lambda: bool(blob_gets(upstream)), 60, "the worker copies")
-    os.kill(up.pid("flows.orchestration.server"), signal.SIGKILL)
+    os.kill(up.pid("flows.orchestration.servers.server"), signal.SIGKILL)
     assert up.answers()
     wait_until(lambda: answers(f"http://127.0.0.1:{up.prefect}/api/health"), 120, "the server is back")
     up.await_state(run_id, "COMPLETED", 180)

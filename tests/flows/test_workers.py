@@ -161,8 +161,8 @@ def test_a_replica_is_synced_by_workers_and_switched_by_its_run(site: Site, many
     assert result["chunks"] == 2
     chunks = site.chunks(result["flow_run_id"])
     assert {one["state"]["type"] for one in chunks} == {"COMPLETED"}
-    assert sum(len(one["parameters"]["request"]["syncs"]) for one in chunks) == REPOSITORIES
-    assert set(site.prefect.artifacts(result["flow_run_id"])) == {"progress", "table"}
+    assert sum(len(one["parameters"]["syncs"]) for one in chunks) == REPOSITORIES
+    assert set(site.prefect.artifacts(result["flow_run_id"])) == {"progress", "markdown"}
     assert versions(site.entrepot.home, many.prefix) == dict.fromkeys(many.stores, 1)
 
 

@@ -3,11 +3,15 @@
 import base64
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
 
+from catalog.access.administration import Administration
+from catalog.access.store import AccessStore
+from catalog.distributions.records import Distribution
 from oci.digest import Digest
 from oci.memory import MemoryStore
 from oci.pack import pack_image
@@ -132,3 +136,55 @@ def test_only_what_is_a_signature_of_the_manifest_is_taken(api: Api) -> None:
     unknown = api.anybody.get(f"/extensions/v2/{NAME}/signatures/{other}")
     assert (unknown.status_code, codes(unknown)) == (404, ["MANIFEST_UNKNOWN"])
     assert api.admin.put(path, content=b"x" * 5_000_000).status_code == 413
+
+
+def test_the_lookaside_tree_serves_the_same_signatures(api: Api) -> None:
+    store = MemoryStore()
+    image = pack_image(store, [{"file": "lookaside"}])
+    api.push(NAME, "aside", store, image)
+    place = f"/sigstore/{NAME}@sha256={image.digest.encoded}"
+    made = [signature_of(image.digest, name=f"{image.digest}@{number:032x}") for number in range(2)]
+    for one in made:
+        api.admin.put(f"/extensions/v2/{NAME}/signatures/{image.digest}", json=one)
+    listed = api.anybody.get(f"/extensions/v2/{NAME}/signatures/{image.digest}").json()["signatures"]
+    for number, one in enumerate(listed, 1):
+        answer = api.anybody.get(f"{place}/signature-{number}")
+        assert (answer.status_code, answer.content) == (200, base64.b64decode(one["content"]))
+        assert api.anybody.head(f"{place}/signature-{number}").headers["content-length"] == str(len(answer.content))
+    for path in (
+        f"{place}/signature-3",
+        f"{place}/signature-0",
+        f"{place}/signature-",
+        f"/sigstore/{NAME}@sha256=0/signature-1",
+    ):
+        assert api.anybody.get(path).status_code == 404
+    assert api.admin.put(f"{place}/signature-3", content=b"x").status_code == 405
+    for absent in (
+        f"/sigstore/{NAME}@sha256={'0' * 64}/signature-1",
+        f"/sigstore/{NAME}@sha512={'0' * 128}/signature-1",
+    ):
+        assert api.anybody.get(absent).status_code == 404
+
+
+def test_a_private_repository_s_lookaside_tree_looks_like_that_of_an_absent_one(api: Api) -> None:
+    store = MemoryStore()
+    image = pack_image(store, [{"file": "private"}])
+    api.push("hidden/app", "v1", store, image)
+    api.admin.put(f"/extensions/v2/hidden/app/signatures/{image.digest}", json=signature_of(image.digest))
+    now = datetime(2026, 1, 2, tzinfo=UTC)
+    api.catalog.distributions.put(Distribution("hidden/app", "hidden/app", now, now, private=True), actor="admin")
+    tail = f"@sha256={image.digest.encoded}/signature-1"
+    access = AccessStore(api.catalog.settings, api.catalog.state)
+    desk = Administration(access, api.catalog.events, actor="test", now=lambda: now)
+    desk.add_account("stranger", password="correct horse")
+    with api.client(auth=("stranger", "correct horse")) as stranger:
+        answers = [
+            client.get(f"/sigstore/{name}{tail}")
+            for client in (api.anybody, stranger)
+            for name in ("hidden/app", "absent/app", NAME)
+        ]
+    assert {(one.status_code, one.content) for one in answers} == {(404, answers[0].content)}
+    assert {frozenset(one.headers.keys()) for one in answers} == {frozenset(answers[0].headers.keys())}
+    assert api.admin.get(f"/sigstore/hidden/app{tail}").status_code == 200
+    with api.client(auth=("admin", "wrong")) as wrong:
+        assert wrong.get(f"/sigstore/hidden/app{tail}").status_code == 401

@@ -10,8 +10,12 @@ from catalog.catalog import open_catalog
 from catalog.settings import read_settings
 from tests.cli.commands import Entrepot, PrefectServer
 from tests.conftest import EntrepotFactory
+from tests.receivers import receive
 from tests.servers import Children, Client, EntrepotServer, get
 from tests.unit.catalog.conftest import push_image
+from tests.unit.oci.signing.signers.keys import pem_of, signer_of
+from tests.unit.oci.signing.signers.softhsm import PIN, make_token
+from tests.unit.oci.signing.signers.vault_server import TOKEN, transit
 
 pytestmark = pytest.mark.slow
 NAME, PASSWORD = "team/app", "open sesame"
@@ -132,6 +136,98 @@ def test_an_sbom_as_attestation_and_as_it_is(
     assert entrepot("verify", f"{NAME}:{reference}", "--key", str(public)).returncode == 1
 
 
+@pytest.mark.parametrize("kind", ["ecdsa", "ed25519", "rsa"])
+def test_cosign_reads_the_keys_that_we_make(
+    entrepot: Entrepot, server: EntrepotServer, cosign: Client, reference: str, tmp_path: Path, kind: str
+) -> None:
+    made = entrepot.json("key", "generate", "--type", kind, "--output", str(tmp_path / kind))
+    private, public = Path(made["private"]), Path(made["public"])
+    assert cosign("public-key", "--key", str(private)).stdout.strip() == public.read_text().strip()
+    assert entrepot.json("key", "show", str(public)) == entrepot.json("key", "show", str(private))
+    entrepot.json("sign", f"{NAME}:{reference}", "--key", f"file:{private}")
+    for options in ((), ("--new-bundle-format=false",)):
+        assert verify(cosign, server, reference, public, *options)
+
+
+def test_cosign_verifies_what_signers_outside_have_signed(
+    entrepot: Entrepot,
+    server: EntrepotServer,
+    cosign: Client,
+    session_prefect: PrefectServer,
+    reference: str,
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "token").mkdir()
+    token, public = make_token(tmp_path / "token"), tmp_path / "public"
+    command = tmp_path / "command"
+    command.write_text(
+        f"#!/bin/sh\ncd {tmp_path}\n[ $1 = public-key ] && exec cat p256.pub\nexec openssl dgst -sha256 -sign token/p256\n"
+    )
+    command.chmod(0o755)
+    (tmp_path / "p256.pub").write_bytes(signer_of("p256").verifier.pem)
+    with receive(transit) as vault:
+        env = {
+            "SOFTHSM2_CONF": str(token.configuration),
+            "ENTREPOT_PKCS11_MODULE": str(token.module),
+            "ENTREPOT_SIGNING_PASSWORD": PIN,
+            "VAULT_ADDR": vault.url,
+            "VAULT_TOKEN": TOKEN,
+        }
+        for number, (key, name, more) in enumerate(
+            (
+                ("pkcs11:token=release;object=p256", "p256", {}),
+                ("hashivault://rsa", "rsa", {}),
+                (
+                    "env://RELEASE_KEY",
+                    "ed25519",
+                    {"RELEASE_KEY": pem_of("ed25519").decode(), "ENTREPOT_SIGNING_PASSWORD": ""},
+                ),
+                (f"exec:{command}", "p256", {}),
+            )
+        ):
+            tag = f"{reference}-{number}"
+            with open_catalog(read_settings(home=entrepot.home)) as catalog:
+                push_image(catalog, NAME, tag, tag)
+            done = entrepot("sign", f"{NAME}:{tag}", "--key", key, "--json", env={**env, **more})
+            assert done.returncode == 0, done.stderr
+            public.write_bytes(signer_of(name).verifier.pem)
+            assert verify(cosign, server, tag, public)
+            run = json.dumps(session_prefect.flow_run(json.loads(done.stdout)["flow_run_id"]))
+            assert key in run
+            for secret in (PIN, TOKEN, "PRIVATE KEY"):
+                assert secret not in run + done.stdout + done.stderr
+
+
+def test_forms_of_signatures_and_attestations(
+    entrepot: Entrepot, server: EntrepotServer, cosign: Client, reference: str, keys: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Each form alone for the release of cosign that reads it; what others have under a tag stays in it."""
+    private, public = keys
+    source, target = f"{NAME}:{reference}", f"{server.host}/{NAME}:{reference}"
+    login = ["--registry-username", server.username, "--registry-password", server.password, "--allow-http-registry"]
+    for form, reading in (("tags", "--new-bundle-format=false"), ("bundle", "--new-bundle-format=true")):
+        signed = entrepot.json("sign", source, "--key", str(private), "--form", form)
+        assert signed["manifests"]["added"] == 1
+        assert verify(cosign, server, reference, public, reading)
+    assert not entrepot.json("sign", source, "--key", str(private))["changed"]  # both are there
+
+    document, other = tmp_path / "sbom.json", tmp_path / "other"
+    document.write_text('{"spdxVersion": "SPDX-2.3", "name": "hello"}')
+    cosign("generate-key-pair", "--output-key-prefix", str(other))
+    cosign(
+        "attest", "--yes", "--use-signing-config=false", "--new-bundle-format=false", "--tlog-upload=false", "--type", "spdxjson",
+        "--predicate", str(document), "--key", f"{other}.key", *login, target,
+    )  # fmt: skip
+    attesting = ("attest", source, str(document), "--key", str(private), "--form")
+    assert [entrepot.json(*attesting, form)["manifests"]["added"] for form in ("tags", "bundle", "both")] == [1, 1, 0]
+    for key, reading in ((public, "false"), (f"{other}.pub", "false"), (public, "true")):
+        done = cosign(
+            "verify-attestation", "--insecure-ignore-tlog", "--key", str(key), "--allow-http-registry", "--type", "spdxjson",
+            f"--new-bundle-format={reading}", target,
+        )  # fmt: skip
+        assert "payload" in done.stdout
+
+
 def test_what_is_wrong_changes_nothing(
     entrepot: Entrepot, server: EntrepotServer, reference: str, keys: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -142,10 +238,17 @@ def test_what_is_wrong_changes_nothing(
     before = entrepot.json("repository", "show", NAME)["version"]
     wrong = {"ENTREPOT_SIGNING_PASSWORD": "not-the-password"}
     for arguments, env, said in (
-        (("sign", source), {}, "give --key FILE, or set ENTREPOT_SIGNING_KEY"),
+        (("sign", source), {}, "give --key KEY, or set ENTREPOT_SIGNING_KEY"),
         (("sign", source, "--key", str(private)), wrong, "is wrong or not set"),
         (("sign", source, "--key", str(tmp_path / "text")), {}, "is no private key in PEM"),
         (("sign", source, "--key", str(public)), {}, "is no private key in PEM"),
+        (
+            ("sign", source, "--key", "pkcs11:object=k?pin-value=not-the-password"),
+            {},
+            "--key: invalid signer: a URI holds no PIN",
+        ),
+        (("key", "generate", "--output", str(tmp_path / "n")), {"ENTREPOT_SIGNING_PASSWORD": ""}, "the key is empty"),
+        (("key", "generate", "--output", str(tmp_path / "key")), {}, "never overwritten"),
         (("sign", f"{NAME}:none", "--key", str(private)), {}, "is not in version"),
         (("verify", source, "--key", str(private)), {}, "is no public key in PEM"),
         (("verify", source, "--key", str(public)), {}, "are not signed by"),
@@ -155,7 +258,7 @@ def test_what_is_wrong_changes_nothing(
             "expected https://spdx.dev/Document with spdxVersion",
         ),
         (("attest", source, str(tmp_path / "none.json"), "--key", str(private)), {}, "cannot be read"),
-        (("attest", NAME, str(tmp_path / "bad.json"), "--key", str(private)), {}, "say which manifest"),
+        (("attest", NAME, str(tmp_path / "bad.json"), "--key", str(private)), {}, "names no manifest"),
     ):
         done = entrepot(*arguments, env=env)
         assert done.returncode in (1, 2), arguments

@@ -5,6 +5,7 @@ All of it in a private repository, so that each request must carry what the toke
 
 import json
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,7 @@ from catalog.settings import read_settings
 from oci.memory import MemoryStore
 from oci.pack import pack_image
 from tests.conftest import EntrepotFactory
+from tests.scratch import disk
 from tests.servers import Certificate, Client, EntrepotServer, make_certificate, make_podman, make_skopeo
 
 PASSWORD = "correct horse battery"
@@ -98,9 +100,7 @@ class Verbs:
 
 @pytest.fixture
 def verbs(request: pytest.FixtureRequest, site: Site, tool: Callable[[str], str], tmp_path: Path) -> Iterator[Verbs]:
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="logins-", ignore_cleanup_errors=True) as short:
+    with tempfile.TemporaryDirectory(prefix="logins-", dir=disk(), ignore_cleanup_errors=True) as short:
         yield CLIENTS[request.param](site, tool, tmp_path, Path(short))
 
 

@@ -35,7 +35,7 @@ def test_a_push_to_docker_registry_starts_a_run(
         upload(upstream, "other/app", "v1", "a layer")
         upload(upstream, "team/app", "v1", "a layer")
         (run,) = prefect.await_runs(1)
-        assert run["parameters"]["request"] == {
+        assert run["parameters"] == {
             "remote": "upstream.example/team/app", "repository": "mirror/app", "include": ["v1"],
         }  # fmt: skip
         assert run["tags"] == ["hook:upstream"]

@@ -69,7 +69,7 @@ def test_podman_pulls_by_the_upstreams_name_when_the_cache_is_its_mirror(
     """The lines of docs/mirror.md, with a name that leads nowhere in the place of docker.io."""
     upstream = docker_registry()
     upload(upstream, NAME, "v1", "mirrored", "layer")
-    entrepot.json("distribution", "create", "hub", "--remote", upstream.host)
+    entrepot.json("distribution", "create", "dockerhub", "--remote", upstream.host)
     server = entrepot_server(entrepot.home)
     guide = (Path(__file__).parents[2] / "docs" / "mirror.md").read_text()
     lines = guide.partition("[[registry]]")[2].partition("```")[0]
@@ -77,4 +77,4 @@ def test_podman_pulls_by_the_upstreams_name_when_the_cache_is_its_mirror(
     with Path(podman.env["CONTAINERS_REGISTRIES_CONF"]).open("a") as settings:
         settings.write(f"[[registry]]{lines}insecure = true\n")
     podman("pull", f"upstream.example/{NAME}:v1")
-    assert [one["name"] for one in entrepot.json("repository", "list")] == [f"hub/{NAME}"]
+    assert [one["name"] for one in entrepot.json("repository", "list")] == [f"dockerhub/{NAME}"]

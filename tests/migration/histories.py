@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from catalog.access.policy import Grant, Rule
 from catalog.access.store import AccessStore, ensure_administrator
 from catalog.catalog import Catalog, open_catalog
 from catalog.distributions.records import Distribution
+from catalog.holds.rules import HoldDecision, HoldRule
 from catalog.migration.migration import Migration
 from catalog.quotas.quotas import Quota
 from catalog.remotes.budget_stores import open_budget
@@ -21,9 +22,12 @@ from catalog.remotes.records import RemoteRecord
 from catalog.retention.rules import RetentionRule
 from catalog.settings import Settings, read_settings
 from catalog.versions.pins import Pin
+from catalog.watch.records import WatchTerms
+from catalog.watch.sightings import SeenTag, Sightings
 from catalog.webhooks.administration import WebhookAdministration
 from catalog.webhooks.queue import EventQueue, Run, UpstreamEvent, open_queue
 from catalog.webhooks.records import open_event_records
+from oci.digest import Digest
 from oci.remote.limits.budget import Budget
 from tests.homes import new_home
 from tests.postgresql import PostgresServer
@@ -31,7 +35,23 @@ from tests.unit.catalog.conftest import push_image, stage_blob
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
 ODD = "é ✓ 😀 'quoted' \"and\" \\ \t日本"
-TABLES = ("records", "distributions", "acts", "pulls", "pins", "remotes", "quotas", "retention_rules", "sources")
+TABLES = (
+    "records",
+    "distributions",
+    "acts",
+    "pulls",
+    "pins",
+    "remotes",
+    "quotas",
+    "retention_rules",
+    "sources",
+    "hold_rules",
+    "hold_decisions",
+    "watched_remotes",
+    "watched_tags",
+    "watched_changes",
+)
+ODD_TAG = "1.0_x-Y"
 VIEWS = (
     "versions",
     "changes",
@@ -95,6 +115,12 @@ def _fill_lake(catalog: Catalog) -> None:
     catalog.remotes.put(RemoteRecord("registry.example", NOW, NOW, headers=(("x-a", "env:A"),)), actor="ada")
     catalog.quotas.put(Quota("team/**", max_bytes=10**12, warn_tags=5), actor="ada")
     catalog.retention_rules.put(RetentionRule(name="old", pattern="team/*", newest=3), actor="ada")
+    catalog.holds.put_rule(HoldRule("held/**", timedelta(days=7), "ada", NOW))
+    catalog.holds.decide(HoldDecision(Digest.of(b"bad"), "block", "team/*", ODD, "ada", NOW, owner="sec"))
+    for number, text in enumerate((b"one", b"two")):
+        base = catalog.watches.read("registry.example/team/app")
+        seen = Sightings({ODD_TAG: SeenTag(Digest.of(text))}, is_complete=True)
+        catalog.watches.record(base, seen, WatchTerms(), now=NOW + timedelta(hours=number))
     stage_blob(catalog, "team/leased", b"leased and not yet named")
 
 
@@ -147,6 +173,8 @@ def ask(settings: Settings, until: int) -> Mapping[str, object]:
             found[f"content of {name}"] = [catalog.snapshots.get(name, one.number).tags for one in versions]
             found[f"pins of {name}"] = catalog.pins.of(name)
         found["paths"], found["remotes"] = catalog.distributions.all(), catalog.remotes.all()
+        found["holds"] = catalog.holds.rules(), catalog.holds.decisions()
+        found["watched"] = catalog.watches.read("registry.example/team/app")
         found["quotas"], found["rules"] = catalog.quotas.all(), catalog.retention_rules.all()
         held = catalog._blob_index.database
         found |= {name: sorted(map(repr, held.rows(f"SELECT * FROM {name}"))) for name in HELD}

@@ -2,18 +2,22 @@
 
 import contextlib
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import httpx
 import pytest
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 from oci.digest import Digest
 from tests.api.conftest import Api, serve
-from tests.pages.content import PASSWORD, fill_registry
+from tests.pages.content import PASSWORD, add_account, fill_registry
+from tests.servers import ROOT, tool
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
+AXE = ROOT / ".tools" / "npm" / "node_modules" / "axe-core" / "axe.min.js"
 _FORM_TOKEN = re.compile(r'name="form_token" value="([0-9a-f]{64})"')
 
 
@@ -72,6 +76,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
     """A registry with some of everything."""
     with serve(tmp_path_factory.mktemp("pages") / "entrepot") as api, contextlib.closing(Shown(api, {})) as found:
         found.digests |= fill_registry(api.catalog, datetime.now(UTC))
+        api.catalog.search.refresh()
         yield found
 
 
@@ -88,3 +93,41 @@ def count_queries(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> Callable[[],
 
     monkeypatch.setattr(lake, "read", counted)
     return lambda: count
+
+
+@pytest.fixture(scope="module")
+def changing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
+    """A registry with some of everything, which the tests of one module change, each in a repository of its own."""
+    with serve(tmp_path_factory.mktemp("changes") / "entrepot") as api, contextlib.closing(Shown(api, {})) as found:
+        found.digests |= fill_registry(api.catalog, datetime.now(UTC))
+        add_account(api.catalog, "dave", "pull,push:team/**")
+        add_account(api.catalog, "carol", "pull,push,delete:team/**")
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium."""
+    path = tool("chromium")
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """A context of one test."""
+    found = browser.new_context()
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """The source of axe-core, which judges accessibility."""
+    if not AXE.exists() and shutil.which("npm") is None:
+        pytest.skip("npm, which brings axe-core, is not installed")
+    if not AXE.exists():
+        tool("axe-core of npm")  # skips, or fails where tools are required
+    return AXE.read_text()

@@ -1,7 +1,8 @@
 """A registry with some of everything that pages show: mirrors, images with history, signatures, charts, private content."""
 
+import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -21,6 +22,7 @@ from oci.pack import pack_artifact, pack_image, pack_index
 from oci.platform import Platform
 
 PASSWORD = "correct horse"
+PACKAGES = 130
 EVIL = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64", "v8")
 STEPS = (
@@ -46,6 +48,54 @@ def make_image(
     described = store.put_blob(json.dumps(document).encode(), mediatypes.OCI_CONFIG)
     manifest = {**json.loads(packed.raw), "config": described.to_json()}
     return store.put_manifest(json.dumps(manifest).encode(), packed.media_type)
+
+
+def make_spdx(names: Iterable[str]) -> bytes:
+    """A bill of materials in SPDX, with a package URL for each package."""
+    packages = [
+        {
+            "name": name,
+            "versionInfo": "1.2.3-r4",
+            "externalRefs": [
+                {"referenceType": "purl", "referenceLocator": f"pkg:apk/alpine/{name}@1.2.3-r4?arch=x86_64"}
+            ],
+        }
+        for name in names
+    ]
+    return json.dumps({"spdxVersion": "SPDX-2.3", "packages": packages}).encode()
+
+
+def make_provenance(digest: Digest, source: str, builder: str = "https://builder.example/actions@v2") -> bytes:
+    """A statement of SLSA v1 in an envelope with one signature."""
+    statement = {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{"name": "app", "digest": {digest.algorithm: digest.encoded}}],
+        "predicateType": "https://slsa.dev/provenance/v1",
+        "predicate": {
+            "buildDefinition": {
+                "buildType": "https://builder.example/container/v1",
+                "externalParameters": {
+                    "workflow": {"repository": source, "ref": "refs/tags/v1.0", "path": "build.yaml"}
+                },
+                "resolvedDependencies": [
+                    {"uri": f"git+{source}@refs/tags/v1.0", "digest": {"gitCommit": "0f" * 20}},
+                    {"uri": "pkg:docker/alpine@3.22", "digest": {"sha256": "ab" * 32}},
+                    {"uri": EVIL},
+                ],
+            },
+            "runDetails": {
+                "builder": {"id": builder},
+                "metadata": {
+                    "invocationId": "run/77",
+                    "startedOn": "2026-05-04T09:00:00Z",
+                    "finishedOn": "2026-05-04T09:03:00Z",
+                },
+            },
+        },
+    }
+    payload = base64.b64encode(json.dumps(statement).encode()).decode()
+    envelope = {"payloadType": "application/vnd.in-toto+json", "payload": payload, "signatures": [{"sig": "MEUCIQ"}]}
+    return json.dumps(envelope).encode()
 
 
 @dataclass
@@ -146,16 +196,22 @@ def fill_registry(catalog: Catalog, now: datetime) -> dict[str, Digest]:
         Env=["PATH=/usr/local/bin:/usr/bin", "MODE=production"], ExposedPorts={"8080/tcp": {}},
     )  # fmt: skip
     found["server"] = server.digest
-    filler.commit("team/server", store, {"v1.0": make_image(store, "server 1.0")}, ago=timedelta(days=12), actor="ci")
+    first = make_image(store, "server 1.0")
+    found["server:v1.0"] = first.digest
+    filler.commit("team/server", store, {"v1.0": first}, ago=timedelta(days=12), actor="ci")
     filler.commit("team/server", store, {"v1.1": server, "latest": server}, ago=timedelta(hours=30), actor="ci")
     payload = json.dumps({"critical": {"image": {"docker-manifest-digest": server.digest}}}).encode()
     signature = pack_artifact(
         store, "application/vnd.dev.cosign.artifact.sig.v1+json", [(COSIGN_LAYER, payload)], subject=server,
         annotations={"dev.cosignproject.cosign/signature": "MEUCIQ", "note": EVIL},
     )  # fmt: skip
-    sbom = pack_artifact(
-        store, "application/spdx+json", [("application/spdx+json", b'{"spdxVersion": "SPDX-2.3"}')], subject=server
-    )
+    names = ["openssl", EVIL, *(f"lib{number}" for number in range(PACKAGES - 2))]
+    sbom = pack_artifact(store, "application/spdx+json", [("application/spdx+json", make_spdx(names))], subject=server)
+    provenance = pack_artifact(
+        store, "application/vnd.in-toto+json",
+        [("application/vnd.dsse.envelope.v1+json", make_provenance(first.digest, "https://git.example/team/server"))],
+        subject=first,
+    )  # fmt: skip
     sbom_signature = pack_artifact(
         store, "application/vnd.dev.cosign.artifact.sig.v1+json", [(COSIGN_LAYER, b"{}")], subject=sbom
     )
@@ -166,7 +222,7 @@ def fill_registry(catalog: Catalog, now: datetime) -> dict[str, Digest]:
         ago=timedelta(hours=29),
         actor="flow",
         operation="sign",
-        others=(signature, sbom, sbom_signature),
+        others=(signature, sbom, sbom_signature, provenance),
     )
     found["signature"] = signature.digest
     chart = pack_artifact(

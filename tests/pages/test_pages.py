@@ -21,6 +21,12 @@ PAGES = [
     "/image/team/server:v1.1",
     "/image/odd/names:v1",
     "/image/library/alpine:latest",
+    "/packages/team/server:v1.1",
+    "/packages/team/server:v1.1?q=openssl",
+    "/packages/library/alpine:latest",
+    "/provenance/team/server:v1.0",
+    "/provenance/odd/names:v1",
+    "/search?q=openssl",
     "/search?q=v",
     "/search?q=evil=",
     "/search?q=org.opencontainers.image.title=script",
@@ -36,8 +42,12 @@ OWN = [
     "/activity",
     "/ask",
     "/access?path=private/nightly",
+    "/space",
 ]
 """Pages that show more, or anything at all, to whom rules let pull, here to administrators."""
+
+WITHOUT_MODEL = ["/api/docs"]
+"""Pages whose content is a document at another path."""
 
 
 def json_of(page: str) -> str:
@@ -82,7 +92,16 @@ def test_search_finds_private_content_for_whom_rules_let_pull(shown: Shown, text
 
 
 @pytest.mark.parametrize(
-    "path", ["/repository/{}", "/image/{}:v9", "/image/{}@{digest}", "/versions/{}", "/diff/{}?old=0&new=1"]
+    "path",
+    [
+        "/repository/{}",
+        "/image/{}:v9",
+        "/image/{}@{digest}",
+        "/packages/{}:v9",
+        "/provenance/{}@{digest}",
+        "/versions/{}",
+        "/diff/{}?old=0&new=1",
+    ],
 )
 def test_hidden_content_answers_as_what_does_not_exist(shown: Shown, path: str) -> None:
     digest = shown.digests["secret"]
@@ -174,7 +193,7 @@ def test_history_is_for_whom_rules_let_pull(shown: Shown) -> None:
     assert shown.logged_in("bob").get("/activity.json").json()["events"] is None
 
 
-@pytest.mark.parametrize("path", [*PAGES, *OWN])
+@pytest.mark.parametrize("path", [*PAGES, *OWN, *WITHOUT_MODEL])
 def test_a_page_holds_nothing_inline_and_names_no_other_host(shown: Shown, path: str) -> None:
     for client in (shown.visitor(), shown.administrator()):
         page = client.get(path)
@@ -274,7 +293,7 @@ def test_activity_is_filtered(shown: Shown) -> None:
     assert "library/debian" not in client.get("/activity.json?days=7").text
 
 
-@pytest.mark.parametrize("path", [*PAGES, *OWN])
+@pytest.mark.parametrize("path", [*PAGES, *OWN, *WITHOUT_MODEL])
 def test_a_page_takes_one_query_at_most(shown: Shown, path: str, count_queries: Callable[[], int]) -> None:
     client = shown.administrator()
     client.get(path)  # versions that it compares are in memory then
@@ -343,7 +362,9 @@ def test_a_link_of_another_site_asks_nothing_by_itself(shown: Shown) -> None:
     assert client.get("/ask.csv", params={"named": "kinds"}, headers=led).status_code == 403
 
 
-@pytest.mark.parametrize("path", ["/ask", "/ask.json", "/ask.csv?named=kinds", "/access", "/access.json"])
+@pytest.mark.parametrize(
+    "path", ["/ask", "/ask.json", "/ask.csv?named=kinds", "/access", "/access.json", "/space", "/space.json"]
+)
 def test_questions_and_rules_are_for_administrators(shown: Shown, path: str) -> None:
     assert shown.visitor().get(path).status_code in {401, 404}
     assert shown.logged_in("bob").get(path).status_code == 403

@@ -11,13 +11,14 @@ import httpx
 import pytest
 
 from catalog.access.administration import Administration
-from catalog.access.bearer_tokens import Bearer, PageSession
+from catalog.access.bearer_tokens import Bearer, PageSession, read_session
 from catalog.access.ended_sessions import MOST_OF_ONE, EndedSessions
-from catalog.access.policy import Caller
+from catalog.access.policy import Caller, Policy
 from catalog.access.store import AccessStore
 from oci.errors import TooManyRequests
 from registry_api.auth.login_checks import LoginChecks
-from tests.api.conftest import serve_on
+from registry_api.pages.framework import sessions
+from tests.api.conftest import serve, serve_on
 from tests.pages.conftest import BROWSER, Shown, form_token_of, log_in
 from tests.pages.content import PASSWORD, add_account
 
@@ -222,3 +223,30 @@ def test_too_many_ended_sessions_of_one_account_end_all_that_began_before() -> N
     assert ended.has(session(9999, NOW))
     assert not ended.has(session(9999, NOW + timedelta(minutes=2)))
     assert not ended.has(session(0, account="ann"))
+
+
+@pytest.fixture
+def checked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The sessions whose signatures were checked."""
+    found = list[str]()
+
+    def read(policy: Policy, text: str, *, now: datetime) -> PageSession:
+        found.append(text)
+        return read_session(policy, text, now=now)
+
+    monkeypatch.setattr(sessions, "read_session", read)
+    return found
+
+
+def test_cookies_that_anybody_makes_up_are_paid_for_before_they_are_checked(tmp_path: Path, checked: list[str]) -> None:
+    with serve(tmp_path / "home", request_rate=0.5) as api, api.client() as client:
+        client.headers.update(BROWSER)
+        answers = [client.get("/", headers={"cookie": f"entrepot-session=made-up-{number}"}) for number in range(12)]
+        assert {answer.status_code for answer in answers} == {200, 429}
+        assert len(checked) == sum(answer.status_code == 200 for answer in answers)
+
+
+def test_a_session_that_was_verified_is_known_again(shown: Shown, checked: list[str]) -> None:
+    client = shown.administrator()
+    assert [is_logged_in(client) for _ in range(3)] == [True] * 3
+    assert len(checked) == 1

@@ -23,7 +23,7 @@ from catalog.query.run import limits_of
 from catalog.query.task import Task
 from catalog.query.views import NOW, AsOf
 from catalog.settings import Settings, read_settings
-from catalog.signing.plan import plan_attestation, plan_signing, read_document
+from catalog.signing.plan import plan_attachment, plan_signing, read_document
 from catalog.versions.changes import Commit
 from oci.manifest import Manifest
 from oci.memory import MemoryStore
@@ -70,6 +70,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     _sync(found)
     with open_catalog(found.settings) as catalog:
         _sign(found, catalog)
+        catalog.search.refresh()
     return found
 
 
@@ -144,8 +145,11 @@ def _sign(home: Home, catalog: Catalog) -> None:
     changes = plan_signing(
         catalog, latest, [home.images["two"].digest], signer, reference="team/app", created=created.isoformat()
     )
-    sbom = read_document(b'{"spdxVersion": "SPDX-2.3"}', "https://spdx.dev/Document")
-    changes += plan_attestation(catalog, latest, home.images["one"].digest, sbom, None, created=created.isoformat())
+    sbom = read_document(
+        b'{"spdxVersion": "SPDX-2.3", "packages": [{"name": "zlib", "versionInfo": "1.2.9"}]}',
+        "https://spdx.dev/Document",
+    )
+    changes += plan_attachment(catalog, latest, home.images["one"].digest, sbom)
     catalog.commits.commit(
         Commit(
             repository="team/app",

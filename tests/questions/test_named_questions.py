@@ -109,6 +109,17 @@ def test_without_sbom(home: Home) -> None:
     assert {("team/app", "v2"), ("team/web", "v1")} <= found
 
 
+def test_images_with_package(home: Home) -> None:
+    one = home.images["one"].digest
+    (row,) = home.named("images-with-package", package="zlib", versions="<1.2.13")
+    assert (row["path"], row["image"], row["tags"], row["version"]) == ("team/app", one, "v1", "1.2.9")
+    assert home.named("images-with-package", package="zlib", versions=">=1.2.13") == []
+
+
+def test_sboms_not_read(home: Home) -> None:
+    assert home.named("sboms-not-read") == []
+
+
 def test_where_is(home: Home) -> None:
     app, web = home.named("where-is", digest=home.images["one"].digest)
     assert (app["repository"], app["what"], app["since"], app["tags"]) == ("team/app", "manifest", 1, "v1")

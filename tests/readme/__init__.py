@@ -1,4 +1,4 @@
-"""README's commands, run as they stand.
+"""The commands of README and the guides, run as they stand; and the documentation as a site.
 
-`commands` finds them, `reader` is whoever pastes them, `upstreams` the registries that they name.
+`commands` finds them in a page, `reader` is whoever pastes them, `upstreams` the registries that they name.
 """

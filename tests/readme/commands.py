@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 PROGRAMS = frozenset(
-    {"entrepot", "export", "flatpak", "gpg", "helm", "make", "mkdir", "openssl", "oras", "podman", "printf"}
+    {"cat", "entrepot", "export", "flatpak", "gpg", "helm", "make", "mkdir", "openssl", "oras", "podman", "printf"}
 )
 _ASSIGNMENT = re.compile(r"[A-Z_]+=")
+_HEREDOC = re.compile(r"<<'?(\w+)'?$")
+"""Ends the first line of a command whose input is shown below it."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def program_of(code: str) -> str:
 
 
 def find_commands(page: str) -> list[Shown]:
-    """Return all commands of a Markdown page in order; what is continued on a next line of a block is joined."""
+    """Return all commands of a Markdown page in order, each with its further lines: continued ones joined, input as it is."""
     return [shown for shown in _walk(page) if shown.program in PROGRAMS]
 
 
@@ -54,9 +56,14 @@ def _walk(page: str) -> Iterator[Shown]:
     for number, line in enumerate(page.splitlines(), 1):
         if line.startswith("```"):
             fence, stage, group = ("" if fence else line.strip("` ") or "text"), stage + 1, group + 1
+        elif fence and (mark := _HEREDOC.search(held.partition("\n")[0])):
+            held += f"\n{line}"
+            if line == mark[1]:
+                yield Shown(stage, group, number, held)
+                held = ""
         elif fence:
             held += _without_remark(_typed(fence, line)).removesuffix("\\")
-            if not line.endswith("\\"):
+            if not line.endswith("\\") and not _HEREDOC.search(held):
                 yield Shown(stage, group, number, held.strip())
                 held = ""
         elif line.startswith("|"):

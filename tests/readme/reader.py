@@ -1,6 +1,7 @@
-"""Whoever pastes the commands of README: a folder, a home, a shell, and `entrepot up` in another terminal."""
+"""Whoever pastes the commands of a page: a folder, a home, a shell, and `entrepot up` in another terminal."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,8 @@ AT_A_TIME = 3
 SERVE = "entrepot serve"
 # What a command calls, or needs a server of, besides the program that it names.
 NEEDED = {"entrepot build ": "buildah", "ENTREPOT_STORAGE=s3:": "versitygw"}
+# What it sets holds for the commands that follow, as in a shell.
+EXPORT = re.compile(r"export ([A-Z_]+)=(\S+)")
 # Its flush drops tables that a long question of another process may still read.
 ALONE = "entrepot maintain"
 
@@ -48,6 +51,10 @@ class Reader:
                 self._run_stage(pending)
         return self.ended[wanted]
 
+    def try_one(self, command: Shown) -> Ended:
+        """Return what comes of a command that is none of the page's."""
+        return self._run(command)
+
     def _run_stage(self, commands: Iterable[Shown]) -> None:
         groups = [list(group) for _, group in groupby(commands, key=lambda one: one.group)]
         alone = [group for group in groups if any(one.text == ALONE for one in group)]
@@ -61,6 +68,9 @@ class Reader:
         return {one: self._run(one) for one in commands}
 
     def _run(self, command: Shown) -> Ended:
+        if setting := EXPORT.fullmatch(command.text):
+            self.env = {**self.env, setting[1]: setting[2]}
+            return Ended()
         for program in self._programs_of(command):
             if shutil.which(program, path=self.env["PATH"]) is None:
                 return Ended(missing=program)

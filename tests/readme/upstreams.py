@@ -1,4 +1,4 @@
-"""The registries that README names, on loopback: one docker-registry behind a proxy that leads every host to it."""
+"""The registries that the pages name, on loopback: one docker-registry behind a proxy that leads every host to it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,11 +9,13 @@ from tests.forward_proxy import forward_proxy
 from tests.mirror import upload
 from tests.servers import Children, make_certificate, start_docker_registry
 
-HOSTS = ("127.0.0.1", "registry-1.docker.io", "quay.io", "registry.k8s.io", "registry.example")
+HOSTS = ("127.0.0.1", "registry-1.docker.io", "quay.io", "registry.k8s.io", "registry.example", "mirror.example")
 CONTENT = {
     "pause": ("3.9", "3.10"),
     "library/alpine": ("3.20", "3.21", "3.22", "3.22.1", "edge"),
     "library/busybox": ("1.36", "1.37"),
+    "demo/app": ("latest",),
+    "team/app": ("v1.1", "v1.2", "v1.3-rc1"),
     "prometheus/node-exporter": ("v1.8.2", "v1.9.1"),
     "prom/node-exporter": ("v1.8.2", "v1.9.0"),
 }

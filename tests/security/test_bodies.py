@@ -82,7 +82,7 @@ def _paths(app: Application) -> list[tuple[str, str]]:
             found += [(method, path) for method in route.methods or ()]
     for pattern, methods in ROUTES.items():
         path = (
-            pattern.format(name="some/app", reference="v1", digest=f"sha256:{'0' * 64}", session="some")
+            pattern.format(name="some/app", reference="v1", digest=f"sha256:{'0' * 64}", session="some", number=1)
             if ("{" in pattern)
             else pattern
         )

@@ -17,14 +17,14 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from catalog.prefect_address import ensure_login, known_addresses, read_login
+from catalog.prefect.address import ensure_login, known_addresses, read_login
 from catalog.running_instance import Running, up_lock, write_running
 from catalog.settings import Settings, read_settings
 from catalog.webhooks.queue import Run
 from flows.orchestration.deployments import ENGINE, ensure_work_pool, job_template
-from flows.orchestration.home import server_environment
-from flows.orchestration.server_guard import refusal
-from flows.orchestration.server_process import loopback_socket
+from flows.orchestration.servers.guard import refusal
+from flows.orchestration.servers.home import server_environment
+from flows.orchestration.servers.process import loopback_socket
 from oci.errors import CatalogUnusable, RemoteUnauthorized, RemoteUnavailable, SettingsInvalid
 from registry_api.webhooks.prefect_client import find_prefect_api, prefect_client, start_run
 from tests.cli.commands import PrefectServer, start_prefect

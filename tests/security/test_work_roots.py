@@ -15,7 +15,8 @@ from flows.image_build.request import BuildRequest
 from flows.promote.flow import make_gates
 from flows.promote.request import PromoteRequest
 from flows.sign.flow import prepare_attestation
-from flows.sign.request import AttestRequest, read_any_signer, read_trust
+from flows.sign.request import AttestRequest, read_trust
+from flows.sign.signers import read_any_signer
 from flows.sign.verifiers import check_by_identity, check_by_key
 from oci.errors import InvalidInput
 from oci.signing.keys import KeyInvalid
@@ -128,7 +129,7 @@ def attest(settings: Settings, path: Path) -> None:
 
 
 def promote(settings: Settings, path: Path) -> None:
-    request = PromoteRequest(source="team/app", repository="team/other", signed_by=(path,))
+    request = PromoteRequest(source="team/app", repository="team/other", signed_by_key=(path,))
     with open_catalog(settings) as catalog:
         make_gates(catalog, request, now=datetime.now(UTC))
 
@@ -173,3 +174,39 @@ def test_the_settings_own_files_are_the_operator_s_choice(tmp_path: Path, monkey
     settings = read_settings(home=tmp_path / "entrepot", signing_key=tmp_path / "key")
     with pytest.raises(KeyInvalid):  # read, and found to be none
         read_any_signer(settings, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("exec:/bin/true", "which no flow of a worker may"),
+        ("pkcs11:object=k?module-path=/tmp/evil.so", "which no flow of a worker may"),
+        ("env://HOME", "add it to ENTREPOT_SIGNERS"),
+        ("file:///etc/passwd", "ENTREPOT_WORK_ROOTS"),
+        ("pkcs11:object=k?pin-source=file:/etc/passwd", "ENTREPOT_WORK_ROOTS"),
+    ],
+)
+def test_signers_that_only_a_worker_s_own_machine_names(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, said: str
+) -> None:
+    monkeypatch.setenv(*next(iter(WORKER.items())))
+    monkeypatch.setenv("COSIGN_PKCS11_MODULE_PATH", "/absent.so")
+    with pytest.raises(PathRefused, match=said):
+        read_any_signer(settings, given)
+    listing_all = settings.model_copy(update={"signers": ("*",)})
+    if given.startswith("env:"):
+        with pytest.raises(KeyInvalid, match="is no private key"):
+            read_any_signer(listing_all, given)
+    else:
+        with pytest.raises(PathRefused, match=said):
+            read_any_signer(listing_all, given)
+
+
+def test_signers_of_the_settings_and_of_a_command_are_any(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    for environ, key, own in (({}, "exec:/bin/absent", None), (WORKER, None, "exec:/bin/absent")):
+        with pytest.raises(KeyInvalid, match="no command at this path"):
+            read_any_signer(settings.model_copy(update={"signing_key": own}), key, environ=environ)
+    assert read_settings(home=settings.root, signers="awskms:///a, hashivault:*").signers == (
+        "awskms:///a",
+        "hashivault:*",
+    )

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import duckdb
 
-from catalog.lake.direct.append import Append
 from oci.errors import CatalogNewer
+
+if TYPE_CHECKING:
+    from catalog.lake.direct.append import Append
 
 Row = tuple[object, ...]
 Read = Callable[[str, Sequence[object]], list[Row]]
@@ -37,7 +39,7 @@ class DirectWriter(Protocol):
     def is_ready(self, *, wait: float = 0) -> bool:
         """Return whether it can be asked; `wait`: seconds at most for one that has just been started."""
 
-    def commit(self, token: int, appends: list[Append], author: str, text: str, note: str) -> int:
+    def commit(self, token: int, appends: "list[Append]", author: str, text: str, note: str) -> int:
         """Write a commit; return its snapshot's number. Raise NotDirect, or WorkerDied when nobody knows whether it landed."""
 
     def stop(self, *, now: bool = False) -> None:

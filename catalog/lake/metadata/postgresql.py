@@ -28,7 +28,7 @@ from catalog.lake.metadata.attachment import POSTGRES, attach_postgres, make_dat
 from catalog.lake.metadata.data import LakeData
 from catalog.lake.metadata.engine import META, Read, Row, newer_schema
 from catalog.lake.metadata.loop_connection import NEWEST, LoopConnection
-from catalog.lake.metadata.position import Confirmer, SnapshotPosition
+from catalog.lake.metadata.position import Confirmer, SnapshotPosition, went_back
 from oci.errors import CatalogBusy, CatalogUnavailable, LocalError
 
 log = logging.getLogger("catalog")
@@ -91,7 +91,7 @@ class PostgresMetadata:
         self.sequence = SnapshotPosition()
         self.worker = _DirectWriter(self)
         self._loop_connection = LoopConnection(self.address, self.sequence)
-        self._confirmer = Confirmer(self._ask_newest, self.sequence)
+        self._confirmer = Confirmer(self._ask_newest)
         self._listener = listener
         self._renewing, self._renew_at = threading.Lock(), time.monotonic() + RENEWED_EVERY
 
@@ -191,8 +191,9 @@ class PostgresMetadata:
             raise
 
     def _look(self, rows: Rows, is_new: bool) -> None:  # noqa: ARG002  # what is known only grows
-        """Learn of commits, on the listener's thread."""
-        self.sequence.advance(int(rows(NEWEST, ())[0][0] or 0))
+        """Learn of commits, on the listener's thread; raise CatalogUnavailable."""
+        known = self.sequence.certain
+        self.sequence.learn(int(rows(NEWEST, ())[0][0] or 0), known, self.place)
 
     def _take(self, payload: str) -> bool:
         """Learn of a commit by its notification, on the listener's thread."""
@@ -203,7 +204,7 @@ class PostgresMetadata:
             int(number) > self.sequence.value // 2 + _NEXT_AT_MOST
         ):  # whoever may connect may notify: the database is asked
             return False
-        self.sequence.advance(int(number))
+        self.sequence.believe(int(number))
         return True
 
     def check_mark(self) -> None:
@@ -234,11 +235,8 @@ class PostgresMetadata:
         """Build on the newest snapshot; raise CatalogUnavailable where it is older than what was known before."""
         self._base = newest or 0
         if self._base < known:
-            raise CatalogUnavailable(
-                f"{self.place} went back from snapshot {known} to {self._base}, as after a restore or the loss of a server; "
-                "restart this process"
-            )
-        self.sequence.advance(self._base)
+            raise went_back(self.place, known, self._base)
+        self.sequence.learn(self._base, 0, self.place)
 
     def check_held(self) -> None:
         try:
@@ -265,7 +263,7 @@ class PostgresMetadata:
             self.sequence.advance(self._base + 1)
             return (self._base + 1) * 2
         with suppress(CatalogUnavailable):  # then the listener tells
-            self.sequence.advance(self._ask_newest())
+            self._ask_newest()
         return min(self.sequence.value, (self._base + 1) * 2)  # others wrote more where the lock was lost
 
     def heal(self) -> bool:
@@ -289,7 +287,11 @@ class PostgresMetadata:
         await self._loop_connection.confirm()
 
     def _ask_newest(self) -> int:
-        return int(self._database.rows(NEWEST)[0][0] or 0)
+        """Know the newest snapshot, and return it; raise CatalogUnavailable."""
+        known = self.sequence.certain
+        newest = int(self._database.rows(NEWEST)[0][0] or 0)
+        self.sequence.learn(newest, known, self.place)
+        return newest
 
     def has_landed(self, snapshot_id: int | None, note: str, read: Read) -> bool:
         sql = "SELECT 1 FROM {meta}ducklake_snapshot_changes WHERE snapshot_id = ? AND commit_extra_info = ?"

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import quote
 
 from oci.errors import RemoteCorrupt, RemoteNotFound, RemoteRefused, RemoteUnauthorized
+from oci.remote.discovery.bounds import MOST_ENTRIES
 from oci.remote.discovery.pulp import discover_pulp
 from oci.remote.discovery.served import (
     KINDS,
@@ -60,9 +61,10 @@ async def discover(
 
 async def _discover_entrepot(transport: RemoteTransport) -> Discovery:
     host = transport.host
-    pages = [page async for page in read_pages(transport, ENTREPOT)]
-    listed = (one for page in pages for one in entries(page, "distributions", host))
-    return Discovery("entrepot", each_once(_of_entrepot(one, host) for one in listed))
+    served: list[Served] = []
+    async for page in read_pages(transport, ENTREPOT):
+        served += (_of_entrepot(one, host) for one in entries(page, "distributions", host))
+    return Discovery("entrepot", each_once(served))
 
 
 def _of_entrepot(entry: Mapping[str, object], host: str) -> Served:
@@ -96,6 +98,8 @@ async def _discover_catalog(transport: RemoteTransport) -> Discovery:
             return Discovery(
                 "catalog", tuple(served.values()), (f"whether its list goes on is not known: {error.message}",)
             )
+        if len(served) > MOST_ENTRIES:
+            break
         if len(served) == known:
             cut = (f"its list ends with {count} names, as many as were asked for",) if count == _PAGE else ()
             return Discovery("catalog", tuple(served.values()), cut)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from oci.errors import RemoteError, RemoteNotFound, RemoteRefused, RemoteUnauthorized
+from oci.remote.discovery.bounds import BoundedRemarks, EntryTally
 from oci.remote.discovery.served import (
     Discovery,
     Served,
@@ -63,38 +64,44 @@ async def _status(transport: RemoteTransport) -> Mapping[str, object] | None:
 
 async def _of_domains(transport: RemoteTransport, query: str) -> Discovery:
     """Return the distributions of every domain that the login may see."""
-    doubts: list[str] = []
+    doubts: list[str] = BoundedRemarks()
     served: list[Served] = []
+    tally = EntryTally(transport.host)
     for domain in await _domains(transport, doubts):
         try:
             found = await _listed(transport, f"/pulp/{domain}/api/v3/{_DISTRIBUTIONS}{query}", domain)
         except (RemoteNotFound, RemoteUnauthorized) as error:
             doubts.append(f"its domain {domain} was left out: {error.message}")
             continue
+        tally.add(len(found.served))
         served += found.served
-        doubts += found.doubts
+        for doubt in found.doubts:
+            doubts.append(doubt)  # noqa: PERF402  # which counts them
     return Discovery("pulp", each_once(served), tuple(doubts))
 
 
 async def _domains(transport: RemoteTransport, doubts: list[str]) -> list[str]:
     host = transport.host
     try:
-        pages = [page async for page in read_pages(transport, _DOMAINS)]
+        return [
+            name
+            async for page in read_pages(transport, _DOMAINS)
+            for one in entries(page, "results", host)
+            if _DOMAIN.fullmatch(name := str(one.get("name")))
+        ]
     except (RemoteNotFound, RemoteUnauthorized, RemoteRefused) as error:
         doubts.append(f"its domains cannot be listed, so only the domain default was asked: {error.message}")
         return ["default"]
-    names = [str(one.get("name")) for page in pages for one in entries(page, "results", host)]
-    return [name for name in names if _DOMAIN.fullmatch(name)]
 
 
 async def _listed(transport: RemoteTransport, path: str, domain: str = "") -> Discovery:
-    pages = [page async for page in read_pages(transport, path)]
-    listed = [one for page in pages for one in entries(page, "results", transport.host)]
-    count = pages[-1].get("count")
-    doubts = (
-        (f"it lists {len(listed)} of {count} distributions",) if isinstance(count, int) and count > len(listed) else ()
-    )
-    served = (_served(one, domain, transport.host) for one in listed if _has_content(one))
+    served: list[Served] = []
+    listed, count = 0, None
+    async for page in read_pages(transport, path):
+        found, count = entries(page, "results", transport.host), page.get("count")
+        listed += len(found)
+        served += (_served(one, domain, transport.host) for one in found if _has_content(one))
+    doubts = (f"it lists {listed} of {count} distributions",) if isinstance(count, int) and count > listed else ()
     return Discovery("pulp", each_once(served), doubts)
 
 

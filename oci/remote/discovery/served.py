@@ -9,6 +9,7 @@ import httpx
 
 from oci.errors import NameInvalid, RemoteCorrupt, RemoteNotFound
 from oci.reference import parse_name
+from oci.remote.discovery.bounds import EntryTally
 from oci.remote.paging import next_page
 from oci.remote.transport import RemoteTransport
 
@@ -54,8 +55,9 @@ async def read_pages(transport: RemoteTransport, path: str) -> AsyncIterator[Map
     """Yield the pages of a list: it goes on where a Link header or a `next` in the body says.
 
     The host that these name is not looked at: a proxy may hide it. Only the first page raises RemoteNotFound, which says that
-    there is no such list; a later one that is not there makes the list RemoteCorrupt.
+    there is no such list; a later one that is not there makes the list RemoteCorrupt, as do too many entries.
     """
+    tally = EntryTally(transport.host)
     seen: set[str] = set()
     while True:
         if path in seen or len(seen) >= _MAX_PAGES:
@@ -67,6 +69,7 @@ async def read_pages(transport: RemoteTransport, path: str) -> AsyncIterator[Map
                 raise
             raise RemoteCorrupt(f"breaks off its list: {error.message}", registry=transport.host) from error
         seen.add(path)
+        tally.add(max((len(value) for value in page.values() if isinstance(value, list)), default=0))
         yield page
         following = _following(page, response)
         if following is None:

@@ -1,10 +1,11 @@
 """How pages write numbers, sizes, times and digests: short for the eye, exact beside it for who points or listens."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from urllib.parse import quote, urlencode
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from catalog.settings import Settings
 from catalog.units import format_size, format_time
@@ -12,6 +13,8 @@ from catalog.units import format_size, format_time
 _STEPS = ((60, "s"), (3600, "min"), (86400, "h"), (86400 * 60, "d"), (86400 * 365 * 2, "months"))
 NOTHING = "\N{EN DASH}"
 """What stands where nothing is known."""
+FLOW_RUN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""The form of a flow run's id."""
 _PER = {"s": 1, "min": 60, "h": 3600, "d": 86400, "months": 86400 * 30.44}
 
 
@@ -68,11 +71,18 @@ def show_digest(digest: str) -> Markup | str:
     )
 
 
+def show_prose(text: str) -> Markup:
+    """Return a text whose parts between backticks are code."""
+    parts = text.split("`")
+    code = Markup("<code>{}</code>")
+    return Markup("").join(code.format(part) if place % 2 else escape(part) for place, part in enumerate(parts))
+
+
 def link_to(page: str, name: str = "", *, query: Mapping[str, object] | None = None) -> str:
-    """Return the path of a page about a name, a query's empty values left out. Pure."""
+    """Return the path of a page about a name, a query's empty values left out; a list stands for each of its values. Pure."""
     path = f"/{page}/{quote(name, safe='/:@')}" if name else f"/{page}"
     given = {key: value for key, value in (query or {}).items() if value not in ("", None)}
-    return f"{path}?{urlencode(given)}" if given else path
+    return f"{path}?{urlencode(given, doseq=True)}" if given else path
 
 
 def is_local_path(text: str) -> bool:

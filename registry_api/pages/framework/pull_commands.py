@@ -3,12 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pydantic import BaseModel
 from starlette.types import Scope
 
 from catalog.settings import Settings
 from registry_api.http.forwarded import HOST
 from registry_api.http.hosts import Hosts
 from registry_api.http.messages import find_header
+
+
+class PullOut(BaseModel):
+    """A command that pulls, and the client that it is for."""
+
+    client: str
+    command: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from jinja2_fragments import render_block
 from registry_api.pages.framework import formats
 from registry_api.pages.framework.charts import draw_bars
 from registry_api.pages.framework.static_files import static_path
+from registry_api.pages.framework.treemap import draw_treemap
 
 _FOLDER = Path(__file__).parent.with_name("templates")
 
@@ -32,8 +33,14 @@ class Renderer:
             "size": formats.show_size,
             "count": formats.format_count,
             "digest": formats.show_digest,
+            "prose": formats.show_prose,
         }
-        self._environment.globals |= {"link": formats.link_to, "static": static_path, "bars": draw_bars}
+        self._environment.globals |= {
+            "link": formats.link_to,
+            "static": static_path,
+            "bars": draw_bars,
+            "treemap": draw_treemap,
+        }
 
     def render(self, template: str, block: str, variables: Mapping[str, Any]) -> str:
         """Return a template as HTML, or one block of it."""

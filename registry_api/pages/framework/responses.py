@@ -37,7 +37,8 @@ def page_response(
     return Response(raw, status, headers, media_type)
 
 
-def redirect_response(path: str) -> Response:
-    """Return a redirect to a page of ours, after a form was taken."""
+def redirect_response(path: str, *, fragment: str = "") -> Response:
+    """Return a redirect to a page of ours, after a form was taken; `fragment` names an element of it."""
     location = quote(path, safe="/:@!$&'()*+,;=?%~")  # a name in it may have any character
+    location += f"#{quote(fragment, safe='')}" if fragment else ""
     return Response(status_code=303, headers={**SECURITY_HEADERS, "location": location, "cache-control": "no-store"})

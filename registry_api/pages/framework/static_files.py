@@ -14,6 +14,7 @@ _FOLDER = Path(__file__).parent.with_name("static")
 MEDIA_TYPES = {
     "style.css": "text/css; charset=utf-8",
     "htmx.min.js": "text/javascript; charset=utf-8",
+    "live.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
 router = APIRouter(include_in_schema=False)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from catalog.distributions.records import Distribution
+from catalog.search.terms import SearchScope
 from oci.errors import NameUnknown
 from registry_api.management.dependencies import RequestContext
 
@@ -44,6 +45,11 @@ class VisiblePaths:
         for place in sorted(self.all, key=lambda place: (place.name != place.repository, place.name)):
             found.setdefault(place.repository, []).append(place)
         return found
+
+    @cached_property
+    def scopes(self) -> list[SearchScope]:
+        """Return the version of each repository that they show: that of its own path where that is among them."""
+        return [SearchScope(repository, shown[0].version) for repository, shown in self.by_repository.items()]
 
     @cached_property
     def names(self) -> list[str]:

@@ -15,28 +15,33 @@ from starlette.types import Scope
 
 from catalog.access.bearer_tokens import PageSession
 from catalog.access.ended_sessions import SessionEnds
-from catalog.access.policy import Caller
+from catalog.access.policy import Action, Caller, Grant
 from catalog.browse.recent_versions import RecentVersions
 from catalog.settings import Settings
+from catalog.space.report import SpaceReports
 from catalog.state.shared_state import SharedState
 from catalog.versions.snapshot import Snapshot
 from oci.errors import EntrepotError, InvalidInput, NameUnknown, NotFound
 from registry_api.auth.access_controller import LoginNeeded, address_of, is_administrator
 from registry_api.auth.challenges import BASIC
+from registry_api.auth.code_flow import open_code_flow
 from registry_api.context import Registry, registry_of
 from registry_api.http.bodies import ClientGone
 from registry_api.http.errors import public_message, row_of
 from registry_api.http.exchange import exchange_of
+from registry_api.http.fair_queue import FairQueue
 from registry_api.http.fastapi_errors import fastapi_error_response
 from registry_api.http.messages import find_header
 from registry_api.management.dependencies import RequestContext, check_url
-from registry_api.metrics.flow_runs import flow_figures
-from registry_api.pages.framework.flow_watch import FlowWatch
+from registry_api.pages.framework.flow_watch import PrefectWatch, ask_flow_states, ask_runs_in_progress
+from registry_api.pages.framework.live_feed import LiveFeed
 from registry_api.pages.framework.responses import HTML, JSON, page_response
 from registry_api.pages.framework.sessions import Sessions, form_token
 from registry_api.pages.framework.visible_paths import VisiblePath, VisiblePaths, read_visible_paths
 
 if TYPE_CHECKING:
+    import httpx
+
     from registry_api.pages.framework.rendering import Renderer
 
 _T = TypeVar("_T", bound=BaseModel)
@@ -45,9 +50,17 @@ _T = TypeVar("_T", bound=BaseModel)
 class Site:
     """What the pages of one process share."""
 
-    def __init__(self, settings: Settings, state: SharedState | None) -> None:
+    def __init__(
+        self, settings: Settings, state: SharedState | None, make_client: "Callable[[], httpx.AsyncClient]"
+    ) -> None:
+        """`make_client` makes the client that asks issuers; it loads the HTTP client, so call it on a thread."""
         self.sessions = Sessions(settings, SessionEnds(settings, state))
-        self.flows = FlowWatch(lambda: flow_figures(settings))
+        self.flows = PrefectWatch(lambda: ask_flow_states(settings))
+        self.runs = PrefectWatch(lambda: ask_runs_in_progress(settings), kept=2.0)
+        self.feed = LiveFeed()
+        self.code_flow = open_code_flow(settings, make_client)
+        self.prefect_requests = FairQueue(4, waiting=8)
+        self.space = SpaceReports(settings, state)
 
     @cached_property
     def renderer(self) -> "Renderer":
@@ -55,6 +68,12 @@ class Site:
         from registry_api.pages.framework.rendering import Renderer
 
         return Renderer()
+
+    async def close(self) -> None:
+        """End what is asked of others, and what follows changes."""
+        await self.feed.close()
+        await self.flows.close()
+        await self.runs.close()
 
     async def held(self, visit: "Visit") -> tuple[int, int]:
         """Return how many blobs the store holds, and their bytes: asked once a minute at most, since it counts them."""
@@ -74,6 +93,9 @@ def accepts_html(scope: Scope) -> bool:
 class PageRoute(APIRoute):
     """Routes of pages: other methods, and `/` for other clients, are answered as if there were no page."""
 
+    takes_turns = True
+    """Whether reading requests wait for turns by caller; a form's body must not take one from those who read."""
+
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Return a full match or none: a partial one would answer 405."""
         match, child = super().matches(scope)
@@ -88,7 +110,7 @@ class PageRoute(APIRoute):
             try:
                 check_url(request.scope)
                 visit = request.scope["entrepot.visit"] = await begin_visit(request)
-                if request.method == "POST":  # its body may come slowly, and must not take a turn from those who read
+                if not self.takes_turns or request.method == "POST":  # a body may come slowly
                     return await handle(request)
                 async with visit.registry.readers.turn(visit.cost_key):
                     return await handle(request)
@@ -101,6 +123,12 @@ class PageRoute(APIRoute):
                 return await error_page(request, error)
 
         return answer
+
+
+class UnqueuedPageRoute(PageRoute):
+    """Routes of pages that wait for others than the catalogue, and bound by themselves how many do so."""
+
+    takes_turns = False
 
 
 class Visit(RequestContext):
@@ -116,6 +144,24 @@ class Visit(RequestContext):
     def is_administrator(self) -> bool:
         """Return whether the caller administers everything."""
         return bool(self.account) and is_administrator(self.registry.access.store.policy, self.caller)
+
+    def may_change(self, action: Action, name: str) -> bool:
+        """Return whether the visitor has a button for an action on a name: a session, the right, and a registry that takes it."""
+        return self.session is not None and not self.catalog.settings.read_only and self.may(action, name)
+
+    def may_restore(self, repository: str) -> bool:
+        """Return whether the visitor has buttons that restore versions of a repository."""
+        return self.may_change("push", repository) and self.may("delete", repository)
+
+    def may_push_somewhere(self) -> bool:
+        """Return whether any rule, and the session's scope, let the visitor push at all."""
+
+        def pushes(grant: Grant) -> bool:
+            return "push" in grant.actions or "admin" in grant.actions
+
+        caller = self.caller
+        by_rule = any(pushes(rule.grant) for rule in self.registry.access.store.policy.rules_for(caller.account))
+        return by_rule and (caller.grants is None or any(map(pushes, caller.grants)))
 
     @property
     def form_id(self) -> str:
@@ -142,23 +188,36 @@ class Visit(RequestContext):
             raise NameUnknown(f"no versions of {path.name} here, or you may not see them")
 
     async def respond(
-        self, template: str, read: Callable[["Visit"], _T], *, block: str = "", status: int = 200
+        self,
+        template: str,
+        read: Callable[["Visit"], _T],
+        *,
+        block: str = "",
+        status: int = 200,
+        variables: Mapping[str, object] | None = None,
     ) -> Response:
         """Return a page: `read` gives its view model on a thread, a template or JSON renders it.
 
-        `block` is the part of the template that a script asks for alone.
+        `block` is the part of the template that a script asks for alone; `variables` are for the template only.
         """
         self.paths = await read_visible_paths(self)
-        return await self.threads.run(self._render, template, read, block, status)
+        return await self.threads.run(self._render, template, read, block, status, variables or {})
 
-    def _render(self, template: str, read: Callable[["Visit"], BaseModel], block: str, status: int) -> Response:
+    def _render(
+        self,
+        template: str,
+        read: Callable[["Visit"], BaseModel],
+        block: str,
+        status: int,
+        variables: Mapping[str, object],
+    ) -> Response:
         model = read(self)
         headers, media_type = self.request.headers, HTML
         if is_json(self.request.scope):
             body, media_type = model.model_dump_json(indent=1) + "\n", JSON
         else:
             is_part = headers.get("hx-request") == "true" and headers.get("hx-target", "").endswith(f"#{block}")
-            body = self.render(template, self.variables(page=model), block if block and is_part else "")
+            body = self.render(template, self.variables(page=model, **variables), block if block and is_part else "")
         known = headers.get("if-none-match", "")
         return page_response(
             body, media_type=media_type, status=status, is_private=bool(self.account), if_none_match=known
@@ -200,10 +259,18 @@ async def begin_visit(request: Request) -> Visit:
     site: Site = request.app.state.site
     await registry.find_distribution("")  # so that changes by other processes are known
     caller, session = await registry.access.identify(scope), None
-    if not caller.account and find_header(scope, b"authorization") is None:
+    address = registry.cost_key(caller, scope)
+    may_have_session = not caller.account and find_header(scope, b"authorization") is None
+    is_costly = may_have_session and site.sessions.is_costly(scope)
+    if is_costly:  # cookies that anybody makes up are paid for before they are checked
+        registry.rate.spend(address)
+    if may_have_session:
         session = site.sessions.read(scope, registry.access.store.policy, registry.now())
         caller = session.caller if session else caller
-    registry.rate.spend(registry.cost_key(caller, scope))
+    if is_costly and session:
+        registry.rate.give_back(address)
+    if session or not is_costly:
+        registry.rate.spend(registry.cost_key(caller, scope))
     exchange_of(scope).account = caller.account
     return Visit(registry, caller, request, session)
 

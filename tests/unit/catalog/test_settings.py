@@ -21,13 +21,13 @@ def test_the_environment_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("ENTREPOT_STORAGE", f"file:{tmp_path}/c")
     monkeypatch.setenv("ENTREPOT_LISTEN", "[::1]:5081")
     monkeypatch.setenv("ENTREPOT_INSECURE_REGISTRIES", "one.example, two.example:5000")
-    monkeypatch.setenv("ENTREPOT_LOGINS", '{"one.example": "user:secret"}')
+    monkeypatch.setenv("ENTREPOT_LOGINS", '{"one.example": "user:hunter2"}')
     settings = read_settings()
     assert settings.catalog_file == tmp_path / "b.sqlite"
     assert settings.storage_folder == tmp_path / "c"
     assert settings.listen_address == ("::1", 5081)
     assert settings.insecure_registries == ("one.example", "two.example:5000")
-    assert "secret" not in repr(settings)
+    assert "hunter2" not in repr(settings)
 
 
 @pytest.mark.parametrize(

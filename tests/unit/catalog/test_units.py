@@ -61,7 +61,9 @@ def test_what_is_no_duration(text: str) -> None:
 
 def test_durations_for_people() -> None:
     texts = [format_duration(timedelta(seconds=count)) for count in (0, 0.25, 90, 3600, 777600)]
-    assert texts == ["0s", "0.25s", "1m30s", "1h", "1w2d"]
+    assert texts == ["0s", "0.25s", "1m30s", "1h", "9d"]
+    days = [format_duration(timedelta(days=count)) for count in (1.5, 7, 28, 30, 365)]
+    assert days == ["1d12h", "1w", "4w", "30d", "365d"]
 
 
 @pytest.mark.parametrize(

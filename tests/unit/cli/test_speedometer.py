@@ -8,7 +8,7 @@ def test_rate_and_time_left_are_those_of_the_last_seconds() -> None:
     now, shown = [0.0], Progress("copying", 100)
     speed = Speedometer(lambda: now[0])
     assert speed.describe(shown) == ""
-    now[0], shown.done, shown.received = 10.0, 10, 20_000_000
+    now[0], shown.done, shown.moved = 10.0, 10, 20_000_000
     assert speed.describe(shown) == "2.0 MB/s, about 1m30s left"
     now[0], shown.done = 20.0, 60  # many that were here already
     speed.describe(shown)

@@ -68,6 +68,48 @@ def test_requests_that_come_together_share_a_question_and_its_answer() -> None:
     run(database, steps(), threads)
 
 
+def test_a_request_that_goes_away_leaves_the_others_their_answer() -> None:
+    database = Database()
+    freshness, threads = start(database)
+
+    async def steps() -> None:
+        gone, *others = [asyncio.create_task(freshness.confirm()) for _ in range(3)]
+        await asyncio.sleep(0)
+        gone.cancel()
+        assert await asyncio.gather(*others) == [Confirmation.OWN] * 2
+        assert await freshness.confirm() is Confirmation.OWN
+
+    run(database, steps(), threads)
+
+
+def test_a_question_that_breaks_tells_all_that_wait_and_the_next_one_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    database = Database()
+    freshness, threads = start(database)
+
+    async def breaks() -> None:
+        raise ZeroDivisionError
+
+    async def steps() -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(database, "confirm_on_loop", breaks)
+            found = await asyncio.gather(*(freshness.confirm() for _ in range(3)), return_exceptions=True)
+        assert [type(one) for one in found] == [ZeroDivisionError] * 3
+        assert await freshness.confirm() is Confirmation.OWN
+
+    run(database, steps(), threads)
+
+
+def test_nothing_is_confirmed_before_the_first_question() -> None:
+    database = Database()
+    freshness, threads = start(database, staleness=60.0)
+
+    async def steps() -> None:
+        assert [await freshness.confirm() for _ in range(2)] == [Confirmation.OWN, Confirmation.RECENT]
+        assert database.asked == 1
+
+    run(database, steps(), threads)
+
+
 def test_a_confirmed_request_stays_so_though_the_next_question_fails() -> None:
     database = Database()
     freshness, threads = start(database)
@@ -145,7 +187,6 @@ def test_staleness_is_no_confirmation_of_ones_own() -> None:
     freshness, threads = start(database, staleness=2.0)
 
     async def steps() -> None:
-        assert await freshness.confirm() is Confirmation.RECENT
         assert await freshness.confirm(own=True) is Confirmation.OWN
         assert await freshness.confirm() is Confirmation.RECENT
         database.now += 2

@@ -7,7 +7,7 @@ import pytest
 
 from catalog.catalog import Catalog
 from catalog.content.diff import diff_versions
-from catalog.content.sboms import PackageDiff, diff_packages, parse_packages
+from catalog.documents.packages import PackageDiff, diff_packages, parse_packages
 from catalog.versions.changes import AddManifest, SetTag
 from oci import mediatypes
 from oci.descriptor import Descriptor
@@ -89,7 +89,7 @@ def test_package_urls_lose_their_version() -> None:
         "b": frozenset("2"),
         "org/c": frozenset("3"),
         "pkg:npm/%40scope/a": frozenset("1"),
-        "pkg:npm/@scope/d": frozenset("1"),
+        "pkg:npm/%40scope/d": frozenset("1"),
     }
 
 

@@ -99,6 +99,16 @@ def test_an_index_shows_its_platforms(catalog: Catalog) -> None:
     assert missing["digest"] not in {part.digest for part in found.parts}
 
 
+def test_a_name_alone_says_what_to_name_where_there_is_no_latest(catalog: Catalog) -> None:
+    made = image(catalog, CONFIG, b"layer")
+    digest = Digest(str(made["digest"]))
+    commit_to(catalog, NAME, SetTag("v1", digest), SetTag("v2", digest))
+    with pytest.raises(ManifestUnknown) as caught:
+        inspect_content(catalog, parse_content_reference(NAME))
+    said = "team/app has no tag 'latest'; name one of its 2 tags, such as team/app:v2 (`entrepot tag list team/app`)"
+    assert caught.value.message == said
+
+
 @pytest.mark.parametrize(
     "config",
     [

@@ -53,6 +53,8 @@ def test_the_other_events_have_ids_of_their_own() -> None:
     refused = act_notification(Event(NOW, "bob", "push", "team/app", "refused", "no rule"), 14, 1)
     assert (refused.id, refused.kind) == ("act@commit-14.1", "act.refused")
     assert act_notification(Event(NOW, "admin", "add-rule", "x"), 14, 2).kind == "act.done"
+    moved = act_notification(Event(NOW, "watch-upstream", "watch-immutable-moved", "registry.example/app"), 14, 3)
+    assert moved.kind == "upstream.immutable.moved"
     assert distribution_envelope(refused, "s") is None
 
 

@@ -119,12 +119,10 @@ def test_pushes_of_one_repository_within_seconds_are_one_run() -> None:
     early = plan_runs(hooks, waiting, 102.5, lambda: next(ids))
     assert (early.runs, early.done, early.next_at) == ((), (4,), 103.0)
     first = plan_runs(hooks, waiting, 103.0, lambda: next(ids))
-    assert [(run.key, run.parameters["request"]["remote"]) for run in first.runs] == [
-        ("1", "registry.example/team/other")
-    ]
+    assert [(run.key, run.parameters["remote"]) for run in first.runs] == [("1", "registry.example/team/other")]
     assert (first.done, first.next_at) == ((4, 2), 105.0)
     second = plan_runs(hooks, waiting, 105.0, lambda: next(ids))
-    assert [run.parameters["request"]["include"] for run in second.runs] == [["v1", "v2"], ["v1"]]
+    assert [run.parameters["include"] for run in second.runs] == [["v1", "v2"], ["v1"]]
 
 
 def test_a_repository_that_is_never_quiet_is_synced_all_the_same() -> None:
@@ -229,12 +227,12 @@ def test_runs_take_the_place_of_their_events_and_wait_out_failures(
 ) -> None:
     queue.enqueue("up", [UpstreamEvent("a", "v1"), UpstreamEvent("a", "v2")], 1.0)
     first, second = queue.waiting()
-    queue.plan([Run("k", "up", "f/d", {"request": {"remote": "r/a"}}, 5.0)], [first.id])
+    queue.plan([Run("k", "up", "f/d", {"remote": "r/a"}, 5.0)], [first.id])
     assert queue.waiting() == [second]
     again = open_again()  # as after a kill
     assert again.due(4.0) == ([], 5.0)
     (run,), later = again.due(5.0)
-    assert (run.parameters, later) == ({"request": {"remote": "r/a"}}, None)
+    assert (run.parameters, later) == ({"remote": "r/a"}, None)
     mark = queue.mark()
     again.postpone(run, 9.0)
     assert queue.mark() != mark

@@ -3,6 +3,7 @@
 import pytest
 
 from cli.configuration.document import MAX_BYTES, parse_document_text
+from cli.configuration.export_config import to_yaml
 from oci.errors import InvalidInput
 
 
@@ -59,3 +60,11 @@ def test_what_is_no_yaml_or_too_much_is_refused(raw: bytes, message: str) -> Non
     with pytest.raises(InvalidInput) as refused:
         parse_document_text(raw, "f")
     assert message in refused.value.message
+
+
+def test_a_key_is_exported_as_its_file_shows_it() -> None:
+    pem = "-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n"
+    text = to_yaml({"keys": [pem], "message": "one line"})
+    assert "- |\n  -----BEGIN PUBLIC KEY-----\n  MFkw\n  -----END" in text
+    assert "message: one line\n" in text
+    assert parse_document_text(text.encode(), "x").value == {"keys": [pem], "message": "one line"}

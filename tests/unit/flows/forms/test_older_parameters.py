@@ -48,7 +48,7 @@ def test_what_is_said_by_the_name_of_now_counts() -> None:
 
 def test_a_schedule_of_an_earlier_release_gets_the_fields_of_now() -> None:
     stored = {"request": {"repositories": ["cache/*"], "keep_hours": 720}}
-    renewed = {"request": {"repositories": ["cache/*/**"], "keep": "720h"}}
+    renewed = {"repositories": ["cache/*/**"], "keep": "720h"}
     assert renew_parameters("reclaim-space", stored) == renewed
     assert renew_parameters("reclaim-space", renewed) == renewed
-    ReclaimRequest.model_validate(renewed["request"])
+    ReclaimRequest.model_validate(renewed)

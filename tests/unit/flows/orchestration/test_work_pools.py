@@ -10,7 +10,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # it carries no types
 
 from flows.orchestration.deployments import ENGINE, PREFECT_FILE
-from flows.orchestration.home import WORK_POOL
+from flows.orchestration.servers.home import WORK_POOL
 
 DECLARED = yaml.safe_load(PREFECT_FILE.read_text())
 POOLS = DECLARED["definitions"]["work_pools"]

@@ -105,6 +105,19 @@ def test_a_run_goes_on_where_no_lock_can_be_made(tmp_path: Path) -> None:
     assert hold_run(tmp_path / "runs", "r") is True
 
 
+@pytest.mark.parametrize("run_id", ["../../catalog", "..", "", "a/b", "a.b", "A\n", "a" * 37])
+def test_what_is_no_id_locks_nothing_and_removes_nothing(tmp_path: Path, run_id: str) -> None:
+    kept = tmp_path / "catalog.lock"
+    kept.touch()
+    folder = tmp_path / "prefect" / "runs"
+    folder.mkdir(parents=True)
+    assert hold_run(folder, run_id) is False
+    assert is_held(folder, run_id) is None
+    forget_run(folder, run_id)
+    assert kept.exists()
+    assert list(folder.iterdir()) == []
+
+
 class Api:
     """A Prefect API of a few runs, that notes what states they are given."""
 

@@ -75,6 +75,7 @@ def test_links_are_read_however_they_are_written() -> None:
         '</v2/x?a=b>; rel="next"',
         "<https://other.example/v2/x?a=b>;ReL=NEXT",
         '<../../../x?a=b>; rel="next"',
+        '<https://registry.example//v2/x?a=b>; rel="next"',
     ):
         assert next_page(answer(link=link)) == "/v2/x?a=b"
     assert next_page(answer()) is None

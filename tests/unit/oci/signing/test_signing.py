@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
 from oci.digest import Digest
 from oci.errors import ManifestInvalid
 from oci.signing.cosign import sign_simple
-from oci.signing.keys import KeyInvalid, PrivateKey, Signer, load_signer, load_verifier
+from oci.signing.keys import KeyInvalid, KeySigner, PrivateKey, Signer, load_signer, load_verifier
 from oci.signing.sigstore_bundle import COSIGN_SIGN, encode, make_statement, read_bundle, sign_statement
 
 DIGEST, OTHER = Digest.of(b"image"), Digest.of(b"another")
@@ -38,7 +38,7 @@ def test_a_simple_signature_holds_until_anything_is_altered(signer: Signer) -> N
     assert good.is_for(DIGEST)
     assert good.is_by(signer.verifier)
     assert not good.is_for(OTHER)
-    assert not good.is_by(Signer(ec.generate_private_key(ec.SECP256R1())).verifier)
+    assert not good.is_by(KeySigner(ec.generate_private_key(ec.SECP256R1())).verifier)
     altered = bytes([good.signature[0] ^ 1]) + good.signature[1:]
     assert not replace(good, signature=altered).is_by(signer.verifier)
     assert not replace(good, payload=good.payload.replace(DIGEST.encode(), OTHER.encode())).is_by(signer.verifier)
@@ -71,11 +71,11 @@ def test_what_is_no_bundle_is_told(raw: bytes) -> None:
 def test_passwords_and_wrong_keys() -> None:
     encrypted = pem_of(KEYS["p256"], b"secret-of-mine")
     loaded = load_signer(encrypted, "secret-of-mine", where="here").verifier
-    assert loaded.fingerprint == Signer(KEYS["p256"]).verifier.fingerprint
+    assert loaded.fingerprint == KeySigner(KEYS["p256"]).verifier.fingerprint
     for pem, password, said in (
         (encrypted, None, "is encrypted: set ENTREPOT_SIGNING_PASSWORD"),
         (encrypted, "another", "its password"),
-        (pem_of(KEYS["p256"]), "useless", "is not encrypted"),
+        (pem_of(KEYS["p256"]), "useless", "is set: unset ENTREPOT_SIGNING_PASSWORD"),
         (pem_of(x25519.X25519PrivateKey.generate()), None, "of a kind that does not sign"),
         (b"no key", None, "is no private key"),
         (b"-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----\ne30=\n-----END", "x", "is damaged"),

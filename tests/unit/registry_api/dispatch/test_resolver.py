@@ -19,7 +19,8 @@ from registry_api.dispatch.earlier import EarlierTarget
 from registry_api.dispatch.present import PresentTarget
 from registry_api.dispatch.resolver import TargetResolver
 from registry_api.dispatch.routes import MANIFEST, ROUTES, Match
-from registry_api.dispatch.target import PathTarget, check_changeable
+from registry_api.dispatch.target import PathTarget
+from registry_api.path_changes import check_changeable
 from registry_api.pull_through.caches import Caches
 from registry_api.pull_through.missing_children import MissingChildren
 from tests.homes import new_home

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from oci.errors import RemoteUnavailable
 from registry_api.metrics.siblings import Numbers
-from registry_api.pages.framework.flow_watch import FlowStates, FlowWatch, read_figures
+from registry_api.pages.framework.flow_watch import FlowStates, PrefectWatch, read_figures
 
 FIGURES: Numbers = {
     ("flow_runs", "running"): 2.0,
@@ -33,20 +33,20 @@ def test_prefect_is_asked_once_in_a_while_and_its_silence_is_no_answer() -> None
         now, asked = 0.0, 0
         answer: Numbers | None = FIGURES
 
-        async def ask() -> Numbers:
+        async def ask() -> FlowStates:
             nonlocal asked
             asked += 1
             if answer is None:
                 raise RemoteUnavailable("it is away", registry="prefect")
-            return answer
+            return read_figures(answer)
 
-        watch = FlowWatch(ask, clock=lambda: now)
-        first = await watch.states(patience=10)
+        watch = PrefectWatch(ask, clock=lambda: now)
+        first = await watch.look(patience=10)
         assert first is not None
-        assert await watch.states(patience=10) is first
+        assert await watch.look(patience=10) is first
         assert asked == 1
         now, answer = 20.0, None
-        assert await watch.states(patience=10) is None
+        assert await watch.look(patience=10) is None
         assert asked == 2
         await watch.close()
 
@@ -57,18 +57,18 @@ def test_a_page_does_not_wait_for_prefect_and_a_stop_ends_the_question() -> None
     async def run() -> None:
         began, ended = asyncio.Event(), asyncio.Event()
 
-        async def ask() -> Numbers:
+        async def ask() -> FlowStates | None:
             began.set()
             try:
                 await asyncio.Event().wait()
             finally:
                 ended.set()
-            return {}
+            return None
 
-        watch = FlowWatch(ask)
-        assert await watch.states(patience=0) is None
+        watch = PrefectWatch(ask)
+        assert await watch.look(patience=0) is None
         await began.wait()
-        assert await watch.states(patience=0) is None
+        assert await watch.look(patience=0) is None
         await watch.close()
         assert ended.is_set()
 

@@ -1,0 +1,88 @@
+"""A catalogue, and migrations into it without Prefect."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from catalog.catalog import Catalog, open_catalog
+from catalog.remotes.clients import Upstreams
+from catalog.settings import read_settings
+from flows.migrate.folder_procedure import CompareFolder, FolderJob, compare_folder, run_folder_migration
+from flows.migrate.folder_request import FolderMigrationRequest
+from flows.migrate.registry_procedure import RegistryJob, run_registry_migration
+from flows.migrate.registry_request import (
+    HarborMigrationRequest,
+    PulpMigrationRequest,
+    QuayMigrationRequest,
+    RegistryMigrationRequest,
+)
+from flows.migrate.report import MigrationResult
+from flows.runs.progress import Progress
+from flows.sync.request import SyncRequest
+from flows.sync_many.chunk import ChunkJob, sync_repositories
+from flows.sync_many.report import RepositoryOutcome
+from tests.flows.conftest import home_of
+
+FromFolder = Callable[..., MigrationResult]
+FromRegistry = Callable[..., MigrationResult]
+
+FORMS: Mapping[str, type[RegistryMigrationRequest]] = {
+    "harbor": HarborMigrationRequest,
+    "pulp": PulpMigrationRequest,
+    "quay": QuayMigrationRequest,
+}
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    with open_catalog(read_settings(home=home_of(tmp_path), upstream_attempts=2)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def from_folder(catalog: Catalog) -> FromFolder:
+    """Migrate a folder, by default one of docker-registry."""
+    runs = iter(range(100))
+
+    def migrate(
+        folder: Path,
+        kind: str = "docker-registry",
+        *,
+        compare: CompareFolder = compare_folder,
+        **fields: object,
+    ) -> MigrationResult:
+        request = FolderMigrationRequest.model_validate({"kind": kind, "folder": folder, **fields})
+        upstreams = Upstreams(catalog.settings, catalog.remotes)
+        job = FolderJob(request, request.open(folder), catalog, upstreams, f"run-{next(runs)}", Progress())
+        return asyncio.run(run_folder_migration(job, compare=compare))
+
+    return migrate
+
+
+async def sync_here(job: RegistryJob, syncs: Sequence[SyncRequest]) -> dict[str, RepositoryOutcome]:
+    """Sync in this process, as a flow run without workers does."""
+    chunk = ChunkJob(job.catalog, job.upstreams, job.run_id, job.progress, serve="nobody")
+    return {one.repository: one for one in await sync_repositories(chunk, syncs, at_once=job.request.at_once)}
+
+
+@pytest.fixture
+def from_registry(catalog: Catalog) -> FromRegistry:
+    """Migrate a registry of a kind."""
+    runs = iter(range(100))
+
+    def migrate(kind: str, host: str, *, logins: Mapping[str, str] | None = None, **fields: object) -> MigrationResult:
+        request = FORMS[kind].model_validate({"kind": kind, "url": f"http://{host}", **fields})
+        settings = catalog.settings.model_copy(
+            update={"logins": read_settings(home=catalog.settings.root, logins=dict(logins or {})).logins}
+        )
+
+        async def whole() -> MigrationResult:
+            async with Upstreams(settings, catalog.remotes) as upstreams:
+                job = RegistryJob(request, catalog, upstreams, f"run-{next(runs)}", Progress())
+                return await run_registry_migration(job, sync=sync_here)
+
+        return asyncio.run(whole())
+
+    return migrate
