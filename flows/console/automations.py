@@ -13,8 +13,11 @@ from uuid import UUID
 import httpx
 import yaml  # type: ignore[import-untyped]  # it carries no types
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.events.actions import RunDeployment
 from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound, PrefectException
+from prefect.utilities.schema_tools.validation import CircularSchemaRefError, validate
+from prefect.utilities.schema_tools.validation import ValidationError as SchemaFault
 from pydantic import ValidationError
 
 from catalog.parsed_text import describe_faults
@@ -78,9 +81,44 @@ def apply_automations(automations: Sequence[Mapping[str, Any]]) -> list[AppliedA
     try:
         with get_client(sync_client=True) as client:
             checked = [with_ids(one, deployment=_deployments(client), block=_blocks(client)) for one in automations]
+            for one in checked:
+                _check_runs(client, one)
             return [_apply(client, one) for one in checked]
     except (PrefectException, httpx.HTTPError) as error:
         raise LocalError(f"Prefect takes no automation: {str(error).splitlines()[0][:300]}") from None
+
+
+def _check_runs(client: SyncPrefectClient, automation: AutomationCore) -> None:
+    """Raise InvalidInput for parameters that a deployment would refuse, which nobody would see when the time has come."""
+    for action in automation.actions:
+        if isinstance(action, RunDeployment) and action.deployment_id is not None:
+            deployment = client.read_deployment(action.deployment_id)
+            given = {**deployment.parameters, **(action.parameters or {})}
+            fault = parameter_fault(given, deployment.parameter_openapi_schema or {})
+            if fault and deployment.enforce_parameter_schema:
+                raise InvalidInput(f"{automation.name[:200]}: {deployment.name} refuses its parameters: {fault[:1000]}")
+
+
+def parameter_fault(parameters: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
+    """Return the first thing in a run's parameters that a deployment's schema refuses, or nothing. Pure.
+
+    A value that Prefect fills in from the event (`{{ … }}`) is not known yet, so it is not checked.
+    """
+    known = {
+        name: value
+        for name, value in parameters.items()
+        if "{{" not in str(value) and "__prefect_kind" not in str(value)
+    }
+    try:
+        errors = validate(known, dict(schema), ignore_required=len(known) < len(parameters))
+    except (CircularSchemaRefError, SchemaFault):  # another flow's schema, which Prefect cannot use either
+        return ""
+    for error in errors:
+        # Prefect lets each field that may be left out be null, too.
+        causes = [one for one in error.context or () if one.schema != {"type": "null"}]
+        cause = causes[0] if len(causes) == 1 else error
+        return f"{'.'.join(map(str, cause.absolute_path)) or 'parameters'}: {cause.message}"
+    return ""
 
 
 def _apply(client: SyncPrefectClient, automation: AutomationCore) -> AppliedAutomation:

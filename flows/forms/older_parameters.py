@@ -26,6 +26,9 @@ OLDER_NAMES: Mapping[str, Renames] = {
 }
 """Flow → the former fields of its request."""
 
+_LISTS: Mapping[str, Mapping[str, str]] = {"promote-content": {"signed_by": "signed_by_key"}}
+"""Flow → fields that were lists; a list in one belongs to the other field now, since the first has become a text."""
+
 _PATTERNS: Mapping[str, tuple[str, ...]] = {
     "push-repositories": ("paths", "exclude_paths"),
     "replicate-registry": ("include", "exclude"),
@@ -41,7 +44,7 @@ def older_names(flow_name: str) -> Callable[[Any], Any]:
     """Return a validator, to run before a form's own, that reads the former fields of a flow's request."""
 
     def read(values: Any) -> Any:
-        return _renamed(OLDER_NAMES[flow_name], values) if isinstance(values, Mapping) else values
+        return _renamed(flow_name, values) if isinstance(values, Mapping) else values
 
     return read
 
@@ -57,11 +60,15 @@ def renew_parameters(flow_name: str, parameters: Mapping[str, Any]) -> dict[str,
         for name in _PATTERNS.get(flow_name, ())
         if isinstance(fields.get(name), list)
     }
-    return _renamed(OLDER_NAMES.get(flow_name, {}), {**fields, **patterns})
+    return _renamed(flow_name, {**fields, **patterns})
 
 
-def _renamed(names: Renames, values: Mapping[str, Any]) -> dict[str, Any]:
+def _renamed(flow_name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    names = OLDER_NAMES.get(flow_name, {})
     renewed = {name: value for name, value in values.items() if name not in names}
+    for name, now in _LISTS.get(flow_name, {}).items():
+        if isinstance(renewed.get(name), list | tuple):
+            renewed.setdefault(now, renewed.pop(name))
     for name, (now, unit) in names.items():
         if values.get(name) is not None:
             renewed.setdefault(now, _as_duration(values[name], unit))

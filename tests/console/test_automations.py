@@ -71,6 +71,17 @@ def test_a_name_of_nothing_is_refused_and_nothing_is_made(console: Console, tmp_
     assert "entrepot: mirror team/app is stale" not in names
 
 
+def test_a_run_that_its_deployment_would_refuse_is_told_and_nothing_is_made(console: Console, tmp_path: Path) -> None:
+    file = adapted("rebuild.yaml", tmp_path, {"signed_by_key: [release.pub]": "signed_by: [release.pub]"})
+    refused = console.entrepot("automation", "apply", str(file))
+    assert refused.returncode in {1, 2}
+    assert (
+        "promote-content refuses its parameters: signed_by: ['release.pub'] is not of type 'string'" in refused.stderr
+    )
+    names = {one["name"] for one in console.ask("POST", "/automations/filter", {})}
+    assert "entrepot: build dev/app on a new base" not in names
+
+
 def test_a_failed_run_calls_the_webhook(console: Console, alerts: Receiver) -> None:
     for change in ("created", "replaced"):
         applied = console.entrepot.json("automation", "apply", str(SHIPPED / "failure.yaml"))
@@ -98,6 +109,7 @@ def test_a_mirror_that_is_not_synced_calls_the_webhook(
     assert said_to(alerts, "stale")[-1]["automation"] == "entrepot: mirror stale/app is stale"
 
 
+@pytest.mark.timeout(900)
 def test_a_new_base_is_built_on_signed_and_promoted(
     console: Console, upstream: Upstream, store: MemoryStore, tmp_path: Path
 ) -> None:

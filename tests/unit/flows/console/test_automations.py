@@ -6,9 +6,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from flows.console.automations import read_automations, with_ids
+from flows.console.automations import parameter_fault, read_automations, with_ids
 from oci.errors import InvalidInput
 from tests.servers import ROOT
+from tests.unit.flows.console.test_form_schema import schema_of
 
 DEPLOYMENT, BLOCK = uuid4(), uuid4()
 TRIGGER = {"type": "event", "posture": "Reactive", "expect": ["entrepot.version.created"], "threshold": 1, "within": 0}
@@ -67,3 +68,27 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_the_files_that_come_with_us_are_read() -> None:
     counts = {file.name: len(read_automations(file)) for file in (ROOT / "deploy" / "automations").iterdir()}
     assert counts == {"rebuild.yaml": 3, "failure.yaml": 1, "stale.yaml": 1}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"source": "a", "repository": "b"}, ""),
+        ({"source": "a"}, "'repository' is a required property"),
+        ({"source": "a", "repository": "b", "tags": "latest"}, "tags: 'latest' is not of type 'array'"),
+        ({"source": "a", "repository": "b", "tag": "latest"}, "'tag' was unexpected"),
+        ({"source": "{{ event.resource['entrepot.repository'] }}", "repository": "b"}, ""),
+        ({"source": {"__prefect_kind": "jinja", "template": "{{ a }}"}, "tags": 1}, "tags: 1 is not of type 'array'"),
+    ],
+)
+def test_what_a_deployment_would_refuse_is_found(parameters: dict[str, Any], said: str) -> None:
+    fault = parameter_fault(parameters, schema_of("promote-content"))
+    assert (said in fault) if said else fault == ""
+
+
+def test_runs_of_the_files_that_come_with_us_fit_their_deployments() -> None:
+    documents = [one for file in (ROOT / "deploy" / "automations").iterdir() for one in read_automations(file)]
+    runs = [action for one in documents for action in one["actions"] if action["type"] == "run-deployment"]
+    assert len(runs) == 3
+    for run in runs:
+        assert parameter_fault(run["parameters"], schema_of(run["deployment"].partition("/")[0])) == ""

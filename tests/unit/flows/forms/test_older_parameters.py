@@ -52,3 +52,11 @@ def test_a_schedule_of_an_earlier_release_gets_the_fields_of_now() -> None:
     assert renew_parameters("reclaim-space", stored) == renewed
     assert renew_parameters("reclaim-space", renewed) == renewed
     ReclaimRequest.model_validate(renewed)
+
+
+def test_a_list_of_keys_is_read_as_one_though_its_field_names_a_policy_now() -> None:
+    stored = {**REPOSITORIES, "signed_by": ["release.pub"]}
+    renewed = {**REPOSITORIES, "signed_by_key": ["release.pub"]}
+    assert renew_parameters("promote-content", stored) == renewed
+    assert dict(PromoteRequest.model_validate(stored)) == dict(PromoteRequest.model_validate(renewed))
+    assert renew_parameters("promote-content", {"signed_by": "release"}) == {"signed_by": "release"}
