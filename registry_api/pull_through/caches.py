@@ -177,7 +177,8 @@ class Caches:
         self, registry: Registry, cache: Distribution, name: str, denial: EntrepotError | None = None
     ) -> tuple[Sequence[str], str]:
         """Return the tags that upstream lists, and a warning where they may be stale, or ""; raise NameUnknown without any."""
-        is_here = name in self._lists or await registry.find_served(name) is not None
+        is_served = name not in self._lists and await registry.find_served(name) is not None
+        is_here = is_served or name in self._lists  # which may have come meanwhile
 
         async def fetch() -> None:
             source = await self._upstreams.repository(remote_below(cache, name))

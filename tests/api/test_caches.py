@@ -3,6 +3,7 @@
 import base64
 import concurrent.futures
 import json
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from catalog.distributions.records import Distribution
+from catalog.serving import Serving
+from catalog.versions.snapshot import Snapshot
 from oci.digest import Digest
 from oci.memory import MemoryStore
 from oci.pack import pack_artifact, pack_image, pack_index
@@ -262,6 +265,29 @@ def test_a_tag_that_was_not_there_is_found_once_that_is_forgotten(
 
 
 LIST = f"/v2/cache/{NAME}/tags/list"
+
+
+def test_who_has_looked_here_before_the_list_came_asks_nobody(
+    make_cache: Callable[..., Api], upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = make_cache()
+    looked, came, find = threading.Event(), threading.Event(), Serving.find
+
+    def find_slowly(self: Serving, path: str) -> Snapshot | None:
+        found, is_first = find(self, path), not looked.is_set()
+        looked.set()
+        if is_first:
+            assert came.wait(30)
+        return found
+
+    monkeypatch.setattr(Serving, "find", find_slowly)
+    with concurrent.futures.ThreadPoolExecutor(1) as threads, api.client() as other:
+        slow = threads.submit(lambda: other.get(LIST).json())
+        assert looked.wait(30)
+        assert api.anybody.get(LIST).json()["tags"] == ["v1"]
+        came.set()
+        assert slow.result()["tags"] == ["v1"]
+    assert upstream.counts["GET", "tags"] == 1
 
 
 def test_tags_are_listed_as_upstream_has_them_once_for_all(
