@@ -317,6 +317,10 @@ class Catalog:
         self._lake.read("SELECT 1 FROM schema_versions LIMIT 1")
         self.content.check()
 
+    def give_back_memory(self) -> bool:
+        """Give back what DuckDB remembers of former snapshots, if that is much; return whether it was. Raises CatalogUnusable."""
+        return self._lake.give_back_memory()
+
     def close(self) -> None:
         """Close files and connections."""
         if "search" in vars(self):

@@ -9,7 +9,7 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import duckdb
@@ -18,7 +18,7 @@ from catalog.disk_reserve import Room, no_room
 from catalog.lake.direct.choice import DIRECT, INLINED_ROWS, STARTED_AFTER, duckdb_reason
 from catalog.lake.direct.columns import NotDirect
 from catalog.lake.direct.supervisor import WorkerDied
-from catalog.lake.duckdb_instance import ducklake_version, load_extensions, open_duckdb
+from catalog.lake.duckdb_instance import ducklake_version, load_extensions, open_duckdb, remembers_much
 from catalog.lake.failures import may_pass_by_itself
 from catalog.lake.metadata.engine import Metadata, Row
 from catalog.lake.metadata.sqlite import SqliteMetadata
@@ -86,10 +86,10 @@ class Lake:
         load_extensions(root, extensions)
         return root
 
-    def _reopen(self) -> bool:
-        """Open DuckDB anew after a fatal error, which leaves an instance of no more use; return False where that fails too.
+    def _reopen(self, reason: str = "it failed for good", *, level: int = logging.WARNING) -> bool:
+        """Open DuckDB anew for all threads, unless another thread has done so; return False where that fails.
 
-        DuckDB has such an error where the server ends its sessions in a bad moment.
+        A fatal error leaves an instance of no more use: DuckDB has one where the server ends its sessions in a bad moment.
         """
         with self._reopening:
             if getattr(self._local, "root", None) is not self._root:
@@ -101,9 +101,23 @@ class Lake:
                 root.close()
                 return False
             root.execute("USE lake")
-            log.warning("DuckDB has failed for good and was opened anew")
+            log.log(level, "DuckDB was opened anew reason=%s", reason)
             self._root = root
             return True
+
+    def give_back_memory(self) -> bool:
+        """Open DuckDB anew where it remembers much of former snapshots; return whether that was done. Raises CatalogUnusable.
+
+        Nothing is done while this process writes, whose transaction is of one instance.
+        """
+        try:
+            if not remembers_much(self.cursor()) or not self._writing.acquire(blocking=False):
+                return False
+            with ExitStack() as stack:
+                stack.callback(self._writing.release)
+                return self._reopen("it remembered much of former snapshots", level=logging.INFO)
+        except duckdb.Error as error:
+            raise self._failure("read", error) from error
 
     @property
     def place(self) -> str:
@@ -124,9 +138,7 @@ class Lake:
             self.metadata.check_newer(found)
         if found < SCHEMA_VERSION:
             self.metadata.check_mark()
-        if (
-            found == 0
-        ):  # one transaction: tables that had several shapes in committed ones keep rows of each apart for ever
+        if found == 0:  # one transaction: tables that had several shapes in committed ones keep rows of each apart
             self._run_migrations(range(SCHEMA_VERSION))
             return
         for number in range(found, SCHEMA_VERSION):

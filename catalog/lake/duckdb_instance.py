@@ -54,6 +54,26 @@ def load_extensions(connection: duckdb.DuckDBPyConnection, names: Iterable[str])
     connection.execute("SET allow_unsigned_extensions = false")  # which nobody can take back
 
 
+MOST_REMEMBERED = 8 * 2**20
+"""Bytes, as DuckDB estimates them, above which an instance remembers much."""
+
+
+def remembers_much(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Return whether an instance is to be opened anew for what it remembers of former snapshots."""
+    return remembered(connection) > MOST_REMEMBERED
+
+
+def remembered(connection: duckdb.DuckDBPyConnection) -> int:
+    """Return the bytes of what DuckDB remembers for extensions: of DuckLake, the statistics of each snapshot that was read.
+
+    DuckDB forgets none of it before all of its memory is used.
+    """
+    row = connection.execute(
+        "SELECT sum(memory_usage_bytes) FROM duckdb_memory() WHERE tag = 'OBJECT_CACHE'"
+    ).fetchone()
+    return int(row[0] or 0) if row else 0
+
+
 def ducklake_version(connection: duckdb.DuckDBPyConnection) -> str:
     """Return the version of DuckLake's extension, empty where it is not loaded."""
     row = connection.execute(

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from registry_api.background.audit_events import flush_events, write_events
+from registry_api.background.catalog_memory import give_back_memory
 from registry_api.background.shared_logins import report_shared_logins
 from registry_api.background.upload_sweep import sweep_uploads
 from registry_api.context import Registry
@@ -24,6 +25,7 @@ async def background_tasks(registry: Registry, webhooks: Webhooks, scrape: Scrap
             sweep_uploads(registry),
             write_events(registry),
             report_shared_logins(registry),
+            give_back_memory(registry),
             pulls.run(),
             run_event_tasks(registry, webhooks),
             leave_counts(scrape, registry),

@@ -21,6 +21,7 @@ from oci.errors import LocalError, SettingsInvalid
 from oci.traces.start import start_tracing, stop_tracing
 from registry_api.app import Application, create_app
 from registry_api.connections.connection import Connection, LeavingState
+from registry_api.server.allocator import bound_arenas
 
 log = logging.getLogger("registry_api")
 
@@ -81,6 +82,7 @@ def run_server(
 
     Raises CatalogUnusable or SettingsInvalid when it cannot start.
     """
+    bound_arenas()
     # uvicorn raises the signal that ended it again when it is done; an ordered stop is a success.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)

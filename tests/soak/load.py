@@ -1,4 +1,5 @@
-"""Load of all kinds at once, on content that does not grow: tags are pushed over and over, old versions are deleted.
+"""Load of all kinds at once, on content that does not grow: tags are pushed over and over, what they named before and old
+versions are deleted.
 
 Rows of what is deleted stay until `entrepot maintain`, which runs as it does in a schedule, only more often.
 """
@@ -8,7 +9,7 @@ import random
 import socket
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,6 +51,7 @@ class Load:
         self._url, self._auth, self._cached, self._ended = url, auth, cached, threading.Event()
         self._ids = itertools.count(1)
         self._digests: dict[tuple[str, str], Digest] = {}
+        self._pushing = defaultdict[tuple[str, str], threading.Lock](threading.Lock)
         steps = [
             *[("push", self._push)] * 2,
             *[("pull", self._pull)] * 3,
@@ -115,8 +117,11 @@ class Load:
 
     def _push(self, client: httpx.Client, chance: random.Random) -> None:
         name, tag = f"soak/app{chance.randrange(REPOSITORIES)}", f"t{chance.randrange(TAGS)}"
-        digest = push_small_image(client, name, tag, f"{tag} {chance.random()}")
-        self._digests[name, tag] = digest
+        with self._pushing[name, tag]:
+            digest = push_small_image(client, name, tag, f"{tag} {chance.random()}")
+            former, self._digests[name, tag] = self._digests.get((name, tag)), digest
+            if former is not None:
+                client.delete(f"/v2/{name}/manifests/{former}")
 
     def _pull(self, client: httpx.Client, chance: random.Random) -> None:
         known = list(self._digests)
@@ -168,9 +173,7 @@ class Load:
                 client.post(f"/v2/soak/app{chance.randrange(REPOSITORIES)}/blobs/uploads/")
             case 1:
                 with socket.create_connection((place.host, place.port or 80), timeout=10) as connection:
-                    connection.sendall(
-                        b"PATCH /v2/soak/app0/blobs/uploads/x HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf"
-                    )
+                    connection.sendall(_HALF)
             case _:
                 client.get("/v2/", auth=("nobody", "wrong"))
         self._ended.wait(0.5)

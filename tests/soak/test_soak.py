@@ -54,9 +54,8 @@ def site(children: Children, tmp_path: Path) -> Iterator[Site]:
         env, faults = _shared(children, stack) if IS_SHARED else ({}, [])
         faults.append(("upstream answers 503", lambda: _fail(upstream)))
         home = new_home(tmp_path / "entrepot")
-        server = start_entrepot(
-            children, home, env={**env, "ENTREPOT_ACCESS_LOG": "json", "ENTREPOT_LOG_FORMAT": "json"}
-        )
+        logs = {"ENTREPOT_ACCESS_LOG": "json", "ENTREPOT_LOG_FORMAT": "json"}
+        server = start_entrepot(children, home, env={**env, **logs}, anew=True)
         entrepot = Entrepot(home, children, env)
         made = entrepot("distribution", "create", "cache", "--remote", upstream.host)
         assert made.returncode == 0, made.stderr

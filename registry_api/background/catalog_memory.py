@@ -1,0 +1,20 @@
+"""Gives back, each minute, memory of DuckDB that grows with the number of commits."""
+
+import asyncio
+import logging
+
+from oci.errors import EntrepotError
+from registry_api.context import Registry
+
+log = logging.getLogger("registry_api")
+_EVERY = 60.0
+
+
+async def give_back_memory(registry: Registry) -> None:
+    """Have the catalogue give back memory, for ever."""
+    while True:
+        await asyncio.sleep(_EVERY)
+        try:
+            await registry.threads.run(registry.catalog.give_back_memory)
+        except (EntrepotError, OSError) as error:
+            log.error("giving back memory of the catalogue failed error=%s", error)  # noqa: TRY400

@@ -1,0 +1,49 @@
+"""What DuckLake remembers of former snapshots is given back: it would grow until DuckDB's memory is used up."""
+
+import threading
+
+import pytest
+
+from catalog.catalog import Catalog
+from catalog.lake import duckdb_instance
+from catalog.lake.duckdb_instance import remembered
+from tests.unit.catalog.conftest import push_image
+
+
+def read_much(catalog: Catalog, tag: str = "t") -> int:
+    """Read some snapshots; return how many bytes DuckDB remembers of them."""
+    lake = catalog._lake
+    for number in range(5):
+        push_image(catalog, "team/app", f"{tag}{number}", f"text {tag}{number}")
+        lake.read("SELECT count(*) FROM versions WHERE repository = 'none'")
+    return remembered(lake.cursor())
+
+
+def test_each_snapshot_that_is_read_is_remembered_until_it_is_given_back(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = read_much(catalog), read_much(catalog, "u")
+    assert second > first > 0
+    lake, former = catalog._lake, catalog._lake._root
+    assert catalog.give_back_memory() is False
+    monkeypatch.setattr(duckdb_instance, "MOST_REMEMBERED", first)
+    assert catalog.give_back_memory() is True
+    assert lake._root is not former
+    assert [row.name for row in catalog.history.repositories()] == ["team/app"]
+    assert push_image(catalog, "team/app", "last", "last").version == 11
+    assert remembered(lake.cursor()) < second
+
+
+def test_a_write_under_way_keeps_its_instance(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_much(catalog)
+    monkeypatch.setattr(duckdb_instance, "MOST_REMEMBERED", 0)
+    lake, former = catalog._lake, catalog._lake._root
+    with lake.write() as writer:
+        writer.begin()
+        done: list[bool] = []
+        thread = threading.Thread(target=lambda: done.append(catalog.give_back_memory()))
+        thread.start()
+        thread.join()
+        assert done == [False]
+        assert lake._root is former
+    assert catalog.give_back_memory() is True
