@@ -29,7 +29,7 @@ from oci.errors import CatalogUnavailable, CatalogUnusable, LocalError
 
 log = logging.getLogger("catalog")
 _RENEWED_EVERY, _PATIENCE = 60.0, 5.0
-"""Seconds in which readers of one process renew the schema once at most, and for which they wait for its writer."""
+"""Seconds in which readers of one process renew the schema once at most, and for which others wait for its writer."""
 _PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4)
 """Seconds after which a question that a flush has overtaken is asked again."""
 _FORMER_SHAPES = """SELECT table_id FROM __ducklake_metadata_lake.ducklake_inlined_data_tables
@@ -108,10 +108,10 @@ class Lake:
     def give_back_memory(self) -> bool:
         """Open DuckDB anew where it remembers much of former snapshots; return whether that was done. Raises CatalogUnusable.
 
-        Nothing is done while this process writes, whose transaction is of one instance.
+        It waits for a write of this process, since a transaction is of one instance; after some seconds nothing is done.
         """
         try:
-            if not remembers_much(self.cursor()) or not self._writing.acquire(blocking=False):
+            if not remembers_much(self.cursor()) or not self._writing.acquire(timeout=_PATIENCE):
                 return False
             with ExitStack() as stack:
                 stack.callback(self._writing.release)

@@ -54,7 +54,7 @@ def load_extensions(connection: duckdb.DuckDBPyConnection, names: Iterable[str])
     connection.execute("SET allow_unsigned_extensions = false")  # which nobody can take back
 
 
-MOST_REMEMBERED = 8 * 2**20
+MOST_REMEMBERED = 32 * 2**20
 """Bytes, as DuckDB estimates them, above which an instance remembers much."""
 
 

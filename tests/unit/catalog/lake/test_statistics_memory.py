@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from catalog.catalog import Catalog
-from catalog.lake import duckdb_instance
+from catalog.lake import connection, duckdb_instance
 from catalog.lake.duckdb_instance import remembered
 from tests.unit.catalog.conftest import push_image
 
@@ -34,16 +34,27 @@ def test_each_snapshot_that_is_read_is_remembered_until_it_is_given_back(
     assert remembered(lake.cursor()) < second
 
 
-def test_a_write_under_way_keeps_its_instance(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_under_way_keeps_its_instance_and_is_waited_for(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
     read_much(catalog)
     monkeypatch.setattr(duckdb_instance, "MOST_REMEMBERED", 0)
     lake, former = catalog._lake, catalog._lake._root
+    done: list[bool] = []
+
+    def give_back() -> None:
+        done.append(catalog.give_back_memory())
+
     with lake.write() as writer:
         writer.begin()
-        done: list[bool] = []
-        thread = threading.Thread(target=lambda: done.append(catalog.give_back_memory()))
-        thread.start()
-        thread.join()
-        assert done == [False]
-        assert lake._root is former
-    assert catalog.give_back_memory() is True
+        monkeypatch.setattr(connection, "_PATIENCE", 0.01)
+        in_vain = threading.Thread(target=give_back)
+        in_vain.start()
+        in_vain.join()
+        assert (done, lake._root) == ([False], former)
+        monkeypatch.setattr(connection, "_PATIENCE", 60.0)
+        waits = threading.Thread(target=give_back)
+        waits.start()
+    waits.join()
+    assert done == [False, True]
+    assert lake._root is not former
