@@ -418,6 +418,8 @@ def test_holds_by_http(site: Site) -> None:
         {"reason": "x" * 501},
     ):
         assert api.admin.post("/api/v1/holds/decisions", json={**decision, **wrong}).status_code == 400, wrong
+    named = api.admin.post("/api/v1/holds/decisions", json={**decision, "digest": "mirror/app:v1"})
+    assert (named.status_code, "`entrepot hold list --held` shows" in named.text) == (400, True)
     query = {"digest": held.digest, "path": "mirror/*"}
     assert [api.admin.delete("/api/v1/holds/decisions", params=query).status_code for _ in range(2)] == [204, 404]
     assert site.digests("mirror/app", "v1") == {"DENIED"}
