@@ -15,11 +15,11 @@ _KEPT = 256
 """Repositories whose facts are in memory."""
 
 _CREATED = f"coalesce(nullif(created, ''), {as_nested('records', 'annotations')}['org.opencontainers.image.created'])"
-_PARTS = f"""list_transform({as_nested("records", "children")},
-    lambda child: concat_ws(' ', child.role, replace(child.media_type, ' ', ''), child.digest))"""
+_CHILDREN = f"""list_transform({as_nested("records", "children")},
+    lambda child: struct_pack(role := child.role, media_type := child.media_type, digest := child.digest))"""
 
 _SINCE = f"""SELECT kind, version, action, tag, created_at, digest,
-    CASE kind WHEN 'manifest' THEN {_CREATED} END, CASE kind WHEN 'manifest' THEN {_PARTS} END
+    CASE kind WHEN 'manifest' THEN {_CREATED} END, CASE kind WHEN 'manifest' THEN {_CHILDREN} END
 FROM records WHERE repository = ? AND version > ? AND (
     kind IN ('version', 'squashed', 'tag') OR kind = 'manifest' AND action = 'add')
 ORDER BY version, action DESC"""

@@ -26,6 +26,15 @@ class ManifestFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class ChildRow:
+    """What a manifest names, as its row has it."""
+
+    role: str
+    media_type: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class TagPlace:
     """A tag pointed to a digest from the version `first` on, and no longer in version `end`; None: it still does."""
 
@@ -77,7 +86,7 @@ def add_rows(facts: RepositoryFacts, version: int, rows: Iterable[Row]) -> Repos
     made = {int(str(row[1])): _time(row[4]) for row in rows if row[0] in ("version", "squashed") and row[4] is not None}
     numbers = [*facts.numbers, *sorted(int(str(row[1])) for row in rows if row[0] == "version")]
     manifests, tags = dict(facts.manifests), dict(facts.tags)
-    for kind, number_text, action, tag, created_at, digest_text, created, parts in rows:
+    for kind, number_text, action, tag, created_at, digest_text, created, children in rows:
         number = int(str(number_text))
         if kind == "tag":
             tags[str(tag)] = _moved(tags.get(str(tag), ()), number, str(action), Digest(digest_text))
@@ -85,7 +94,7 @@ def add_rows(facts: RepositoryFacts, version: int, rows: Iterable[Row]) -> Repos
             digest = Digest(digest_text)
             seen = _time(created_at) if created_at is not None else made[number]
             known = manifests.get(digest)
-            manifests[digest] = _manifest(min(seen, known.first_seen) if known else seen, created, parts)
+            manifests[digest] = _manifest(min(seen, known.first_seen) if known else seen, created, children)
     return RepositoryFacts(facts.repository, version, manifests, tags, numbers)
 
 
@@ -96,14 +105,14 @@ def _moved(places: Sequence[TagPlace], number: int, action: str, digest: Digest)
     return (*places, TagPlace(digest, number)) if action == "add" else places
 
 
-def _manifest(first_seen: datetime, created: object, parts: object) -> ManifestFacts:
-    """Return the facts of a row; `parts` are texts `ROLE MEDIA-TYPE DIGEST`."""
-    children = [str(part).split(" ") for part in (parts if isinstance(parts, list) else ())]
-    indexed = tuple(dict.fromkeys(Digest(child[-1]) for child in children if child[0] == "manifest"))
-    layers = [child[1] for child in children if child[0] == "layer"]
+def _manifest(first_seen: datetime, created: object, rows: object) -> ManifestFacts:
+    """Return the facts of a manifest with the rows of its children. Blanks in a config's type hide no image."""
+    children = [ChildRow(**row) for row in (rows if isinstance(rows, list) else ())]
+    indexed = tuple(dict.fromkeys(Digest(child.digest) for child in children if child.role == "manifest"))
+    layers = [child.media_type for child in children if child.role == "layer"]
     is_companion = bool(layers) and not indexed and all(map(is_statement, layers))
-    has_image_config = any(child[0] == "config" and is_image_config(child[1]) for child in children)
-    return ManifestFacts(first_seen, str(created or ""), indexed, is_companion, has_image_config)
+    configs = [child.media_type.replace(" ", "") for child in children if child.role == "config"]
+    return ManifestFacts(first_seen, str(created or ""), indexed, is_companion, any(map(is_image_config, configs)))
 
 
 def _time(value: object) -> datetime:

@@ -8,7 +8,7 @@ from typing import Literal
 from catalog.path_patterns import matches, parse_path_pattern
 from catalog.units import parse_duration
 from oci.digest import Digest
-from oci.errors import InvalidInput
+from oci.errors import DigestInvalid, InvalidInput
 
 HoldAction = Literal["release", "block"]
 LONGEST = timedelta(days=3650)
@@ -57,6 +57,16 @@ def strictest(rules: Iterable[HoldRule], path: str, repository: str) -> HoldRule
     """Return the rule that counts for a path: the one that holds longest; None where none fits."""
     fitting = [rule for rule in rules if fits(rule.pattern, path, repository)]
     return max(fitting, key=lambda rule: (rule.duration, not rule.trust_created), default=None)
+
+
+def parse_decided_digest(text: str, action: HoldAction) -> Digest:
+    """Read the digest of a decision; raise DigestInvalid, which says where the digests are that a release is for."""
+    try:
+        return Digest.parse(text)
+    except DigestInvalid as error:
+        if action != "release":
+            raise
+        raise DigestInvalid(f"{error.message}; `entrepot hold list --held` shows the digests that are held") from None
 
 
 def expiry_of(duration: str | None, now: datetime) -> datetime | None:

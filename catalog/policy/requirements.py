@@ -7,6 +7,7 @@ from typing import Any
 
 from catalog.policy.document import AttestationRequirement, FixedName, SignatureRequirement, TimeBounds
 from catalog.policy.signature_checks import CheckedSignature
+from catalog.policy.signature_makers import count_signers
 from catalog.units import format_time, parse_duration
 from oci.digest import Digest
 
@@ -82,8 +83,7 @@ def _judge(
     reasons: dict[str, tuple[int, str]] = {}
     good: list[CheckedSignature] = []
     for one in checked:
-        mine = [name for name, _ in one.made_by if name in requirement.signers]
-        if one.fault or not mine:
+        if one.fault or not any(maker.signer in requirement.signers for maker in one.made_by):
             reasons[one.digest] = (one.step, one.fault or "no signer that the requirement names has made it")
         elif fault := fault_of(one):
             reasons[one.digest] = (4, fault)
@@ -91,9 +91,9 @@ def _judge(
             reasons[one.digest] = (5, fault)
         else:
             good.append(one)
-    pairs = {(name, who) for one in good for name, who in one.made_by if name in requirement.signers}
-    count, needed = count_signers(pairs), needed_signers(requirement)
-    names = sorted({name for name, _ in pairs})
+    makers = {maker for one in good for maker in one.made_by if maker.signer in requirement.signers}
+    count, needed = count_signers(makers), needed_signers(requirement)
+    names = sorted({maker.signer for maker in makers})
     detail = f"{count} of {len(requirement.signers)} signers {verb}, {needed} required"
     detail += f": {', '.join(names)}" if names else f"; expected {', '.join(requirement.signers)}"
     ends = [end for one in good if (end := _end_of(requirement, one)) is not None]
@@ -107,28 +107,6 @@ def needed_signers(requirement: SignatureRequirement | AttestationRequirement) -
     if requirement.threshold == "any":
         return 1
     return len(requirement.signers) if requirement.threshold == "all" else int(requirement.threshold)
-
-
-def count_signers(pairs: Iterable[tuple[str, str]]) -> int:
-    """Return how many signers have signed so that each is another key or identity: one signature counts once.
-
-    Patterns of identities overlap, so it is a matching of signers and keys. Source: Kuhn's augmenting paths.
-    """
-    made: dict[str, list[str]] = {}
-    for name, who in sorted(pairs):
-        made.setdefault(name, []).append(who)
-    taken: dict[str, str] = {}
-
-    def place(name: str, seen: set[str]) -> bool:
-        for who in made[name]:
-            if who not in seen:
-                seen.add(who)
-                if who not in taken or place(taken[who], seen):
-                    taken[who] = name
-                    return True
-        return False
-
-    return sum(place(name, set()) for name in made)
 
 
 def name_fault(rule: str | FixedName, signed: str, pulled: PulledName) -> str:

@@ -8,12 +8,13 @@
 import base64
 import binascii
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from catalog.policy.evidence import EvidenceItem
+from catalog.policy.signature_makers import SignatureMaker, key_makers
 from catalog.policy.signers import PolicySigner
 from catalog.policy.strict_json import AmbiguousText, load_unique_json
 from oci.digest import Digest
@@ -35,7 +36,7 @@ _STATEMENTS = ("https://in-toto.io/Statement/v1", "https://in-toto.io/Statement/
 
 @dataclass(frozen=True, slots=True)
 class CheckedSignature:
-    """What is known of one signature. `made_by` pairs signers of the policy with what has signed, a key or an identity;
+    """What is known of one signature. `made_by` are signers of the policy with what has signed, a key or an identity;
     `fault` says why it is none of theirs.
 
     `is_technical` tells a fault of ours, or of the means, from one of the signature. `made_at` is what the log or the signer
@@ -49,7 +50,7 @@ class CheckedSignature:
     predicate_type: str = ""
     predicate: Any = field(default=None, repr=False)
     name: str = ""
-    made_by: tuple[tuple[str, str], ...] = ()
+    made_by: tuple[SignatureMaker, ...] = ()
     made_at: datetime | None = None
     clock: Literal["", "log", "signer"] = ""
     step: int = 3
@@ -86,13 +87,13 @@ def _check_cosign(
         raise _Fault(1, "the layer carries no signature")
     signature = _decode(text, "the signature")
     found = _read_payload(base, item.content, digest, _KINDS["cosign"])
-    names = _by_keys(signature, item.content, signers)
-    if not names and COSIGN_CERTIFICATE in item.annotations:
+    makers = _by_keys((signature,), item.content, signers)
+    if not makers and COSIGN_CERTIFICATE in item.annotations:
         raise _Fault(
             3,
             "a signature by certificate under a tag has no proof of the log; sign into a bundle (cosign 3, entrepot sign)",
         )
-    return _signed(found, names)
+    return _signed(found, makers)
 
 
 def _check_atomic(
@@ -106,7 +107,7 @@ def _check_atomic(
     except SignatureInvalid as error:
         raise _Fault(1, error.message) from None
     found = _read_payload(base, told, digest, _KINDS["atomic"])
-    names: dict[str, str] = {}
+    makers: list[SignatureMaker] = []
     reason = ""
     for name, signer in signers.items():
         if not signer.openpgp:
@@ -116,9 +117,13 @@ def _check_atomic(
         except SignatureInvalid as error:
             reason = error.message
             continue
-        if opened.payload == told and (by := opened.fingerprints & signer.openpgp_fingerprints):
-            names[name] = f"OpenPGP key {min(by)}"
-    return _signed(found, names, reason)
+        if opened.payload == told:
+            makers += [
+                key_makers(name, f"OpenPGP key {one}", keys, signers)
+                for one, keys in signer.openpgp_keys.items()
+                if one in opened.fingerprints
+            ]
+    return _signed(found, makers, reason)
 
 
 def _check_bundle(
@@ -133,10 +138,10 @@ def _check_bundle(
     kind, payload, signatures = _read_envelope(document["dsseEnvelope"])
     found = _read_statement(base, kind, payload, digest)
     if not ({"certificate", "x509CertificateChain"} & material.keys()):
-        return _signed(found, _by_keys_any(signatures, encode(kind, payload), signers))
+        return _signed(found, _by_keys(signatures, encode(kind, payload), signers))
     named = {name: signer for name, signer in signers.items() if signer.has_certificate}
     if not named:
-        return _signed(found, {}, "it is by a certificate, and the rule names no identity")
+        return _signed(found, (), "it is by a certificate, and the rule names no identity")
     return _check_certificate(found, item.content, payload, named, trust)
 
 
@@ -154,12 +159,13 @@ def _check_certificate(
     if certified.payload != payload:
         raise _Fault(3, "the verified payload is another one")
     who = f"{', '.join(certified.identities)[:200]} of {certified.issuer[:200]}"
-    names = {
-        name: who
+    principals = {f"{identity} of {certified.issuer}" for identity in certified.identities} | {certified.public_key}
+    makers = [
+        SignatureMaker(name, who, frozenset(principals))
         for name, signer in signers.items()
         if any(signer.is_identity(identity, certified.issuer) for identity in certified.identities)
-    }
-    made = _signed(found, names, f"it is by {who}, whom the rule does not name")
+    ]
+    made = _signed(found, makers, f"it is by {who}, whom the rule does not name")
     return replace(made, made_at=certified.logged_at, clock="log")
 
 
@@ -168,7 +174,7 @@ def _check_attestation(
 ) -> CheckedSignature:
     kind, payload, signatures = _read_envelope(_load(item.content, "the attestation"))
     found = _read_statement(base, kind, payload, digest)
-    return _signed(found, _by_keys_any(signatures, encode(kind, payload), signers))
+    return _signed(found, _by_keys(signatures, encode(kind, payload), signers))
 
 
 _CHECKS = {
@@ -252,21 +258,17 @@ def _subjects(statement: Mapping[str, Any]) -> str:
     return json.dumps(statement.get("subject"), default=str)[:150]
 
 
-def _by_keys(signature: bytes, data: bytes, signers: Mapping[str, PolicySigner]) -> dict[str, str]:
-    return _by_keys_any((signature,), data, signers)
-
-
-def _by_keys_any(signatures: tuple[bytes, ...], data: bytes, signers: Mapping[str, PolicySigner]) -> dict[str, str]:
-    """Return the signers whose key has made one of the signatures, with what names the key; 16 signatures are looked at."""
-    return {
-        name: f"key {verifier.fingerprint}"
+def _by_keys(signatures: tuple[bytes, ...], data: bytes, signers: Mapping[str, PolicySigner]) -> list[SignatureMaker]:
+    """Return the signers with a key that has made one of the signatures; 16 signatures are looked at."""
+    return [
+        key_makers(name, f"key {verifier.fingerprint}", frozenset({verifier.fingerprint}), signers)
         for name, signer in signers.items()
         for verifier in signer.verifiers
         if any(verifier.verifies(one, data) for one in signatures[:16])
-    }
+    ]
 
 
-def _signed(found: CheckedSignature, names: Mapping[str, str], reason: str = "") -> CheckedSignature:
-    if names:
-        return replace(found, made_by=tuple(sorted(names.items())))
+def _signed(found: CheckedSignature, makers: Sequence[SignatureMaker], reason: str = "") -> CheckedSignature:
+    if makers:
+        return replace(found, made_by=tuple(sorted(makers, key=lambda one: (one.signer, one.shown))))
     return replace(found, fault=reason or "no key that the rule names has made it")

@@ -105,6 +105,16 @@ class PolicySigner(BaseModel):
 
         return frozenset(self.fingerprints) or load_pgp_keyring(self.openpgp.encode(), where="openpgp").fingerprints
 
+    @cached_property
+    def openpgp_keys(self) -> Mapping[str, frozenset[str]]:
+        """Return by fingerprint of the OpenPGP keys that count the public keys in them, named as those of `verifiers`."""
+        if not self.openpgp:
+            return {}
+        from oci.signing.pgp_keyring import load_pgp_keyring
+
+        keyring = load_pgp_keyring(self.openpgp.encode(), where="openpgp")
+        return {one: keyring.public_keys(one) for one in sorted(self.openpgp_fingerprints)}
+
     @property
     def principals(self) -> tuple[str, ...]:
         """Return texts that two signers share only if they are the same one."""

@@ -184,11 +184,12 @@ def _decide(
     *,
     as_json: bool,
 ) -> None:
-    from catalog.holds.rules import HoldDecision, expiry_of
-    from oci.digest import Digest
+    from catalog.holds.rules import HoldDecision, expiry_of, parse_decided_digest
 
     now = datetime.now(UTC)
-    decision = HoldDecision(Digest.parse(digest), action, path, reason, ACTOR, now, owner, expiry_of(duration, now))
+    decision = HoldDecision(
+        parse_decided_digest(digest, action), action, path, reason, ACTOR, now, owner, expiry_of(duration, now)
+    )
     with opened(home, may_be_new=True) as catalog:
         decision = catalog.holds.decide(decision)
     if as_json:

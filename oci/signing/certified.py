@@ -14,6 +14,7 @@ from sigstore.verify import Verifier as SigstoreVerifier
 
 from oci.errors import InvalidInput
 from oci.signing.claimed_signers import read_utf8_string
+from oci.signing.keys import PublicKey, Verifier
 
 _ISSUER_V1 = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.1")
 _ISSUER_V2 = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.8")
@@ -28,13 +29,15 @@ class BundleRefused(InvalidInput):
 class CertifiedStatement:
     """A payload that a certificate's key has signed: who that is, and when a log or timestamp authority has seen it.
 
-    `logged_at` is the earliest time that is signed: the time of a log's entry counts with the log's promise alone.
+    `public_key` is the key's fingerprint, as `Verifier` has it. `logged_at` is the earliest time that is signed: the time of a
+    log's entry counts with the log's promise alone.
     """
 
     identities: tuple[str, ...]
     issuer: str
     payload_type: str
     payload: bytes
+    public_key: str
     logged_at: datetime
 
 
@@ -52,7 +55,8 @@ class CertifiedVerifier:
             kind, payload = self._verifier.verify_dsse(bundle, kept)
             times = self._verifier._establish_time(bundle)  # noqa: SLF001  # the library has no public way to verified times
             logged_at = min(one.time for one in times).astimezone(UTC)
-            return CertifiedStatement(_names_in(kept.found), _issuer_in(kept.found), kind, payload, logged_at)
+            names, issuer, key = _names_in(kept.found), _issuer_in(kept.found), _key_in(kept.found)
+            return CertifiedStatement(names, issuer, kind, payload, key, logged_at)
         except BundleRefused:
             raise
         except (VerificationError, SigstoreError) as error:
@@ -75,6 +79,13 @@ def _names_in(certificate: x509.Certificate) -> tuple[str, ...]:
     found = [*names.get_values_for_type(x509.RFC822Name), *names.get_values_for_type(x509.UniformResourceIdentifier)]
     others = names.get_values_for_type(x509.OtherName)
     return (*found, *(_utf8_string(other.value) for other in others if other.type_id == _OTHER_NAME))
+
+
+def _key_in(certificate: x509.Certificate) -> str:
+    key = certificate.public_key()
+    if not isinstance(key, PublicKey):
+        raise BundleRefused("the key of the certificate is of a kind that does not verify")
+    return Verifier(key).fingerprint
 
 
 def _issuer_in(certificate: x509.Certificate) -> str:

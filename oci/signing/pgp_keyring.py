@@ -7,6 +7,7 @@ import pysequoia
 
 from oci.signing.keys import KeyInvalid
 from oci.signing.pgp_messages import LIMIT, SignatureInvalid, literal_of
+from oci.signing.pgp_public_keys import name_public_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,11 @@ class PgpKeyring:
     def binary(self, fingerprint: str) -> bytes:
         """Return one certificate as OpenPGP packets."""
         return bytes(self._certificates[fingerprint])
+
+    def public_keys(self, fingerprint: str) -> frozenset[str]:
+        """Return the names of one certificate's keys, its own and those below it: those of the same keys in PEM."""
+        packets = pysequoia.packet.PacketPile.from_bytes(self.binary(fingerprint))
+        return frozenset(name_public_key(one.body) for one in packets if one.key_algorithm is not None)
 
 
 @lru_cache(maxsize=64)

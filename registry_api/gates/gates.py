@@ -50,6 +50,10 @@ class Gates:
         """Return another value as soon as a rule is another one, or versions were deleted; no I/O."""
         return (self._catalog.snapshots.drops, *[gate.changes for gate in self._gates])
 
+    def cover(self, path: str, repository: str) -> bool:
+        """Return whether a rule is about what a path serves, which may change by itself then; no I/O."""
+        return any(gate.active and gate.covers(path, repository) for gate in self._gates)
+
     def is_open(self, path: str) -> bool:
         """Return whether memory knows that no rule is about a path; no I/O."""
         return self._open.get(path) == self.stamp

@@ -55,7 +55,8 @@ class DistributionOut(BaseModel):
 
 
 class ListedDistribution(DistributionOut):
-    """A distribution in a list; `content` changes whenever the path serves another version."""
+    """A distribution in a list; `content` changes whenever the path serves another version. It is empty where a hold, a gate or
+    a rule of the life of content is about the path: what it serves may change by itself."""
 
     content: str
 
@@ -209,8 +210,10 @@ async def list_distributions(context: Context, *, caches: bool = False) -> Respo
     async def make() -> bytes:
         return await context.threads.make(render)
 
-    key, state = ("distributions", context.caller, caches), await context.registry.state(context.caller)
-    body = await context.registry.responses.get(key, state, context.cost_key, make, body_size)
+    state = await context.registry.state(context.caller), context.registry.gates.stamp
+    body = await context.registry.responses.get(
+        ("distributions", context.caller, caches), state, context.cost_key, make, body_size
+    )
     return Response(body, media_type="application/json")
 
 
@@ -227,7 +230,9 @@ def _render_distributions(context: RequestContext, *, caches: bool) -> bytes:
     listed = []
     for distribution in distributions:
         out = _distribution_out(distribution, names_repository=_may_know_repository(context, distribution))
-        listed.append(ListedDistribution(**out.model_dump(), content=marks[distribution.path]))
+        may_change = context.registry.gates.cover(distribution.path, distribution.repository)
+        content = "" if may_change else marks[distribution.path]
+        listed.append(ListedDistribution(**out.model_dump(), content=content))
     return DistributionsOut(distributions=listed).model_dump_json().encode()
 
 

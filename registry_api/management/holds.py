@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.holds.held import held_content
-from catalog.holds.rules import HoldDecision, HoldRule, expiry_of
+from catalog.holds.rules import HoldDecision, HoldRule, expiry_of, parse_decided_digest
 from catalog.path_patterns import PathPattern
 from catalog.unit_fields import Duration
 from catalog.units import format_duration, parse_duration
@@ -138,7 +138,7 @@ async def decide_hold(context: Context, fields: HoldDecisionIn) -> HoldDecisionO
     context.check_administrator()
     now = context.registry.now()
     decision = HoldDecision(
-        Digest.parse(fields.digest),
+        parse_decided_digest(fields.digest, fields.action),
         fields.action,
         fields.path,
         fields.reason,

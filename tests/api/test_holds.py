@@ -418,6 +418,8 @@ def test_holds_by_http(site: Site) -> None:
         {"reason": "x" * 501},
     ):
         assert api.admin.post("/api/v1/holds/decisions", json={**decision, **wrong}).status_code == 400, wrong
+    named = api.admin.post("/api/v1/holds/decisions", json={**decision, "digest": "mirror/app:v1"})
+    assert (named.status_code, "`entrepot hold list --held` shows" in named.text) == (400, True)
     query = {"digest": held.digest, "path": "mirror/*"}
     assert [api.admin.delete("/api/v1/holds/decisions", params=query).status_code for _ in range(2)] == [204, 404]
     assert site.digests("mirror/app", "v1") == {"DENIED"}
@@ -426,6 +428,23 @@ def test_holds_by_http(site: Site) -> None:
         404,
     ]
     assert site.digests("mirror/app", "v1") == {held.digest}
+
+
+def test_a_replica_is_not_told_that_a_held_path_is_unchanged(site: Site) -> None:
+    """What is served below a hold changes by itself, once its time has come."""
+    held = image(site.store, "held")
+    site.store.put_tag("v1", held.digest)
+    site.sync()
+
+    def mark() -> str:
+        listed = site.api.admin.get("/api/v1/distributions").json()["distributions"]
+        return str(next(one["content"] for one in listed if one["path"] == "mirror/app"))
+
+    before = mark()
+    site.hold("mirror/**")
+    assert (len(before), mark()) == (32, "")
+    site.api.catalog.holds.delete_rule("mirror/**", actor="test", now=site.clock())
+    assert mark() == before
 
 
 def test_a_pull_that_cannot_be_judged_is_not_served(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

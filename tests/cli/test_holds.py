@@ -27,6 +27,8 @@ def test_content_is_held_released_and_blocked(tmp_path: Path, children: Children
     assert (released["state"], released["owner"], released["path"]) == ("in force", "sec", "**")
     assert entrepot("hold", "block", digest, "--reason", " ").returncode == 2
     assert entrepot("hold", "release", digest).returncode == 2
+    named = entrepot("hold", "release", "mirror/app:v1", "--reason", "needed")
+    assert (named.returncode, "`entrepot hold list --held` shows" in named.stderr) == (2, True)
     table = entrepot("hold", "list").stdout
     assert all(text in table for text in ("PATTERN", "release", digest, "in force", "needed"))
     assert [one["path"] for one in entrepot.json("hold", "list", "--held")["held"]] == ["team/app"]

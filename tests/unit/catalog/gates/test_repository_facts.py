@@ -3,10 +3,12 @@
 from datetime import UTC, datetime, timedelta
 
 from catalog.catalog import Catalog
-from catalog.gates.repository_facts import ManifestFacts, RepositoryFacts, TagPlace
+from catalog.gates.repository_facts import ManifestFacts, RepositoryFacts, TagPlace, add_rows
 from catalog.versions.changes import AddManifest, RemoveManifest, SetTag
+from oci import mediatypes
+from oci.descriptor import Descriptor
 from oci.digest import Digest
-from tests.unit.catalog.conftest import commit_to, stage_image, stage_index
+from tests.unit.catalog.conftest import commit_to, stage_blob, stage_image, stage_index, stage_manifest
 
 NAME = "team/app"
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -56,6 +58,42 @@ def test_what_comes_is_read_after_what_is_known(catalog: Catalog) -> None:
     part = found.manifests[index.digest].parts[0]
     assert found.parents == {part: (index.digest,)}
     assert not found.manifests[signature.digest].is_companion
+
+
+def test_types_and_parts_are_read_as_they_are_written(catalog: Catalog) -> None:
+    """A media type may have blanks: then it is another one, which clients know nothing about."""
+    statement, blank = "application/vnd.in-toto+json", "application/ vnd.in-toto+json"
+    made = {kind: stage_artifact(catalog, kind) for kind in (statement, blank)}
+    commit_to(catalog, NAME, *map(AddManifest, made.values()), operation_id="x")
+    found = facts_of(catalog, 1).manifests
+    assert {kind: found[one.digest].is_companion for kind, one in made.items()} == {statement: True, blank: False}
+    assert all(not one.parts for one in found.values())
+
+
+def test_an_image_config_counts_as_one_in_whatever_way_it_is_spaced() -> None:
+    rows = [
+        ("version", 1, None, None, START, None, None, None),
+        ("manifest", 1, "add", None, None, str(A), None, [child("config", f" {mediatypes.OCI_CONFIG}", B)]),
+        ("manifest", 1, "add", None, None, str(B), None, [child("manifest", "x y", C), child("manifest", "x y", C)]),
+    ]
+    found = add_rows(RepositoryFacts(NAME), 1, rows).manifests
+    assert found == {A: ManifestFacts(START, has_image_config=True), B: ManifestFacts(START, parts=(C,))}
+
+
+def stage_artifact(catalog: Catalog, kind: str) -> Descriptor:
+    """Stage a manifest with one layer of that media type, and no image's config."""
+    blob = stage_blob(catalog, NAME, b"{}")
+    document = {
+        "schemaVersion": 2,
+        "mediaType": mediatypes.OCI_MANIFEST,
+        "config": {"mediaType": mediatypes.OCI_EMPTY, **blob},
+        "layers": [{"mediaType": kind, **blob}],
+    }
+    return stage_manifest(catalog, NAME, document, mediatypes.OCI_MANIFEST)
+
+
+def child(role: str, media_type: str, digest: Digest) -> dict[str, str]:
+    return {"role": role, "media_type": media_type, "digest": str(digest)}
 
 
 def test_a_manifest_keeps_when_it_came_once_its_version_is_deleted(catalog: Catalog) -> None:

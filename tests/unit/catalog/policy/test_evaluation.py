@@ -9,8 +9,9 @@ import pytest
 from catalog.policy.document import FixedName, TimeBounds, make_policy
 from catalog.policy.evaluation import evaluate_policy
 from catalog.policy.evidence import Evidence, EvidenceItem
-from catalog.policy.requirements import PulledName, count_signers, name_fault, point_at, time_fault
+from catalog.policy.requirements import PulledName, name_fault, point_at, time_fault
 from catalog.policy.signature_checks import CheckedSignature
+from catalog.policy.signature_makers import SignatureMaker, count_signers
 from oci.digest import Digest
 from tests.trust import Key, attested, decide, no_trust, policy, signed
 from tests.trust_vectors import ORIGIN, REPOSITORY
@@ -42,10 +43,13 @@ def test_a_threshold_counts_different_signers(threshold: object, by: str, allowe
 
 
 def test_a_signature_that_fits_two_patterns_is_one_signer() -> None:
-    assert count_signers([("broad", "x of i"), ("narrow", "x of i")]) == 1
-    assert count_signers([("broad", "x of i"), ("narrow", "x of i"), ("broad", "y of i")]) == 2
-    assert count_signers([("a", "1"), ("b", "1"), ("b", "2"), ("c", "2"), ("c", "3")]) == 3
-    assert count_signers([]) == 0
+    def count(*pairs: tuple[str, str]) -> int:
+        return count_signers(SignatureMaker(name, who, frozenset({who})) for name, who in pairs)
+
+    assert count(("broad", "x of i"), ("narrow", "x of i")) == 1
+    assert count(("broad", "x of i"), ("narrow", "x of i"), ("broad", "y of i")) == 2
+    assert count(("a", "1"), ("b", "1"), ("b", "2"), ("c", "2"), ("c", "3")) == 3
+    assert count() == 0
 
 
 def test_the_first_rule_that_fits_decides_then_the_default() -> None:
