@@ -99,7 +99,7 @@ PACKAGE_ARROWS: dict[str, set[str]] = {
         "webhooks",
         "desired_state",
     },
-    "catalog/policy": {"commits", "state", "versions"},
+    "catalog/policy": {"audit", "commits", "state", "versions"},
     "catalog/policy/formats": {"policy"},
     "catalog/policy_gates": {"audit", "filters", "policy", "versions"},
     "catalog/pull_counts": {"lake"},
