@@ -273,6 +273,7 @@ class Catalog:
                 snapshot, self.manifests, self.rights, self.history.children, self.history.first_seen
             ),
             TrustCache(lambda: read_trust_config(self.settings), stamp=lambda: trust_stamp(self.settings)),
+            lambda events: self.events.record(events),
         )
 
     @LazyPart

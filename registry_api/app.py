@@ -55,6 +55,7 @@ from registry_api.management import (
     gates as gate_rules,
 )
 from registry_api.management.description import describe_api
+from registry_api.management.sboms import image_sboms, package_search
 from registry_api.metrics import routes as metrics
 from registry_api.metrics.observer import Observer
 from registry_api.metrics.request_spans import begin_span, end_span
@@ -86,6 +87,8 @@ ROUTERS = (
     gate_rules.router,
     lifecycles.router,
     retention.router,
+    image_sboms.router,
+    package_search.router,
     queries.router,
     receiver.router,
     routes.router,

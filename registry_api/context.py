@@ -70,6 +70,9 @@ class Registry:
     queries: Slots = field(default_factory=Slots)
     """Slots of the SQL queries that run at a time."""
 
+    searches: FairQueue = field(default_factory=lambda: FairQueue(1, waiting=8))
+    """Turns of searches for packages, so that they leave slots to the queries of administrators."""
+
     pulls: PullCounter = field(default_factory=PullCounter)
     """The pulls that are not written yet."""
 
@@ -128,9 +131,18 @@ class Registry:
 
     async def may_pull(self, caller: Caller, path: str) -> bool:
         """Return whether a caller may pull from a path, of time travel too."""
-        rights = self.rights_path(path)
-        holder = caller if rights == path else caller.with_past(path, rights)
+        holder, rights = self._holder(caller, path)
         return self.access.decide(holder, "pull", rights, public=await self.is_open(path)).allowed
+
+    async def check_pull(self, caller: Caller, path: str, address: str) -> None:
+        """Raise Unauthorized or Denied for a caller who may not pull from a path, of time travel too."""
+        holder, rights = self._holder(caller, path)
+        self.access.check(holder, "pull", rights, public=await self.is_open(path), address=address)
+
+    def _holder(self, caller: Caller, path: str) -> tuple[Caller, str]:
+        """Return the caller as rights to a path are asked, and the path whose rights they are."""
+        rights = self.rights_path(path)
+        return (caller if rights == path else caller.with_past(path, rights)), rights
 
     def may_push(self, caller: Caller, path: str) -> bool:
         """Return whether a caller's account may push to a path, whatever its token was made for; no I/O."""

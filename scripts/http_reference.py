@@ -16,6 +16,7 @@ _LARGEST = 2**53
 TITLES = {
     "content": "Repositories, tags and paths",
     "versions": "Versions",
+    "sboms": "SBOMs and packages",
     "administration": "Accounts, rules, quotas, retention",
     "questions": "Queries",
     "remotes": "Remotes",

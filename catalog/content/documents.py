@@ -47,6 +47,9 @@ class ImageDocuments:
     is_cut: bool
 
 
+LIMIT_OF_REQUESTS = ReadLimit(layers=50, each=8 * 1024 * 1024, all=16 * 1024 * 1024)
+"""What is read for one request: two at a time are read for, each of which takes some ten times as much memory."""
+
 _ALL = ReadLimit(10**9, MAX_DOCUMENT, 10**18)
 
 

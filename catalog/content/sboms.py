@@ -4,12 +4,13 @@ An SBOM is found as a document is (catalog/content/documents.py). What it says, 
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cmp_to_key
+from itertools import islice
 
 from catalog.catalog import Catalog
-from catalog.content.documents import DocumentLayer, layers_of_documents
+from catalog.content.documents import DocumentLayer, ReadLimit, layers_of_documents
 from catalog.documents.packages import diff_packages
 from catalog.documents.purls import ListedPackage
 from catalog.documents.reading import load_json, unwrap
@@ -30,6 +31,9 @@ MOST_LAYERS = 1000
 
 MOST_SHOWN = 100_000
 """Packages of one image that are shown."""
+
+LIMIT_OF_COMMANDS = ReadLimit(MOST_LAYERS, LARGEST_SBOM, 10**18)
+"""What is read where nobody else waits for it."""
 
 _KINDS = frozenset({"sbom", "attestation"})
 _LONGEST_SIGNER = 300
@@ -63,26 +67,57 @@ class ImagePackages:
     is_cut: bool
 
 
+def find_layers(catalog: Catalog, snapshot: Snapshot, digest: Digest, most: int) -> list[DocumentLayer]:
+    """Return the layers that may hold an SBOM about a manifest; one more than `most` where there are more.
+
+    Raises ManifestUnknown.
+    """
+    if digest not in snapshot.manifests:
+        raise ManifestUnknown(f"{digest} is not in version {snapshot.version} of {snapshot.repository}")
+    return list(islice(_places(catalog, snapshot, digest, most), most + 1))
+
+
 def list_sboms(
-    catalog: Catalog, snapshot: Snapshot, digest: Digest, *, layers: int = MOST_LAYERS, size: int = LARGEST_SBOM
+    catalog: Catalog,
+    snapshot: Snapshot,
+    digest: Digest,
+    *,
+    limit: ReadLimit = LIMIT_OF_COMMANDS,
+    refused: Container[Digest] = (),
 ) -> list[AttachedSbom]:
-    """Return the SBOMs about a manifest and its children, or the SBOM that the manifest is; raise ManifestUnknown."""
-    return [found for found, _ in _sboms(catalog, snapshot, digest, layers, size)]
+    """Return the SBOMs about a manifest and its children, or the SBOM that the manifest is; raise ManifestUnknown.
+
+    What is `refused`, a manifest or a blob, is not read and not told of.
+    """
+    places = find_layers(catalog, snapshot, digest, limit.layers)
+    return [found for found, _ in _sboms(catalog, snapshot, places, limit, refused)]
 
 
-def read_image_packages(
-    catalog: Catalog, snapshot: Snapshot, digest: Digest, *, layers: int = MOST_LAYERS, size: int = LARGEST_SBOM
-) -> ImagePackages:
+def read_image_packages(catalog: Catalog, snapshot: Snapshot, digest: Digest) -> ImagePackages:
     """Return what all SBOMs of an image list; raise ManifestUnknown where none of them is here."""
-    sboms, packages, is_cut = list[AttachedSbom](), dict[ListedPackage, None](), False
-    for found, sbom in _sboms(catalog, snapshot, digest, layers, size):
+    found = list_packages(catalog, snapshot, digest)
+    _check_read(found.sboms, digest)
+    return found
+
+
+def list_packages(
+    catalog: Catalog,
+    snapshot: Snapshot,
+    digest: Digest,
+    *,
+    limit: ReadLimit = LIMIT_OF_COMMANDS,
+    refused: Container[Digest] = (),
+) -> ImagePackages:
+    """Return what all SBOMs of an image list, if it has any; raise ManifestUnknown. `refused` is as above."""
+    places = find_layers(catalog, snapshot, digest, limit.layers)
+    sboms, packages, is_cut = list[AttachedSbom](), dict[ListedPackage, None](), len(places) > limit.layers
+    for found, sbom in _sboms(catalog, snapshot, places, limit, refused):
         sboms.append(found)
         if sbom is None:
             is_cut = True
             continue
         packages |= dict.fromkeys(sbom.packages)
         is_cut |= sbom.is_cut or len(packages) > MOST_SHOWN
-    _check_read(sboms, snapshot, digest)
     shown = sorted(packages, key=lambda one: (one.type, one.package, one.version, one.qualifiers))
     return ImagePackages(tuple(sboms), tuple(shown[:MOST_SHOWN]), is_cut)
 
@@ -101,7 +136,7 @@ def read_raw_sbom(
         if one.state == "read" and one.format.lower().startswith(format_.lower())
     ]
     own = [one for one in found if one.image == digest] or found
-    _check_read(own, snapshot, digest, format_)
+    _check_read(own, digest, format_)
     if len({one.document for one in own}) > 1:
         listed = ", ".join(f"{one.sbom} ({one.format})" for one in own[:5])
         raise InvalidInput(f"{len(own)} SBOMs of {digest}: give one's own digest, or a format; there are {listed}")
@@ -111,29 +146,32 @@ def read_raw_sbom(
     return own[0], raw if inner is document else json.dumps(inner).encode()
 
 
-def _check_read(found: Sequence[AttachedSbom], snapshot: Snapshot, digest: Digest, format_: str = "") -> None:
+def _check_read(found: Sequence[AttachedSbom], digest: Digest, format_: str = "") -> None:
     if not any(one.state == "read" for one in found):
         what = f"SBOM in {format_}" if format_ else "SBOM"
         absent = " whose content is here" if found else ""
-        raise ManifestUnknown(
-            f"{snapshot.repository}@{digest} has no {what}{absent}; attach one by `entrepot sbom attach`"
-        )
+        raise ManifestUnknown(f"{digest} has no {what}{absent}; attach one by `entrepot sbom attach`")
 
 
 def _sboms(
-    catalog: Catalog, snapshot: Snapshot, digest: Digest, most: int, largest: int
+    catalog: Catalog,
+    snapshot: Snapshot,
+    places: Sequence[DocumentLayer],
+    limit: ReadLimit,
+    refused: Container[Digest],
 ) -> Iterator[tuple[AttachedSbom, Sbom | None]]:
     """Give SBOMs with what they list, None for one that was not read; one document after the other is in memory."""
-    if digest not in snapshot.manifests:
-        raise ManifestUnknown(f"{digest} is not in version {snapshot.version} of {snapshot.repository}")
-    seen = set[tuple[Digest, Digest]]()
-    for number, place in enumerate(_places(catalog, snapshot, digest, most)):
-        if number >= most:
-            return
-        if (place.manifest, place.layer.digest) in seen:
+    seen, left = set[tuple[Digest, Digest]](), limit.all
+    for place in places[: limit.layers]:
+        key = place.manifest, place.layer.digest
+        if key in seen or any(one in refused for one in (place.subject, *key)):
             continue
-        seen.add((place.manifest, place.layer.digest))
-        found, sbom = _look_at(catalog, snapshot, place, largest)
+        seen.add(key)
+        size = catalog.rights.usable_size(snapshot, place.layer.digest)
+        is_small = size is not None and size <= min(limit.each, left)
+        if size is not None and is_small:
+            left -= size
+        found, sbom = _look_at(catalog, snapshot, place, size, is_small=is_small)
         if found is not None:
             yield found, sbom
 
@@ -147,17 +185,16 @@ def _places(catalog: Catalog, snapshot: Snapshot, digest: Digest, most: int) -> 
 
 
 def _look_at(
-    catalog: Catalog, snapshot: Snapshot, place: DocumentLayer, largest: int
+    catalog: Catalog, snapshot: Snapshot, place: DocumentLayer, size: int | None, *, is_small: bool
 ) -> tuple[AttachedSbom | None, Sbom | None]:
     entry, layer = snapshot.manifests[place.manifest], place.layer
     found = AttachedSbom(
         place.subject, place.manifest, layer.digest, entry.artifact_type or layer.media_type, layer.size, "absent"
     )
     is_sbom = kind_of(catalog.manifests.read(place.manifest, entry.media_type)) == "sbom"
-    size = catalog.rights.usable_size(snapshot, layer.digest)
     if size is None:
         return (found if is_sbom else None), None
-    if size > largest:
+    if not is_small:
         return (replace(found, state="too-large", size=size) if is_sbom else None), None
     try:
         raw = catalog.rights.read(snapshot, layer.digest)

@@ -28,7 +28,7 @@ from catalog.desired_state.entries import (
 from catalog.distributions.records import Distribution
 from catalog.holds.rules import HoldRule
 from catalog.lifecycle.records import scope_of
-from catalog.lifecycle.rules import LifecycleRule
+from catalog.lifecycle.rules import LifecycleRule, lifecycle_fields
 from catalog.policy.gate_rules import PolicyGateRule
 from catalog.policy.store import PolicyRecords
 from catalog.quotas.quotas import Quota
@@ -218,15 +218,8 @@ def gate_entry(one: PolicyGateRule) -> PolicyGateEntry:
 
 def lifecycle_entry(one: LifecycleRule) -> LifecycleEntry:
     """Return the entry of a lifecycle."""
-    return LifecycleEntry.model_construct(
-        end_of_life=date_text(one.end_of_life) if one.end_of_life else "",
-        deprecated=one.deprecated,
-        successor=one.successor,
-        message=one.message,
-        warn_before=format_duration(one.warn_before),
-        published=one.published,
-        refuse=one.refuse,
-    )
+    end = date_text(one.end_of_life) if one.end_of_life else ""
+    return LifecycleEntry.model_construct(**{**lifecycle_fields(one), "end_of_life": end})
 
 
 def hook_entry(one: Hook) -> HookEntry:

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from catalog.filters.tags import parse_tag_pattern
 from catalog.path_patterns import matches, parse_path_pattern
+from catalog.units import format_duration
 from oci.errors import InvalidInput
 
 WARN_BEFORE = timedelta(days=90)
@@ -42,6 +44,19 @@ def parse_lifecycle_scope(text: str) -> tuple[str, str]:
     """Return the pattern of paths and the pattern of tags of `NAME[:TAG]`; a pattern `re:…` has no tags. Raise InvalidInput."""
     pattern, _, tag = (text, "", "") if text.startswith("re:") else text.partition(":")
     return parse_path_pattern(pattern), tag
+
+
+def lifecycle_fields(rule: LifecycleRule) -> dict[str, Any]:
+    """Return what a rule says of content, by field: its span of warnings as text, its date as a time. Pure."""
+    return {
+        "end_of_life": rule.end_of_life,
+        "deprecated": rule.deprecated,
+        "successor": rule.successor,
+        "message": rule.message,
+        "warn_before": format_duration(rule.warn_before),
+        "published": rule.published,
+        "refuse": rule.refuse,
+    }
 
 
 def check_lifecycle(rule: LifecycleRule) -> LifecycleRule:

@@ -3,7 +3,7 @@
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from catalog.audit import Event
 from catalog.policy.gate_rules import MOST_GATES, PolicyGateRule
 from catalog.settings import Settings
 from catalog.state.documents import StateDocument, open_document
@@ -90,15 +91,16 @@ class Basis:
 
 
 class Policies:
-    """Keeps policies and decides by them; usable from any thread."""
+    """Keeps policies and decides by them; usable from any thread. That one or a gate was set is an audit event."""
 
     def __init__(
         self,
         document: StateDocument[PolicyRecords],
         source_of: "Callable[[Snapshot], EvidenceSource]",
         trust: "TrustCache",
+        record: Callable[[Sequence[Event]], None],
     ) -> None:
-        self._document, self._source_of, self.trust = document, source_of, trust
+        self._document, self._source_of, self.trust, self._record = document, source_of, trust, record
         self._known: OrderedDict[tuple[str, ...], tuple[datetime | None, PolicyDecision]] = OrderedDict()
         self._counted: dict[str, frozenset[str]] = {}
         self._guard = threading.Lock()
@@ -121,7 +123,7 @@ class Policies:
         """Return policies and gates: the same object until one changes; no I/O that waits. Raises CatalogUnusable."""
         return self._document.value
 
-    def set_gate(self, gate: PolicyGateRule) -> None:
+    def set_gate(self, gate: PolicyGateRule, *, address: str = "") -> None:
         """Keep a gate, in place of the one of its pattern and policy; durable on return. Raise PolicyUnknown, InvalidInput."""
 
         def change(records: PolicyRecords) -> PolicyRecords:
@@ -133,6 +135,8 @@ class Policies:
             return records.model_copy(update={"gates": tuple(sorted((*others, gate), key=lambda one: one.key))})
 
         self._document.update(change)
+        event = Event(gate.set_at, gate.set_by, "set-policy-gate", gate.pattern, address=address, detail=gate.facts)
+        self._record([event])
 
     def unset_gate(self, pattern: str, name: str) -> None:
         """Remove a gate; raise RuleUnknown."""
@@ -158,7 +162,7 @@ class Policies:
             raise _unknown(name)
         return found
 
-    def set(self, name: str, policy: "TrustPolicy", *, actor: str, now: datetime) -> StoredPolicy:
+    def set(self, name: str, policy: "TrustPolicy", *, actor: str, now: datetime, address: str = "") -> StoredPolicy:
         """Keep a policy, in place of the one of its name; durable on return. Raise InvalidInput."""
         made = StoredPolicy(document=policy.model_dump(mode="json"), set_by=actor, set_at=now)
 
@@ -170,6 +174,7 @@ class Policies:
             return records.model_copy(update={"policies": {**records.policies, name: made}})
 
         self._document.update(change)
+        self._record([Event(now, actor, "set-policy", name, address=address, detail={"digest": policy.digest})])
         return made
 
     def remove(self, name: str) -> None:

@@ -5,14 +5,14 @@ packages that are meant are compared once. What the search index has of those in
 copied into tables that the functions read: neither the index nor the lake is read as a whole.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import duckdb
 
 from catalog.documents.package_names import parse_package_term
 from catalog.documents.version_order import is_in_range, parse_version_range
-from catalog.search.package_search import MOST_PLACES, MOST_VERSIONS, PLACES, TAGS, pairs_value, versions_query
+from catalog.search.package_search import MOST_PLACES, MOST_VERSIONS, TAGS, pairs_value, places_query, versions_query
 from oci.errors import InvalidInput, QueryInvalid
 
 RANGE_FUNCTIONS = frozenset({"packages_in", "served_packages_in"})
@@ -64,23 +64,25 @@ def _value(child: Mapping[str, Any], parameters: Mapping[str, object]) -> object
     return parameters.get(str(child.get("identifier"))) if child["class"] == "PARAMETER" else None
 
 
-def fill_found(connection: duckdb.DuckDBPyConnection, calls: Iterable[RangeCall]) -> None:
+def fill_found(
+    connection: duckdb.DuckDBPyConnection, calls: Iterable[RangeCall], within: Collection[str] | None = None
+) -> None:
     """Copy what the index has of some calls' packages, and of the tags of their images.
 
-    Raise QueryInvalid for a name or range that is none, and where too much is meant.
+    Only the repositories `within` are looked at, all without: what others have counts for no limit. Raise QueryInvalid for a name
+    or range that is none, and where too much is meant.
     """
     wanted = sorted(calls)
     if not wanted:  # then there are no tables for them
         return
     for call in wanted:
-        if inside := _versions_in_range(connection, call):
+        if inside := _versions_in_range(connection, call, within):
             _ask(
                 connection,
                 f"""INSERT INTO {FOUND} SELECT $name, $range, document, place, repository, since, gone, image, sbom, package,
                     type, namespace, name, version, qualifiers, licence FROM {{asked}}""",
-                PLACES,
-                [pairs_value(inside), MOST_PLACES + 1],
-                {"name": call.name, "range": call.range},
+                *places_query(inside, MOST_PLACES + 1, within),
+                more={"name": call.name, "range": call.range},
             )
             _check_count(connection, FOUND, f"packages named {call.name}")
     rows = connection.execute(f"SELECT DISTINCT document, place FROM {FOUND} WHERE image <> ''").fetchall()
@@ -94,7 +96,9 @@ def fill_found(connection: duckdb.DuckDBPyConnection, calls: Iterable[RangeCall]
         _check_count(connection, FOUND_TAGS, "tags of images with these packages")
 
 
-def _versions_in_range(connection: duckdb.DuckDBPyConnection, call: RangeCall) -> list[tuple[int, int]]:
+def _versions_in_range(
+    connection: duckdb.DuckDBPyConnection, call: RangeCall, within: Collection[str] | None
+) -> list[tuple[int, int]]:
     """Return the numbers of names and versions that a call means."""
     try:
         term, wanted = parse_package_term(call.name), parse_version_range(call.range)
@@ -102,7 +106,7 @@ def _versions_in_range(connection: duckdb.DuckDBPyConnection, call: RangeCall) -
             wanted = parse_version_range(term.version)
     except InvalidInput as error:
         raise QueryInvalid(error.message) from None
-    sql, values = versions_query(term, MOST_VERSIONS + 1)
+    sql, values = versions_query(term, MOST_VERSIONS + 1, within)
     rows = _ask(connection, "SELECT package, type, version, text FROM {asked}", sql, values).fetchall()
     if len(rows) > MOST_VERSIONS:
         raise QueryInvalid(f"more than {MOST_VERSIONS} versions of {term.name or term.package}; give its package URL")

@@ -140,7 +140,7 @@ def answer(task: Task) -> dict[str, object]:
     alarm.daemon = True
     alarm.start()
     try:
-        fill_found(connection, calls)
+        fill_found(connection, calls, task.question.within)
         reader = connection.execute(task.question.sql, dict(task.question.parameters) or None).to_arrow_reader(_BATCH)
         with (task.folder / "answer").open("wb") as out:
             rows = _write(reader, out, task)

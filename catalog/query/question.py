@@ -46,11 +46,15 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One reading statement, the values of its parameters (`$name`), and what it sees."""
+    """One reading statement, the values of its parameters (`$name`), and what it sees.
+
+    `within`: the repositories whose packages the table functions look up; None: all.
+    """
 
     sql: str
     parameters: Mapping[str, Value] = field(default_factory=dict)
     as_of: AsOf = NOW
+    within: tuple[str, ...] | None = None
 
 
 def parse_as_of(*, moment: str = "", version: str = "") -> AsOf:

@@ -32,6 +32,7 @@ class Task:
                 "sql": question.sql,
                 "parameters": dict(question.parameters),
                 "as_of": [as_of.moment and as_of.moment.isoformat(), as_of.repository, as_of.version],
+                "within": question.within,
                 "limits": [getattr(self.limits, name) for name in Limits.__slots__],
                 "form": self.form,
             }
@@ -44,4 +45,6 @@ def load_task(line: str) -> Task:
     moment, repository, version = told["as_of"]
     as_of = AsOf(datetime.fromisoformat(moment) if moment else None, repository, version)
     place, folder = load_place(told["place"]), Path(told["folder"])
-    return Task(place, folder, Question(told["sql"], told["parameters"], as_of), Limits(*told["limits"]), told["form"])
+    within = None if told["within"] is None else tuple(told["within"])
+    question = Question(told["sql"], told["parameters"], as_of, within)
+    return Task(place, folder, question, Limits(*told["limits"]), told["form"])

@@ -7,7 +7,7 @@ A question hands the statements to SQLite through DuckDB (catalog/query/package_
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from catalog.documents.package_names import PackageTerm
 
@@ -21,12 +21,14 @@ _VERSIONS = """SELECT DISTINCT names.id AS package, names.type AS type, texts.id
 FROM package_names names
 CROSS JOIN packages ON packages.package = names.id
 CROSS JOIN texts ON texts.id = packages.version
-WHERE {names} LIMIT ?"""
-_BY_URL = _VERSIONS.format(names="names.package = ?")
-_BY_NAME = _VERSIONS.format(
-    names="""names.name IN (SELECT value FROM json_each(?))
+WHERE {names}{within} LIMIT {limit}"""
+_BY_URL = "names.package = ?1"
+_BY_NAME = """names.name IN (SELECT value FROM json_each(?1))
     AND ?2 IN (names.name, names.namespace || '/' || names.name)"""
-).replace("LIMIT ?", "LIMIT ?3")
+_IS_WITHIN = "repositories.name IN (SELECT value FROM json_each({value}))"
+_IS_LISTED_WITHIN = f""" AND EXISTS (SELECT 1 FROM documents
+    CROSS JOIN repositories ON repositories.id = documents.repository
+    WHERE documents.manifest = packages.document AND {_IS_WITHIN})"""
 
 
 def _digest(column: str) -> str:
@@ -67,12 +69,29 @@ CROSS JOIN repositories ON repositories.id = reached.place LIMIT ?"""
 """The tags of images, and of the indexes that list these, by pairs of the numbers of a document and a repository, and a limit."""
 
 
-def versions_query(term: PackageTerm, limit: int) -> tuple[str, list[str | int]]:
-    """Return the SQL of the versions of what is meant, with its values: numbers of name and version, type and text. Pure."""
-    if term.package:
-        return _BY_URL, [term.package, limit]
+def versions_query(term: PackageTerm, limit: int, within: Collection[str] | None = None) -> tuple[str, list[str | int]]:
+    """Return the SQL of the versions of what is meant, with its values: numbers of name and version, type and text. Pure.
+
+    Only documents of the repositories `within` count, all without.
+    """
     parts = term.name.split("/")
-    return _BY_NAME, [json.dumps(["/".join(parts[start:]) for start in range(len(parts))]), term.name, limit]
+    by_name = [json.dumps(["/".join(parts[start:]) for start in range(len(parts))]), term.name]
+    names, values = (_BY_URL, [term.package]) if term.package else (_BY_NAME, by_name)
+    found: list[str | int] = [*values, limit]
+    count = len(found)
+    listed = "" if within is None else _IS_LISTED_WITHIN.format(value=f"?{count + 1}")
+    sql = _VERSIONS.format(names=names, within=listed, limit=f"?{count}")
+    return sql, found if within is None else [*found, json.dumps(sorted(within))]
+
+
+def places_query(
+    pairs: Iterable[tuple[int, int]], limit: int, within: Collection[str] | None = None
+) -> tuple[str, list[str | int]]:
+    """Return PLACES with its values: of the documents of the repositories `within`, of all without. Pure."""
+    if within is None:
+        return PLACES, [pairs_value(pairs), limit]
+    sql = f"{PLACES.removesuffix('?')}?2".replace(" LIMIT ", f" WHERE {_IS_WITHIN.format(value='?3')} LIMIT ")
+    return sql, [pairs_value(pairs), limit, json.dumps(sorted(within))]
 
 
 def pairs_value(pairs: Iterable[tuple[int, int]]) -> str:

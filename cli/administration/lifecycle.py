@@ -103,16 +103,8 @@ def unset_lifecycle(scope: ScopeArgument, *, home: Home = None, as_json: Json = 
 
 def _json(rule: "LifecycleRule") -> dict[str, Cell]:
     from catalog.lifecycle.records import scope_of
-    from catalog.units import format_duration, format_time
+    from catalog.lifecycle.rules import lifecycle_fields
+    from catalog.units import format_time
 
-    return {
-        "name": scope_of(rule),
-        "end_of_life": None if rule.end_of_life is None else format_time(rule.end_of_life),
-        "deprecated": rule.deprecated,
-        "refuse": rule.refuse,
-        "published": rule.published,
-        "successor": rule.successor,
-        "message": rule.message,
-        "warn_before": format_duration(rule.warn_before),
-        "actor": rule.actor,
-    }
+    end = None if rule.end_of_life is None else format_time(rule.end_of_life)
+    return {"name": scope_of(rule), **lifecycle_fields(rule), "end_of_life": end, "actor": rule.actor}

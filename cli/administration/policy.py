@@ -173,14 +173,10 @@ def try_policy(
 
 def write_policy(catalog: "Catalog", name: str, policy: "TrustPolicy") -> "StoredPolicy":
     """Write a policy with its audit event; raise InvalidInput."""
-    from catalog.audit import Event
     from catalog.policy.store import check_policy_name
 
     check_policy_name(name)
-    now = datetime.now(UTC)
-    made = catalog.policies.set(name, policy, actor=ACTOR, now=now)
-    catalog.events.record([Event(now, ACTOR, "set-policy", name, detail={"digest": policy.digest})])
-    return made
+    return catalog.policies.set(name, policy, actor=ACTOR, now=datetime.now(UTC))
 
 
 def drop_policy(catalog: "Catalog", name: str) -> None:

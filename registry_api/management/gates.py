@@ -70,8 +70,7 @@ async def set_policy_gate(context: Context, fields: GateIn) -> GateOut:
         set_by=context.account,
         set_at=context.registry.now(),
     )
-    await context.threads.commit(context.catalog.policies.set_gate, rule)
-    context.note("set-policy-gate", rule.pattern, detail=rule.facts)
+    await context.threads.commit(context.catalog.policies.set_gate, rule, address=context.address)
     return _out(rule)
 
 

@@ -7,9 +7,9 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.lifecycle.records import scope_of
-from catalog.lifecycle.rules import LifecycleRule, parse_lifecycle_scope
+from catalog.lifecycle.rules import LifecycleRule, lifecycle_fields, parse_lifecycle_scope
 from catalog.unit_fields import Duration
-from catalog.units import format_duration, parse_duration, parse_time
+from catalog.units import parse_duration, parse_time
 from registry_api.management.dependencies import FAILURES, Context, ManagementRoute
 
 _SCOPE = "Path or pattern of paths, and tags behind a colon: `prod/app:1.*`."
@@ -90,15 +90,4 @@ async def delete_lifecycle_rule(
 
 
 def _out(rule: LifecycleRule) -> LifecycleOut:
-    return LifecycleOut(
-        name=scope_of(rule),
-        end_of_life=rule.end_of_life,
-        deprecated=rule.deprecated,
-        successor=rule.successor,
-        message=rule.message,
-        warn_before=format_duration(rule.warn_before),
-        published=rule.published,
-        refuse=rule.refuse,
-        actor=rule.actor,
-        set_at=rule.set_at,
-    )
+    return LifecycleOut(name=scope_of(rule), actor=rule.actor, set_at=rule.set_at, **lifecycle_fields(rule))

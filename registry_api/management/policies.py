@@ -127,12 +127,12 @@ async def set_policy(
         from catalog.policy.document import parse_policy  # what checks keys is loaded by who needs it
 
         policy = parse_policy(raw, where="the body")
-        stored = context.catalog.policies.set(name, policy, actor=context.account, now=context.registry.now())
+        stored = context.catalog.policies.set(
+            name, policy, actor=context.account, now=context.registry.now(), address=context.address
+        )
         return _whole(name, stored)
 
-    made = await context.threads.commit(write)
-    context.note("set-policy", name, detail={"digest": made["digest"]})
-    return made
+    return await context.threads.commit(write)
 
 
 @router.delete("/policies/{name}", status_code=204)

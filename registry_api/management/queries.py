@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 
 from catalog.query.check import MAX_LENGTH
 from catalog.query.named import NamedQuestion, find_named, named_questions
-from catalog.query.question import FORMATS, MEDIA_TYPES, Format, Question, Value, parse_as_of
+from catalog.query.question import FORMATS, MEDIA_TYPES, Format, Limits, Question, Value, parse_as_of
 from catalog.query.run import Answer, Asking, limits_of
 from catalog.unit_fields import Seconds
 from oci.errors import EntrepotError, InvalidInput
@@ -98,13 +98,23 @@ async def answer_query(request: Request, context: RequestContext, query: QueryIn
         "parameters": dict(question.parameters),
     }
     try:
-        with context.registry.queries.hold(settings.query_concurrency):
-            result = await _run(request, context.threads, context.catalog.query.start(question, limits, form))
+        result = await run_question(request, context, question, limits, form)
     except EntrepotError as error:
         context.note("query", query.named, outcome="refused", reason=error.message[:500], detail=detail)
         raise
     context.note("query", query.named, detail={**detail, "rows": result.rows, "bytes": result.size})
     return result
+
+
+async def run_question(
+    request: Request, context: RequestContext, question: Question, limits: Limits, form: Format
+) -> Answer:
+    """Run a question in a process of its own, in one of this process's slots; whoever calls has checked the right to it.
+
+    Raises TooManyRequests when no slot is free, and what the question fails with.
+    """
+    with context.registry.queries.hold(context.catalog.settings.query_concurrency):
+        return await _run(request, context.threads, context.catalog.query.start(question, limits, form))
 
 
 def answer_response(context: RequestContext, result: Answer, form: Format) -> Response:

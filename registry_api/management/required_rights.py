@@ -6,6 +6,7 @@ from typing import Any
 ADMINISTRATOR = "administrator"
 NONE = "none"
 _PULL, _ADMIN = "pull on the repository", "admin on the repository"
+_OF_PATH = "pull on the path"
 _LISTED = "none; lists what the caller may pull"
 
 _OF_TAGS: Mapping[str, str] = {
@@ -28,6 +29,9 @@ _OF_OPERATIONS: Mapping[tuple[str, str], str] = {
     ("get", "/api/v1/diff"): "pull on both repositories",
     ("get", "/api/v1/pins/{name}"): _PULL,
     ("get", "/api/v1/verify"): _PULL,
+    ("get", "/api/v1/sboms"): _OF_PATH,
+    ("get", "/api/v1/sboms/packages"): _OF_PATH,
+    ("get", "/api/v1/sboms/search"): _LISTED,
     ("post", "/api/v1/restore/{name}"): "push and delete on the repository",
     ("put", "/api/v1/pins/{number}/{name}"): _ADMIN,
     ("delete", "/api/v1/pins/{number}/{name}"): _ADMIN,

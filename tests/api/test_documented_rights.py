@@ -36,6 +36,9 @@ QUERIES = {
     "/api/v1/diff": "old=team/app@1&new=team/app@2",
     "/api/v1/versions/{name}": "version=1",
     "/api/v1/verify": "reference=team/app:v1",
+    "/api/v1/sboms": "reference=team/app:v1",
+    "/api/v1/sboms/packages": "reference=team/app:v1",
+    "/api/v1/sboms/search": "package=openssl",
     "/api/v1/holds": "pattern=a",
     "/api/v1/holds/decisions": f"digest=sha256:{64 * '0'}",
     "/api/v1/gates": "pattern=a&policy=release",
@@ -57,7 +60,7 @@ BODIES: dict[str, Any] = {
     "POST /api/v1/subscriptions": {"url": "https://receiver.example/"},
 }
 # Whoever asks gets a list of what they may know.
-LISTS = {"GET /api/v1/repositories", "GET /api/v1/distributions"}
+LISTS = {"GET /api/v1/repositories", "GET /api/v1/distributions", "GET /api/v1/sboms/search"}
 OPERATIONS = [
     (method, path, re.split(r"[;,]| on ", operation[RIGHT])[0])
     for method, path, operation in operations(openapi_document())

@@ -29,6 +29,7 @@ JUDGED_FURTHER = {
     *((method, "/api/v1/lifecycles") for method in ("PUT", "DELETE")),
     *((method, "/api/v1/policies/{name}") for method in ("GET", "PUT", "DELETE")),
     ("GET", "/api/v1/verify"),
+    *(("GET", f"/api/v1/sboms{end}") for end in ("", "/packages", "/search")),
     ("PUT", "/api/v1/quotas"),
     ("PUT", "/api/v1/retention/{name}"),
     *((method, "/api/v1/remotes/{key}") for method in ("GET", "PUT", "DELETE")),
@@ -86,7 +87,7 @@ def test_nobody_administers(managed: Api) -> None:
         answer = case.call()
         assert answer.status_code in {200, 400, 401, 405}
         if answer.status_code == 200:
-            assert case.path in {"/api/v1/repositories", "/api/v1/distributions"}
+            assert case.path in {"/api/v1/repositories", "/api/v1/distributions", "/api/v1/sboms/search"}
             assert case.method == "GET"
 
     cases(managed, check, 5)

@@ -25,6 +25,20 @@ def ruled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         yield api
 
 
+def test_setting_a_policy_is_an_event_wherever_it_comes_from(ruled: Api) -> None:
+    """The store writes it, so that no way of setting one can forget it; by HTTP it says from where."""
+    document = {"version": 1, "default": "allow"}
+    stored = ruled.catalog.policies.set("stored", make_policy(document, where="test"), actor="me", now=NOW)
+    sent = ruled.admin.put("/api/v1/policies/sent", json=document).json()
+    for name, actor, address, digest in (
+        ("stored", "me", "", stored.policy.digest),
+        ("sent", "admin", "127.0.0.1", sent["digest"]),
+    ):
+        (event,) = ruled.catalog.events.latest(name=name)
+        assert (event.action, event.actor, event.address) == ("set-policy", actor, address)
+        assert (event.happened_at, event.detail) == (NOW, {"digest": digest})
+
+
 @pytest.mark.parametrize(
     ("method", "url"),
     [

@@ -2,16 +2,13 @@
 
 from dataclasses import dataclass
 
-from catalog.content.documents import ImageDocuments, ReadLimit, read_documents
+from catalog.content.documents import LIMIT_OF_REQUESTS, ImageDocuments, read_documents
 from catalog.versions.snapshot import Snapshot
 from oci.digest import Digest
 from oci.errors import ManifestUnknown
 from oci.reference import ContentReference, parse_content_reference
 from registry_api.pages.framework.visible_paths import VisiblePath, read_visible_paths
 from registry_api.pages.framework.visits import Visit
-
-LIMIT = ReadLimit(layers=50, each=8 * 1024 * 1024, all=16 * 1024 * 1024)
-"""What is read for a page: two pages at a time are read for, each of which takes some ten times as much memory."""
 
 _PER_TEXT = 150
 """Bytes in memory, about."""
@@ -51,7 +48,7 @@ async def find_documents(visit: Visit, found: LookedAt) -> ImageDocuments:
     """Return what the documents about an image say; read in a turn of the caller's."""
 
     async def make() -> ImageDocuments:
-        return await visit.threads.make(read_documents, visit.catalog, found.snapshot, found.digest, LIMIT)
+        return await visit.threads.make(read_documents, visit.catalog, found.snapshot, found.digest, LIMIT_OF_REQUESTS)
 
     key = ("documents", found.path.repository, found.digest)
     return await visit.registry.responses.get(key, found.snapshot.version, visit.cost_key, make, size_in_memory)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from catalog.catalog import Catalog
+from catalog.content.documents import ReadLimit
 from catalog.content.sboms import compare_images, list_sboms, read_image_packages, read_raw_sbom
 from catalog.documents.reading import load_json
 from catalog.documents.sboms import sbom_media_type
@@ -100,8 +101,10 @@ def test_without_sboms_and_with_bad_ones(catalog: Catalog, image: Descriptor) ->
     commit_to(catalog, NAME, AddManifest(bad), operation_id="bad")
     snapshot = catalog.snapshots.get(NAME)
     assert [one.state for one in list_sboms(catalog, snapshot, image.digest)] == ["invalid"]
-    assert [one.state for one in list_sboms(catalog, snapshot, image.digest, size=3)] == ["too-large"]
-    assert list_sboms(catalog, snapshot, image.digest, layers=0) == []
+    assert [one.state for one in list_sboms(catalog, snapshot, image.digest, limit=ReadLimit(9, 3, 99))] == [
+        "too-large"
+    ]
+    assert list_sboms(catalog, snapshot, image.digest, limit=ReadLimit(0, 99, 99)) == []
     with pytest.raises(ManifestUnknown, match="whose content is here"):
         read_image_packages(catalog, snapshot, image.digest)
 

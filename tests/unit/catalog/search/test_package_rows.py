@@ -16,11 +16,13 @@ import pytest
 from catalog.blobs.lake_data import lake_place
 from catalog.catalog import Catalog
 from catalog.distributions.records import Distribution
+from catalog.query import package_ranges
 from catalog.query.named import find_named
+from catalog.query.named.served_packages import PackageRow, ask_packages_of
 from catalog.query.process import answer
 from catalog.query.question import Question, Value
 from catalog.query.run import limits_of, may_need_index
-from catalog.query.task import Task
+from catalog.query.task import Task, load_task
 from catalog.query.views import NOW, AsOf
 from catalog.search import documents
 from catalog.search.package_search import MOST_VERSIONS
@@ -28,7 +30,7 @@ from catalog.search.terms import parse_term
 from catalog.versions.changes import AddManifest, RemoveManifest, SetTag
 from oci import mediatypes
 from oci.descriptor import Descriptor
-from oci.errors import CatalogUnusable, QueryInvalid
+from oci.errors import CatalogUnusable, InvalidInput, QueryInvalid
 from tests.unit.catalog.commits.test_left_upstream import ORIGIN
 from tests.unit.catalog.conftest import commit_to, stage_blob, stage_image, stage_manifest
 from tests.unit.catalog.search.test_search import scopes
@@ -42,12 +44,18 @@ Ask = Callable[..., list[dict[str, Any]]]
 def ask(catalog: Catalog, tmp_path: Path) -> Ask:
     """Answer here, as the process of a question does, once the index is brought up."""
 
-    def run(sql: str, parameters: Mapping[str, Value] | None = None, as_of: AsOf = NOW) -> list[dict[str, Any]]:
+    def run(
+        sql: str,
+        parameters: Mapping[str, Value] | None = None,
+        as_of: AsOf = NOW,
+        within: tuple[str, ...] | None = None,
+    ) -> list[dict[str, Any]]:
         catalog.search.refresh()
         scratch = tmp_path / "scratch"
         scratch.mkdir(exist_ok=True)
-        question = Question(sql, parameters or {}, as_of)
-        answer(Task(lake_place(catalog.settings), scratch, question, limits_of(catalog.settings), "json"))
+        question = Question(sql, parameters or {}, as_of, within)
+        task = Task(lake_place(catalog.settings), scratch, question, limits_of(catalog.settings), "json")
+        answer(load_task(task.dump()))
         return list(json.loads((scratch / "answer").read_text()))
 
     return run
@@ -271,6 +279,39 @@ def test_served_images_that_hold_a_package_below_a_version(catalog: Catalog, ask
     commit_to(catalog, "team/app", RemoveManifest(sbom.digest), operation_id="removed")
     assert named("libfoo", "<1.2") == [("stable/app", "old", old.digest, "1.1-1")]  # it serves the version that had it
     assert {row["repository"] for row in ask("SELECT repository FROM packages_in('libfoo', '<1.2')")} == {"team/hidden"}
+
+
+def test_a_page_is_of_what_some_paths_serve(catalog: Catalog, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Row after row, and what other repositories have counts for no limit, by name and by package URL."""
+    for name in ("other/one", "other/two", "team/app"):
+        push_sbom(catalog, name, deb("libfoo@1", f"libfoo@2-{name[-1]}"))
+    serve(catalog, "team/also", "team/app")
+    serve(catalog, "team/old", "team/app", 1)
+    shown = [one for one in catalog.distributions.all() if one.path in ("team/also", "team/app")]
+
+    def page(package: str, last: str = "", versions: str = "", limit: int = 9) -> list[tuple[str, ...]]:
+        found = ask_packages_of(shown, package, versions, after=PackageRow.load(last), limit=limit)
+        return [(row["path"], row["version"]) for row in ask(found.sql, found.parameters, within=found.within)]
+
+    whole = [(path, version) for path in ("team/also", "team/app") for version in ("1", "2-p")]
+    for name, most in (("MOST_PLACES", 2), ("MOST_VERSIONS", 2)):
+        monkeypatch.setattr(package_ranges, name, most)
+        for package in ("libfoo", "debian/libfoo", "pkg:deb/debian/libfoo"):
+            assert page(package) == whole
+    with pytest.raises(QueryInvalid, match="more than 2"):
+        ask("SELECT * FROM packages_in('libfoo', '')")
+    assert page("libfoo", versions="<2") == whole[::2]
+    image = catalog.snapshots.get("team/app").tags["one"]
+    (sbom,) = catalog.snapshots.get("team/app").referrers[image]
+    second = PackageRow("team/also", image, "pkg:deb/debian/libfoo@2-p?arch=amd64", "2-p", sbom)
+    assert page("libfoo", second.dump(), limit=1) == whole[2:3]
+    assert page("libfoo", second._replace(purl="").dump()) == whole
+
+
+@pytest.mark.parametrize("text", ["x", "W10=", "WyJhIl0=", "bnVsbA==", "WzEsMiwzLDQsNV0=", "é", "[" * 900])
+def test_what_is_no_row_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput, match="invalid last"):
+        PackageRow.load(text)
 
 
 def test_the_question_scans_what_was_found_and_distributions_alone(catalog: Catalog, ask: Ask) -> None:
