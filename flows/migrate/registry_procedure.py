@@ -6,7 +6,6 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from catalog.catalog import Catalog
 from catalog.distributions.records import Distribution
@@ -35,7 +34,7 @@ from oci.remote.discovery.served import Served
 
 NOT_READ: Mapping[str, str] = {
     "harbor": "robot accounts of the system, labels, webhooks, replications and scans are not read",
-    "pulp": "users, roles, content guards and pull-through distributions are not read",
+    "pulp": "superusers, content guards and pull-through distributions are not read",
     "quay": "default permissions, builds, notifications, expiry of tags, mirrors, and manifests without a tag are not read",
 }
 """What of a product is never taken along, said in each plan."""
@@ -61,7 +60,9 @@ async def discover_source(job: RegistryJob) -> Inventory:
             )
         if isinstance(request, QuayMigrationRequest):
             return await discover_quay(transport, request.namespaces, access=request.access is not None)
-        return await inventory_of_pulp(transport, root=request.pulp_api, untagged=request.untagged)
+        return await inventory_of_pulp(
+            transport, root=request.pulp_api, untagged=request.untagged, access=request.access is not None
+        )
 
 
 async def plan_registry(job: RegistryJob, found: Inventory) -> RegistryPlan:
@@ -124,17 +125,12 @@ def _left_behind(request: RegistryMigrationRequest) -> Sequence[str]:
 
 def _propose(job: RegistryJob, found: Inventory, selected: Sequence[str]) -> tuple[str, Sequence[str]]:
     """Write the proposal of who may do what where one is wanted; return what it has, and what it could not have."""
-    file = _proposal_file(job.request)
+    file = job.request.access
     if file is None or found.access is None:
-        return "", () if job.request.kind == "pulp" else ("who may do what is not read; --access FILE proposes it",)
+        return "", ("who may do what is not read; --access FILE proposes it",)
     proposal = propose_access(found.access, job.request.target, selected)
     write_proposal(proposal, file, job.request.host)
     return proposal.summary(file), proposal.not_taken
-
-
-def _proposal_file(request: RegistryMigrationRequest) -> Path | None:
-    """Return the file that a proposal is written to; None where none is wanted."""
-    return None if isinstance(request, PulpMigrationRequest) else request.access
 
 
 def _taken(catalog: Catalog, target: str) -> str:
@@ -216,8 +212,8 @@ async def run_registry_migration(
     Raises what the source raises for the whole, and LocalError where this installation fails.
     """
     started, request = time.monotonic(), job.request
-    if file := _proposal_file(request):
-        check_proposal_file(file)
+    if request.access:
+        check_proposal_file(request.access)
     # 1
     plan = await plan_registry(job, await find(job))
     # 2

@@ -87,6 +87,7 @@ class PulpMigrationRequest(RegistryMigrationForm):
         pattern=r"^(/[A-Za-z0-9._~-]+)*/?$",
     )
     untagged: Untagged = False
+    access: AccessFile = None
 
 
 class QuayMigrationRequest(RegistryMigrationForm):

@@ -24,7 +24,8 @@ from oci.remote.transport import RemoteTransport
 
 ROOT = "/pulp/api/v3/"
 _STATUS = f"{ROOT}status/"
-_DOMAINS = "/pulp/default/api/v3/domains/?limit=100"
+DEFAULT_DOMAIN = "/pulp/default/api/v3/"
+_DOMAINS = f"{DEFAULT_DOMAIN}domains/?limit=100"
 _DISTRIBUTIONS = "distributions/container/container/?limit=100"
 _DOMAIN = re.compile(r"[A-Za-z0-9_-]{1,200}")
 
@@ -33,11 +34,12 @@ _DOMAIN = re.compile(r"[A-Za-z0-9_-]{1,200}")
 class PulpDistribution:
     """What a distribution serves, and the API's own addresses of it, of its namespace, and of the repository or its one version.
 
-    `root` is where the API of its domain is.
+    `root` is where the API of its domain is; `project` the first part of the path, behind a domain the first two.
     """
 
     served: Served
     root: str
+    project: str
     href: str = ""
     namespace: str = ""
     repository: str = ""
@@ -171,8 +173,10 @@ def _distribution(entry: Mapping[str, object], root: str, domain: str, host: str
         str(entry.get("description") or ""),
         labels_of(entry, "pulp_labels", host),
     )
+    base = str(entry.get("base_path"))
+    project = served.path.removesuffix(base) + base.partition("/")[0]
     names = ("pulp_href", "namespace", "repository", "repository_version")
-    return PulpDistribution(served, root, *(address(entry.get(name)) for name in names))
+    return PulpDistribution(served, root, project, *(address(entry.get(name)) for name in names))
 
 
 def address(value: object) -> str:

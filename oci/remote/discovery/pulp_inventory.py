@@ -1,4 +1,4 @@
-"""What a Pulp holds and how it is set up, for a migration: distributions, sources, manifests without a tag.
+"""What a Pulp holds and how it is set up, for a migration: distributions, sources, manifests without a tag, access.
 
 Source: Pulp's REST API and Pulp Container's: `distributions`, `repositories`, `content/container/manifests`, `…/tags`.
 """
@@ -9,14 +9,26 @@ from urllib.parse import quote
 from oci.digest import Digest
 from oci.errors import RemoteNotFound
 from oci.remote.discovery.bounds import BoundedReasons, BoundedRemarks, EntryTally
+from oci.remote.discovery.foreign_access import ForeignAccess
 from oci.remote.discovery.inventory import REFUSALS, Inventory, read_digests
-from oci.remote.discovery.pulp import PulpDistribution, address, list_distributions, list_results
+from oci.remote.discovery.pulp import (
+    DEFAULT_DOMAIN,
+    ROOT,
+    PulpDistribution,
+    address,
+    list_distributions,
+    list_results,
+)
+from oci.remote.discovery.pulp_access import read_pulp_access
 from oci.remote.discovery.pulp_sources import read_sources
 from oci.remote.transport import RemoteTransport
 
 
-async def inventory_of_pulp(transport: RemoteTransport, *, root: str = "", untagged: bool = False) -> Inventory:
-    """Read the distributions of a Pulp, and what its remotes sync from; with `untagged` the manifests without a tag.
+async def inventory_of_pulp(
+    transport: RemoteTransport, *, root: str = "", untagged: bool = False, access: bool = False
+) -> Inventory:
+    """Read the distributions of a Pulp, and what its remotes sync from; with `untagged` the manifests without a tag, with
+    `access` who may do what.
 
     Raises what `list_distributions` raises; what else may not be read is a remark.
     """
@@ -29,10 +41,16 @@ async def inventory_of_pulp(transport: RemoteTransport, *, root: str = "", untag
     for one in listing.roots:
         await read_sources(transport, one, remarks)
     without_tag = await _read_untagged(transport, listing.distributions, remarks, tally) if untagged else {}
+    found = ForeignAccess() if access else None
+    if found is not None:
+        # Users are the same in all domains.
+        place = DEFAULT_DOMAIN if DEFAULT_DOMAIN in listing.roots else next(iter(listing.roots), ROOT)
+        await read_pulp_access(transport, place, listing.distributions, found, remarks, tally)
     return Inventory(
         tuple(one.served for one in listing.distributions),
         left_out,
         tuple(remarks),
+        access=found,
         untagged=without_tag,
     )
 

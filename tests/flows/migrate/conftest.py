@@ -27,11 +27,13 @@ from flows.sync_many.chunk import ChunkJob, sync_repositories
 from flows.sync_many.report import RepositoryOutcome
 from oci.manifest import Manifest
 from tests.flows.conftest import home_of
-from tests.flows.migrate.products import Api, Product
+from tests.flows.migrate.products import LOGIN, Api, Product
+from tests.flows.migrate.pulp_product import Pulp
 from tests.mirror import upload
 from tests.servers import Children, DockerRegistry, start_docker_registry
 
 Start = Callable[[Api], AbstractContextManager[Product]]
+StartPulp = Callable[..., AbstractContextManager[Product]]
 NAMES = ("team/app", "team/tools/cli", "open/site", "pro/x")
 FromFolder = Callable[..., MigrationResult]
 FromRegistry = Callable[..., MigrationResult]
@@ -121,3 +123,23 @@ def product(registry: DockerRegistry, images: dict[str, Manifest]) -> Start:
 
 def outcomes(result: MigrationResult) -> dict[str, str]:
     return {one.planned.target or one.planned.name: one.outcome for one in result.repositories}
+
+
+@pytest.fixture
+def pulp(product: Start) -> StartPulp:
+    """Starts a Pulp with these paths, private or not, before the registry."""
+
+    @contextmanager
+    def start(paths: dict[str, bool], **fields: object) -> Iterator[Product]:
+        hosts: list[str] = []
+        with product(Pulp(lambda: hosts[0], paths, **fields)) as running:  # type: ignore[arg-type]
+            hosts.append(running.host)
+            yield running
+
+    return start
+
+
+@pytest.fixture
+def migrate(from_registry: FromRegistry) -> Callable[..., MigrationResult]:
+    """Migrates from a Pulp with its login."""
+    return lambda running, **fields: from_registry("pulp", running.host, logins={running.host: LOGIN}, **fields)

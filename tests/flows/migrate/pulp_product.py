@@ -10,6 +10,19 @@ from tests.flows.migrate.products import ApiReply, Query, has_login
 
 ROOT = "/pulp/api/v3/"
 Entry = dict[str, object]
+_OF_DISTRIBUTIONS = ("pull_containerdistribution", "push_containerdistribution", "delete_containerdistribution")
+_OF_NAMESPACES = tuple(f"namespace_{one}" for one in _OF_DISTRIBUTIONS)
+ROLES: Mapping[str, Sequence[str]] = {
+    "container.containerdistribution_creator": ("add_containerdistribution",),
+    "container.containerdistribution_owner": ("view_containerdistribution", *_OF_DISTRIBUTIONS),
+    "container.containerdistribution_collaborator": _OF_DISTRIBUTIONS[:2],
+    "container.containerdistribution_consumer": _OF_DISTRIBUTIONS[:1],
+    "container.containernamespace_owner": ("view_containernamespace", *_OF_NAMESPACES),
+    "container.containernamespace_collaborator": _OF_NAMESPACES,
+    "container.containernamespace_consumer": _OF_NAMESPACES[:1],
+    "container.containerrepository_owner": ("modify_content_containerrepository",),
+    "house.pusher": _OF_DISTRIBUTIONS[1:2],
+}
 
 
 @dataclass
@@ -35,6 +48,10 @@ class Pulp:
     """Paths that serve one version of their repository."""
     fields: dict[str, Entry] = field(default_factory=dict)
     """What else a distribution says, by its path."""
+    users: list[Entry] = field(default_factory=list)
+    groups: list[Entry] = field(default_factory=list)
+    granted: dict[str, list[Entry]] = field(default_factory=dict)
+    """Roles by the place of who has them: users/2, groups/1."""
 
     def __call__(self, path: str, query: Query, headers: Mapping[str, str]) -> ApiReply | None:
         if not path.startswith(ROOT):
@@ -43,6 +60,9 @@ class Pulp:
             return ApiReply({"detail": "Authentication credentials were not provided."}, 403)
         kind = path.removeprefix(ROOT)
         entries = self._content(kind, query) if kind.startswith("content/") else self._lists().get(kind)
+        if kind.endswith("/roles/"):
+            wanted = query["role__in"].split(",")
+            entries = [one for one in self.granted.get(kind.removesuffix("/roles/"), []) if one["role"] in wanted]
         if entries is None:
             return None
         start, size = int(query.get("offset", "0")), min(int(query.get("limit", "100")), self.most)
@@ -73,13 +93,13 @@ class Pulp:
         return {
             "distributions/container/container/": [
                 {
-                    "pulp_href": f"{ROOT}distributions/container/container/{number}/",
+                    "pulp_href": of_distribution(number),
                     "base_path": name,
                     "name": name.replace("/", "-"),
                     "repository": None if name in self.pinned else self._repository(name),
                     "repository_version": f"{self._repository(name)}versions/2/" if name in self.pinned else None,
                     "registry_path": f"{self.host()}/{name}",
-                    "namespace": f"{ROOT}pulp_container/namespaces/{name.partition('/')[0]}/",
+                    "namespace": of_namespace(name.partition("/")[0]),
                     "private": private,
                     "description": f"about {name}",
                     "pulp_labels": {"team": "platform"},
@@ -97,6 +117,12 @@ class Pulp:
                     "exclude_tags": None,
                     "policy": "on_demand",
                 }
+            ],
+            "users/": self.users,
+            "groups/": self.groups,
+            "roles/": [
+                {"name": name, "permissions": [f"container.{one}" for one in permissions], "locked": True}
+                for name, permissions in ROLES.items()
             ],
             "repositories/container/container/": repositories["container"],
             "repositories/container/container-push/": repositories["container-push"],
@@ -126,3 +152,34 @@ class Pulp:
 
 def manifest_href(digest: str) -> str:
     return f"{ROOT}content/container/manifests/{digest.removeprefix('sha256:')}/"
+
+
+def pulp_user(number: int, name: str, *groups: str, is_active: bool = True) -> Entry:
+    """A user as Pulp lists one; an API that gives the password away is not believed to be right."""
+    return {
+        "pulp_href": f"{ROOT}users/{number}/",
+        "id": number,
+        "username": name,
+        "password": "hash-of-a-secret",
+        "is_staff": False,
+        "is_active": is_active,
+        "groups": [{"name": one, "pulp_href": f"{ROOT}groups/1/"} for one in groups],
+    }
+
+
+def pulp_group(number: int, name: str) -> Entry:
+    return {"pulp_href": f"{ROOT}groups/{number}/", "id": number, "name": name}
+
+
+def granted(role: str, content_object: object = None, **fields: object) -> Entry:
+    """A role of a user or group for an object, by default for everything."""
+    named = role if "." in role else f"container.container{role}"
+    return {"role": named, "content_object": content_object, "domain": None, "description": None, **fields}
+
+
+def of_distribution(number: int) -> str:
+    return f"{ROOT}distributions/container/container/{number}/"
+
+
+def of_namespace(name: str) -> str:
+    return f"{ROOT}pulp_container/namespaces/{name}/"

@@ -1,42 +1,20 @@
 """Migrations from a Pulp as it documents its API, before a real docker-registry."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
 
 import pytest
 
 from catalog.catalog import Catalog
 from flows.migrate.report import MigrationResult
 from oci.manifest import Manifest
-from tests.flows.migrate.conftest import FromRegistry, Start, outcomes
-from tests.flows.migrate.products import LOGIN, ApiReply, Product, Query, denied
+from tests.flows.migrate.conftest import FromRegistry, Start, StartPulp, outcomes
+from tests.flows.migrate.products import LOGIN, ApiReply, Query, denied
 from tests.flows.migrate.pulp_product import ROOT, Pulp, PulpContent, manifest_href
 from tests.mirror import upload
 from tests.servers import DockerRegistry
 
-StartPulp = Callable[..., AbstractContextManager[Product]]
 MANIFESTS, TAGS = f"{ROOT}content/container/manifests/", f"{ROOT}content/container/tags/"
 GONE = f"sha256:{'ab' * 32}"
-
-
-@pytest.fixture
-def pulp(product: Start) -> StartPulp:
-    """Starts a Pulp with these paths, private or not, before the registry."""
-
-    @contextmanager
-    def start(paths: dict[str, bool], **fields: object) -> Iterator[Product]:
-        hosts: list[str] = []
-        with product(Pulp(lambda: hosts[0], paths, **fields)) as running:  # type: ignore[arg-type]
-            hosts.append(running.host)
-            yield running
-
-    return start
-
-
-@pytest.fixture
-def migrate(from_registry: FromRegistry) -> Callable[..., MigrationResult]:
-    """Migrates from a Pulp with its login."""
-    return lambda running, **fields: from_registry("pulp", running.host, logins={running.host: LOGIN}, **fields)
 
 
 def test_a_pulp_moves_in_and_its_sources_are_told(
