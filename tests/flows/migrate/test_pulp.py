@@ -164,7 +164,7 @@ def unlisted(path: str, _query: Query) -> ApiReply | None:
         (lambda path, _query: ApiReply({"results": [7]}) if path == TAGS else None, "no list of objects"),
         (
             lambda path, _query: ApiReply({"results": [], "next": "http://["}) if path == TAGS else None,
-            "where the next",
+            "breaks off",
         ),
         (lambda path, _query: ApiReply(b" " * 40_000_000) if path == TAGS else None, "bytes"),
     ],

@@ -469,6 +469,11 @@ def test_secrets_are_no_parameters() -> None:
         HarborMigrationRequest.model_validate({"kind": "harbor", "url": "https://harbor.example/c/"})
 
 
+def test_a_quay_has_no_option_for_manifests_without_a_tag() -> None:
+    with pytest.raises(ValidationError, match="untagged"):
+        QuayMigrationRequest.model_validate({"kind": "quay", "url": "https://quay.example", "untagged": True})
+
+
 def test_paths_that_serve_something_else_here_are_told_and_stay(
     product: Start, from_registry: FromRegistry, catalog: Catalog
 ) -> None:
