@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 
 import yaml  # type: ignore[import-untyped]  # it carries no types
@@ -76,7 +77,7 @@ def _clash(one: SubjectKind, other: SubjectKind) -> bool:
 def propose_access(found: ForeignAccess, target: Callable[[str], str], paths: Iterable[str]) -> AccessProposal:
     """Return the proposal for the repositories that are migrated, by their paths there; `target` gives their names here."""
     names, selected = _Names(), set(paths)
-    projects = {path.partition("/")[0] for path in selected}
+    projects = {above for path in selected for above in accumulate(path.split("/"), "{}/{}".format)}
     rules: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for role in found.roles:
         if role.repository not in selected if role.repository else role.project not in projects:

@@ -9,7 +9,9 @@ from flows.engine.flows import flow
 from flows.engine.tasks import task
 from flows.migrate import registry_procedure
 from flows.migrate.comparison import Compared
-from flows.migrate.registry_procedure import Outcomes, RegistryJob, RegistryPlan, run_registry_migration
+from flows.migrate.registry_comparison import compare_registry
+from flows.migrate.registry_job import Outcomes, RegistryJob, RegistryPlan
+from flows.migrate.registry_procedure import run_registry_migration
 from flows.migrate.registry_request import (
     HarborMigrationRequest,
     PulpMigrationRequest,
@@ -48,7 +50,7 @@ async def _settle(job: RegistryJob, plan: RegistryPlan, targets: Sequence[str]) 
 async def _compare(job: RegistryJob, plan: RegistryPlan, outcomes: Outcomes) -> Mapping[str, Compared | str]:
     """Compare the source's tags with what is served."""
     async with upstream_slot(job.request.host):
-        return await registry_procedure.compare_registry(job, plan, outcomes)
+        return await compare_registry(job, plan, outcomes)
 
 
 async def _sync(job: RegistryJob, syncs: Sequence[SyncRequest]) -> Outcomes:

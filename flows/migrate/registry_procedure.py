@@ -4,21 +4,18 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from catalog.catalog import Catalog
 from catalog.distributions.records import Distribution
 from catalog.path_patterns import select_paths
-from catalog.quotas.quotas import Quota
-from catalog.remotes.clients import Upstreams
 from catalog.remotes.options import value_of_reference
-from catalog.retention.rules import RetentionRule
-from catalog.units import format_size
 from flows.migrate.access_proposal import check_proposal_file, propose_access, write_proposal
-from flows.migrate.comparison import Compared, compare_served
+from flows.migrate.comparison import Compared
 from flows.migrate.foreign_rules import map_immutability, map_quotas, map_retention
+from flows.migrate.registry_comparison import compare_registry
+from flows.migrate.registry_job import Outcomes, RegistryJob, RegistryPlan
 from flows.migrate.registry_request import (
     HarborMigrationRequest,
     PulpMigrationRequest,
@@ -26,85 +23,24 @@ from flows.migrate.registry_request import (
     RegistryMigrationRequest,
 )
 from flows.migrate.report import MigratedRepository, MigrationResult, PlannedRepository
-from flows.runs.failures import each
-from flows.runs.progress import Progress
 from flows.sync.request import SyncRequest
 from flows.sync_many.report import RepositoryOutcome
-from oci.digest import Digest
-from oci.errors import EntrepotError, LocalError, NameInvalid, RemoteNotFound
-from oci.reference import is_tag
+from oci.errors import LocalError, NameInvalid
 from oci.remote.discovery.harbor import discover_harbor
 from oci.remote.discovery.inventory import Inventory
-from oci.remote.discovery.pulp_sources import inventory_of_pulp
+from oci.remote.discovery.pulp_inventory import inventory_of_pulp
 from oci.remote.discovery.quay import discover_quay
 from oci.remote.discovery.served import Served
 
 NOT_READ: Mapping[str, str] = {
     "harbor": "robot accounts of the system, labels, webhooks, replications and scans are not read",
-    "pulp": "users, roles, content guards, pull-through distributions, and manifests without a tag are not read",
+    "pulp": "superusers, content guards and pull-through distributions are not read",
     "quay": "default permissions, builds, notifications, expiry of tags, mirrors, and manifests without a tag are not read",
 }
 """What of a product is never taken along, said in each plan."""
 
 
-@dataclass(frozen=True, slots=True)
-class RegistryPlan:
-    """What is migrated: `wanted` by the name here. `immutable` are globs of tags by that name, `retention` rules for here."""
-
-    wanted: Mapping[str, Served]
-    planned: tuple[PlannedRepository, ...]
-    not_selected: tuple[str, ...] = ()
-    immutable: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    retention: tuple[RetentionRule, ...] = ()
-    not_taken: tuple[str, ...] = ()
-    quotas: tuple[Quota, ...] = ()
-    proposed: str = ""
-    untagged: Mapping[str, tuple[Digest, ...]] = field(default_factory=dict)
-
-    @property
-    def taken(self) -> tuple[str, ...]:
-        """Return in words what is taken along besides content."""
-        closed = sum(one.private for one in self.planned if one.target)
-        said = [f"privacy: {closed} of {len(self.wanted)} repositories are private"] if closed else []
-        said += [f"immutable tags of {path}: {' '.join(globs)}" for path, globs in sorted(self.immutable.items())]
-        said += [f"retention rule {one.name} for {one.pattern}" for one in self.retention]
-        said += [f"quota of {one.pattern}: {format_size(one.max_bytes or 0)}" for one in self.quotas]
-        return (*said, self.proposed) if self.proposed else tuple(said)
-
-
-class RegistryJob:
-    """One migration from a registry under way. Use it within one event loop.
-
-    `run_id` is what a version is made once for, `flow_run_id` what Prefect knows the run by, by default the same.
-
-    No dataclass, so that Prefect does not walk through it looking for other tasks' results.
-    """
-
-    def __init__(
-        self,
-        request: RegistryMigrationRequest,
-        catalog: Catalog,
-        upstreams: Upstreams,
-        run_id: str,
-        progress: Progress,
-        *,
-        flow_run_id: str | None = None,
-    ) -> None:
-        self.flow_run_id = run_id if flow_run_id is None else flow_run_id
-        self.request, self.catalog, self.upstreams, self.run_id = request, catalog, upstreams, run_id
-        self.progress = progress
-        self.progress.waits = upstreams.waiting
-        self.chunks = 0
-        self.notes: list[str] = []
-
-    @property
-    def actor(self) -> str:
-        """Return the flow's name, under which what it changes is noted."""
-        return f"migrate-{self.request.kind}"
-
-
 Discover = Callable[[RegistryJob], Awaitable[Inventory]]
-Outcomes = Mapping[str, RepositoryOutcome]
 SyncAll = Callable[[RegistryJob, Sequence[SyncRequest]], Awaitable[Outcomes]]
 Settle = Callable[[RegistryJob, RegistryPlan, Sequence[str]], Awaitable[None]]
 CompareAll = Callable[[RegistryJob, RegistryPlan, Outcomes], Awaitable[Mapping[str, Compared | str]]]
@@ -124,7 +60,9 @@ async def discover_source(job: RegistryJob) -> Inventory:
             )
         if isinstance(request, QuayMigrationRequest):
             return await discover_quay(transport, request.namespaces, access=request.access is not None)
-        return await inventory_of_pulp(transport, root=request.pulp_api)
+        return await inventory_of_pulp(
+            transport, root=request.pulp_api, untagged=request.untagged, access=request.access is not None
+        )
 
 
 async def plan_registry(job: RegistryJob, found: Inventory) -> RegistryPlan:
@@ -180,24 +118,19 @@ def _plan(job: RegistryJob, found: Inventory) -> RegistryPlan:
 def _left_behind(request: RegistryMigrationRequest) -> Sequence[str]:
     """Return what this migration reads nothing of."""
     said = [NOT_READ[request.kind]]
-    if isinstance(request, HarborMigrationRequest) and not request.untagged:
-        said.append("artifacts without a tag stay behind; --untagged takes them along")
+    if isinstance(request, HarborMigrationRequest | PulpMigrationRequest) and not request.untagged:
+        said.append("manifests without a tag stay behind; --untagged takes them along")
     return said
 
 
 def _propose(job: RegistryJob, found: Inventory, selected: Sequence[str]) -> tuple[str, Sequence[str]]:
     """Write the proposal of who may do what where one is wanted; return what it has, and what it could not have."""
-    file = _proposal_file(job.request)
+    file = job.request.access
     if file is None or found.access is None:
-        return "", () if job.request.kind == "pulp" else ("who may do what is not read; --access FILE proposes it",)
+        return "", ("who may do what is not read; --access FILE proposes it",)
     proposal = propose_access(found.access, job.request.target, selected)
     write_proposal(proposal, file, job.request.host)
     return proposal.summary(file), proposal.not_taken
-
-
-def _proposal_file(request: RegistryMigrationRequest) -> Path | None:
-    """Return the file that a proposal is written to; None where none is wanted."""
-    return None if isinstance(request, PulpMigrationRequest) else request.access
 
 
 def _taken(catalog: Catalog, target: str) -> str:
@@ -264,50 +197,6 @@ def _settle(job: RegistryJob, plan: RegistryPlan, targets: Sequence[str]) -> Non
             job.notes.append(f"the quota of {quota.pattern} here says something else, and stays as it is")
 
 
-async def compare_registry(job: RegistryJob, plan: RegistryPlan, outcomes: Outcomes) -> Mapping[str, Compared | str]:
-    """Ask once more where the source's tags point, and compare that with what is served; a text says why that cannot be."""
-    compared: dict[str, Compared | str] = {}
-    slots = asyncio.Semaphore(job.request.at_once)
-
-    async def compare(target: str) -> None:
-        async with slots:
-            try:
-                tags = await _tags_at_source(job, plan.wanted[target].path)
-            except LocalError:
-                raise
-            except EntrepotError as error:
-                compared[target] = f"cannot be compared: {error.message}"
-                return
-        skipped = outcomes[target].failed.keys()
-        digests = plan.untagged.get(target, ())
-        compared[target] = await asyncio.to_thread(compare_served, job.catalog, target, tags, digests, skipped=skipped)
-
-    await asyncio.to_thread(job.catalog.snapshots.refresh)
-    job.progress.begin("comparing", len(outcomes))
-    await asyncio.gather(*(compare(target) for target in outcomes))
-    return compared
-
-
-async def _tags_at_source(job: RegistryJob, path: str) -> dict[str, Digest]:
-    repository = await job.upstreams.repository(job.request.remote(path))
-    try:
-        names = [tag async for tag in repository.tags() if is_tag(tag)]
-    except RemoteNotFound:
-        return {}
-    tags: dict[str, Digest] = {}
-    failed: dict[str, EntrepotError] = {}
-    slots = asyncio.Semaphore(job.catalog.settings.copy_concurrency)
-
-    async def resolve(tag: str) -> None:
-        async with slots:
-            tags[tag] = (await repository.resolve(tag)).digest
-
-    await each(names, resolve, failed)
-    for error in failed.values():
-        raise error
-    return tags
-
-
 async def run_registry_migration(
     job: RegistryJob,
     *,
@@ -323,8 +212,8 @@ async def run_registry_migration(
     Raises what the source raises for the whole, and LocalError where this installation fails.
     """
     started, request = time.monotonic(), job.request
-    if file := _proposal_file(request):
-        check_proposal_file(file)
+    if request.access:
+        check_proposal_file(request.access)
     # 1
     plan = await plan_registry(job, await find(job))
     # 2

@@ -25,6 +25,8 @@ def _check_url(text: str) -> str:
     return text
 
 
+Untagged = Annotated[bool, Field(title="Untagged", description="Take manifests along that no tag leads to.")]
+
 AccessFile = Annotated[
     Path | None,
     Option("--access", metavar="FILE", absolute=True),
@@ -68,7 +70,7 @@ class HarborMigrationRequest(RegistryMigrationForm):
     rules: Annotated[bool, Option("--rules/--no-rules")] = Field(
         default=True, title="Rules", description="Take rules of retention and immutability, and quotas along."
     )
-    untagged: bool = Field(default=False, title="Untagged", description="Take artifacts along that no tag leads to.")
+    untagged: Untagged = False
     access: AccessFile = None
 
 
@@ -84,6 +86,8 @@ class PulpMigrationRequest(RegistryMigrationForm):
         json_schema_extra={"pattern": r"^(/[A-Za-z0-9._~-]+)*/?$"},
         pattern=r"^(/[A-Za-z0-9._~-]+)*/?$",
     )
+    untagged: Untagged = False
+    access: AccessFile = None
 
 
 class QuayMigrationRequest(RegistryMigrationForm):

@@ -18,13 +18,13 @@ from tests.flows.migrate.products import (
     Harbor,
     HarborProject,
     Product,
-    Pulp,
     Quay,
     Query,
     harbor_member,
     quay_repository,
     tag_rule,
 )
+from tests.flows.migrate.pulp_product import Pulp
 from tests.folders import write_layout, write_repository
 from tests.forward_proxy import forward_proxy
 from tests.homes import new_home

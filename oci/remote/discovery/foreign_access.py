@@ -10,7 +10,10 @@ ForeignAction = Literal["pull", "push", "delete"]
 
 @dataclass(frozen=True, slots=True)
 class ForeignRole:
-    """What a subject may do in a project, or in one `repository` of it, by its path. `role` is the product's word."""
+    """What a subject may do in a project, or in one `repository` of it, by its path. `role` is the product's word.
+
+    A project is what all paths in it begin with, one part or more.
+    """
 
     kind: SubjectKind
     name: str

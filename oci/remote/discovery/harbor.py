@@ -8,20 +8,17 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from oci.digest import Digest
-from oci.errors import NameInvalid, RemoteCorrupt, RemoteNotFound, RemoteRefused, RemoteUnauthorized
+from oci.errors import NameInvalid, RemoteCorrupt
 from oci.reference import parse_name
 from oci.remote.discovery.bounds import BoundedReasons, BoundedRemarks, EntryTally
 from oci.remote.discovery.foreign_access import ForeignAccess
-from oci.remote.discovery.harbor_projects import read_project_access, read_quota, read_untagged
-from oci.remote.discovery.inventory import Inventory, TagRule, fetch_json, read_lists
+from oci.remote.discovery.harbor_projects import list_untagged, read_project_access, read_quota
+from oci.remote.discovery.inventory import REFUSALS, Inventory, TagRule, fetch_json, read_digests, read_lists
 from oci.remote.discovery.served import Served
 from oci.remote.transport import RemoteTransport
 
 API = "/api/v2.0"
 _PAGE = "page=1&page_size=100"
-_NO_RIGHTS = (RemoteUnauthorized, RemoteNotFound, RemoteRefused, RemoteCorrupt)
-"""What one project may answer without spoiling the others; an error that may pass spoils all, and is tried again."""
-
 _NUMBERED = frozenset({"latestPushedK", "latestPulledN", "nDaysSinceLastPush", "nDaysSinceLastPull"})
 
 
@@ -57,7 +54,7 @@ async def discover_harbor(
             continue
         try:
             await _read_project(transport, name, project, found, rules=rules, untagged=untagged)
-        except _NO_RIGHTS as error:
+        except REFUSALS as error:
             found.tally.check()
             found.left_out[name[:300]] = error.message
     return Inventory(
@@ -94,7 +91,8 @@ async def _read_project(
     number = project.get("project_id")
     key = str(number) if isinstance(number, int) else quote(name, safe="")
     for one in served if untagged else ():
-        if digests := await read_untagged(transport, one.path, found.tally):
+        listed_untagged = list_untagged(transport, one.path, found.tally)
+        if digests := await read_digests(listed_untagged, one.path, found.remarks, found.tally):
             found.untagged[one.path] = digests
     if rules:
         await _read_rules(transport, name, key, metadata, found)
@@ -126,14 +124,14 @@ async def _read_rules(
         async for rule in read_lists(transport, f"{API}/projects/{key}/immutabletagrules?{_PAGE}", found.tally):
             if not rule.get("disabled"):
                 found.immutable += _rules_of(rule, name, found.tally)
-    except _NO_RIGHTS as error:
+    except REFUSALS as error:
         found.tally.check()
         found.remarks.append(f"immutability of project {name}: {error.message}")
     policy = str(metadata.get("retention_id") or "")
     if policy.isdecimal() and policy.isascii():
         try:
             document, _response = await fetch_json(transport, f"{API}/retentions/{policy[:20]}")
-        except _NO_RIGHTS as error:
+        except REFUSALS as error:
             found.remarks.append(f"retention of project {name}: {error.message}")
             return
         listed = document.get("rules") if isinstance(document, dict) else None

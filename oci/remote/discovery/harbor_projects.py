@@ -3,19 +3,16 @@
 Source: Harbor's API v2.0 (swagger.yaml): projects/{id}/summary, projects/{id}/members, robots, artifacts.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from urllib.parse import quote
 
-from oci.digest import Digest
-from oci.errors import DigestInvalid, RemoteCorrupt, RemoteNotFound, RemoteRefused, RemoteUnauthorized
 from oci.remote.discovery.bounds import EntryTally
 from oci.remote.discovery.foreign_access import ForeignAccess, ForeignAction, ForeignRole, known_actions
-from oci.remote.discovery.inventory import fetch_json, read_lists
+from oci.remote.discovery.inventory import REFUSALS, fetch_json, read_lists
 from oci.remote.transport import RemoteTransport
 
 API = "/api/v2.0"
 _PAGE = "page=1&page_size=100"
-_NO_RIGHTS = (RemoteUnauthorized, RemoteNotFound, RemoteRefused, RemoteCorrupt)
 _ROLES: Mapping[int, tuple[str, tuple[ForeignAction, ...]]] = {
     1: ("projectAdmin", ("pull", "push", "delete")),
     2: ("developer", ("pull", "push")),
@@ -29,7 +26,7 @@ async def read_quota(transport: RemoteTransport, project: str, key: str, remarks
     """Return how many bytes a project may hold; 0: it has no limit, or the login may not read it, which is a remark."""
     try:
         document, _response = await fetch_json(transport, f"{API}/projects/{key}/summary")
-    except _NO_RIGHTS as error:
+    except REFUSALS as error:
         remarks.append(f"quota of project {project}: {error.message}")
         return 0
     quota = document.get("quota") if isinstance(document, dict) else None
@@ -38,21 +35,14 @@ async def read_quota(transport: RemoteTransport, project: str, key: str, remarks
     return size if isinstance(size, int) and not isinstance(size, bool) and 0 < size < 2**53 else 0
 
 
-async def read_untagged(transport: RemoteTransport, path: str, tally: EntryTally) -> list[Digest]:
-    """Return the artifacts of a repository that no tag leads to; those within an index are not listed. Raise RemoteCorrupt."""
+async def list_untagged(transport: RemoteTransport, path: str, tally: EntryTally) -> AsyncIterator[object]:
+    """Yield the digests of artifacts that no tag leads to, as they stand; those within an index are not listed."""
     project, _, name = path.partition("/")
     twice = quote(quote(name, safe=""), safe="")  # as its API wants the name of a repository
     listed = f"{API}/projects/{quote(project, safe='')}/repositories/{twice}/artifacts?{_PAGE}&q={quote('tags=nil', safe='')}"
-    found: list[Digest] = []
     async for artifact in read_lists(transport, listed, tally):
         if not artifact.get("tags"):
-            try:
-                found.append(Digest.parse(str(artifact.get("digest"))))
-            except DigestInvalid:
-                raise RemoteCorrupt(
-                    f"lists an artifact of {path} that has no digest", registry=transport.host
-                ) from None
-    return found
+            yield artifact.get("digest")
 
 
 async def read_project_access(
@@ -62,7 +52,7 @@ async def read_project_access(
     try:
         async for member in read_lists(transport, f"{API}/projects/{number}/members?{_PAGE}", tally):
             _take_member(member, project, access, remarks)
-    except _NO_RIGHTS as error:
+    except REFUSALS as error:
         tally.check()
         remarks.append(f"members of project {project}: {error.message}")
     if not number.isdecimal():
@@ -72,7 +62,7 @@ async def read_project_access(
     try:
         async for robot in read_lists(transport, f"{API}/robots?{_PAGE}&q={wanted}", tally):
             _take_robot(robot, project, access, remarks)
-    except _NO_RIGHTS as error:
+    except REFUSALS as error:
         tally.check()
         remarks.append(f"robot accounts of project {project}: {error.message}")
 

@@ -1,13 +1,13 @@
 """What another product's registry holds, and how it is set up: into this form the APIs of Harbor, Quay and Pulp are read."""
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import httpx
 
 from oci.digest import Digest
-from oci.errors import RemoteCorrupt, RemoteRefused
+from oci.errors import DigestInvalid, RemoteCorrupt, RemoteNotFound, RemoteRefused, RemoteUnauthorized
 from oci.remote.discovery.bounds import EntryTally
 from oci.remote.discovery.foreign_access import ForeignAccess
 from oci.remote.discovery.served import Served
@@ -16,6 +16,8 @@ from oci.remote.transport import RemoteTransport
 
 MAX_PAGES = 10_000
 SCOPE = "registry:catalog:*"
+REFUSALS = (RemoteUnauthorized, RemoteNotFound, RemoteRefused, RemoteCorrupt)
+"""What one part may answer without spoiling the others; an error that may pass spoils all, and is tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +113,18 @@ def next_at_home(response: httpx.Response, host: str) -> str | None:
                 raise RemoteRefused(f"says that its list goes on at {where}, where it is not read", registry=host)
             return url.raw_path.decode("ascii")
     return None
+
+
+async def read_digests(listed: AsyncIterable[object], path: str, remarks: list[str], tally: EntryTally) -> list[Digest]:
+    """Return digests of manifests without a tag; what is no digest is a remark, and so is a list that cannot be read."""
+    found: dict[Digest, None] = {}
+    try:
+        async for value in listed:
+            try:
+                found[Digest.parse(str(value))] = None
+            except DigestInvalid:
+                remarks.append(f"a manifest of {path} without a tag has no digest, and stays behind")
+    except REFUSALS as error:
+        tally.check()
+        remarks.append(f"manifests of {path} without a tag: {error.message}")
+    return list(found)

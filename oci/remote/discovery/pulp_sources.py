@@ -3,40 +3,27 @@
 Source: Pulp Container's REST API: `remotes/container/container/`, `repositories/container/container/`, `distributions`.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 
-from oci.errors import RemoteCorrupt, RemoteNotFound, RemoteRefused, RemoteUnauthorized
-from oci.remote.discovery.bounds import BoundedRemarks
-from oci.remote.discovery.inventory import Inventory
-from oci.remote.discovery.pulp import ROOT, discover_pulp
-from oci.remote.discovery.served import entries, read_pages
+from oci.remote.discovery.inventory import REFUSALS
+from oci.remote.discovery.pulp import list_results
 from oci.remote.transport import RemoteTransport
 
-_REFUSALS = (RemoteNotFound, RemoteUnauthorized, RemoteRefused, RemoteCorrupt)
 
-
-async def inventory_of_pulp(transport: RemoteTransport, *, root: str = "") -> Inventory:
-    """Read the distributions of a Pulp, and what its remotes sync from, which is a remark for each.
-
-    Raises what `discover_pulp` raises; remotes that may not be read are a remark too.
-    """
-    found = await discover_pulp(transport, root=root)
-    remarks = BoundedRemarks()
-    for doubt in found.doubts:
-        remarks.append(f"the list of distributions may lack some: {doubt}")
+async def read_sources(transport: RemoteTransport, root: str, remarks: list[str]) -> None:
+    """Read what the remotes below the `root` of an API sync from, which is a remark for each; so is that it may not be read."""
     try:
-        await _read_sources(transport, root.rstrip("/") or ROOT.rstrip("/"), remarks)
-    except _REFUSALS as error:
+        await _read_remotes(transport, root, remarks)
+    except REFUSALS as error:
         remarks.append(f"where its repositories are synced from cannot be read: {error.message}")
-    return Inventory(found.served, remarks=tuple(remarks))
 
 
-async def _read_sources(transport: RemoteTransport, root: str, remarks: BoundedRemarks) -> None:
-    remotes = _listed(transport, f"{root}/remotes/container/container/")
+async def _read_remotes(transport: RemoteTransport, root: str, remarks: list[str]) -> None:
+    remotes = list_results(transport, f"{root}remotes/container/container/?limit=100")
     by_href = {str(one.get("pulp_href"))[:500]: _source_of(one) async for one in remotes}
     if not by_href:
         return
-    async for repository in _listed(transport, f"{root}/repositories/container/container/"):
+    async for repository in list_results(transport, f"{root}repositories/container/container/?limit=100"):
         source = by_href.get(str(repository.get("remote"))[:500])
         if source is None:
             continue
@@ -56,9 +43,3 @@ def _tags_of(remote: Mapping[str, object]) -> str:
         if isinstance(listed, list) and listed:
             parts.append(f"{name} {', '.join(str(one)[:130] for one in listed[:20])}")
     return f" ({'; '.join(parts)})" if parts else ""
-
-
-async def _listed(transport: RemoteTransport, path: str) -> AsyncIterator[Mapping[str, object]]:
-    async for page in read_pages(transport, f"{path}?limit=100"):
-        for one in entries(page, "results", transport.host):
-            yield one

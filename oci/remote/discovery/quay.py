@@ -3,17 +3,16 @@
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote, urlencode
 
-from oci.errors import NameInvalid, RemoteCorrupt, RemoteNotFound, RemoteRefused, RemoteUnauthorized
+from oci.errors import NameInvalid, RemoteCorrupt, RemoteUnauthorized
 from oci.reference import parse_name
 from oci.remote.discovery.bounds import BoundedReasons, BoundedRemarks, EntryTally
 from oci.remote.discovery.foreign_access import ForeignAccess
-from oci.remote.discovery.inventory import MAX_PAGES, Inventory, fetch_json
+from oci.remote.discovery.inventory import MAX_PAGES, REFUSALS, Inventory, fetch_json
 from oci.remote.discovery.quay_access import read_quay_access
 from oci.remote.discovery.served import Served
 from oci.remote.transport import RemoteTransport
 
 API = "/api/v1"
-_REFUSALS = (RemoteUnauthorized, RemoteNotFound, RemoteRefused, RemoteCorrupt)
 
 
 async def discover_quay(
@@ -33,7 +32,7 @@ async def discover_quay(
     for namespace in namespaces or await _own_namespaces(transport):
         try:
             await _read_namespace(transport, namespace, served, left_out, remarks, tally)
-        except _REFUSALS as error:
+        except REFUSALS as error:
             tally.check()
             left_out[namespace] = error.message
     found = ForeignAccess() if access else None

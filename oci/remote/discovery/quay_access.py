@@ -6,14 +6,13 @@ Source: Red Hat Quay API guide: `organization`, `team`, `permission`.
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
-from oci.errors import RemoteCorrupt, RemoteNotFound, RemoteRefused, RemoteUnauthorized
+from oci.errors import RemoteCorrupt, RemoteNotFound
 from oci.remote.discovery.bounds import EntryTally
 from oci.remote.discovery.foreign_access import ForeignAccess, ForeignAction, ForeignRole, SubjectKind
-from oci.remote.discovery.inventory import fetch_json
+from oci.remote.discovery.inventory import REFUSALS, fetch_json
 from oci.remote.transport import RemoteTransport
 
 API = "/api/v1"
-_REFUSALS = (RemoteUnauthorized, RemoteNotFound, RemoteRefused, RemoteCorrupt)
 _ROLES: Mapping[str, tuple[ForeignAction, ...]] = {
     "read": ("pull",),
     "write": ("pull", "push"),
@@ -36,14 +35,14 @@ async def read_quay_access(
             await _read_teams(transport, namespace, access, remarks, tally)
         except RemoteNotFound:
             continue  # the namespace of a user has no teams
-        except _REFUSALS as error:
+        except REFUSALS as error:
             tally.check()
             remarks.append(f"teams of {namespace}: {error.message}")
     for path in listed:
         try:
             for kind in ("user", "team"):
                 await _read_permissions(transport, path, kind, access, remarks, tally)
-        except _REFUSALS as error:
+        except REFUSALS as error:
             tally.check()
             remarks.append(f"permissions of {path}: {error.message}")
 

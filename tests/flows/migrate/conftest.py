@@ -1,7 +1,8 @@
-"""A catalogue, and migrations into it without Prefect."""
+"""A catalogue, migrations into it without Prefect, and products before a registry that has some images."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from catalog.remotes.clients import Upstreams
 from catalog.settings import read_settings
 from flows.migrate.folder_procedure import CompareFolder, FolderJob, compare_folder, run_folder_migration
 from flows.migrate.folder_request import FolderMigrationRequest
-from flows.migrate.registry_procedure import RegistryJob, run_registry_migration
+from flows.migrate.registry_job import RegistryJob
+from flows.migrate.registry_procedure import run_registry_migration
 from flows.migrate.registry_request import (
     HarborMigrationRequest,
     PulpMigrationRequest,
@@ -23,8 +25,16 @@ from flows.runs.progress import Progress
 from flows.sync.request import SyncRequest
 from flows.sync_many.chunk import ChunkJob, sync_repositories
 from flows.sync_many.report import RepositoryOutcome
+from oci.manifest import Manifest
 from tests.flows.conftest import home_of
+from tests.flows.migrate.products import LOGIN, Api, Product
+from tests.flows.migrate.pulp_product import Pulp
+from tests.mirror import upload
+from tests.servers import Children, DockerRegistry, start_docker_registry
 
+Start = Callable[[Api], AbstractContextManager[Product]]
+StartPulp = Callable[..., AbstractContextManager[Product]]
+NAMES = ("team/app", "team/tools/cli", "open/site", "pro/x")
 FromFolder = Callable[..., MigrationResult]
 FromRegistry = Callable[..., MigrationResult]
 
@@ -86,3 +96,50 @@ def from_registry(catalog: Catalog) -> FromRegistry:
         return asyncio.run(whole())
 
     return migrate
+
+
+@pytest.fixture(scope="module")
+def registry(module_children: Children) -> DockerRegistry:
+    return start_docker_registry(module_children)
+
+
+@pytest.fixture(scope="module")
+def images(registry: DockerRegistry) -> dict[str, Manifest]:
+    return {name: upload(registry, name, "v1", name) for name in NAMES}
+
+
+@pytest.fixture
+def product(registry: DockerRegistry, images: dict[str, Manifest]) -> Start:
+    """Starts a product before the registry."""
+    assert images
+
+    @contextmanager
+    def start(api: Api) -> Iterator[Product]:
+        with Product(registry.url, api) as running:
+            yield running
+
+    return start
+
+
+def outcomes(result: MigrationResult) -> dict[str, str]:
+    return {one.planned.target or one.planned.name: one.outcome for one in result.repositories}
+
+
+@pytest.fixture
+def pulp(product: Start) -> StartPulp:
+    """Starts a Pulp with these paths, private or not, before the registry."""
+
+    @contextmanager
+    def start(paths: dict[str, bool], **fields: object) -> Iterator[Product]:
+        hosts: list[str] = []
+        with product(Pulp(lambda: hosts[0], paths, **fields)) as running:  # type: ignore[arg-type]
+            hosts.append(running.host)
+            yield running
+
+    return start
+
+
+@pytest.fixture
+def migrate(from_registry: FromRegistry) -> Callable[..., MigrationResult]:
+    """Migrates from a Pulp with its login."""
+    return lambda running, **fields: from_registry("pulp", running.host, logins={running.host: LOGIN}, **fields)

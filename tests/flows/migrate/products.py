@@ -1,7 +1,7 @@
-"""Harbor, Quay and Pulp as they document their management APIs, each before a real docker-registry that serves /v2/.
+"""Harbor and Quay as they document their management APIs, each before a real docker-registry that serves /v2/.
 
 The products themselves do not run here.
-Sources: Harbor's swagger.yaml (API v2.0); Red Hat Quay API guide; Pulp Container's REST API.
+Sources: Harbor's swagger.yaml (API v2.0); Red Hat Quay API guide. A Pulp is in `pulp_product`.
 """
 
 import base64
@@ -304,70 +304,3 @@ def quay_repository(name: str, *, public: bool = True, **fields: object) -> dict
         "is_starred": False,
     }
     return {name: value for name, value in {**found, **fields}.items() if value != "absent"}
-
-
-# --- Pulp ------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Pulp:
-    """The API of a Pulp: distributions with their paths, privacy and labels, and what one repository is synced from."""
-
-    host: Callable[[], str]
-    paths: dict[str, bool]
-    most: int = 100
-
-    def __call__(self, path: str, query: Query, headers: Mapping[str, str]) -> ApiReply | None:
-        root = "/pulp/api/v3/"
-        if not path.startswith(root):
-            return None
-        if not has_login(headers):
-            return ApiReply({"detail": "Authentication credentials were not provided."}, 403)
-        lists: dict[str, list[dict[str, object]]] = {
-            "distributions/container/container/": [
-                {
-                    "pulp_href": f"{root}distributions/container/container/{number}/",
-                    "base_path": name,
-                    "name": name.replace("/", "-"),
-                    "repository": f"{root}repositories/container/container/{number}/",
-                    "repository_version": None,
-                    "registry_path": f"{self.host()}/{name}",
-                    "private": private,
-                    "description": f"about {name}",
-                    "pulp_labels": {"team": "platform"},
-                }
-                for number, (name, private) in enumerate(self.paths.items(), 1)
-            ],
-            "remotes/container/container/": [
-                {
-                    "pulp_href": f"{root}remotes/container/container/1/",
-                    "name": "hub",
-                    "url": "https://registry-1.docker.io",
-                    "upstream_name": "library/alpine",
-                    "include_tags": ["3.*"],
-                    "exclude_tags": None,
-                    "policy": "on_demand",
-                }
-            ],
-            "repositories/container/container/": [
-                {
-                    "pulp_href": f"{root}repositories/container/container/1/",
-                    "name": "alpine",
-                    "remote": f"{root}remotes/container/container/1/",
-                    "retain_repo_versions": None,
-                }
-            ],
-        }
-        entries = lists.get(path.removeprefix(root))
-        if entries is None:
-            return None
-        start, size = int(query.get("offset", "0")), min(int(query.get("limit", "100")), self.most)
-        following = f"http://{self.host()}{path}?limit={size}&offset={start + size}"
-        return ApiReply(
-            {
-                "count": len(entries),
-                "next": following if start + size < len(entries) else None,
-                "previous": None,
-                "results": entries[start : start + size],
-            }
-        )

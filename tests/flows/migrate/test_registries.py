@@ -1,8 +1,6 @@
 """Migrations from Harbor, Quay and Pulp, as they document their APIs, before a real docker-registry: content, privacy, rules."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,19 +13,15 @@ from catalog.distributions.records import Distribution
 from catalog.quotas.quotas import Quota
 from cli.configuration.document import read_config_file
 from flows.migrate.registry_request import HarborMigrationRequest, QuayMigrationRequest
-from flows.migrate.report import MigrationResult
 from oci.errors import LocalError, RemoteRefused, RemoteUnauthorized
 from oci.manifest import Manifest
-from tests.flows.migrate.conftest import FromRegistry
+from tests.flows.migrate.conftest import FromRegistry, Start, outcomes
 from tests.flows.migrate.products import (
     LOGIN,
     TOKEN,
-    Api,
     ApiReply,
     Harbor,
     HarborProject,
-    Product,
-    Pulp,
     Quay,
     harbor_member,
     harbor_robot,
@@ -35,38 +29,7 @@ from tests.flows.migrate.products import (
     tag_rule,
 )
 from tests.mirror import upload
-from tests.servers import Children, DockerRegistry, start_docker_registry
-
-Start = Callable[[Api], AbstractContextManager[Product]]
-NAMES = ("team/app", "team/tools/cli", "open/site", "pro/x")
-
-
-@pytest.fixture(scope="module")
-def registry(module_children: Children) -> DockerRegistry:
-    return start_docker_registry(module_children)
-
-
-@pytest.fixture(scope="module")
-def images(registry: DockerRegistry) -> dict[str, Manifest]:
-    return {name: upload(registry, name, "v1", name) for name in NAMES}
-
-
-@pytest.fixture
-def product(registry: DockerRegistry, images: dict[str, Manifest]) -> Start:
-    """Starts a product before the registry."""
-    assert images
-
-    @contextmanager
-    def start(api: Api) -> Iterator[Product]:
-        with Product(registry.url, api) as running:
-            yield running
-
-    return start
-
-
-def outcomes(result: MigrationResult) -> dict[str, str]:
-    return {one.planned.target or one.planned.name: one.outcome for one in result.repositories}
-
+from tests.servers import DockerRegistry
 
 # --- Harbor ----------------------------------------------------------------------------------------------------
 
@@ -299,6 +262,22 @@ def test_artifacts_without_a_tag_come_along_where_they_are_wanted(
     assert any("--untagged takes them along" in text for text in result.not_taken) is not wanted
 
 
+def test_an_artifact_that_is_gone_or_has_no_digest_spoils_no_other(
+    product: Start, from_registry: FromRegistry, catalog: Catalog, registry: DockerRegistry
+) -> None:
+    name, gone = "team/deep/old", f"sha256:{'ab' * 32}"
+    old = upload(registry, name, "v1", "the first").digest
+    upload(registry, name, "v1", "the second")
+    team = HarborProject("team", (name,), untagged={name: ["none", gone, old]}, immutable=(tag_rule(tags="v*"),))
+    with product(Harbor([team])) as running:
+        result = from_registry("harbor", running.host, logins={running.host: LOGIN}, untagged=True)
+    assert result.is_equal
+    assert old in catalog.snapshots.get(name).manifests
+    assert catalog.distributions.get(name).immutable_tags == ("v*",)
+    assert f"a manifest of {name} without a tag has no digest, and stays behind" in result.not_taken
+    assert any(f"{name}: {gone} is listed at the source, and not there" in text for text in result.notes)
+
+
 def test_who_may_do_what_in_a_harbor_is_proposed_and_not_applied(
     product: Start, from_registry: FromRegistry, catalog: Catalog, tmp_path: Path
 ) -> None:
@@ -476,35 +455,6 @@ def test_pages_of_a_quay_that_lead_back_are_broken_off(product: Start, from_regi
     assert "in a loop" in "\n".join(result.not_taken)
 
 
-# --- Pulp ------------------------------------------------------------------------------------------------------
-
-
-def test_a_pulp_moves_in_and_its_sources_are_told(
-    product: Start, from_registry: FromRegistry, catalog: Catalog
-) -> None:
-    hosts: list[str] = []
-    with product(Pulp(lambda: hosts[0], {"team/app": True, "open/site": False}, most=1)) as running:
-        hosts.append(running.host)
-        result = from_registry("pulp", running.host, logins={running.host: LOGIN})
-    assert result.is_equal
-    served = {one.path: one for one in catalog.distributions.all()}
-    assert {path: one.private for path, one in served.items()} == {"open/site": False, "team/app": True}
-    assert (served["team/app"].description, served["team/app"].labels) == ("about team/app", {"team": "platform"})
-    said = "\n".join(result.not_taken)
-    assert "repository alpine is synced from https://registry-1.docker.io/library/alpine (include_tags 3.*)" in said
-
-
-def test_a_pulp_whose_list_goes_on_elsewhere_is_asked_itself(product: Start, from_registry: FromRegistry) -> None:
-    with product(harbor()) as other:
-        pulp = Pulp(
-            lambda: f"localhost:{other.host.rpartition(':')[2]}", {"team/app": True, "open/site": False}, most=1
-        )
-        with product(pulp) as running:
-            result = from_registry("pulp", running.host, logins={running.host: LOGIN}, dry_run=True)
-        assert other.asked == []
-    assert len(result.repositories) == 2
-
-
 # --- forms -----------------------------------------------------------------------------------------------------
 
 
@@ -517,6 +467,11 @@ def test_secrets_are_no_parameters() -> None:
     assert "secret" not in str(caught.value)
     with pytest.raises(ValidationError, match="a host without a path"):
         HarborMigrationRequest.model_validate({"kind": "harbor", "url": "https://harbor.example/c/"})
+
+
+def test_a_quay_has_no_option_for_manifests_without_a_tag() -> None:
+    with pytest.raises(ValidationError, match="untagged"):
+        QuayMigrationRequest.model_validate({"kind": "quay", "url": "https://quay.example", "untagged": True})
 
 
 def test_paths_that_serve_something_else_here_are_told_and_stay(

@@ -14,7 +14,7 @@ from oci.remote.discovery.bounds import BoundedReasons, BoundedRemarks
 from oci.remote.discovery.discovery import discover
 from oci.remote.discovery.harbor import discover_harbor
 from oci.remote.discovery.inventory import Inventory
-from oci.remote.discovery.pulp_sources import inventory_of_pulp
+from oci.remote.discovery.pulp_inventory import inventory_of_pulp
 from oci.remote.discovery.quay import discover_quay
 
 Read = Callable[[Any], Awaitable[Any]]
@@ -68,6 +68,15 @@ def pulp(path: str, asked: int) -> object:
     return {"results": listed, "next": f"https://registry.example{path.partition('?')[0]}?page={asked}"}
 
 
+def pulp_of_manifests(path: str, asked: int) -> object:
+    if "/distributions/" in path:
+        return {"results": [{"base_path": "team/app", "repository_version": "/v/"}]}
+    if "/content/container/manifests/" not in path:
+        return {"results": []}
+    listed = [{"pulp_href": f"/{asked}", "digest": "x", "listed_manifests": ["y"] * 10}] * 2
+    return {"results": listed, "next": f"https://elsewhere.example{path.partition('?')[0]}?page={asked}"}
+
+
 def catalog(path: str, asked: int) -> object:
     return {"repositories": [f"{asked}/{number}" for number in range(10)]}
 
@@ -89,10 +98,11 @@ def discovering(kind: Any) -> Callable[[Lister], Coroutine[Any, Any, object]]:
         (harbor_of_rules, discover_harbor),
         (quay, lambda lister: discover_quay(lister, ["n"])),
         (pulp, inventory_of_pulp),
+        (pulp_of_manifests, lambda lister: inventory_of_pulp(lister, untagged=True)),
         (pulp, discovering("pulp")),
         (catalog, discovering("catalog")),
     ],
-    ids=["harbor", "rules", "quay", "pulp-inventory", "pulp", "catalog"],
+    ids=["harbor", "rules", "quay", "pulp-inventory", "pulp-manifests", "pulp", "catalog"],
 )
 def test_a_list_without_end_is_not_held(
     monkeypatch: pytest.MonkeyPatch, answer: Callable[[str, int], object], read: Read
