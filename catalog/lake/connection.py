@@ -6,20 +6,20 @@ Source: DuckLake specification 1.0. `metadata` is where the bookkeeping lies; th
 import logging
 import threading
 import time
-import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
 
 from catalog.disk_reserve import Room, no_room
+from catalog.lake.cursors import Cursors
 from catalog.lake.direct.choice import DIRECT, INLINED_ROWS, STARTED_AFTER, duckdb_reason
 from catalog.lake.direct.columns import NotDirect
 from catalog.lake.direct.supervisor import WorkerDied
 from catalog.lake.duckdb_instance import ducklake_version, load_extensions, open_duckdb, remembers_much
-from catalog.lake.failures import may_pass_by_itself
+from catalog.lake.failures import first_line, may_pass_by_itself
 from catalog.lake.metadata.engine import Metadata, Row
 from catalog.lake.metadata.sqlite import SqliteMetadata
 from catalog.lake.nested_repair import heal_inlined
@@ -60,7 +60,7 @@ class Lake:
         self.sequence, self.worker = self.metadata.sequence, self.metadata.worker
         self._writing = threading.Lock()
         self._writer = 0
-        self._local, self._cursors = threading.local(), weakref.WeakSet[duckdb.DuckDBPyConnection]()
+        self._cursors = Cursors()
         self._renew_after = 0.0
         self._memory, self._threads, self._reopening = memory, threads, threading.Lock()
         self._root = self._open_duckdb()
@@ -92,15 +92,15 @@ class Lake:
         A fatal error leaves an instance of no more use: DuckDB has one where the server ends its sessions in a bad moment.
         """
         with self._reopening:
-            if getattr(self._local, "root", None) is not self._root:
+            if self._cursors.root is not self._root:
                 return True  # another thread has done so
             root = self._open_duckdb()
             try:
                 self.metadata.attach_anew(root, inlined_rows=INLINED_ROWS)
+                root.execute("USE lake")
             except duckdb.Error:  # the database is away: the next who asks tries again
                 root.close()
                 return False
-            root.execute("USE lake")
             log.log(level, "DuckDB was opened anew reason=%s", reason)
             self._root = root
             return True
@@ -110,14 +110,14 @@ class Lake:
 
         It waits for a write of this process, since a transaction is of one instance; after some seconds nothing is done.
         """
+        if not remembers_much(self.read) or not self._writing.acquire(timeout=_PATIENCE):
+            return False
         try:
-            if not remembers_much(self.cursor()) or not self._writing.acquire(timeout=_PATIENCE):
-                return False
-            with ExitStack() as stack:
-                stack.callback(self._writing.release)
-                return self._reopen("it remembered much of former snapshots", level=logging.INFO)
-        except duckdb.Error as error:
-            raise self._failure("read", error) from error
+            is_new = self._reopen("it remembered much of former snapshots", level=logging.INFO)
+            self._cursors.close_former(self._root)
+            return is_new
+        finally:
+            self._writing.release()
 
     @property
     def place(self) -> str:
@@ -162,16 +162,17 @@ class Lake:
         self._root.execute("COMMIT")
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
-        """The calling thread's cursor."""
-        cursor: duckdb.DuckDBPyConnection | None = getattr(self._local, "cursor", None)
-        root = self._root
-        if cursor is None or self._local.root is not root:
-            cursor = root.cursor()
-            cursor.execute("USE lake")
-            self._local.cursor, self._local.root = cursor, root
-            self._cursors.add(cursor)
+        """Return the calling thread's cursor, for who writes, or uses the catalogue alone."""
+        cursor = self._cursors.of(root := self._root)
         self.metadata.renew(root)
         return cursor
+
+    @contextmanager
+    def using(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Yield the calling thread's cursor, to read from."""
+        with self._cursors.use(root := self._root) as cursor:
+            self.metadata.renew(root)
+            yield cursor
 
     def read(self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> list[Row]:
         """Return all rows of a question, with its parameters by place (`?`) or by name (`$name`); raise CatalogUnusable.
@@ -195,21 +196,25 @@ class Lake:
         if isinstance(error, duckdb.FatalException):
             self._reopen()
         kind = CatalogUnavailable if is_away else CatalogUnusable
-        return kind(f"cannot {verb} the catalogue {self.place}: {_first_line(error)}")
+        return kind(f"cannot {verb} the catalogue {self.place}: {first_line(error)}")
 
     def _read(self, sql: str, parameters: Sequence[object] | Mapping[str, object]) -> list[Row]:
         if self._writer == threading.get_ident():  # nobody flushes meanwhile
-            return self.cursor().execute(sql, parameters).fetchall()
+            return self._ask(sql, parameters)
         for pause in _PAUSES:
             with suppress(duckdb.CatalogException, duckdb.InvalidInputException):
-                return self.cursor().execute(sql, parameters).fetchall()
+                return self._ask(sql, parameters)
             time.sleep(pause)
         # At most once in a while: a question that is wrong fails whatever the schema is. Who writes may wait for who reads.
         with self._locked(patience=_PATIENCE):
             if time.monotonic() >= self._renew_after:
                 self._renew_after = time.monotonic() + _RENEWED_EVERY
                 self._renew_schema()
-        return self.cursor().execute(sql, parameters).fetchall()
+        return self._ask(sql, parameters)
+
+    def _ask(self, sql: str, parameters: Sequence[object] | Mapping[str, object]) -> list[Row]:
+        with self.using() as cursor:
+            return cursor.execute(sql, parameters).fetchall()
 
     @property
     def is_shared(self) -> bool:
@@ -391,10 +396,5 @@ class Lake:
     def close(self) -> None:
         """Close all cursors and files."""
         self.metadata.close()
-        for cursor in list(self._cursors):  # one that an error's traceback keeps would keep the files open
-            cursor.close()
+        self._cursors.close()
         self._root.close()
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]

@@ -1,7 +1,7 @@
 """DuckDB within a process that runs for long: one instance, which gives back the memory that it no longer uses."""
 
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import duckdb
@@ -58,20 +58,18 @@ MOST_REMEMBERED = 32 * 2**20
 """Bytes, as DuckDB estimates them, above which an instance remembers much."""
 
 
-def remembers_much(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Return whether an instance is to be opened anew for what it remembers of former snapshots."""
-    return remembered(connection) > MOST_REMEMBERED
+def remembers_much(read: Callable[[str], Sequence[Sequence[object]]]) -> bool:
+    """Return whether an instance is to be opened anew for what it remembers of former snapshots; `read` asks it."""
+    return remembered(read) > MOST_REMEMBERED
 
 
-def remembered(connection: duckdb.DuckDBPyConnection) -> int:
+def remembered(read: Callable[[str], Sequence[Sequence[object]]]) -> int:
     """Return the bytes of what DuckDB remembers for extensions: of DuckLake, the statistics of each snapshot that was read.
 
     DuckDB forgets none of it before all of its memory is used.
     """
-    row = connection.execute(
-        "SELECT sum(memory_usage_bytes) FROM duckdb_memory() WHERE tag = 'OBJECT_CACHE'"
-    ).fetchone()
-    return int(row[0] or 0) if row else 0
+    ((size,),) = read("SELECT sum(memory_usage_bytes) FROM duckdb_memory() WHERE tag = 'OBJECT_CACHE'")
+    return int(str(size or 0))
 
 
 def ducklake_version(connection: duckdb.DuckDBPyConnection) -> str:

@@ -20,3 +20,8 @@ def may_pass_by_itself(error: duckdb.Error) -> bool:
         return True
     text = str(error)
     return any(words in text for words in _PASSING) and not any(words in text for words in _LASTING)
+
+
+def first_line(error: Exception) -> str:
+    """Return what DuckDB says first; suggestions follow it."""
+    return str(error).partition("\n")[0]

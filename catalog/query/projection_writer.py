@@ -53,7 +53,8 @@ def refresh_projection(lake: Lake, *, enough: int = ENOUGH) -> int:
 
 def _refresh(lake: Lake, folder: Path) -> int:
     former, (position, made_at) = load_projection(folder), _newest(lake)
-    changed = None if former is None else read_changed(lake.cursor(), former)
+    with lake.using() as cursor:
+        changed = None if former is None else read_changed(cursor, former)
     if former is None or changed is None or _is_worn(lake, former, changed):
         parts, written = _append((), folder, lake, None)
     elif changed:

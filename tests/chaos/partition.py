@@ -16,7 +16,7 @@ class Link:
         self._flows = {"there": threading.Event(), "back": threading.Event()}
         self._ended = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._sockets: list[socket.socket] = []
+        self._sockets: set[socket.socket] = set()
         self.mend()
 
     @property
@@ -45,9 +45,17 @@ class Link:
                     near.close()
                 continue
             far.settimeout(None)
-            self._sockets += [near, far]
-            for name, source, target in (("there", near, far), ("back", far, near)):
-                threading.Thread(target=self._carry, args=(name, source, target), daemon=True).start()
+            self._sockets |= {near, far}
+            threading.Thread(target=self._carry_both, args=(near, far), daemon=True).start()
+
+    def _carry_both(self, near: socket.socket, far: socket.socket) -> None:
+        back = threading.Thread(target=self._carry, args=("back", far, near), daemon=True)
+        back.start()
+        self._carry("there", near, far)
+        back.join()
+        self._sockets -= {near, far}
+        near.close()
+        far.close()
 
     def _carry(self, name: str, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
@@ -69,6 +77,6 @@ class Link:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        for one in self._sockets:
+        for one in list(self._sockets):
             with suppress(OSError):
                 one.close()

@@ -1,7 +1,7 @@
 """DuckDB that has failed for good is opened anew: whoever asks next is answered, and whoever wrote is told to try again."""
 
 import threading
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import duckdb
 import pytest
@@ -26,7 +26,7 @@ class _Invalid:
 def invalidate(lake: Lake) -> duckdb.DuckDBPyConnection:
     """Have this thread's cursor fail as one does after a fatal error; return the instance."""
     lake.cursor()
-    lake._local.cursor = _Invalid()
+    lake._cursors._seat.cursor = cast("duckdb.DuckDBPyConnection", _Invalid())
     return lake._root
 
 
@@ -62,13 +62,13 @@ def test_a_write_that_fails_for_good_is_refused_and_the_next_one_succeeds(catalo
 
 
 def test_threads_that_meet_the_same_failure_open_one_instance(catalog: Catalog) -> None:
-    lake, seen, barrier = catalog._lake, list[duckdb.DuckDBPyConnection](), threading.Barrier(4)
+    lake, seen, barrier = catalog._lake, list[duckdb.DuckDBPyConnection | None](), threading.Barrier(4)
 
     def ask() -> None:
         invalidate(lake)
         barrier.wait()
         lake.read("SELECT 1")
-        seen.append(lake._local.root)
+        seen.append(lake._cursors.root)
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:
