@@ -5,18 +5,20 @@ The page loads nothing from other hosts, and shows no promotions. `ENTREPOT_SCRE
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
+from playwright.sync_api import TimeoutError as PageTimeout
 
 from flows.console.form_flow import parameter_schema_of
 from flows.orchestration.deployments import read_deployments
 from oci.memory import MemoryStore
 from tests.console.conftest import Console
 from tests.flows.test_sync_flow import image
-from tests.servers import tool, wait_until
+from tests.servers import tool
 from tests.unit.flows.console.test_form_schema import flow_of
 from tests.upstream import Upstream
 
@@ -81,6 +83,21 @@ def open_form(page: Page, console: Console, name: str) -> None:
     page.get_by_role("heading", name="Parameters").wait_for()
 
 
+def submit(page: Page, values: Mapping[str, str]) -> dict[str, Any]:
+    """Fill in a form and send it; return the run that Prefect has made of it."""
+    for _ in range(10):
+        for label, value in values.items():
+            page.get_by_label(label, exact=True).fill(value)
+        try:
+            with page.expect_response(re.compile("/create_flow_run"), timeout=PATIENCE / 10) as response:
+                page.get_by_role("button", name="Submit").click()
+        except PageTimeout:  # the page was not ready to take what was filled in
+            continue
+        assert response.value.ok, response.value.text()
+        return dict(response.value.json())
+    raise AssertionError(f"the form was not sent: {page.locator('form').inner_text()[:2000]}")
+
+
 def keep_picture(page: Page, name: str) -> None:
     folder = os.environ.get("ENTREPOT_SCREENSHOTS")
     if folder:
@@ -121,16 +138,9 @@ def test_a_right_value_starts_a_run_with_a_speaking_name(
     image(store, "v1")
     remote = f"{upstream.host}/team/app"
     open_form(page, console, "sync-repository")
-    page.get_by_label("Remote", exact=True).fill(remote)
-    page.get_by_label("Repository (Optional)").fill("by/form")
-    page.get_by_role("button", name="Submit").click()
-
-    def made() -> bool:
-        return any(one["name"] == f"sync {remote}" for one in console.runs_of("sync-repository"))
-
-    wait_until(made, 200, "the run has its name")
-    run = next(one for one in console.runs_of("sync-repository") if one["name"] == f"sync {remote}")
-    run = console.await_state(run["id"], "COMPLETED")
+    made = submit(page, {"Remote": remote, "Repository (Optional)": "by/form"})
+    run = console.await_state(made["id"], "COMPLETED")
+    assert run["name"] == f"sync {remote}"
     assert run["parameters"]["remote"] == remote
     assert {"repo:by/form", f"upstream:{remote}", "entrepot"} <= set(run["tags"])
     page.goto(f"{console.url}/v2/runs/flow-run/{run['id']}", wait_until="commit")
