@@ -3,7 +3,6 @@
 import asyncio
 import logging
 
-from oci.errors import EntrepotError
 from registry_api.context import Registry
 
 log = logging.getLogger("registry_api")
@@ -16,5 +15,5 @@ async def give_back_memory(registry: Registry) -> None:
         await asyncio.sleep(_EVERY)
         try:
             await registry.threads.run(registry.catalog.give_back_memory)
-        except (EntrepotError, OSError) as error:
-            log.error("giving back memory of the catalogue failed error=%s", error)  # noqa: TRY400
+        except Exception as error:  # whatever it is, memory is to be given back the next time
+            log.exception("giving back memory of the catalogue failed error=%s", error)  # noqa: TRY401

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, cast
 
+import duckdb
 import pytest
 
 from oci.errors import CatalogUnavailable
@@ -19,7 +20,8 @@ def anyio_backend() -> str:
 class _Registry:
     """A registry whose catalogue fails at first; `asked_twice` is set with the second time."""
 
-    def __init__(self) -> None:
+    def __init__(self, failure: Exception) -> None:
+        self._failure = failure
         self.catalog, self.threads, self.asked_twice, self._asked = self, self, asyncio.Event(), 0
 
     async def run(self, step: Callable[[], Any]) -> Any:
@@ -28,17 +30,20 @@ class _Registry:
     def give_back_memory(self) -> bool:
         self._asked += 1
         if self._asked == 1:
-            raise CatalogUnavailable("the database does not answer")
+            raise self._failure
         self.asked_twice.set()
         return True
 
 
 @pytest.mark.anyio
-async def test_a_failure_does_not_end_it(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("failure", [CatalogUnavailable("no answer"), duckdb.OutOfMemoryException("no answer")])
+async def test_a_failure_does_not_end_it(
+    failure: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(catalog_memory, "_EVERY", 0.001)
-    registry = _Registry()
+    registry = _Registry(failure)
     task = asyncio.create_task(catalog_memory.give_back_memory(cast("Registry", registry)))
     async with asyncio.timeout(30):
         await registry.asked_twice.wait()
     task.cancel()
-    assert "giving back memory of the catalogue failed error=the database does not answer" in caplog.text
+    assert "giving back memory of the catalogue failed error=no answer" in caplog.text
